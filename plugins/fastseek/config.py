@@ -1,0 +1,34 @@
+"""Every key FastSeek adds to fast-reid's config: its default and one comment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_seek_config(cfg: Any) -> None:
+    """Add our keys with their defaults to a fast-reid CfgNode, in place, once."""
+    if "SEEK" in cfg:
+        return
+    node = type(cfg)
+    cfg.PLUGINS = []  # packages with a `register(cfg)`; train_net imports them before it reads the recipe
+    cfg.SEED = 0  # seeds weights, order and augmentation; -1 draws one and logs it
+    cfg.SEEK = seek = node()
+    seek.BACKBONE = ""  # call string of BACKBONES; "" takes fast-reid's MODEL.BACKBONE
+    seek.BRANCHES = []  # call strings of BRANCHES: feature maps -> embeddings
+    seek.LOSSES = []  # call strings of LOSSES, each on one named embedding
+    seek.CLASSES = ""  # JSON {"labels": [...], "counts": [...]}; the trainer writes it beside the model
+    seek.SAMPLER = ""  # call string of SAMPLERS; "" honours DATALOADER.SAMPLER_TRAIN
+    seek.TRAIN = []  # call strings of TRANSFORMS for training; [] honours fast-reid's INPUT flags
+    seek.TEST = []  # the same for embedding and evaluation
+    seek.VIEWS = []  # call strings of VIEWS: test-time views
+    seek.ENHANCE = []  # call strings of ENHANCERS, before the search
+    seek.SEARCH = "exact(k=100)"  # call string of SEARCHERS
+    seek.RERANK = []  # call strings of RERANKERS, in order
+    seek.METRICS = []  # call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP
+    seek.EXPECT = []  # "map(100) 61.2 +- 0.5": a finished run outside is told as an error
+    seek.ON_BAD = "skip"  # a photo that cannot be read: "skip" (named and counted) or "fail"
+    seek.MAX_BAD = 0.001  # training stops when more than this share of the photos (and more than 10) is bad
+    seek.MAX_PIXELS = 64_000_000  # larger photos are refused before they are decoded
+    seek.AMP_DTYPE = "fp16"  # with SOLVER.AMP.ENABLED: "fp16" (scaled) or "bf16"
+    seek.CHECKPOINT_MINUTES = 10.0  # a checkpoint in the middle of an epoch at least this often
+    seek.KEEP_CHECKPOINTS = 2  # how many of those stay, beside model_best and model_final

@@ -1,0 +1,59 @@
+"""The ways a run can end, each with its exit code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+logger = logging.getLogger("fastseek")
+
+
+class FastSeekError(Exception):
+    """Something the user can mend; the message says what was expected and what to do."""
+
+    exit_code = 4
+
+
+class UsageError(FastSeekError):
+    """A wrong option, recipe or call string (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(FastSeekError):
+    """Input data that cannot be used: names the file and the row (exit code 3)."""
+
+    exit_code = 3
+
+
+class RunError(FastSeekError):
+    """The run failed; what was saved before is intact (exit code 4)."""
+
+    exit_code = 4
+
+
+class ArtefactError(FastSeekError):
+    """Two artefacts do not fit, or one is damaged (exit code 5)."""
+
+    exit_code = 5
+
+
+def exit_with(main: Callable[[], object]) -> None:
+    """Run a tool's main and leave with the exit code its error carries, 0 without one.
+
+    Args:
+        main: takes nothing; what it returns is ignored.
+
+    Raises:
+        SystemExit: always.
+    """
+    try:
+        main()
+    except FastSeekError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: run the same command again to go on\n")
+        sys.exit(RunError.exit_code)
+    sys.exit(0)

@@ -1,0 +1,47 @@
+"""Progress of long work: a bar with an ETA on a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Thing = TypeVar("Thing")
+
+
+def progress(things: Iterable[Thing], what: str, total: int | None = None, every: float = 15.0) -> Iterator[Thing]:
+    """Yield the things while telling on stderr how far the work is and when it will be done.
+
+    Args:
+        things: what to go through.
+        what: a few words shown before the figures.
+        total: how many there are; `len(things)` when not given and known.
+        every: seconds between two lines when stderr is not a terminal.
+    """
+    if total is None and hasattr(things, "__len__"):
+        total = len(things)  # type: ignore[arg-type]
+    if sys.stderr.isatty():
+        yield from tqdm(things, desc=what, total=total, dynamic_ncols=True)
+        return
+    yield from _lines(things, what, total, every)
+
+
+def _lines(things: Iterable[Thing], what: str, total: int | None, every: float) -> Iterator[Thing]:
+    start = told = time.monotonic()
+    for done, thing in enumerate(things):
+        now = time.monotonic()
+        if done and now - told >= every:
+            told = now
+            sys.stderr.write(_line(what, done, total, now - start))
+            sys.stderr.flush()
+        yield thing
+
+
+def _line(what: str, done: int, total: int | None, seconds: float) -> str:
+    rate = done / seconds
+    if total is None:
+        return f"{what}: {done} done, {rate:.1f}/s\n"
+    return f"{what}: {done}/{total}, {rate:.1f}/s, {(total - done) / rate:.0f} s left\n"

@@ -1,0 +1,170 @@
+"""All our registries with their contracts, and `build`, which turns a call string into a part."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from fvcore.common.registry import Registry as FvcoreRegistry
+
+from .errors import UsageError
+
+
+class Registry(FvcoreRegistry):
+    """fvcore's registry; a class `KReciprocal` is known by its recipe name, `k_reciprocal`."""
+
+    def __init__(self, name: str, contract: str) -> None:
+        super().__init__(name)
+        self.__doc__ = contract
+
+    def _do_register(self, name: str, obj: Any) -> None:
+        super()._do_register(recipe_name(name), obj)
+
+    def get(self, name: str) -> Any:
+        """The member of that name.
+
+        Raises:
+            UsageError: no such member; lists the known ones and the nearest.
+        """
+        if name not in self:
+            raise UsageError(f"no {self._name} is called {name!r}{_nearest(name, self.names())}")
+        return super().get(name)
+
+    def names(self) -> list[str]:
+        """The recipe names of all members, sorted."""
+        return sorted(name for name, _ in self)
+
+
+def recipe_name(class_name: str) -> str:
+    """`KReciprocal` -> `k_reciprocal`, the name used in recipes and for the file."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{hint} Known: {', '.join(known) or 'none'}"
+
+
+def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Split a call string into name, positional and keyword arguments.
+
+    Only literals are accepted as arguments, so that no code ever runs from a recipe.
+
+    Args:
+        call: such as "map(100)", "k_reciprocal(k1=20, k2=6)" or a bare "gap".
+
+    Raises:
+        UsageError: the text is not one call of a name with literal arguments.
+    """
+    try:
+        node = ast.parse(call.strip(), mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{call!r} is not a call string such as \"map(100)\": {error}") from error
+    if isinstance(node, ast.Name):
+        return node.id, [], {}
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        raise UsageError(f"{call!r} is not a call string such as \"map(100)\"")
+    try:
+        args = [ast.literal_eval(value) for value in node.args]
+        kwargs = {_keyword(keyword, call): ast.literal_eval(keyword.value) for keyword in node.keywords}
+    except ValueError as error:
+        raise UsageError(f"{call!r}: arguments must be plain literals (numbers, strings, tuples …)") from error
+    return node.func.id, args, kwargs
+
+
+def _keyword(keyword: ast.keyword, call: str) -> str:
+    if keyword.arg is None:
+        raise UsageError(f"{call!r}: ** is not allowed in a recipe")
+    return keyword.arg
+
+
+def build(call: str, registry: Registry, **runtime: Any) -> Any:
+    """Build the part a call string names.
+
+    Args:
+        call: the call string of the recipe.
+        registry: where its name is looked up.
+        runtime: keyword arguments the contract of the registry adds (`labels=`, `channels=` …); a
+            member that does not name one of them does not get it.
+
+    Raises:
+        UsageError: unknown name, unknown or missing argument, or a value the part refuses.
+    """
+    name, args, kwargs = parse(call)
+    member = registry.get(name)
+    signature = inspect.signature(member)
+    clash = sorted(set(kwargs) & set(runtime))
+    if clash:
+        raise UsageError(f"{call!r}: {', '.join(clash)} cannot be set by a recipe")
+    given = {key: value for key, value in runtime.items() if _takes(signature, key)}
+    try:
+        signature.bind(*args, **kwargs, **given)
+    except TypeError as error:
+        own = [str(p) for p in signature.parameters.values() if p.name not in runtime]
+        raise UsageError(f"{call!r}: {error}; {name} takes ({', '.join(own)})") from error
+    try:
+        return member(*args, **kwargs, **given)
+    except ValueError as error:
+        raise UsageError(f"{call!r}: {error}") from error
+
+
+def _takes(signature: inspect.Signature, key: str) -> bool:
+    kinds = {parameter.kind for parameter in signature.parameters.values()}
+    return key in signature.parameters or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def import_parts(package: str, path: Iterable[str]) -> None:
+    """Import every module beside a package's `__init__`, so that its parts register themselves."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+DATASETS = Registry("dataset", """Where photos come from.
+Built with the recipe's arguments; has `.items`, a list of `Item` (splits "train", "query", "gallery").
+`folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows reach fast-reid's own.""")
+
+TRANSFORMS = Registry("transform", """One image before it becomes a batch.
+Built with the recipe's arguments; called with a PIL RGB image, or a float32 tensor [3, H, W] in 0..255, and
+returns one of the two. Draws random numbers from torch's global generator only (the loader seeds it per sample).
+What it is given is not changed.""")
+
+SAMPLERS = Registry("sampler", """Which images stand together in a batch.
+Built with `labels` (int64 [N], class of each image), `groups` (int64 [N], camera or session), `batch_size` (all
+processes together), `world_size` and `seed`; `epoch(n)` returns int64 [batches, batch_size], row numbers, a
+function of seed and n alone. Cutting every row into `world_size` equal runs must be legal. Impossible settings raise
+ValueError when built.""")
+
+BACKBONES = Registry("backbone", """Images to feature maps.
+Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised float tensor
+[B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].""")
+
+BRANCHES = Registry("branch", """Feature maps to embeddings.
+Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B, D] that holds at
+least its own recipe name, the vector used for retrieval; `dims` tells D of every name.""")
+
+LOSSES = Registry("loss", """Named embeddings to one scalar.
+Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the
+name of the embedding it wants; called with (embedding [B, D], targets int64 [B]) it returns a scalar, its weight
+already applied.""")
+
+VIEWS = Registry("view", """Test-time views.
+Called with a batch [B, 3, H, W] it returns a list of batches, the given one included.""")
+
+ENHANCERS = Registry("enhancer", """Embeddings to better embeddings.
+Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.""")
+
+SEARCHERS = Registry("searcher", """Embeddings x Embeddings to a ranking.
+Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.""")
+
+RERANKERS = Registry("reranker", """A ranking to a better ranking.
+Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for every query.""")
+
+METRICS = Registry("metric", """A ranking and the truth to scores.
+Called with (ranking, truth) it returns a list of `Score`.""")

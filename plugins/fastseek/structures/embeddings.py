@@ -1,0 +1,150 @@
+"""Embeddings: vectors with the names of their images, on disk a folder of memory-mapped shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArtefactError, DataError
+from ..files import PathLike, atomic, read_json, sha256, write_json
+from .archive import Passport, unique_ids
+from .shards import Shards
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Vectors with the names of their images.
+
+    Args:
+        ids: [N] strings, no one twice.
+        vectors: [N, D] float32 or float16 array, memory map or `Shards`.
+        passport: what made them (model, preprocessing, views, versions, parents); {} when unknown.
+
+    Raises:
+        DataError: lengths differ, an id stands twice, or the vectors are not [N, D] floats.
+    """
+
+    ids: np.ndarray
+    vectors: np.ndarray | Shards
+    passport: Passport = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", unique_ids(self.ids, "embeddings"))
+        if len(self.vectors.shape) != 2 or self.vectors.dtype.kind != "f":
+            raise DataError(f"vectors must be [N, D] floats, got {self.vectors.dtype} {self.vectors.shape}")
+        if len(self.ids) != len(self.vectors):
+            raise DataError(f"{len(self.ids)} ids for {len(self.vectors)} vectors")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector."""
+        return self.vectors.shape[1]
+
+    def blocks(self, rows: int = 65536) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row number, float32 block of at most `rows` rows), checked to be finite.
+
+        Raises:
+            DataError: a vector holds NaN or infinity; names its id.
+        """
+        for start in range(0, len(self), rows):
+            block = np.asarray(self.vectors[start:start + rows], np.float32)
+            bad = ~np.isfinite(block).all(axis=1)
+            if bad.any():
+                first = self.ids[start + int(bad.argmax())]
+                raise DataError(f"{int(bad.sum())} vectors are not finite, the first is of {first!r}: embed it again")
+            yield start, block
+
+    def save(self, folder: PathLike, rows: int = 65536) -> None:
+        """Write shards of `rows` vectors, and last the manifest that makes them count."""
+        folder = pathlib.Path(folder)
+        shards = [save_shard(folder, number, self.ids[start:start + rows], self.vectors[start:start + rows])
+                  for number, start in enumerate(range(0, max(len(self), 1), rows))]
+        save_manifest(folder, shards, self.passport)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Embeddings:
+        """Open an embeddings folder, a bare .npy (row numbers become ids) or a .safetensors file, memory-mapped.
+
+        Raises:
+            DataError: nothing readable is there.
+            ArtefactError: a shard is missing, cut or of another size than its manifest says.
+        """
+        path = pathlib.Path(path)
+        if path.suffix == ".npy":
+            vectors = _load_npy(path)
+            return cls(np.arange(len(vectors)).astype(str), vectors)
+        if path.suffix == ".safetensors":
+            return _load_safetensors(path)
+        manifest = read_json(path / "manifest.json")
+        if manifest.get("format") != FORMAT:
+            raise ArtefactError(f"{path}: format {manifest.get('format')}, this version reads {FORMAT}")
+        loaded = [_load_shard(path, shard) for shard in manifest["shards"]]
+        ids = np.concatenate([part[0] for part in loaded])
+        return cls(ids, Shards([part[1] for part in loaded]), manifest["passport"])
+
+    def verify(self, folder: PathLike) -> None:
+        """Compare every file in `folder` with the hash in its manifest.
+
+        Raises:
+            ArtefactError: a file was changed; names it.
+        """
+        folder = pathlib.Path(folder)
+        for shard in read_json(folder / "manifest.json")["shards"]:
+            for name in ("ids", "vectors"):
+                if sha256(folder / shard[name]) != shard[f"{name}_sha256"]:
+                    raise ArtefactError(f"{folder / shard[name]}: the bytes are not those that were written")
+
+
+def save_shard(folder: pathlib.Path, number: int, ids: np.ndarray, vectors: np.ndarray) -> dict[str, Any]:
+    """Write one shard and return its entry for the manifest."""
+    entry: dict[str, Any] = {"rows": len(ids)}
+    for name, array in (("ids", np.asarray(ids, str)), ("vectors", np.asarray(vectors))):
+        file = folder / f"{number:05d}.{name}.npy"
+        with atomic(file) as out:
+            np.save(out, array, allow_pickle=False)
+        entry |= {name: file.name, f"{name}_sha256": sha256(file)}
+    return entry
+
+
+def save_manifest(folder: pathlib.Path, shards: list[dict[str, Any]], passport: Passport) -> None:
+    """Write the manifest of an embeddings folder; before it exists the folder is not one."""
+    write_json(folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(passport)})
+
+
+def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    ids, vectors = (_load_npy(folder / shard[name]) for name in ("ids", "vectors"))
+    if not len(ids) == len(vectors) == shard["rows"]:
+        raise ArtefactError(f"{folder / shard['vectors']}: {len(vectors)} rows, the manifest says {shard['rows']}")
+    return ids, vectors
+
+
+def _load_npy(path: pathlib.Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (ValueError, OSError, EOFError) as error:
+        raise ArtefactError(f"{path}: not a whole .npy file ({error})") from error
+
+
+def _load_safetensors(path: pathlib.Path) -> Embeddings:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
+    if len(arrays) != 1:
+        raise DataError(f"{path}: expected one tensor [N, D], found {sorted(arrays)}")
+    vectors = next(iter(arrays.values()))
+    return Embeddings(np.arange(len(vectors)).astype(str), vectors)

@@ -1,0 +1,36 @@
+"""Item: one photo."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One photo and what is known of it.
+
+    Args:
+        path: the file.
+        label: its class; "" when it has none.
+        group: camera or session; "" when unknown.
+        split: "train", "query" or "gallery".
+        id: its name in embeddings and rankings; the path when not given.
+        meta: whatever else is known (lat, lon, date, box).
+    """
+
+    path: str
+    label: str = ""
+    group: str = ""
+    split: str = "train"
+    id: str = ""
+    meta: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            raise DataError(f"an item has no path: {self!r}")
+        if not self.id:
+            object.__setattr__(self, "id", self.path)

@@ -1,0 +1,84 @@
+"""Ranking: what was found for every query."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..errors import DataError
+from ..files import PathLike
+from .archive import Passport, load_npz, save_npz, unique_ids
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranking:
+    """What was found for every query, best first.
+
+    Args:
+        query_ids: [Q] strings.
+        gallery_ids: [G] strings.
+        indices: [Q, K] int64 rows of the gallery, none twice in a row; -1 fills a short row at its end.
+        scores: [Q, K] float32, larger is better, falling; -inf where the index is -1.
+        passport: what made it.
+
+    Raises:
+        DataError: shapes differ, an index is out of range or stands twice, scores rise or are NaN.
+    """
+
+    query_ids: np.ndarray
+    gallery_ids: np.ndarray
+    indices: np.ndarray
+    scores: np.ndarray
+    passport: Passport = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "query_ids", unique_ids(self.query_ids, "queries"))
+        put(self, "gallery_ids", unique_ids(self.gallery_ids, "gallery"))
+        put(self, "indices", np.asarray(self.indices, np.int64))
+        put(self, "scores", np.asarray(self.scores, np.float32))
+        self._check_shapes()
+        self._check_rows()
+
+    def _check_shapes(self) -> None:
+        if self.indices.ndim != 2 or self.indices.shape != self.scores.shape:
+            raise DataError(f"indices {self.indices.shape} and scores {self.scores.shape} must both be [Q, K]")
+        if len(self.indices) != len(self.query_ids):
+            raise DataError(f"{len(self.indices)} rows for {len(self.query_ids)} queries")
+        if self.indices.size and not -1 <= self.indices.min() <= self.indices.max() < len(self.gallery_ids):
+            raise DataError(f"an index is outside the gallery of {len(self.gallery_ids)}")
+
+    def _check_rows(self) -> None:
+        if np.isnan(self.scores).any():
+            raise DataError(f"scores of query {self._where(np.isnan(self.scores))!r} are NaN")
+        if ((self.indices < 0) != np.isneginf(self.scores)).any():
+            raise DataError("index -1 and score -inf must stand together, at the end of a row")
+        if self.indices.shape[1] < 2:
+            return
+        rising = self.scores[:, 1:] > self.scores[:, :-1]
+        if rising.any():
+            raise DataError(f"scores of query {self._where(rising)!r} rise: best must stand first")
+        for start in range(0, len(self.indices), 4096):
+            row = np.sort(self.indices[start:start + 4096], axis=1)
+            twice = (row[:, 1:] == row[:, :-1]) & (row[:, 1:] >= 0)
+            if twice.any():
+                name = self.query_ids[start + int(twice.any(axis=1).argmax())]
+                raise DataError(f"query {name!r} lists a gallery image twice")
+
+    def _where(self, bad: np.ndarray) -> str:
+        return str(self.query_ids[int(bad.any(axis=1).argmax())])
+
+    def save(self, path: PathLike) -> None:
+        """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the passport as JSON."""
+        save_npz(path, self, ("indices", "scores", "query_ids", "gallery_ids"), self.passport)
+
+    @classmethod
+    def load(cls, path: PathLike) -> Ranking:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or not a ranking. ArtefactError: it is damaged.
+        """
+        arrays, passport = load_npz(path, ("indices", "scores", "query_ids", "gallery_ids"))
+        return cls(passport=passport, **arrays)
