@@ -1,0 +1,124 @@
+"""Evaluation during and after training: a recipe's own search and metrics, or fast-reid's figures."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from ..data.bridge import resolve
+from ..enhance.aqe import Aqe
+from ..errors import DataError
+from ..metrics import evaluate as score
+from ..metrics import market
+from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
+from ..rerank.k_reciprocal import KReciprocal
+from ..search.exact import Exact
+from ..structures import Embeddings, Item, Ranking, Score, Truth
+from . import extract
+
+from fastreid.utils import comm
+
+
+def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, float]:
+    """Embed queries and gallery of a dataset and score them, in percent.
+
+    Returns:
+        the figures by name, with "metric", the one the best checkpoint is chosen by; empty but in the main process.
+
+    Raises:
+        DataError: a query photo cannot be read, or a split is empty.
+    """
+    queries, gallery = splits(resolve(dataset_name, cfg), dataset_name)
+    rows, vectors, rejects = extract.in_memory(cfg, model, queries + gallery)
+    refuse_missing_queries(queries, rows, rejects)
+    if not comm.is_main_process():
+        return OrderedDict()
+    asked = rows < len(queries)
+    kept = [gallery[row - len(queries)] for row in rows[~asked]]
+    truth = truth_of(queries, kept)
+    pair = (Embeddings(truth.query_ids, vectors[asked]), Embeddings(truth.gallery_ids, vectors[~asked]))
+    if cfg.SEEK.METRICS:
+        return in_percent(score(search(cfg, *pair)[-1], truth, list(cfg.SEEK.METRICS)))
+    return fastreid_figures(cfg, *pair, truth)
+
+
+def splits(items: Sequence[Item], name: str) -> tuple[list[Item], list[Item]]:
+    """The query and gallery items.
+
+    Raises:
+        DataError: one of the two is empty.
+    """
+    chosen = [[item for item in items if item.split == split] for split in ("query", "gallery")]
+    for split, found in zip(("query", "gallery"), chosen, strict=True):
+        if not found:
+            raise DataError(f"{name} has no {split} photos, so nothing can be evaluated: "
+                            "mark some, or train without evaluation (DATASETS.TESTS \"()\")")
+    return chosen[0], chosen[1]
+
+
+def refuse_missing_queries(queries: Sequence[Item], rows: np.ndarray, rejects: Sequence[dict[str, Any]] = ()) -> None:
+    """A query without a vector would change what the mean is over, so it ends the evaluation, in every process.
+
+    Args:
+        queries: all of them; their item numbers are 0 … Q - 1.
+        rows: the item numbers that have a vector.
+        rejects: what is known of the others.
+
+    Raises:
+        DataError: names the first missing query, why, and how many more there are.
+    """
+    missing = np.setdiff1d(np.arange(len(queries)), rows)
+    if len(missing):
+        codes = {int(reject["row"]): reject["code"] for reject in rejects}
+        raise DataError(f"{queries[missing[0]].path}: query photo cannot be read "
+                        f"({codes.get(missing[0], 'see the log')}), and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead")
+
+
+def truth_of(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
+    """Relevance by label, with the camera rule where groups are known."""
+    columns = [[getattr(item, field) for item in items]
+               for items in (queries, gallery) for field in ("id", "label", "group")]
+    q_ids, q_labels, q_groups, g_ids, g_labels, g_groups = columns
+    return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
+
+
+def search(cfg: Any, queries: Embeddings, gallery: Embeddings) -> list[Ranking]:
+    """The ranking after the search and after every re-ranking step of the recipe, in order."""
+    for call in cfg.SEEK.ENHANCE:
+        queries, gallery = build(call, ENHANCERS)(queries, gallery)
+    rankings = [build(cfg.SEEK.SEARCH, SEARCHERS)(queries, gallery)]
+    for call in cfg.SEEK.RERANK:
+        rankings.append(build(call, RERANKERS)(rankings[-1], queries, gallery))
+    return rankings
+
+
+def in_percent(scores: Sequence[Score]) -> OrderedDict[str, float]:
+    """Scores by name in percent; the first is also "metric"."""
+    figures = OrderedDict((score.name, 100 * float(score.value)) for score in scores)
+    figures["metric"] = next(iter(figures.values()))
+    return figures
+
+
+def fastreid_figures(cfg: Any, queries: Embeddings, gallery: Embeddings, truth: Truth) -> OrderedDict[str, float]:
+    """Rank-1/5/10, mAP, mINP as fast-reid's own evaluator gives them, with its TEST flags honoured."""
+    if cfg.TEST.AQE.ENABLED:
+        aqe = Aqe(k=cfg.TEST.AQE.QE_K, times=cfg.TEST.AQE.QE_TIME, alpha=cfg.TEST.AQE.ALPHA)
+        queries, gallery = aqe(queries, gallery)
+    metric = {"cosine": "cosine", "euclidean": "l2"}[cfg.TEST.METRIC]
+    if not cfg.TEST.RERANK.ENABLED:
+        return OrderedDict(market(queries, gallery, truth, metric=metric))
+    full = Exact(k=len(gallery), metric=metric)(queries, gallery)
+    rerank = KReciprocal(k1=cfg.TEST.RERANK.K1, k2=cfg.TEST.RERANK.K2, lambda_=cfg.TEST.RERANK.LAMBDA)
+    return OrderedDict(market(*_matrix(rerank(full, queries, gallery)), truth))
+
+
+def _matrix(ranking: Ranking) -> tuple[np.ndarray]:
+    """A full-depth ranking as the similarity matrix [Q, G] it came from."""
+    scores = np.empty((len(ranking.query_ids), len(ranking.gallery_ids)), np.float32)
+    np.put_along_axis(scores, ranking.indices, ranking.scores, axis=1)
+    return (scores,)

@@ -1,0 +1,149 @@
+"""Model + photos -> vectors: in memory for evaluation, on disk for search."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from .. import __version__, compat  # noqa: F401  (compat before anything that imports fastreid)
+from ..data.images import NORMAL_FORM
+from ..data.loader import build_test_loader
+from ..files import PathLike
+from ..progress import progress
+from ..registry import VIEWS, build
+from ..store import store
+from ..structures import Embeddings, Item
+from ..views.embedding import embed
+
+Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+    """Put a model in eval mode without gradients, and back as it was even when the block fails."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield model
+    finally:
+        model.train(was_training)
+
+
+def embedder(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function images [B, 3, H, W] -> vectors [B, D] that a recipe asks for.
+
+    With `SEEK.METRICS` or `SEEK.VIEWS` the vectors have unit length; a plain fast-reid recipe gets its raw
+    features, and with TEST.FLIP their mean with those of the mirrored photo.
+    """
+    inner = model.module if hasattr(model, "module") else model
+    views = [build(call, VIEWS) for call in cfg.SEEK.VIEWS]
+    if cfg.SEEK.METRICS or views:
+        return lambda images: embed(inner, images, views)
+    if cfg.TEST.FLIP.ENABLED:
+        return lambda images: (inner({"images": images}) + inner({"images": images.flip(3)})) / 2
+    return lambda images: inner({"images": images})
+
+
+def parts(cfg: Any, model: nn.Module, items: Sequence[Item], start: int = 0, what: str = "embedding",
+          rank: int = 0, world_size: int = 1) -> Iterator[tuple[np.ndarray, Part]]:
+    """Yield (item numbers, (ids, vectors, rejects)) batch by batch, in item order, from item `start` on."""
+    loader = build_test_loader(cfg, items, rank=rank, world_size=world_size, start=start)
+    device = next(model.parameters()).device
+    function = embedder(cfg, model)
+    with evaluating(model):
+        for batch in progress(loader, what):
+            ids, vectors = batch["ids"], np.empty((0, 0), np.float32)
+            if ids:
+                vectors = function(batch["images"].to(device, non_blocking=True)).float().cpu().numpy()
+            yield np.asarray(batch["rows"]), (ids, vectors, batch["rejects"])
+
+
+def in_memory(cfg: Any, model: nn.Module, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Embed all items, shared between the processes.
+
+    Returns:
+        item numbers [n] int64, rising; vectors [n, D] float32; and the rejects of this process. Every process gets
+        the vectors of all.
+    """
+    rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    found = list(parts(cfg, model, items, rank=rank, world_size=world_size))
+    rejects = [reject for _, part in found for reject in part[2]]
+    kept = [(rows, part[1]) for rows, part in found if len(part[1])]
+    rows = np.concatenate([rows for rows, _ in kept]) if kept else np.empty(0, np.int64)
+    vectors = np.concatenate([vectors for _, vectors in kept]) if kept else np.empty((0, 0), np.float32)
+    if world_size > 1:
+        rows, vectors = _gather(rows, vectors)
+    return rows, vectors, rejects
+
+
+def _gather(rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All processes' rows, as padded tensors: nothing is pickled, and uneven shards are fine."""
+    device = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")
+    mine = torch.tensor([len(rows), vectors.shape[1]], device=device)
+    sizes = [torch.zeros_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(sizes, mine)
+    longest, dim = (int(max(size[column] for size in sizes)) for column in (0, 1))
+    table = torch.zeros(longest, dim, device=device)
+    numbers = torch.zeros(longest, dtype=torch.int64, device=device)
+    if len(rows):
+        table[:len(rows)] = torch.from_numpy(vectors).to(device)
+        numbers[:len(rows)] = torch.from_numpy(rows).to(device)
+    tables = [torch.zeros_like(table) for _ in sizes]
+    lists = [torch.zeros_like(numbers) for _ in sizes]
+    dist.all_gather(tables, table)
+    dist.all_gather(lists, numbers)
+    counts = [int(size[0]) for size in sizes]
+    rows = torch.cat([part[:count] for part, count in zip(lists, counts, strict=True)]).cpu().numpy()
+    vectors = torch.cat([part[:count] for part, count in zip(tables, counts, strict=True)]).cpu().numpy()
+    return rows, vectors
+
+
+def to_store(cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = "",
+             what: str = "embedding") -> Embeddings:
+    """Embed items into a folder of shards, going on where a killed run stopped.
+
+    Args:
+        cfg: the recipe.
+        model: the trained model.
+        items: what to embed, in this order.
+        folder: where the shards go.
+        root: the folder the ids are relative to; pages find the photos by it.
+        what: shown beside the progress.
+
+    Raises:
+        ArtefactError: the folder holds embeddings of another model or preprocessing.
+    """
+    def batches_from(start: int) -> Iterator[Part]:
+        return (part for _, part in parts(cfg, model, items, start, what))
+
+    store(batches_from, len(items), folder, passport(cfg, model, root))
+    return Embeddings.load(folder)
+
+
+def passport(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
+    """What made the vectors: the model's hash, how photos became tensors, views and versions."""
+    test = list(cfg.SEEK.TEST) or [f"resize({tuple(cfg.INPUT.SIZE_TEST)})"]
+    preprocessing = {"test": test, "mean": list(cfg.MODEL.PIXEL_MEAN), "std": list(cfg.MODEL.PIXEL_STD),
+                     "normal_form": NORMAL_FORM}
+    views = list(cfg.SEEK.VIEWS) or (["flip_mean"] if cfg.TEST.FLIP.ENABLED else [])
+    return {"model": weights_hash(model), "preprocessing": preprocessing, "views": views, "root": root,
+            "versions": {"fastseek": __version__, "torch": torch.__version__}}
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 over the names, shapes and values of everything that shapes an embedding (class weights do not)."""
+    digest = hashlib.sha256()
+    inner = model.module if hasattr(model, "module") else model
+    for name, tensor in sorted(inner.state_dict().items()):
+        if not name.startswith(("losses.", "heads.weight")):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
