@@ -75,8 +75,8 @@ def refuse_missing_queries(queries: Sequence[Item], rows: np.ndarray, rejects: S
     missing = np.setdiff1d(np.arange(len(queries)), rows)
     if len(missing):
         codes = {int(reject["row"]): reject["code"] for reject in rejects}
-        raise DataError(f"{queries[missing[0]].path}: query photo cannot be read "
-                        f"({codes.get(missing[0], 'see the log')}), and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead")
+        raise DataError(f"{queries[missing[0]].path}: query photo cannot be read ({codes.get(missing[0], 'see the log')}), "
+                        f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead")
 
 
 def truth_of(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
