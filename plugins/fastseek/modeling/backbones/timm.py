@@ -1,0 +1,123 @@
+"""Any network of the timm library, cut at the stages that are wanted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from ...errors import DataError
+from ...registry import BACKBONES
+from .weights import load_weights
+
+DEEPEST = 4
+
+
+@BACKBONES.register()
+class Timm(nn.Module):
+    """A timm network as feature maps "s4" (the deepest), "s3" (the one before) and so on, counted from the end.
+
+    Nets of five features (reductions 2, 4, 8, 16, 32) have "s0" to "s4", nets of four have "s1" to "s4". What lies
+    behind the deepest wanted stage is cut away, so that it costs nothing and no parameter stays without a gradient:
+    timm does this for most families, and we do it for the EfficientNets and MobileNets, which it leaves whole.
+
+    Args:
+        name: timm's name, with its tag if wanted ("resnet50.a1_in1k").
+        stages: numbers of the wanted stages, 0 to 4.
+        stem_stride: 1 or 2 overrides the stride of the first convolution, weights unchanged; 1 instead of 2 doubles
+            height and width of every map. None keeps what the net has.
+        drop_path: rate of stochastic depth.
+        pretrained: loads timm's weights (needs its hub, or its cache).
+        weights: a local state dict instead (.pth or .safetensors), see `weights.load_weights`.
+        bn_eval: BatchNorm keeps its statistics while the net is trained.
+        kwargs: further arguments of `timm.create_model`, a dict.
+
+    Raises:
+        ValueError: unknown net, or the net has no such stages.
+        DataError: the weights cannot be had.
+        ArtefactError: the weights do not fit the net; lists the differences.
+    """
+
+    def __init__(self, name: str, stages: Sequence[int] = (3, 4), stem_stride: int | None = None,
+                 drop_path: float = 0.0, pretrained: bool = False, weights: str = "", bn_eval: bool = False,
+                 kwargs: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
+        super().__init__()
+        if pretrained and weights:
+            raise ValueError("give either pretrained=True or weights='file', not both")
+        options = dict(kwargs) | ({"drop_path_rate": drop_path} if drop_path else {})
+        self.bn_eval = bn_eval
+        self.stages = tuple(f"s{stage}" for stage in _checked(stages))
+        self.net = _create(name, self.stages, pretrained, options)
+        self.channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
+        if weights:
+            load_weights(self.net, name, weights, dict(kwargs))
+        if stem_stride is not None:
+            _override_stem(self.net, stem_stride)
+        self.channels = dict(zip(self.stages, self.net.feature_info.channels(), strict=True))
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Normalised [B, 3, H, W] -> {stage: [B, C, h, w]}."""
+        maps = self.net(images)
+        if self.channels_last:
+            maps = [one.permute(0, 3, 1, 2) for one in maps]
+        return dict(zip(self.stages, maps, strict=True))
+
+    def train(self, mode: bool = True) -> Timm:
+        """Switch to training; BatchNorm stays in evaluation when `bn_eval`."""
+        super().train(mode)
+        if self.bn_eval:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+
+def _checked(stages: Sequence[int]) -> list[int]:
+    wanted = sorted(set(stages))
+    if not wanted or any(not isinstance(stage, int) or not 0 <= stage <= DEEPEST for stage in wanted):
+        raise ValueError(f"stages must be numbers from 0 to {DEEPEST} (the deepest), got {stages!r}")
+    return wanted
+
+
+def _create(name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    if ":" not in name and not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), 3)
+        raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
+    indices = tuple(int(stage[1:]) - DEEPEST - 1 for stage in stages)
+    try:
+        net = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices, **options)
+    except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"timm cannot give {', '.join(stages)} of {name}: {error}") from error
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise DataError(f"timm's weights of {name} could not be had ({error}): this needs the network once; "
+                        "or give a local file, weights='file.safetensors'") from error
+    reductions = net.feature_info.reduction()
+    if len(set(reductions)) < len(reductions):
+        raise ValueError(f"{name} has no pyramid of maps (reductions {reductions}): ask for one, stages=({DEEPEST},)")
+    _cut(net)
+    return net
+
+
+def _cut(net: nn.Module) -> None:
+    """Drop the blocks behind the deepest wanted one where timm's own feature net keeps them."""
+    module = net.feature_info.module_name()[-1]
+    if isinstance(getattr(net, "blocks", None), nn.Sequential) and module.startswith("blocks."):
+        net.blocks = net.blocks[:int(module.split(".")[1]) + 1]
+
+
+def _override_stem(net: nn.Module, stride: int) -> None:
+    if stride not in (1, 2):
+        raise ValueError(f"stem_stride must be 1 or 2, got {stride}")
+    path, stem = next((path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d))
+    if "patch_embed" in path:
+        raise ValueError("stem_stride does not fit a net that cuts the image into patches")
+    old = stem.stride[0]
+    stem.stride = (stride, stride)
+    for info in net.feature_info.info:
+        info["reduction"] = info["reduction"] * stride // old

@@ -1,0 +1,41 @@
+"""Plain GeM descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from ...registry import BRANCHES
+from ..layers.gem import Gem as GemPool
+from .maps import of_map
+
+
+@BRANCHES.register()
+class Gem(nn.Module):
+    """Generalised-mean pooling of one map, and a linear layer when `dim` is given (Radenovic et al., 2018).
+
+    Args:
+        on: the map.
+        p: GeM's exponent, or where it starts.
+        trainable_p: whether it is trained.
+        dim: D of the linear layer; 0 leaves it out.
+        channels: map name -> channels, of the backbone.
+
+    Raises:
+        ValueError: a map the backbone does not give.
+    """
+
+    def __init__(self, on: str = "s4", p: float = 3.0, trainable_p: bool = True, dim: int = 0, *,
+                 channels: Mapping[str, int]) -> None:
+        super().__init__()
+        self.on = on
+        width = of_map(channels, on)
+        self.pool = GemPool(p, trainable_p)
+        self.reduce = nn.Linear(width, dim) if dim else nn.Identity()
+        self.dims = {"gem": dim or width}
+
+    def forward(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Maps [B, C, h, w] -> {"gem": [B, D]}."""
+        return {"gem": self.reduce(self.pool(maps[self.on]))}

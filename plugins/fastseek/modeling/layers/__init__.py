@@ -1,0 +1,1 @@
+"""The mathematics that branches, losses and heads share; nothing here registers itself."""

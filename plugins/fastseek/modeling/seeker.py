@@ -1,0 +1,146 @@
+"""Seeker, our one meta-architecture: a backbone, branches and losses, none of them known by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+# isort: off
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from fastreid.modeling.backbones import build_backbone
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from fastreid.utils.events import get_event_storage
+# isort: on
+from ..errors import UsageError
+from ..registry import BACKBONES, BRANCHES, LOSSES, build, parse
+from . import backbones, branches, losses  # noqa: F401  (so that the registries are full)
+from .classes import UNKNOWN, class_counts
+
+ACCURACY_EVERY = 20
+
+
+@META_ARCH_REGISTRY.register()
+class Seeker(nn.Module):
+    """Images to feature maps, maps to named embeddings, embeddings to losses.
+
+    In training it returns a dict of scalars, every loss under its own name: "loss_triplet", or "loss_triplet/dolg" when
+    triplet stands twice in SEEK.LOSSES. In evaluation it returns float32 [B, D]: the embedding of the one branch, or
+    the embeddings of all branches, each brought to length 1, side by side in the order of SEEK.BRANCHES.
+
+    Args:
+        cfg: a fast-reid CfgNode. SEEK.BACKBONE ("" takes fast-reid's own backbone as map "s4" with
+            MODEL.BACKBONE.FEAT_DIM channels), SEEK.BRANCHES, SEEK.LOSSES, SEEK.CLASSES, MODEL.HEADS.NUM_CLASSES,
+            MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale). Without classes no losses are built.
+
+    Raises:
+        UsageError: a call string that cannot be built, no branch, or two parts with one name.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__()
+        self.backbone = build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
+        self.branches = _build_branches(cfg.SEEK.BRANCHES, self.backbone.channels)
+        counts = class_counts(cfg)
+        dims = {name: dim for branch in self.branches.values() for name, dim in branch.dims.items()}
+        self.losses = _build_losses([] if counts is None else cfg.SEEK.LOSSES, dims=dims, counts=counts)
+        self.why_not_trained = UNKNOWN if counts is None else "SEEK.LOSSES is empty: nothing to train with"
+        self.register_buffer("pixel_mean", torch.tensor(cfg.MODEL.PIXEL_MEAN).float().view(1, -1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(cfg.MODEL.PIXEL_STD).float().view(1, -1, 1, 1), False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is, and where its inputs go."""
+        return self.pixel_mean.device
+
+    @property
+    def dim(self) -> int:
+        """D of what evaluation returns."""
+        return sum(branch.dims[name] for name, branch in self.branches.items())
+
+    def forward(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
+        """A batch dict (or its images alone) to losses in training, to [B, D] in evaluation.
+
+        Args:
+            batch: "images" float [B, 3, H, W], RGB, 0..255, and in training "targets" int64 [B]; neither is changed.
+
+        Raises:
+            UsageError: training without losses.
+        """
+        if self.training and not self.losses:
+            raise UsageError(self.why_not_trained)
+        images = batch if isinstance(batch, torch.Tensor) else batch["images"]
+        embeddings = self.embed(self.preprocess(images))
+        if self.training:
+            return self.cost(embeddings, batch["targets"])
+        own = [embeddings[name].float() for name in self.branches]
+        return own[0] if len(own) == 1 else torch.cat([F.normalize(one) for one in own], dim=1)
+
+    def preprocess(self, images: torch.Tensor) -> torch.Tensor:
+        """Bring images [B, 3, H, W] of 0..255 to the model's device and normalise them, out of place."""
+        return (images.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
+
+    def embed(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """All named embeddings of normalised images."""
+        maps = self.backbone(images)
+        return {name: value for branch in self.branches.values() for name, value in branch(maps).items()}
+
+    def cost(self, embeddings: Mapping[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Every loss under its own name."""
+        targets = targets.to(self.device, non_blocking=True)
+        # fast-reid's PreciseBN fills the targets with -1 because it wants the statistics only.
+        targets = torch.where((targets < 0).all(), torch.zeros_like(targets), targets)
+        found = {f"loss_{name}": loss(embeddings[loss.on], targets) for name, loss in self.losses.items()}
+        self._log_accuracy()
+        return found
+
+    def _log_accuracy(self) -> None:
+        try:
+            storage = get_event_storage()
+        except AssertionError:
+            return  # no trainer around
+        if storage.iter % ACCURACY_EVERY:
+            return  # reading a figure waits for the device
+        for name, loss in self.losses.items():
+            if getattr(loss, "accuracy", None) is not None:
+                storage.put_scalar(f"accuracy_{name}", float(loss.accuracy))
+
+
+class StockBackbone(nn.Module):
+    """fast-reid's own backbone (MODEL.BACKBONE) as one of ours: its one map is "s4"."""
+
+    def __init__(self, cfg: Any) -> None:
+        super().__init__()
+        self.net = build_backbone(cfg)
+        self.channels = {"s4": cfg.MODEL.BACKBONE.FEAT_DIM}
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Normalised [B, 3, H, W] -> {"s4": [B, C, h, w]}."""
+        return {"s4": self.net(images)}
+
+
+def _build_branches(calls: Iterable[str], channels: Mapping[str, int]) -> nn.ModuleDict:
+    built = [(parse(call)[0], build(call, BRANCHES, channels=channels)) for call in calls]
+    if not built:
+        raise UsageError("SEEK.BRANCHES is empty: Seeker needs at least one, such as \"gem(dim=512)\"")
+    names = Counter(name for _, branch in built for name in branch.dims)
+    _once(names, "SEEK.BRANCHES gives two embeddings called")
+    return nn.ModuleDict(dict(built))
+
+
+def _build_losses(calls: Iterable[str], **runtime: Any) -> nn.ModuleDict:
+    built = [(parse(call)[0], build(call, LOSSES, **runtime)) for call in calls]
+    uses = Counter(name for name, _ in built)
+    named = [(name if uses[name] == 1 else f"{name}/{loss.on}", loss) for name, loss in built]
+    _once(Counter(name for name, _ in named), "SEEK.LOSSES has two of")
+    return nn.ModuleDict(dict(named))
+
+
+def _once(names: Counter[str], problem: str) -> None:
+    twice = [name for name, times in names.items() if times > 1]
+    if twice:
+        raise UsageError(f"{problem} {', '.join(twice)}: names must differ")
