@@ -111,7 +111,7 @@ def build(call: str, registry: Registry, **runtime: Any) -> Any:
         raise UsageError(f"{call!r}: {error}; {name} takes ({', '.join(own)})") from error
     try:
         return member(*args, **kwargs, **given)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{call!r}: {error}") from error
 
 
