@@ -17,6 +17,9 @@ def add_seek_config(cfg: Any) -> None:
     seek.BRANCHES = []  # call strings of BRANCHES: feature maps -> embeddings
     seek.LOSSES = []  # call strings of LOSSES, each on one named embedding
     seek.CLASSES = ""  # JSON {"labels": [...], "counts": [...]}; the trainer writes it beside the model
+    seek.HEAD = node()
+    seek.HEAD.SUBCENTERS = 3  # SubCenterArcFaceHead under fast-reid's Baseline: centres a class
+    seek.HEAD.MARGIN = ""  # its margin, "dynamic(0.05, 0.50)" (needs SEEK.CLASSES); "" takes MODEL.HEADS.MARGIN
     seek.SAMPLER = ""  # call string of SAMPLERS; "" honours DATALOADER.SAMPLER_TRAIN
     seek.TRAIN = []  # call strings of TRANSFORMS for training; [] honours fast-reid's INPUT flags
     seek.TEST = []  # the same for embedding and evaluation

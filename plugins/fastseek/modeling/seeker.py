@@ -19,7 +19,7 @@ from fastreid.utils.events import get_event_storage
 from ..errors import UsageError
 from ..registry import BACKBONES, BRANCHES, LOSSES, build, parse
 from . import backbones, branches, losses  # noqa: F401  (so that the registries are full)
-from .classes import UNKNOWN, class_counts
+from .layers.classes import UNKNOWN, class_counts
 
 ACCURACY_EVERY = 20
 

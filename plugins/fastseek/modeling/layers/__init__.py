@@ -1,1 +1,1 @@
-"""The mathematics that branches, losses and heads share; nothing here registers itself."""
+"""What branches, losses and heads share: mathematics, precision, classes; nothing here registers itself."""

@@ -33,7 +33,7 @@ class Gem(nn.Module):
         if trainable:
             self.p = nn.Parameter(value)
         else:
-            self.register_buffer("p", value)
+            self.register_buffer("p", value, persistent=False)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Pool [B, C, h, w] to [B, C]."""

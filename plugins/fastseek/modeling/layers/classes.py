@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from ..errors import ArtefactError, UsageError
-from ..files import locate, read_json
+from ...errors import ArtefactError, UsageError
+from ...files import locate, read_json
 
 
 def class_counts(cfg: Any) -> torch.Tensor | None:

@@ -1,0 +1,37 @@
+"""Several views, one embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+
+View = Callable[[torch.Tensor], list[torch.Tensor]]
+
+
+def all_views(images: torch.Tensor, views: Iterable[View]) -> list[torch.Tensor]:
+    """The given batch and every combination of the views: `hflip` and two further scales make six."""
+    batches = [images]
+    for view in views:
+        batches = [seen for batch in batches for seen in view(batch)]
+    return batches
+
+
+def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
+          views: Iterable[View] = ()) -> torch.Tensor:
+    """The direction of the mean of the unit embeddings of all views.
+
+    Args:
+        model: a batch of images to [B, D].
+        images: [B, 3, H, W]; not changed.
+        views: members of VIEWS, built; their lists are multiplied with one another.
+
+    Returns:
+        float32 [B, D], every row of length 1.
+    """
+    total: torch.Tensor | None = None
+    for batch in all_views(images, views):
+        unit = F.normalize(model(batch).float())
+        total = unit if total is None else total + unit
+    return F.normalize(total)

@@ -1,0 +1,37 @@
+"""The same photos at several sizes."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..registry import VIEWS
+
+
+@VIEWS.register()
+class Scale:
+    """The photos as given, then bilinearly resized by every factor (1 is the given one and is not repeated).
+
+    DOLG's evaluation is `scale(0.3535, 0.5, 0.7071, 1.0, 1.4142)`.
+
+    Args:
+        factors: of height and width.
+        antialias: smooth before shrinking; the published evaluations do not.
+
+    Raises:
+        ValueError: no factor, or one that is not positive.
+    """
+
+    def __init__(self, *factors: float, antialias: bool = False) -> None:
+        if not factors or any(not factor > 0 for factor in factors):
+            raise ValueError(f"scale needs positive factors, got {factors}")
+        self.factors = tuple(factor for factor in factors if factor != 1)
+        self.antialias = antialias
+
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """[B, 3, H, W] -> the given batch, and one [B, 3, round(f H), round(f W)] a factor, at least one pixel."""
+        return [images] + [self._resize(images, factor) for factor in self.factors]
+
+    def _resize(self, images: torch.Tensor, factor: float) -> torch.Tensor:
+        size = [max(1, round(side * factor)) for side in images.shape[2:]]
+        return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=self.antialias)
