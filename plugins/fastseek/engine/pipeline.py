@@ -17,13 +17,39 @@ from ..metrics import evaluate as score
 from ..registry import parse
 from ..report import page, row, table, write_results
 from ..structures import Embeddings, Item, Ranking, Score, Truth
-from . import extract
+from . import extract, recipe
 from .evaluator import refuse_missing_queries, search, splits, truth_of
-from .setup import commit
+from .setup import commit, prepare
 from .trainer import Trainer
 
 logger = logging.getLogger("fastreid.fastseek")
 Rows = list[dict[str, Any]]
+
+
+def run_file(config_file: PathLike, out: PathLike, data: str | None = None, opts: Sequence[str] = ()) -> str:
+    """`run` for a recipe file, on its own data sets or on the user's photos.
+
+    Args:
+        config_file: the recipe.
+        out: the folder of the run; training goes into its folder `train`.
+        data: a folder of class folders (with train/ and test/ below it, or a fifth of every class is held out as
+            queries), or a CSV or Parquet table with splits.
+        opts: KEY VALUE changes to the recipe.
+    """
+    cfg = recipe.load(config_file, [*opts, "OUTPUT_DIR", str(pathlib.Path(out) / "train")])
+    if data is not None:
+        cfg.defrost()
+        cfg.DATASETS.NAMES = cfg.DATASETS.TESTS = (_dataset(data),)
+        cfg.freeze()
+    prepare(cfg, quiet=True)
+    return run(cfg, out)
+
+
+def _dataset(data: str) -> str:
+    if not pathlib.Path(data).is_dir():
+        return f"manifest({data!r})"
+    split = (pathlib.Path(data) / "train").is_dir()
+    return f"folder({data!r})" if split else f"folder({data!r}, query=0.2)"
 
 
 def run(cfg: Any, out: PathLike) -> str:

@@ -1,0 +1,84 @@
+"""Any photos and a trained model -> an embeddings folder."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from ..data.datasets.folder import photos
+from ..data.datasets.manifest import Manifest
+from ..errors import DataError, UsageError
+from ..files import PathLike, read_json
+from ..structures import Item
+from . import extract, recipe
+from .checkpoint import load_weights
+from .setup import use_available_device
+
+from fastreid.modeling import build_model
+
+
+def embed_images(config_file: PathLike, weights: PathLike, images: PathLike, out: PathLike,
+                 opts: Sequence[str] = ()) -> str:
+    """Embed a folder or a list of photos; a killed run goes on where it stopped.
+
+    Args:
+        config_file: the recipe the weights were trained with.
+        weights: a checkpoint, .safetensors or .pth.
+        images: a folder, searched through, whose photos get their path below it as id; or a CSV or Parquet file.
+        out: folder of the embeddings.
+        opts: KEY VALUE changes to the recipe.
+
+    Returns:
+        a line telling how many photos were embedded and how many could not be read.
+    """
+    cfg = recipe.load(config_file, opts)
+    items, root = photos_of(images)
+    model = load_model(cfg, weights)
+    found = extract.to_store(cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}")
+    lost = len(items) - len(found)
+    told = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
+    return f"{len(found)} of {len(items)} photos, {found.dim} numbers each -> {out}{told}"
+
+
+def photos_of(images: PathLike) -> tuple[list[Item], str]:
+    """The photos of a folder (every photo below it) or a table, each id once, and the folder ids are relative to.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if os.path.isdir(images):
+        items, root = photos(os.fspath(images)), os.fspath(images)
+    else:
+        table = Manifest(os.fspath(images))
+        items, root = list({item.id: item for item in table.items}.values()), table.root
+    if not items:
+        raise DataError(f"{images}: no photo found in it or below")
+    return items, os.path.abspath(root)
+
+
+def load_model(cfg: Any, weights: PathLike) -> nn.Module:
+    """Build a recipe's model for embedding and load its weights; the class weights are not needed.
+
+    Raises:
+        UsageError: no weights are named. ArtefactError: they do not fit the recipe.
+    """
+    if not os.fspath(weights):
+        raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.BACKBONE.PRETRAIN = False
+    cfg.MODEL.HEADS.NUM_CLASSES = _classes(weights) or cfg.MODEL.HEADS.NUM_CLASSES
+    use_available_device(cfg)
+    model = build_model(cfg)
+    load_weights(model, weights)
+    return model.eval()
+
+
+def _classes(weights: PathLike) -> int:
+    beside = pathlib.Path(weights).parent / "classes.json"
+    return len(read_json(beside)["labels"]) if beside.exists() else 0
