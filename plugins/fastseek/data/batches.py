@@ -1,0 +1,181 @@
+"""Batches of photos, read inside a loader worker: what a worker holds is arrays only, so its copy is small."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .. import compat  # noqa: F401  (a spawned worker imports this first, before fast-reid's own transforms)
+from ..errors import DataError, FastSeekError, RunError
+from .images import BadImage, decode
+from .rejects import Reject, reject
+
+Transform = Callable[[Image.Image], torch.Tensor]
+Batch = dict[str, Any]
+
+
+class Photos:
+    """The files of a data set and what is done to each.
+
+    Args:
+        paths: the files.
+        transform: PIL RGB image -> float32 tensor [3, H, W].
+        max_pixels: larger photos are refused.
+        phase: "train" or "extract", told with every reject.
+    """
+
+    def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, phase: str) -> None:
+        self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        self.transform, self.max_pixels, self.phase = transform, max_pixels, phase
+
+    def __getitem__(self, draw: Any) -> Batch:
+        """The batch of a draw, or its "error", so that a worker's errors reach the user as they were raised."""
+        try:
+            with private_randomness():
+                return self.batch(draw)
+        except FastSeekError as error:
+            return {"error": error}
+
+    def batch(self, draw: Any) -> Batch:
+        """The batch of a draw: "images", "rows" and "rejects"."""
+        raise NotImplementedError
+
+    def path(self, row: int) -> str:
+        """The file of a row."""
+        return os.fsdecode(self.paths[row])
+
+    def decoded(self, row: int, rejects: list[Reject]) -> Image.Image | None:
+        """The photo, or None and one more entry in `rejects`."""
+        try:
+            return decode(self.path(row), self.max_pixels)
+        except BadImage as error:
+            rejects.append(reject(self.path(row), row, self.phase, error))
+            return None
+
+    def transformed(self, row: int, image: Image.Image) -> torch.Tensor:
+        """The photo as a tensor.
+
+        Raises:
+            RunError: the transforms failed or did not end in a tensor [3, H, W]; names the photo.
+        """
+        try:
+            tensor = self.transform(image)
+        except Exception as error:
+            size = f"{image.width} x {image.height}"
+            raise RunError(f"{self.path(row)} ({size}): a transform failed: {error!r}") from error
+        if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3 or len(tensor) != 3:
+            raise RunError(f"{self.path(row)}: the transforms gave no tensor [3, H, W] but {_shape(tensor)}")
+        return tensor
+
+    def stacked(self, rows: Sequence[int], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """One tensor [B, 3, H, W].
+
+        Raises:
+            DataError: sizes differ; names two photos.
+        """
+        if not tensors:
+            return torch.zeros(0, 3, 0, 0)
+        for row, tensor in zip(rows, tensors, strict=True):
+            if tensor.shape != tensors[0].shape:
+                raise DataError(f"{self.path(rows[0])} became {tuple(tensors[0].shape)}, but {self.path(row)} "
+                                f"{tuple(tensor.shape)}: add a transform that gives one size, such as resize(224)")
+        return torch.stack(tensors)
+
+
+class TrainPhotos(Photos):
+    """Training batches; a bad photo is replaced by another of its class.
+
+    Args:
+        paths, transform, max_pixels: see `Photos`.
+        labels: class of every photo, int64 [N].
+        seed: of the augmentation.
+        budget: more bad photos than this end the run, so no more are tried for one place.
+    """
+
+    def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, labels: np.ndarray, seed: int,
+                 budget: int) -> None:
+        super().__init__(paths, transform, max_pixels, "train")
+        self.labels, self.seed, self.budget = np.asarray(labels, np.int64), seed, budget
+        self._by_class = np.argsort(self.labels, kind="stable")
+        self._sorted = self.labels[self._by_class]
+
+    def batch(self, draw: tuple[int, int, np.ndarray]) -> Batch:
+        """The batch of (step, place of its first photo in the global batch, rows): a function of these alone."""
+        step, first, rows = draw
+        seeds = np.random.SeedSequence([self.seed, step]).generate_state(first + len(rows), np.uint64)[first:]
+        rejects: list[Reject] = []
+        kept, tensors = [], []
+        for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True):
+            found = self._readable(row, seed, rejects)
+            if found is None:
+                return {"rejects": rejects, "lost": row}
+            reseed(seed)
+            kept.append(found[0])
+            tensors.append(self.transformed(*found))
+        return {"images": self.stacked(kept, tensors), "rows": torch.tensor(kept), "rejects": rejects}
+
+    def _readable(self, row: int, seed: int, rejects: list[Reject]) -> tuple[int, Image.Image] | None:
+        bad = 0
+        for candidate in self._candidates(row, seed):
+            image = self.decoded(candidate, rejects)
+            if image is not None:
+                return candidate, image
+            bad += 1
+            if bad > self.budget:
+                break
+        return None
+
+    def _candidates(self, row: int, seed: int) -> Iterator[int]:
+        yield row
+        start, end = np.searchsorted(self._sorted, [self.labels[row], self.labels[row] + 1])
+        others = self._by_class[start:end]
+        yield from np.random.default_rng(seed).permutation(others[others != row]).tolist()
+
+
+class TestPhotos(Photos):
+    """Batches in the order of the items; bad photos are left out and named."""
+
+    __test__ = False  # not a test, whatever pytest makes of the name
+
+    def batch(self, rows: np.ndarray) -> Batch:
+        """The batch of these rows."""
+        rejects: list[Reject] = []
+        kept, tensors = [], []
+        for row in rows.tolist():
+            image = self.decoded(row, rejects)
+            if image is not None:
+                reseed(row)
+                kept.append(row)
+                tensors.append(self.transformed(row, image))
+        return {"images": self.stacked(kept, tensors), "rows": torch.tensor(kept, dtype=torch.int64),
+                "rejects": rejects}
+
+
+@contextlib.contextmanager
+def private_randomness() -> Iterator[None]:
+    """Give torch's (CPU), NumPy's and Python's global generators back as they were: the model draws from them too."""
+    states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+
+
+def reseed(seed: int) -> None:
+    """Seed torch's CPU generator, NumPy's and Python's; not CUDA's, which the model draws from."""
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def _shape(value: object) -> str:
+    return f"{type(value).__name__} {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__

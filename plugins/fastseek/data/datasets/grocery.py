@@ -1,0 +1,53 @@
+"""Grocery Store Dataset: photos of 81 products taken in shops (Klasson et al., WACV 2019)."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import pathlib
+
+from ...errors import DataError
+from ...files import locate
+from ...registry import DATASETS
+from ...structures import Item
+
+
+@DATASETS.register()
+class Grocery:
+    """The usual retrieval protocol: train on the training photos, search them with the test photos.
+
+    Args:
+        fine: label by product (81 classes); else by kind of product (42 classes).
+
+    Raises:
+        DataError: `grocery/dataset` is below none of the data roots, or one of its lists is damaged.
+    """
+
+    def __init__(self, fine: bool = True) -> None:
+        home = locate(pathlib.Path("grocery") / "dataset", "the Grocery Store Dataset")
+        self.root = str(home)
+        names = _class_names(home / "classes.csv")
+        train = _read(home, "train", "train", fine, names)
+        gallery = [dataclasses.replace(item, split="gallery") for item in train]
+        self.items = train + _read(home, "test", "query", fine, names) + gallery
+
+
+def _class_names(table: pathlib.Path) -> list[dict[str, str]]:
+    """[fine, coarse]: code as it stands in the lists -> name."""
+    with open(table, encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{row[f"{kind} ID (int)"]: row[f"{kind} Name (str)"] for row in rows}
+            for kind in ("Class", "Coarse Class")]
+
+
+def _read(home: pathlib.Path, part: str, split: str, fine: bool, names: list[dict[str, str]]) -> list[Item]:
+    table = home / f"{part}.txt"
+    items = []
+    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            name, *codes = (cell.strip() for cell in line.split(","))
+            labels = [known[code] for known, code in zip(names, codes, strict=True)]
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{table}:{number}: expected 'path, class, coarse class', found {line!r}") from error
+        items.append(Item(path=str(home / name), label=labels[0 if fine else 1], split=split, id=name))
+    return items

@@ -1,0 +1,164 @@
+"""The image normal form: any photo file to upright 8-bit RGB, or one named reason why not."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import stat
+
+import numpy as np
+from PIL import Image
+
+from ..files import PathLike
+
+logger = logging.getLogger(__name__)
+
+NORMAL_FORM = 1  # rises whenever the same file would give other pixels
+MAX_PIXELS = 64_000_000
+MIN_SIDE = 4
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # TIFF on request only: its decoder is large and rarely needed
+
+_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF": "WEBP", b"GIF8": "GIF", b"BM": "BMP",
+          b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "PSD", b"\0\0\0\x0cjP  ": "JPEG2000", b"%PDF": "PDF",
+          b"%!PS": "EPS"}
+_UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+            8: Image.Transpose.ROTATE_90}
+_ORIENTATION = 0x0112
+
+
+class BadImage(Exception):
+    """A photo that cannot be used.
+
+    Args:
+        code: MISSING, PERMISSION, EMPTY, TRUNCATED, UNKNOWN_FORMAT, FORMAT_NOT_ALLOWED, TOO_LARGE, TOO_SMALL or
+            DECODE_ERROR.
+        detail: one line for a person.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+def decode(source: PathLike | bytes, max_pixels: int = MAX_PIXELS,
+           formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Read one photo into the normal form: first frame, upright, 8-bit RGB.
+
+    Transparency is laid on white, 16 bits are scaled to 8, CMYK is converted without a profile; a broken EXIF block
+    leaves the photo as stored.
+
+    Args:
+        source: a file, or the bytes of one.
+        max_pixels: larger photos are refused from their header, before any pixel is decoded.
+        formats: Pillow's names of the formats accepted.
+
+    Raises:
+        BadImage: it cannot be used; half-decoded pixels are never returned.
+    """
+    data = source if isinstance(source, bytes) else _read(source, 8 * max_pixels + 2**20)
+    image = _open(data, max_pixels, formats)
+    try:
+        image.load()
+        if image.format in ("PNG", "WEBP") and not _is_whole(data, image.format):
+            raise BadImage("TRUNCATED", f"{len(data)} bytes and no end of the {image.format} file")
+        return _upright(to_rgb(image), image)
+    except BadImage:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever the damaged bytes lead them to
+        cut = "truncated" in str(error) or not _is_whole(data, image.format)
+        raise BadImage("TRUNCATED" if cut else "DECODE_ERROR", _line(error)) from error
+
+
+def _read(path: PathLike, max_bytes: int) -> bytes:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # a FIFO or device would block the reader for ever
+            raise BadImage("MISSING", "is not a regular file")
+        if status.st_size == 0:
+            raise BadImage("EMPTY", "has 0 bytes")
+        if status.st_size > max_bytes:
+            raise BadImage("TOO_LARGE", f"{status.st_size} bytes, more than {max_bytes}")
+        with open(path, "rb") as file:
+            return file.read()
+    except PermissionError as error:
+        raise BadImage("PERMISSION", _line(error)) from error
+    except (OSError, ValueError) as error:
+        raise BadImage("MISSING", _line(error)) from error
+
+
+def _open(data: bytes, max_pixels: int, formats: tuple[str, ...]) -> Image.Image:
+    if not data:
+        raise BadImage("EMPTY", "has 0 bytes")
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImage("TOO_LARGE", _line(error)) from error
+    except Exception as error:  # as above: the header may be damaged in any way
+        raise _not_opened(data, formats, error) from error
+    width, height = image.size
+    if width * height > max_pixels:
+        raise BadImage("TOO_LARGE", f"{width} x {height} pixels, more than {max_pixels}")
+    if min(width, height) < MIN_SIDE:
+        raise BadImage("TOO_SMALL", f"{width} x {height} pixels, a side below {MIN_SIDE}")
+    return image
+
+
+def _not_opened(data: bytes, formats: tuple[str, ...], error: Exception) -> BadImage:
+    kind = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
+    if data[4:8] == b"ftyp":
+        kind = "HEIF or AVIF"
+    if kind is None:
+        return BadImage("UNKNOWN_FORMAT", f"is no image; begins with {data[:12]!r}")
+    if kind not in formats:
+        return BadImage("FORMAT_NOT_ALLOWED", f"{kind}; accepted are {', '.join(formats)}")
+    return BadImage("DECODE_ERROR" if _is_whole(data, kind) else "TRUNCATED", _line(error))
+
+
+def _is_whole(data: bytes, kind: str | None) -> bool:
+    """Whether the file's own end is there; of a PNG or WebP whose pixels are all there Pillow does not ask it."""
+    if kind == "WEBP":
+        return len(data) >= 8 + int.from_bytes(data[4:8], "little")
+    if kind == "BMP":
+        return len(data) >= int.from_bytes(data[2:6], "little")
+    if kind == "PNG":
+        return b"IEND" in data
+    end = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";"}.get(str(kind), b"")
+    return end in data[-4096:]
+
+
+def _upright(rgb: Image.Image, stored: Image.Image) -> Image.Image:
+    try:
+        method = _UPRIGHT.get(stored.getexif().get(_ORIENTATION, 1))
+    except Exception as error:  # damaged EXIF says nothing about the pixels
+        logger.debug("EXIF cannot be read (%s): the photo is used as stored", _line(error))
+        return rgb
+    return rgb if method is None else rgb.transpose(method)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any image mode to RGB: transparency on white, 16 bits scaled to 8, floats taken as 0..255."""
+    if image.mode.startswith("I"):
+        return _from_numbers(np.clip(np.asarray(image).astype(np.float64), 0, 65535) / 257)
+    if image.mode == "F":
+        return _from_numbers(np.clip(np.nan_to_num(np.asarray(image)), 0, 255))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_numbers(grey: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+
+
+def _line(error: Exception) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(text.split())

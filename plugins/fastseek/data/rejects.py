@@ -1,0 +1,96 @@
+"""Photos that could not be used: one dict each, and the file that names them."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import DataError
+from ..files import PathLike, sha256
+from .images import BadImage
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
+_HASH_LIMIT = 2**30
+
+Reject = dict[str, Any]
+
+
+def reject(path: str, row: int, phase: str, error: BadImage) -> Reject:
+    """What is told of one bad photo; hash and size are "" and 0 where there is no readable file."""
+    digest, size = "", 0
+    try:
+        if os.path.isfile(path):
+            size = os.path.getsize(path)
+            digest = sha256(path) if size <= _HASH_LIMIT else ""
+    except OSError:
+        pass  # the code already says that the file cannot be read
+    return {"path": path, "row": row, "phase": phase, "code": error.code, "detail": error.detail, "sha256": digest,
+            "bytes": size}
+
+
+def append(file: PathLike, rejects: Sequence[Reject]) -> None:
+    """Add the rejects that the file does not name yet, as whole lines under a lock; many processes may do so at once.
+
+    Args:
+        file: a CSV with the columns `COLUMNS`; begun with its header when missing.
+        rejects: what `reject` gave.
+    """
+    pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a+", encoding="utf-8", errors="surrogateescape", newline="") as table:
+        fcntl.flock(table, fcntl.LOCK_EX)
+        table.seek(0)
+        known = {(row.get("path"), row.get("phase")) for row in csv.DictReader(table)}
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        if table.tell() == 0:
+            writer.writeheader()
+        for row in rejects:
+            if (row["path"], row["phase"]) not in known:
+                known.add((row["path"], row["phase"]))
+                writer.writerow(row)
+        table.write(text.getvalue())
+        table.flush()
+
+
+class RejectLog:
+    """Names and counts each bad photo of a run once, and stops the run when there are too many.
+
+    Args:
+        file: the CSV that gets them.
+        budget: how many bad photos are borne.
+        fail: stop at the first.
+    """
+
+    def __init__(self, file: PathLike, budget: int, fail: bool = False) -> None:
+        self.file, self.budget, self.fail = file, budget, fail
+        self.rejects: list[Reject] = []
+        self._paths: set[str] = set()
+
+    def add(self, rejects: Sequence[Reject]) -> None:
+        """Take what one batch met.
+
+        Raises:
+            DataError: the first bad photo with `fail`, or more than the budget.
+        """
+        new = [row for row in rejects if row["path"] not in self._paths]
+        if not new:
+            return
+        self._paths.update(row["path"] for row in new)
+        self.rejects.extend(new)
+        append(self.file, new)
+        for row in new:
+            logger.warning("%s cannot be used (%s: %s); see %s", row["path"], row["code"], row["detail"], self.file)
+        if self.fail:
+            raise DataError(f"{new[0]['path']}: {new[0]['code']}: {new[0]['detail']}; mend or remove it, or set "
+                            "SEEK.ON_BAD skip")
+        if len(self.rejects) > self.budget:
+            raise DataError(f"{len(self.rejects)} photos cannot be used, more than the {self.budget} allowed: "
+                            f"see {self.file}; mend or remove them, or raise SEEK.MAX_BAD")

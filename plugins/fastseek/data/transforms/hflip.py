@@ -1,0 +1,20 @@
+"""Mirror left and right."""
+
+from __future__ import annotations
+
+from torchvision.transforms.v2 import functional as F
+
+from ...registry import TRANSFORMS
+from .chance import happens, probability
+from .to_tensor import Picture
+
+
+@TRANSFORMS.register()
+class Hflip:
+    """Mirror the photo with probability p."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(p)
+
+    def __call__(self, image: Picture) -> Picture:
+        return F.horizontal_flip(image) if happens(self.p) else image
