@@ -186,7 +186,8 @@ def test_a_zero_vector_has_no_cosine_and_is_named_but_is_a_point_otherwise():
     assert Exact(k=1, metric="l2")(embeddings(np.zeros((1, 3))), embeddings(vectors)).indices.tolist() == [[2]]
 
 
-@pytest.mark.parametrize("call", ["exact(k=0)", "exact(metric='manhattan')", "exact(block=0)", "exact(depth=3)", "exact(k='many')"])
+@pytest.mark.parametrize("call", ["exact(k=0)", "exact(metric='manhattan')", "exact(block=0)", "exact(depth=3)",
+                                  "exact(k='many')"])
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, SEARCHERS)

@@ -1,0 +1,190 @@
+"""Where the relevant images of every query stand: what all rank metrics rest on.
+
+Junk is taken out before places are counted. Places come from a ranking as it stands, or, without ranking anything,
+from scores by counting what is above each relevant image; there equal scores stand in the order of the gallery ids.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..errors import ArtefactError, DataError
+from ..nearest import blocks, pair_scores, similarities
+from ..structures import Embeddings, Ranking, Truth
+from ..structures.archive import Passport
+from .align import align
+
+CELLS = 1 << 24  # scores or marks held at once
+FEW = 32  # up to so many relevant images, counting for each is cheaper than a sort
+RELEVANT, JUNK = 1, 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Hits:
+    """The places of the relevant images.
+
+    Args:
+        starts, places: 1-based places of query q's found relevant images are places[starts[q]:starts[q + 1]], rising.
+        relevant: [Q] how many relevant images the gallery holds.
+        depth: how many gallery images each query's list may hold, junk included.
+        gallery: how many images the gallery holds.
+        protocol: how relevance and places were decided.
+    """
+
+    starts: np.ndarray
+    places: np.ndarray
+    relevant: np.ndarray
+    depth: int
+    gallery: int
+    protocol: Passport
+
+    @property
+    def counted(self) -> np.ndarray:
+        """[Q] whether a query has a relevant image; the others are left out of every mean."""
+        return self.relevant > 0
+
+    @property
+    def found(self) -> np.ndarray:
+        """[Q] how many relevant images were listed."""
+        return np.diff(self.starts)
+
+    def need_depth(self, k: int, name: str) -> None:
+        """Check that lists are deep enough for a figure over the first k places.
+
+        Raises:
+            ArtefactError: they are not; says how deep to search.
+        """
+        if self.depth < min(k, self.gallery):
+            raise ArtefactError(f"{name} needs lists of {min(k, self.gallery)} images, this ranking has {self.depth}: "
+                                f"search with k={k} or more")
+
+
+def from_ranking(ranking: Ranking, truth: Truth) -> Hits:
+    """Places in a ranking.
+
+    Raises:
+        ArtefactError: the ranking is not over the truth's queries and gallery.
+    """
+    ranking = align(ranking, truth)
+    places, found = [], []
+    for _, kinds in kinds_of(ranking, truth):
+        hit = kinds == RELEVANT
+        places.append((kinds != JUNK).cumsum(axis=1)[hit])
+        found.append(hit.sum(axis=1))
+    return _hits(places, np.concatenate(found) if found else [], truth, ranking.indices.shape[1], "as listed")
+
+
+def kinds_of(ranking: Ranking, truth: Truth) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (queries, [b, K] int8): RELEVANT, JUNK or 0 for every place of an aligned ranking; JUNK at an empty one."""
+    step = max(1, CELLS // max(1, len(truth.gallery_ids), ranking.indices.shape[1]))
+    marks = np.zeros((step, len(truth.gallery_ids)), np.int8)
+    for start in range(0, len(ranking.indices), step):
+        indices = ranking.indices[start:start + step]
+        marked = []
+        for kind, starts, rows in ((RELEVANT, truth.relevant_starts, truth.relevant),
+                                   (JUNK, truth.junk_starts, truth.junk)):
+            here = starts[start:start + len(indices) + 1]
+            marked.append((np.repeat(np.arange(len(indices)), np.diff(here)), rows[here[0]:here[-1]]))
+            marks[marked[-1]] = kind
+        kinds = np.take_along_axis(marks[:len(indices)], np.maximum(indices, 0), axis=1)
+        kinds[indices < 0] = JUNK
+        for place in marked:
+            marks[place] = 0
+        yield slice(start, start + len(indices)), kinds
+
+
+def from_scores(scores: np.ndarray, truth: Truth) -> Hits:
+    """Places by a full matrix [Q, G] in the truth's order, larger is better.
+
+    Raises:
+        ArtefactError: the shape is not the truth's. DataError: a score is not finite.
+    """
+    scores = np.asarray(scores)
+    scores = scores if scores.dtype.kind == "f" else scores.astype(np.float64)
+    shape = (len(truth.query_ids), len(truth.gallery_ids))
+    if scores.shape != shape:
+        raise ArtefactError(f"scores are {scores.shape}, the truth has {shape[0]} queries and {shape[1]} images")
+    order, places = _order(truth), []
+    for query, row in enumerate(scores):
+        if not np.isfinite(row).all():
+            raise DataError(f"scores of query {str(truth.query_ids[query])!r} are not all finite")
+        places.append(_places(row, truth.relevant_to(query), truth.junk_of(query), order))
+    return _hits(places, [len(some) for some in places], truth, shape[1], "by gallery id")
+
+
+def from_embeddings(queries: Embeddings, gallery: Embeddings, truth: Truth, metric: str = "cosine") -> Hits:
+    """Places by comparing embeddings, as the exact search over the whole gallery would give them.
+
+    Args:
+        queries, gallery: in the truth's order; the gallery is held in memory.
+        truth: what is relevant.
+        metric: "cosine", "ip" or "l2".
+
+    Raises:
+        ArtefactError: the ids are not the truth's. DataError: a vector is not finite, or zero under "cosine".
+    """
+    for side, ids, what in ((queries, truth.query_ids, "queries"), (gallery, truth.gallery_ids, "gallery")):
+        if not np.array_equal(side.ids, ids):
+            raise ArtefactError(f"the {what} are not those of the truth, in its order")
+    order, places = _order(truth), []
+    vectors = np.concatenate([g for _, g in blocks(gallery, metric, 65536)]) if len(gallery) else np.empty((0, 0))
+    for mine, q in blocks(queries, metric, max(1, CELLS // max(1, len(gallery)))):
+        scores, slack = similarities(q, vectors, metric)
+        for row, query in enumerate(range(mine.start, mine.stop)):
+            relevant = truth.relevant_to(query)
+            _settle(scores[row], q[row:row + 1], vectors, relevant, 2 * slack[row], metric)
+            places.append(_places(scores[row], relevant, truth.junk_of(query), order))
+    return _hits(places, [len(some) for some in places], truth, len(gallery), "by gallery id")
+
+
+def _settle(row: np.ndarray, q: np.ndarray, vectors: np.ndarray, relevant: np.ndarray, slack: float,
+            metric: str) -> None:
+    """Score anew, in place and in float64, whatever rounding could put on the wrong side of a relevant image."""
+    near = np.zeros(len(row), bool)
+    for score in pair_scores(q, vectors, np.zeros(len(relevant), int), relevant, metric):
+        near |= np.abs(row - score) <= slack
+    cols = np.flatnonzero(near)
+    row[cols] = pair_scores(q, vectors, np.zeros(len(cols), int), cols, metric)
+
+
+def _places(row: np.ndarray, relevant: np.ndarray, junk: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """1-based places of the relevant images: one more than what is above, and what ties and comes first by id."""
+    wanted = row[relevant]
+    if len(junk):
+        row = row.copy()
+        row[junk] = -np.inf
+    above, equal = _counts(row, wanted)
+    places = above + 1
+    for number in np.flatnonzero(equal > 1):
+        ties = np.flatnonzero(row == wanted[number])
+        places[number] += np.count_nonzero(order[ties] < order[relevant[number]])
+    return np.sort(places)
+
+
+def _counts(row: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many values of the row are larger than each wanted one, and how many equal it."""
+    if len(wanted) <= FEW:
+        above = [np.count_nonzero(row > value) for value in wanted]
+        return np.array(above, np.int64), np.array([np.count_nonzero(row == value) for value in wanted], np.int64)
+    rivals = np.sort(row[row >= wanted.min()])
+    left, right = (np.searchsorted(rivals, wanted, side=side) for side in ("left", "right"))
+    return len(rivals) - right, right - left
+
+
+def _order(truth: Truth) -> np.ndarray:
+    order = np.empty(len(truth.gallery_ids), np.int64)
+    order[np.argsort(truth.gallery_ids, kind="stable")] = np.arange(len(order))
+    return order
+
+
+def _hits(places: Sequence[np.ndarray], found: Sequence[int] | np.ndarray, truth: Truth, depth: int,
+          ties: str) -> Hits:
+    starts = np.concatenate([[0], np.cumsum(found)]).astype(np.int64)
+    relevant = np.diff(truth.relevant_starts)
+    flat = np.concatenate(places) if len(places) else np.empty(0, np.int64)
+    protocol = {**truth.protocol, "counted": int((relevant > 0).sum()), "skipped": int((relevant == 0).sum()),
+                "ties": ties, "depth": depth}
+    return Hits(starts, flat, relevant, depth, len(truth.gallery_ids), protocol)

@@ -1,0 +1,45 @@
+"""Mean average precision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..registry import METRICS
+from ..structures import Score
+from .base import OnHits, legal_depths, mean
+from .hits import Hits
+
+
+@METRICS.register()
+class Map(OnHits):
+    """Mean over the queries of the average precision, AP = sum of the precision at each relevant image / their number.
+
+    With k only the first k places count and the number is min(relevant images, k): mAP@100 of the Google Landmarks
+    Retrieval challenge (Weyand et al. 2020). Without k it is the AP of the re-identification benchmarks. Relevant
+    images beyond the end of the lists add nothing. Queries without a relevant image are not counted.
+
+    Args:
+        k: how many places count; all when None.
+    """
+
+    def __init__(self, k: int | None = None) -> None:
+        self.k = None if k is None else legal_depths((k,))[0]
+
+    def of(self, hits: Hits) -> list[Score]:
+        """One score, "map(100)" or "map"."""
+        if self.k is None:
+            return [mean("map", average_precision(hits), hits)]
+        hits.need_depth(self.k, f"map({self.k})")
+        return [mean(f"map({self.k})", average_precision(hits, self.k), hits)]
+
+
+def average_precision(hits: Hits, k: int | None = None) -> np.ndarray:
+    """[Q] AP of every query, 0 for one without relevant images."""
+    query = np.repeat(np.arange(len(hits.relevant)), hits.found)
+    number = np.arange(len(hits.places)) - hits.starts[query] + 1
+    precision = number / hits.places
+    most = hits.relevant
+    if k is not None:
+        precision = np.where(hits.places <= k, precision, 0)
+        most = np.minimum(most, k)
+    return np.bincount(query, precision, minlength=len(most)) / np.maximum(most, 1)
