@@ -1,0 +1,8 @@
+"""Scores and rankings for people: a self-contained HTML page, a text table, results.json."""
+
+from .interval import interval
+from .page import page
+from .results import row, write_results
+from .table import table
+
+__all__ = ["interval", "page", "row", "table", "write_results"]

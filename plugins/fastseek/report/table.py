@@ -1,0 +1,47 @@
+"""Rows of figures as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def metric_names(rows: Sequence[Row]) -> list[str]:
+    """The metrics of all rows, each once, in the order in which they come."""
+    return list(dict.fromkeys(name for row in rows for name in row["metrics"]))
+
+
+def table(rows: Sequence[Row], metrics: Sequence[str] | None = None) -> str:
+    """Rows of results.json as an aligned table, figures in percent.
+
+    Args:
+        rows: each with "name" and "metrics" (name -> share in 0..1), perhaps "seconds".
+        metrics: the columns; all that occur when not given. A row without one of them gets a dash.
+
+    Returns:
+        Lines without a final newline; the first is the head.
+    """
+    metrics = metric_names(rows) if metrics is None else list(metrics)
+    timed = any(row.get("seconds") is not None for row in rows)
+    lines = [["", *metrics, *(["seconds"] if timed else [])]]
+    for row in rows:
+        figures = [_percent(row["metrics"].get(name)) for name in metrics]
+        lines.append([str(row["name"]), *figures, *([_seconds(row.get("seconds"))] if timed else [])])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    first, *rest = [cell.ljust(width) if not column else cell.rjust(width)
+                    for column, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+    return "  ".join([first, *rest]).rstrip()
