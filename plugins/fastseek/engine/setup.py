@@ -1,0 +1,125 @@
+"""Before a run: the log, the folder, the device, the seed and the lines that say what it ran on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import logging
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+import torch
+
+from .. import __version__, compat  # noqa: F401  (compat before anything that imports fastreid)
+from ..errors import UsageError
+from ..files import atomic
+from . import manifests, randomness
+
+from fastreid.utils import comm
+from fastreid.utils.logger import setup_logger
+
+logger = logging.getLogger("fastreid.fastseek")
+
+
+def setup(cfg: Any, resume: bool = False, eval_only: bool = False) -> Any:
+    """Make everything ready for a run.
+
+    Args:
+        cfg: the recipe.
+        resume: an earlier run in OUTPUT_DIR goes on; with SEED -1 it keeps the seed it drew.
+        eval_only: nothing will be trained; a config.yaml that is there is kept.
+
+    Returns:
+        the recipe of this run, frozen: the device there is, the seed that was drawn. Written to OUTPUT_DIR/config.yaml.
+
+    Raises:
+        UsageError: no OUTPUT_DIR, or it cannot be written.
+    """
+    start_log(cfg.OUTPUT_DIR)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.DEVICE = device(cfg.MODEL.DEVICE)
+    cfg.SEED = randomness.draw_seed(_earlier_seed(cfg) if resume else cfg.SEED)
+    cfg.freeze()
+    randomness.seed_all(cfg.SEED)
+    if not eval_only:
+        torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+    for line in environment(cfg):
+        logger.info(line)
+    save_config(cfg, keep=eval_only)
+    return cfg
+
+
+def _earlier_seed(cfg: Any) -> int:
+    found = manifests.newest_first(pathlib.Path(cfg.OUTPUT_DIR))
+    return int(found[0][1].get("seed", -1)) if cfg.SEED < 0 and found else cfg.SEED
+
+
+def start_log(output: str) -> None:
+    """Log to the screen (rank 0) and to OUTPUT_DIR/log.txt.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    if not output:
+        raise UsageError("OUTPUT_DIR is empty: say where checkpoints, logs and results go")
+    try:
+        pathlib.Path(output).mkdir(parents=True, exist_ok=True)
+        for name in ("fastreid", "fastseek"):
+            setup_logger(output, distributed_rank=comm.get_rank(), name=name)
+    except OSError as error:
+        raise UsageError(f"OUTPUT_DIR {output} cannot be written: {error}") from error
+
+
+def device(wanted: str) -> str:
+    """The device to run on: the wanted one, or the CPU when CUDA is wanted and cannot be had."""
+    if not wanted.startswith("cuda"):
+        return wanted
+    if not torch.cuda.is_available():
+        logger.info("MODEL.DEVICE %s: there is no CUDA here, running on the CPU", wanted)
+        return "cpu"
+    if comm.get_world_size() > 1 and torch.distributed.get_backend() == "gloo":
+        logger.info("MODEL.DEVICE %s: fewer GPUs than processes, running on the CPU", wanted)
+        return "cpu"
+    return wanted
+
+
+def environment(cfg: Any) -> list[str]:
+    """Lines that say what a run ran on."""
+    names = ("fastreid", "torchvision", "timm", "numpy", "Pillow")
+    versions = [f"fastseek {__version__} ({commit() or 'no git commit'})", f"torch {torch.__version__}"]
+    versions += [f"{name} {_version(name)}" for name in names]
+    where = cfg.MODEL.DEVICE
+    if where.startswith("cuda"):
+        where = f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
+    return [f"Python {platform.python_version()} on {platform.platform()}: {', '.join(versions)}",
+            f"process {comm.get_rank() + 1} of {comm.get_world_size()} on {where}, {torch.get_num_threads()} threads, "
+            f"seed {cfg.SEED}"]
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "from a folder" if importlib.util.find_spec(name) else "missing"
+
+
+def commit() -> str:
+    """The git commit of this code; "" when it is not run from a checkout or there is no git."""
+    home = pathlib.Path(__file__).parent
+    try:
+        told = subprocess.run(["git", "-C", str(home), "log", "-1", "--format=%H", "--", "."], capture_output=True,
+                              text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return told.stdout.strip() if told.returncode == 0 else ""
+
+
+def save_config(cfg: Any, keep: bool = False) -> None:
+    """Write OUTPUT_DIR/config.yaml from rank 0, whole; `keep` leaves one that is there."""
+    path = pathlib.Path(cfg.OUTPUT_DIR) / "config.yaml"
+    if comm.is_main_process() and not (keep and path.exists()):
+        with atomic(path, "w") as file:
+            file.write(cfg.dump())

@@ -1,0 +1,161 @@
+"""One training step: forward, backward, look at the losses, update."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from ..errors import RunError, UsageError
+from . import ranks
+
+from fastreid.engine.train_loop import SimpleTrainer
+from fastreid.utils import comm
+from fastreid.utils.events import get_event_storage
+
+logger = logging.getLogger("fastreid.fastseek")
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+Losses = dict[str, torch.Tensor]
+
+
+class Step(SimpleTrainer):
+    """fast-reid's simple trainer, in full precision, on any device.
+
+    Args:
+        model: returns a dict name -> scalar loss for a batch, perhaps wrapped for several processes.
+        loader: endless; `seek(step)` sets where it starts.
+        optimizer: its groups may carry `freeze_status`.
+        freeze_iters: for so many steps the groups with `freeze_status` "freeze" stay as they are.
+    """
+
+    grad_scaler = None
+    iter = 0
+
+    def __init__(self, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer, freeze_iters: int = 0) -> None:
+        super().__init__(model, loader, optimizer, None)
+        self.freeze_iters = freeze_iters
+        self.device = next(model.parameters()).device
+
+    def seek(self, step: int) -> None:
+        """Make `step` the number of the next batch."""
+        self.data_loader.seek(step)
+        self._data_loader_iter = iter(self.data_loader)
+
+    def run_step(self) -> None:
+        """Take one step.
+
+        Raises:
+            RunError: a loss is not finite; every process raises it.
+        """
+        if not self.model.training:
+            raise RunError("the model was left in eval mode before a training step")
+        batch, waited = self._next()
+        losses = self._forward(batch)
+        if not losses:
+            raise UsageError("the model returned no loss: name one in MODEL.LOSSES.NAME or SEEK.LOSSES")
+        self.optimizer.zero_grad(set_to_none=True)
+        self._backward(sum(losses.values()))
+        self._look(losses, waited, batch)
+        self._keep_frozen()
+        self._update()
+
+    def _next(self) -> tuple[dict[str, Any], float]:
+        start = time.perf_counter()
+        # Starting workers draws from the global generator; a resumed run starts them at other steps.
+        with torch.random.fork_rng(devices=[]):
+            batch = next(self._data_loader_iter)
+        moved = {key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+                 for key, value in batch.items()}
+        return moved, time.perf_counter() - start
+
+    def _forward(self, batch: dict[str, Any]) -> Losses:
+        return self.model(batch)
+
+    def _backward(self, total: torch.Tensor) -> None:
+        total.backward()
+
+    def _update(self) -> None:
+        self.optimizer.step()
+
+    def _keep_frozen(self) -> None:
+        if self.iter < self.freeze_iters:
+            for group in self.optimizer.param_groups:
+                if group.get("freeze_status") == "freeze":
+                    for parameter in group["params"]:
+                        parameter.grad = None
+
+    def _look(self, losses: Losses, waited: float, batch: dict[str, Any]) -> None:
+        """Share the losses, stop everywhere when one is not finite, and note their means."""
+        values = torch.stack([loss.detach().float().reshape(()) for loss in losses.values()]).tolist()
+        rows = ranks.gather_rows([*values, waited])
+        if not rows.isfinite().all():
+            raise RunError(self._not_finite(dict(zip(losses, values, strict=True)), batch))
+        if comm.is_main_process():
+            means = dict(zip(losses, rows[:, :-1].mean(0).tolist(), strict=True))
+            storage = get_event_storage()
+            storage.put_scalars(data_time=float(rows[:, -1].max()), total_loss=sum(means.values()), **means)
+
+    def _not_finite(self, losses: dict[str, float], batch: dict[str, Any]) -> str:
+        ids = list(batch.get("ids") or batch.get("img_paths") or [])
+        told = [one for one in comm.all_gather((losses, ids)) if not all(map(math.isfinite, one[0].values()))]
+        parts = "; ".join(", ".join(f"{name} {value:g}" for name, value in found.items()) for found, _ in told)
+        rates = sorted({group["lr"] for group in self.optimizer.param_groups})
+        lr = " to ".join(f"{rate:g}" for rate in {rates[0]: 0, rates[-1]: 0})
+        names = "\n  ".join(name for _, found in told for name in found)
+        return (f"the loss is not finite at iteration {self.iter} (lr {lr}): {parts}. The last checkpoint is intact; "
+                f"lower SOLVER.BASE_LR, clip gradients or look at these photos:\n  {names}")
+
+
+class AmpStep(Step):
+    """The same in mixed precision: float16 with a gradient scaler, or bfloat16.
+
+    Args:
+        dtype: torch.float16 (CUDA only) or torch.bfloat16.
+    """
+
+    def __init__(self, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer, freeze_iters: int = 0,
+                 dtype: torch.dtype = torch.bfloat16) -> None:
+        super().__init__(model, loader, optimizer, freeze_iters)
+        self.dtype = dtype
+        if dtype == torch.float16:
+            self.grad_scaler = torch.amp.GradScaler(self.device.type)
+
+    def _forward(self, batch: dict[str, Any]) -> Losses:
+        with torch.autocast(self.device.type, dtype=self.dtype):
+            return self.model(batch)
+
+    def _backward(self, total: torch.Tensor) -> None:
+        (total if self.grad_scaler is None else self.grad_scaler.scale(total)).backward()
+
+    def _update(self) -> None:
+        if self.grad_scaler is None:
+            self.optimizer.step()
+        else:
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+
+
+def build_step(cfg: Any, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer) -> Step:
+    """The step SOLVER.AMP and SEEK.AMP_DTYPE ask for.
+
+    float16 needs CUDA; without it the run goes on in full precision and says so.
+
+    Raises:
+        UsageError: unknown SEEK.AMP_DTYPE.
+    """
+    if cfg.SEEK.AMP_DTYPE not in DTYPES:
+        raise UsageError(f"SEEK.AMP_DTYPE {cfg.SEEK.AMP_DTYPE!r} is not one of {', '.join(DTYPES)}")
+    dtype = DTYPES[cfg.SEEK.AMP_DTYPE]
+    freeze = cfg.SOLVER.FREEZE_ITERS if len(cfg.MODEL.FREEZE_LAYERS) else 0
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    if cfg.SOLVER.AMP.ENABLED and on_cpu and dtype == torch.float16:
+        logger.info("SOLVER.AMP in float16 needs CUDA: training in full precision (SEEK.AMP_DTYPE bf16 works on a CPU)")
+        return Step(model, loader, optimizer, freeze)
+    if cfg.SOLVER.AMP.ENABLED:
+        return AmpStep(model, loader, optimizer, freeze, dtype)
+    return Step(model, loader, optimizer, freeze)

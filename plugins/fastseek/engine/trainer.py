@@ -1,0 +1,305 @@
+"""fast-reid's trainer with parts that also work today: on a CPU, after a kill, with a bad photo in the data."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import pathlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from ..data import loader as loaders
+from ..data.bridge import resolve
+from ..errors import ArtefactError, FastSeekError, UsageError
+from ..files import write_json
+from . import optimizer as solver
+from . import randomness, ranks
+from .checkpoint import Checkpointer
+from .hooks import CheckpointHook, EvalHook, MovedGuard
+from .modes import kept_modes
+from .setup import save_config, start_log
+from .step import build_step
+from .writers import JsonLines, Progress, TensorBoard, WriterHook
+
+from fastreid.engine import DefaultTrainer, hooks
+from fastreid.engine.train_loop import HookBase
+from fastreid.utils import comm
+from fastreid.utils.events import EventStorage, EventWriter
+from fastreid.utils.precision_bn import get_bn_modules
+
+logger = logging.getLogger("fastreid.fastseek")
+
+
+class Trainer(DefaultTrainer):
+    """Build everything a recipe asks for and train it; the methods of fast-reid's trainer can be overridden as there.
+
+    Args:
+        cfg: the recipe, as `setup.setup` returns it.
+
+    Raises:
+        UsageError: the recipe cannot be trained; said before anything starts.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        # fast-reid's own constructor fixes the step, which needs CUDA, and DDP on CUDA devices.
+        super(DefaultTrainer, self).__init__()
+        start_log(cfg.OUTPUT_DIR)
+        loader = self.build_train_loader(cfg)
+        write_classes(cfg, loader.dataset)
+        self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
+        randomness.seed_all(cfg.SEED)
+        model = self.build_model(cfg)
+        optimizer, _ = self.build_optimizer(cfg, model)
+        self._trainer = build_step(cfg, self.distribute(model), loader, optimizer)
+        self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
+        self.max_epoch, self.start_epoch, self.start_step = cfg.SOLVER.MAX_EPOCH, 0, 0
+        self.max_iter = self.max_epoch * self.iters_per_epoch
+        self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
+        scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
+        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, save_to_disk=comm.is_main_process(),
+                                         optimizer=optimizer, **self.scheduler, **scaler)
+        self.best, self.run, self.random_states = None, secrets.token_hex(8), []
+        self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def build_train_loader(cls, cfg: Any) -> Any:
+        """The endless loader of the training batches of this process."""
+        return loaders.build_train_loader(cfg, rank=comm.get_rank(), world_size=comm.get_world_size())
+
+    @classmethod
+    def build_test_loader(cls, cfg: Any, dataset_name: str) -> tuple[Any, int]:
+        """The loader over queries, then gallery, of a dataset, and the number of queries."""
+        items = resolve(dataset_name, cfg)
+        queries, gallery = ([item for item in items if item.split == split] for split in ("query", "gallery"))
+        loader = loaders.build_test_loader(cfg, queries + gallery, rank=comm.get_rank(),
+                                           world_size=comm.get_world_size())
+        return loader, len(queries)
+
+    @staticmethod
+    def auto_scale_hyperparams(cfg: Any, num_classes: int) -> Any:
+        """The recipe with the number of classes of the training data and the file that lists them."""
+        made = cfg.clone()
+        made.defrost()
+        made.MODEL.HEADS.NUM_CLASSES = made.MODEL.HEADS.NUM_CLASSES or num_classes
+        made.SEEK.CLASSES = made.SEEK.CLASSES or str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
+        made.freeze()
+        save_config(made)
+        return made
+
+    @classmethod
+    def build_model(cls, cfg: Any) -> nn.Module:
+        """fast-reid's `build_model`.
+
+        Raises:
+            UsageError: fast-reid wants to fetch pretrained weights and lacks what it needs for it.
+        """
+        try:
+            return super().build_model(cfg)
+        except ModuleNotFoundError as error:
+            if error.name != "gdown":
+                raise
+            raise UsageError("MODEL.BACKBONE.PRETRAIN True: fast-reid fetches the weights with gdown (pip install gdown); "
+                             "or name a file in MODEL.BACKBONE.PRETRAIN_PATH, or set PRETRAIN False") from error
+
+    @classmethod
+    def build_optimizer(cls, cfg: Any, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
+        """The optimizer over the model's own parameters, and None where fast-reid has its flat copies."""
+        return solver.build_optimizer(cfg, model), None
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: Any, optimizer: torch.optim.Optimizer, iters_per_epoch: int) -> dict[str, Any]:
+        """The schedules by name."""
+        return solver.build_lr_scheduler(cfg, optimizer, iters_per_epoch)
+
+    @staticmethod
+    def distribute(model: nn.Module) -> nn.Module:
+        """Average the gradients over the processes, on GPUs or CPUs."""
+        if comm.get_world_size() == 1:
+            return model
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        # Many recipes leave a parameter without gradient (a class layer under a triplet loss alone, say).
+        return DistributedDataParallel(model, device_ids=None if on_cpu else [torch.cuda.current_device()],
+                                       broadcast_buffers=False, find_unused_parameters=True)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, checkpoints, writers."""
+        cfg = self.cfg
+        made: list[HookBase | None] = [hooks.IterationTimer(), hooks.LRScheduler(self.optimizer, self.scheduler),
+                                       MovedGuard(), self._precise_bn()]
+        if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
+            made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
+        if len(cfg.DATASETS.TESTS):
+            made.append(EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen))
+        made.append(CheckpointHook(self._save, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,
+                                   cfg.OUTPUT_DIR))
+        if comm.is_main_process():
+            made.append(WriterHook(self.build_writers))
+        return made
+
+    def build_writers(self) -> list[EventWriter]:
+        """Progress on the screen, OUTPUT_DIR/metrics.jsonl and TensorBoard."""
+        output = pathlib.Path(self.cfg.OUTPUT_DIR)
+        return [Progress(self.start_iter, self.max_iter, self.max_epoch),
+                JsonLines(output / "metrics.jsonl", self.start_iter), TensorBoard(output, self.start_iter)]
+
+    def _precise_bn(self) -> HookBase | None:
+        own = self.cfg.TEST.PRECISE_BN
+        if not (own.ENABLED and get_bn_modules(self.model)):
+            return None
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.DATALOADER.NUM_WORKERS, cfg.DATASETS.NAMES = 0, (own.DATASET,)
+        return hooks.PreciseBN(self.model, Moved(self.build_train_loader(cfg), self._trainer.device), own.NUM_ITER)
+
+    @classmethod
+    def test(cls, cfg: Any, model: nn.Module) -> OrderedDict[str, Any]:
+        """Evaluate on every test set; every module is left in the mode it was in.
+
+        Returns:
+            the figures of the one test set, or those of each by its name; empty figures but on rank 0.
+        """
+        from .evaluator import evaluate
+
+        results: OrderedDict[str, Any] = OrderedDict()
+        with kept_modes(model):
+            for name in cfg.DATASETS.TESTS:
+                results[name] = evaluate(cfg, model, name)
+                told = "  ".join(f"{key} {value:.2f}" for key, value in results[name].items())
+                if comm.is_main_process():
+                    logger.info("%s: %s", name, told)
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    def _evaluate(self) -> OrderedDict[str, Any]:
+        self._last_eval_results = self.test(self.cfg, self.model)
+        return self._last_eval_results
+
+    def _seen(self, results: dict[str, float]) -> None:
+        """Keep the best model; the first test set decides."""
+        first = self.cfg.DATASETS.TESTS[0]
+        metric = results.get("metric", results.get(f"{first}/metric"))
+        if metric is not None and (self.best is None or metric > self.best):
+            self.best = float(metric)
+            self.checkpointer.save_weights("model_best", run=self.run, metric=self.best, step=self.iter,
+                                           epoch=self.epoch + 1)
+
+    def _save(self, name: str) -> None:
+        """Save all of the run; every process takes part."""
+        random_states = randomness.states()
+        done = self.epoch + 1 if not name.startswith("model_step_") else self.epoch
+        step = self.iter + 1 if name.startswith("model_step_") else self.iter
+        self.checkpointer.save(name, run=self.run, epoch=done, step=step, iters_per_epoch=self.iters_per_epoch,
+                               seed=self.cfg.SEED, best=self.best, random=random_states, config=self.cfg.dump(),
+                               classes=_digest(self.cfg.SEEK.CLASSES))
+        self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on with the run in OUTPUT_DIR when asked to and there is one, else load MODEL.WEIGHTS.
+
+        Raises:
+            ArtefactError: the checkpoint does not fit the model or the data, or none is valid.
+        """
+        if not resume and self.checkpointer.has_checkpoint():
+            logger.warning("%s holds an earlier run; this one starts anew and replaces it (--resume goes on with it)",
+                           self.cfg.OUTPUT_DIR)
+        state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if not state:
+            return
+        if state["iters_per_epoch"] != self.iters_per_epoch or state["classes"] != _digest(self.cfg.SEEK.CLASSES):
+            raise ArtefactError(f"{self.cfg.OUTPUT_DIR}: the checkpoint was trained on other data or another batch size "
+                                f"({state['iters_per_epoch']} steps an epoch, now {self.iters_per_epoch}); start in a "
+                                "new OUTPUT_DIR with MODEL.WEIGHTS set to its weights")
+        self.start_epoch, self.start_step = state["epoch"], state["step"]
+        self.best, self.run, self.random_states = state["best"], state["run"], state["random"]
+        for line in changed(state["config"], self.cfg.dump()):
+            logger.warning("resuming with another setting than before: %s", line)
+        logger.info("going on after %d epochs, %d steps", self.start_epoch, self.start_step)
+
+    def train(self) -> OrderedDict[str, Any] | None:
+        """Train from where the run stands to its end.
+
+        Returns:
+            the last evaluation's figures, in the main process, when there was one.
+
+        Raises:
+            RunError: it was stopped or cannot go on; what was saved is intact.
+        """
+        self.iter = self.start_iter = self.start_step
+        self.epoch = self.start_epoch
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                self._trainer.seek(self.start_iter)
+                self._restore_random()
+                for self.epoch in range(self.start_epoch, self.max_epoch):
+                    self._train_epoch()
+            except FastSeekError:
+                raise
+            except Exception:
+                logger.exception("the training failed at step %d", self.iter + 1)
+                raise
+            finally:
+                self.after_train()
+        return getattr(self, "_last_eval_results", None) if comm.is_main_process() else None
+
+    def _train_epoch(self) -> None:
+        self.before_epoch()
+        # A run that was stopped between its last step and the end of the epoch has only the end to do.
+        while self.iter < (self.epoch + 1) * self.iters_per_epoch:
+            self.before_step()
+            self.run_step()
+            self.after_step()
+            self.iter += 1
+        self.after_epoch()
+
+    def _restore_random(self) -> None:
+        if self.start_step:
+            randomness.restore(self.random_states, self.cfg.SEED, self.start_step)
+        else:
+            randomness.seed_all(self.cfg.SEED)
+
+
+class Moved:
+    """A loader whose batches are on the device, for hooks that give them to the model as they come."""
+
+    def __init__(self, loader: Any, device: torch.device) -> None:
+        self.loader, self.device = loader, device
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for batch in self.loader:
+            yield {key: value.to(self.device) if isinstance(value, torch.Tensor) else value
+                   for key, value in batch.items()}
+
+
+def write_classes(cfg: Any, dataset: Any) -> None:
+    """Write OUTPUT_DIR/classes.json: the training classes in the order of the targets, and their photos."""
+    if comm.is_main_process():
+        write_json(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json",
+                   {"labels": list(dataset.classes), "counts": [int(count) for count in dataset.counts]})
+    comm.synchronize()
+
+
+def _digest(path: str) -> str:
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() if path else ""
+
+
+def changed(old: str, new: str) -> list[str]:
+    """The settings in which two dumped recipes differ, as "KEY: old -> new"."""
+    before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
+    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in sorted({*before, *after})
+            if before.get(key) != after.get(key)]
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {name: value for key, child in node.items()
+            for name, value in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()}
