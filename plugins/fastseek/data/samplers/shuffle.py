@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...registry import SAMPLERS
-from .checks import batches_of, check_batch
+from .batching import batches_of, check_batch
 
 
 @SAMPLERS.register()
@@ -16,7 +16,7 @@ class Shuffle:
         ValueError: the batch is larger than the data or cannot be cut into `world_size` equal runs.
     """
 
-    def __init__(self, labels: np.ndarray, batch_size: int, world_size: int = 1, seed: int = 0) -> None:
+    def __init__(self, *, labels: np.ndarray, batch_size: int, world_size: int = 1, seed: int = 0) -> None:
         check_batch(len(labels), batch_size, world_size)
         self.count, self.batch_size, self.seed = len(labels), batch_size, seed
 

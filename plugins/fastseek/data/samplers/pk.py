@@ -1,0 +1,83 @@
+"""P x K batches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...registry import SAMPLERS
+from .batching import Classes, check_batch
+
+
+@SAMPLERS.register()
+class Pk:
+    """P different classes with exactly K photos each (Hermans et al., 2017); a class's photos stand together.
+
+    A round shuffles every class and cuts it into runs of K; what is left over waits for the next round. A class with
+    fewer than K photos is one run: all its photos once, then drawn again. While P classes still have a run, P of them
+    are drawn evenly and each gives one; then a new round begins. An epoch always has as many batches as there are
+    photos for.
+
+    Args:
+        k: photos a class; P is batch_size / k.
+        singletons: a class with one photo is "repeat"-ed K times (its pairs are then two augmentations of one photo,
+            but a classifier still sees the class), "drop"-ped, or an "error".
+
+    Raises:
+        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal runs.
+    """
+
+    def __init__(self, k: int = 4, singletons: str = "repeat", *, labels: np.ndarray, batch_size: int,
+                 world_size: int = 1, seed: int = 0) -> None:
+        self.classes = Classes(labels, least_of(singletons, labels))
+        check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
+        self.p, self.k, self.seed = batch_size // k, k, seed
+        self.batches = len(self.classes.rows) // batch_size
+        self._runs = np.maximum(1, self.classes.counts // k)
+
+    def epoch(self, n: int) -> np.ndarray:
+        """Row numbers [batches, batch_size] int64 of epoch n."""
+        random = np.random.default_rng([self.seed, n])
+        batches: list[np.ndarray] = []
+        while len(batches) < self.batches:
+            batches += self._round(random, self.batches - len(batches))
+        return np.stack(batches)
+
+    def _round(self, random: np.random.Generator, wanted: int) -> list[np.ndarray]:
+        table = self._table(random)
+        first = np.cumsum(self._runs) - self._runs
+        used = np.zeros_like(self._runs)
+        open_, count = np.arange(len(self._runs)), len(self._runs)
+        batches: list[np.ndarray] = []
+        while count >= self.p and len(batches) < wanted:
+            places = random.choice(count, self.p, replace=False)
+            chosen = open_[places]
+            batches.append(table[first[chosen] + used[chosen]].reshape(-1))
+            used[chosen] += 1
+            for place in sorted(places[used[chosen] == self._runs[chosen]], reverse=True):
+                count -= 1
+                open_[place] = open_[count]
+        return batches
+
+    def _table(self, random: np.random.Generator) -> np.ndarray:
+        """One row of K photos a run [runs, K], classes in order."""
+        rows = self.classes.shuffled(random)
+        owner = np.repeat(np.arange(len(self._runs)), self._runs)
+        number = np.arange(len(owner)) - (np.cumsum(self._runs) - self._runs)[owner]
+        places = (number * self.k)[:, None] + np.arange(self.k)
+        counts = self.classes.counts[owner][:, None]
+        again = (random.random(places.shape) * counts).astype(np.int64)
+        return rows[self.classes.starts[owner][:, None] + np.where(places < counts, places, again)]
+
+
+def least_of(singletons: str, labels: np.ndarray) -> int:
+    """The fewest photos a class may have.
+
+    Raises:
+        ValueError: an unknown rule, or classes with one photo under "error".
+    """
+    if singletons not in ("repeat", "drop", "error"):
+        raise ValueError(f"singletons={singletons!r}: expected 'repeat', 'drop' or 'error'")
+    alone = int((np.unique(labels, return_counts=True)[1] == 1).sum())
+    if singletons == "error" and alone:
+        raise ValueError(f"{alone} classes have one photo only: add photos, or singletons='repeat' or 'drop'")
+    return 2 if singletons == "drop" else 1
