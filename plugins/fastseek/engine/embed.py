@@ -16,8 +16,8 @@ from ..errors import DataError, UsageError
 from ..files import PathLike, read_json
 from ..structures import Item
 from . import extract, recipe
-from .checkpoint import load_weights
-from .setup import use_available_device
+from .setup import device
+from .weights import load_weights
 
 from fastreid.modeling import build_model
 
@@ -73,7 +73,7 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
     cfg.defrost()
     cfg.MODEL.BACKBONE.PRETRAIN = False
     cfg.MODEL.HEADS.NUM_CLASSES = _classes(weights) or cfg.MODEL.HEADS.NUM_CLASSES
-    use_available_device(cfg)
+    cfg.MODEL.DEVICE = device(cfg.MODEL.DEVICE)
     model = build_model(cfg)
     load_weights(model, weights)
     return model.eval()

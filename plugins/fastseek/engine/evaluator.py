@@ -14,7 +14,7 @@ from ..data.bridge import resolve
 from ..enhance.aqe import Aqe
 from ..errors import DataError
 from ..metrics import evaluate as score
-from ..metrics import market
+from ..metrics import market, market_from_embeddings
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
 from ..rerank.k_reciprocal import KReciprocal
 from ..search.exact import Exact
@@ -75,7 +75,8 @@ def refuse_missing_queries(queries: Sequence[Item], rows: np.ndarray, rejects: S
     missing = np.setdiff1d(np.arange(len(queries)), rows)
     if len(missing):
         codes = {int(reject["row"]): reject["code"] for reject in rejects}
-        raise DataError(f"{queries[missing[0]].path}: query photo cannot be read ({codes.get(missing[0], 'see the log')}), "
+        why = codes.get(int(missing[0]), "see the log")
+        raise DataError(f"{queries[missing[0]].path}: query photo cannot be read ({why}), "
                         f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead")
 
 
@@ -111,14 +112,14 @@ def fastreid_figures(cfg: Any, queries: Embeddings, gallery: Embeddings, truth: 
         queries, gallery = aqe(queries, gallery)
     metric = {"cosine": "cosine", "euclidean": "l2"}[cfg.TEST.METRIC]
     if not cfg.TEST.RERANK.ENABLED:
-        return OrderedDict(market(queries, gallery, truth, metric=metric))
+        return OrderedDict(market_from_embeddings(queries, gallery, truth, metric))
     full = Exact(k=len(gallery), metric=metric)(queries, gallery)
     rerank = KReciprocal(k1=cfg.TEST.RERANK.K1, k2=cfg.TEST.RERANK.K2, lambda_=cfg.TEST.RERANK.LAMBDA)
-    return OrderedDict(market(*_matrix(rerank(full, queries, gallery)), truth))
+    return OrderedDict(market(_matrix(rerank(full, queries, gallery)), truth))
 
 
-def _matrix(ranking: Ranking) -> tuple[np.ndarray]:
+def _matrix(ranking: Ranking) -> np.ndarray:
     """A full-depth ranking as the similarity matrix [Q, G] it came from."""
     scores = np.empty((len(ranking.query_ids), len(ranking.gallery_ids)), np.float32)
     np.put_along_axis(scores, ranking.indices, ranking.scores, axis=1)
-    return (scores,)
+    return scores

@@ -21,20 +21,18 @@ from ..registry import VIEWS, build
 from ..store import store
 from ..structures import Embeddings, Item
 from ..views.embedding import embed
+from .modes import kept_modes
+from .ranks import inner
+from .weights import CLASS_WEIGHTS
 
 Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
-    """Put a model in eval mode without gradients, and back as it was even when the block fails."""
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield model
-    finally:
-        model.train(was_training)
+    """A model in eval mode without gradients, and back as it was even when the block fails."""
+    with kept_modes(model), torch.inference_mode():
+        yield model.eval()
 
 
 def embedder(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -43,13 +41,13 @@ def embedder(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tenso
     With `SEEK.METRICS` or `SEEK.VIEWS` the vectors have unit length; a plain fast-reid recipe gets its raw
     features, and with TEST.FLIP their mean with those of the mirrored photo.
     """
-    inner = model.module if hasattr(model, "module") else model
+    plain = inner(model)
     views = [build(call, VIEWS) for call in cfg.SEEK.VIEWS]
     if cfg.SEEK.METRICS or views:
-        return lambda images: embed(inner, images, views)
+        return lambda images: embed(plain, images, views)
     if cfg.TEST.FLIP.ENABLED:
-        return lambda images: (inner({"images": images}) + inner({"images": images.flip(3)})) / 2
-    return lambda images: inner({"images": images})
+        return lambda images: (plain({"images": images}) + plain({"images": images.flip(3)})) / 2
+    return lambda images: plain({"images": images})
 
 
 def parts(cfg: Any, model: nn.Module, items: Sequence[Item], start: int = 0, what: str = "embedding",
@@ -141,9 +139,8 @@ def passport(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
 def weights_hash(model: nn.Module) -> str:
     """SHA-256 over the names, shapes and values of everything that shapes an embedding (class weights do not)."""
     digest = hashlib.sha256()
-    inner = model.module if hasattr(model, "module") else model
-    for name, tensor in sorted(inner.state_dict().items()):
-        if not name.startswith(("losses.", "heads.weight")):
+    for name, tensor in sorted(inner(model).state_dict().items()):
+        if not CLASS_WEIGHTS.search(name):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -19,7 +19,7 @@ from ..report import page, row, table, write_results
 from ..structures import Embeddings, Item, Ranking, Score, Truth
 from . import extract, recipe
 from .evaluator import refuse_missing_queries, search, splits, truth_of
-from .setup import commit, prepare
+from .setup import commit, setup
 from .trainer import Trainer
 
 logger = logging.getLogger("fastreid.fastseek")
@@ -41,8 +41,7 @@ def run_file(config_file: PathLike, out: PathLike, data: str | None = None, opts
         cfg.defrost()
         cfg.DATASETS.NAMES = cfg.DATASETS.TESTS = (_dataset(data),)
         cfg.freeze()
-    prepare(cfg, quiet=True)
-    return run(cfg, out)
+    return run(setup(cfg, resume=True), out)
 
 
 def _dataset(data: str) -> str:
