@@ -10,16 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# isort: off
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
-from fastreid.modeling.backbones import build_backbone
-from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
-from fastreid.utils.events import get_event_storage
-# isort: on
 from ..errors import UsageError
 from ..registry import BACKBONES, BRANCHES, LOSSES, build, parse
 from . import backbones, branches, losses  # noqa: F401  (so that the registries are full)
 from .layers.classes import UNKNOWN, class_counts
+
+from fastreid.modeling.backbones import build_backbone
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from fastreid.utils.events import get_event_storage
 
 ACCURACY_EVERY = 20
 

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-# isort: off
 from ... import compat  # noqa: F401  (before anything that imports fastreid)
-from fastreid.modeling.backbones import BACKBONE_REGISTRY
-# isort: on
 from ...errors import UsageError
 from ...registry import BACKBONES, build
+
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
 
 
 @BACKBONE_REGISTRY.register()

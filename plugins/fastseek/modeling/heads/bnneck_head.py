@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-# isort: off
 from ... import compat  # noqa: F401  (before anything that imports fastreid)
-from fastreid.config import configurable
-from fastreid.modeling.heads import REID_HEADS_REGISTRY
-# isort: on
 from ..layers.precision import at_least_float, full_precision
 from .neck import NeckHead
+
+from fastreid.config import configurable
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
 
 
 @REID_HEADS_REGISTRY.register()

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 
-# isort: off
 from ... import compat  # noqa: F401  (before anything that imports fastreid)
-from fastreid.modeling.heads import EmbeddingHead
-# isort: on
 from ...errors import UsageError
 from ..layers.classes import UNKNOWN
 from ..layers.gem import Gem
+
+from fastreid.modeling.heads import EmbeddingHead
 
 GEM = {"GeneralizedMeanPooling": False, "GeneralizedMeanPoolingP": True}
 

@@ -6,17 +6,16 @@ from typing import Any
 
 import torch
 
-# isort: off
 from ... import compat  # noqa: F401  (before anything that imports fastreid)
-from fastreid.config import configurable
-from fastreid.modeling.heads import REID_HEADS_REGISTRY
-# isort: on
 from ...errors import UsageError
 from ..layers.classes import class_counts
 from ..layers.margin import add_margin, margins
 from ..layers.precision import full_precision
 from ..layers.subcenter import centres, subcenter_cosine
 from .neck import NeckHead
+
+from fastreid.config import configurable
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
 
 
 @REID_HEADS_REGISTRY.register()

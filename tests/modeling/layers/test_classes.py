@@ -1,0 +1,34 @@
+import json
+
+import pytest
+
+from fastseek.errors import ArtefactError, DataError
+from fastseek.modeling.layers.classes import class_counts
+
+
+def test_counts_come_from_the_file(config, classes):
+    cfg = config("SEEK.CLASSES", classes([3, 0, 7]), "MODEL.HEADS.NUM_CLASSES", 0)
+    assert class_counts(cfg).tolist() == [3, 0, 7]
+
+
+def test_without_a_file_the_sizes_are_unknown(config):
+    assert class_counts(config()).tolist() == [0, 0, 0, 0]
+    assert class_counts(config("MODEL.HEADS.NUM_CLASSES", 0)) is None
+
+
+def test_a_file_of_another_number_of_classes_is_an_artefact_error(config, classes):
+    with pytest.raises(ArtefactError, match="3 classes.*NUM_CLASSES is 4"):
+        class_counts(config("SEEK.CLASSES", classes([3, 0, 7])))
+
+
+@pytest.mark.parametrize("content", [[], {}, {"counts": 3}, {"counts": [1.5]}, {"counts": [-1]}])
+def test_a_file_without_counts_is_an_artefact_error(config, tmp_path, content):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ArtefactError, match="counts"):
+        class_counts(config("SEEK.CLASSES", str(path)))
+
+
+def test_a_missing_file_is_a_data_error(config):
+    with pytest.raises(DataError, match="nowhere.json"):
+        class_counts(config("SEEK.CLASSES", "nowhere.json"))
