@@ -138,8 +138,8 @@ What it is given is not changed.""")
 SAMPLERS = Registry("sampler", """Which images stand together in a batch.
 Built with `labels` (int64 [N], class of each image), `groups` (int64 [N], camera or session), `batch_size` (all
 processes together), `world_size` and `seed`; `epoch(n)` returns int64 [batches, batch_size], row numbers, a
-function of seed and n alone, with as many batches in every epoch. Cutting every row into `world_size` equal runs must be legal. Impossible settings raise
-ValueError when built.""")
+function of seed and n alone, with as many batches in every epoch. Cutting every row into `world_size` equal runs must
+be legal. Impossible settings raise ValueError when built.""")
 
 BACKBONES = Registry("backbone", """Images to feature maps.
 Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised float tensor
