@@ -19,7 +19,7 @@ from .bridge import resolve
 from .feed import TestLoader, TrainLoader
 from .rejects import RejectLog
 from .train_set import TrainSet
-from .transforms.to_tensor import compose
+from .transforms.compose import compose
 
 from fastreid.data.transforms import AugMix, ToTensor
 from fastreid.data.transforms import build_transforms as fastreid_transforms

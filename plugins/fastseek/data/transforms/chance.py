@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 
 def uniform(low: float, high: float) -> float:
-    """A number drawn evenly from [low, high)."""
-    return float(torch.empty((), dtype=torch.float64).uniform_(low, high)) if low < high else float(low)
+    """A number drawn evenly between low and high."""
+    return low + (high - low) * float(torch.rand((), dtype=torch.float64))
 
 
 def integer(low: int, high: int) -> int:
@@ -29,3 +31,14 @@ def probability(p: float) -> float:
     if not 0 <= p <= 1:
         raise ValueError(f"p={p}: expected a probability from 0 to 1")
     return float(p)
+
+
+def span(name: str, values: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """A pair (from, to), checked.
+
+    Raises:
+        ValueError: not two rising numbers inside low..high.
+    """
+    if len(values) != 2 or not low <= values[0] <= values[1] <= high:
+        raise ValueError(f"{name}={values}: expected two rising numbers from {low} to {high}")
+    return float(values[0]), float(values[1])

@@ -6,7 +6,7 @@ from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
 from .chance import happens, probability
-from .to_tensor import Picture
+from .picture import Picture
 
 
 @TRANSFORMS.register()

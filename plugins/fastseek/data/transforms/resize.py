@@ -6,7 +6,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .to_tensor import Picture
+from .picture import Picture, in_range, pair
 
 
 @TRANSFORMS.register()
@@ -19,28 +19,14 @@ class Resize:
         interpolation: "bicubic", "bilinear" or "nearest".
 
     Raises:
-        ValueError: a size below 1, or `keep` with two sides.
+        ValueError: a size below 1, `keep` with two sides, or an unknown interpolation.
     """
 
     def __init__(self, size: int | tuple[int, int], keep: bool = False, interpolation: str = "bicubic") -> None:
-        self.size = pair(size)
-        if keep:
-            if not isinstance(size, int):
-                raise ValueError(f"resize({size}, keep=True): keep needs one number, the short side")
-            self.size = [size]
+        if keep and not isinstance(size, int):
+            raise ValueError(f"size {size} with keep=True: expected one number, the short side")
+        self.size = pair(size)[:1] if keep else pair(size)
         self.interpolation = InterpolationMode(interpolation)
 
     def __call__(self, image: Picture) -> Picture:
-        return F.resize(image, self.size, self.interpolation, antialias=True)
-
-
-def pair(size: int | tuple[int, int]) -> list[int]:
-    """[height, width] of a side or a pair.
-
-    Raises:
-        ValueError: not one or two whole numbers above 0.
-    """
-    sides = [size, size] if isinstance(size, int) else list(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise ValueError(f"size {size}: expected a side or (height, width), whole numbers above 0")
-    return sides
+        return in_range(F.resize(image, self.size, self.interpolation, antialias=True))

@@ -1,0 +1,23 @@
+"""Centre crop."""
+
+from __future__ import annotations
+
+from torchvision.transforms.v2 import functional as F
+
+from ...registry import TRANSFORMS
+from .picture import Picture, pair
+
+
+@TRANSFORMS.register()
+class CenterCrop:
+    """Keep the middle; a photo that is smaller gets a black border.
+
+    Args:
+        size: side of a square, or (height, width).
+    """
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.size = pair(size)
+
+    def __call__(self, image: Picture) -> Picture:
+        return F.center_crop(image, self.size)

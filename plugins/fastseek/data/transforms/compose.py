@@ -1,0 +1,38 @@
+"""A recipe's list of transforms as one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from ...registry import TRANSFORMS, build
+from .picture import Picture, to_tensor
+
+
+class Pipeline:
+    """Transforms one after the other, ending in a float32 tensor [3, H, W] in 0..255.
+
+    Args:
+        parts: members of TRANSFORMS.
+    """
+
+    def __init__(self, parts: Sequence[Callable[[Picture], Picture]]) -> None:
+        self.parts = list(parts)
+
+    def __call__(self, image: Picture) -> torch.Tensor:
+        for part in self.parts:
+            image = part(image)
+        return to_tensor(image)
+
+
+def compose(calls: Sequence[str]) -> Pipeline:
+    """Build the transforms a recipe lists.
+
+    Args:
+        calls: call strings of TRANSFORMS, in order.
+
+    Raises:
+        UsageError: an unknown name or a value a transform refuses.
+    """
+    return Pipeline([build(call, TRANSFORMS) for call in calls])

@@ -1,0 +1,37 @@
+"""Cutout."""
+
+from __future__ import annotations
+
+import torch
+
+from ...registry import TRANSFORMS
+from .chance import happens, integer, probability
+from .picture import Picture, painted, sides
+
+
+@TRANSFORMS.register()
+class Cutout:
+    """Black out one rectangle, as large a share of height and width, anywhere inside the photo.
+
+    (DeVries and Taylor, 2017, let it lie half outside; here its size is always the same.)
+
+    Args:
+        share: the rectangle's side / the photo's side.
+        p: how often it happens.
+
+    Raises:
+        ValueError: a share outside 0..1.
+    """
+
+    def __init__(self, share: float = 0.4, p: float = 0.5) -> None:
+        if not 0 <= share <= 1:
+            raise ValueError(f"share={share}: expected 0 to 1")
+        self.share, self.p = share, probability(p)
+
+    def __call__(self, image: Picture) -> Picture:
+        if not happens(self.p):
+            return image
+        height, width = sides(image)
+        hole = round(self.share * height), round(self.share * width)
+        top, left = integer(0, height - hole[0]), integer(0, width - hole[1])
+        return painted(image, top, left, torch.zeros(3, *hole))

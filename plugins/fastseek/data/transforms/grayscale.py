@@ -1,0 +1,20 @@
+"""Grey."""
+
+from __future__ import annotations
+
+from torchvision.transforms.v2 import functional as F
+
+from ...registry import TRANSFORMS
+from .chance import happens, probability
+from .picture import Picture
+
+
+@TRANSFORMS.register()
+class Grayscale:
+    """Take the colours away with probability p; three equal channels remain."""
+
+    def __init__(self, p: float = 0.1) -> None:
+        self.p = probability(p)
+
+    def __call__(self, image: Picture) -> Picture:
+        return F.rgb_to_grayscale(image, num_output_channels=3) if happens(self.p) else image

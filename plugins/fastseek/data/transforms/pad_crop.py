@@ -1,0 +1,32 @@
+"""Pad and crop back."""
+
+from __future__ import annotations
+
+from torchvision.transforms.v2 import functional as F
+
+from ...registry import TRANSFORMS
+from .chance import integer
+from .picture import Picture, sides
+
+
+@TRANSFORMS.register()
+class PadCrop:
+    """Pad every side and cut out a random part of the old size, which shifts the photo by up to `pad` pixels.
+
+    Args:
+        pad: pixels a side.
+        mode: "constant" (black), "edge", "reflect" or "symmetric".
+
+    Raises:
+        ValueError: a negative `pad` or an unknown mode.
+    """
+
+    def __init__(self, pad: int = 10, mode: str = "constant") -> None:
+        if not isinstance(pad, int) or pad < 0 or mode not in ("constant", "edge", "reflect", "symmetric"):
+            raise ValueError(f"pad={pad}, mode={mode!r}: expected pixels and constant, edge, reflect or symmetric")
+        self.pad, self.mode = pad, mode
+
+    def __call__(self, image: Picture) -> Picture:
+        height, width = sides(image)
+        padded = F.pad(image, [self.pad], fill=0, padding_mode=self.mode)
+        return F.crop(padded, integer(0, 2 * self.pad), integer(0, 2 * self.pad), height, width)
