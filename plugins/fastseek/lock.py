@@ -1,0 +1,60 @@
+"""One process a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import socket
+from collections.abc import Iterator
+from typing import IO
+
+from .errors import RunError
+
+_mine: set[pathlib.Path] = set()
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """Hold a folder, made when missing, so that no second process writes there.
+
+    The system lets go of the lock when its process dies, however it dies; the file only tells who holds it.
+
+    Raises:
+        RunError: at once, if another process (or this one) holds it; names process and host.
+    """
+    folder = pathlib.Path(folder).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder in _mine:
+        raise RunError(f"{folder}: this process is already writing here")
+    path = folder / ".lock"
+    with _locked(path) as file:
+        _mine.add(folder)
+        file.truncate(0)
+        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+        file.flush()
+        try:
+            yield
+        finally:
+            _mine.discard(folder)
+            path.unlink(missing_ok=True)
+
+
+def _locked(path: pathlib.Path) -> IO[str]:
+    # lockf and not flock: loader workers, forked while the lock is held, must not keep it after their parent's death.
+    import fcntl
+
+    while True:
+        file = open(path, "a+", encoding="utf-8")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            message = f"{path.parent}: another process is writing here ({file.read()}): wait for it, or stop it"
+            file.close()
+            raise RunError(message) from error
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        file.close()  # the last holder removed the file between our open and our lock
