@@ -1,0 +1,121 @@
+import pytest
+import timm
+import torch
+
+from fastseek.errors import DataError, UsageError
+from fastseek.modeling.backbones.timm import Timm
+from fastseek.registry import BACKBONES, build
+
+SIX_FAMILIES = ["resnet18", "mobilenetv2_100", "mobilenetv3_small_100", "convnext_atto", "regnety_002", "densenet121"]
+
+
+def without_gradient(net, size=64):
+    sum(one.mean() for one in net(torch.zeros(2, 3, size, size, device="meta")).values()).backward()
+    return [name for name, parameter in net.named_parameters() if parameter.grad is None]
+
+
+@pytest.mark.parametrize(("name", "near", "deep"), [
+    ("tf_efficientnet_b3", 136, 384), ("tf_efficientnet_b5", 176, 512), ("tf_efficientnet_b6", 200, 576),
+    ("tf_efficientnet_b7", 224, 640), ("resnet50", 1024, 2048), ("mobilenetv2_100", 96, 320)])
+def test_the_last_two_maps_have_reduction_16_and_32(name, near, deep):
+    """Landmark checklist row 12, facts table 1.2."""
+    with torch.device("meta"):
+        net = build(f"timm('{name}')", BACKBONES)
+    maps = net(torch.zeros(2, 3, 128, 64, device="meta"))
+    assert net.channels == {"s3": near, "s4": deep}
+    assert maps["s3"].shape == (2, near, 8, 4) and maps["s4"].shape == (2, deep, 4, 2)
+
+
+@pytest.mark.parametrize("name", [*SIX_FAMILIES, "swin_tiny_patch4_window7_224"])
+@pytest.mark.parametrize("stages", [(4,), (3, 4), (2,), (1, 3)])
+def test_what_lies_behind_the_last_wanted_stage_is_cut_away(name, stages):
+    """A parameter without a gradient would stop distributed training."""
+    with torch.device("meta"):
+        net = Timm(name, stages)
+    assert set(net.channels) == {f"s{stage}" for stage in stages}
+    assert without_gradient(net, 224 if "swin" in name else 64) == []
+
+
+def test_stages_are_counted_from_the_end():
+    """Four features or five: "s4" is the deepest, and "s1" has reduction 4."""
+    for name in ("convnext_atto", "resnet18"):
+        with torch.device("meta"):
+            maps = Timm(name, (1, 2, 3, 4))(torch.zeros(1, 3, 64, 64, device="meta"))
+        assert [maps[stage].shape[-1] for stage in ("s1", "s2", "s3", "s4")] == [16, 8, 4, 2]
+
+
+def test_channels_come_first_also_for_nets_that_put_them_last():
+    with torch.device("meta"):
+        net = Timm("swin_tiny_patch4_window7_224")
+        maps = net(torch.zeros(1, 3, 224, 224))
+    assert maps["s4"].shape == (1, net.channels["s4"], 7, 7)
+
+
+@pytest.mark.parametrize("call", ["timm('mobilenetv2_100', kwargs={'pad_type': 'same'}", "timm('mobilenetv2_100'",
+                                  "timm('resnet18'", "timm('resnet50d'", "timm('tf_efficientnet_b0'"])
+def test_a_stem_stride_of_one_doubles_every_map_with_the_same_weights(call):
+    """Landmark checklist row 13."""
+    images = torch.randn(1, 3, 64, 96)
+    plain = build(f"{call}, stages=(1, 3, 4))", BACKBONES)
+    override = build(f"{call}, stages=(1, 3, 4), stem_stride=1)", BACKBONES)
+    override.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        small, large = plain.eval()(images), override.eval()(images)
+    for name in small:
+        assert large[name].shape[2:] == tuple(2 * side for side in small[name].shape[2:])
+    assert override.net.feature_info.reduction() == [2, 8, 16]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (37, 91)])
+def test_any_photo_size_and_a_single_photo_work(size):
+    net = build("timm('mobilenetv2_100')", BACKBONES).eval()
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        both, one = net(images), net(images[:1])
+    for name in both:
+        torch.testing.assert_close(one[name], both[name][:1], atol=1e-4, rtol=1e-3)
+
+
+def test_frozen_statistics_stay_in_training():
+    images = torch.randn(4, 3, 32, 32)
+    for frozen in (True, False):
+        net = Timm("resnet18", (1,), bn_eval=frozen).train()
+        before = {name: value.clone() for name, value in net.named_buffers()}
+        net(images)
+        same = all(torch.equal(value, before[name]) for name, value in net.named_buffers())
+        assert net.training and same == frozen
+        net.eval()
+        assert not any(module.training for module in net.modules())
+
+
+def test_drop_path_reaches_the_net():
+    rates = {rate: [module.drop_prob for module in Timm("resnet18", (4,), drop_path=rate).modules()
+                    if type(module).__name__ == "DropPath"] for rate in (0.0, 0.2)}
+    assert not any(rates[0.0]) and max(rates[0.2]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("call", "says"), [
+    ("timm('resnet19')", "near it.*resnet18"), ("timm('resnet18', stages=())", "stages"),
+    ("timm('resnet18', stages=(5,))", "stages"), ("timm('convnext_atto', stages=(0,))", "s0"),
+    ("timm('resnet18', stem_stride=4)", "stem_stride"), ("timm('vit_tiny_patch16_224')", "no pyramid.*stages=.4,"),
+    ("timm('swin_tiny_patch4_window7_224', stem_stride=1)", "patches"),
+    ("timm('resnet18', pretrained=True, weights='x')", "either"),
+    ("timm('resnet18', kwargs={'no_such_option': 1})", "no_such_option")])
+def test_what_cannot_be_built_is_a_usage_error(call, says):
+    with pytest.raises(UsageError, match=says):
+        build(call, BACKBONES)
+
+
+def test_a_net_without_a_pyramid_gives_one_map():
+    with torch.device("meta"):
+        net = Timm("vit_tiny_patch16_224", (4,))
+        assert net(torch.zeros(1, 3, 224, 224))["s4"].shape == (1, net.channels["s4"], 14, 14)
+
+
+def test_a_hub_out_of_reach_is_a_data_error_that_offers_a_file(monkeypatch):
+    def unreachable(*args, **kwargs):
+        if kwargs.get("pretrained"):
+            raise ConnectionError("no route")
+    monkeypatch.setattr(timm, "create_model", unreachable)
+    with pytest.raises(DataError, match="resnet18.*no route.*weights="):
+        build("timm('resnet18', pretrained=True)", BACKBONES)
