@@ -1,0 +1,178 @@
+"""What a config may say, as far as it can be told before anything is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from .. import compat, registry  # noqa: F401  (compat before anything that imports fastreid)
+from ..errors import UsageError
+from ..registry import Registry, parse, recipe_name
+
+from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.layers import any_softmax, pooling
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+from fastreid.solver import lr_scheduler
+
+EXPECT = re.compile(r"^(?P<metric>\S.*?)\s+(?P<value>\d+(\.\d+)?)\s*(\+-|±)\s*(?P<slack>\d+(\.\d+)?)$")
+CALLS = {
+    "SEEK.BACKBONE": registry.BACKBONES, "SEEK.BRANCHES": registry.BRANCHES, "SEEK.LOSSES": registry.LOSSES,
+    "SEEK.SAMPLER": registry.SAMPLERS, "SEEK.TRAIN": registry.TRANSFORMS, "SEEK.TEST": registry.TRANSFORMS,
+    "SEEK.VIEWS": registry.VIEWS, "SEEK.ENHANCE": registry.ENHANCERS, "SEEK.SEARCH": registry.SEARCHERS,
+    "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `above` leaves `low` itself out."""
+
+    low: float
+    high: float = float("inf")
+    above: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high < float("inf"):
+            return f"from {self.low:g} to {self.high:g}"
+        return f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+
+
+POSITIVE, COUNT, ATLEAST0, SHARE = Range(0, above=True), Range(1), Range(0), Range(0, 1)
+RANGES = {
+    "SEED": Range(-1), "SOLVER.IMS_PER_BATCH": COUNT, "TEST.IMS_PER_BATCH": COUNT, "SOLVER.MAX_EPOCH": ATLEAST0,
+    "SOLVER.BASE_LR": POSITIVE, "SOLVER.ETA_MIN_LR": ATLEAST0, "SOLVER.MOMENTUM": SHARE, "SOLVER.GAMMA": POSITIVE,
+    "SOLVER.WEIGHT_DECAY": ATLEAST0, "SOLVER.WEIGHT_DECAY_NORM": ATLEAST0, "SOLVER.WEIGHT_DECAY_BIAS": ATLEAST0,
+    "SOLVER.HEADS_LR_FACTOR": ATLEAST0, "SOLVER.BIAS_LR_FACTOR": ATLEAST0, "SOLVER.WARMUP_ITERS": ATLEAST0,
+    "SOLVER.WARMUP_FACTOR": ATLEAST0, "SOLVER.DELAY_EPOCHS": ATLEAST0, "SOLVER.FREEZE_ITERS": ATLEAST0,
+    "SOLVER.CHECKPOINT_PERIOD": COUNT, "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": POSITIVE, "SOLVER.STEPS": COUNT,
+    "DATALOADER.NUM_WORKERS": ATLEAST0, "DATALOADER.NUM_INSTANCE": COUNT, "TEST.EVAL_PERIOD": ATLEAST0,
+    "TEST.RERANK.K1": COUNT, "TEST.RERANK.K2": COUNT, "TEST.RERANK.LAMBDA": SHARE, "TEST.AQE.QE_K": COUNT,
+    "TEST.AQE.QE_TIME": COUNT, "MODEL.PIXEL_STD": POSITIVE, "MODEL.BACKBONE.LAST_STRIDE": COUNT,
+    "MODEL.BACKBONE.FEAT_DIM": COUNT, "MODEL.HEADS.NUM_CLASSES": ATLEAST0, "MODEL.HEADS.EMBEDDING_DIM": ATLEAST0,
+    "INPUT.SIZE_TRAIN": ATLEAST0, "INPUT.SIZE_TEST": ATLEAST0, "INPUT.FLIP.PROB": SHARE, "INPUT.CJ.PROB": SHARE,
+    "INPUT.REA.PROB": SHARE, "INPUT.RPT.PROB": SHARE, "INPUT.AUTOAUG.PROB": SHARE, "INPUT.AUGMIX.PROB": SHARE,
+    "INPUT.CROP.SCALE": Range(0, 1, above=True), "INPUT.CROP.RATIO": POSITIVE, "INPUT.CROP.SIZE": COUNT,
+    "INPUT.PADDING.SIZE": ATLEAST0, "SEEK.MAX_BAD": SHARE, "SEEK.MAX_PIXELS": COUNT,
+    "SEEK.CHECKPOINT_MINUTES": ATLEAST0, "SEEK.KEEP_CHECKPOINTS": COUNT,
+}
+NAMES: dict[str, Callable[[], Iterable[str]]] = {
+    "MODEL.META_ARCHITECTURE": lambda: META_ARCH_REGISTRY._obj_map,
+    "MODEL.BACKBONE.NAME": lambda: BACKBONE_REGISTRY._obj_map,
+    "MODEL.HEADS.NAME": lambda: REID_HEADS_REGISTRY._obj_map,
+    "MODEL.BACKBONE.NORM": lambda: ("BN", "syncBN", "GhostBN", "FrozenBN", "GN"),
+    "MODEL.HEADS.NORM": lambda: ("BN", "syncBN", "GhostBN", "FrozenBN", "GN"),
+    "MODEL.HEADS.NECK_FEAT": lambda: ("before", "after"),
+    "MODEL.HEADS.POOL_LAYER": lambda: pooling.__all__,
+    "MODEL.HEADS.CLS_LAYER": lambda: any_softmax.__all__,
+    "SOLVER.OPT": lambda: _classes(torch.optim, torch.optim.Optimizer),
+    "SOLVER.SCHED": lambda: _classes(lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
+    "SOLVER.WARMUP_METHOD": lambda: ("linear", "constant"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": lambda: ("norm", "value"),
+    "INPUT.PADDING.MODE": lambda: ("constant", "edge", "reflect", "symmetric"),
+    "DATALOADER.SAMPLER_TRAIN": lambda: ("TrainingSampler", "NaiveIdentitySampler", "BalancedIdentitySampler",
+                                         "ImbalancedDatasetSampler", "SetReWeightSampler"),
+    "TEST.METRIC": lambda: ("cosine", "euclidean"),
+    "SEEK.ON_BAD": lambda: ("skip", "fail"),
+    "SEEK.AMP_DTYPE": lambda: ("fp16", "bf16"),
+}
+LOSSES = ("CrossEntropyLoss", "TripletLoss", "CircleLoss", "Cosface")  # what fast-reid's Baseline and MGN know
+
+
+def check(cfg: Any, places: Mapping[str, str]) -> None:
+    """Check values that no one would notice, or only after the data was read.
+
+    Args:
+        cfg: a config with our keys.
+        places: where keys were set, "file:line", for the messages.
+
+    Raises:
+        UsageError: a number out of its range, a name nobody knows, or a call string that does not fit its part.
+    """
+    for key, legal in RANGES.items():
+        value = _get(cfg, key)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if one not in legal:
+                raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {legal}")
+    for key, known in NAMES.items():
+        _one_of(key, _get(cfg, key), known(), places)
+    for key, members in CALLS.items():
+        value = _get(cfg, key)
+        for call in [value] if isinstance(value, str) else value:
+            if call:
+                _call(key, call, members, places)
+    _check_rest(cfg, places)
+
+
+def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
+    device, where = cfg.MODEL.DEVICE, _at(places, "MODEL.DEVICE")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")
+    for key in ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST"):
+        if len(_get(cfg, key)) not in (1, 2):
+            raise UsageError(f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: [height, width] or [side]")
+    if cfg.MODEL.META_ARCHITECTURE in ("Baseline", "MGN"):
+        for name in cfg.MODEL.LOSSES.NAME:
+            _one_of("MODEL.LOSSES.NAME", name, LOSSES, places)
+    for key in ("DATASETS.NAMES", "DATASETS.TESTS"):
+        for name in _get(cfg, key):
+            _dataset(key, name, places)
+    for text in cfg.SEEK.EXPECT:
+        if not isinstance(text, str) or not EXPECT.match(text):
+            raise UsageError(f"{_at(places, 'SEEK.EXPECT')}SEEK.EXPECT {text!r}; expected \"map(100) 61.2 +- 0.5\"")
+
+
+def _get(cfg: Any, key: str) -> Any:
+    for name in key.split("."):
+        cfg = cfg[name]
+    return cfg
+
+
+def _at(places: Mapping[str, str], key: str) -> str:
+    return f"{places[key]}: " if key in places else ""
+
+
+def _classes(module: Any, kind: type) -> list[str]:
+    return [name for name, value in vars(module).items() if inspect.isclass(value) and issubclass(value, kind)]
+
+
+def _one_of(key: str, value: str, known: Iterable[str], places: Mapping[str, str]) -> None:
+    known = sorted(known)
+    if value not in known:
+        near = difflib.get_close_matches(value, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{_at(places, key)}{key} is {value!r}{hint} Legal: {', '.join(known)}")
+
+
+def _call(key: str, call: Any, members: Registry, places: Mapping[str, str]) -> None:
+    if not isinstance(call, str):
+        raise UsageError(f"{_at(places, key)}{key} must hold call strings such as \"name(k=1)\", got {call!r}")
+    try:
+        name, args, kwargs = parse(call)
+        signature = inspect.signature(members.get(name))
+    except UsageError as error:
+        raise UsageError(f"{_at(places, key)}{key}: {error}") from error
+    try:
+        signature.bind_partial(*args, **kwargs)
+    except TypeError as error:
+        raise UsageError(f"{_at(places, key)}{key}: {call!r}: {error}; {name} takes {signature}") from error
+
+
+def _dataset(key: str, name: str, places: Mapping[str, str]) -> None:
+    """A call string of ours, one of our class names, or a name fast-reid knows."""
+    called, bracket, rest = name.partition("(")
+    ours = recipe_name(called.strip())
+    if ours in registry.DATASETS:
+        _call(key, f"{ours}{bracket}{rest}", registry.DATASETS, places)
+    else:
+        _one_of(key, called.strip(), [*DATASET_REGISTRY._obj_map, *registry.DATASETS.names()], places)
