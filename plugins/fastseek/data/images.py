@@ -127,9 +127,10 @@ def _is_whole(data: bytes, kind: str | None) -> bool:
     if kind == "BMP":
         return len(data) >= int.from_bytes(data[2:6], "little")
     if kind == "PNG":
-        return b"IEND" in data
-    end = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";"}.get(str(kind), b"")
-    return end in data[-4096:]
+        return b"IEND\xaeB`\x82" in data
+    if kind == "GIF":
+        return data.rstrip(b"\0").endswith(b";")
+    return kind not in ("JPEG", "MPO") or b"\xff\xd9" in data[-4096:]
 
 
 def _upright(rgb: Image.Image, stored: Image.Image) -> Image.Image:

@@ -27,12 +27,13 @@ class Landmarks:
         self.root = str(table.parent)
         with open(table, encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-        items = []
-        for number, row in enumerate(rows, 2):
-            try:
-                items.append(Item(path=os.path.join(self.root, row["path"]), label=row["landmark"], id=row["path"],
-                                  group=row["view_cluster"], split=row["split"]))
-            except (KeyError, TypeError) as error:
-                raise DataError(f"{table}:{number}: expected path, landmark, split and view_cluster") from error
+        items = [_item(f"{table}:{number}", self.root, row) for number, row in enumerate(rows, 2)]
         self.items = [item for item in items if item.split in ("train", "query")]
         self.items += [dataclasses.replace(item, split="gallery") for item in items if item.split != "query"]
+
+
+def _item(where: str, root: str, row: dict[str, str | None]) -> Item:
+    name, label, split, group = (row.get(column) or "" for column in ("path", "landmark", "split", "view_cluster"))
+    if not (name and label and split):
+        raise DataError(f"{where}: expected path, landmark, split and view_cluster, found {list(row.values())}")
+    return Item(path=os.path.join(root, name), label=label, group=group, split=split, id=name)

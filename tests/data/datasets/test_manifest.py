@@ -1,0 +1,142 @@
+"""Laws of tables of photos."""
+
+import csv
+
+import pytest
+
+import toy
+from fastseek.data import datasets  # noqa: F401
+from fastseek.errors import DataError, UsageError
+from fastseek.registry import DATASETS, build
+
+pyarrow = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+def manifest(path, **options):
+    arguments = "".join(f", {key}={value!r}" for key, value in options.items())
+    return build(f"manifest({str(path)!r}{arguments})", DATASETS)
+
+
+def table(tmp_path, content, name="list.csv"):
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def fault(tmp_path, content):
+    with pytest.raises(DataError) as caught:
+        manifest(table(tmp_path, content))
+    return str(caught.value)
+
+
+def test_folder_csv_and_parquet_give_the_same_items(tmp_path):
+    folder = build(f"folder({str(toy.gallery(tmp_path, classes=2, train=2, query=1))!r})", DATASETS)
+    columns = ("path", "label", "split")
+    rows = [(item.id, item.label, item.split) for item in folder.items]
+    with open(tmp_path / "list.csv", "w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+    parquet.write_table(pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))),
+                        tmp_path / "list.parquet")
+    assert manifest(tmp_path / "list.csv").items == folder.items
+    assert manifest(tmp_path / "list.parquet").items == folder.items
+
+
+PLAIN = "path,label,group,split,id\na.jpg,cat,c1,query,one\nb c.jpg,dog,,,\n"
+EXPECTED = [("a.jpg", "cat", "c1", "query", "one"), ("b c.jpg", "dog", "", "train", "b c.jpg")]
+VARIANTS = {
+    "plain": PLAIN,
+    "byte order mark": "\ufeff" + PLAIN,
+    "crlf": PLAIN.replace("\n", "\r\n"),
+    "semicolon": PLAIN.replace(",", ";"),
+    "tab": PLAIN.replace(",", "\t"),
+    "quotes": PLAIN.replace("b c.jpg", '"b c.jpg"').replace("cat", '"cat"'),
+    "space after comma": PLAIN.replace(",", ", "),
+    "other order": "split,id,label,path,group\nquery,one,cat,a.jpg,c1\n,,dog,b c.jpg,\n",
+    "blank lines": PLAIN.replace("\nb", "\n\n\nb") + "\n\n",
+    "no last newline": PLAIN.rstrip("\n"),
+    "spaces in the header": PLAIN.replace("path,label", " path , label"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_way_to_write_the_table_gives_the_same_items(tmp_path, name):
+    items = manifest(table(tmp_path, VARIANTS[name])).items
+    assert [(item.path.removeprefix(f"{tmp_path}/"), item.label, item.group, item.split, item.id)
+            for item in items] == EXPECTED
+
+
+def test_quoted_cells_may_hold_commas_quotes_and_line_ends(tmp_path):
+    item, = manifest(table(tmp_path, 'path,label\n"a,""b"".jpg","two\nlines"\n')).items
+    assert item.id == 'a,"b".jpg' and item.label == "two\nlines"
+
+
+def test_other_columns_become_meta(tmp_path):
+    item, = manifest(table(tmp_path, "path,lat,note\na.jpg,41.1,x\n")).items
+    assert item.meta == {"lat": "41.1", "note": "x"} and item.label == ""
+
+
+def test_paths_start_from_the_table_or_from_root(tmp_path):
+    path = table(tmp_path, f"path\nb/a.jpg\n{tmp_path}/b/c.jpg\n/far/d.jpg\n")
+    assert [item.path for item in manifest(path).items] == [f"{tmp_path}/b/a.jpg", f"{tmp_path}/b/c.jpg", "/far/d.jpg"]
+    assert [item.id for item in manifest(path).items] == ["b/a.jpg", "b/c.jpg", "/far/d.jpg"]
+    (tmp_path / "else").mkdir()
+    assert manifest(path, root=str(tmp_path / "else")).items[0].path == f"{tmp_path}/else/b/a.jpg"
+
+
+def test_whole_numbers_are_labels_in_parquet(tmp_path):
+    parquet.write_table(pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [3, None]}), tmp_path / "list.parquet")
+    assert [item.label for item in manifest(tmp_path / "list.parquet").items] == ["3", ""]
+
+
+def test_an_id_may_stand_in_two_splits_but_once_in_each(tmp_path):
+    head = "path,split\na.jpg,train\na.jpg,gallery\n"
+    assert len(manifest(table(tmp_path, head)).items) == 2
+    told = fault(tmp_path, head + "a.jpg,gallery\n")
+    assert "list.csv:4" in told and "list.csv:3" in told
+
+
+FAULTS = {
+    "no path column": ("file,label\na.jpg,x\n", ":1", "path"),
+    "column twice": ("path,label,label\na.jpg,x,y\n", ":1", "label"),
+    "too many cells": ("path,label\na.jpg,x\nb.jpg,x,y\n", ":3", "3 cells"),
+    "too few cells": ("path,label,group\na.jpg,x\n", ":2", "2 cells"),
+    "ragged after a long cell": ('path,label\na.jpg,"x\ny"\nb.jpg\n', ":4", "1 cells"),
+    "empty path": ("path,label\na.jpg,x\n,y\n", ":3", "empty"),
+    "unknown split": ("path,split\na.jpg,index\n", ":2", "train, query, gallery"),
+    "nul byte": (b"path,label\na.jpg,\0\n", ":2", "NUL"),
+    "not utf-8": (b"path,label\na.jpg,x\nb.jpg,caf\xe9\n", ":3", "UTF-8"),
+    "open quote": ('path,label\na.jpg,"x\n', ":2", "not a CSV row"),
+    "junk after a quote": ('path,label\na.jpg,"x"y\n', ":2", "not a CSV row"),
+    "empty file": ("", ":1", "path"),
+    "header only": ("path,label\n", "list.csv", "no rows"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_told_with_file_and_line(tmp_path, name):
+    content, line, expected = FAULTS[name]
+    told = fault(tmp_path, content)
+    assert f"list.csv{line}" in told or line in told
+    assert "list.csv" in told and expected in told
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1.0, True])
+def test_labels_that_are_no_names_are_refused_with_their_row(tmp_path, value):
+    parquet.write_table(pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [value, value]}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"x\.parquet:row 1: label is"):
+        manifest(tmp_path / "x.parquet")
+
+
+def test_a_parquet_file_that_is_none_is_named(tmp_path):
+    with pytest.raises(DataError, match="not a Parquet file"):
+        manifest(table(tmp_path, "path\na.jpg\n", "x.parquet"))
+    parquet.write_table(pyarrow.table({"file": ["a.jpg"]}), tmp_path / "y.parquet")
+    with pytest.raises(DataError, match="no column is called 'path'"):
+        manifest(tmp_path / "y.parquet")
+
+
+def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="pip install pyarrow"):
+        manifest(table(tmp_path, b"", "x.parquet"))

@@ -1,0 +1,80 @@
+"""Laws of the data sets that have a name: Grocery and Landmarks."""
+
+import collections
+import os
+
+import pytest
+
+from fastseek.data import datasets  # noqa: F401
+from fastseek.errors import DataError
+from fastseek.files import data_roots
+from fastseek.registry import DATASETS, build
+
+CLASSES = """Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int)
+Golden,0,Apple,0
+Pink,1,Apple,0
+Kiwi,2,Kiwi,1
+"""
+
+
+@pytest.fixture
+def grocery(tmp_path, monkeypatch):
+    home = tmp_path / "grocery" / "dataset"
+    home.mkdir(parents=True)
+    (home / "classes.csv").write_text(CLASSES)
+    (home / "train.txt").write_text("train/a.jpg, 0, 0\ntrain/b.jpg, 1, 0\ntrain/c.jpg, 2, 1\n")
+    (home / "test.txt").write_text("test/a.jpg, 2, 1\n")
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    return home
+
+
+def test_grocery_searches_its_training_photos_with_its_test_photos(grocery):
+    items = build("grocery()", DATASETS).items
+    assert [(item.split, item.label, item.id) for item in items] == [
+        ("train", "Golden", "train/a.jpg"), ("train", "Pink", "train/b.jpg"), ("train", "Kiwi", "train/c.jpg"),
+        ("query", "Kiwi", "test/a.jpg"),
+        ("gallery", "Golden", "train/a.jpg"), ("gallery", "Pink", "train/b.jpg"), ("gallery", "Kiwi", "train/c.jpg")]
+    assert all(item.path == str(grocery / item.id) for item in items)
+
+
+def test_grocery_has_coarse_labels_too(grocery):
+    labels = [item.label for item in build("grocery(fine=False)", DATASETS).items]
+    assert labels[:4] == ["Apple", "Apple", "Kiwi", "Kiwi"]
+
+
+@pytest.mark.parametrize("line", ["train/a.jpg, 0", "train/a.jpg, 9, 0", "train/a.jpg"])
+def test_a_damaged_grocery_list_is_told_with_its_line(grocery, line):
+    (grocery / "train.txt").write_text("train/a.jpg, 0, 0\n" + line + "\n")
+    with pytest.raises(DataError, match=r"train\.txt:2: expected"):
+        build("grocery()", DATASETS)
+
+
+@pytest.mark.parametrize("name", ["grocery", "landmarks"])
+def test_data_that_is_not_there_is_told_with_where_to_put_it(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(DataError, match="FASTREID_DATASETS"):
+        build(f"{name}()", DATASETS)
+
+
+def test_landmarks_searches_everything_that_is_no_query(tmp_path, monkeypatch):
+    (tmp_path / "landmarks").mkdir()
+    (tmp_path / "landmarks" / "labels.csv").write_text(
+        "id,path,landmark,split,view_cluster\n1,i/1.jpg,bridge,train,7\n2,i/2.jpg,bridge,query,8\n"
+        "3,i/3.jpg,bridge,index,9\n4,i/4.jpg,distractor,distractor,10\n")
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    items = build("landmarks()", DATASETS).items
+    assert [(item.split, item.id, item.group) for item in items] == [
+        ("train", "i/1.jpg", "7"), ("query", "i/2.jpg", "8"),
+        ("gallery", "i/1.jpg", "7"), ("gallery", "i/3.jpg", "9"), ("gallery", "i/4.jpg", "10")]
+    (tmp_path / "landmarks" / "labels.csv").write_text("id,path,landmark,split,view_cluster\n1,i/1.jpg\n")
+    with pytest.raises(DataError, match=r"labels\.csv:2"):
+        build("landmarks()", DATASETS)
+
+
+@pytest.mark.skipif(not any((root / "grocery" / "dataset").exists() for root in data_roots()), reason="no Grocery here")
+def test_the_real_grocery_set_is_whole():
+    items = build("grocery()", DATASETS).items
+    assert collections.Counter(item.split for item in items) == {"train": 2094, "query": 1001, "gallery": 2094}
+    assert len({item.label for item in items}) == 63 and all(os.path.isfile(item.path) for item in items)
