@@ -151,7 +151,7 @@ def _one_of(key: str, value: str, known: Iterable[str], places: Mapping[str, str
     if value not in known:
         near = difflib.get_close_matches(value, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"{_at(places, key)}{key} is {value!r}{hint} Legal: {', '.join(known)}")
+        raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {', '.join(known)}{hint}")
 
 
 def _call(key: str, call: Any, members: Registry, places: Mapping[str, str]) -> None:

@@ -88,8 +88,8 @@ def _put(cfg: CfgNode, setting: Setting) -> None:
 def _nearest(key: str, cfg: CfgNode) -> str:
     known = sorted(keys(cfg))
     same_end = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    near = difflib.get_close_matches(key, known, 1, 0.75) or same_end[:1] or difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {near[0]}?" if near else "; `recipes.py explain` lists all keys"
+    near = difflib.get_close_matches(key, same_end, 3, 0) or difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {' or '.join(near)}?" if near else "; `recipes.py explain` lists all keys"
 
 
 def keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
