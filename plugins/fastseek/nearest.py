@@ -51,14 +51,19 @@ def nearest(queries: Embeddings, gallery: Embeddings, k: int, metric: str = "cos
     depth = min(k, len(gallery))
     keys = np.full((len(queries), depth), EMPTY, np.uint64)
     lowest = np.full(len(queries), np.inf, np.float32)
-    order = np.argsort(gallery.ids, kind="stable")
-    place = np.empty(len(order), np.uint32)
-    place[order] = np.arange(len(order), dtype=np.uint32)
+    order, place = id_order(gallery.ids)
     for mine, q, theirs, g in _block_pairs(queries, gallery, metric, gallery_rows):
         keys[mine] = _merge(keys[mine], q, g, place[theirs], metric, lowest[mine])
-    scores = _scores_in(keys)
-    rows = order[(keys & np.uint64(0xFFFFFFFF)).astype(np.int64)] if depth else np.empty(keys.shape, np.int64)
-    return Neighbours(rows, scores, lowest)
+    scores = scores_of(keys)
+    return Neighbours(order[places_of(keys)] if depth else np.empty(keys.shape, np.int64), scores, lowest)
+
+
+def id_order(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows in the order of their ids [N] int64, and the place of every row in that order [N] uint32."""
+    order = np.argsort(ids, kind="stable")
+    place = np.empty(len(order), np.uint32)
+    place[order] = np.arange(len(order), dtype=np.uint32)
+    return order, place
 
 
 def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
@@ -91,13 +96,17 @@ def _unit(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit, odd
 
 
-def pair_scores(q: np.ndarray, g: np.ndarray, rows: np.ndarray, cols: np.ndarray, metric: str) -> np.ndarray:
-    """Score the pairs (q[rows[n]], g[cols[n]]) in float64; returns float32 [n]. "cosine" expects unit vectors."""
+def pair_scores(q: np.ndarray, g: np.ndarray, rows: np.ndarray, cols: np.ndarray, metric: str,
+                dtype: type = np.float64) -> np.ndarray:
+    """Score the pairs (q[rows[n]], g[cols[n]]); returns float32 [n]. "cosine" expects unit vectors.
+
+    With dtype float32 the sum is a little less exact and faster; equal pairs get equal scores all the same.
+    """
     out = np.empty(len(rows), np.float32)
     step = max(1, PAIR_CELLS // max(1, q.shape[1]))
     for start in range(0, len(rows), step):
         here = slice(start, start + step)
-        a, b = q[rows[here]].astype(np.float64), g[cols[here]].astype(np.float64)
+        a, b = q[rows[here]].astype(dtype, copy=False), g[cols[here]].astype(dtype, copy=False)
         if metric == "l2":
             a -= b
             out[here] = -np.vecdot(a, a)
@@ -140,7 +149,7 @@ def _merge(keys: np.ndarray, q: np.ndarray, g: np.ndarray, place: np.ndarray, me
     everyone = np.arange(len(q))
     np.minimum(lowest, pair_scores(q, g, everyone, scores.argmin(axis=1), metric), out=lowest)
     rows, cols = _proposed(scores, keys, slack)
-    new = _keys(pair_scores(q, g, rows, cols, metric), place[cols])
+    new = sort_keys(pair_scores(q, g, rows, cols, metric), place[cols])
     counts = np.bincount(rows, minlength=len(q))
     starts = np.cumsum(counts) - counts
     padded = np.full((len(q), int(counts.max(initial=0))), EMPTY, np.uint64)
@@ -151,7 +160,7 @@ def _merge(keys: np.ndarray, q: np.ndarray, g: np.ndarray, place: np.ndarray, me
 def _proposed(scores: np.ndarray, keys: np.ndarray, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every pair that may belong to the best k: no worse than what is known to be the k-th, less the rounding."""
     depth = keys.shape[1]
-    floor = _scores_in(keys[:, -1])
+    floor = scores_of(keys[:, -1])
     if scores.shape[1] >= depth:
         floor = np.maximum(floor, _floor(scores, depth) - slack)
     rows, cols = np.divmod(np.flatnonzero(scores >= (floor - slack)[:, None]), scores.shape[1])
@@ -170,14 +179,19 @@ def _floor(scores: np.ndarray, depth: int) -> np.ndarray:
     return np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]
 
 
-def _keys(scores: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """One rising uint64 a pair: the score falling in the upper half, the place of the id below."""
+def sort_keys(scores: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """One rising uint64 a pair: the float32 score falling in the upper half, the place of the id below."""
     bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 and 0.0 one number
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
     return ((~rising).astype(np.uint64) << np.uint64(32)) | place
 
 
-def _scores_in(keys: np.ndarray) -> np.ndarray:
+def places_of(keys: np.ndarray) -> np.ndarray:
+    """The places of the ids within keys, int64."""
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def scores_of(keys: np.ndarray) -> np.ndarray:
     """The scores within keys; -inf for an empty one."""
     rising = ~(keys >> np.uint64(32)).astype(np.uint32)
     bits = np.where(rising >> 31, rising & np.uint32(0x7FFFFFFF), ~rising)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..errors import ArtefactError, DataError
-from ..nearest import blocks, pair_scores, similarities
+from ..nearest import blocks, id_order, pair_scores, similarities
 from ..structures import Embeddings, Ranking, Truth
 from ..structures.archive import Passport
 from .align import align
@@ -107,7 +107,7 @@ def from_scores(scores: np.ndarray, truth: Truth) -> Hits:
     shape = (len(truth.query_ids), len(truth.gallery_ids))
     if scores.shape != shape:
         raise ArtefactError(f"scores are {scores.shape}, the truth has {shape[0]} queries and {shape[1]} images")
-    order, places = _order(truth), []
+    order, places = id_order(truth.gallery_ids)[1], []
     for query, row in enumerate(scores):
         if not np.isfinite(row).all():
             raise DataError(f"scores of query {str(truth.query_ids[query])!r} are not all finite")
@@ -129,7 +129,7 @@ def from_embeddings(queries: Embeddings, gallery: Embeddings, truth: Truth, metr
     for side, ids, what in ((queries, truth.query_ids, "queries"), (gallery, truth.gallery_ids, "gallery")):
         if not np.array_equal(side.ids, ids):
             raise ArtefactError(f"the {what} are not those of the truth, in its order")
-    order, places = _order(truth), []
+    order, places = id_order(truth.gallery_ids)[1], []
     vectors = np.concatenate([g for _, g in blocks(gallery, metric, 65536)]) if len(gallery) else np.empty((0, 0))
     for mine, q in blocks(queries, metric, max(1, CELLS // max(1, len(gallery)))):
         scores, slack = similarities(q, vectors, metric)
@@ -172,12 +172,6 @@ def _counts(row: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray
     rivals = np.sort(row[row >= wanted.min()])
     left, right = (np.searchsorted(rivals, wanted, side=side) for side in ("left", "right"))
     return len(rivals) - right, right - left
-
-
-def _order(truth: Truth) -> np.ndarray:
-    order = np.empty(len(truth.gallery_ids), np.int64)
-    order[np.argsort(truth.gallery_ids, kind="stable")] = np.arange(len(order))
-    return order
 
 
 def _hits(places: Sequence[np.ndarray], found: Sequence[int] | np.ndarray, truth: Truth, depth: int,

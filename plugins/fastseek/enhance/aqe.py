@@ -1,0 +1,60 @@
+"""Query expansion weighted by similarity, over queries and gallery alike."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..nearest import blocks, nearest
+from ..registry import ENHANCERS
+from ..structures import Embeddings
+
+ROWS = 1024  # vectors whose neighbours are gathered at once
+
+
+@ENHANCERS.register()
+class Aqe:
+    """Every vector becomes the mean of its k nearest vectors, itself among them, weighted by cosine ** alpha.
+
+    fast-reid's TEST.AQE: alpha query expansion (Radenovic et al. 2018) of queries and database over both together.
+    Vectors are averaged as they are, unnormalised. A negative cosine weighs nothing, where fast-reid's power of it is
+    negative or no number. Neighbours come from an exact search in bounded memory.
+
+    Args:
+        k: how many vectors are averaged.
+        times: how often the whole is repeated.
+        alpha: power of the cosine; 0 weighs all alike.
+
+    Raises:
+        DataError: a vector is not finite or zero; names its id.
+    """
+
+    def __init__(self, k: int = 5, times: int = 1, alpha: float = 3.0) -> None:
+        if k < 1 or times < 0 or alpha < 0:
+            raise ValueError(f"k must be 1 or more, times and alpha 0 or more, got {k}, {times} and {alpha}")
+        self.k, self.times, self.alpha = k, times, alpha
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """Expanded queries and gallery, float32."""
+        ids = [f"{side}/{name}" for side, part in (("q", queries), ("g", gallery)) for name in part.ids]
+        vectors = np.empty((len(ids), queries.dim), np.float32)
+        for part, first in ((queries, 0), (gallery, len(queries))):
+            for here, block in blocks(part, "ip", 65536):
+                vectors[first + here.start:first + here.stop] = block
+        for _ in range(self.times):
+            vectors = self._expand(Embeddings(ids, vectors))
+        return tuple(Embeddings(part.ids, half, self._passport(part))
+                     for part, half in zip((queries, gallery), np.split(vectors, [len(queries)]), strict=True))
+
+    def _expand(self, both: Embeddings) -> np.ndarray:
+        found = nearest(both, both, self.k)
+        weights = np.maximum(found.scores, 0) ** np.float32(self.alpha)
+        expanded = np.empty_like(both.vectors)
+        for start in range(0, len(both), ROWS):
+            here = slice(start, start + ROWS)
+            near = both.vectors[found.rows[here]]
+            expanded[here] = np.einsum("nkd,nk->nd", near, weights[here]) / np.float32(found.rows.shape[1])
+        return expanded
+
+    def _passport(self, part: Embeddings) -> dict:
+        call = f"aqe(k={self.k}, times={self.times}, alpha={self.alpha})"
+        return {**part.passport, "enhance": [*part.passport.get("enhance", []), call]}

@@ -1,0 +1,272 @@
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
+from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.registry import RERANKERS, build
+from fastseek.rerank import k_reciprocal as module
+from fastseek.rerank import reciprocal
+from fastseek.rerank.k_reciprocal import KReciprocal
+from fastseek.search.exact import Exact
+from fastseek.structures import Embeddings, Ranking
+
+oracle = pytest.importorskip("fastreid.evaluation.rerank")
+
+
+def pair(seed, queries=13, gallery=77, dim=16, classes=9, spread=0.5):
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(classes, dim))
+    labels = random.integers(0, classes, queries + gallery)
+    return sides(centres[labels] + spread * random.normal(size=(queries + gallery, dim)), queries)
+
+
+def sides(vectors, queries):
+    vectors = np.asarray(vectors, np.float32)
+    return (Embeddings([f"{n:03d}" for n in range(queries)], vectors[:queries]),
+            Embeddings([f"{n:03d}" for n in range(len(vectors) - queries)], vectors[queries:]))
+
+
+def distances(one, other, metric):
+    one, other = (np.asarray(side.vectors, np.float64) for side in (one, other))
+    if metric == "cosine":
+        one, other = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (one, other))
+    return np.sqrt(((one[:, None] - other[None]) ** 2).sum(axis=2))
+
+
+def theirs(queries, gallery, k1, k2, lambda_, metric):
+    three = [distances(a, b, metric) for a, b in ((queries, gallery), (queries, queries), (gallery, gallery))]
+    return oracle.re_ranking(*three, k1, k2, lambda_)
+
+
+@pytest.mark.parametrize(("k1", "k2", "lambda_"), [(20, 6, 0.3), (6, 3, 0.5), (27, 9, 0.0), (5, 1, 0.3), (50, 15, 1.0)])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_distances_are_those_of_fastreid(k1, k2, lambda_, metric):
+    for seed in range(3):
+        queries, gallery = pair(seed)
+        ours = KReciprocal(k1, k2, lambda_, metric).matrix(queries, gallery)
+        np.testing.assert_allclose(-ours, theirs(queries, gallery, k1, k2, lambda_, metric), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(20, 6), (200, 6), (20, 200)])
+def test_neighbourhoods_larger_than_everything_there_is_are_those_of_fastreid(k1, k2):
+    queries, gallery = pair(4, queries=3, gallery=15)
+    ours = KReciprocal(k1, k2).matrix(queries, gallery)
+    np.testing.assert_allclose(-ours, theirs(queries, gallery, k1, k2, 0.3, "cosine"), rtol=0, atol=1e-5)
+
+
+def slow_encoding(neighbours, k1, k2, weights):
+    """The seven lines of the paper with sets and loops."""
+    count = len(neighbours)
+
+    def mutual(i, k):
+        return {j for j in neighbours[i, :k + 1].tolist() if i in neighbours[j, :k + 1]}
+
+    encoded = np.zeros((count, count))
+    for i in range(count):
+        near, wide = mutual(i, k1), set()
+        for j in near:
+            other = mutual(j, int(np.around(k1 / 2)))
+            if len(other & near) > 2 / 3 * len(other):
+                wide |= other
+        chosen = sorted(near | wide)
+        encoded[i, chosen] = weights[i, chosen] / weights[i, chosen].sum()
+    return np.array([encoded[neighbours[i, :k2]].mean(axis=0) for i in range(count)]) if k2 > 1 else encoded
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 7), st.sampled_from([1, 4, 4096]))
+def test_sparse_encodings_are_those_of_sets_and_loops(seed, k1, k2, rows):
+    random = np.random.default_rng(seed)
+    points = random.normal(size=(30, 3))
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    neighbours = np.argsort(squared, axis=1)[:, :max(k1 + 1, k2)]
+    usual, reciprocal.ROWS = reciprocal.ROWS, rows
+    try:
+        ours = reciprocal.encode(neighbours, k1, k2, lambda i, j: squared[i, j])
+    finally:
+        reciprocal.ROWS = usual
+    np.testing.assert_allclose(ours.toarray(), slow_encoding(neighbours, k1, k2, np.exp(-squared)), rtol=0, atol=1e-6)
+
+
+def test_two_thirds_is_counted_as_fastreid_counts_it():
+    sizes = np.arange(1, 500)
+    for size in sizes:
+        overlaps = np.arange(size + 1)
+        np.testing.assert_array_equal(overlaps > 2 / 3 * size, [n > 2. / 3 * int(size) for n in overlaps.tolist()])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 90))
+def test_every_query_keeps_its_images(seed, k):
+    queries, gallery = pair(seed)
+    ranking = Exact(k=k)(queries, gallery)
+    after = KReciprocal()(ranking, queries, gallery)
+    np.testing.assert_array_equal(np.sort(after.indices, axis=1), np.sort(ranking.indices, axis=1))
+
+
+def test_scores_are_those_of_the_matrix_in_order():
+    queries, gallery = pair(1)
+    part = KReciprocal()
+    after = part(Exact(k=20)(queries, gallery), queries, gallery)
+    expected = np.take_along_axis(part.matrix(queries, gallery), after.indices, axis=1)
+    np.testing.assert_array_equal(after.scores, expected)
+
+
+def test_re_ranking_helps_where_neighbourhoods_are_clean():
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(20, 6))
+    labels = np.repeat(np.arange(20), 12)
+    vectors = centres[labels] + 0.55 * random.normal(size=(240, 6))
+    queries, gallery = sides(np.concatenate([vectors[::12], np.delete(vectors, np.s_[::12], 0)]), 20)
+    gallery_labels = np.delete(labels, np.s_[::12])
+    before = Exact(k=11)(queries, gallery)
+    full = Exact(k=220)(queries, gallery)
+    after = KReciprocal(k1=12, k2=4)(full, queries, gallery)
+    right = [(gallery_labels[ranking.indices[:, :11]] == np.arange(20)[:, None]).mean() for ranking in (before, after)]
+    assert right[1] > right[0]
+
+
+def test_permuting_the_gallery_permutes_the_answer():
+    for seed in range(5):
+        queries, gallery = pair(seed)
+        order = np.random.default_rng(seed).permutation(len(gallery))
+        turned = Embeddings(gallery.ids[order], gallery.vectors[order])
+        one, two = (KReciprocal()(Exact(k=30)(queries, side), queries, side) for side in (gallery, turned))
+        np.testing.assert_array_equal(gallery.ids[one.indices], turned.ids[two.indices])
+        np.testing.assert_allclose(one.scores, two.scores, rtol=0, atol=1e-6)
+
+
+def test_block_sizes_change_nothing(monkeypatch):
+    queries, gallery = pair(2)
+    whole = KReciprocal().matrix(queries, gallery)
+    monkeypatch.setattr(module, "CELLS", 1)
+    monkeypatch.setattr(reciprocal, "ROWS", 7)
+    np.testing.assert_allclose(KReciprocal().matrix(queries, gallery), whole, rtol=0, atol=1e-6)
+
+
+def test_equal_gallery_images_keep_the_order_of_their_ids():
+    random = np.random.default_rng(3)
+    vectors = random.normal(size=(40, 129)).astype(np.float32)
+    queries, gallery = sides(np.concatenate([random.normal(size=(4, 129)), vectors, vectors[:3], vectors[:3]]), 4)
+    after = KReciprocal(k1=8, k2=3)(Exact(k=46)(queries, gallery), queries, gallery)
+    for twin in range(3):
+        places = np.stack([np.argmax(after.indices == row, axis=1) for row in (twin, 40 + twin, 43 + twin)])
+        assert (np.diff(places, axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("vectors", [np.ones((9, 4)), np.repeat(np.eye(4)[:3], 3, axis=0)])
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_identical_points_give_finite_scores_in_the_order_of_ids(vectors, metric):
+    queries, gallery = sides(vectors, 2)
+    after = KReciprocal(k1=3, k2=2, metric=metric)(Exact(k=7, metric=metric)(queries, gallery), queries, gallery)
+    assert np.isfinite(after.scores).all()
+    if (vectors == 1).all():
+        np.testing.assert_array_equal(after.indices, Exact(k=7)(queries, gallery).indices)
+
+
+def test_one_query_and_one_image_are_enough():
+    queries, gallery = sides([[1, 0], [0, 1]], 1)
+    after = KReciprocal()(Exact(k=5)(queries, gallery), queries, gallery)
+    assert after.indices.tolist() == [[0]] and np.isfinite(after.scores).all()
+
+
+def test_an_empty_ranking_stays_empty():
+    queries, gallery = pair(1)
+    none = Embeddings([], np.empty((0, 16), np.float32))
+    for asked, found in ((queries, none), (none, gallery)):
+        ranking = Exact(k=5)(asked, found)
+        assert KReciprocal()(ranking, asked, found).indices.shape == ranking.indices.shape
+
+
+def test_empty_places_stay_at_the_end():
+    queries, gallery = pair(6)
+    full = Exact(k=6)(queries, gallery)
+    indices, scores = full.indices.copy(), full.scores.copy()
+    indices[3, 2:], scores[3, 2:], indices[5], scores[5] = -1, -np.inf, -1, -np.inf
+    after = KReciprocal()(Ranking(full.query_ids, full.gallery_ids, indices, scores), queries, gallery)
+    assert (after.indices[3, 2:] == -1).all() and (after.indices[5] == -1).all()
+    assert set(after.indices[3, :2]) == set(indices[3, :2])
+    np.testing.assert_array_equal(after.indices[[0, 12]], KReciprocal()(full, queries, gallery).indices[[0, 12]])
+
+
+def test_half_precision_and_shards_on_disk_are_read(tmp_path):
+    queries, gallery = pair(7)
+    gallery.save(tmp_path / "g", rows=10)
+    expected = KReciprocal().matrix(queries, gallery)
+    np.testing.assert_array_equal(KReciprocal().matrix(queries, Embeddings.load(tmp_path / "g")), expected)
+
+
+def test_what_was_passed_in_is_not_changed():
+    queries, gallery = pair(8)
+    ranking = Exact(k=9)(queries, gallery)
+    before = [array.copy() for array in (queries.vectors, gallery.vectors, ranking.indices, ranking.scores)]
+    KReciprocal()(ranking, queries, gallery)
+    for old, new in zip(before, (queries.vectors, gallery.vectors, ranking.indices, ranking.scores), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_the_passport_lists_the_steps_in_order():
+    queries, gallery = pair(9)
+    ranking = Exact(k=9)(queries, gallery)
+    for _ in range(2):
+        ranking = build("k_reciprocal(k1=4)", RERANKERS)(ranking, queries, gallery)
+    assert ranking.passport["rerank"] == ["k_reciprocal(k1=4, k2=6, lambda_=0.3, metric='cosine')"] * 2
+    assert ranking.passport["search"].startswith("exact(")
+
+
+def test_embeddings_that_are_not_the_rankings_are_refused():
+    queries, gallery = pair(1)
+    other = Embeddings([f"x{name}" for name in gallery.ids], gallery.vectors)
+    with pytest.raises(ArtefactError, match="gallery"):
+        KReciprocal()(Exact(k=3)(queries, gallery), queries, other)
+
+
+def test_a_vector_that_is_not_finite_is_named():
+    queries, gallery = pair(1)
+    ranking = Exact(k=3)(queries, gallery)
+    vectors = gallery.vectors.copy()
+    vectors[5] = np.nan
+    with pytest.raises(DataError, match="005"):
+        KReciprocal()(ranking, queries, Embeddings(gallery.ids, vectors))
+
+
+@pytest.mark.parametrize("call", ["k_reciprocal(k1=0)", "k_reciprocal(k2=0)", "k_reciprocal(lambda_=1.5)",
+                                  "k_reciprocal(metric='ip')", "k_reciprocal(k3=1)"])
+def test_impossible_settings_are_refused(call):
+    with pytest.raises(UsageError):
+        build(call, RERANKERS)
+
+
+def test_every_reranker_stands_to_its_contract():
+    queries, gallery = pair(1)
+    ranking = Exact(k=10)(queries, gallery)
+    for name in RERANKERS.names():
+        assert inspect.getdoc(RERANKERS.get(name))
+        after = build(f"{name}()", RERANKERS)(ranking, queries, gallery)
+        np.testing.assert_array_equal(np.sort(after.indices, axis=1), np.sort(ranking.indices, axis=1))
+
+
+def test_memory_does_not_grow_with_the_square():
+    import tracemalloc
+
+    def peak(count):
+        queries, gallery = pair(0, queries=count // 6, gallery=count, dim=4, classes=count // 10)
+        ranking = Exact(k=10)(queries, gallery)
+        tracemalloc.start()
+        KReciprocal()(ranking, queries, gallery)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    import fastseek.nearest as kernel
+    usual = kernel.CELLS, module.CELLS
+    kernel.CELLS, module.CELLS = 1 << 16, 1 << 16
+    try:
+        small, large = peak(1000), peak(4000)
+    finally:
+        kernel.CELLS, module.CELLS = usual
+    assert large < 6 * small
