@@ -36,7 +36,8 @@ class Checkpointer(FastreidCheckpointer):
         checkpointables: objects with `state_dict` and `load_state_dict`.
     """
 
-    def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True, **checkpointables: Any):
+    def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True,
+                 **checkpointables: Any) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.folder = pathlib.Path(save_dir)
 
@@ -160,8 +161,8 @@ class Checkpointer(FastreidCheckpointer):
             self.folder.mkdir(parents=True, exist_ok=True)
             needed, free = SPARE * _bytes(things), shutil.disk_usage(self.folder).free
             if free < needed:
-                raise RunError(f"{self.save_dir}: {name} needs {needed / 2 ** 20:.0f} MiB, {free / 2 ** 20:.0f} are free;"
-                               " nothing was touched. Make room and go on with --resume")
+                raise RunError(f"{self.save_dir}: {name} needs {needed / 2 ** 20:.0f} MiB, {free / 2 ** 20:.0f} are "
+                               "free; nothing was touched. Make room and go on with --resume")
             yield
         except OSError as error:
             raise RunError(f"{self.save_dir}: {name} could not be written ({error}). The checkpoint before it is "

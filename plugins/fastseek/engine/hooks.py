@@ -1,4 +1,4 @@
-"""What happens around the steps of a training: evaluation, checkpoints, and the guard against a run that learns nothing."""
+"""What happens around the steps of a training: evaluation, checkpoints, and a guard against learning nothing."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class CheckpointHook(HookBase):
         """Start the clock and listen to SIGTERM and SIGINT."""
         self._saved = time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._ask) for number in heard}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         # A second signal is not waited for: it does what it did before the training.

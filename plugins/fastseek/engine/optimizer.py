@@ -31,6 +31,8 @@ def build_optimizer(cfg: Any, model: nn.Module) -> torch.optim.Optimizer:
         UsageError: unknown SOLVER.OPT, a value it refuses, or no trainable parameter.
     """
     solver = cfg.SOLVER
+    if solver.BASE_LR < 0:
+        raise UsageError(f"SOLVER.BASE_LR {solver.BASE_LR}: a learning rate is not negative")
     frozen = list(cfg.MODEL.FREEZE_LAYERS) if solver.FREEZE_ITERS > 0 else []
     groups = _merge(get_default_optimizer_params(
         model, base_lr=solver.BASE_LR, weight_decay=solver.WEIGHT_DECAY, weight_decay_norm=solver.WEIGHT_DECAY_NORM,

@@ -68,9 +68,17 @@ def start_log(output: str) -> None:
     try:
         pathlib.Path(output).mkdir(parents=True, exist_ok=True)
         for name in ("fastreid", "fastseek"):
-            setup_logger(output, distributed_rank=comm.get_rank(), name=name)
+            _log_to(output, logging.getLogger(name))
     except OSError as error:
         raise UsageError(f"OUTPUT_DIR {output} cannot be written: {error}") from error
+
+
+def _log_to(output: str, log: logging.Logger) -> None:
+    if getattr(log, "output", None) != output:
+        log.handlers.clear()  # of an earlier run in this process
+        setup_logger.cache_clear()
+        setup_logger(output, distributed_rank=comm.get_rank(), name=log.name)
+        log.output = output  # type: ignore[attr-defined]
 
 
 def device(wanted: str) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import RunError, UsageError
 from . import ranks
+from .device import moved
 
 from fastreid.engine.train_loop import SimpleTrainer
 from fastreid.utils import comm
@@ -69,9 +70,7 @@ class Step(SimpleTrainer):
         # Starting workers draws from the global generator; a resumed run starts them at other steps.
         with torch.random.fork_rng(devices=[]):
             batch = next(self._data_loader_iter)
-        moved = {key: value.to(self.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-                 for key, value in batch.items()}
-        return moved, time.perf_counter() - start
+        return moved(batch, self.device), time.perf_counter() - start
 
     def _forward(self, batch: dict[str, Any]) -> Losses:
         return self.model(batch)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import pathlib
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data import loader as loaders
 from ..data.bridge import resolve
-from ..errors import ArtefactError, FastSeekError, UsageError
-from ..files import write_json
+from ..errors import FastSeekError, UsageError
 from . import optimizer as solver
-from . import randomness, ranks
+from . import randomness
 from .checkpoint import Checkpointer
+from .classes import changed, check_same_data, digest, write_classes
+from .device import Moved, distribute
 from .hooks import CheckpointHook, EvalHook, MovedGuard
 from .modes import kept_modes
 from .setup import save_config, start_log
@@ -31,6 +28,7 @@ from .writers import JsonLines, Progress, TensorBoard, WriterHook
 
 from fastreid.engine import DefaultTrainer, hooks
 from fastreid.engine.train_loop import HookBase
+from fastreid.modeling import build_model
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter
 from fastreid.utils.precision_bn import get_bn_modules
@@ -53,12 +51,12 @@ class Trainer(DefaultTrainer):
         super(DefaultTrainer, self).__init__()
         start_log(cfg.OUTPUT_DIR)
         loader = self.build_train_loader(cfg)
-        write_classes(cfg, loader.dataset)
+        write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
         randomness.seed_all(cfg.SEED)
         model = self.build_model(cfg)
         optimizer, _ = self.build_optimizer(cfg, model)
-        self._trainer = build_step(cfg, self.distribute(model), loader, optimizer)
+        self._trainer = build_step(cfg, distribute(model), loader, optimizer)
         self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
         self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
         self.max_epoch, self.start_epoch, self.start_step = cfg.SOLVER.MAX_EPOCH, 0, 0
@@ -68,6 +66,7 @@ class Trainer(DefaultTrainer):
         self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, save_to_disk=comm.is_main_process(),
                                          optimizer=optimizer, **self.scheduler, **scaler)
         self.best, self.run, self.random_states = None, secrets.token_hex(8), []
+        self.results: OrderedDict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
 
     @classmethod
@@ -86,29 +85,40 @@ class Trainer(DefaultTrainer):
 
     @staticmethod
     def auto_scale_hyperparams(cfg: Any, num_classes: int) -> Any:
-        """The recipe with the number of classes of the training data and the file that lists them."""
+        """The recipe with the number of classes of the training data and the file that lists them.
+
+        Raises:
+            UsageError: the recipe itself names fewer classes.
+        """
         made = cfg.clone()
         made.defrost()
-        made.MODEL.HEADS.NUM_CLASSES = made.MODEL.HEADS.NUM_CLASSES or num_classes
-        made.SEEK.CLASSES = made.SEEK.CLASSES or str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
+        made.MODEL.HEADS.NUM_CLASSES = wanted = cfg.MODEL.HEADS.NUM_CLASSES or num_classes
+        if wanted < num_classes:
+            raise UsageError(f"MODEL.HEADS.NUM_CLASSES {wanted} is less than the {num_classes} classes of the training "
+                             "photos; 0 takes their number")
+        made.SEEK.CLASSES = str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
         made.freeze()
         save_config(made)
         return made
 
     @classmethod
     def build_model(cls, cfg: Any) -> nn.Module:
-        """fast-reid's `build_model`.
+        """The model by fast-reid's registries, without weights of the recipe.
 
         Raises:
             UsageError: fast-reid wants to fetch pretrained weights and lacks what it needs for it.
         """
         try:
-            return super().build_model(cfg)
+            model = build_model(cfg)
         except ModuleNotFoundError as error:
             if error.name != "gdown":
                 raise
-            raise UsageError("MODEL.BACKBONE.PRETRAIN True: fast-reid fetches the weights with gdown (pip install gdown); "
+            raise UsageError("MODEL.BACKBONE.PRETRAIN True: fast-reid fetches weights with gdown (pip install gdown); "
                              "or name a file in MODEL.BACKBONE.PRETRAIN_PATH, or set PRETRAIN False") from error
+        sizes = [value.numel() for value in model.parameters()]
+        logger.info("%s: %.2f million parameters in %d tensors", cfg.MODEL.META_ARCHITECTURE, sum(sizes) / 1e6,
+                    len(sizes))
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: Any, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
@@ -120,18 +130,8 @@ class Trainer(DefaultTrainer):
         """The schedules by name."""
         return solver.build_lr_scheduler(cfg, optimizer, iters_per_epoch)
 
-    @staticmethod
-    def distribute(model: nn.Module) -> nn.Module:
-        """Average the gradients over the processes, on GPUs or CPUs."""
-        if comm.get_world_size() == 1:
-            return model
-        on_cpu = next(model.parameters()).device.type == "cpu"
-        # Many recipes leave a parameter without gradient (a class layer under a triplet loss alone, say).
-        return DistributedDataParallel(model, device_ids=None if on_cpu else [torch.cuda.current_device()],
-                                       broadcast_buffers=False, find_unused_parameters=True)
-
     def build_hooks(self) -> list[HookBase | None]:
-        """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, checkpoints, writers."""
+        """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers, checkpoints."""
         cfg = self.cfg
         made: list[HookBase | None] = [hooks.IterationTimer(), hooks.LRScheduler(self.optimizer, self.scheduler),
                                        MovedGuard(), self._precise_bn()]
@@ -139,10 +139,11 @@ class Trainer(DefaultTrainer):
             made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         if len(cfg.DATASETS.TESTS):
             made.append(EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen))
+        if comm.is_main_process():
+            # Before the checkpoint: what is written of a step must not be lost by a kill after its checkpoint.
+            made.append(WriterHook(self.build_writers))
         made.append(CheckpointHook(self._save, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,
                                    cfg.OUTPUT_DIR))
-        if comm.is_main_process():
-            made.append(WriterHook(self.build_writers))
         return made
 
     def build_writers(self) -> list[EventWriter]:
@@ -169,6 +170,8 @@ class Trainer(DefaultTrainer):
         """
         from .evaluator import evaluate
 
+        from .evaluator import evaluate
+
         results: OrderedDict[str, Any] = OrderedDict()
         with kept_modes(model):
             for name in cfg.DATASETS.TESTS:
@@ -179,8 +182,8 @@ class Trainer(DefaultTrainer):
         return next(iter(results.values())) if len(results) == 1 else results
 
     def _evaluate(self) -> OrderedDict[str, Any]:
-        self._last_eval_results = self.test(self.cfg, self.model)
-        return self._last_eval_results
+        self.results = self.test(self.cfg, self.model)
+        return self.results
 
     def _seen(self, results: dict[str, float]) -> None:
         """Keep the best model; the first test set decides."""
@@ -196,9 +199,9 @@ class Trainer(DefaultTrainer):
         random_states = randomness.states()
         done = self.epoch + 1 if not name.startswith("model_step_") else self.epoch
         step = self.iter + 1 if name.startswith("model_step_") else self.iter
-        self.checkpointer.save(name, run=self.run, epoch=done, step=step, iters_per_epoch=self.iters_per_epoch,
-                               seed=self.cfg.SEED, best=self.best, random=random_states, config=self.cfg.dump(),
-                               classes=_digest(self.cfg.SEEK.CLASSES))
+        self.checkpointer.save(name, run=self.run, epoch=done, step=step, seed=self.cfg.SEED, best=self.best,
+                               results=self.results, random=random_states, config=self.cfg.dump(),
+                               classes=digest(self.cfg.SEEK.CLASSES), iters_per_epoch=self.iters_per_epoch)
         self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -213,12 +216,10 @@ class Trainer(DefaultTrainer):
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not state:
             return
-        if state["iters_per_epoch"] != self.iters_per_epoch or state["classes"] != _digest(self.cfg.SEEK.CLASSES):
-            raise ArtefactError(f"{self.cfg.OUTPUT_DIR}: the checkpoint was trained on other data or another batch size "
-                                f"({state['iters_per_epoch']} steps an epoch, now {self.iters_per_epoch}); start in a "
-                                "new OUTPUT_DIR with MODEL.WEIGHTS set to its weights")
+        check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch)
         self.start_epoch, self.start_step = state["epoch"], state["step"]
         self.best, self.run, self.random_states = state["best"], state["run"], state["random"]
+        self.results = state["results"]
         for line in changed(state["config"], self.cfg.dump()):
             logger.warning("resuming with another setting than before: %s", line)
         logger.info("going on after %d epochs, %d steps", self.start_epoch, self.start_step)
@@ -239,7 +240,8 @@ class Trainer(DefaultTrainer):
                 self.before_train()
                 self._trainer.seek(self.start_iter)
                 self._restore_random()
-                for self.epoch in range(self.start_epoch, self.max_epoch):
+                for epoch in range(self.start_epoch, self.max_epoch):
+                    self.epoch = epoch
                     self._train_epoch()
             except FastSeekError:
                 raise
@@ -248,7 +250,7 @@ class Trainer(DefaultTrainer):
                 raise
             finally:
                 self.after_train()
-        return getattr(self, "_last_eval_results", None) if comm.is_main_process() else None
+        return self.results if comm.is_main_process() else None
 
     def _train_epoch(self) -> None:
         self.before_epoch()
@@ -265,41 +267,3 @@ class Trainer(DefaultTrainer):
             randomness.restore(self.random_states, self.cfg.SEED, self.start_step)
         else:
             randomness.seed_all(self.cfg.SEED)
-
-
-class Moved:
-    """A loader whose batches are on the device, for hooks that give them to the model as they come."""
-
-    def __init__(self, loader: Any, device: torch.device) -> None:
-        self.loader, self.device = loader, device
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        for batch in self.loader:
-            yield {key: value.to(self.device) if isinstance(value, torch.Tensor) else value
-                   for key, value in batch.items()}
-
-
-def write_classes(cfg: Any, dataset: Any) -> None:
-    """Write OUTPUT_DIR/classes.json: the training classes in the order of the targets, and their photos."""
-    if comm.is_main_process():
-        write_json(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json",
-                   {"labels": list(dataset.classes), "counts": [int(count) for count in dataset.counts]})
-    comm.synchronize()
-
-
-def _digest(path: str) -> str:
-    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest() if path else ""
-
-
-def changed(old: str, new: str) -> list[str]:
-    """The settings in which two dumped recipes differ, as "KEY: old -> new"."""
-    before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
-    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in sorted({*before, *after})
-            if before.get(key) != after.get(key)]
-
-
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {prefix: node}
-    return {name: value for key, child in node.items()
-            for name, value in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -55,26 +56,14 @@ class JsonLines(EventWriter):
     Args:
         path: the file; lines of a resumed run follow those that are there.
         start: the step the run starts from; lines of that step and later, written before a kill, are dropped.
-        every: steps between two writes to the disk.
     """
 
-    def __init__(self, path: PathLike, start: int = 0, every: int = 50) -> None:
-        self._path, self._every = pathlib.Path(path), every
-        self._lines: list[str] = []
+    def __init__(self, path: PathLike, start: int = 0) -> None:
         self._seen: dict[str, int] = {}
-        self._keep_before(start)
-
-    def _keep_before(self, start: int) -> None:
-        kept = []
-        if start > 0 and self._path.exists():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
-                try:
-                    if json.loads(line)["iteration"] < start:
-                        kept.append(line + "\n")
-                except (ValueError, KeyError, TypeError):
-                    continue
-        with atomic(self._path, "w") as file:
+        kept = _before(pathlib.Path(path), start)
+        with atomic(path, "w") as file:
             file.writelines(kept)
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
 
     def write(self) -> None:
         """Take what is new in the current storage."""
@@ -83,19 +72,23 @@ class JsonLines(EventWriter):
         self._seen.update({name: step for name, (_, step) in new.items()})
         for step in sorted({step for _, step in new.values()}):
             figures = {name: value for name, (value, at) in new.items() if at == step and math.isfinite(value)}
-            self._lines.append(json.dumps({"iteration": step, "epoch": getattr(storage, "epoch", 0), **figures}) + "\n")
-        if len(self._lines) >= self._every:
-            self._flush()
-
-    def _flush(self) -> None:
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write("".join(self._lines))
-        self._lines = []
+            line = {"iteration": step, "epoch": getattr(storage, "epoch", 0), **figures}
+            self._file.write(json.dumps(line) + "\n")
 
     def close(self) -> None:
-        """Write the rest."""
-        self.write()
-        self._flush()
+        """Close the file."""
+        self._file.close()
+
+
+def _before(path: pathlib.Path, start: int) -> list[str]:
+    """The lines of steps before `start`."""
+    kept = []
+    if start > 0 and path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                if json.loads(line)["iteration"] < start:
+                    kept.append(line + "\n")
+    return kept
 
 
 class TensorBoard(EventWriter):
