@@ -10,7 +10,7 @@ from fastseek.files import data_roots, sha256
 from fastseek.modeling.backbones.timm import Timm
 from fastseek.modeling.backbones.weights import read_state
 
-NETS = ["resnet18", "mobilenetv2_100", "convnext_atto"]
+NETS = {"resnet18": (2, 4), "mobilenetv2_100": (2, 4), "convnext_atto": (2, 4), "test_vit": (4,)}
 
 
 def classifier(name, classes=7):
@@ -28,10 +28,10 @@ def test_every_tensor_of_the_net_comes_from_the_classifiers_file(name, ending, t
     whole, file = classifier(name), tmp_path / f"weights.{ending}"
     save = torch.save if ending == "pth" else safetensors.torch.save_file
     save(whole.state_dict(), file)
-    net = Timm(name, (2, 4), weights=str(file))
+    net = Timm(name, NETS[name], weights=str(file))
     given = {key.replace(".", "_"): value for key, value in whole.state_dict().items()}
     for key, value in net.net.state_dict().items():
-        assert torch.equal(value, given[key.replace(".", "_")]), key
+        assert torch.equal(value, given[key.removeprefix("model.").replace(".", "_")]), key
 
 
 def test_the_loaded_net_computes_the_maps_of_the_classifier(tmp_path):
@@ -72,6 +72,11 @@ def test_weights_of_another_net_are_refused(tmp_path):
 def test_stages_that_were_cut_away_are_not_called_unknown(tmp_path):
     torch.save(classifier("mobilenetv2_100").state_dict(), tmp_path / "w.pth")
     assert Timm("mobilenetv2_100", (2,), weights=str(tmp_path / "w.pth")).channels == {"s2": 32}
+
+
+def test_the_classifier_of_the_file_is_left_out_when_the_net_is_built_without_one(tmp_path):
+    torch.save(classifier("resnet18").state_dict(), tmp_path / "w.pth")
+    assert Timm("resnet18", weights=str(tmp_path / "w.pth"), kwargs={"num_classes": 0}).channels["s4"] == 512
 
 
 class Malicious:

@@ -34,7 +34,9 @@ def test_the_winners_models_have_the_published_number_of_parameters(net, million
 def test_the_winners_neck_has_the_published_number_of_parameters():
     """Landmark facts 1.2: neck option-D."""
     with torch.device("meta"):
-        assert size(Dolg(channels=CHANNELS).neck) == 1_050_113
+        branch = Dolg(channels=CHANNELS)
+    assert size(branch.neck) == 1_050_113
+    assert branch.pool[1].eps == 1e-3 and branch.attention.norm.eps == 1e-5
 
 
 @pytest.mark.parametrize(("net", "backbone_size"), [("resnet50", 23_508_032), ("resnet101", 42_500_160)])

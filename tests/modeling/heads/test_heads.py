@@ -88,6 +88,14 @@ def test_the_bias_of_the_bnneck_is_frozen_at_zero(stock):
     assert not norm.bias.requires_grad and (norm.bias == 0).all() and norm.weight.requires_grad
 
 
+def test_the_bnneck_head_classifies_linearly_and_starts_small(stock):
+    module = head_of(stock("BNNeckHead"))
+    embedding = torch.randn(4, 8)
+    with_margin, plain = module.logits(embedding, torch.tensor([0, 1, 1, 3]))
+    torch.testing.assert_close(plain, 30 * embedding @ module.weight.T)
+    assert torch.equal(with_margin, plain) and module.weight.abs().max() < 0.01
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_classifier_works_in_float32_under_autocast(stock, head, dtype):

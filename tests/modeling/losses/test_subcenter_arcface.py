@@ -52,7 +52,7 @@ def test_the_worked_loss():
         loss.weight[:, 0] = cosines
         loss.weight[torch.arange(3), torch.arange(1, 4)] = (1 - cosines.square()).sqrt()
     found = loss(torch.tensor([[2.0, 0, 0, 0]]), torch.tensor([0]))
-    assert float(found) == pytest.approx(19.887777, abs=1e-4)
+    assert found.item() == pytest.approx(19.887777, abs=1e-4)
 
 
 def test_a_zero_margin_is_the_cross_entropy_of_the_scaled_cosines():
