@@ -66,6 +66,20 @@ def id_order(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, place
 
 
+def together(queries: Embeddings, gallery: Embeddings, metric: str) -> Embeddings:
+    """Queries, then gallery, as one in memory, float32, under ids "q/…" and "g/…"; unit vectors for "cosine".
+
+    Raises:
+        DataError: a vector is not finite, or is zero and so has no cosine; names its id.
+    """
+    ids = [f"{side}/{name}" for side, part in (("q", queries), ("g", gallery)) for name in part.ids]
+    vectors = np.empty((len(ids), queries.dim), np.float32)
+    for part, first in ((queries, 0), (gallery, len(queries))):
+        for here, block in blocks(part, metric, GALLERY_ROWS):
+            vectors[first + here.start:first + here.stop] = block
+    return Embeddings(ids, vectors)
+
+
 def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield (slice, float32 copy of those vectors); for "cosine" of length 1.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..nearest import blocks, nearest
+from ..nearest import nearest, together
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 
@@ -35,17 +35,13 @@ class Aqe:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Expanded queries and gallery, float32."""
-        ids = [f"{side}/{name}" for side, part in (("q", queries), ("g", gallery)) for name in part.ids]
-        vectors = np.empty((len(ids), queries.dim), np.float32)
-        for part, first in ((queries, 0), (gallery, len(queries))):
-            for here, block in blocks(part, "ip", 65536):
-                vectors[first + here.start:first + here.stop] = block
+        both = together(queries, gallery, "ip")
         for _ in range(self.times):
-            vectors = self._expand(Embeddings(ids, vectors))
+            both = self._expand(both)
         return tuple(Embeddings(part.ids, half, self._passport(part))
-                     for part, half in zip((queries, gallery), np.split(vectors, [len(queries)]), strict=True))
+                     for part, half in zip((queries, gallery), np.split(both.vectors, [len(queries)]), strict=True))
 
-    def _expand(self, both: Embeddings) -> np.ndarray:
+    def _expand(self, both: Embeddings) -> Embeddings:
         found = nearest(both, both, self.k)
         weights = np.maximum(found.scores, 0) ** np.float32(self.alpha)
         expanded = np.empty_like(both.vectors)
@@ -53,7 +49,7 @@ class Aqe:
             here = slice(start, start + ROWS)
             near = both.vectors[found.rows[here]]
             expanded[here] = np.einsum("nkd,nk->nd", near, weights[here]) / np.float32(found.rows.shape[1])
-        return expanded
+        return Embeddings(both.ids, expanded)
 
     def _passport(self, part: Embeddings) -> dict:
         call = f"aqe(k={self.k}, times={self.times}, alpha={self.alpha})"

@@ -8,7 +8,17 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ..errors import ArtefactError
-from ..nearest import EMPTY, blocks, id_order, nearest, pair_scores, places_of, scores_of, similarities, sort_keys
+from ..nearest import (
+    EMPTY,
+    id_order,
+    nearest,
+    pair_scores,
+    places_of,
+    scores_of,
+    similarities,
+    sort_keys,
+    together,
+)
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
@@ -70,7 +80,7 @@ class KReciprocal:
 
     def _distances(self, queries: Embeddings, gallery: Embeddings) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (queries, final distances [b, G] float32)."""
-        both = _union(queries, gallery, self.metric)
+        both = together(queries, gallery, self.metric)
         metric = "ip" if self.metric == "cosine" else "l2"
         found = nearest(both, both, max(self.k1 + 1, self.k2), metric)
         longest = _squared(found.lowest, metric)
@@ -94,16 +104,6 @@ class KReciprocal:
             for row, query in zip(distances, range(here.start, here.stop), strict=True):
                 row += (1 - self.lambda_) * _jaccard(asked, query, inverted)
             yield here, distances
-
-
-def _union(queries: Embeddings, gallery: Embeddings, metric: str) -> Embeddings:
-    """Queries, then gallery, in memory, under ids that cannot meet; unit vectors for "cosine"."""
-    ids = [f"{side}/{name}" for side, part in (("q", queries), ("g", gallery)) for name in part.ids]
-    vectors = np.empty((len(ids), queries.dim), np.float32)
-    for part, first in ((queries, 0), (gallery, len(queries))):
-        for here, block in blocks(part, metric, 65536):
-            vectors[first + here.start:first + here.stop] = block
-    return Embeddings(ids, vectors)
 
 
 def _squared(scores: np.ndarray, metric: str) -> np.ndarray:

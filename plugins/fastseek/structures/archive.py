@@ -17,6 +17,11 @@ Passport = Mapping[str, Any]
 
 
 def unique_ids(ids: Any, what: str) -> np.ndarray:
+    """The ids as an array of strings.
+
+    Raises:
+        DataError: one stands twice.
+    """
     ids = np.asarray(ids, str)
     values, counts = np.unique(ids, return_counts=True)
     if len(values) != len(ids):
@@ -25,14 +30,23 @@ def unique_ids(ids: Any, what: str) -> np.ndarray:
 
 
 def save_npz(path: PathLike, noun: Any, names: Sequence[str], passport: Passport) -> None:
+    """Write the named arrays of a noun and its passport as an .npz file."""
     arrays = {name: np.asarray(getattr(noun, name)) for name in names}
     with atomic(path) as file:
         np.savez(file, passport=np.asarray(json.dumps(dict(passport), sort_keys=True)), **arrays)
 
 
 def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read the named arrays and the passport of an .npz file.
+
+    Raises:
+        DataError: it is missing, or holds something else. ArtefactError: it is damaged.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        loaded = np.load(path, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: one array, expected an .npz file with {', '.join(names)}")
+        with loaded as file:
             missing = [name for name in names if name not in file]
             if missing:
                 raise DataError(f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}")

@@ -1,0 +1,74 @@
+"""What is relevant, read from a file."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+
+import numpy as np
+
+from ..errors import ArtefactError, DataError
+from ..files import PathLike
+from ..structures import Ranking, Truth
+
+Rows = list[dict[str, str]]
+
+
+def read_truth(path: PathLike, ranking: Ranking) -> Truth:
+    """Read an .npz truth, or a CSV file with the columns id,label[,split,group].
+
+    With a column split, the rows marked "query" and "gallery" are the two sides and others are left out; without it,
+    every image of the ranking is looked up by its id, queries and gallery alike. Relevant is the same label; with
+    groups, the same label in the same group is junk.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or an id stands twice; names the row.
+        ArtefactError: an image of the ranking is not in the file.
+    """
+    path = pathlib.Path(path)
+    if path.suffix == ".npz":
+        return Truth.load(path)
+    rows = _read(path)
+    if "split" in rows[0]:
+        sides = [_unique([row for row in rows if row["split"] == split], path) for split in ("query", "gallery")]
+    else:
+        known = _unique(rows, path)
+        sides = [_pick(known, ids, path) for ids in (ranking.query_ids, ranking.gallery_ids)]
+    columns = [[row.get(name) or "" for row in side.values()] for side in sides for name in ("id", "label", "group")]
+    q_ids, q_labels, q_groups, g_ids, g_labels, g_groups = columns
+    return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
+
+
+def _read(path: pathlib.Path) -> Rows:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = [{**row, "": str(reader.line_num)} for row in reader]
+            names = list(reader.fieldnames or ())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+    missing = [name for name in ("id", "label") if name not in names]
+    if missing:
+        raise DataError(f"{path}:1: no column {' and '.join(missing)}; found {', '.join(names) or 'none'}")
+    if not rows:
+        raise DataError(f"{path}: has no row below its header")
+    return rows
+
+
+def _unique(rows: Rows, path: pathlib.Path) -> dict[str, dict[str, str]]:
+    known: dict[str, dict[str, str]] = {}
+    for row in rows:
+        before = known.setdefault(row["id"], row)
+        if before is not row:
+            raise DataError(f"{path}:{row['']}: id {row['id']!r} stands in row {before['']} already, must be once")
+    return known
+
+
+def _pick(known: dict[str, dict[str, str]], ids: np.ndarray, path: pathlib.Path) -> dict[str, dict[str, str]]:
+    missing = [str(name) for name in ids if name not in known]
+    if missing:
+        raise ArtefactError(f"{path} does not tell of {len(missing)} of {len(ids)} images of the ranking, the first is "
+                            f"{missing[0]!r}")
+    return {str(name): known[name] for name in ids}

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from fastseek.errors import ArtefactError, UsageError
+from fastseek.seek import seek, seek_files
+from fastseek.structures import Embeddings, Ranking
+
+
+def pair(seed=0, model="m"):
+    random = np.random.default_rng(seed)
+    return (Embeddings(np.arange(6).astype(str), random.normal(size=(6, 8)).astype(np.float32), {"model": "m"}),
+            Embeddings(np.arange(40).astype(str), random.normal(size=(40, 8)).astype(np.float32), {"model": model}))
+
+
+def test_every_step_gives_a_ranking_and_the_passport_tells_them_all():
+    rankings = seek(*pair(), "exact(k=9)", ["aqe(k=3)"], ["k_reciprocal(k1=4)", "k_reciprocal(k1=6)"])
+    assert len(rankings) == 3
+    passport = rankings[-1].passport
+    assert passport["queries"]["enhance"] == ["aqe(k=3, times=1, alpha=3.0)"]
+    assert passport["search"].startswith("exact(k=9") and len(passport["rerank"]) == 2
+
+
+def test_a_wrong_call_is_told_before_any_work():
+    class Untouchable:
+        def __getattr__(self, name):
+            raise AssertionError(f"{name} was read")
+
+    with pytest.raises(UsageError, match="k_reciprocal"):
+        seek(Untouchable(), Untouchable(), "exact()", (), ["k_reciprocl()"])
+
+
+def test_embeddings_of_two_models_are_refused_before_they_are_mixed():
+    for enhance in ((), ("aqe()",)):
+        with pytest.raises(ArtefactError, match="model"):
+            seek(*pair(model="other"), "exact()", enhance)
+
+
+def test_files_in_and_out_give_the_ranking_in_memory(tmp_path):
+    queries, gallery = pair()
+    queries.save(tmp_path / "q")
+    gallery.save(tmp_path / "g", rows=7)
+    told = seek_files(tmp_path / "q", tmp_path / "g", tmp_path / "r.npz", "exact(k=5)")
+    expected, found = seek(queries, gallery, "exact(k=5)")[0], Ranking.load(tmp_path / "r.npz")
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+    assert "6 queries, 5 of 40" in told
+
+
+def test_bare_arrays_have_row_numbers_as_ids(tmp_path):
+    queries, gallery = pair()
+    np.save(tmp_path / "q.npy", queries.vectors)
+    np.save(tmp_path / "g.npy", gallery.vectors)
+    seek_files(tmp_path / "q.npy", tmp_path / "g.npy", tmp_path / "r.npz", "exact(k=5)")
+    with np.load(tmp_path / "r.npz") as file:
+        assert (file["indices"].dtype, file["scores"].dtype) == (np.int64, np.float32)
+        assert file["gallery_ids"].tolist() == [str(n) for n in range(40)]
+
+
+def test_a_flipped_byte_in_the_gallery_is_refused(tmp_path):
+    queries, gallery = pair()
+    queries.save(tmp_path / "q")
+    gallery.save(tmp_path / "g")
+    file = tmp_path / "g" / "00000.vectors.npy"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtefactError, match="00000.vectors.npy"):
+        seek_files(tmp_path / "q", tmp_path / "g", tmp_path / "r.npz", "exact(k=5)")
+    assert not (tmp_path / "r.npz").exists()
