@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 PARTS = ("data.datasets", "data.transforms", "data.samplers", "data.bridge", "modeling.backbones",
          "modeling.branches", "modeling.heads", "modeling.losses", "modeling.seeker", "views", "enhance", "search",
-         "rerank", "metrics")
+         "rerank", "fuse", "metrics")
 
 
 def register(cfg: Any) -> None:

@@ -166,5 +166,9 @@ Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.""")
 RERANKERS = Registry("reranker", """A ranking to a better ranking.
 Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for every query.""")
 
+FUSERS = Registry("fuser", """Many rankings to one.
+Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched by id, it returns one
+`Ranking` in the first one's order. Fusing a ranking with itself leaves its order as it is.""")
+
 METRICS = Registry("metric", """A ranking and the truth to scores.
 Called with (ranking, truth) it returns a list of `Score`.""")
