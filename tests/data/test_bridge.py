@@ -1,0 +1,133 @@
+"""Laws of the bridge: fast-reid's data sets as items, ours for fast-reid."""
+
+import random
+
+import numpy as np
+import pytest
+
+import toy
+from fastseek.data.bridge import resolve
+from fastseek.data.train_set import TrainSet
+from fastseek.errors import DataError, UsageError
+from fastseek.registry import DATASETS, Registry, build
+
+from fastreid.data.common import CommDataset
+from fastreid.data.datasets import DATASET_REGISTRY
+
+
+@pytest.fixture
+def market(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    return toy.market(tmp_path)
+
+
+@pytest.fixture
+def own(toy_root, monkeypatch):
+    """A data set of ours with a name and no arguments, as Grocery has."""
+    from fastseek.data import bridge
+
+    class OwnPhotos:
+        def __init__(self, fine: bool = True) -> None:
+            self.items = build(f"folder({str(toy_root)!r})", DATASETS).items
+
+    private = Registry("dataset", "")
+    private.register(OwnPhotos)
+    monkeypatch.setattr(bridge, "DATASETS", private)
+    bridge._register_ours()
+    yield "OwnPhotos"
+    del DATASET_REGISTRY._obj_map["OwnPhotos"]
+
+
+def test_fast_reids_data_sets_become_items(cfg, market):
+    items = resolve("Market1501", cfg)
+    theirs = DATASET_REGISTRY.get("Market1501")(root=str(market))
+    for split in ("train", "query", "gallery"):
+        mine = {(item.path, item.label, item.group) for item in items if item.split == split}
+        assert mine == {(path, str(pid), str(camid)) for path, pid, camid in getattr(theirs, split)}
+    assert all(str(market / item.id) == item.path for item in items)
+    assert [item.path for item in items if item.split == "train"] == sorted(path for path, *_ in theirs.train)
+
+
+def test_classes_have_the_codes_fast_reid_gives_them(cfg, market):
+    items = [item for item in resolve("Market1501", cfg) if item.split == "train"]
+    mine, theirs = TrainSet(items), CommDataset([(item.path, item.label, item.group) for item in items])
+    assert mine.classes == theirs.pids and mine.cameras == theirs.cams
+    assert mine.labels.tolist() == [theirs.pid_dict[item.label] for item in items]
+    assert mine.groups.tolist() == [theirs.cam_dict[item.group] for item in items]
+    assert (mine.num_classes, mine.num_cameras) == (theirs.num_classes, theirs.num_cameras)
+
+
+def test_the_root_is_asked_for_when_it_is_needed(cfg, market, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "empty"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="FASTREID_DATASETS"):
+        resolve("Market1501", cfg)
+    monkeypatch.setenv("FASTREID_DATASETS", str(market))
+    assert resolve("Market1501", cfg)
+
+
+def test_combineall_trains_on_everything_as_fast_reid_does(cfg, market):
+    cfg.DATASETS.COMBINEALL = True
+    theirs = DATASET_REGISTRY.get("Market1501")(root=str(market), combineall=True)
+    mine = {(item.path, item.label) for item in resolve("Market1501", cfg) if item.split == "train"}
+    assert mine == {(path, str(pid)) for path, pid, _ in theirs.train}
+    assert any("_test_" in label for _, label in mine)
+
+
+def test_combineall_adds_our_own_photos_once(cfg):
+    before = resolve(cfg.DATASETS.NAMES[0], cfg)
+    cfg.DATASETS.COMBINEALL = True
+    after = resolve(cfg.DATASETS.NAMES[0], cfg)
+    trained = [item.id for item in after if item.split == "train"]
+    assert len(trained) == len(set(trained)) == len({item.id for item in before})
+    assert [item for item in after if item.split != "train"] == [item for item in before if item.split != "train"]
+
+
+@pytest.mark.parametrize("name", ["folder({!r})", "Folder({!r})", "folder(root={!r})", " folder({!r}) "])
+def test_our_names_may_be_written_as_class_or_recipe_name(cfg, toy_root, name):
+    assert resolve(name.format(str(toy_root)), cfg) == resolve(cfg.DATASETS.NAMES[0], cfg)
+
+
+@pytest.mark.parametrize("name", ["Market1502", "nothing()", "folder(", "folder()", ""])
+def test_a_name_nobody_knows_is_refused(cfg, name):
+    with pytest.raises(UsageError):
+        resolve(name, cfg)
+
+
+def test_what_is_known_is_listed(cfg):
+    with pytest.raises(UsageError, match="grocery.*Market1501"):
+        resolve("Market", cfg)
+
+
+@pytest.mark.parametrize("name", ["Grocery", "Landmarks", "Folder", "Manifest"])
+def test_stock_fast_reid_knows_our_data_sets(name):
+    assert DATASET_REGISTRY.get(name).__name__ == name
+
+
+def test_stock_fast_reid_can_train_and_test_on_them(own):
+    data = DATASET_REGISTRY.get(own)(root="anywhere", combineall=False)
+    train = CommDataset(data.train, relabel=True)
+    assert (len(train), train.num_classes) == (48, 8) and train[0]["targets"] == 0
+    assert all(isinstance(pid, int) and isinstance(camid, int) for _, pid, camid in data.query + data.gallery)
+    assert {pid for _, pid, _ in data.query} == {pid for _, pid, _ in data.gallery} == set(range(8))
+    # the camera rule drops matches of one camera, so the two sides must not share one
+    assert not {camid for _, _, camid in data.query} & {camid for _, _, camid in data.gallery}
+    assert {pid for _, pid, _ in data.train} == {f"own_photos_class_{label:02d}" for label in range(8)}
+    data.show_train(), data.show_test()
+
+
+def test_a_chance_split_is_the_same_every_time_and_uses_up_no_ones_chance(cfg, market, monkeypatch):
+    class Drawn(DATASET_REGISTRY.get("Market1501")):
+        def __init__(self, **options):
+            super().__init__(**options)
+            both = sorted(self.query + self.gallery)
+            random.shuffle(both)
+            self._query, self._gallery = both[:9], both[9:]
+
+    monkeypatch.setitem(DATASET_REGISTRY._obj_map, "Drawn", Drawn)
+    state = random.getstate()
+    first = resolve("Drawn", cfg)
+    assert random.getstate() == state
+    random.seed(5)
+    np.random.seed(5)
+    assert resolve("Drawn", cfg) == first

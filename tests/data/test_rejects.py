@@ -1,0 +1,82 @@
+"""Laws of the list of rejects."""
+
+import csv
+import multiprocessing
+import os
+
+import pytest
+
+from fastseek.data.images import BadImage
+from fastseek.data.rejects import COLUMNS, RejectLog, append, reject
+from fastseek.errors import DataError
+
+
+def entry(path, row=0, phase="train"):
+    return reject(str(path), row, phase, BadImage("EMPTY", "has 0 bytes"))
+
+
+def read(file):
+    with open(file, newline="", encoding="utf-8", errors="surrogateescape") as table:
+        return list(csv.DictReader(table))
+
+
+def write_many(file, first):
+    for number in range(first, first + 40):
+        append(file, [entry(f"/photos/{number}.jpg", number)])
+
+
+def test_every_photo_stands_there_once_whoever_writes(tmp_path):
+    file = tmp_path / "out" / "rejects.csv"
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_many, args=(file, first)) for first in (0, 20, 0, 30)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    rows = read(file)
+    assert sorted(int(row["row"]) for row in rows) == list(range(70))
+    assert tuple(rows[0]) == COLUMNS and all(None not in row.values() for row in rows)
+
+
+def test_the_same_photo_may_be_bad_in_two_phases(tmp_path):
+    append(tmp_path / "x.csv", [entry("a.jpg"), entry("a.jpg"), entry("a.jpg", phase="extract")])
+    append(tmp_path / "x.csv", [entry("a.jpg"), entry("b.jpg")])
+    assert [(row["path"], row["phase"]) for row in read(tmp_path / "x.csv")] == [
+        ("a.jpg", "train"), ("a.jpg", "extract"), ("b.jpg", "train")]
+
+
+@pytest.mark.parametrize("name", ["a,b.jpg", 'say "x".jpg', "new\nline.jpg", "ü.jpg", os.fsdecode(b"\xff\xfe.jpg"),
+                                  "=1+1.jpg", " spaces .jpg"])
+def test_odd_names_come_back_as_they_were(tmp_path, name):
+    append(tmp_path / "x.csv", [entry(name)])
+    append(tmp_path / "x.csv", [entry(name)])
+    assert [row["path"] for row in read(tmp_path / "x.csv")] == [name]
+
+
+def test_hash_and_size_are_of_the_file(tmp_path):
+    (tmp_path / "x.jpg").write_bytes(b"abc")
+    told = entry(tmp_path / "x.jpg", 5)
+    assert told["bytes"] == 3 and told["row"] == 5 and told["detail"] == "has 0 bytes"
+    assert told["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (entry(tmp_path / "gone.jpg")["sha256"], entry(tmp_path / "gone.jpg")["bytes"]) == ("", 0)
+
+
+@pytest.mark.timeout(30)
+def test_a_fifo_is_not_opened_for_its_hash(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert entry(tmp_path / "pipe.jpg")["sha256"] == ""
+
+
+def test_the_budget_counts_photos_and_not_how_often_they_come(tmp_path):
+    log = RejectLog(tmp_path / "x.csv", budget=2)
+    for _ in range(5):
+        log.add([entry("a.jpg"), entry("b.jpg")])
+    with pytest.raises(DataError, match="3 photos cannot be used, more than the 2 allowed"):
+        log.add([entry("c.jpg")])
+    assert [row["path"] for row in read(tmp_path / "x.csv")] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_resumed_run_names_nothing_twice(tmp_path):
+    for _ in range(2):
+        RejectLog(tmp_path / "x.csv", budget=9).add([entry("a.jpg")])
+    assert len(read(tmp_path / "x.csv")) == 1
