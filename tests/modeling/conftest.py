@@ -26,7 +26,7 @@ def config():
         add_seek_config(cfg)
         cfg.merge_from_list([
             "MODEL.DEVICE", "cpu", "MODEL.META_ARCHITECTURE", "Seeker", "MODEL.HEADS.NUM_CLASSES", 4,
-            "SEEK.BACKBONE", "timm('mobilenetv2_100')", "SEEK.BRANCHES", ["gem(dim=8)"],
+            "SEEK.BACKBONE", "timm('test_efficientnet')", "SEEK.BRANCHES", ["gem(dim=8)"],
             "SEEK.LOSSES", ["cross_entropy('gem')"], *changes])
         return cfg
     return make

@@ -10,7 +10,7 @@ from fastseek.files import data_roots, sha256
 from fastseek.modeling.backbones.timm import Timm
 from fastseek.modeling.backbones.weights import read_state
 
-NETS = {"resnet18": (2, 4), "mobilenetv2_100": (2, 4), "convnext_atto": (2, 4), "test_vit": (4,)}
+NETS = {"test_resnet": (2, 4), "test_efficientnet": (2, 4), "test_convnext": (2, 4), "test_vit": (4,)}
 
 
 def classifier(name, classes=7):
@@ -35,9 +35,9 @@ def test_every_tensor_of_the_net_comes_from_the_classifiers_file(name, ending, t
 
 
 def test_the_loaded_net_computes_the_maps_of_the_classifier(tmp_path):
-    whole = timm.create_model("resnet18", num_classes=3).eval()
+    whole = timm.create_model("test_resnet", num_classes=3).eval()
     torch.save({"state_dict": whole.state_dict()}, tmp_path / "w.pth")
-    net = Timm("resnet18", (4,), weights=str(tmp_path / "w.pth")).eval()
+    net = Timm("test_resnet", (4,), weights=str(tmp_path / "w.pth")).eval()
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(net(images)["s4"], whole.forward_features(images))
@@ -45,38 +45,38 @@ def test_the_loaded_net_computes_the_maps_of_the_classifier(tmp_path):
 
 def test_path_and_hash_are_logged_where_fast_reid_listens(tmp_path, caplog):
     file = tmp_path / "w.pth"
-    torch.save(classifier("resnet18").state_dict(), file)
+    torch.save(classifier("test_resnet").state_dict(), file)
     with caplog.at_level(logging.INFO, "fastreid"):
-        Timm("resnet18", weights=str(file))
+        Timm("test_resnet", weights=str(file))
     assert sha256(file) in caplog.text and str(file) in caplog.text
 
 
 @pytest.mark.parametrize(("change", "says"), [
     (lambda state: state.pop("layer1.0.conv1.weight"), "1 missing: layer1.0.conv1.weight"),
     (lambda state: state.update(layer9=torch.ones(1)), "1 unknown: layer9"),
-    (lambda state: state.update({"bn1.weight": torch.ones(5)}), r"shape: bn1.weight \(5,\) instead of \(64,\)")])
+    (lambda state: state.update({"bn1.weight": torch.ones(5)}), r"shape: bn1.weight \(5,\) instead of \(32,\)")])
 def test_every_difference_is_an_error_that_lists_it(change, says, tmp_path):
-    state = classifier("resnet18").state_dict()
+    state = classifier("test_resnet").state_dict()
     change(state)
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(ArtefactError, match=says):
-        Timm("resnet18", weights=str(tmp_path / "w.pth"))
+        Timm("test_resnet", weights=str(tmp_path / "w.pth"))
 
 
 def test_weights_of_another_net_are_refused(tmp_path):
-    torch.save(classifier("resnet18").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(ArtefactError, match="does not fit mobilenetv2_100.*missing.* more; .*unknown"):
-        Timm("mobilenetv2_100", weights=str(tmp_path / "w.pth"))
+    torch.save(classifier("test_resnet").state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ArtefactError, match="does not fit test_efficientnet.*missing.* more; .*unknown"):
+        Timm("test_efficientnet", weights=str(tmp_path / "w.pth"))
 
 
 def test_stages_that_were_cut_away_are_not_called_unknown(tmp_path):
-    torch.save(classifier("mobilenetv2_100").state_dict(), tmp_path / "w.pth")
-    assert Timm("mobilenetv2_100", (2,), weights=str(tmp_path / "w.pth")).channels == {"s2": 32}
+    torch.save(classifier("test_efficientnet").state_dict(), tmp_path / "w.pth")
+    assert Timm("test_efficientnet", (2,), weights=str(tmp_path / "w.pth")).channels == {"s2": 32}
 
 
 def test_the_classifier_of_the_file_is_left_out_when_the_net_is_built_without_one(tmp_path):
-    torch.save(classifier("resnet18").state_dict(), tmp_path / "w.pth")
-    assert Timm("resnet18", weights=str(tmp_path / "w.pth"), kwargs={"num_classes": 0}).channels["s4"] == 512
+    torch.save(classifier("test_resnet").state_dict(), tmp_path / "w.pth")
+    assert Timm("test_resnet", weights=str(tmp_path / "w.pth"), kwargs={"num_classes": 0}).channels["s4"] == 96
 
 
 class Malicious:
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_an_artefact_error(ending, tmp_path):
 
 def test_a_missing_file_says_where_to_put_it():
     with pytest.raises(DataError, match="nowhere.pth not found"):
-        Timm("resnet18", weights="nowhere.pth")
+        Timm("test_resnet", weights="nowhere.pth")
 
 
 def test_the_shared_mobilenet_fits_whole():

@@ -18,7 +18,7 @@ def stock(config):
     """A function: keys and values -> a config of fast-reid's own Baseline with one of our heads."""
     def make(head, *changes):
         return config("MODEL.META_ARCHITECTURE", "Baseline", "MODEL.BACKBONE.NAME", "build_timm_backbone",
-                      "MODEL.BACKBONE.FEAT_DIM", 320, "MODEL.HEADS.NAME", head, "MODEL.HEADS.EMBEDDING_DIM", 8,
+                      "MODEL.BACKBONE.FEAT_DIM", 64, "MODEL.HEADS.NAME", head, "MODEL.HEADS.EMBEDDING_DIM", 8,
                       "MODEL.HEADS.MARGIN", 0.3, "MODEL.HEADS.SCALE", 30, *changes)
     return make
 
@@ -51,7 +51,7 @@ def test_without_classes_the_head_embeds_and_refuses_to_train(stock, batch, head
 @pytest.mark.parametrize("head", HEADS)
 def test_training_returns_what_baseline_reads(stock, head):
     """fast-reid facts 1.6."""
-    maps, targets = torch.randn(4, 320, 3, 2), torch.tensor([0, 1, 1, 3])
+    maps, targets = torch.randn(4, 64, 3, 2), torch.tensor([0, 1, 1, 3])
     for feature in ("before", "after"):
         module = head_of(stock(head, "MODEL.HEADS.NECK_FEAT", feature, "MODEL.HEADS.WITH_BNNECK", True)).train()
         out = module(maps, targets)
@@ -67,7 +67,7 @@ def test_the_cross_entropy_of_the_arcface_head_is_our_loss(stock, classes):
     counts = [2, 10, 100, 1000]
     module = head_of(stock("SubCenterArcFaceHead", "SEEK.CLASSES", classes(counts), "SEEK.HEAD.SUBCENTERS", 2,
                            "SEEK.HEAD.MARGIN", "dynamic(0.05, 0.50)", "MODEL.HEADS.NECK_FEAT", "after")).train()
-    maps, targets = torch.randn(4, 320, 3, 2), torch.tensor([0, 1, 1, 3])
+    maps, targets = torch.randn(4, 64, 3, 2), torch.tensor([0, 1, 1, 3])
     out = module(maps, targets)
     loss = SubcenterArcface("e", 2, 30, "dynamic(0.05, 0.50)", dims={"e": 8}, counts=torch.tensor(counts))
     loss.load_state_dict({"weight": module.weight.detach()})

@@ -67,7 +67,7 @@ def test_a_rare_class_pays_more_than_a_frequent_one():
     with torch.no_grad():
         loss.weight.copy_(torch.eye(4, 6))
     centres = torch.eye(4, 6) + 0.2
-    rare, frequent = (float(loss(centres[[label]], torch.tensor([label]))) for label in (0, 3))
+    rare, frequent = (loss(centres[[label]], torch.tensor([label])).item() for label in (0, 3))
     assert rare > frequent
 
 
@@ -137,4 +137,4 @@ def test_an_impossible_setting_is_a_usage_error(call, says):
 
 def test_one_class_alone_costs_nothing():
     loss = SubcenterArcface("e", dims={"e": 6}, counts=torch.tensor([3]))
-    assert float(loss(torch.randn(2, 6), torch.zeros(2, dtype=torch.int64))) == 0.0
+    assert loss(torch.randn(2, 6), torch.zeros(2, dtype=torch.int64)).item() == 0.0

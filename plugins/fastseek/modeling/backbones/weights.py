@@ -38,8 +38,7 @@ def load_weights(net: nn.Module, name: str, path: PathLike, options: Mapping[str
     """
     file = locate(path, "backbone weights")
     state = read_state(file)
-    with torch.device("meta"):
-        whole = timm.create_model(name, pretrained=False, **options)
+    whole = timm.create_model(name, pretrained=False, **options)  # for the names of its tensors
     found = {_plain(key): key for key in state}
     wanted = {key: found.get(_plain(key.removeprefix("model."))) for key in net.state_dict()}
     problems = _differences(net, whole, state, wanted)
