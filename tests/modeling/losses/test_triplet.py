@@ -78,7 +78,7 @@ def test_a_batch_of_one_class_still_reaches_every_embedding():
     vectors = torch.randn(3, 3, requires_grad=True)
     loss = Triplet("e", dims=DIMS)(vectors, torch.zeros(3, dtype=torch.int64))
     loss.backward()
-    assert float(loss) == 0 and torch.equal(vectors.grad, torch.zeros(3, 3))
+    assert loss.item() == 0 and torch.equal(vectors.grad, torch.zeros(3, 3))
 
 
 def test_normalised_embeddings_forget_their_length():
