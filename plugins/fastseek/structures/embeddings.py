@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class Embeddings:
     def save(self, folder: PathLike, rows: int = 65536) -> None:
         """Write shards of `rows` vectors, and last the manifest that makes them count."""
         folder = pathlib.Path(folder)
+        (folder / "manifest.json").unlink(missing_ok=True)  # what stood here before no longer counts
         shards = [save_shard(folder, number, self.ids[start:start + rows], self.vectors[start:start + rows])
                   for number, start in enumerate(range(0, max(len(self), 1), rows))]
         save_manifest(folder, shards, self.passport)
@@ -84,10 +85,10 @@ class Embeddings:
             return cls(np.arange(len(vectors)).astype(str), vectors)
         if path.suffix == ".safetensors":
             return _load_safetensors(path)
-        manifest = read_json(path / "manifest.json")
-        if manifest.get("format") != FORMAT:
-            raise ArtefactError(f"{path}: format {manifest.get('format')}, this version reads {FORMAT}")
+        manifest = _load_manifest(path)
         loaded = [_load_shard(path, shard) for shard in manifest["shards"]]
+        if len({(part[1].shape[1:], part[1].dtype) for part in loaded}) != 1:
+            raise ArtefactError(f"{path}: the shards differ in dimension or type: make it anew")
         ids = np.concatenate([part[0] for part in loaded])
         return cls(ids, Shards([part[1] for part in loaded]), manifest["passport"])
 
@@ -98,7 +99,7 @@ class Embeddings:
             ArtefactError: a file was changed; names it.
         """
         folder = pathlib.Path(folder)
-        for shard in read_json(folder / "manifest.json")["shards"]:
+        for shard in _load_manifest(folder)["shards"]:
             for name in ("ids", "vectors"):
                 if sha256(folder / shard[name]) != shard[f"{name}_sha256"]:
                     raise ArtefactError(f"{folder / shard[name]}: the bytes are not those that were written")
@@ -120,7 +121,21 @@ def save_manifest(folder: pathlib.Path, shards: list[dict[str, Any]], passport: 
     write_json(folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(passport)})
 
 
+def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
+    manifest = read_json(folder / "manifest.json")
+    written = manifest.get("format") if isinstance(manifest, dict) else None
+    if written != FORMAT:
+        raise ArtefactError(f"{folder}: embeddings of format {written}, this version reads {FORMAT}")
+    entry = {"rows", "ids", "vectors", "ids_sha256", "vectors_sha256"}
+    if not all(entry <= set(shard) for shard in manifest.get("shards", [{}])) or "passport" not in manifest:
+        raise ArtefactError(f"{folder / 'manifest.json'}: not a whole manifest")
+    return manifest
+
+
 def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    for name in ("ids", "vectors"):
+        if not (folder / shard[name]).exists():
+            raise ArtefactError(f"{folder / shard[name]}: is in the manifest and not on disk")
     ids, vectors = (_load_npy(folder / shard[name]) for name in ("ids", "vectors"))
     if not len(ids) == len(vectors) == shard["rows"]:
         raise ArtefactError(f"{folder / shard['vectors']}: {len(vectors)} rows, the manifest says {shard['rows']}")
@@ -129,7 +144,10 @@ def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndar
 
 def _load_npy(path: pathlib.Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            raise ValueError("it holds several arrays")
+        return loaded
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (ValueError, OSError, EOFError) as error:

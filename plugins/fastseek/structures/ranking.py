@@ -63,7 +63,7 @@ class Ranking:
             row = np.sort(self.indices[start:start + 4096], axis=1)
             twice = (row[:, 1:] == row[:, :-1]) & (row[:, 1:] >= 0)
             if twice.any():
-                name = self.query_ids[start + int(twice.any(axis=1).argmax())]
+                name = str(self.query_ids[start + int(twice.any(axis=1).argmax())])
                 raise DataError(f"query {name!r} lists a gallery image twice")
 
     def _where(self, bad: np.ndarray) -> str:

@@ -55,7 +55,8 @@ class Truth:
         starts, rows = (np.asarray(getattr(self, key), np.int64) for key in (f"{name}_starts", name))
         object.__setattr__(self, f"{name}_starts", starts)
         object.__setattr__(self, name, rows)
-        if len(starts) != len(self.query_ids) + 1 or starts[-1] != len(rows):
+        whole = len(starts) == len(self.query_ids) + 1 and starts[0] == 0 and starts[-1] == len(rows)
+        if not whole or (np.diff(starts) < 0).any():
             raise DataError(f"{name}: {len(starts)} starts and {len(rows)} rows for {len(self.query_ids)} queries")
         if rows.size and not 0 <= rows.min() <= rows.max() < len(self.gallery_ids):
             raise DataError(f"{name}: a row is outside the gallery of {len(self.gallery_ids)}")
@@ -111,7 +112,7 @@ def _same_label(queries: np.ndarray, gallery: np.ndarray) -> list[np.ndarray]:
     order = np.argsort(gallery, kind="stable")
     left = np.searchsorted(gallery[order], queries, side="left")
     right = np.searchsorted(gallery[order], queries, side="right")
-    return [order[a:b] if label else order[:0] for a, b, label in zip(left, right, queries)]
+    return [order[a:b] if label else order[:0] for a, b, label in zip(left, right, queries, strict=True)]
 
 
 def _csr(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

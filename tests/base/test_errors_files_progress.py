@@ -1,0 +1,107 @@
+import hashlib
+import os
+import pathlib
+import sys
+
+import pytest
+
+from fastseek import progress as progress_module
+from fastseek.errors import ArtefactError, DataError, FastSeekError, RunError, UsageError, exit_with
+from fastseek.files import atomic, data_roots, locate, read_json, sha256, write_json
+from fastseek.progress import progress
+
+
+def raising(error):
+    def main():
+        raise error
+    return main
+
+
+@pytest.mark.parametrize(("error", "code"), [
+    (UsageError("x"), 2), (DataError("x"), 3), (RunError("x"), 4), (ArtefactError("x"), 5), (FastSeekError("x"), 4),
+    (KeyboardInterrupt(), 4)])
+def test_a_tool_leaves_with_the_code_of_its_error_and_one_line(error, code, capsys):
+    with pytest.raises(SystemExit) as left:
+        exit_with(raising(error))
+    assert left.value.code == code
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.endswith("\n")
+
+
+def test_a_tool_that_ends_well_leaves_with_0():
+    with pytest.raises(SystemExit) as left:
+        exit_with(lambda: 7)
+    assert left.value.code == 0
+
+
+def test_our_own_mistakes_are_not_hidden():
+    with pytest.raises(ZeroDivisionError):
+        exit_with(lambda: 1 / 0)
+
+
+def test_a_file_is_whole_or_the_old_one(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with atomic(path, "w") as file:
+        file.write("old")
+    with pytest.raises(RuntimeError), atomic(path, "w") as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and os.listdir(path.parent) == ["file.txt"]
+
+
+def test_json_goes_out_and_in_and_numbers_that_are_none_stay_out(tmp_path):
+    write_json(tmp_path / "x.json", {"b": [1, None], "a": "ü"})
+    assert read_json(tmp_path / "x.json") == {"a": "ü", "b": [1, None]}
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "x.json", float("nan"))
+    assert read_json(tmp_path / "x.json") == {"a": "ü", "b": [1, None]}
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
+def test_what_is_no_json_is_named(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    for name in ("x.json", "none.json", "."):
+        with pytest.raises(DataError):
+            read_json(tmp_path / name)
+
+
+def test_the_hash_is_sha256(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc" * 99999)
+    assert sha256(tmp_path / "x") == hashlib.sha256(b"abc" * 99999).hexdigest()
+
+
+def test_data_is_looked_for_as_named_then_below_the_roots(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    assert data_roots()[0] == tmp_path
+    (tmp_path / "Birds").mkdir()
+    assert locate("Birds") == tmp_path / "Birds"
+    assert locate(str(tmp_path)) == pathlib.Path(tmp_path)
+    with pytest.raises(DataError, match="(?s)Fish not found.*tests.*FASTREID_DATASETS"):
+        locate("Fish", "the tests")
+
+
+def test_progress_gives_the_things_unchanged_and_lines_to_a_pipe(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert list(progress(range(5), "work", every=15)) == [0, 1, 2, 3, 4]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines and all(line.startswith("work: ") and "/5" in line and "s left" in line for line in lines)
+
+
+def test_progress_without_an_end_tells_what_is_done(monkeypatch, capsys):
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
+    assert list(progress((n for n in range(4)), "work", every=15)) == [0, 1, 2, 3]
+    assert "done" in capsys.readouterr().err
+
+
+def test_the_seek_half_imports_without_torch_faiss_and_fastreid():
+    import subprocess
+
+    code = ("import sys\nfor n in ('torch', 'fastreid', 'faiss', 'timm'): sys.modules[n] = None\n"
+            "import fastseek.seek, fastseek.metrics, fastseek.store, fastseek.structures, fastseek.report")
+    plugins = pathlib.Path(__file__).parents[2] / "plugins"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(plugins)},
+                          capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,91 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastseek.errors import UsageError
+from fastseek.registry import Registry, build, parse, recipe_name
+
+LITERALS = st.recursive(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
+                                  st.none(), st.text()),
+                        lambda inner: st.one_of(st.lists(inner, max_size=3), st.tuples(inner, inner)), max_leaves=5)
+NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True).filter(lambda name: name.isidentifier())
+
+
+def registry():
+    made = Registry("toy", "Made for a test.")
+
+    @made.register()
+    class KReciprocal:
+        def __init__(self, k1=20, *, labels=None):
+            if k1 < 1:
+                raise ValueError("k1 must be 1 or more")
+            self.k1, self.labels = k1, labels
+
+    @made.register()
+    class Map:
+        def __init__(self, *ks, **options):
+            self.ks, self.options = ks, options
+
+    return made
+
+
+@given(NAMES.filter(lambda n: n not in __import__("keyword").kwlist), st.lists(LITERALS, max_size=3),
+       st.dictionaries(NAMES.filter(lambda n: n not in __import__("keyword").kwlist), LITERALS, max_size=3))
+def test_any_call_with_literals_is_read_back(name, args, kwargs):
+    inside = [repr(value) for value in args] + [f"{key}={value!r}" for key, value in kwargs.items()]
+    assert parse(f" {name}({', '.join(inside)}) ") == (name, args, kwargs)
+
+
+def test_a_bare_name_is_a_call_without_arguments():
+    assert parse("gap") == parse("gap()") == ("gap", [], {})
+
+
+@pytest.mark.parametrize("call", [
+    "", "(", "map(100", "1", "a.b()", "map(k)", "map(1 + 1)", "map(len('x'))", "map(*[1])", "map(**{'k': 1})",
+    "a(); b()", "map(x for x in [])", "__import__('os').system('true')", "map(__import__('os'))", "map(f'{1}')",
+    "lambda: 1", "map(100)(3)", "\0"])
+def test_whatever_is_not_one_call_with_literals_is_refused(call):
+    with pytest.raises(UsageError):
+        parse(call)
+
+
+@pytest.mark.parametrize(("cls", "name"), [("KReciprocal", "k_reciprocal"), ("Map", "map"), ("Hflip", "hflip"),
+                                           ("SubcenterArcface", "subcenter_arcface")])
+def test_a_class_is_known_by_its_snake_case_name(cls, name):
+    assert recipe_name(cls) == name
+
+
+def test_build_gives_the_part_with_its_arguments():
+    assert build("k_reciprocal(k1=7)", registry()).k1 == 7
+    assert build("map(1, 5)", registry()).ks == (1, 5)
+
+
+def test_runtime_arguments_reach_those_who_name_them():
+    assert build("k_reciprocal()", registry(), labels="L", counts="C").labels == "L"
+    assert build("map()", registry(), labels="L").options == {"labels": "L"}
+
+
+@pytest.mark.parametrize(("call", "told"), [
+    ("k_reciprocl()", "did you mean 'k_reciprocal'.*Known: k_reciprocal, map"), ("zzz()", "Known: k_reciprocal, map"),
+    ("k_reciprocal(k3=1)", r"k3.*takes \(k1=20"), ("k_reciprocal(1, 2)", "too many"),
+    ("k_reciprocal(k1=0)", "k1 must be 1 or more"), ("k_reciprocal(k1='a')", "k_reciprocal"),
+    ("k_reciprocal(labels=1)", "labels cannot be set by a recipe")])
+def test_a_wrong_call_says_what_would_be_right(call, told):
+    with pytest.raises(UsageError, match=told):
+        build(call, registry(), labels=None)
+
+
+def test_two_parts_of_one_name_are_refused():
+    made = registry()
+    with pytest.raises(AssertionError):
+        @made.register()
+        class Map:
+            pass
+
+
+def test_every_registry_states_its_contract():
+    from fastseek import registry as module
+
+    all_of_them = [value for value in vars(module).values() if isinstance(value, Registry)]
+    assert len(all_of_them) >= 11
+    assert all(len(made.__doc__) > 60 for made in all_of_them)

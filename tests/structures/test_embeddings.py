@@ -1,0 +1,162 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastseek.errors import ArtefactError, DataError
+from fastseek.structures import Embeddings, Shards
+
+
+def embeddings(count=10, dim=3, passport=None, dtype=np.float32):
+    vectors = np.random.default_rng(0).normal(size=(count, dim)).astype(dtype)
+    return Embeddings([f"photo {n}.jpg" for n in range(count)], vectors, passport or {})
+
+
+@pytest.mark.parametrize("rows", [1, 3, 10, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_is_saved_in_any_number_of_shards_is_loaded(tmp_path, rows, dtype):
+    made = embeddings(passport={"model": "abc", "views": ["hflip()"]}, dtype=dtype)
+    made.save(tmp_path, rows=rows)
+    loaded = Embeddings.load(tmp_path)
+    np.testing.assert_array_equal(loaded.ids, made.ids)
+    np.testing.assert_array_equal(loaded.vectors[:], made.vectors)
+    assert loaded.passport == made.passport and loaded.vectors.dtype == dtype and loaded.dim == 3
+    loaded.verify(tmp_path)
+
+
+def test_no_embeddings_at_all_can_be_saved_and_loaded(tmp_path):
+    Embeddings([], np.empty((0, 4), np.float32)).save(tmp_path)
+    assert (len(Embeddings.load(tmp_path)), Embeddings.load(tmp_path).dim) == (0, 4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(sizes=st.lists(st.integers(0, 7), min_size=1, max_size=5), data=st.data())
+def test_shards_behave_as_the_array_they_are_cut_from(sizes, data):
+    whole = np.arange(2 * sum(sizes), dtype=np.float32).reshape(-1, 2)
+    shards = Shards(np.split(whole, np.cumsum(sizes)[:-1]))
+    assert shards.shape == whole.shape and len(shards) == len(whole)
+    bounds = st.one_of(st.none(), st.integers(-40, 40))
+    part = slice(data.draw(bounds), data.draw(bounds), data.draw(st.sampled_from([None, 1, 2, -1])))
+    np.testing.assert_array_equal(shards[part], whole[part])
+    if len(whole):
+        rows = np.array(data.draw(st.lists(st.integers(-len(whole), len(whole) - 1), max_size=9)), int)
+        np.testing.assert_array_equal(shards[rows], whole[rows])
+    np.testing.assert_array_equal(np.asarray(shards), whole)
+
+
+def test_vectors_on_disk_are_not_read_before_they_are_asked_for(tmp_path):
+    embeddings().save(tmp_path, rows=4)
+    assert all(isinstance(part, np.memmap) for part in Embeddings.load(tmp_path).vectors.parts)
+
+
+def test_blocks_are_float32_and_together_are_the_whole():
+    made = embeddings(dtype=np.float16)
+    starts, blocks = zip(*made.blocks(rows=4), strict=True)
+    assert starts == (0, 4, 8) and blocks[0].dtype == np.float32
+    np.testing.assert_array_equal(np.concatenate(blocks), made.vectors.astype(np.float32))
+
+
+def test_a_block_with_a_vector_that_is_not_finite_names_its_image():
+    made = embeddings()
+    made.vectors[7, 1] = np.nan
+    with pytest.raises(DataError, match="photo 7.jpg"):
+        list(made.blocks(rows=5))
+
+
+@pytest.mark.parametrize(("ids", "vectors", "told"), [
+    (["a", "b", "a"], np.ones((3, 2)), "'a' stands 2 times"), (["a"], np.ones((2, 2)), "1 ids for 2"),
+    (["a"], np.ones(3), r"\[N, D\]"), (["a"], np.ones((1, 2), int), "floats")])
+def test_what_is_no_embeddings_is_refused(ids, vectors, told):
+    with pytest.raises(DataError, match=told):
+        Embeddings(ids, vectors)
+
+
+def test_embeddings_are_frozen():
+    with pytest.raises(AttributeError):
+        embeddings().ids = []
+
+
+def test_a_bare_array_gets_row_numbers_as_ids(tmp_path):
+    np.save(tmp_path / "x.npy", embeddings().vectors)
+    loaded = Embeddings.load(tmp_path / "x.npy")
+    assert loaded.ids.tolist() == [str(n) for n in range(10)] and loaded.passport == {}
+
+
+def test_safetensors_hold_one_array(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"any": embeddings().vectors}, tmp_path / "x.safetensors")
+    np.testing.assert_array_equal(Embeddings.load(tmp_path / "x.safetensors").vectors, embeddings().vectors)
+    save_file({"one": np.ones(2), "two": np.ones(2)}, tmp_path / "y.safetensors")
+    with pytest.raises(DataError, match="one tensor"):
+        Embeddings.load(tmp_path / "y.safetensors")
+    (tmp_path / "z.safetensors").write_bytes((tmp_path / "x.safetensors").read_bytes()[:50])
+    with pytest.raises(ArtefactError, match="z.safetensors"):
+        Embeddings.load(tmp_path / "z.safetensors")
+
+
+def damage(folder, how):
+    vectors, manifest = folder / "00001.vectors.npy", folder / "manifest.json"
+    if how == "cut":
+        vectors.write_bytes(vectors.read_bytes()[:-4])
+    elif how == "empty":
+        vectors.write_bytes(b"")
+    elif how == "missing":
+        vectors.unlink()
+    elif how == "rows":
+        np.save(vectors, np.ones((1, 3), np.float32))
+    elif how == "dimension":
+        np.save(vectors, np.ones((4, 5), np.float32))
+    elif how == "archive":
+        np.savez(folder / "x.npz", np.ones(1))
+        (folder / "x.npz").replace(vectors)
+    else:
+        content = json.loads(manifest.read_text())
+        content |= {"future": {"format": 99}, "list": {}}.get(how, {})
+        if how == "keys":
+            del content["shards"][0]["rows"]
+        manifest.write_text(json.dumps([content] if how == "list" else content))
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "missing", "rows", "dimension", "archive", "future", "keys", "list"])
+def test_a_damaged_folder_is_an_artefact_error_never_another(tmp_path, how):
+    embeddings().save(tmp_path, rows=4)
+    damage(tmp_path, how)
+    with pytest.raises(ArtefactError, match="00001.vectors.npy|manifest|format|shards"):
+        Embeddings.load(tmp_path)
+
+
+def test_a_flipped_byte_is_found_by_its_hash(tmp_path):
+    made = embeddings()
+    made.save(tmp_path, rows=4)
+    file = tmp_path / "00002.vectors.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtefactError, match="00002.vectors.npy"):
+        Embeddings.load(tmp_path).verify(tmp_path)
+
+
+def test_a_folder_without_manifest_is_no_embeddings(tmp_path):
+    embeddings().save(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    for path in (tmp_path, tmp_path / "nowhere", tmp_path / "x.npy", tmp_path / "x.safetensors"):
+        with pytest.raises((DataError, ArtefactError)):
+            Embeddings.load(path)
+
+
+def test_saving_over_older_embeddings_leaves_no_moment_of_mixture(tmp_path, monkeypatch):
+    from fastseek.structures import embeddings as module
+
+    embeddings().save(tmp_path, rows=4)
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "save_manifest", dies)
+    with pytest.raises(KeyboardInterrupt):
+        embeddings(count=5).save(tmp_path, rows=4)
+    with pytest.raises(DataError):
+        Embeddings.load(tmp_path)

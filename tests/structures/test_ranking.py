@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+
+from fastseek.errors import ArtefactError, DataError
+from fastseek.structures import Ranking
+
+INDICES, SCORES = [[2, 0], [1, -1]], [[0.9, 0.5], [0.1, -np.inf]]
+
+
+def ranking(**change):
+    given = {"query_ids": ["q1", "q2"], "gallery_ids": ["a", "b", "c"], "indices": INDICES, "scores": SCORES,
+             "passport": {"search": "exact()", "queries": {"views": ["hflip()"]}}}
+    return Ranking(**given | change)
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    ranking().save(tmp_path / "r.npz")
+    loaded = Ranking.load(tmp_path / "r.npz")
+    for name in ("query_ids", "gallery_ids", "indices", "scores"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(ranking(), name))
+    assert loaded.passport == ranking().passport
+    assert (loaded.indices.dtype, loaded.scores.dtype) == (np.int64, np.float32)
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ({"indices": [[2, 3], [1, -1]]}, "outside the gallery of 3"),
+    ({"indices": [[2, -2], [1, -1]]}, "outside"),
+    ({"indices": [[2, 2], [1, -1]]}, "'q1' lists a gallery image twice"),
+    ({"indices": [[2, 0], [1, 0]]}, "-1 and score -inf"),
+    ({"scores": [[0.9, 0.5], [0.1, 0]]}, "-1 and score -inf"),
+    ({"scores": [[0.5, 0.9], [0.1, -np.inf]]}, "'q1' rise"),
+    ({"scores": [[0.9, np.nan], [0.1, -np.inf]]}, "'q1' are NaN"),
+    ({"scores": [[0.9], [0.1]]}, r"\[Q, K\]"),
+    ({"query_ids": ["q1"]}, "2 rows for 1 queries"),
+    ({"query_ids": ["q1", "q1"]}, "'q1' stands 2 times"),
+    ({"gallery_ids": ["a", "a", "b"]}, "'a' stands 2 times")])
+def test_what_is_no_ranking_is_refused(change, told):
+    with pytest.raises(DataError, match=told):
+        ranking(**change)
+
+
+def test_equal_scores_and_several_empty_places_are_fine():
+    made = ranking(indices=[[2, 0, 1], [1, -1, -1]], scores=[[1, 1, 1], [0, -np.inf, -np.inf]])
+    assert made.indices.shape == (2, 3)
+
+
+def test_a_ranking_of_no_images_or_no_queries_is_fine():
+    assert ranking(indices=np.empty((2, 0)), scores=np.empty((2, 0))).indices.shape == (2, 0)
+    assert ranking(query_ids=[], indices=np.empty((0, 5)), scores=np.empty((0, 5))).indices.shape == (0, 5)
+
+
+def test_a_file_that_is_not_there_or_something_else_is_a_data_error(tmp_path):
+    np.savez(tmp_path / "other.npz", stuff=np.ones(3))
+    np.save(tmp_path / "array.npy", np.ones(3))
+    for name, told in (("none.npz", "no such file"), ("other.npz", "lacks indices"), ("array.npy", "expected an .npz")):
+        with pytest.raises(DataError, match=told):
+            Ranking.load(tmp_path / name)
+
+
+def test_any_cut_and_any_flipped_byte_is_refused_or_harmless(tmp_path):
+    path = tmp_path / "r.npz"
+    ranking().save(path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 37):
+        path.write_bytes(whole[:length])
+        with pytest.raises((ArtefactError, DataError)):
+            Ranking.load(path)
+    for place in range(0, len(whole), 11):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1:])
+        try:
+            loaded = Ranking.load(path)
+        except (ArtefactError, DataError):
+            continue
+        np.testing.assert_array_equal(loaded.indices, ranking().indices)
+        np.testing.assert_array_equal(loaded.scores, ranking().scores)
+
+
+def test_objects_are_never_unpickled(tmp_path):
+    np.savez(tmp_path / "r.npz", **{name: np.array([{}], object)
+                                    for name in ("indices", "scores", "query_ids", "gallery_ids")})
+    with pytest.raises(ArtefactError):
+        Ranking.load(tmp_path / "r.npz")
