@@ -188,7 +188,7 @@ MISTAKES = [
     ("SOLVER.STEPS", "3", "a list"),
     ("SOLVER.WARMUP_METHOD", "exp", "linear"),
     ("SOLVER.STEPS", "['a']", "a list"),
-    ("SOLVER.CHECKPOINT_PERIOD", "0", "least 1"),
+    ("SOLVER.CHECKPOINT_PERIOD", "-2", "least -1"),
     ("MODEL.META_ARCHITECTURE", "Seekr", "did you mean Seeker"),
     ("MODEL.BACKBONE.NAME", "resnet", "build_resnet_backbone"),
     ("MODEL.HEADS.NAME", "Head", "EmbeddingHead"),

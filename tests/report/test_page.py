@@ -20,10 +20,11 @@ HOSTILE = [
     "{{ 7 * 7 }}", "a\x00b", "tab\tnew\nline", "\u202egpj.exe", "\udcff\udcfe", "]]><x>", "`onclick=x`",
     "\" autofocus onfocus=\"x", "url(https://example.org/x)", "\u2028x",
 ]
-BONES = {"class", "id", "href", "title", "aria-label", "aria-labelledby", "aria-hidden", "role", "data-id",
-         "data-label", "data-mark", "data-score", "data-rank", "data-first", "data-text", "data-find", "type", "name", "value",
-         "checked", "hidden", "open", "lang", "charset", "http-equiv", "content", "viewbox", "preserveaspectratio", "x", "y", "rx",
-         "width", "height", "cx", "cy", "r", "d", "scope", "placeholder", "autocomplete", "spellcheck", "autofocus"}
+BONES = set("""
+class id href title aria-label aria-labelledby aria-hidden role data-id data-label data-mark data-score data-rank
+ data-first data-text data-find type name value checked hidden open lang charset http-equiv content
+viewbox preserveaspectratio x y rx width height cx cy r d scope placeholder autocomplete spellcheck autofocus
+""".split())
 
 
 class Bones(html.parser.HTMLParser):

@@ -1,0 +1,175 @@
+"""Does a recipe work? Build it, take two steps and evaluate it, on a gallery made up in seconds."""
+
+from __future__ import annotations
+
+import colorsys
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from ..errors import FastSeekError
+from ..files import PathLike
+from ..registry import parse
+from . import recipe
+from .catalogue import is_base
+from .setup import setup
+from .trainer import Trainer
+
+from fastreid.config import CfgNode
+
+CLASSES, STEPS, LARGEST = 8, 2, 96
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came of one recipe: "loaded", "trained", or the error."""
+
+    path: str
+    told: str
+    failed: bool
+    seconds: float
+
+
+def check(paths: Sequence[PathLike]) -> Iterator[Outcome]:
+    """Try recipes one after the other; a recipe that fails does not keep the next from being tried.
+
+    A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small batches and no
+    pretrained weights, everything else as they say.
+    """
+    for path in paths:
+        start = time.monotonic()
+        try:
+            told, failed = _try(path), False
+        except FastSeekError as error:
+            told, failed = str(error), True
+        except Exception as error:  # any crash is the recipe's outcome, the next one shall still be tried
+            told, failed = f"{type(error).__name__}: {error}", True
+        yield Outcome(str(path), told, failed, time.monotonic() - start)
+
+
+def _try(path: PathLike) -> str:
+    cfg = recipe.load(path)
+    if is_base(path):
+        return "loaded"
+    with tempfile.TemporaryDirectory() as folder, _quiet(folder):
+        small = shrunk(cfg, pathlib.Path(folder))
+        write_gallery(pathlib.Path(folder) / "photos", STEPS * small.SOLVER.IMS_PER_BATCH)
+        trainer = Trainer(setup(small))
+        trainer.resume_or_load(resume=False)
+        results = trainer.train()
+    figures = ", ".join(f"{name} {value:.1f}" for name, value in (results or {}).items() if name != "metric")
+    return f"{trainer.max_iter} steps, {figures or 'not evaluated'}"
+
+
+def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
+    """The recipe for made-up photos in `folder`/photos: small, on the CPU, without pretrained weights, two steps."""
+    small = cfg.clone()
+    small.defrost()
+    data = f"folder({str(folder / 'photos')!r})"
+    small.DATASETS.NAMES, small.DATASETS.COMBINEALL = (data,), False
+    small.DATASETS.TESTS = (data,) if len(cfg.DATASETS.TESTS) else ()
+    small.TEST.PRECISE_BN.DATASET, small.TEST.PRECISE_BN.NUM_ITER = data, 2
+    small.OUTPUT_DIR = str(folder / "out")
+    small.MODEL.DEVICE, small.MODEL.WEIGHTS, small.SOLVER.AMP.ENABLED = "cpu", "", False
+    small.MODEL.BACKBONE.PRETRAIN, small.MODEL.BACKBONE.PRETRAIN_PATH = False, ""
+    small.MODEL.HEADS.NUM_CLASSES, small.SEEK.CLASSES, small.SEEK.EXPECT = 0, "", []
+    small.SEED, small.DATALOADER.NUM_WORKERS = max(cfg.SEED, 0), 0
+    small.SOLVER.MAX_EPOCH, small.SOLVER.WARMUP_ITERS, small.SOLVER.DELAY_EPOCHS = 1, 0, 0
+    small.SOLVER.FREEZE_ITERS = min(cfg.SOLVER.FREEZE_ITERS, 1)
+    small.SOLVER.IMS_PER_BATCH = small.TEST.IMS_PER_BATCH = _batch(cfg)
+    for key in ("SIZE_TRAIN", "SIZE_TEST"):
+        small.INPUT[key] = _sizes(list(cfg.INPUT[key]))
+    small.INPUT.CROP.SIZE = _sizes(list(cfg.INPUT.CROP.SIZE))
+    for key in ("TRAIN", "TEST"):
+        small.SEEK[key] = [_resized(call) for call in cfg.SEEK[key]]
+    small.SEEK.BACKBONE = _untrained(cfg.SEEK.BACKBONE)
+    small.freeze()
+    return small
+
+
+def _batch(cfg: CfgNode) -> int:
+    """At least eight photos, and for samplers of P x K twice K."""
+    name, args, kwargs = parse(cfg.SEEK.SAMPLER) if cfg.SEEK.SAMPLER else ("", [], {})
+    if name:
+        k = kwargs.get("k", args[0] if args else 4) if name.endswith("pk") else 1
+    else:
+        k = cfg.DATALOADER.NUM_INSTANCE if "Identity" in cfg.DATALOADER.SAMPLER_TRAIN else 1
+    return k * max(2, math.ceil(8 / k))
+
+
+def _sizes(sizes: list[int]) -> list[int]:
+    """Sides no longer than LARGEST, in the same proportions."""
+    longest = max(sizes)
+    return sizes if longest <= LARGEST else [max(1, round(side * LARGEST / longest)) for side in sizes]
+
+
+def _resized(call: str) -> str:
+    """A transform's call string with its sides cut: whole numbers beyond LARGEST can be nothing else."""
+    name, args, kwargs = parse(call)
+    return _call(name, [_cut(value) for value in args], {key: _cut(value) for key, value in kwargs.items()})
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, list | tuple) and value and all(type(one) is int for one in value):
+        return type(value)(_sizes(list(value)))
+    return min(value, LARGEST) if type(value) is int else value
+
+
+def _untrained(call: str) -> str:
+    if not call:
+        return ""
+    name, args, kwargs = parse(call)
+    return _call(name, args, {key: value for key, value in kwargs.items() if key not in ("weights", "pretrained")})
+
+
+def _call(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
+    shown = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]
+    return f"{name}({', '.join(shown)})"
+
+
+def write_gallery(folder: pathlib.Path, train: int) -> None:
+    """Write `train` training photos, two queries and four gallery photos a class: a coloured disc on noise."""
+    shares = [train // CLASSES + (label < train % CLASSES) for label in range(CLASSES)]
+    for label in range(CLASSES):
+        for split, count in (("train", shares[label]), ("query", 2), ("gallery", 4)):
+            home = folder / split / f"class_{label}"
+            home.mkdir(parents=True)
+            for number in range(count):
+                _photo(label, (split, number)).save(home / f"{number}.jpg")
+
+
+def _photo(label: int, which: tuple[str, int]) -> Image.Image:
+    random = np.random.default_rng([label, which[1], len(which[0])])
+    image = Image.fromarray(random.integers(90, 166, (LARGEST, LARGEST, 3), np.uint8))
+    colour = tuple(int(255 * part) for part in colorsys.hsv_to_rgb(label / CLASSES, 0.9, 0.9))
+    x, y = random.uniform(30, LARGEST - 30, 2)
+    ImageDraw.Draw(image).ellipse((x - 24, y - 24, x + 24, y + 24), fill=colour)
+    return image
+
+
+@contextlib.contextmanager
+def _quiet(folder: str) -> Iterator[None]:
+    """No log lines on the screen, and no log file left open below `folder`."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+        for name in ("fastreid", "fastseek"):
+            own = logging.getLogger(name)
+            for handler in [one for one in own.handlers if isinstance(one, logging.FileHandler)]:
+                if handler.baseFilename.startswith(os.path.abspath(folder)):
+                    own.removeHandler(handler)
+                    handler.close()
