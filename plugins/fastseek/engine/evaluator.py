@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
     truth = truth_of(queries, kept)
     pair = (Embeddings(truth.query_ids, vectors[asked]), Embeddings(truth.gallery_ids, vectors[~asked]))
     if cfg.SEEK.METRICS:
-        return in_percent(score(search(cfg, *pair)[-1], truth, list(cfg.SEEK.METRICS)))
+        return in_percent(score(list(search(cfg, *pair))[-1], truth, list(cfg.SEEK.METRICS)))
     return fastreid_figures(cfg, *pair, truth)
 
 
@@ -88,14 +88,15 @@ def truth_of(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
     return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
 
 
-def search(cfg: Any, queries: Embeddings, gallery: Embeddings) -> list[Ranking]:
-    """The ranking after the search and after every re-ranking step of the recipe, in order."""
+def search(cfg: Any, queries: Embeddings, gallery: Embeddings) -> Iterator[Ranking]:
+    """Yield the ranking after the search, then after every re-ranking step of the recipe."""
     for call in cfg.SEEK.ENHANCE:
         queries, gallery = build(call, ENHANCERS)(queries, gallery)
-    rankings = [build(cfg.SEEK.SEARCH, SEARCHERS)(queries, gallery)]
+    ranking = build(cfg.SEEK.SEARCH, SEARCHERS)(queries, gallery)
+    yield ranking
     for call in cfg.SEEK.RERANK:
-        rankings.append(build(call, RERANKERS)(rankings[-1], queries, gallery))
-    return rankings
+        ranking = build(call, RERANKERS)(ranking, queries, gallery)
+        yield ranking
 
 
 def in_percent(scores: Sequence[Score]) -> OrderedDict[str, float]:
