@@ -1,0 +1,66 @@
+"""What every benchmark shares: seconds, peak memory, facts about the machine, and the result as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+from fastseek.files import write_json
+
+
+def seconds(work: Callable[[], Any], runs: int = 3) -> dict[str, float]:
+    """Median wall-clock and CPU seconds of a few runs; on a busy machine CPU seconds are the ones to compare."""
+    wall, cpu = [], []
+    for _ in range(runs):
+        started, busy = time.perf_counter(), time.process_time()
+        work()
+        wall.append(time.perf_counter() - started)
+        cpu.append(time.process_time() - busy)
+    return {"wall": round(statistics.median(wall), 4), "cpu": round(statistics.median(cpu), 4)}
+
+
+def peak_megabytes(work: Callable[[], Any]) -> float:
+    """Most memory held at once by what the work allocates (arrays included), in MB."""
+    tracemalloc.start()
+    try:
+        work()
+        return round(tracemalloc.get_traced_memory()[1] / 1e6, 1)
+    finally:
+        tracemalloc.stop()
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, threads, system and load."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+            "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(),
+            "load": round(os.getloadavg()[0], 1)}
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The installed versions."""
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
+def write(path: str | None, what: str, packages: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """Write the rows with machine and versions to `path`, if there is one."""
+    if path:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+        write_json(path, {"what": what, "machine": machine(), "versions": versions(*packages), "rows": rows,
+                          "commit": commit.stdout.strip(), "date": datetime.date.today().isoformat()})
