@@ -163,9 +163,10 @@ def test_every_score_tells_its_protocol():
 def test_every_metric_stands_to_its_contract():
     scores, truth = case(1)
     for name in METRICS.names():
-        part = build(f"{name}(1)" if name in ("recall", "cmc") else f"{name}()", METRICS)
+        part = build(f"{name}(1)" if name in ("recall", "cmc", "precision") else f"{name}()", METRICS)
         for score in part(ranked(scores, truth), truth):
-            assert 0 <= score.value <= 1 and score.name.startswith(name)
+            assert score.name.startswith(name)
+            assert 0 <= score.value <= (101 if name == "position" else 1)
 
 
 def test_scores_come_in_the_order_of_the_calls():

@@ -19,10 +19,18 @@ class Gap:
     ranked together, equal scores by query id; GAP = 1/M * sum over the right ones of the precision up to their rank.
     M counts the queries with a relevant image; the others answer too, always wrongly, and take up ranks. Where the
     gallery has labels, an image without one predicts nothing and takes no rank.
+
+    Args:
+        ignore_empty: leave out the answers of queries without a relevant image, so that they take up no ranks.
     """
 
+    def __init__(self, ignore_empty: bool = False) -> None:
+        if not isinstance(ignore_empty, bool):
+            raise ValueError(f"ignore_empty must be True or False, got {ignore_empty!r}")
+        self.ignore_empty = ignore_empty
+
     def __call__(self, ranking: Ranking, truth: Truth) -> list[Score]:
-        """One score, "gap", which is no mean over queries.
+        """One score, "gap" or "gap(ignore_empty=True)", which is no mean over queries.
 
         Raises:
             ArtefactError: the ranking is not over the truth's queries and gallery.
@@ -33,12 +41,26 @@ class Gap:
         if not answerable.any():
             raise DataError(f"gap is not defined: none of the {len(answerable)} queries has a relevant image")
         query, score, right = _predictions(ranking, truth)
-        order = np.lexsort((ranking.query_ids[query], -score))
-        hit = right[order]
-        precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+        if self.ignore_empty:
+            query, score, right = (part[answerable[query]] for part in (query, score, right))
+        value = global_average_precision(score, right, int(answerable.sum()), ranking.query_ids[query])
         protocol = {**truth.protocol, "counted": int(answerable.sum()), "without_answer": int((~answerable).sum()),
-                    "predictions": len(hit), "ties": "by query id"}
-        return [Score("gap", float(precision[hit].sum() / answerable.sum()), None, protocol)]
+                    "predictions": len(right), "ties": "by query id", "ignore_empty": self.ignore_empty}
+        return [Score("gap(ignore_empty=True)" if self.ignore_empty else "gap", value, None, protocol)]
+
+
+def global_average_precision(scores: np.ndarray, right: np.ndarray, answerable: int, *ties: np.ndarray) -> float:
+    """Sum of the precision up to every right prediction, all ranked together, divided by `answerable`.
+
+    Args:
+        scores: [P], larger is surer.
+        right: [P] bools.
+        answerable: how many queries have a right answer at all.
+        ties: arrays [P] that settle equal scores, smaller first, the most important one first.
+    """
+    hit = right[np.lexsort((*reversed(ties), -scores))]
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    return float(precision[hit].sum() / answerable)
 
 
 def _predictions(ranking: Ranking, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,24 +20,30 @@ class Map(OnHits):
 
     Args:
         k: how many places count; all when None.
+        trapezoid: take at each relevant image the mean of the precision before and after it, as the Oxford buildings
+            benchmark and its heirs do (Philbin et al. 2007).
     """
 
-    def __init__(self, k: int | None = None) -> None:
-        self.k = None if k is None else legal_depths((k,))[0]
+    def __init__(self, k: int | None = None, trapezoid: bool = False) -> None:
+        self.k, self.trapezoid = None if k is None else legal_depths((k,))[0], trapezoid
 
     def of(self, hits: Hits) -> list[Score]:
         """One score, "map(100)" or "map"."""
-        if self.k is None:
-            return [mean("map", average_precision(hits), hits)]
-        hits.need_depth(self.k, f"map({self.k})")
-        return [mean(f"map({self.k})", average_precision(hits, self.k), hits)]
+        given = [*([str(self.k)] if self.k else []), *(["trapezoid=True"] if self.trapezoid else [])]
+        name = f"map({', '.join(given)})" if given else "map"
+        if self.k is not None:
+            hits.need_depth(self.k, name)
+        return [mean(name, average_precision(hits, self.k, self.trapezoid), hits)]
 
 
-def average_precision(hits: Hits, k: int | None = None) -> np.ndarray:
+def average_precision(hits: Hits, k: int | None = None, trapezoid: bool = False) -> np.ndarray:
     """[Q] AP of every query, 0 for one without relevant images."""
     query = np.repeat(np.arange(len(hits.relevant)), hits.found)
     number = np.arange(len(hits.places)) - hits.starts[query] + 1
     precision = number / hits.places
+    if trapezoid:
+        before = np.divide(number - 1, hits.places - 1, out=np.ones(len(number)), where=hits.places > 1)
+        precision = (before + precision) / 2
     most = hits.relevant
     if k is not None:
         precision = np.where(hits.places <= k, precision, 0)

@@ -1,0 +1,20 @@
+"""Top-1 accuracy."""
+
+from __future__ import annotations
+
+from ..registry import METRICS
+from ..structures import Score
+from .base import OnHits, first_within, mean
+from .hits import Hits
+
+
+@METRICS.register()
+class Top1(OnHits):
+    """Share of the queries with an answer whose first image that is no junk is right; no answer at all is wrong.
+
+    Over landmark queries it is the accuracy of the Google Landmark Recognition challenge (Weyand et al. 2020).
+    """
+
+    def of(self, hits: Hits) -> list[Score]:
+        """One score, "top1"."""
+        return [mean("top1", first_within(hits, 1), hits)]
