@@ -1,6 +1,9 @@
 """k-reciprocal re-ranking: ours against fast-reid's own CPU code, side by side, with the exact search alone.
 
     python benchmarks/k_reciprocal.py --sizes 1000 3000 --out benchmarks/results/k_reciprocal.json
+
+Where two neighbours' distances differ by less than float32 can hold, fast-reid's order of them is chance and ours that
+of float64; among many images such a pair at the edge of a neighbourhood now and then moves the distances of a few.
 """
 
 from __future__ import annotations
@@ -45,11 +48,14 @@ def compare(count: int, k1: int, k2: int, runs: int) -> dict[str, Any]:
         return -part.matrix(queries, gallery)
 
     row: dict[str, Any] = {"images": count, "queries": cut, "k1": k1, "k2": k2}
-    row["largest_difference"] = float(np.abs(ours() - theirs()).max())
+    found: list[np.ndarray] = []
+    row["fastreid"] = seconds(lambda: found.append(theirs()), 1)
     row["ours"] = seconds(ours, runs)
     row["exact_search"] = seconds(lambda: nearest(both, both, k1 + 1), runs)
     row["matrix_product"] = seconds(lambda: vectors @ vectors.T, runs)
-    row["fastreid"] = seconds(theirs, 1)
+    apart = np.abs(ours() - found[0])
+    row["largest_difference"] = float(apart.max())
+    row["share_within_1e-5"] = float((apart <= 1e-5).mean())
     row["fastreid_by_ours"] = round(row["fastreid"]["cpu"] / row["ours"]["cpu"], 1)
     row["ours_by_exact_search"] = round(row["ours"]["cpu"] / row["exact_search"]["cpu"], 2)
     row["peak_megabytes"] = {"ours": peak_megabytes(ours), "fastreid": peak_megabytes(theirs)}
@@ -70,7 +76,7 @@ def main() -> None:
         ours, alone, theirs = (row[name]["cpu"] for name in ("ours", "exact_search", "fastreid"))
         print(f"{count} images: ours {ours:.2f} s CPU, exact search alone {alone:.2f}, fast-reid {theirs:.2f} "
               f"({row['fastreid_by_ours']} times ours); peak {row['peak_megabytes']['ours']} and "
-              f"{row['peak_megabytes']['fastreid']} MB; largest difference {row['largest_difference']:.1e}", flush=True)
+              f"{row['peak_megabytes']['fastreid']} MB; within 1e-5: {row['share_within_1e-5']:.6f}", flush=True)
     write(args.out, "k-reciprocal re-ranking of all gallery images, from 512-d vectors to final distances",
           ("numpy", "scipy", "fastreid"), rows)
 
