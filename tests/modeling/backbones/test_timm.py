@@ -97,7 +97,6 @@ def test_drop_path_reaches_the_net():
     ("timm('resnet18', stages=(5,))", "stages"), ("timm('test_convnext', stages=(0,))", "s0"),
     ("timm('resnet18', stem_stride=4)", "stem_stride"), ("timm('test_vit')", "no pyramid.*stages=.4,"),
     ("timm('swin_tiny_patch4_window7_224', stem_stride=1)", "patches"),
-    ("timm('resnet18', pretrained=True, weights='x')", "either"),
     ("timm('resnet18', kwargs={'no_such_option': 1})", "no_such_option")])
 def test_what_cannot_be_built_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
@@ -107,6 +106,25 @@ def test_what_cannot_be_built_is_a_usage_error(call, says):
 def test_a_net_without_a_pyramid_gives_one_map():
     net = Timm("test_vit", (4,))
     assert net(torch.zeros(1, 3, 160, 160))["s4"].shape == (1, net.channels["s4"], 10, 10)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_timms_own_weights_are_taken_only_when_the_named_file_is_missing(monkeypatch, tmp_path, there):
+    asked, create = [], timm.create_model
+
+    def recording(*args, **kwargs):
+        asked.append(kwargs.get("pretrained"))
+        return create(*args, **{**kwargs, "pretrained": False})
+    if there:
+        torch.save(create("resnet18").state_dict(), tmp_path / "net.pth")
+    monkeypatch.setattr(timm, "create_model", recording)
+    Timm("resnet18", weights=str(tmp_path / "net.pth"), pretrained=True)
+    assert (True in asked) is not there
+
+
+def test_a_missing_file_alone_is_a_data_error_that_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match="nowhere.pth not found.*FASTREID_DATASETS"):
+        build("timm('resnet18', weights='nowhere.pth')", BACKBONES)
 
 
 def test_a_hub_out_of_reach_is_a_data_error_that_offers_a_file(monkeypatch):

@@ -12,7 +12,7 @@ from torch import nn
 
 from ...errors import DataError
 from ...registry import BACKBONES
-from .weights import load_weights
+from .weights import load_weights, local_weights
 
 DEEPEST = 4
 
@@ -31,8 +31,8 @@ class Timm(nn.Module):
         stem_stride: 1 or 2 overrides the stride of the first convolution, weights unchanged; 1 instead of 2 doubles
             height and width of every map. None keeps what the net has.
         drop_path: rate of stochastic depth.
-        pretrained: loads timm's weights (needs its hub, or its cache).
-        weights: a local state dict instead (.pth or .safetensors), see `weights.load_weights`.
+        pretrained: loads timm's weights (needs its hub, or its cache), unless `weights` is found.
+        weights: a local state dict (.pth or .safetensors), see `weights.load_weights`.
         bn_eval: BatchNorm keeps its statistics while the net is trained.
         kwargs: further arguments of `timm.create_model`, a dict.
 
@@ -46,15 +46,14 @@ class Timm(nn.Module):
                  drop_path: float = 0.0, pretrained: bool = False, weights: str = "", bn_eval: bool = False,
                  kwargs: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
         super().__init__()
-        if pretrained and weights:
-            raise ValueError("give either pretrained=True or weights='file', not both")
+        file = local_weights(weights, pretrained)
         options = dict(kwargs) | ({"drop_path_rate": drop_path} if drop_path else {})
         self.bn_eval = bn_eval
         self.stages = tuple(f"s{stage}" for stage in _checked(stages))
-        self.net = _create(name, self.stages, pretrained, options)
+        self.net = _create(name, self.stages, pretrained and not file, options)
         self.channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
-        if weights:
-            load_weights(self.net, name, weights, dict(kwargs))
+        if file:
+            load_weights(self.net, name, file, dict(kwargs))
         if stem_stride is not None:
             _override_stem(self.net, stem_stride)
         self.channels = dict(zip(self.stages, self.net.feature_info.channels(), strict=True))

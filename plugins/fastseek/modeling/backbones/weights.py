@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pathlib
 import pickle
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,14 +14,31 @@ import timm
 import torch
 from torch import nn
 
-from ...errors import ArtefactError
+from ...errors import ArtefactError, DataError
 from ...files import PathLike, locate, sha256
 
 logger = logging.getLogger("fastreid.fastseek")
 SHOWN = 8
 
 
-def load_weights(net: nn.Module, name: str, path: PathLike, options: Mapping[str, Any]) -> None:
+def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
+    """The weight file of that name, or None when none is named, or it is missing and timm's own will do.
+
+    Raises:
+        DataError: it is missing and nothing else will do; says where it was looked for.
+    """
+    if not name:
+        return None
+    try:
+        return locate(name, "backbone weights")
+    except DataError as missing:
+        if not pretrained:
+            raise
+        logger.warning("%s; taking timm's own weights instead", missing)
+        return None
+
+
+def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str, Any]) -> None:
     """Load a state dict of a whole timm classifier into its feature net.
 
     What the feature net does not have of the classifier (its last layer, and layers behind the last map) is left out;
@@ -29,14 +47,12 @@ def load_weights(net: nn.Module, name: str, path: PathLike, options: Mapping[str
     Args:
         net: the feature net.
         name: timm's name of it.
-        path: .safetensors, or a .pth read with `weights_only=True`; found by `files.locate`.
+        file: .safetensors, or a .pth read with `weights_only=True`.
         options: arguments of `timm.create_model` the net was built with.
 
     Raises:
-        DataError: no such file.
         ArtefactError: not a state dict, or it does not fit; lists the differences.
     """
-    file = locate(path, "backbone weights")
     state = read_state(file)
     whole = timm.create_model(name, pretrained=False, **options)  # for the names of its tensors
     found = {_plain(key): key for key in state}
