@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch.utils.data import default_collate
 
 from .. import compat  # noqa: F401  (a spawned worker imports this first, before fast-reid's own transforms)
 from ..errors import DataError, FastSeekError, RunError
@@ -86,7 +87,7 @@ class Photos:
             if tensor.shape != tensors[0].shape:
                 raise DataError(f"{self.path(rows[0])} became {tuple(tensors[0].shape)}, but {self.path(row)} "
                                 f"{tuple(tensor.shape)}: add a transform that gives one size, such as resize(224)")
-        return torch.stack(tensors)
+        return default_collate(list(tensors))  # in a worker it stacks straight into shared memory
 
 
 class TrainPhotos(Photos):

@@ -34,11 +34,6 @@ def sides(image: Picture) -> tuple[int, int]:
     return image.height, image.width
 
 
-def in_range(image: Picture) -> Picture:
-    """Cut what bicubic interpolation of a tensor leaves outside 0..255; PIL does so itself."""
-    return image.clamp(0, 255) if isinstance(image, torch.Tensor) else image
-
-
 def pair(size: int | tuple[int, int]) -> list[int]:
     """[height, width] of a side or a pair.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms import RandomResizedCrop as Torchvision
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
 from .chance import span
-from .picture import Picture, in_range, pair
+from .picture import Picture, pair
+from .scaling import scaled
 
 
 @TRANSFORMS.register()
@@ -28,4 +28,4 @@ class RandomResizedCrop:
 
     def __call__(self, image: Picture) -> Picture:
         part = Torchvision.get_params(image, list(self.scale), list(self.ratio))
-        return in_range(F.resized_crop(image, *part, self.size, InterpolationMode.BICUBIC, antialias=True))
+        return scaled(F.crop(image, *part), self.size)

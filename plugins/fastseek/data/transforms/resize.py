@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
-
 from ...registry import TRANSFORMS
-from .picture import Picture, in_range, pair
+from .picture import Picture, pair, sides
+from .scaling import MODES, scaled
 
 
 @TRANSFORMS.register()
@@ -16,7 +14,7 @@ class Resize:
     Args:
         size: side of a square, or (height, width).
         keep: keep the aspect ratio; `size` is then the short side.
-        interpolation: "bicubic", "bilinear" or "nearest".
+        interpolation: "bicubic" or "bilinear".
 
     Raises:
         ValueError: a size below 1, `keep` with two sides, or an unknown interpolation.
@@ -25,8 +23,13 @@ class Resize:
     def __init__(self, size: int | tuple[int, int], keep: bool = False, interpolation: str = "bicubic") -> None:
         if keep and not isinstance(size, int):
             raise ValueError(f"size {size} with keep=True: expected one number, the short side")
-        self.size = pair(size)[:1] if keep else pair(size)
-        self.interpolation = InterpolationMode(interpolation)
+        if interpolation not in MODES:
+            raise ValueError(f"interpolation={interpolation!r}: expected one of {', '.join(MODES)}")
+        self.size, self.keep, self.interpolation = pair(size), keep, interpolation
 
     def __call__(self, image: Picture) -> Picture:
-        return in_range(F.resize(image, self.size, self.interpolation, antialias=True))
+        size = self.size
+        if self.keep:
+            now = sides(image)
+            size = [self.size[0] * side // min(now) for side in now]
+        return image if sides(image) == tuple(size) else scaled(image, size, self.interpolation)
