@@ -87,7 +87,7 @@ def compare(workers: int, options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=960, help="photos a run")
+    parser.add_argument("--photos", type=int, default=640, help="photos a run")
     parser.add_argument("--size", type=int, default=224, help="side of the square they are scaled to")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--runs", type=int, default=5, help="runs of each side, of which the median counts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,9 +25,11 @@ from .transforms.compose import compose
 from fastreid.data.transforms import AugMix, ToTensor
 from fastreid.data.transforms import build_transforms as fastreid_transforms
 
+logger = logging.getLogger(__name__)
+
 
 def build_train_loader(cfg: Any, *, rank: int = 0, world_size: int = 1, context: str | None = None) -> TrainLoader:
-    """The training batches a recipe asks for.
+    """The training batches a recipe asks for; a label that two data sets share is one class.
 
     Args:
         cfg: fast-reid's config with our keys.
@@ -39,6 +42,8 @@ def build_train_loader(cfg: Any, *, rank: int = 0, world_size: int = 1, context:
     """
     seed = _seed(cfg)
     dataset = TrainSet([item for name in cfg.DATASETS.NAMES for item in resolve(name, cfg) if item.split == "train"])
+    logger.info("training on %d photos of %d classes, %d cameras", len(dataset), dataset.num_classes,
+                dataset.num_cameras)
     sampler = build_sampler(cfg, dataset, world_size)
     budget = max(10, int(cfg.SEEK.MAX_BAD * len(dataset)))
     photos = TrainPhotos([item.path for item in dataset.items], build_transforms(cfg, True), cfg.SEEK.MAX_PIXELS,
