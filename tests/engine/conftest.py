@@ -3,10 +3,10 @@
 import os
 
 import pytest
-import toy
 import torch
 
-from fastseek.config import add_seek_config
+import toy
+from fastseek import register
 
 SEEKER = {
     "MODEL.META_ARCHITECTURE": "Seeker", "MODEL.DEVICE": "cpu",
@@ -35,12 +35,11 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def recipe_of(photos, tmp_path):
     """recipe_of(SOLVER__MAX_EPOCH=3) -> a frozen config that trains on the small gallery into tmp_path/out."""
-    import fastseek.modeling.seeker  # noqa: F401
     from fastreid.config import get_cfg
 
     def make(**changes):
         cfg = get_cfg()
-        add_seek_config(cfg)
+        register(cfg)
         keys = {**SEEKER, "DATASETS.NAMES": (f"folder('{photos}')",), "OUTPUT_DIR": str(tmp_path / "out")}
         keys |= {key.replace("__", "."): value for key, value in changes.items()}
         cfg.merge_from_list([part for pair in keys.items() for part in pair])

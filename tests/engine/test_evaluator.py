@@ -3,16 +3,21 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_curve
 from torch import nn
 
 import fastseek
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.engine import evaluator, extract
+from fastseek.engine.reid_figures import roc
 from fastseek.errors import DataError
+from fastseek.structures import Truth
 from toy import gallery
 
 from fastreid.config import get_cfg
 from fastreid.evaluation.rank import evaluate_rank
+from fastreid.evaluation.rerank import re_ranking
+from fastreid.evaluation.roc import evaluate_roc
 
 
 class MeanColour(nn.Module):
@@ -137,6 +142,34 @@ def test_expansion_and_reranking_flags_change_the_ranking_and_keep_the_figures_l
     figures = _evaluate(cfg)
     assert figures.keys() == plain.keys() and figures["mAP"] != plain["mAP"]
     assert all(0 <= value <= 100 for value in figures.values())
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_reranking_of_a_plain_recipe_is_fastreids_own_cpu_code(cfg, metric):
+    cfg.TEST.RERANK.ENABLED, cfg.TEST.RERANK.K1, cfg.TEST.RERANK.K2, cfg.TEST.METRIC = True, 4, 2, metric
+    queries, found = _items(cfg)
+    _, vectors, _ = extract.in_memory(cfg, MeanColour(), queries + found)
+    if metric == "cosine":
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    distance = np.sqrt(np.maximum(((vectors[:, None].astype(np.float64) - vectors[None]) ** 2).sum(2), 0))
+    q = len(queries)
+    reranked = re_ranking(distance[:q, q:], distance[:q, :q], distance[q:, q:], k1=4, k2=2, lambda_value=0.3)
+    pids = np.array([int(item.label[-2:]) for item in queries + found])
+    _, ap, _ = evaluate_rank(reranked, pids[:q], pids[q:], np.zeros(q), np.ones(len(found)), use_cython=False)
+    assert _evaluate(cfg)["mAP"] == pytest.approx(100 * np.mean(ap), abs=1e-3)
+
+
+def test_roc_figures_are_fastreids_own(cfg):
+    random = np.random.default_rng(3)
+    pids, cameras = random.integers(0, 4, 30), random.integers(0, 3, 30)
+    distance = random.random((8, 22)).astype(np.float32)
+    scores, labels = evaluate_roc(distance, pids[:8], pids[8:], cameras[:8], cameras[8:], use_cython=False)
+    false, true, _ = roc_curve(labels, scores)
+    ids = [f"i{number}" for number in range(30)]
+    truth = Truth.from_labels(ids[:8], pids[:8].astype(str), ids[8:], pids[8:].astype(str),
+                              cameras[:8].astype(str), cameras[8:].astype(str))
+    for name, value in roc(-distance, truth).items():
+        assert value == pytest.approx(true[np.argmin(np.abs(false - float(name.split("=")[1])))])
 
 
 def test_a_data_set_without_queries_says_what_is_missing(cfg, photos):

@@ -154,3 +154,19 @@ def test_the_scaler_is_part_of_the_checkpoint(recipe_of):
     trainer.train()
     saved = torch.load(pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.state.pt", weights_only=True)
     assert saved["grad_scaler"]["scale"] == 8.0
+
+
+def test_steps_are_those_of_fast_reids_own_trainer(recipe_of):
+    from fastreid.engine.train_loop import SimpleTrainer
+    from fastreid.utils.events import EventStorage
+
+    ours = Trainer(recipe_of(SOLVER__MAX_EPOCH=1, SOLVER__WARMUP_ITERS=0))
+    theirs = Trainer(recipe_of(SOLVER__MAX_EPOCH=1, SOLVER__WARMUP_ITERS=0))
+    ours.train()
+    torch.manual_seed(ours.cfg.SEED)
+    stock = SimpleTrainer(theirs.model, theirs.data_loader, theirs.optimizer, None)
+    with EventStorage():
+        for stock.iter in range(3):
+            stock.run_step()
+    for (name, first), second in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
+        assert torch.equal(first, second), name

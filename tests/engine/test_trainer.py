@@ -95,7 +95,7 @@ def test_a_failing_evaluation_leaves_every_module_in_its_mode(recipe_of, tests_o
         model.eval()
         raise ValueError("no")
 
-    monkeypatch.setattr("fastseek.engine.evaluator.evaluate", fail)
+    monkeypatch.setattr("fastseek.engine.trainer.evaluate", fail)
     with pytest.raises(ValueError):
         trainer.test(cfg, trainer.model)
     assert trainer.model.training and not frozen.training

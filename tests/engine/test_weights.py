@@ -45,8 +45,9 @@ def assert_holds(net, expected, but=()):
 def test_every_form_of_weight_file_loads(tmp_path, form):
     tensors = state()
     path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pth")
-    forms = {"fast-reid": {"model": tensors, "epoch": 3, "metric": np.float64(0.5)}, "state_dict": {"state_dict": tensors},
-             "plain": tensors, "DDP": {"model": {f"module.{name}": value for name, value in tensors.items()}},
+    forms = {"fast-reid": {"model": tensors, "epoch": 3, "metric": np.float64(0.5)},
+             "state_dict": {"state_dict": tensors}, "plain": tensors,
+             "DDP": {"model": {f"module.{name}": value for name, value in tensors.items()}},
              "numpy": {"model": {name: value.numpy() for name, value in tensors.items()}}}
     if form == "safetensors":
         save_file(tensors, path)
@@ -60,8 +61,11 @@ def test_every_form_of_weight_file_loads(tmp_path, form):
 @pytest.mark.parametrize("embedding, place", [(0, 0), (6, 1)])
 def test_the_old_names_of_the_model_zoo_are_known(tmp_path, embedding, place):
     tensors = state(embedding=embedding)
-    old = {name.replace(f"heads.bottleneck.{place}.", "heads.bnneck.").replace("heads.weight", "heads.classifier.weight"):
-           value for name, value in tensors.items()}
+    names = {f"heads.bottleneck.{place}.": "heads.bnneck.", "heads.weight": "heads.classifier.weight"}
+    old = {}
+    for name, value in tensors.items():
+        start = next((start for start in names if name.startswith(start)), "")
+        old[name.replace(start, names.get(start, ""), 1)] = value
     assert "heads.bnneck.running_mean" in old and "heads.classifier.weight" in old
     old |= {"pixel_mean": torch.zeros(1, 3, 1, 1), "pixel_std": torch.ones(1, 3, 1, 1)}
     torch.save({"model": old}, tmp_path / "market_bot_R50.pth")

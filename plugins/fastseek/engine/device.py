@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from . import ranks
 
 from fastreid.utils import comm
 
@@ -39,7 +41,11 @@ def distribute(model: nn.Module) -> nn.Module:
     """The model whose gradients are averaged over the processes, on GPUs or CPUs; with one process the model itself."""
     if comm.get_world_size() == 1:
         return model
+    ranks.share_buffers(model)
     on_cpu = next(model.parameters()).device.type == "cpu"
+    # The buffers stay each process's own between evaluations, as in fast-reid; torch 2.14 has renamed the switch.
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     # Many recipes leave a parameter without gradient (the class layer under a triplet loss alone, say).
     return DistributedDataParallel(model, device_ids=None if on_cpu else [torch.cuda.current_device()],
-                                   broadcast_buffers=False, find_unused_parameters=True)
+                                   find_unused_parameters=True, **{buffers: False})

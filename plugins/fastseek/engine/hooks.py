@@ -1,9 +1,8 @@
-"""What happens around the steps of a training: evaluation, checkpoints, and a guard against learning nothing."""
+"""What happens around the steps of a training: evaluation and checkpoints."""
 
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import threading
 import time
@@ -12,7 +11,6 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch import nn
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import RunError
@@ -113,66 +111,3 @@ class CheckpointHook(HookBase):
         ranks.share_buffers(self.trainer.model)
         self._save(name)
         self._saved = time.monotonic()
-
-
-class MovedGuard(HookBase):
-    """Fail a run none of whose parameters moves at its first step.
-
-    Since torch 2.0 fast-reid's own optimizer does exactly that without a word.
-    """
-
-    PATIENCE = 50  # steps the scaler may skip for overflow before the run is given up
-
-    def __init__(self) -> None:
-        self._done = False
-        self._skipped = 0
-
-    def before_step(self) -> None:
-        """Keep a copy of the trainable parameters."""
-        if not self._done:
-            self._copies = [parameter.detach().clone() for parameter in self._trainable()]
-            self._scale = self._scaler_scale()
-            self._used = {group["lr"] for group in self.trainer.optimizer.param_groups}
-
-    def after_step(self) -> None:
-        """Compare.
-
-        Raises:
-            RunError: nothing moved; says why, as far as that can be told.
-        """
-        if self._done:
-            return
-        moved = any(not torch.equal(old, new) for old, new in zip(self._copies, self._trainable(), strict=True))
-        del self._copies
-        if moved:
-            self._done = True
-        elif self._scaler_scale() < self._scale and self._skipped < self.PATIENCE:
-            self._skipped += 1
-        elif not self._warming_up():
-            raise RunError(f"no parameter moved in step {self.trainer.iter + 1}: {self._reason()}")
-
-    def _trainable(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self.trainer.model.parameters() if parameter.requires_grad]
-
-    def _scaler_scale(self) -> float:
-        scaler = self.trainer.grad_scaler
-        return math.inf if scaler is None else scaler.get_scale()
-
-    def _warming_up(self) -> bool:
-        schedule = self.trainer.scheduler.get("warmup_sched")
-        return (schedule is not None and not any(self._used) and any(schedule.base_lrs)
-                and self.trainer.iter < self.trainer.warmup_iters)
-
-    def _reason(self) -> str:
-        own = {id(parameter) for parameter in self._trainable()}
-        held = {id(parameter) for group in self.trainer.optimizer.param_groups for parameter in group["params"]}
-        if self._skipped:
-            return f"the float16 gradients overflowed {self._skipped} times in a row; try SEEK.AMP_DTYPE bf16"
-        if not own & held:
-            return ("the optimizer holds none of the model's parameters; build_optimizer must be given the model's own "
-                    "(fast-reid's contiguous=True copies them, and torch 2 then trains nothing)")
-        if not any(self._used):
-            return "every learning rate is 0; set SOLVER.BASE_LR"
-        if all(parameter.grad is None for parameter in self._trainable()):
-            return "no parameter got a gradient; the loss does not depend on the model, or all of it is frozen"
-        return "all gradients are 0, or too small for the learning rate"

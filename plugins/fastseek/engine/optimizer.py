@@ -40,6 +40,9 @@ def build_optimizer(cfg: Any, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS, freeze_layers=frozen))
     if not groups:
         raise UsageError("the model has no trainable parameter: check bn_eval, freezing and MODEL.META_ARCHITECTURE")
+    if all(group["freeze_status"] == "freeze" for group in groups):
+        logger.warning("MODEL.FREEZE_LAYERS %s: fast-reid matches from the beginning of names, so this freezes every "
+                       "parameter for the first %d steps", frozen, solver.FREEZE_ITERS)
     kind = maybe_add_gradient_clipping(cfg, _kind(solver.OPT))
     own = {"momentum": solver.MOMENTUM, "nesterov": solver.NESTEROV} if solver.OPT == "SGD" else {}
     try:

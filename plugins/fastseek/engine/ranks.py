@@ -50,6 +50,15 @@ def share(value: object) -> object:
     return box[0]
 
 
+def collect(value: object) -> list[object]:
+    """What every process holds, by rank, in every process."""
+    if comm.get_world_size() == 1:
+        return [value]
+    found: list[object] = [None] * comm.get_world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
 @torch.no_grad()
 def share_buffers(model: nn.Module) -> None:
     """Give every process the buffers of rank 0, in place, so that all go on from what is evaluated and saved.

@@ -23,9 +23,13 @@ def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def write(cfg: Any, recipe: str, results: Mapping[str, Any]) -> None:
-    """Write results.json: {"metrics": {name: percent}, "recipe", "seed", "commit"}."""
+    """Write results.json: {"metrics": {name: percent}, "recipe", "seed", "commit"}.
+
+    The figures have their own names; "metric", which only chooses the best checkpoint, is left out.
+    """
     path = pathlib.Path(cfg.OUTPUT_DIR) / "results.json"
-    write_json(path, {"metrics": flat(results), "recipe": recipe, "seed": cfg.SEED, "commit": commit()})
+    figures = {name: value for name, value in flat(results).items() if name.split("/")[-1] != "metric"}
+    write_json(path, {"metrics": figures, "recipe": recipe, "seed": cfg.SEED, "commit": commit()})
 
 
 def expectations(lines: Sequence[str]) -> list[tuple[str, float, float]]:

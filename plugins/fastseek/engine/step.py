@@ -101,7 +101,7 @@ class Step(SimpleTrainer):
 
     def _not_finite(self, losses: dict[str, float], batch: dict[str, Any]) -> str:
         ids = list(batch.get("ids") or batch.get("img_paths") or [])
-        told = [one for one in comm.all_gather((losses, ids)) if not all(map(math.isfinite, one[0].values()))]
+        told = [one for one in ranks.collect((losses, ids)) if not all(map(math.isfinite, one[0].values()))]
         parts = "; ".join(", ".join(f"{name} {value:g}" for name, value in found.items()) for found, _ in told)
         rates = sorted({group["lr"] for group in self.optimizer.param_groups})
         lr = " to ".join(f"{rate:g}" for rate in {rates[0]: 0, rates[-1]: 0})

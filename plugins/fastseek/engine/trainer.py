@@ -20,7 +20,9 @@ from . import randomness
 from .checkpoint import Checkpointer
 from .classes import changed, check_same_data, digest, write_classes
 from .device import Moved, distribute
-from .hooks import CheckpointHook, EvalHook, MovedGuard
+from .evaluator import evaluate
+from .guard import MovedGuard
+from .hooks import CheckpointHook, EvalHook
 from .modes import kept_modes
 from .setup import save_config, start_log
 from .step import build_step
@@ -168,10 +170,6 @@ class Trainer(DefaultTrainer):
         Returns:
             the figures of the one test set, or those of each by its name; empty figures but on rank 0.
         """
-        from .evaluator import evaluate
-
-        from .evaluator import evaluate
-
         results: OrderedDict[str, Any] = OrderedDict()
         with kept_modes(model):
             for name in cfg.DATASETS.TESTS:
