@@ -11,15 +11,12 @@ from torch import nn
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data.bridge import resolve
-from ..enhance.aqe import Aqe
 from ..errors import DataError
 from ..metrics import evaluate as score
-from ..metrics import market, market_from_embeddings
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
-from ..rerank.k_reciprocal import KReciprocal
-from ..search.exact import Exact
 from ..structures import Embeddings, Item, Ranking, Score, Truth
 from . import extract
+from .reid_figures import fastreid_figures
 
 from fastreid.utils import comm
 
@@ -104,23 +101,3 @@ def in_percent(scores: Sequence[Score]) -> OrderedDict[str, float]:
     figures = OrderedDict((score.name, 100 * float(score.value)) for score in scores)
     figures["metric"] = next(iter(figures.values()))
     return figures
-
-
-def fastreid_figures(cfg: Any, queries: Embeddings, gallery: Embeddings, truth: Truth) -> OrderedDict[str, float]:
-    """Rank-1/5/10, mAP, mINP as fast-reid's own evaluator gives them, with its TEST flags honoured."""
-    if cfg.TEST.AQE.ENABLED:
-        aqe = Aqe(k=cfg.TEST.AQE.QE_K, times=cfg.TEST.AQE.QE_TIME, alpha=cfg.TEST.AQE.ALPHA)
-        queries, gallery = aqe(queries, gallery)
-    metric = {"cosine": "cosine", "euclidean": "l2"}[cfg.TEST.METRIC]
-    if not cfg.TEST.RERANK.ENABLED:
-        return OrderedDict(market_from_embeddings(queries, gallery, truth, metric))
-    full = Exact(k=len(gallery), metric=metric)(queries, gallery)
-    rerank = KReciprocal(k1=cfg.TEST.RERANK.K1, k2=cfg.TEST.RERANK.K2, lambda_=cfg.TEST.RERANK.LAMBDA)
-    return OrderedDict(market(_matrix(rerank(full, queries, gallery)), truth))
-
-
-def _matrix(ranking: Ranking) -> np.ndarray:
-    """A full-depth ranking as the similarity matrix [Q, G] it came from."""
-    scores = np.empty((len(ranking.query_ids), len(ranking.gallery_ids)), np.float32)
-    np.put_along_axis(scores, ranking.indices, ranking.scores, axis=1)
-    return scores

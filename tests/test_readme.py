@@ -1,0 +1,89 @@
+"""The README as a newcomer reads it: its tables, its example and its commands."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import toy
+from fastseek.registry import RERANKERS, build
+from fastseek.report.readme import fill
+from fastseek.structures import Embeddings, Ranking
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def _commands():
+    """Every indented tools/ or torchrun line of the README, continuation lines joined."""
+    text = README.replace("\\\n", " ")
+    return [" ".join(line.split()) for line in text.splitlines() if re.match(r" {4}\.venv/bin/\S+ ", line)]
+
+
+def test_the_tables_are_those_of_the_results_files():
+    assert fill(README, ROOT) == README, "run: python tools/readme.py README.md"
+
+
+def test_every_link_and_picture_of_the_readme_is_there():
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_recipe_named_in_the_readme_is_there():
+    for target in re.findall(r"configs/\S+?\.yml", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_example_of_a_part_registers_and_runs():
+    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    module = types.ModuleType("fastseek.rerank.neighbour_mean")
+    module.__package__ = "fastseek.rerank"
+    exec(compile(code, "README.md", "exec"), module.__dict__)
+    try:
+        random = np.random.default_rng(0)
+        scores = -np.sort(-random.normal(size=(3, 6)).astype(np.float32), axis=1)
+        indices = np.stack([random.permutation(6) for _ in range(3)])
+        ranking = Ranking(list("abc"), list("uvwxyz"), indices, scores)
+        side = Embeddings(list("abc"), random.normal(size=(3, 4)).astype(np.float32))
+        better = build("neighbour_mean(width=2)", RERANKERS)(ranking, side, side)
+        assert (np.sort(better.indices, axis=1) == np.sort(ranking.indices, axis=1)).all()
+    finally:
+        RERANKERS._obj_map.pop("neighbour_mean")
+
+
+@pytest.mark.slow
+def test_the_commands_run_one_after_the_other_as_they_stand(tmp_path):
+    """On the toy gallery and its quick recipe, and with the machine's own Python; nothing else is changed."""
+    photos = toy.gallery(tmp_path / "photos", classes=5, train=6, query=2, size=48)
+    toy.market(tmp_path / "data")
+    swaps = {"/my/photos": str(photos / "train"), "/my/questions": str(photos / "query"),
+             "outputs/": f"{tmp_path}/outputs/", "configs/Own/dolg.yml": "configs/quick/dolg.yml",
+             "bagtricks_R50.yml": "configs/quick/bagtricks.yml", ".venv/bin/torchrun": "torchrun",
+             ".venv/bin/python": sys.executable, "--num-gpus 4": "--num-gpus 1",
+             "--nproc-per-node 4": "--nproc-per-node 2"}
+    ran = []
+    for command in _commands():
+        if "recipes.py check" in command:
+            continue  # the test of the recipes does that
+        for old, new in swaps.items():
+            command = command.replace(old, new)
+        ran.append(_run(command, tmp_path))
+    assert len(ran) >= 7
+
+
+def _run(command, tmp_path):
+    words = shlex.split(command)
+    if words[0] == "torchrun":
+        words[:1] = [sys.executable, "-m", "torch.distributed.run"]
+    if "train_net.py" in command:
+        words += ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "outputs" / "reid")]
+    env = {"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path),
+           "FASTREID_DATASETS": str(tmp_path / "data")}
+    done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return command
