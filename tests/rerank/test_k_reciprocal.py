@@ -262,11 +262,12 @@ def test_memory_does_not_grow_with_the_square():
         tracemalloc.stop()
         return most
 
-    import fastseek.nearest as kernel
-    usual = kernel.CELLS, module.CELLS
-    kernel.CELLS, module.CELLS = 1 << 16, 1 << 16
+    from fastseek import nearest as kernel
+    from fastseek import spans
+    usual = spans.TILE_ROWS, kernel.QUERY_ROWS, module.CELLS
+    spans.TILE_ROWS, kernel.QUERY_ROWS, module.CELLS = 512, 128, 1 << 16
     try:
         small, large = peak(1000), peak(4000)
     finally:
-        kernel.CELLS, module.CELLS = usual
+        spans.TILE_ROWS, kernel.QUERY_ROWS, module.CELLS = usual
     assert large < 6 * small

@@ -1,0 +1,48 @@
+"""Scan by distance: any other scan's products made into minus squared distances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .codes import Codes, Scan
+
+
+class Distance(Scan):
+    """Scores 2 q.g - |g|^2 - |q|^2 from the products of `inner`."""
+
+    def __init__(self, inner: Scan) -> None:
+        self.inner, self.name, self.rounding = inner, inner.name, 2.0 ** -22
+
+    def empty(self, rows: int, dim: int) -> Codes:
+        return self.inner.empty(rows, dim)
+
+    def encode(self, block: np.ndarray, out: Codes) -> None:
+        self.inner.encode(block, out)
+
+    def workspace(self, cells: int) -> Any:
+        return self.inner.workspace(cells), np.empty(cells, np.float32)
+
+    def product(self, q: Codes, g: Codes, work: Any) -> np.ndarray:
+        tile = work[1][:len(q) * len(g)].reshape(len(q), len(g))
+        np.multiply(self.inner.scores(self.inner.product(q, g, work[0]), q, g), 2, out=tile)
+        tile -= g.lengths * g.lengths
+        tile -= (q.lengths * q.lengths)[:, None]
+        return tile
+
+    def scores(self, tile: np.ndarray, q: Codes, g: Codes) -> np.ndarray:
+        return tile
+
+    def reaching(self, tile: np.ndarray, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
+        np.greater_equal(tile, floor[:, None], out=mask)
+
+    def at(self, tile: np.ndarray, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        return tile[rows, cols]
+
+    def slack(self, dim: int, q: Codes, g: Codes) -> np.ndarray:
+        # `lengths` are a little too long, by a share and by a tiny number, and so are their squares.
+        products = self.inner.rounding * (q.lengths + q.errors) * (g.lengths + g.errors)
+        both = q.lengths + g.lengths
+        squares = (dim + 16) * 2.0 ** -21 * both ** 2 + dim ** 0.5 * 2.0 ** -60 * both
+        return 2 * self.inner.slack(dim, q, g) + 2 * products + squares

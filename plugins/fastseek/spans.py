@@ -1,0 +1,145 @@
+"""Runs of a gallery made ready for a scan, and the loop over them, on as many threads as the machine lends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .keys import sort_keys
+from .progress import progress
+from .scan.codes import Codes, Scan
+from .structures import Embeddings
+from .sweep import Farthest, Sweep
+from .vectors import PAIR_CELLS, checked, matched_scores, unit
+
+SPAN_ROWS = 65536
+QUERY_ROWS, TILE_ROWS, CHUNK_ROWS = 512, 8192, 512  # a tile of scores and a chunk of vectors stay in the cache
+Mapped = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+
+class Span(NamedTuple):
+    """A run of gallery rows: the first one's number, their codes, and the vectors as they were given."""
+
+    first: int
+    codes: Codes
+    vectors: Any
+
+
+def spans(gallery: Embeddings, metric: str, scan: Scan, rows: int, mapped: Mapped = map) -> Iterator[Span]:
+    """Yield the gallery in runs of at most `rows` rows; one run is in memory at a time.
+
+    Raises:
+        DataError: a vector cannot be scored; names its id.
+    """
+    for start in range(0, len(gallery), rows):
+        here = slice(start, min(start + rows, len(gallery)))
+        codes = encoded(gallery, here, metric, scan, mapped)
+        given = codes.held if scan.name == "float32" else gallery.vectors[here]
+        yield Span(start, codes, given)
+
+
+def encoded(embeddings: Embeddings, rows: slice, metric: str, scan: Scan, mapped: Mapped = map) -> Codes:
+    """The codes of some rows."""
+    codes = scan.empty(rows.stop - rows.start, embeddings.dim)
+
+    def chunk(start: int) -> None:
+        here = slice(start, min(start + CHUNK_ROWS, len(codes)))
+        block = checked(embeddings, slice(rows.start + here.start, rows.start + here.stop), metric)
+        scan.encode(np.ascontiguousarray(block), codes.part(here))
+
+    for _ in mapped(chunk, range(0, len(codes), CHUNK_ROWS)):
+        pass
+    return codes
+
+
+class Hunt:
+    """The best gallery images of every query, span by span.
+
+    Args:
+        queries: of which a block at a time is in memory.
+        place: [G] uint32 place of every gallery row in the order of the ids.
+        depth: how many a query gets.
+        metric, scan: how pairs are compared.
+        keys: [Q, depth] uint64, filled as spans are seen.
+        lowest: [Q] float32 that is brought down to the lowest score, or None.
+    """
+
+    def __init__(self, queries: Embeddings, place: np.ndarray, metric: str, scan: Scan, keys: np.ndarray,
+                 lowest: np.ndarray | None = None) -> None:
+        self.queries, self.place, self.metric, self.scan = queries, place, metric, scan
+        self.keys, self.lowest = keys, lowest
+        self._room = threading.local()
+
+    def over(self, found: Iterable[Span], total: int, mapped: Mapped, rows: int) -> None:
+        """Look through the spans, blocks of `rows` queries at a time."""
+        starts = range(0, len(self.queries), rows)
+        jobs = (done for span in found for done in mapped(lambda start, span=span: self._block(span, start, rows),
+                                                          starts))
+        for _ in progress(jobs, "search", total * len(starts)):
+            pass
+
+    def _block(self, span: Span, start: int, rows: int) -> None:
+        mine = slice(start, min(start + rows, len(self.queries)))
+        codes = encoded(self.queries, mine, self.metric, self.scan)
+        q = codes.held if self.scan.name == "float32" else checked(self.queries, mine, self.metric)
+
+        def exact(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+            return sort_keys(self._scores(q, span, rows, cols), self.place[span.first + cols])
+
+        sweep = Sweep(self.scan, codes, self.keys[mine], exact)
+        far = Farthest(sweep, self.lowest[mine]) if self.lowest is not None else None
+        work, mask = self._workspace(len(codes) * min(TILE_ROWS, len(span.codes)))
+        for first in range(0, len(span.codes), TILE_ROWS):
+            part = span.codes.part(slice(first, first + TILE_ROWS))
+            tile = sweep.see(part, first, work, mask)
+            if far is not None:
+                far.see(tile, part, first)
+        self.keys[mine] = sweep.settle()
+
+    def _workspace(self, cells: int) -> tuple[Any, np.ndarray]:
+        """Room for a tile and its mask, of this thread's own and used again: fresh memory is slow."""
+        if getattr(self._room, "cells", 0) < cells:
+            self._room.cells = cells
+            self._room.work = self.scan.workspace(cells), np.empty(cells, bool)
+        return self._room.work
+
+    def _scores(self, q: np.ndarray, span: Span, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        out = np.empty(len(rows), np.float32)
+        step = max(1, PAIR_CELLS // max(1, q.shape[1]))
+        for start in range(0, len(rows), step):
+            here = slice(start, start + step)
+            theirs = np.asarray(span.vectors[cols[here]], np.float32)
+            if self.metric == "cosine" and self.scan.name != "float32":
+                theirs = unit(theirs)[0]
+            out[here] = matched_scores(q[rows[here]], theirs, self.metric)
+        return out
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[Mapped]:
+    """Lend a `map` that works on `count` threads; meanwhile a matrix product takes one thread, not all of them.
+
+    Without threadpoolctl, or with one thread, it is the ordinary `map`.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        count = 1
+    if count < 2:
+        yield map
+        return
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 1
+    alone = (lambda: torch.set_num_threads(1)) if torch else None
+    try:
+        with threadpool_limits(1), ThreadPoolExecutor(count, initializer=alone) as pool:
+            yield pool.map
+    finally:
+        if torch:
+            torch.set_num_threads(before)

@@ -1,0 +1,107 @@
+"""Vectors as they are compared: checked, of unit length for "cosine", and the exact score of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .errors import DataError
+from .structures import Embeddings
+
+METRICS = ("cosine", "ip", "l2")
+PAIR_CELLS = 1 << 18  # numbers gathered at once when pairs are scored: they stay in the cache
+LONGEST = 1e18  # products of longer vectors leave float32
+
+
+def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (slice, those vectors as float32); for "cosine" copies of length 1.
+
+    Raises:
+        DataError: a vector is not finite, is zero and so has no cosine, or is too long to score; names its id.
+    """
+    for start in range(0, len(embeddings), rows):
+        here = slice(start, min(start + rows, len(embeddings)))
+        yield here, checked(embeddings, here, metric)
+
+
+def checked(embeddings: Embeddings, rows: slice, metric: str) -> np.ndarray:
+    """Some vectors as float32, for "cosine" of length 1; errors as for `blocks`."""
+    block = np.asarray(embeddings.vectors[rows], np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        long = ~(np.vecdot(block, block) < LONGEST ** 2)
+    if long.any():
+        bad = ~np.isfinite(block).all(axis=1)
+        if bad.any():
+            raise _refused(embeddings, rows, bad, "not finite")
+        if metric != "cosine":
+            raise _refused(embeddings, rows, long, "so long that its scores leave float32")
+    if metric != "cosine":
+        return block
+    block, zero = unit(block)
+    if zero.any():
+        raise _refused(embeddings, rows, zero, "zero, so it has no cosine")
+    return block
+
+
+def _refused(embeddings: Embeddings, rows: slice, bad: np.ndarray, why: str) -> DataError:
+    name = str(embeddings.ids[rows][int(bad.argmax())])
+    return DataError(f"the vector of {name!r} is {why} (as are {int(bad.sum()) - 1} more near it): embed it again or "
+                     "leave it out")
+
+
+def unit(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors with length 1, and which of them have none; squares beyond float32 are taken in float64."""
+    with np.errstate(over="ignore"):
+        squares = np.vecdot(block, block)
+    odd = ~((squares > 1e-30) & (squares < 1e30))
+    scaled = block / np.sqrt(np.where(odd, 1, squares))[:, None]
+    if not odd.any():
+        return scaled, odd
+    rest = block[odd].astype(np.float64)
+    norms = np.sqrt(np.vecdot(rest, rest))
+    scaled[odd] = rest / np.where(norms, norms, 1)[:, None]
+    odd[odd] = norms == 0
+    return scaled, odd
+
+
+def pair_scores(q: np.ndarray, g: np.ndarray, rows: np.ndarray, cols: np.ndarray, metric: str,
+                dtype: type = np.float64) -> np.ndarray:
+    """Score the pairs (q[rows[n]], g[cols[n]]); returns float32 [n]. "cosine" expects unit vectors.
+
+    With dtype float32 the sum is a little less exact and faster; equal pairs get equal scores all the same.
+    """
+    out = np.empty(len(rows), np.float32)
+    step = max(1, PAIR_CELLS // max(1, q.shape[1]))
+    for start in range(0, len(rows), step):
+        here = slice(start, start + step)
+        out[here] = matched_scores(q[rows[here]], g[cols[here]], metric, dtype)
+    return out
+
+
+def matched_scores(a: np.ndarray, b: np.ndarray, metric: str, dtype: type = np.float64) -> np.ndarray:
+    """Score a[n] against b[n], both [n, D] of our own; returns float32 [n]. "cosine" expects unit vectors."""
+    a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    if metric == "l2":
+        a -= b
+        return -np.vecdot(a, a).astype(np.float32)
+    scores = np.vecdot(a, b).astype(np.float32)
+    return np.clip(scores, -1, 1, out=scores) if metric == "cosine" else scores
+
+
+def similarities(q: np.ndarray, g: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """All scores of a block by one matrix product, and how far each row may be off.
+
+    Returns:
+        [q, g] float32 scores, [q] float32 bounds on their rounding error.
+    """
+    scores = q @ g.T
+    q_squares, g_squares = np.vecdot(q, q), np.vecdot(g, g)
+    longest = np.sqrt(g_squares.max(initial=0))
+    unit_error = np.float32((q.shape[1] + 8) * 2.0 ** -24)
+    if metric != "l2":
+        return scores, unit_error * np.sqrt(q_squares) * longest
+    scores *= 2
+    scores -= q_squares[:, None]
+    scores -= g_squares[None, :]
+    return scores, 2 * unit_error * (np.sqrt(q_squares) + longest) ** 2
