@@ -118,6 +118,10 @@ def test_one_photo_is_augmented_anew_every_time(cfg):
         for name, image in zip(batch["ids"], batch["images"], strict=True):
             seen.setdefault(name, []).append(image)
     assert all(any(not torch.equal(images[0], other) for other in images) for images in seen.values())
+    rows = np.arange(8)
+    first, later = loader.photos[(0, 0, rows)]["images"], loader.photos[(1, 0, rows)]["images"]
+    assert not torch.equal(first, later)
+    assert torch.equal(first[4:], loader.photos[(0, 4, rows[4:])]["images"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])

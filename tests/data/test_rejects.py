@@ -1,8 +1,10 @@
 """Laws of the list of rejects."""
 
 import csv
+import fcntl
 import multiprocessing
 import os
+import threading
 
 import pytest
 
@@ -36,6 +38,19 @@ def test_every_photo_stands_there_once_whoever_writes(tmp_path):
     rows = read(file)
     assert sorted(int(row["row"]) for row in rows) == list(range(70))
     assert tuple(rows[0]) == COLUMNS and all(None not in row.values() for row in rows)
+
+
+@pytest.mark.timeout(30)
+def test_a_writer_waits_for_the_one_before(tmp_path):
+    append(tmp_path / "x.csv", [entry("a.jpg")])
+    with open(tmp_path / "x.csv") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        writer = threading.Thread(target=append, args=(tmp_path / "x.csv", [entry("b.jpg")]))
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive() and len(read(tmp_path / "x.csv")) == 1
+    writer.join(20)
+    assert len(read(tmp_path / "x.csv")) == 2
 
 
 def test_the_same_photo_may_be_bad_in_two_phases(tmp_path):
