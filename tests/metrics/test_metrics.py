@@ -186,9 +186,17 @@ def test_lists_too_short_for_a_figure_are_refused_with_the_depth():
     scores, truth = case(1)
     shallow = ranked(scores, truth, depth=5)
     assert "recall(5)" in values(shallow, truth, ["recall(5)"])
-    for call in ("recall(10)", "map(6)", "cmc(25)"):
+    for call in ("recall(10)", "cmc(25)"):
         with pytest.raises(ArtefactError, match="has 5.*k="):
             evaluate(shallow, truth, [call])
+
+
+def test_average_precision_of_a_short_list_counts_what_is_in_it():
+    """landmark.md 7.3: the sum runs to min(n, k), the divisor stays."""
+    scores, truth = case(1)
+    whole, short = ranked(scores, truth), ranked(scores, truth, depth=5)
+    assert values(short, truth, ["map(100)"])["map(100)"] <= values(whole, truth, ["map(100)"])["map(100)"]
+    assert values(short, truth, ["map(5)"]) == values(whole, truth, ["map(5)"])
 
 
 def test_a_gallery_smaller_than_k_is_no_short_list():

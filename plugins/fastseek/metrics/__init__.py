@@ -1,7 +1,7 @@
 """Metrics: Ranking + Truth -> scores. The only place that opens a Truth."""
 
 from ..registry import import_parts
-from .bootstrap import interval
+from ..structures import interval
 from .reid import market, market_from_embeddings
 from .scoring import evaluate
 

@@ -31,8 +31,6 @@ class Map(OnHits):
         """One score, "map(100)" or "map"."""
         given = [*([str(self.k)] if self.k else []), *(["trapezoid=True"] if self.trapezoid else [])]
         name = f"map({', '.join(given)})" if given else "map"
-        if self.k is not None:
-            hits.need_depth(self.k, name)
         return [mean(name, average_precision(hits, self.k, self.trapezoid), hits)]
 
 

@@ -6,8 +6,8 @@ They are frozen, check themselves when built, and save and load themselves.
 from .embeddings import Embeddings, save_manifest, save_shard
 from .item import Item
 from .ranking import Ranking
-from .score import Score
+from .score import Score, interval
 from .shards import Shards
 from .truth import Truth
 
-__all__ = ["Embeddings", "Item", "Ranking", "Score", "Shards", "Truth", "save_manifest", "save_shard"]
+__all__ = ["Embeddings", "Item", "Ranking", "Score", "Shards", "Truth", "interval", "save_manifest", "save_shard"]

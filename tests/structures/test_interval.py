@@ -1,6 +1,6 @@
 import numpy as np
 
-from fastseek.metrics import interval
+from fastseek.structures import interval
 
 
 def test_the_interval_holds_the_mean_and_repeats_with_its_seed():
