@@ -7,9 +7,9 @@ import dataclasses
 import pathlib
 
 from ...errors import DataError
-from ...files import locate
 from ...registry import DATASETS
 from ...structures import Item
+from . import fetch
 
 
 @DATASETS.register()
@@ -20,11 +20,11 @@ class Grocery:
         fine: label by product (81 classes); else by kind of product (42 classes).
 
     Raises:
-        DataError: `grocery/dataset` is below none of the data roots, or one of its lists is damaged.
+        DataError: `grocery/dataset` is below none of the data roots and cannot be downloaded, or a list is damaged.
     """
 
     def __init__(self, fine: bool = True) -> None:
-        home = locate(pathlib.Path("grocery") / "dataset", "the Grocery Store Dataset")
+        home = fetch.grocery()
         self.root = str(home)
         names = _class_names(home / "classes.csv")
         train = _read(home, "train", "train", fine, names)
