@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 
 from ..files import PathLike, write_json
-from ..structures import Ranking, Score
-from .bootstrap import interval
+from ..structures import Ranking, Score, interval
 from .scoring import evaluate
 from .truths import read_truth
 
@@ -28,7 +27,11 @@ def score_file(ranking: PathLike, truth: PathLike, calls: Sequence[str], to: Pat
         DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`.
     """
     loaded = Ranking.load(ranking)
-    scores = evaluate(loaded, read_truth(truth, loaded), calls)
+    return told(evaluate(loaded, read_truth(truth, loaded), calls), to)
+
+
+def told(scores: Sequence[Score], to: PathLike | None = None) -> str:
+    """The text table of scores; with to="-" one JSON object instead, with to=FILE that is written to the file also."""
     values = {score.name: score.value for score in scores}
     if to == "-":
         return json.dumps(values, indent=1)

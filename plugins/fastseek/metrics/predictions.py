@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from ..errors import DataError
@@ -11,34 +13,33 @@ from .gap import global_average_precision
 from .hits import Hits
 
 
-def hits_of_lists(starts: np.ndarray, items: np.ndarray, right_starts: np.ndarray, right: np.ndarray,
-                  protocol: Passport) -> Hits:
+def hits_of_lists(answers: Iterable[Sequence[str]], right: Iterable[Sequence[str]], protocol: Passport) -> Hits:
     """The places of right images in lists of any length, where an image may stand twice.
 
     A later copy of an image counts nothing but takes up its place. A list that ends early is complete: nothing would
     have been found below.
 
     Args:
-        starts, items: images answered to query q are items[starts[q]:starts[q + 1]], best first; whole numbers from 0,
-            -1 for one that is right nowhere.
-        right_starts, right: right images of the same queries, likewise.
+        answers: for every query the names it was answered with, best first.
+        right: for the same queries the names of the right images.
         protocol: what shall be told beside every score.
     """
-    queries, width = len(starts) - 1, int(max(items.max(initial=0), right.max(initial=0))) + 1
-    known = np.flatnonzero(items >= 0)
-    owner = np.searchsorted(starts, known, side="right") - 1
-    keys = owner * width + items[known]
-    wanted = np.unique(np.repeat(np.arange(queries), np.diff(right_starts)) * width + right)
-    at = np.minimum(np.searchsorted(wanted, keys), max(len(wanted) - 1, 0))
-    hit = wanted[at] == keys if len(wanted) else np.zeros(len(keys), bool)
-    _, first = np.unique(keys[hit], return_index=True)
-    first.sort()
-    owner, places = owner[hit][first], (known[hit][first] - starts[owner[hit][first]] + 1)
-    found = np.bincount(owner, minlength=queries)
-    relevant = np.diff(right_starts)
-    told = {**protocol, "counted": int((relevant > 0).sum()), "skipped": int((relevant == 0).sum()),
-            "ties": "as listed"}
-    return Hits(np.concatenate([[0], np.cumsum(found)]), places, relevant, width, width, told)
+    places: list[int] = []
+    found, relevant, longest = [], [], 0
+    for names, wanted in zip(answers, right, strict=True):
+        before = len(places)
+        if not (missing := set(wanted)).isdisjoint(names):
+            for place, name in enumerate(names, 1):
+                if name in missing:
+                    missing.remove(name)
+                    places.append(place)
+        found.append(len(places) - before)
+        relevant.append(len(wanted))
+        longest = max(longest, len(names))
+    asked = np.asarray(relevant, np.int64)
+    told = {**protocol, "counted": int((asked > 0).sum()), "skipped": int((asked == 0).sum()), "ties": "as listed"}
+    starts = np.concatenate([[0], np.cumsum(found)]).astype(np.int64)
+    return Hits(starts, np.asarray(places, np.int64), asked, longest, longest, told)
 
 
 def recognition_scores(ids: np.ndarray, labels: np.ndarray, scores: np.ndarray, right: np.ndarray,

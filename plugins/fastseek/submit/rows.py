@@ -1,0 +1,107 @@
+"""Rows of a CSV file, each with its line, and the errors all readers here share."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from ..errors import DataError
+from ..files import PathLike
+
+Row = tuple[int, list[str]]
+
+
+def table(path: PathLike, columns: Sequence[str], only: bool = False) -> Iterator[Row]:
+    """Yield (line, the values of `columns`) for every row below the header; blank rows are passed over.
+
+    Args:
+        path: a CSV file in UTF-8.
+        columns: names that must stand in the header.
+        only: whether other columns are refused; so is another order of them.
+
+    Raises:
+        DataError: the file cannot be read, its header is another, or a row has more or fewer values; names the line.
+    """
+    lines = plain(path)
+    line, header = next(lines, (1, []))
+    names = [name.strip() for name in header]
+    if only and names != list(columns) or not set(columns) <= set(names):
+        raise DataError(f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, "
+                        f"found {_cut(','.join(header)) or 'nothing'}{_separator(header)}")
+    places = [names.index(name) for name in columns]
+    for line, row in lines:
+        if len(row) != len(header):
+            raise DataError(f"{path}:{line}: {len(row)} values, the header has {len(header)}: {_cut(','.join(row))}")
+        yield line, [row[place] for place in places]
+
+
+def plain(path: PathLike) -> Iterator[Row]:
+    """Yield (line, values) for every row that is not blank.
+
+    Raises:
+        DataError: the file cannot be read or is no CSV file in UTF-8; names the line.
+    """
+    csv.field_size_limit(1 << 30)  # a class of 10,000 images is one value of 170,000 letters
+    line = 0
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            if file.read(1) == "\ufeff":
+                raise DataError(f"{path}:1: begins with a byte order mark, which contests refuse: save it as plain "
+                                "UTF-8")
+            file.seek(0)
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                line = reader.line_num
+                if row and any(value.strip() for value in row):
+                    yield line, row
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{_line_of(path, error)}: not UTF-8 ({error.reason})") from error
+    except csv.Error as error:
+        raise DataError(f"{path}:{line + 1}: not a CSV row ({error})") from error
+
+
+def once(seen: dict[str, int], name: str, path: PathLike, line: int, what: str = "id") -> None:
+    """Note that `name` stands in `line`.
+
+    Raises:
+        DataError: it is empty, holds a space, or stood in an earlier line.
+    """
+    if not name or name != name.strip() or " " in name:
+        raise DataError(f"{path}:{line}: {what} {name!r} must be one word")
+    before = seen.setdefault(name, line)
+    if before != line:
+        raise DataError(f"{path}:{line}: {what} {name!r} stands in line {before} already, must be once")
+
+
+def whole_number(text: str, path: PathLike, line: int, what: str) -> int:
+    """A whole number in digits.
+
+    Raises:
+        DataError: it is none.
+    """
+    digits = text[1:] if text.startswith("-") else text
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        raise DataError(f"{path}:{line}: {what} must be a whole number, found {_cut(text)!r}")
+    return int(text)
+
+
+def _separator(header: Sequence[str]) -> str:
+    found = next((sign for sign in ("\t", ";", " ") if len(header) == 1 and sign in header[0].strip()), None)
+    return f"; values must be separated by commas, not {found!r}" if found else ""
+
+
+def _line_of(path: PathLike, error: UnicodeDecodeError) -> int:
+    """The line of the first byte that is not UTF-8; the error itself tells of a buffer only."""
+    content = pathlib.Path(path).read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as whole:
+        return content.count(b"\n", 0, whole.start) + 1
+    return content.count(b"\n", 0, error.start) + 1
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:80]}…"
