@@ -1,0 +1,35 @@
+"""Vectors counted from the middle of a set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..registry import ENHANCERS
+from ..structures import Embeddings
+from .fits import fitted
+from .moments import mean
+from .treated import treated
+
+
+@ENHANCERS.register()
+class Center:
+    """The mean of one set is taken from every vector. Memory: one block beside the new vectors.
+
+    Args:
+        fit: "gallery" or "queries", whose mean it is, or a file that `save` has written.
+        save: .safetensors file to keep the mean in; "" for none.
+
+    Raises:
+        ArtefactError: the saved mean is of another model or treatment. DataError: a vector is not finite.
+    """
+
+    def __init__(self, fit: str = "gallery", save: str = "") -> None:
+        self.fit, self.save = fit, save
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """Both sides, float32."""
+        fit = fitted("center", self.fit, self.save, (queries, gallery), lambda side: {"mean": mean(side)})
+        middle = fit.arrays["mean"]
+        call = f"center()  # fit {fit.digest}"
+        return tuple(treated(side, call, side.dim, lambda block: (block - middle).astype(np.float32))
+                     for side in (queries, gallery))

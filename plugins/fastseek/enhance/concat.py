@@ -1,0 +1,54 @@
+"""Embeddings of several models side by side, as a step of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..registry import ENHANCERS
+from ..structures import Embeddings
+from .concatenated import concatenated
+from .treated import told
+
+
+@ENHANCERS.register()
+class Concat:
+    """The given embeddings and those of other models become one; see `concatenated` for the arithmetic.
+
+    `concat(queries=('b/query', 'c/query'), gallery=('b/gallery', 'c/gallery'), types=('dolg', 'dolg', 'hybrid'))` puts
+    the mean of the given embeddings and b beside c. Images are matched by id. Without other models vectors are only
+    normalised. Memory: one block of every model beside the new vectors.
+
+    Args:
+        queries, gallery: embeddings of the other models, in one order.
+        types: one name a model, the given one first: models of one name are averaged; all apart when empty.
+        weights: one a model, the given one first; all alike when empty.
+
+    Raises:
+        UsageError: as many queries as galleries, types and weights are wanted.
+        ArtefactError: a model has other images. DataError: a vector is zero or not finite; names its id.
+    """
+
+    def __init__(self, queries: Sequence[str] = (), gallery: Sequence[str] = (), types: Sequence[str] = (),
+                 weights: Sequence[float] = ()) -> None:
+        self.queries, self.gallery, self.types, self.weights = map(_several, (queries, gallery, types, weights))
+        if len(self.queries) != len(self.gallery):
+            raise ValueError(f"{len(self.queries)} queries and {len(self.gallery)} galleries: name both of every model")
+        for what, given in (("types", self.types), ("weights", self.weights)):
+            if given and len(given) != 1 + len(self.queries):
+                raise ValueError(f"{len(given)} {what} for {1 + len(self.queries)} models, the given one first")
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """Both sides, float32 of length 1."""
+        return self._one(queries, self.queries, "queries"), self._one(gallery, self.gallery, "gallery")
+
+    def _one(self, side: Embeddings, others: tuple[str, ...], name: str) -> Embeddings:
+        members = [side, *(Embeddings.load(path) for path in others)]
+        whole = concatenated(members, self.types, self.weights, [f"the given {name}", *others])
+        if others:
+            return whole
+        return Embeddings(whole.ids, whole.vectors, told(side.passport, "concat()"))
+
+
+def _several(given: Sequence) -> tuple:
+    """A single name is one, not its letters."""
+    return (given,) if isinstance(given, (str, int, float)) else tuple(given)

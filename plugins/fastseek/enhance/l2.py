@@ -1,0 +1,27 @@
+"""Vectors of length 1."""
+
+from __future__ import annotations
+
+from ..registry import ENHANCERS
+from ..structures import Embeddings
+from ..vectors import blocks
+from .treated import ROWS, fresh, told
+
+
+@ENHANCERS.register()
+class L2:
+    """Every vector divided by its Euclidean length. Memory: one block beside the new vectors.
+
+    Raises:
+        DataError: a vector is zero or not finite; names its id.
+    """
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """Both sides, float32."""
+        return self._one(queries), self._one(gallery)
+
+    def _one(self, side: Embeddings) -> Embeddings:
+        vectors = fresh(len(side), side.dim)
+        for here, block in blocks(side, "cosine", ROWS):
+            vectors[here] = block
+        return Embeddings(side.ids, vectors, told(side.passport, "l2()"))
