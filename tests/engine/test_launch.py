@@ -22,6 +22,22 @@ def train(cfg):
     Trainer(cfg).train()
 
 
+def train_with_nan(cfg):
+    """Rank 1's second batch gives NaN."""
+    import fastseek.modeling.seeker  # noqa: F401
+    from fastseek.engine.trainer import Trainer
+
+    trainer = Trainer(cfg)
+    forward = trainer._trainer._forward
+
+    def poisoned(batch):
+        bad = torch.distributed.get_rank() == 1 and trainer.iter == 1
+        return {name: loss * (float("nan") if bad else 1.0) for name, loss in forward(batch).items()}
+
+    trainer._trainer._forward = poisoned
+    trainer.train()
+
+
 def fail(folder):
     rank = torch.distributed.get_rank()
     if rank == 1:
@@ -41,6 +57,7 @@ def told(folder):
     return torch.tensor([json.loads(line)["total_loss"] for line in lines])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(recipe_of, tmp_path):
     # batch norm in eval mode, no randomness inside the model: then two halves of a batch are the whole batch
     plain = {"SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)", "SOLVER__OPT": "SGD",
@@ -54,6 +71,14 @@ def test_two_processes_train_as_one(recipe_of, tmp_path):
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
 
 
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_names_its_photos_alone(recipe_of):
+    with pytest.raises(RunError, match="not finite at iteration 1") as error:
+        launch(train_with_nan, num_gpus=2, args=(recipe_of(),), device="cpu")
+    assert len(str(error.value).splitlines()) == 1 + 6
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("main, error, words", [(fail, ArtefactError, "rank 1 found something"),
                                                 (crash, RunError, "process 1 of the run died")])
 def test_a_process_that_fails_ends_the_others_and_its_error_is_raised(tmp_path, main, error, words):

@@ -15,10 +15,13 @@ import torch
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import RunError
 from . import ranks
+from .device import Moved
 
+from fastreid.engine.hooks import PreciseBN
 from fastreid.engine.train_loop import HookBase
 from fastreid.evaluation.testing import flatten_results_dict
 from fastreid.utils import comm
+from fastreid.utils.precision_bn import get_bn_modules
 
 logger = logging.getLogger("fastreid.fastseek")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -111,3 +114,19 @@ class CheckpointHook(HookBase):
         ranks.share_buffers(self.trainer.model)
         self._save(name)
         self._saved = time.monotonic()
+
+
+def precise_bn(trainer: Any) -> HookBase | None:
+    """fast-reid's hook for exact batch norm statistics after the last epoch, when TEST.PRECISE_BN asks for it.
+
+    Args:
+        trainer: its model, recipe and `build_train_loader` are used.
+    """
+    own = trainer.cfg.TEST.PRECISE_BN
+    if not (own.ENABLED and get_bn_modules(trainer.model)):
+        return None
+    cfg = trainer.cfg.clone()
+    cfg.defrost()
+    cfg.DATALOADER.NUM_WORKERS, cfg.DATASETS.NAMES = 0, (own.DATASET,)
+    loader = trainer.build_train_loader(cfg)
+    return PreciseBN(trainer.model, Moved(loader, next(trainer.model.parameters()).device), own.NUM_ITER)

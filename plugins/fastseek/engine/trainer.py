@@ -14,15 +14,16 @@ from torch import nn
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data import loader as loaders
 from ..data.bridge import resolve
-from ..errors import FastSeekError, UsageError
+from ..errors import FastSeekError, RunError, UsageError
 from . import optimizer as solver
 from . import randomness
 from .checkpoint import Checkpointer
 from .classes import changed, check_same_data, digest, write_classes
-from .device import Moved, distribute
+from .device import distribute
 from .evaluator import evaluate
 from .guard import MovedGuard
-from .hooks import CheckpointHook, EvalHook
+from .hooks import CheckpointHook, EvalHook, precise_bn
+from .model import build_model
 from .modes import kept_modes
 from .setup import save_config, start_log
 from .step import build_step
@@ -30,10 +31,8 @@ from .writers import JsonLines, Progress, TensorBoard, WriterHook
 
 from fastreid.engine import DefaultTrainer, hooks
 from fastreid.engine.train_loop import HookBase
-from fastreid.modeling import build_model
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter
-from fastreid.utils.precision_bn import get_bn_modules
 
 logger = logging.getLogger("fastreid.fastseek")
 
@@ -105,22 +104,8 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_model(cls, cfg: Any) -> nn.Module:
-        """The model by fast-reid's registries, without weights of the recipe.
-
-        Raises:
-            UsageError: fast-reid wants to fetch pretrained weights and lacks what it needs for it.
-        """
-        try:
-            model = build_model(cfg)
-        except ModuleNotFoundError as error:
-            if error.name != "gdown":
-                raise
-            raise UsageError("MODEL.BACKBONE.PRETRAIN True: fast-reid fetches weights with gdown (pip install gdown); "
-                             "or name a file in MODEL.BACKBONE.PRETRAIN_PATH, or set PRETRAIN False") from error
-        sizes = [value.numel() for value in model.parameters()]
-        logger.info("%s: %.2f million parameters in %d tensors", cfg.MODEL.META_ARCHITECTURE, sum(sizes) / 1e6,
-                    len(sizes))
-        return model
+        """The model, without the weights the recipe names."""
+        return build_model(cfg)
 
     @classmethod
     def build_optimizer(cls, cfg: Any, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
@@ -136,7 +121,7 @@ class Trainer(DefaultTrainer):
         """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers, checkpoints."""
         cfg = self.cfg
         made: list[HookBase | None] = [hooks.IterationTimer(), hooks.LRScheduler(self.optimizer, self.scheduler),
-                                       MovedGuard(), self._precise_bn()]
+                                       MovedGuard(), precise_bn(self)]
         if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
             made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         if len(cfg.DATASETS.TESTS):
@@ -153,15 +138,6 @@ class Trainer(DefaultTrainer):
         output = pathlib.Path(self.cfg.OUTPUT_DIR)
         return [Progress(self.start_iter, self.max_iter, self.max_epoch),
                 JsonLines(output / "metrics.jsonl", self.start_iter), TensorBoard(output, self.start_iter)]
-
-    def _precise_bn(self) -> HookBase | None:
-        own = self.cfg.TEST.PRECISE_BN
-        if not (own.ENABLED and get_bn_modules(self.model)):
-            return None
-        cfg = self.cfg.clone()
-        cfg.defrost()
-        cfg.DATALOADER.NUM_WORKERS, cfg.DATASETS.NAMES = 0, (own.DATASET,)
-        return hooks.PreciseBN(self.model, Moved(self.build_train_loader(cfg), self._trainer.device), own.NUM_ITER)
 
     @classmethod
     def test(cls, cfg: Any, model: nn.Module) -> OrderedDict[str, Any]:
@@ -243,6 +219,9 @@ class Trainer(DefaultTrainer):
                     self._train_epoch()
             except FastSeekError:
                 raise
+            except torch.OutOfMemoryError as error:
+                raise RunError(f"out of GPU memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
+                               f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the photos ({error})") from error
             except Exception:
                 logger.exception("the training failed at step %d", self.iter + 1)
                 raise

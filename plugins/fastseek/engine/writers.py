@@ -141,9 +141,9 @@ class Progress(EventWriter):
         """Show this step; called a second time for the same step it is the end of an epoch."""
         storage = get_event_storage()
         ended, self._last = storage.iter == self._last, storage.iter
-        if not ended:
-            self._bar.update()
+        if not (ended or self._bar.disable):
             self._bar.set_postfix(_figures(storage), refresh=False)
+            self._bar.update()
         due = self._bar.disable and time.monotonic() - self._told >= self._every
         if ended or due:
             self._told = time.monotonic()
