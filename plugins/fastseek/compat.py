@@ -43,6 +43,8 @@ def require(module: str, command: str) -> None:
         raise UsageError(f"training needs {module}, which is not installed: {command}")
 
 
+for _module in ("torch", "torchvision", "timm", "yacs", "tabulate", "termcolor", "tensorboard", "sklearn"):
+    require(_module, "pip install 'fastseek[train]' && " + INSTALL)
 require("fastreid", INSTALL)
 require("faiss", "pip install faiss-cpu (or faiss-gpu; fast-reid's evaluation imports it)")
 _give_back_mapping()
