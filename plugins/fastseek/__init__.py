@@ -1,4 +1,4 @@
-"""FastSeek: instance-level image retrieval on top of fast-reid. `register(cfg)` is the one public door for fast-reid."""
+"""FastSeek: instance-level image retrieval on top of fast-reid; `register(cfg)` is its one door for fast-reid."""
 
 from __future__ import annotations
 

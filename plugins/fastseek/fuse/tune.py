@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.optimize import differential_evolution
 
 from ..errors import DataError
 from ..structures import Ranking
@@ -100,6 +99,8 @@ class _Half:
 
 def _search(half: _Half, members: int, seed: int, population: int, rounds: int) -> np.ndarray:
     """The best weights on a half; they add to 1."""
+    from scipy.optimize import differential_evolution  # half a second to import, and only tuning needs it
+
     found = differential_evolution(lambda weights: -half.mean(weights), [(0, 1)] * members, popsize=population,
                                    maxiter=rounds, init="sobol", polish=False,
                                    seed=np.random.default_rng(seed)).x
