@@ -15,7 +15,7 @@ import numpy as np
 
 from .keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from .scan import Scan, choose
-from .spans import QUERY_ROWS, SPAN_ROWS, Hunt, Span, spans, threads
+from .spans import SPAN_ROWS, Hunt, Span, spans, threads
 from .structures import Embeddings
 from .sweep import Unsound
 from .vectors import METRICS, blocks, pair_scores, similarities
@@ -51,7 +51,7 @@ def nearest(queries: Embeddings, gallery: Embeddings, k: int, metric: str = "cos
         k: how many; all of the gallery when it is smaller.
         metric: "cosine", "ip" (inner product) or "l2" (minus the squared Euclidean distance).
         gallery_rows: rows of the gallery held at once.
-        scan: "float32", "bfloat16", "int8", or "auto" for the one that is fastest here. The answer is the same.
+        scan: "float32", "bfloat16", "int8", "cuda", or "auto" for the fastest here. The answer is the same.
         lowest: whether the farthest row is wanted too.
         kept: the whole gallery, coded before for this scan and metric.
 
@@ -75,9 +75,9 @@ def _nearest(queries: Embeddings, gallery: Embeddings, depth: int, metric: str, 
     low = np.full(len(queries), np.inf, np.float32)
     if keys.size:
         count = min(workers(), len(queries) // FEW_ROWS)
-        rows = min(QUERY_ROWS, -(-len(queries) // max(1, count)))
+        rows = min(scan.tile[0], -(-len(queries) // max(1, count)))
         hunt = Hunt(queries, place, metric, scan, keys, low if lowest else None)
-        with threads(count) as mapped:
+        with scan.ready(), threads(count) as mapped:
             found = spans(gallery, metric, scan, gallery_rows, mapped) if kept is None else [kept]
             hunt.over(found, -(-len(gallery) // gallery_rows) if kept is None else 1, mapped, rows)
     return Neighbours(order[places_of(keys)] if depth else np.empty(keys.shape, np.int64), scores_of(keys), low,

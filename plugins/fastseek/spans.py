@@ -15,11 +15,11 @@ from .keys import sort_keys
 from .progress import progress
 from .scan.codes import Codes, Scan
 from .structures import Embeddings
-from .sweep import Farthest, Sweep
+from .sweep import Farthest, Room, Sweep
 from .vectors import PAIR_CELLS, checked, matched_scores, unit
 
 SPAN_ROWS = 65536
-QUERY_ROWS, TILE_ROWS, CHUNK_ROWS = 512, 8192, 512  # a tile of scores and a chunk of vectors stay in the cache
+CHUNK_ROWS = 512  # vectors coded at once: they stay in the cache
 Mapped = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
@@ -74,7 +74,7 @@ class Hunt:
                  lowest: np.ndarray | None = None) -> None:
         self.queries, self.place, self.metric, self.scan = queries, place, metric, scan
         self.keys, self.lowest = keys, lowest
-        self._room = threading.local()
+        self._mine = threading.local()
 
     def over(self, found: Iterable[Span], total: int, mapped: Mapped, rows: int) -> None:
         """Look through the spans, blocks of `rows` queries at a time."""
@@ -94,20 +94,21 @@ class Hunt:
 
         sweep = Sweep(self.scan, codes, self.keys[mine], exact)
         far = Farthest(sweep, self.lowest[mine]) if self.lowest is not None else None
-        work, mask = self._workspace(len(codes) * min(TILE_ROWS, len(span.codes)))
-        for first in range(0, len(span.codes), TILE_ROWS):
-            part = span.codes.part(slice(first, first + TILE_ROWS))
-            tile = sweep.see(part, first, work, mask)
+        step = self.scan.tile[1]
+        room = self._room(len(codes) * min(step, len(span.codes)))
+        for first in range(0, len(span.codes), step):
+            part = span.codes.part(slice(first, first + step))
+            tile = sweep.see(part, first, room)
             if far is not None:
                 far.see(tile, part, first)
         self.keys[mine] = sweep.settle()
 
-    def _workspace(self, cells: int) -> tuple[Any, np.ndarray]:
-        """Room for a tile and its mask, of this thread's own and used again: fresh memory is slow."""
-        if getattr(self._room, "cells", 0) < cells:
-            self._room.cells = cells
-            self._room.work = self.scan.workspace(cells), np.empty(cells, bool)
-        return self._room.work
+    def _room(self, cells: int) -> Room:
+        """Memory of this thread's own, used again: fresh memory is slow."""
+        if getattr(self._mine, "cells", 0) < cells:
+            self._mine.cells = cells
+            self._mine.room = Room(self.scan.workspace(cells), self.scan.mask(cells))
+        return self._mine.room
 
     def _scores(self, q: np.ndarray, span: Span, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         out = np.empty(len(rows), np.float32)

@@ -7,15 +7,23 @@ its score, at the most it can be, is below what k other pairs reach at the least
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import RunError
 from .keys import EMPTY, scores_of
-from .scan.codes import Codes, Scan
+from .scan.codes import Codes, Pairs, Scan
 
 PAIRS = 1 << 21  # proposed pairs held at once: 48 MB
 Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Room(NamedTuple):
+    """Memory for one tile and its mask, used again and again."""
+
+    work: Any
+    mask: Any
 
 
 class Unsound(RunError):
@@ -38,18 +46,17 @@ class Sweep:
         self.seen = self.count = 0
         self.found: list[tuple[np.ndarray, ...]] = []
 
-    def see(self, gallery: Codes, first: int, work: object, mask: np.ndarray) -> object:
+    def see(self, gallery: Codes, first: int, room: Room) -> object:
         """Propose pairs with a tile of the gallery whose first row is number `first`; returns the tile."""
-        tile = self.scan.product(self.queries, gallery, work)
-        mask = mask[:len(self.queries) * len(gallery)].reshape(len(self.queries), len(gallery))
+        tile = self.scan.product(self.queries, gallery, room.work)
         widest = self.widest(gallery)
         if np.isneginf(self.floor).any():
             self._raise_to(tile, gallery, widest)
-        self.scan.reaching(tile, self.queries, gallery, self.floor - widest, mask)
-        if np.count_nonzero(mask) > PAIRS // 8:
+        pairs = self._pairs(tile, gallery, widest, room, PAIRS // 8)
+        if pairs is None:
             self._raise_to(tile, gallery, widest)
-            self.scan.reaching(tile, self.queries, gallery, self.floor - widest, mask)
-        self._keep(tile, gallery, first, np.flatnonzero(mask))
+            pairs = self._pairs(tile, gallery, widest, room, None)
+        self._keep(gallery, first, *pairs)
         self.seen += 1
         if self.count > PAIRS:
             self.settle()
@@ -63,7 +70,7 @@ class Sweep:
             self._prune()
             rows, cols, least, most = self._all()
             keys = self.exact(rows, cols)
-            if not ((least <= scores_of(keys)) & (scores_of(keys) <= most)).all():
+            if self.scan.proven and not ((least <= scores_of(keys)) & (scores_of(keys) <= most)).all():
                 raise Unsound(f"products in {self.scan.name} are less exact here than they should be")
             new = spread(rows, keys, len(self.keys), EMPTY)
             self.keys = np.sort(np.concatenate([self.keys, new], axis=1), axis=1)[:, :self.keys.shape[1]]
@@ -74,25 +81,31 @@ class Sweep:
     def widest(self, gallery: Codes) -> np.ndarray:
         """The slack of every query with a tile as a whole."""
         worst = Codes(None, gallery.lengths.max(), gallery.errors.max(), gallery.scales.max())
-        return self.scan.slack(self._dim, self.queries, worst)
+        return self._slack(self.queries, worst)
+
+    def _slack(self, queries: Codes, gallery: Codes) -> np.ndarray:
+        if not self.scan.proven:
+            return np.zeros_like(queries.lengths)
+        return self.scan.slack(self.queries.held.shape[1], queries, gallery)
 
     @property
-    def _dim(self) -> int:
-        return self.queries.held.shape[1]
+    def _rounding(self) -> float:
+        return self.scan.rounding if self.scan.proven else 0.0
+
+    def _pairs(self, tile: object, gallery: Codes, widest: np.ndarray, room: Room, most: int | None) -> Pairs | None:
+        return self.scan.pairs(tile, self.queries, gallery, self.floor - widest, room.mask, most)
 
     def _raise_to(self, tile: object, gallery: Codes, widest: np.ndarray) -> None:
         """Lift the floor to what the k-th best of this tile has at least."""
         if len(gallery) >= self.keys.shape[1]:
-            reached = reached_by(self.scan.scores(tile, self.queries, gallery), self.keys.shape[1])
-            self.floor = np.maximum(self.floor, reached - widest - self.scan.rounding * np.abs(reached))
+            reached = self.scan.reached(tile, self.queries, gallery, self.keys.shape[1])
+            self.floor = np.maximum(self.floor, reached - widest - self._rounding * np.abs(reached))
 
-    def _keep(self, tile: object, gallery: Codes, first: int, flat: np.ndarray) -> None:
+    def _keep(self, gallery: Codes, first: int, rows: np.ndarray, cols: np.ndarray, scores: np.ndarray) -> None:
         """Remember the proposed pairs, each with the least and the most its score can be."""
-        rows, cols = np.divmod(flat, len(gallery))
-        scores = self.scan.at(tile, self.queries, gallery, rows, cols)
         each = [Codes(None, side.lengths[part], side.errors[part], side.scales[part])
                 for side, part in ((self.queries, rows), (gallery, cols))]
-        slack = self.scan.slack(self._dim, *each) + self.scan.rounding * np.abs(scores)
+        slack = self._slack(*each) + self._rounding * np.abs(scores)
         stay = scores + slack >= self.floor[rows]
         pairs = rows, cols + first, scores - slack, scores + slack
         self.found.append(tuple(column[stay] for column in pairs))
@@ -147,15 +160,3 @@ def spread(rows: np.ndarray, values: np.ndarray, count: int, fill: object) -> np
     matrix = np.full((count, int(counts.max(initial=0))), fill, values.dtype)
     matrix[rows, np.arange(len(rows)) - starts[rows]] = values
     return matrix
-
-
-def reached_by(scores: np.ndarray, depth: int) -> np.ndarray:
-    """A value that at least `depth` scores of each row reach, near the largest such value.
-
-    The depth-th of the maxima of many groups of columns is one: cheaper than a partition of the whole row.
-    """
-    groups = max(1024, 8 * depth)
-    size = scores.shape[1] // groups
-    if size > 1:
-        scores = scores[:, :size * groups].reshape(len(scores), size, groups).max(axis=1)
-    return np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]

@@ -262,12 +262,11 @@ def test_memory_does_not_grow_with_the_square():
         tracemalloc.stop()
         return most
 
-    from fastseek import nearest as kernel
-    from fastseek import spans
-    usual = spans.TILE_ROWS, kernel.QUERY_ROWS, module.CELLS
-    spans.TILE_ROWS, kernel.QUERY_ROWS, module.CELLS = 512, 128, 1 << 16
+    from fastseek.scan import Scan
+    usual = Scan.tile, module.CELLS
+    Scan.tile, module.CELLS = (128, 512), 1 << 16
     try:
         small, large = peak(1000), peak(4000)
     finally:
-        spans.TILE_ROWS, kernel.QUERY_ROWS, module.CELLS = usual
+        Scan.tile, module.CELLS = usual
     assert large < 6 * small

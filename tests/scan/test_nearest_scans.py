@@ -11,8 +11,11 @@ from fastseek import spans, sweep
 from fastseek.errors import DataError
 from fastseek.nearest import nearest
 from fastseek.scan.bfloat16 import Bfloat16
+from fastseek.scan.cuda import Cuda
+from fastseek.scan.distance import Distance
 from fastseek.structures import Embeddings
 
+SCANS = ["float32", "bfloat16", "int8"]
 METRICS = ["cosine", "ip", "l2"]
 
 
@@ -44,18 +47,18 @@ def by_sorting(queries, gallery, k, metric):
     return rows, np.take_along_axis(scores, rows, axis=1), scores.min(axis=1)
 
 
-@pytest.mark.parametrize("scan", sorted(scans.SCANS))
+@pytest.mark.parametrize("scan", SCANS)
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), k=st.integers(1, 60), metric=st.sampled_from(["ip", "l2"]),
        tile=st.sampled_from([64, 333, 8192]), span=st.sampled_from([100, 1000]))
 def test_every_scan_finds_what_a_full_sort_finds(scan, seed, k, metric, tile, span):
     random = np.random.default_rng(seed)
     queries, gallery = (embeddings(random.integers(-2, 3, (rows, 20))) for rows in (11, 400))
-    usual, spans.TILE_ROWS = spans.TILE_ROWS, tile
+    usual, scans.Scan.tile = scans.Scan.tile, (512, tile)
     try:
         found = nearest(queries, gallery, k, metric, span, scan)
     finally:
-        spans.TILE_ROWS = usual
+        scans.Scan.tile = usual
     rows, scores, lowest = by_sorting(queries, gallery, k, metric)
     np.testing.assert_array_equal(found.rows, rows)
     np.testing.assert_array_equal(found.scores, scores)
@@ -73,7 +76,7 @@ def test_the_precision_of_the_scan_changes_not_a_bit(scan, metric, seed, spread)
     assert nearest(queries, gallery, 17, metric, scan=scan).scan == scan
 
 
-@pytest.mark.parametrize("scan", sorted(scans.SCANS))
+@pytest.mark.parametrize("scan", SCANS)
 def test_vectors_of_all_lengths_are_found_by_every_scan(scan):
     random = np.random.default_rng(5)
     g = random.normal(size=(900, 16)) * 10.0 ** random.integers(-25, 9, (900, 1))
@@ -98,6 +101,23 @@ def test_a_gallery_coded_before_gives_the_same_answer(scan):
     same(nearest(queries, gallery, 20, scan=scan, kept=kept), nearest(queries, gallery, 20, scan="float32"))
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("spread", [1e-6, 1.0])
+def test_the_code_for_gpus_finds_the_same_here(metric, spread, monkeypatch):
+    import torch
+
+    part = Cuda("cpu")
+    part.tile = 16, 300
+    monkeypatch.setattr(kernel, "choose", lambda *_: Distance(part) if metric == "l2" else part)
+    queries, gallery = pair(6, spread=spread)
+    before = torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+    found = nearest(queries, gallery, 17, metric)
+    assert found.scan == "cuda"
+    assert torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction == before
+    monkeypatch.undo()
+    same(found, nearest(queries, gallery, 17, metric, scan="float32"))
+
+
 def test_many_ties_are_settled_in_bounded_pieces(monkeypatch):
     monkeypatch.setattr(sweep, "PAIRS", 500)
     settled = []
@@ -108,7 +128,7 @@ def test_many_ties_are_settled_in_bounded_pieces(monkeypatch):
         return whole(self)
 
     monkeypatch.setattr(sweep.Sweep, "settle", watched)
-    monkeypatch.setattr(spans, "TILE_ROWS", 50)
+    monkeypatch.setattr(scans.Scan, "tile", (512, 50))
     gallery = embeddings(np.ones((400, 8)))
     found = nearest(embeddings(np.ones((10, 8))), gallery, 5)
     assert found.rows.tolist() == [[0, 1, 2, 3, 4]] * 10

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek import nearest as kernel
-from fastseek import spans
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import SEARCHERS, build
+from fastseek.scan import Scan
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
 
@@ -74,8 +74,7 @@ def test_block_size_changes_nothing(metric, monkeypatch):
     queries, gallery = embeddings(random.normal(size=(60, 37))), embeddings(random.normal(size=(501, 37)))
     whole = Exact(k=12, metric=metric)(queries, gallery)
     for block, tile, rows in ((17, 1, 31), (13, 5, 60), (500, 501, 7), (501, 40, 59)):
-        monkeypatch.setattr(spans, "TILE_ROWS", tile)
-        monkeypatch.setattr(kernel, "QUERY_ROWS", rows)
+        monkeypatch.setattr(Scan, "tile", (rows, tile))
         part = Exact(k=12, metric=metric, block=block)(queries, gallery)
         np.testing.assert_array_equal(part.indices, whole.indices)
         np.testing.assert_array_equal(part.scores, whole.scores)

@@ -11,11 +11,12 @@ import numpy as np
 from ..errors import UsageError
 from .bfloat16 import Bfloat16
 from .codes import Codes, Scan
+from .cuda import Cuda
 from .distance import Distance
 from .float32 import Float32
 from .int8 import Int8
 
-SCANS: dict[str, type[Scan]] = {"float32": Float32, "bfloat16": Bfloat16, "int8": Int8}
+SCANS: dict[str, type[Scan]] = {"float32": Float32, "bfloat16": Bfloat16, "int8": Int8, "cuda": Cuda}
 LARGE = 10 ** 11  # multiplications from which loading torch pays: about two seconds in float32
 
 
@@ -23,22 +24,38 @@ def choose(name: str, metric: str, work: int = 0) -> Scan:
     """The scan of that name.
 
     Args:
-        name: "float32", "bfloat16", "int8" or "auto": bfloat16 where it is faster than float32 here and the work is
-            large, else float32.
+        name: "float32", "bfloat16", "int8", "cuda" or "auto": when the work is large a GPU, or bfloat16 where it is
+            faster than float32 here, else float32.
         metric: "cosine", "ip" or "l2".
         work: queries x gallery x D.
 
     Raises:
-        UsageError: no such scan, or it needs torch and there is none.
+        UsageError: no such scan, or what it needs is not there.
     """
     if name == "auto":
-        name = "bfloat16" if work >= LARGE and quicker("bfloat16") else "float32"
+        name = _fastest() if work >= LARGE else "float32"
     if name not in SCANS:
         raise UsageError(f"scan must be auto, {', '.join(SCANS)}, got {name!r}")
     if name != "float32" and importlib.util.find_spec("torch") is None:
         raise UsageError(f"a scan in {name} needs torch: pip install torch, or use float32")
+    if name == "cuda" and not _gpu():
+        raise UsageError("a scan on cuda needs a GPU that torch can use: there is none, use auto")
     scan = SCANS[name]()
     return Distance(scan) if metric == "l2" else scan
+
+
+def _fastest() -> str:
+    if _gpu():
+        return "cuda"
+    return "bfloat16" if quicker("bfloat16") else "float32"
+
+
+def _gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 @functools.cache

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 FLUSHED = 2.0 ** -125  # numbers below may be taken for 0 by reduced-precision arithmetic; twice, to be safe
 
 
@@ -39,11 +41,17 @@ class Scan(abc.ABC):
     """A precision in which all pairs are compared, and how far such a score may be from the true one.
 
     A tile is what `product` returns, [q, g] in a type of the scan's own; its scores may be off by `slack`, and by
-    `rounding` of themselves.
+    `rounding` of themselves. Without `proven` they are taken as they are, and nobody checks them.
     """
 
     name = ""
     rounding = 2.0 ** -22
+    proven = True
+    tile = 512, 8192  # queries and gallery rows compared at once: such a tile of scores stays in the cache
+
+    def ready(self) -> contextlib.AbstractContextManager[None]:
+        """What must hold while the scan works."""
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
     def empty(self, rows: int, dim: int) -> Codes:
@@ -72,6 +80,33 @@ class Scan(abc.ABC):
     @abc.abstractmethod
     def at(self, tile: Any, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Some scores of a tile, float32."""
+
+    def mask(self, cells: int) -> np.ndarray | None:
+        """Room for the mask of one tile."""
+        return np.empty(cells, bool)
+
+    def pairs(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: Any, most: int | None) -> Pairs | None:
+        """Rows, columns and scores of a tile where a score may be `floor` [q] or more; rows rise.
+
+        None when there are more than `most`.
+        """
+        mask = mask[:len(q) * len(g)].reshape(len(q), len(g))
+        self.reaching(tile, q, g, floor, mask)
+        if most is not None and np.count_nonzero(mask) > most:
+            return None
+        rows, cols = np.divmod(np.flatnonzero(mask), len(g))
+        return rows, cols, self.at(tile, q, g, rows, cols)
+
+    def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
+        """A value [q] that at least `depth` scores of each row reach, near the largest such value.
+
+        The depth-th of the maxima of many groups of columns is one: cheaper than a partition of the whole row.
+        """
+        scores, groups = self.scores(tile, q, g), max(1024, 8 * depth)
+        size = scores.shape[1] // groups
+        if size > 1:
+            scores = scores[:, :size * groups].reshape(len(scores), size, groups).max(axis=1)
+        return np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]
 
     def slack(self, dim: int, q: Codes, g: Codes) -> np.ndarray:
         """How far the score of two coded vectors may be from that of the vectors; the columns are broadcast.

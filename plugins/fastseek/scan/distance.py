@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ class Distance(Scan):
     """Scores 2 q.g - |g|^2 - |q|^2 from the products of `inner`."""
 
     def __init__(self, inner: Scan) -> None:
-        self.inner, self.name, self.rounding = inner, inner.name, 2.0 ** -22
+        self.inner, self.name, self.tile = inner, inner.name, inner.tile
+
+    def ready(self) -> contextlib.AbstractContextManager[None]:
+        return self.inner.ready()
 
     def empty(self, rows: int, dim: int) -> Codes:
         return self.inner.empty(rows, dim)
