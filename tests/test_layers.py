@@ -13,11 +13,11 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 # Level 0 stands on nothing of ours but level 0, a part (1) on level 0, what joins parts (2) on both, engine (3) on all.
 LEVELS = {
     0: """errors files progress lock registry config compat structures
-          nearest vectors keys scan sweep spans""",
+          nearest vectors keys scan sweep spans passports""",
     1: """data.images data.datasets data.transforms data.samplers
           modeling.layers modeling.backbones modeling.branches modeling.heads modeling.losses
           views store enhance search rerank fuse metrics report submit""",
-    2: """data modeling.seeker seek show compare contests fusing""",
+    2: """data modeling.seeker seek show compare contests fusing recognise""",
     3: "engine",
 }
 LEVEL = {group: level for level, groups in LEVELS.items() for group in groups.split()}
@@ -25,7 +25,8 @@ SHARED = {("modeling.backbones", "modeling.layers"), ("modeling.branches", "mode
           ("modeling.heads", "modeling.layers"), ("modeling.losses", "modeling.layers")}  # mathematics without config
 FASTREID = {"config", "modeling.backbones", "modeling.branches", "modeling.heads", "modeling.losses", "modeling.layers",
             "modeling.seeker", "data.bridge", "data.loader", "engine"}
-SEEK = "structures store enhance search rerank fuse metrics report submit seek show compare contests fusing".split()
+SEEK = """structures store enhance search rerank fuse metrics report submit seek show compare contests fusing
+          recognise""".split()
 
 
 def modules():

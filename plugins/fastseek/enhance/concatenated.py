@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ArtefactError, UsageError
+from ..passports import KEYS
 from ..structures import Embeddings
 from ..vectors import checked, unit
 from .treated import ROWS, fresh
-
-KEYS = ("model", "preprocessing", "views", "enhance")
 
 
 class Block(NamedTuple):
@@ -111,8 +110,8 @@ def _passport(members: Sequence[Embeddings], types: list[str], weights: list[flo
     passports = [dict(member.passport) for member in members]
     if len(members) == 1:
         return passports[0]
-    told = {key: [passport.get(key) for passport in passports] for key in KEYS[:3]
-            if any(key in passport for passport in passports)}
+    told = {key: [passport.get(key) for passport in passports] for key in KEYS
+            if key != "enhance" and any(key in passport for passport in passports)}
     kinds = [types.index(name) for name in types]
     call = {"concatenated": [passport.get("enhance", []) for passport in passports], "types": kinds, "weights": weights}
     return {**told, "enhance": [call], "parents": passports}

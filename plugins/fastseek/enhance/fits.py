@@ -7,18 +7,17 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from ..errors import ArtefactError, DataError
 from ..files import PathLike, atomic
+from ..passports import differing
 from ..structures import Embeddings
 from ..structures.archive import Passport
 
 FORMAT = 1
 SIDES = ("queries", "gallery")
-KEYS = ("model", "preprocessing", "views", "enhance")
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -60,10 +59,10 @@ class Fit:
             raise ArtefactError(f"the {self.kind} was fitted on vectors of {self.dim} dimensions, the {name} have "
                                 f"{side.dim}: fit it on vectors of the same model")
         source = self.passport["source"]
-        for key in KEYS:
-            if key in source and key in side.passport and _plain(source[key]) != _plain(side.passport[key]):
-                raise ArtefactError(f"the {self.kind} was fitted on vectors of another {key} than the {name}: "
-                                    f"{str(source[key])[:200]} and {str(side.passport[key])[:200]}; fit it again")
+        key = differing(source, side.passport)
+        if key:
+            raise ArtefactError(f"the {self.kind} was fitted on vectors of another {key} than the {name}: "
+                                f"{str(source[key])[:200]} and {str(side.passport[key])[:200]}; fit it again")
 
     def save(self, path: PathLike) -> None:
         """Write a .safetensors file: the arrays, and the passport as JSON in its metadata."""
@@ -122,7 +121,3 @@ def fitted(kind: str, fit: str, save: str, sides: tuple[Embeddings, Embeddings],
         found.save(save)
     return found
 
-
-def _plain(value: Any) -> Any:
-    """As it would come back from a file."""
-    return json.loads(json.dumps(value, sort_keys=True))

@@ -1,0 +1,52 @@
+"""Whether two sets of embeddings may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import ArtefactError
+from .structures import Embeddings
+
+KEYS = ("model", "preprocessing", "views", "enhance")
+
+
+def check_same_model(queries: Embeddings, gallery: Embeddings, asked: str = "queries",
+                     found: str = "gallery") -> None:
+    """Check that queries and gallery come from one model, seen and treated alike.
+
+    What a passport does not say is not compared, so bare vectors pass.
+
+    Args:
+        queries, gallery: any two sets.
+        asked, found: what an error calls them.
+
+    Raises:
+        ArtefactError: they differ in dimension, model, preprocessing, views or enhancement; says in which and how.
+    """
+    if queries.dim != gallery.dim:
+        models = [_told(side.passport.get("model")) for side in (queries, gallery)]
+        raise ArtefactError(f"{asked} have {queries.dim} dimensions ({models[0]}), the {found} {gallery.dim} "
+                            f"({models[1]}): embed both with one model")
+    key = differing(queries.passport, gallery.passport)
+    if key:
+        raise ArtefactError(f"{asked} and {found} differ in {key}: {_told(queries.passport[key])} and "
+                            f"{_told(gallery.passport[key])}; embed both in the same way")
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The first of KEYS that both passports tell, and tell differently; "" when there is none."""
+    told = [key for key in KEYS if key in one and key in other]
+    return next((key for key in told if _plain(one[key]) != _plain(other[key])), "")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: a passport that was on disk has only lists."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _told(value: Any) -> str:
+    text = str(value) if value is not None else "model unknown"
+    return text if len(text) <= 200 else f"{text[:200]}…"
