@@ -8,7 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fvcore.common.registry import Registry as FvcoreRegistry
@@ -77,6 +77,11 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     except ValueError as error:
         raise UsageError(f"{call!r}: arguments must be plain literals (numbers, strings, tuples …)") from error
     return node.func.id, args, kwargs
+
+
+def unparse(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
+    """The call string that `parse` splits into these."""
+    return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
 
 
 def _keyword(keyword: ast.keyword, call: str) -> str:

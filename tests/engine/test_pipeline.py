@@ -83,6 +83,12 @@ def test_embedding_a_folder_gives_the_vectors_of_the_run(run, photos, tmp_path):
     assert ours.passport["model"] == theirs.passport["model"]
 
 
+def test_the_pretrained_weights_a_model_started_from_are_not_needed_to_embed(run, photos, tmp_path):
+    gone = "timm(name='mobilenetv2_050', stages=(3, 4), weights='gone.pth')"
+    _embed(run, photos / "query", tmp_path / "e", "SEEK.BACKBONE", gone)
+    assert len(Embeddings.load(tmp_path / "e")) == 12
+
+
 def test_a_table_without_labels_is_enough_and_a_bad_photo_is_named(run, photos, tmp_path):
     names = sorted(str(path.relative_to(photos)) for path in (photos / "query").rglob("*.jpg"))[:5]
     (tmp_path / "bad.jpg").write_bytes(b"<html>")

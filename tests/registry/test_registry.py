@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastseek.errors import UsageError
-from fastseek.registry import Registry, build, parse, recipe_name
+from fastseek.registry import Registry, build, parse, recipe_name, unparse
 
 LITERALS = st.recursive(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
                                   st.none(), st.text()),
@@ -89,3 +89,8 @@ def test_every_registry_states_its_contract():
     all_of_them = [value for value in vars(module).values() if isinstance(value, Registry)]
     assert len(all_of_them) >= 11
     assert all(len(made.__doc__) > 60 for made in all_of_them)
+
+
+@pytest.mark.parametrize("call", ["map(100)", "dolg(local='s3', dilations=(6, 12, 18), pointwise=True)", "gap()"])
+def test_unparsing_what_was_parsed_gives_the_call_string_back(call):
+    assert unparse(*parse(call)) == call

@@ -20,11 +20,12 @@ from PIL import Image, ImageDraw
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import FastSeekError
 from ..files import PathLike
-from ..registry import parse
+from ..registry import parse, unparse
 from . import recipe
 from .catalogue import is_base
 from .setup import setup
 from .trainer import Trainer
+from .untrained import untrained
 
 from fastreid.config import CfgNode
 
@@ -74,7 +75,7 @@ def _try(path: PathLike) -> str:
 
 def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     """The recipe for made-up photos in `folder`/photos: small, on the CPU, without pretrained weights, two steps."""
-    small = cfg.clone()
+    small = untrained(cfg)
     small.defrost()
     data = f"folder({str(folder / 'photos')!r})"
     small.DATASETS.NAMES, small.DATASETS.COMBINEALL = (data,), False
@@ -82,7 +83,6 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     small.TEST.PRECISE_BN.DATASET, small.TEST.PRECISE_BN.NUM_ITER = data, 2
     small.OUTPUT_DIR = str(folder / "out")
     small.MODEL.DEVICE, small.MODEL.WEIGHTS, small.SOLVER.AMP.ENABLED = "cpu", "", False
-    small.MODEL.BACKBONE.PRETRAIN, small.MODEL.BACKBONE.PRETRAIN_PATH = False, ""
     small.MODEL.HEADS.NUM_CLASSES, small.SEEK.CLASSES, small.SEEK.EXPECT = 0, "", []
     small.SEED, small.DATALOADER.NUM_WORKERS = max(cfg.SEED, 0), 0
     small.SOLVER.MAX_EPOCH, small.SOLVER.WARMUP_ITERS, small.SOLVER.DELAY_EPOCHS = 1, 0, 0
@@ -93,7 +93,6 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     small.INPUT.CROP.SIZE = _sizes(list(cfg.INPUT.CROP.SIZE))
     for key in ("TRAIN", "TEST"):
         small.SEEK[key] = [_resized(call) for call in cfg.SEEK[key]]
-    small.SEEK.BACKBONE = _untrained(cfg.SEEK.BACKBONE)
     small.freeze()
     return small
 
@@ -117,25 +116,13 @@ def _sizes(sizes: list[int]) -> list[int]:
 def _resized(call: str) -> str:
     """A transform's call string with its sides cut: whole numbers beyond LARGEST can be nothing else."""
     name, args, kwargs = parse(call)
-    return _call(name, [_cut(value) for value in args], {key: _cut(value) for key, value in kwargs.items()})
+    return unparse(name, [_cut(value) for value in args], {key: _cut(value) for key, value in kwargs.items()})
 
 
 def _cut(value: Any) -> Any:
     if isinstance(value, list | tuple) and value and all(type(one) is int for one in value):
         return type(value)(_sizes(list(value)))
     return min(value, LARGEST) if type(value) is int else value
-
-
-def _untrained(call: str) -> str:
-    if not call:
-        return ""
-    name, args, kwargs = parse(call)
-    return _call(name, args, {key: value for key, value in kwargs.items() if key not in ("weights", "pretrained")})
-
-
-def _call(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
-    shown = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]
-    return f"{name}({', '.join(shown)})"
 
 
 def write_gallery(folder: pathlib.Path, train: int) -> None:

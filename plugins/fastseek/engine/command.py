@@ -14,6 +14,7 @@ from . import recipe, results
 from .launch import launch
 from .setup import setup
 from .trainer import Trainer
+from .untrained import untrained
 from .weights import load_weights
 
 from fastreid.utils import comm
@@ -65,12 +66,7 @@ def evaluate(cfg: Any) -> OrderedDict[str, Any]:
     """
     if not len(cfg.DATASETS.TESTS):
         raise UsageError("--eval-only with DATASETS.TESTS empty: there is nothing to evaluate")
-    cfg = cfg.clone()
-    cfg.defrost()
-    if cfg.MODEL.WEIGHTS:
-        cfg.MODEL.BACKBONE.PRETRAIN = False
-    cfg.freeze()
-    model = Trainer.build_model(cfg)
+    model = Trainer.build_model(untrained(cfg) if cfg.MODEL.WEIGHTS else cfg)
     if cfg.MODEL.WEIGHTS:
         load_weights(model, cfg.MODEL.WEIGHTS)
     else:

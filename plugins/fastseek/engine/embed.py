@@ -17,6 +17,7 @@ from ..files import PathLike, read_json
 from ..structures import Item
 from . import extract, recipe
 from .setup import device
+from .untrained import untrained
 from .weights import load_weights
 
 from fastreid.modeling import build_model
@@ -69,9 +70,8 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
     """
     if not os.fspath(weights):
         raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
-    cfg = cfg.clone()
+    cfg = untrained(cfg)
     cfg.defrost()
-    cfg.MODEL.BACKBONE.PRETRAIN = False
     cfg.MODEL.HEADS.NUM_CLASSES = _classes(weights) or cfg.MODEL.HEADS.NUM_CLASSES
     cfg.MODEL.DEVICE = device(cfg.MODEL.DEVICE)
     model = build_model(cfg)
