@@ -154,6 +154,6 @@ def _named(ids: np.ndarray, names: tuple[str, ...]) -> list[str]:
     if ids.tolist() == [str(row) for row in range(len(ids))] and len(ids) >= len(names):
         return [*names, *ids.tolist()[len(names):]]
     known = set(names)
-    bare = [pathlib.PurePosixPath(name).stem for name in ids.tolist()]
+    bare = [name.rsplit("/", 1)[-1].rsplit(".", 1)[0] for name in ids.tolist()]
     return [short if short in known and name not in known else name
             for name, short in zip(ids.tolist(), bare, strict=True)]
