@@ -169,7 +169,8 @@ SEARCHERS = Registry("searcher", """Embeddings x Embeddings to a ranking.
 Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.""")
 
 RERANKERS = Registry("reranker", """A ranking to a better ranking.
-Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for every query.""")
+Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for every query.
+Only a member whose `inserts` is True may put other images in their place; lists do not grow longer.""")
 
 FUSERS = Registry("fuser", """Many rankings to one.
 Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched by id, it returns one

@@ -1,0 +1,79 @@
+"""Images of the query's voted label first, and with them such as the search had missed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..registry import RERANKERS
+from ..structures import Embeddings, Ranking
+from .hard_rank import partition
+from .sorting import check_sides, told
+from .voting import Reference, Votes, check_votes
+
+
+@RERANKERS.register()
+class HardInsert:
+    """`hard_rank`, then insert gallery images of the query's label that the search missed. ADDS AND DROPS IMAGES.
+
+    The insert step of the Google Landmark Retrieval 2019 winners (Ozaki and Yokoo, arXiv 1906.04087): an image that is
+    not listed, has the query's voted label, and whose confidence and the query's together are more than `threshold`,
+    goes behind the listed images of that label, surest first (equal ones by id). Lists keep their length, so what
+    stood last falls off; short lists grow. This re-ranker alone does not keep the images of a query (`inserts` tells).
+    Memory: what an exact search of the whole gallery in the reference takes.
+
+    Args:
+        reference: embeddings of a labelled set, a folder, .npy or .safetensors file.
+        labels: a CSV file with the columns id and label (or landmark_id).
+        threshold: for the sum of both confidences.
+        votes: how many of the nearest labelled images vote.
+        conf: the confidence: "sum", "sum/3", "mean-of-agreeing" or "top1" (see `Reference.vote`).
+
+    Raises:
+        ArtefactError: ranking, embeddings and reference do not belong together.
+        DataError: a file cannot be read, a reference image has no label, or a vector cannot be used.
+    """
+
+    inserts = True
+
+    def __init__(self, reference: str, labels: str, threshold: float = 0.6, votes: int = 3,
+                 conf: str = "sum/3") -> None:
+        check_votes(votes, conf)
+        self.reference, self.labels, self.threshold, self.votes, self.conf = reference, labels, threshold, votes, conf
+
+    def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
+        """As many images for every query, those of its label first."""
+        return self.with_reference(Reference.load(self.reference, self.labels), ranking, queries, gallery)
+
+    def with_reference(self, reference: Reference, ranking: Ranking, queries: Embeddings,
+                       gallery: Embeddings) -> Ranking:
+        """The same for a reference that is open already."""
+        check_sides(ranking, queries, gallery)
+        asked = reference.vote(queries, self.votes, self.conf, "queries")
+        found = reference.vote(gallery, self.votes, self.conf, "gallery")
+        parts = partition(ranking, asked, found, float(found.confidence.max(initial=0)))
+        indices, scores = parts.indices.copy(), parts.scores.astype(np.float32)
+        depth, same_label = indices.shape[1], _Members(gallery.ids, found)
+        for query, (label, sure) in enumerate(zip(asked.labels, asked.confidence, strict=True)):
+            new = same_label.surer(label, self.threshold - sure)
+            new = new[~np.isin(new, indices[query])]
+            head, tail = slice(0, parts.first[query]), slice(parts.first[query], depth)
+            row = [parts.indices[query, head], new, parts.indices[query, tail]]
+            row_scores = [scores[query, head], parts.best[query] + found.confidence[new], scores[query, tail]]
+            indices[query], scores[query] = (np.concatenate(part)[:depth] for part in (row, row_scores))
+        call = (f"hard_insert(reference={self.reference!r}, labels={self.labels!r}, threshold={self.threshold}, "
+                f"votes={self.votes}, conf={self.conf!r})")
+        return Ranking(ranking.query_ids, ranking.gallery_ids, indices, scores, told(ranking, call))
+
+
+class _Members:
+    """The images of every label, surest first."""
+
+    def __init__(self, ids: np.ndarray, votes: Votes) -> None:
+        self.order = np.lexsort((ids, -votes.confidence, votes.labels))
+        self.labels, self.confidence = votes.labels[self.order], votes.confidence[self.order]
+
+    def surer(self, label: int, threshold: float) -> np.ndarray:
+        """Rows of the images of a label whose confidence is more than `threshold`."""
+        first, last = np.searchsorted(self.labels, [label, label + 1])
+        count = int((self.confidence[first:last] > threshold).sum())
+        return self.order[first:first + count]
