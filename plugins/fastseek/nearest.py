@@ -43,7 +43,7 @@ class Neighbours(NamedTuple):
 
 def nearest(queries: Embeddings, gallery: Embeddings, k: int, metric: str = "cosine",
             gallery_rows: int = GALLERY_ROWS, scan: str = "auto", lowest: bool = True,
-            kept: Span | None = None) -> Neighbours:
+            kept: Span | None = None, widen: int = 0) -> Neighbours:
     """Find the k best gallery rows of every query; equal scores stand in the order of their ids.
 
     Args:
@@ -54,14 +54,18 @@ def nearest(queries: Embeddings, gallery: Embeddings, k: int, metric: str = "cos
         scan: "float32", "bfloat16", "int8", "cuda", or "auto" for the fastest here. The answer is the same.
         lowest: whether the farthest row is wanted too.
         kept: the whole gallery, coded before for this scan and metric.
+        widen: 0 for an answer that is surely exact; else only the widen * k best by the scan are scored exactly.
 
     Raises:
         DataError: a vector is not finite, zero and so without a cosine, or too long to score; names its id.
         UsageError: the scan cannot be had here.
     """
     picked = choose(scan, metric, len(queries) * len(gallery) * queries.dim)
+    picked.proven = not widen
     try:
-        return _nearest(queries, gallery, min(k, len(gallery)), metric, gallery_rows, picked, lowest, kept)
+        found = _nearest(queries, gallery, min(k * max(1, widen), len(gallery)), metric, gallery_rows, picked, lowest,
+                         kept)
+        return found._replace(rows=found.rows[:, :k], scores=found.scores[:, :k])
     except Unsound as error:
         logger.warning("%s: searching again in float32", error)
         again = choose("float32", metric)

@@ -46,8 +46,8 @@ def checked(embeddings: Embeddings, rows: slice, metric: str) -> np.ndarray:
 
 def _refused(embeddings: Embeddings, rows: slice, bad: np.ndarray, why: str) -> DataError:
     name = str(embeddings.ids[rows][int(bad.argmax())])
-    return DataError(f"the vector of {name!r} is {why} (as are {int(bad.sum()) - 1} more near it): embed it again or "
-                     "leave it out")
+    more = f" (and of {int(bad.sum()) - 1} more near it)" if bad.sum() > 1 else ""
+    return DataError(f"the vector of {name!r}{more} is {why}: embed it again or leave it out")
 
 
 def unit(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

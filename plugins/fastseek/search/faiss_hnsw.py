@@ -1,0 +1,47 @@
+"""Approximate search: a graph of near neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..registry import SEARCHERS
+from .faiss_index import FaissIndex, faiss
+
+
+@SEARCHERS.register()
+class FaissHnsw(FaissIndex):
+    """Walk a graph of near neighbours towards the query (faiss IndexHNSWFlat).
+
+    The same seed draws the same graph only where one thread builds it (OMP_NUM_THREADS=1).
+
+    Args:
+        k: how many images a query gets.
+        m: neighbours of an image in the graph; memory is the vectors and 8 * m bytes an image.
+        ef: images kept in sight on the walk, k at least; more find more.
+        build: the same while the graph is built.
+        metric: "cosine", "ip" or "l2".
+        sample: queries on which the recall in the passport is measured, at most.
+        seed: of graph and sample.
+        file: where the index is kept; "" for nowhere.
+
+    Raises:
+        UsageError: faiss is not installed.
+        ArtefactError: queries and gallery are not of one model, or the file is damaged or of something else.
+        DataError: a vector is not finite, or zero under "cosine"; names its id.
+    """
+
+    def __init__(self, k: int = 100, m: int = 32, ef: int = 200, build: int = 100, metric: str = "cosine",
+                 sample: int = 100, seed: int = 0, file: str = "") -> None:
+        if m < 2 or build < 1:
+            raise ValueError(f"m must be 2 or more and build 1 or more, got {m} and {build}")
+        super().__init__(k, metric, 1, 0, sample, seed, file, {"m": m, "build": build}, {"ef": ef})
+
+    def empty(self, count: int, dim: int) -> Any:
+        index = faiss().IndexHNSWFlat(dim, self.built["m"], self.measure())
+        index.hnsw.rng = faiss().RandomGenerator(self.seed)
+        index.hnsw.efConstruction = self.built["build"]
+        return index
+
+    def tuned(self, index: Any) -> dict[str, int]:
+        index.hnsw.efSearch = max(self.looked["ef"], self.k)
+        return {**self.built, "ef": index.hnsw.efSearch}

@@ -1,0 +1,74 @@
+"""Search part by part, kept on disk, and merge."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+
+import numpy as np
+
+from ..errors import ArtefactError
+from ..progress import progress
+from ..registry import SEARCHERS, build
+from ..structures import Embeddings, Ranking
+from .merge import merge
+from .window import part_of
+
+
+@SEARCHERS.register()
+class Sharded:
+    """Another search over runs of the gallery, one after the other, merged: exact if that search is exact.
+
+    With a folder every run's ranking is written when it is done, so a search that was killed goes on where it was, and
+    the end is the same to the byte. A run that lies there from other embeddings or another search is refused. Runs can
+    be searched by processes of their own with `tools/search.py`; `search.merge.merge` puts such rankings together.
+
+    Args:
+        search: call string of a searcher.
+        rows: gallery images in a run.
+        folder: where the rankings of the runs are kept; "" for nowhere.
+
+    Raises:
+        ArtefactError: the folder holds runs of another search.
+    """
+
+    def __init__(self, search: str = "exact(k=100)", rows: int = 1_000_000, folder: str = "") -> None:
+        if rows < 1:
+            raise ValueError(f"rows must be 1 or more, got {rows}")
+        self.search, self.rows, self.folder = search, rows, folder
+        self.searcher = build(search, SEARCHERS)
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
+        """Rank the gallery for every query."""
+        parts = [part_of(gallery, start, start + self.rows) for start in range(0, max(1, len(gallery)), self.rows)]
+        asked = fingerprint(queries) if self.folder else ""
+        rankings = [self._ranked(number, queries, part, asked) for number, part in enumerate(progress(parts, "runs"))]
+        merged = merge(rankings, min(len(gallery), getattr(self.searcher, "k", 0)))
+        passport = {key: value for key, value in merged.passport.items() if key != "run"}
+        passport["search"] = f"sharded({self.search!r}, rows={self.rows})"
+        return Ranking(merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, passport)
+
+    def _ranked(self, number: int, queries: Embeddings, part: Embeddings, asked: str) -> Ranking:
+        """The ranking of one run, from the folder if it is there."""
+        if not self.folder:
+            return self.searcher(queries, part)
+        file = pathlib.Path(self.folder) / f"run-{number:05d}.npz"
+        run = {"search": self.search, "queries": asked, "gallery": fingerprint(part)}
+        if not file.exists():
+            ranking = self.searcher(queries, part)
+            passport = {**ranking.passport, "run": run}
+            Ranking(queries.ids, part.ids, ranking.indices, ranking.scores, passport).save(file)
+        ranking = Ranking.load(file)
+        other = [key for key, value in run.items() if ranking.passport.get("run", {}).get(key) != value]
+        if other:
+            raise ArtefactError(f"{file} is of another {' and '.join(other)}: delete it or name another folder")
+        return ranking
+
+
+def fingerprint(embeddings: Embeddings, rows: int = 4096) -> str:
+    """SHA-256 over ids, type and numbers of some embeddings, read in blocks of `rows`."""
+    digest = hashlib.sha256(f"{embeddings.vectors.dtype} {embeddings.vectors.shape}".encode())
+    digest.update("\n".join(embeddings.ids.tolist()).encode("utf-8", "surrogateescape"))
+    for start in range(0, len(embeddings), rows):
+        digest.update(np.ascontiguousarray(embeddings.vectors[start:start + rows]).data)
+    return digest.hexdigest()
