@@ -11,51 +11,44 @@ from ..errors import UsageError
 from ..files import PathLike, read_json
 from .table import metric_names
 
-_BLOCK = re.compile(r"<!-- results: (?P<file>\S+) -->\n.*?<!-- /results -->", re.DOTALL)
+_BLOCK = re.compile(r"<!-- results: (?P<file>\S+)(?: columns: (?P<columns>[^>]+?))? -->\n"
+                    r".*?<!-- /results -->", re.DOTALL)
+Row = Mapping[str, Any]
 
 
 def fill(text: str, root: PathLike) -> str:
-    """Print every table anew between `<!-- results: file.json -->` and `<!-- /results -->`.
+    """Print every table anew between `<!-- results: FILE -->` and `<!-- /results -->`.
+
+    The file of a run gives its steps, in percent with their intervals. That of a benchmark gives one line a row and
+    wants its columns named: `<!-- results: FILE columns: images=Images; ours.cpu=Ours, s -->`, where a dot leads into a
+    nested object.
 
     Args:
         text: the Markdown.
         root: the folder the file names are relative to.
 
     Raises:
-        DataError: a results file is missing. UsageError: it is neither a run nor a benchmark.
+        DataError: a results file is missing. UsageError: it has no rows, or the columns are not named.
     """
     def printed(match: re.Match[str]) -> str:
-        body = markdown(read_json(pathlib.Path(root) / match["file"]), match["file"])
-        return f"<!-- results: {match['file']} -->\n{body}\n<!-- /results -->"
+        rows = read_json(pathlib.Path(root) / match["file"]).get("rows")
+        if not rows:
+            raise UsageError(f"{match['file']} has no rows to print")
+        body = _benchmark(rows, match["columns"]) if match["columns"] else _run(rows, match["file"])
+        return f"{match[0].splitlines()[0]}\n{body}\n<!-- /results -->"
 
     return _BLOCK.sub(printed, text)
 
 
-def markdown(results: Mapping[str, Any], name: str) -> str:
-    """A results file as a Markdown table: the steps of a run, or the rows of a benchmark.
-
-    Args:
-        results: a run has `rows` with `name` and `metrics` (shares, shown in percent with their interval); a benchmark
-            has `table`, a list of rows with the same keys.
-        name: the file, for the error.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if "rows" in results and all("metrics" in row for row in results["rows"]):
-        return _run(results["rows"])
-    if "table" in results:
-        return _lines(list(results["table"][0]), [list(row.values()) for row in results["table"]])
-    raise UsageError(f"{name} has neither rows with metrics nor a table")
-
-
-def _run(rows: Sequence[Mapping[str, Any]]) -> str:
+def _run(rows: Sequence[Row], file: str) -> str:
+    if not all("metrics" in row for row in rows):
+        raise UsageError(f"{file} is a benchmark: name the columns, <!-- results: {file} columns: key=Head; … -->")
     names = metric_names(rows)
     body = [[row["name"], *(_figure(row, name) for name in names), f"{row.get('seconds', 0):.0f}"] for row in rows]
     return _lines(["", *names, "seconds"], body)
 
 
-def _figure(row: Mapping[str, Any], name: str) -> str:
+def _figure(row: Row, name: str) -> str:
     if name not in row["metrics"]:
         return "-"
     span = row.get("interval", {}).get(name)
@@ -63,6 +56,20 @@ def _figure(row: Mapping[str, Any], name: str) -> str:
     return f"{100 * row['metrics'][name]:.1f}{between}"
 
 
-def _lines(head: Sequence[str], body: Sequence[Sequence[Any]]) -> str:
+def _benchmark(rows: Sequence[Row], columns: str) -> str:
+    pairs = [column.split("=", 1) for column in columns.split(";")]
+    return _lines([head.strip() for _, head in pairs], [[_cell(row, key.strip()) for key, _ in pairs] for row in rows])
+
+
+def _cell(row: Row, path: str) -> str:
+    value: Any = row
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _lines(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     rows = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
