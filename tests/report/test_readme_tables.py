@@ -7,7 +7,7 @@ from fastseek.report.readme import fill
 
 RUN = {"rows": [{"name": "before", "metrics": {"map": 0.5}, "seconds": 3},
                 {"name": "after", "metrics": {"map": 0.75, "gap": 1}, "interval": {"map": [0.7, 0.8]}}]}
-BENCH = {"rows": [{"images": 1000, "ours": {"cpu": 0.029}}, {"images": 20000, "peer": 3.0}]}
+BENCH = {"rows": [{"images": 1000, "ours": {"cpu": 0.029}}, {"images": 20000, "peer": 2400.0}]}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_run_is_printed_in_percent_with_its_intervals(root):
 def test_a_benchmark_is_printed_by_the_named_columns(root):
     lines = _filled(root, "bench.json columns: images=Images; ours.cpu=Ours, s; peer=Peer")
     assert lines[2:6] == ["| Images | Ours, s | Peer |", "| --- | --- | --- |", "| 1,000 | 0.029 | - |",
-                          "| 20,000 | - | 3 |"]
+                          "| 20,000 | - | 2,400 |"]
 
 
 def test_printing_twice_changes_nothing_and_the_text_around_stays(root):

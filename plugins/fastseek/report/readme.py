@@ -67,7 +67,9 @@ def _cell(row: Row, path: str) -> str:
         value = value.get(key) if isinstance(value, Mapping) else None
     if value is None:
         return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _lines(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
