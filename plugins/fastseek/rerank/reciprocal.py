@@ -34,11 +34,12 @@ def supports(neighbours: np.ndarray, k1: int) -> csr_array:
     whole = reciprocal(neighbours[:, :k1 + 1])
     half = reciprocal(neighbours[:, :int(np.around(k1 / 2)) + 1])
     sizes = np.diff(half.indptr)
-    return vstack([_expand(whole[start:start + ROWS], half, sizes) for start in range(0, len(neighbours), ROWS)],
+    return vstack([expand(whole[start:start + ROWS], half, sizes) for start in range(0, len(neighbours), ROWS)],
                   format="csr")
 
 
-def _expand(whole: csr_array, half: csr_array, sizes: np.ndarray) -> csr_array:
+def expand(whole: csr_array, half: csr_array, sizes: np.ndarray) -> csr_array:
+    """Rows R(i, k1) of some images with every R(j, k1/2), sizes[j] large, that lies in them by more than two thirds."""
     inside = (whole @ half).multiply(whole).tocsr()  # half is symmetric: |R(i, k1) and R(j, k1/2)| for j in R(i, k1)
     inside.data = (inside.data > 2 / 3 * sizes[inside.indices]).astype(np.int32)
     inside.eliminate_zeros()
@@ -63,6 +64,11 @@ def encode(neighbours: np.ndarray, k1: int, k2: int,
     weights = np.exp(-distances(rows, found.indices))
     weights /= np.bincount(rows, weights, minlength=len(neighbours))[rows]
     encoded = csr_array((weights.astype(np.float32), found.indices, found.indptr), shape=found.shape)
+    return averaged(encoded, neighbours, k2)
+
+
+def averaged(encoded: csr_array, neighbours: np.ndarray, k2: int) -> csr_array:
+    """The mean of the rows of every image's k2 nearest, itself among them."""
     if k2 == 1:
         return encoded
     near = neighbours[:, :k2]
