@@ -61,8 +61,10 @@ def test_the_commands_run_one_after_the_other_as_they_stand(tmp_path):
     """On the toy gallery and its quick recipe, and with the machine's own Python; nothing else is changed."""
     photos = toy.gallery(tmp_path / "photos", classes=5, train=6, query=2, size=48)
     toy.market(tmp_path / "data")
+    _vectors(tmp_path / "vectors")
     swaps = {"/my/photos": str(photos / "train"), "/my/questions": str(photos / "query"),
-             "outputs/": f"{tmp_path}/outputs/", "configs/Own/dolg.yml": "configs/quick/dolg.yml",
+             "outputs/": f"{tmp_path}/outputs/", "vectors/": f"{tmp_path}/vectors/",
+             "configs/Own/dolg.yml": "configs/quick/dolg.yml",
              "bagtricks_R50.yml": "configs/quick/bagtricks.yml", ".venv/bin/torchrun": "torchrun",
              ".venv/bin/python": sys.executable, "--num-gpus 4": "--num-gpus 1",
              "--nproc-per-node 4": "--nproc-per-node 2"}
@@ -73,7 +75,17 @@ def test_the_commands_run_one_after_the_other_as_they_stand(tmp_path):
         for old, new in swaps.items():
             command = command.replace(old, new)
         ran.append(_run(command, tmp_path))
-    assert len(ran) >= 7
+    assert len(ran) >= 13
+
+
+def _vectors(folder):
+    """Two models' embeddings of 120 gallery photos and 15 queries of five classes."""
+    folder.mkdir()
+    for seed, end in ((1, ""), (2, "2")):
+        for side, rows in (("queries", 15), ("gallery", 120)):
+            np.save(folder / f"{side}{end}.npy", toy.circle(np.arange(rows) % 5, seed, 0.4, 48))
+    lines = [f"{row},{row % 5},{split}" for split, rows in (("query", 15), ("gallery", 120)) for row in range(rows)]
+    (folder / "truth.csv").write_text("\n".join(["id,label,split", *lines]) + "\n")
 
 
 def _run(command, tmp_path):
