@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..keys import EMPTY, id_order, places_of, scores_of, sort_keys
@@ -43,3 +45,13 @@ def rescored(queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, k: 
     best = keys[:, :k]
     indices = np.where(best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))])
     return indices, scores_of(best)
+
+
+def rows_of(names: Sequence[Sequence[str]], ids: np.ndarray, k: int) -> np.ndarray:
+    """The rows [Q, K] of lists of names in `ids`; -1 fills up, and stands for a name that is not there."""
+    row = {str(name): number for number, name in enumerate(ids)}
+    rows = np.full((len(names), min(k, len(ids))), -1, np.int64)
+    for number, found in enumerate(names):
+        known = [row.get(name, -1) for name in found][:rows.shape[1]]
+        rows[number, :len(known)] = known
+    return rows

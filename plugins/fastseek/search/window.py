@@ -1,4 +1,4 @@
-"""A run of rows of an array that may lie on disk, read only when asked for."""
+"""Some rows of an array that may lie on disk, read only when asked for."""
 
 from __future__ import annotations
 
@@ -25,6 +25,24 @@ class Window:
             start, stop, step = rows.indices(len(self))
             return self.whole[start + self.start:stop + self.start:step]
         return self.whole[np.asarray(rows) % max(1, len(self)) + self.start]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
+
+
+class Picked:
+    """Some rows, by number, of an array, memory map or `Shards`, seen as an array [n, D]."""
+
+    def __init__(self, whole: Any, rows: np.ndarray) -> None:
+        self.whole, self.rows = whole, rows
+        self.shape, self.dtype = (len(rows), whole.shape[1]), whole.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray | int) -> np.ndarray:
+        """Rows by slice, by index array or by number, as an array."""
+        return self.whole[self.rows[rows]]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)

@@ -1,0 +1,92 @@
+"""Search in a database."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ArtefactError
+from ..passports import check_same_model
+from ..registry import SEARCHERS
+from ..structures import Embeddings, Ranking
+from ..vectors import METRICS
+from .milvus_store import MOST, MilvusStore
+from .recall import measured_recall
+from .rescored import rescored, rows_of
+from .sharded import fingerprint
+from .window import Picked
+
+
+@SEARCHERS.register()
+class Milvus:
+    """The k best gallery images of every query by Milvus, embedded in a file or on a cluster.
+
+    The first search puts the gallery into the collection; later ones use it as it is there. One that was stopped goes
+    on where it was. A collection that holds anything else is refused. Milvus proposes refine * k images, their exact
+    scores order them, k are kept; the passport tells the recall. `MilvusStore` upserts, deletes and ranks by id.
+
+    Args:
+        k: how many images a query gets.
+        uri: a path that ends in ".db" for Milvus Lite, embedded, or "http://host:19530" of a cluster.
+        collection: its name.
+        metric: "cosine", "ip" or "l2".
+        index: a Milvus index type: "FLAT" compares with every image, "HNSW" and others do not.
+        refine: how many images are proposed for one that is kept.
+        replace: whether a collection of that name that holds something else is dropped first.
+        token: "user:password" or a key of a cluster.
+        sample: queries on which the recall is measured, at most.
+        seed: draws them.
+
+    Raises:
+        UsageError: pymilvus is not installed, or the URI is no such thing.
+        ArtefactError: queries, gallery and collection are not of one model, or the collection holds something else.
+        DataError: a vector is not finite, or zero under "cosine"; names its id.
+        RunError: the database failed; the same command goes on from there.
+    """
+
+    def __init__(self, k: int = 100, uri: str = "./milvus.db", collection: str = "gallery", metric: str = "cosine",
+                 index: str = "FLAT", refine: int = 1, replace: bool = False, token: str = "", sample: int = 100,
+                 seed: int = 0) -> None:
+        if min(k, refine, sample) < 1 or k * refine > MOST:
+            raise ValueError(f"k, refine and sample must be 1 or more and k * refine {MOST} at most, got {k}, {refine} "
+                             f"and {sample}")
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+        self.k, self.uri, self.collection, self.metric = k, uri, collection, metric
+        self.index, self.refine, self.replace, self.token = index, refine, replace, token
+        self.sample, self.seed = sample, seed
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
+        """Rank the gallery for every query."""
+        check_same_model(queries, gallery)
+        depth = min(len(gallery), self.k * self.refine)
+        with MilvusStore(self.uri, self.collection, self.token) as store:
+            self._fill(store, gallery)
+            names = store.nearest(queries, depth) if depth else [[] for _ in queries.ids]
+            engine = f"milvus {store.client.get_server_version()}"
+        indices, scores = rescored(queries, gallery, rows_of(names, gallery.ids, depth), self.k, self.metric)
+        call = (f"milvus(k={self.k}, collection={self.collection!r}, metric={self.metric!r}, index={self.index!r}, "
+                f"refine={self.refine})")
+        passport = {"search": call, "exact": False, "engine": engine,
+                    "recall": measured_recall(indices, queries, gallery, self.metric, self.sample, self.seed),
+                    "queries": dict(queries.passport), "gallery": dict(gallery.passport)}
+        return Ranking(queries.ids, gallery.ids, indices, scores, passport)
+
+    def _fill(self, store: MilvusStore, gallery: Embeddings) -> None:
+        """See to it that the collection holds this gallery; what an earlier search put in stays."""
+        whole = f"{self.index} {self.metric} {fingerprint(gallery)}"
+        holds = store.about()["holds"] if store.exists() else None
+        if holds == whole:
+            store.check(gallery, "the gallery")
+            return
+        if holds not in (None, f"part of {whole}"):
+            if not self.replace and store.count():
+                raise ArtefactError(f"collection {self.collection!r} holds another gallery, or was changed since: name "
+                                    "another collection, or say replace=True")
+            store.drop()
+            holds = None
+        if holds is None:
+            store.create(gallery.dim, self.metric, gallery.passport, self.index)
+        missing = np.flatnonzero(~np.isin(gallery.ids, store.ids()))
+        store.upsert(Embeddings(gallery.ids[missing], Picked(gallery.vectors, missing), gallery.passport),
+                     f"part of {whole}")
+        store.mark(whole)

@@ -1,0 +1,209 @@
+"""The database finds what the exact search finds, holds what it is told to, and refuses what does not fit."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from fastseek.errors import ArtefactError, DataError, RunError, UsageError
+from fastseek.registry import SEARCHERS, build
+from fastseek.search.exact import Exact
+from fastseek.structures import Embeddings
+
+pytest.importorskip("pymilvus")
+pytest.importorskip("milvus_lite")
+
+from fastseek.search.milvus_store import MilvusStore  # noqa: E402
+from fastseek.search.rescored import rows_of  # noqa: E402
+
+
+def embeddings(vectors, prefix="", passport=None):
+    return Embeddings([f"{prefix}{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32),
+                      passport or {})
+
+
+def pair(seed=0, queries=9, gallery=80, dim=8, passport=None):
+    random = np.random.default_rng(seed)
+    return (embeddings(random.normal(size=(queries, dim)), "q", passport),
+            embeddings(random.normal(size=(gallery, dim)), "g", passport))
+
+
+def milvus(tmp_path, extra=""):
+    return build(f"milvus(k=7, uri={str(tmp_path / 'm.db')!r}{extra})", SEARCHERS)
+
+
+def same(one, two):
+    np.testing.assert_array_equal(one.indices, two.indices)
+    np.testing.assert_array_equal(one.scores, two.scores)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])
+def test_the_database_finds_what_the_exact_search_finds(metric, tmp_path):
+    queries, gallery = pair()
+    ranking = milvus(tmp_path, f", metric={metric!r}")(queries, gallery)
+    same(ranking, Exact(k=7, metric=metric)(queries, gallery))
+    assert ranking.passport["recall"] == {"k": 7, "value": 1.0, "queries": 9, "seed": 0}
+    assert ranking.passport["exact"] is False and ranking.passport["engine"].startswith("milvus")
+
+
+def test_a_second_search_stores_nothing_and_finds_the_same(tmp_path, monkeypatch):
+    queries, gallery = pair()
+    first = milvus(tmp_path)(queries, gallery)
+    monkeypatch.setattr(MilvusStore, "upsert", lambda *_: pytest.fail("stored again"))
+    same(milvus(tmp_path)(queries, gallery), first)
+
+
+def test_a_search_that_was_killed_while_storing_goes_on(tmp_path, monkeypatch):
+    queries, gallery = pair()
+    upsert = MilvusStore.upsert
+
+    def dying(self, some, holds):
+        upsert(self, Embeddings(some.ids[:30], some.vectors[:30], some.passport), holds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MilvusStore, "upsert", dying)
+    with pytest.raises(KeyboardInterrupt):
+        milvus(tmp_path)(queries, gallery)
+    stored = []
+    monkeypatch.setattr(MilvusStore, "upsert",
+                        lambda self, some, holds: stored.append(len(some)) or upsert(self, some, holds))
+    same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
+    assert stored == [50]
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        assert store.count() == 80
+
+
+def test_a_collection_that_holds_something_else_is_refused_or_replaced(tmp_path):
+    queries, gallery = pair()
+    other = pair(1)[1]
+    milvus(tmp_path)(queries, gallery)
+    with pytest.raises(ArtefactError, match="holds another gallery"):
+        milvus(tmp_path)(queries, other)
+    with pytest.raises(ArtefactError, match="holds another gallery"):
+        milvus(tmp_path, ", metric='l2'")(queries, gallery)
+    same(milvus(tmp_path, ", collection='second'")(queries, other), Exact(k=7)(queries, other))
+    same(milvus(tmp_path, ", replace=True")(queries, other), Exact(k=7)(queries, other))
+
+
+def test_upsert_and_delete_go_by_id(tmp_path):
+    queries, gallery = pair()
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        store.create(8, "cosine", {})
+        store.upsert(gallery)
+        store.upsert(gallery)
+        assert store.count() == 80
+        assert store.delete(["g00003", "g00004", "not there"]) == 2
+        near = Embeddings(["g00005", "new"], queries.vectors[:2] * 3)
+        store.upsert(near)
+        assert store.count() == 79 and "g00003" not in store.ids() and "new" in store.ids()
+        ranking = store.rank(queries, 5)
+    keep = [row for row in range(80) if row not in (3, 4, 5)]
+    now = Embeddings([*gallery.ids[keep], *near.ids], np.concatenate([gallery.vectors[keep], near.vectors]))
+    exact = Exact(k=5)(queries, now)
+    np.testing.assert_array_equal(ranking.gallery_ids[ranking.indices], exact.gallery_ids[exact.indices])
+    np.testing.assert_allclose(ranking.scores, exact.scores, atol=1e-6)
+    assert ranking.gallery_ids.tolist() == sorted(now.ids.tolist())
+
+
+def test_a_collection_that_was_made_and_never_filled_is_filled(tmp_path):
+    queries, gallery = pair()
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        store.create(3, "l2", {"model": "gone"})
+    same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
+
+
+def test_a_collection_changed_by_hand_no_longer_passes_for_the_gallery(tmp_path):
+    queries, gallery = pair()
+    milvus(tmp_path)(queries, gallery)
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        store.delete(["g00003"])
+    with pytest.raises(ArtefactError, match="was changed since"):
+        milvus(tmp_path)(queries, gallery)
+
+
+def test_queries_and_images_of_another_model_or_dimension_are_refused(tmp_path):
+    queries, gallery = pair(passport={"model": "one", "views": ["hflip()"]})
+    milvus(tmp_path)(queries, gallery)
+    other = Embeddings(queries.ids, queries.vectors, {"model": "two"})
+    narrow = embeddings(np.ones((2, 5)), "n")
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        with pytest.raises(ArtefactError, match="queries and collection 'gallery' differ in model: two and one"):
+            store.rank(other)
+        with pytest.raises(ArtefactError, match="differ in model"):
+            store.upsert(other)
+        with pytest.raises(ArtefactError, match="5 dimensions, collection 'gallery' has 8"):
+            store.nearest(narrow, 3)
+        with pytest.raises(ArtefactError, match="5 dimensions"):
+            store.upsert(narrow)
+        assert store.count() == 80
+        assert store.about()["passport"] == {"model": "one", "views": ["hflip()"]}
+    with pytest.raises(ArtefactError, match="differ in model"):
+        milvus(tmp_path)(other, gallery)
+
+
+def test_what_cannot_be_scored_never_enters(tmp_path):
+    queries, gallery = pair()
+    bad = gallery.vectors.copy()
+    bad[5, 1] = np.nan
+    with pytest.raises(DataError, match="'g00005' is not finite"):
+        milvus(tmp_path)(queries, Embeddings(gallery.ids, bad))
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        with pytest.raises(DataError, match="longer than 4096 bytes"):
+            store.upsert(Embeddings(["x" * 5000], np.ones((1, 8), np.float32)))
+        assert store.count() == 0
+
+
+def test_empty_sides_and_short_galleries_give_what_there_is(tmp_path):
+    queries, gallery = pair(gallery=3)
+    same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
+    none = embeddings(np.empty((0, 8)))
+    assert milvus(tmp_path)(none, gallery).indices.shape == (0, 3)
+    assert milvus(tmp_path, ", collection='empty'")(queries, none).indices.shape == (9, 0)
+    with MilvusStore(str(tmp_path / "m.db"), "empty") as store:
+        assert store.rank(queries).indices.shape == (9, 0)
+
+
+def test_ids_of_any_script_survive_and_none_is_read_as_a_filter(tmp_path):
+    ids = ["ü/ß.jpg", "写真 1.png", "it's \"quoted\"", "a\\b%27", "x'] or id != '", "x", "100%"]
+    gallery = Embeddings(ids, np.random.default_rng(0).normal(size=(7, 8)).astype(np.float32))
+    queries = pair()[0]
+    same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        assert store.delete(ids[:5]) == 5 and store.ids().tolist() == ["100%", "x"]
+
+
+def test_a_foreign_collection_is_left_alone(tmp_path):
+    queries, gallery = pair()
+    with MilvusStore(str(tmp_path / "m.db")) as store:
+        store.client.create_collection("gallery", dimension=8)
+    with pytest.raises(ArtefactError, match="not made by FastSeek"):
+        milvus(tmp_path)(queries, gallery)
+
+
+def test_names_that_are_no_longer_in_the_gallery_leave_a_gap_at_the_end():
+    ids = np.array(["a", "b", "c"])
+    assert rows_of([["b", "gone", "a"], ["c"], []], ids, 2).tolist() == [[1, -1], [2, -1], [-1, -1]]
+
+
+@pytest.mark.parametrize("uri", ["here", "milvus.sqlite"])
+def test_a_uri_that_is_none_is_refused(uri):
+    with pytest.raises(UsageError, match="ends in .db, or http"):
+        MilvusStore(uri)
+
+
+def test_a_cluster_that_does_not_answer_ends_the_run_without_its_password():
+    with pytest.raises(RunError, match="127.0.0.1:1 could not open") as caught:
+        MilvusStore("http://someone:secret@127.0.0.1:1")
+    assert "secret" not in str(caught.value)
+
+
+def test_without_pymilvus_one_line_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(UsageError, match="pip install pymilvus milvus-lite"):
+        MilvusStore(str(tmp_path / "m.db"))
+
+
+@pytest.mark.parametrize("call", ["milvus(k=0)", "milvus(k=10000, refine=2)", "milvus(metric='x')", "milvus(sample=0)"])
+def test_impossible_settings_are_refused(call):
+    with pytest.raises(UsageError):
+        build(call, SEARCHERS)
