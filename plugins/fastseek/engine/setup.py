@@ -116,7 +116,7 @@ def _version(name: str) -> str:
 
 def commit() -> str:
     """The git commit of this code; "" when it is not run from a checkout or there is no git."""
-    home = pathlib.Path(__file__).parent
+    home = pathlib.Path(__file__).parents[1]
     try:
         told = subprocess.run(["git", "-C", str(home), "log", "-1", "--format=%H", "--", "."], capture_output=True,
                               text=True, timeout=10, check=False)
