@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from measure import peak_megabytes, seconds, write
 
-from fastseek import contests
+from fastseek.commands import contests
 from fastseek.submit import gldv2
 
 INDEX, ANSWERS, RIGHT, LANDMARKS = 761_757, 100, 30, 5000

@@ -17,7 +17,7 @@ LEVELS = {
     1: """data.images data.datasets data.transforms data.samplers
           modeling.layers modeling.backbones modeling.branches modeling.heads modeling.losses
           views store enhance search rerank fuse metrics report submit""",
-    2: """data modeling.seeker seek show compare contests fusing recognise""",
+    2: """data modeling.seeker commands""",
     3: "engine",
 }
 LEVEL = {group: level for level, groups in LEVELS.items() for group in groups.split()}
@@ -25,8 +25,8 @@ SHARED = {("modeling.backbones", "modeling.layers"), ("modeling.branches", "mode
           ("modeling.heads", "modeling.layers"), ("modeling.losses", "modeling.layers")}  # mathematics without config
 FASTREID = {"config", "modeling.backbones", "modeling.branches", "modeling.heads", "modeling.losses", "modeling.layers",
             "modeling.seeker", "data.bridge", "data.loader", "engine"}
-SEEK = """structures store enhance search rerank fuse metrics report submit seek show compare contests fusing
-          recognise""".split()
+SEEK = """structures store enhance search rerank fuse metrics report submit
+          commands.seek commands.show commands.compare commands.contests commands.fusing commands.recognise""".split()
 
 
 def modules():

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="the submission: id,landmarks")
     args = parser.parse_args()
 
-    from fastseek.recognise import recognise_files
+    from fastseek.commands.recognise import recognise_files
 
     print(recognise_files(args.queries, args.reference, args.labels, args.non_landmarks, args.out,
                           n_quantiles=args.quantiles, votes=args.votes, gallery_k=args.gallery_k,

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--title", default="", help="the heading")
     args = parser.parse_args()
 
-    from fastseek.show import show_files
+    from fastseek.commands.show import show_files
 
     line = show_files(args.ranking, args.truth, args.out, args.images, args.title, args.metrics, args.order,
                       args.results, args.depth, args.queries)

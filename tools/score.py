@@ -18,7 +18,7 @@ TRUTH = "an .npz truth, or a CSV file: id,label[,split,group]"
 def main() -> None:
     args = parser().parse_args()
 
-    from fastseek import compare, contests
+    from fastseek.commands import compare, contests
     from fastseek.metrics import figures
 
     if args.what == "ranking":

@@ -100,7 +100,7 @@ def test_the_seek_half_imports_without_torch_faiss_and_fastreid():
     import subprocess
 
     code = ("import sys\nfor n in ('torch', 'fastreid', 'faiss', 'timm'): sys.modules[n] = None\n"
-            "import fastseek.seek, fastseek.metrics, fastseek.store, fastseek.structures, fastseek.report")
+            "import fastseek.commands.seek, fastseek.metrics, fastseek.store, fastseek.structures, fastseek.report")
     plugins = pathlib.Path(__file__).parents[2] / "plugins"
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(plugins)},
                           capture_output=True, text=True, timeout=120)

@@ -12,7 +12,7 @@ import pytest
 
 import toy
 from fastseek.errors import DataError, UsageError
-from fastseek.show import show_files
+from fastseek.commands.show import show_files
 from fastseek.structures import Ranking
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import fuse  # noqa: F401  (so that every fuser is in its registry)
-from .errors import FastSeekError, UsageError
-from .files import PathLike
-from .fuse.tune import Scorer, Tuned, tune
-from .metrics import evaluate
-from .metrics.truths import read_truth
-from .registry import FUSERS, build
-from .structures import Ranking, Truth
+from .. import fuse  # noqa: F401  (so that every fuser is in its registry)
+from ..errors import FastSeekError, UsageError
+from ..files import PathLike
+from ..fuse.tune import Scorer, Tuned, tune
+from ..metrics import evaluate
+from ..metrics.truths import read_truth
+from ..registry import FUSERS, build
+from ..structures import Ranking, Truth
 
 
 def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: str | None = None,

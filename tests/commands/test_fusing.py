@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from fastseek.commands.fusing import fuse_files, part_of, scorer
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.fusing import fuse_files, part_of, scorer
 from fastseek.metrics import evaluate
 from fastseek.registry import FUSERS, build
 from fastseek.structures import Ranking, Truth

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Sequence
 
-from . import enhance, rerank, search  # noqa: F401  (so that every part is in its registry)
-from .files import PathLike
-from .registry import ENHANCERS, RERANKERS, SEARCHERS, build
-from .structures import Embeddings, Ranking
+from .. import enhance, rerank, search  # noqa: F401  (so that every part is in its registry)
+from ..files import PathLike
+from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
+from ..structures import Embeddings, Ranking
 
 
 def seek(queries: Embeddings, gallery: Embeddings, search_call: str, enhance_calls: Sequence[str] = (),

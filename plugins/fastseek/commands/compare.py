@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UsageError
-from .files import PathLike, write_json
-from .metrics import evaluate, interval
-from .metrics.align import align
-from .metrics.truths import read_truth
-from .report import page, row
-from .structures import Ranking, Score, Truth
+from ..errors import UsageError
+from ..files import PathLike, write_json
+from ..metrics import evaluate, interval
+from ..metrics.align import align
+from ..metrics.truths import read_truth
+from ..report import page, row
+from ..structures import Ranking, Score, Truth
 
 SAME = 1e-12  # differences up to here are rounding
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .errors import DataError
-from .files import PathLike, read_json
-from .metrics import evaluate
-from .metrics.align import align
-from .metrics.truths import read_truth
-from .report import page
-from .structures import Ranking
+from ..errors import DataError
+from ..files import PathLike, read_json
+from ..metrics import evaluate
+from ..metrics.align import align
+from ..metrics.truths import read_truth
+from ..report import page
+from ..structures import Ranking
 
 
 def show_files(ranking: PathLike, truth: PathLike, out: PathLike, images: Sequence[PathLike] = (), title: str = "",

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastseek.commands.recognise import Member, recognise, recognise_files
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.recognise import Member, recognise, recognise_files
 from fastseek.structures import Embeddings
 from fastseek.submit.gldv2 import read_recognition
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def member(seed, queries=12, reference=30, pictures=15, dim=6, shift=0.0):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastseek import contests
+from fastseek.commands import contests
 from fastseek.errors import ArtefactError, DataError
 from fastseek.structures import Ranking
 from fastseek.submit import gldv2

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from fastseek.commands.seek import seek, seek_files
 from fastseek.errors import ArtefactError, UsageError
-from fastseek.seek import seek, seek_files
 from fastseek.structures import Embeddings, Ranking
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.compare import compare, compare_files, text
+from fastseek.commands.compare import compare, compare_files, text
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.metrics import evaluate
 from fastseek.structures import Ranking, Truth
