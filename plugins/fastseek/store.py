@@ -27,7 +27,7 @@ Outcome = tuple[str, np.ndarray] | Reject
 
 
 def store(batches_from: Callable[[int], Iterable[Batch]], total: int, folder: PathLike, passport: Mapping[str, Any],
-          shard_items: int = 2048, dtype: str = "float32") -> Embeddings:
+          shard_items: int = 2048, dtype: str = "float32", source: str = "") -> Embeddings:
     """Embed items 0 … total - 1 into a folder of shards; the same call again goes on after the last whole shard.
 
     Shard k holds items k * shard_items and following. Every shard is written whole with its hashes beside it, the
@@ -43,21 +43,21 @@ def store(batches_from: Callable[[int], Iterable[Batch]], total: int, folder: Pa
         passport: what makes the vectors.
         shard_items: items of one shard: what a kill can cost.
         dtype: "float32", or "float16" for half the space.
+        source: a digest of what is embedded, so that a folder made of other photos is not taken for this job's.
 
     Returns:
         the embeddings, memory-mapped.
 
     Raises:
-        ArtefactError: the folder holds embeddings made otherwise; names what differs.
+        ArtefactError: the folder holds embeddings made otherwise, or of another source; names what differs.
         RunError: another process is writing there, the disk is full, or items went missing; what is there stays.
         DataError: no item could be embedded, or an id stands twice.
     """
     if dtype not in DTYPES or shard_items < 1:
         raise UsageError(f"dtype must be one of {DTYPES} and shard_items 1 or more, got {dtype!r} and {shard_items}")
     folder = pathlib.Path(folder)
-    plan = {"passport": dict(passport), "total": total, "shard_items": shard_items, "dtype": dtype}
     with alone(folder), _full_disk(folder):
-        _claim(folder, json.loads(json.dumps(plan)))
+        _claim(folder, _plan(total, passport, source, shard_items, dtype))
         shards = [_finished(folder, number) for number in range(-(-total // shard_items))]
         seen = set(itertools.chain.from_iterable(_ids(folder, shard) for shard in shards if shard))
         for first, last in _gaps(shards):
@@ -68,21 +68,56 @@ def store(batches_from: Callable[[int], Iterable[Batch]], total: int, folder: Pa
         return _finish(folder, shards, passport)
 
 
+def fits(folder: PathLike, total: int, passport: Mapping[str, Any], source: str, shard_items: int = 2048,
+         dtype: str = "float32") -> bool:
+    """Whether `store` would take the folder: it is missing, holds no embeddings, or is this very job's.
+
+    Nothing is written and no vector is read. The arguments are those of `store`.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and not folder.is_dir():
+        return False
+    try:
+        return _refusal(folder, _plan(total, passport, source, shard_items, dtype)) is None
+    except DataError:  # store.json cannot be read
+        return False
+
+
+def _plan(total: int, passport: Mapping[str, Any], source: str, shard_items: int, dtype: str) -> dict[str, Any]:
+    """The job, as it is read back from store.json."""
+    plan = {"passport": dict(passport), "total": total, "shard_items": shard_items, "dtype": dtype, "source": source}
+    return json.loads(json.dumps(plan))
+
+
 def _claim(folder: pathlib.Path, plan: dict[str, Any]) -> None:
     """Write what the folder is for; refuse a folder that is for something else."""
+    refusal = _refusal(folder, plan)
+    if refusal:
+        raise ArtefactError(refusal)
+    if not (folder / "store.json").exists():
+        write_json(folder / "store.json", plan)
+
+
+def _refusal(folder: pathlib.Path, plan: dict[str, Any]) -> str | None:
+    """Why the folder cannot be this job's, None when it can."""
     path = folder / "store.json"
     if not path.exists():
-        if (folder / "manifest.json").exists():
-            raise ArtefactError(f"{folder} holds embeddings from elsewhere: choose another folder")
-        write_json(path, plan)
-        return
+        elsewhere = (folder / "manifest.json").exists()
+        return f"{folder} holds embeddings from elsewhere: choose another folder" if elsewhere else None
     old = read_json(path)
-    flat = [{**side.pop("passport"), **side} for side in (dict(old), dict(plan))]
+    if not isinstance(old, dict) or not isinstance(old.get("passport"), dict):
+        return f"{path} does not tell what the folder is for: choose another folder or remove it"
+    flat = [{**side["passport"], **{key: value for key, value in side.items() if key not in ("passport", "source")}}
+            for side in (old, plan)]
     missing = object()
     differ = sorted(key for key in {*flat[0], *flat[1]} if flat[0].get(key, missing) != flat[1].get(key, missing))
     if differ:
         told = "; ".join(f"{key}: {flat[0].get(key)!r} there, {flat[1].get(key)!r} now" for key in differ)
-        raise ArtefactError(f"{folder} holds other embeddings ({told}): choose another folder or remove it")
+        return f"{folder} holds other embeddings ({told}): choose another folder or remove it"
+    if old.get("source", "") != plan["source"]:
+        return (f"{folder} holds embeddings of other photos (or they have changed): choose another folder or "
+                "remove it")
+    return None
 
 
 def _finished(folder: pathlib.Path, number: int) -> dict[str, Any] | None:

@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import multiprocessing
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastseek import store as module
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
-from fastseek.store import COLUMNS, store
+from fastseek.store import COLUMNS, fits, store
 from fastseek.structures import Embeddings
 
 PASSPORT = {"model": "abc", "views": ["hflip()"], "preprocessing": {"test": ["resize(224)"], "size": (1, 2)}}
@@ -127,6 +128,53 @@ def test_a_folder_of_other_embeddings_is_refused_with_what_differs(tmp_path, cha
         store(feed(10), 10, tmp_path, PASSPORT | change, shard_items=4)
     with pytest.raises(ArtefactError, match="total: 10 there, 11 now"):
         store(feed(11), 11, tmp_path, PASSPORT, shard_items=4)
+
+
+def test_a_folder_of_other_photos_is_refused_whole_or_half_made(tmp_path):
+    store(feed(10), 10, tmp_path / "whole", PASSPORT, shard_items=4, source="aa")
+    with pytest.raises(Killed):
+        store(feed(10, die_at=5), 10, tmp_path / "half", PASSPORT, shard_items=4, source="aa")
+    for name in ("whole", "half"):
+        before = files(tmp_path / name)
+        for other in ("bb", ""):
+            with pytest.raises(ArtefactError, match=r"other photos \(or they have changed\): choose another folder"):
+                store(feed(10), 10, tmp_path / name, PASSPORT, shard_items=4, source=other)
+        assert files(tmp_path / name) == before
+        assert len(store(feed(10), 10, tmp_path / name, PASSPORT, shard_items=4, source="aa")) == 10
+
+
+def test_a_folder_whose_photos_nobody_wrote_down_is_not_taken_for_known_ones(tmp_path):
+    store(feed(3), 3, tmp_path, PASSPORT)
+    plan = json.loads((tmp_path / "store.json").read_text())
+    del plan["source"]
+    (tmp_path / "store.json").write_text(json.dumps(plan))
+    assert len(store(feed(3), 3, tmp_path, PASSPORT)) == 3
+    with pytest.raises(ArtefactError, match="other photos"):
+        store(feed(3), 3, tmp_path, PASSPORT, source="aa")
+
+
+@pytest.mark.parametrize("die_at", [None, 5])
+def test_a_folder_fits_when_it_is_new_or_this_very_job(tmp_path, die_at):
+    folder = tmp_path / "e"
+    assert fits(folder, 10, PASSPORT, "aa") and not folder.exists()
+    folder.mkdir()
+    assert fits(folder, 10, PASSPORT, "aa") and not os.listdir(folder)
+    with contextlib.suppress(Killed):
+        store(feed(10, die_at=die_at), 10, folder, PASSPORT, 4, "float16", "aa")
+    before = files(folder)
+    assert fits(folder, 10, PASSPORT, "aa", 4, "float16")
+    for wrong in ((11, PASSPORT, "aa", 4, "float16"), (10, PASSPORT | {"model": "x"}, "aa", 4, "float16"),
+                  (10, PASSPORT, "bb", 4, "float16"), (10, PASSPORT, "aa", 5, "float16"), (10, PASSPORT, "aa", 4)):
+        assert not fits(folder, *wrong)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"passport": 3}'])
+def test_a_folder_whose_plan_cannot_be_read_fits_nothing(tmp_path, content):
+    (tmp_path / "store.json").write_text(content)
+    assert not fits(tmp_path, 3, PASSPORT, "") and not fits(tmp_path / "store.json", 3, PASSPORT, "")
+    with pytest.raises((ArtefactError, DataError), match="store.json"):
+        store(feed(3), 3, tmp_path, PASSPORT)
 
 
 def test_embeddings_saved_otherwise_are_not_overwritten(tmp_path):
