@@ -1,5 +1,9 @@
 """Evaluation: what is embedded, what is refused, and fast-reid's own figures as the oracle."""
 
+import dataclasses
+import pathlib
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +22,7 @@ from fastreid.config import get_cfg
 from fastreid.evaluation.rank import evaluate_rank
 from fastreid.evaluation.rerank import re_ranking
 from fastreid.evaluation.roc import evaluate_roc
+from fastreid.modeling import build_model
 
 
 class MeanColour(nn.Module):
@@ -123,6 +128,66 @@ def test_the_model_trains_on_after_an_evaluation_that_failed(cfg, photos):
     with pytest.raises(DataError):
         _evaluate(cfg, model)
     assert model.training and not model.frozen.training
+
+
+class InPlace(MeanColour):
+    """Normalises the batch it is given in place, as fast-reid's own architectures do."""
+
+    def forward(self, batch):
+        batch["images"].sub_(100).div_(50)
+        return super().forward(batch)
+
+
+def test_flip_test_is_honest_for_models_that_change_their_batch(cfg):
+    queries, _ = _items(cfg)
+    _, straight, _ = extract.in_memory(cfg, InPlace(), queries)
+    cfg.TEST.FLIP.ENABLED = True
+    _, both, _ = extract.in_memory(cfg, InPlace(), queries)
+    cells = straight.reshape(-1, 3, 4, 4)
+    np.testing.assert_allclose(both, ((cells + cells[..., ::-1]) / 2).reshape(both.shape), atol=1e-3)
+
+
+def test_flip_test_of_fastreids_own_baseline_is_the_mean_of_two_honest_passes(cfg):
+    cfg.MODEL.BACKBONE.DEPTH, cfg.MODEL.BACKBONE.FEAT_DIM = "18x", 512
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    images = torch.rand(3, 3, 64, 32) * 255
+    cfg.TEST.FLIP.ENABLED = True
+    with torch.no_grad():
+        expected = (model({"images": images.clone()}) + model({"images": images.flip(3)})) / 2
+        given = images.clone()
+        torch.testing.assert_close(extract.embedder(cfg, model)(given), expected)
+    torch.testing.assert_close(given, images, rtol=0, atol=0)
+
+
+def test_flip_test_in_a_seek_recipe_is_a_view_and_the_passport_says_so(cfg):
+    cfg.SEEK.METRICS, cfg.TEST.FLIP.ENABLED = ["map"], True
+    queries, _ = _items(cfg)
+    _, flipped, _ = extract.in_memory(cfg, MeanColour(), queries)
+    assert extract.passport(cfg, MeanColour())["views"] == ["hflip()"]
+    cfg.TEST.FLIP.ENABLED, cfg.SEEK.VIEWS = False, ["hflip()"]
+    _, viewed, _ = extract.in_memory(cfg, MeanColour(), queries)
+    np.testing.assert_array_equal(flipped, viewed)
+
+
+@pytest.mark.parametrize(("key", "value"), [("INPUT.CROP.ENABLED", True), ("INPUT.SIZE_TEST", [48, 48]),
+                                            ("SEEK.METRICS", ["map"]), ("TEST.FLIP.ENABLED", True),
+                                            ("MODEL.PIXEL_MEAN", [1.0, 2.0, 3.0]), ("SEEK.TEST", ["resize(32)"])])
+def test_what_changes_the_vectors_changes_the_passport(cfg, key, value):
+    before = extract.passport(cfg, MeanColour())
+    cfg.merge_from_list([key, value])
+    assert extract.passport(cfg, MeanColour()) != before
+
+
+def test_the_source_follows_the_photos_and_not_where_they_lie(cfg, photos, tmp_path):
+    queries, found = _items(cfg)
+    source = extract.source_of(found)
+    moved = [dataclasses.replace(item, path=item.path.replace(str(photos), str(tmp_path / "moved"))) for item in found]
+    shutil.copytree(photos, tmp_path / "moved")
+    assert extract.source_of(moved) == source != extract.source_of(queries)
+    photo = pathlib.Path(found[0].path)
+    photo.write_bytes(photo.read_bytes() + b"x")
+    assert extract.source_of(found) != source
 
 
 def test_flip_test_is_the_mean_of_both_sides(cfg):

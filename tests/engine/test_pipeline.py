@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import toy
 from fastseek.engine import pipeline
 from fastseek.engine.embed import embed_images, photos_of
-from fastseek.errors import ArtefactError, DataError
+from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Embeddings, Ranking, Truth
 
 RECIPE = pathlib.Path(__file__).parents[2] / "configs" / "quick" / "dolg.yml"
@@ -69,6 +70,34 @@ def test_a_folder_without_splits_holds_out_a_part_of_every_class(tmp_path):
     assert not set(asked) & set(found) and len({name.split("/")[0] for name in asked}) == 5
 
 
+def test_a_finished_run_goes_on_with_more_epochs_and_shows_the_new_model(photos, tmp_path):
+    pipeline.run_file(RECIPE, tmp_path, str(photos), [*SHORT, "SOLVER.MAX_EPOCH", "1"])
+    first = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
+    pipeline.run_file(RECIPE, tmp_path, str(photos), SHORT)
+    again = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
+    assert first.passport["model"] != again.passport["model"]
+    assert Ranking.load(tmp_path / "ranking.npz").passport["queries"]["model"] == again.passport["model"]
+
+
+def test_a_few_photos_of_ones_own_are_enough_and_a_bad_one_stops_nothing(tmp_path):
+    photos = toy.gallery(tmp_path / "toy", classes=2, train=6, query=1, size=40) / "train"
+    for folder in sorted(photos.iterdir()):
+        (folder / "0003.jpg").write_bytes(b"")
+    told = pipeline.run_file(RECIPE, tmp_path / "out", str(photos), [*SHORT, "SOLVER.MAX_EPOCH", "1"])
+    assert "after training" in told
+    truth = Truth.load(tmp_path / "out" / "truth.npz")
+    assert not any("0003" in name for name in [*truth.query_ids, *truth.gallery_ids])
+    rejects = (tmp_path / "out" / "embeddings" / "after" / "gallery" / "rejects.csv").read_text()
+    rejects += (tmp_path / "out" / "embeddings" / "after" / "query" / "rejects.csv").read_text()
+    assert rejects.count("0003.jpg,") == 2
+
+
+def test_a_recipe_without_metrics_is_refused_before_anything_is_built(photos, tmp_path):
+    with pytest.raises(UsageError, match="SEEK.METRICS"):
+        pipeline.run_file(RECIPE.with_name("bagtricks.yml"), tmp_path / "out", str(photos))
+    assert not (tmp_path / "out" / "train").exists()
+
+
 def _embed(run, images, out, *opts):
     train = run[0] / "train"
     return embed_images(train / "config.yaml", train / "model_final.safetensors", images, out, opts)
@@ -81,6 +110,26 @@ def test_embedding_a_folder_gives_the_vectors_of_the_run(run, photos, tmp_path):
     assert [f"gallery/{name}" for name in ours.ids] == list(theirs.ids) and "36 of 36 photos" in told
     np.testing.assert_allclose(np.asarray(ours.vectors), np.asarray(theirs.vectors), atol=1e-5)
     assert ours.passport["model"] == theirs.passport["model"]
+
+
+def test_a_run_can_be_moved_and_used_from_anywhere(run, photos, tmp_path, monkeypatch):
+    shutil.copytree(run[0] / "train", tmp_path / "moved")
+    config = (tmp_path / "moved" / "config.yaml").read_text().replace(str(run[0] / "train"), "gone")
+    (tmp_path / "moved" / "config.yaml").write_text(config)
+    monkeypatch.chdir(tmp_path)
+    told = embed_images("moved/config.yaml", "moved/model_final.safetensors", photos / "query", "e")
+    assert "12 of 12 photos" in told
+
+
+def test_a_folder_that_changed_is_never_answered_with_old_embeddings(run, photos, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(photos / "query", own)
+    _embed(run, own, tmp_path / "e")
+    _embed(run, own, tmp_path / "e")
+    first, other = sorted(own.rglob("*.jpg"))[0], sorted(own.rglob("*.jpg"))[-1]
+    first.write_bytes(other.read_bytes() + b" ")
+    with pytest.raises(ArtefactError, match="other photos"):
+        _embed(run, own, tmp_path / "e")
 
 
 def test_the_pretrained_weights_a_model_started_from_are_not_needed_to_embed(run, photos, tmp_path):

@@ -72,13 +72,10 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
         raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
     cfg = untrained(cfg)
     cfg.defrost()
-    cfg.MODEL.HEADS.NUM_CLASSES = _classes(weights) or cfg.MODEL.HEADS.NUM_CLASSES
+    beside = pathlib.Path(weights).parent / "classes.json"
+    cfg.SEEK.CLASSES = str(beside) if beside.exists() else ""
+    cfg.MODEL.HEADS.NUM_CLASSES = len(read_json(beside)["labels"]) if beside.exists() else 0
     cfg.MODEL.DEVICE = device(cfg.MODEL.DEVICE)
     model = build_model(cfg)
     load_weights(model, weights)
     return model.eval()
-
-
-def _classes(weights: PathLike) -> int:
-    beside = pathlib.Path(weights).parent / "classes.json"
-    return len(read_json(beside)["labels"]) if beside.exists() else 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -18,13 +21,14 @@ from ..data.loader import build_test_loader
 from ..files import PathLike
 from ..progress import progress
 from ..registry import VIEWS, build
-from ..store import store
+from ..store import fits, store
 from ..structures import Embeddings, Item
 from ..views.embedding import embed
 from .modes import kept_modes
 from .ranks import inner
 from .weights import CLASS_WEIGHTS
 
+logger = logging.getLogger("fastreid.fastseek")
 Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
 
 
@@ -36,18 +40,35 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def embedder(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function images [B, 3, H, W] -> vectors [B, D] that a recipe asks for.
+    """The function images [B, 3, H, W] -> vectors [B, D] that a recipe asks for; the images stay as they are.
 
-    With `SEEK.METRICS` or `SEEK.VIEWS` the vectors have unit length; a plain fast-reid recipe gets its raw
-    features, and with TEST.FLIP their mean with those of the mirrored photo.
+    A recipe of ours (with `SEEK.METRICS` or `SEEK.VIEWS`) gets vectors of unit length over all its views; TEST.FLIP
+    counts as the view "hflip()". A plain fast-reid recipe gets its raw features, and with TEST.FLIP their mean with
+    those of the mirrored photo.
     """
     plain = inner(model)
-    views = [build(call, VIEWS) for call in cfg.SEEK.VIEWS]
-    if cfg.SEEK.METRICS or views:
-        return lambda images: embed(plain, images, views)
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        # fast-reid's own architectures normalise the batch they are given in place
+        return plain({"images": images.clone()})
+
+    if unit_length(cfg):
+        views = [build(call, VIEWS) for call in views_of(cfg)]
+        return lambda images: embed(features, images, views)
     if cfg.TEST.FLIP.ENABLED:
-        return lambda images: (plain({"images": images}) + plain({"images": images.flip(3)})) / 2
-    return lambda images: plain({"images": images})
+        return lambda images: (features(images) + features(images.flip(3))) / 2
+    return features
+
+
+def unit_length(cfg: Any) -> bool:
+    """Whether the recipe's vectors have unit length."""
+    return bool(cfg.SEEK.METRICS or cfg.SEEK.VIEWS)
+
+
+def views_of(cfg: Any) -> list[str]:
+    """The views of the recipe, as call strings; fast-reid's flip test is one."""
+    flip = ["hflip()"] if cfg.TEST.FLIP.ENABLED and "hflip()" not in cfg.SEEK.VIEWS else []
+    return [*cfg.SEEK.VIEWS, *flip]
 
 
 def parts(cfg: Any, model: nn.Module, items: Sequence[Item], start: int = 0, what: str = "embedding",
@@ -105,7 +126,7 @@ def _gather(rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def to_store(cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = "",
-             what: str = "embedding") -> Embeddings:
+             what: str = "embedding", replace: bool = False) -> Embeddings:
     """Embed items into a folder of shards, going on where a killed run stopped.
 
     Args:
@@ -115,25 +136,47 @@ def to_store(cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike
         folder: where the shards go.
         root: the folder the ids are relative to; pages find the photos by it.
         what: shown beside the progress.
+        replace: a folder that holds other embeddings is emptied first.
 
     Raises:
-        ArtefactError: the folder holds embeddings of another model or preprocessing.
+        ArtefactError: the folder holds embeddings of another model or preprocessing, or of other photos.
     """
+    made_by, source = passport(cfg, model, root), source_of(items)
+    if replace and not fits(folder, len(items), made_by, source):
+        logger.info("%s holds embeddings of other weights or photos: they are made anew", folder)
+        shutil.rmtree(folder)
+
     def batches_from(start: int) -> Iterator[Part]:
         return (part for _, part in parts(cfg, model, items, start, what))
 
-    store(batches_from, len(items), folder, passport(cfg, model, root))
-    return Embeddings.load(folder)
+    return store(batches_from, len(items), folder, made_by, source=source)
 
 
 def passport(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
-    """What made the vectors: the model's hash, how photos became tensors, views and versions."""
-    test = list(cfg.SEEK.TEST) or [f"resize({tuple(cfg.INPUT.SIZE_TEST)})"]
+    """What made the vectors: the model's hash, how photos became tensors, views, length and versions."""
+    test = list(cfg.SEEK.TEST) or [_legacy_test(cfg)]
     preprocessing = {"test": test, "mean": list(cfg.MODEL.PIXEL_MEAN), "std": list(cfg.MODEL.PIXEL_STD),
-                     "normal_form": NORMAL_FORM}
-    views = list(cfg.SEEK.VIEWS) or (["flip_mean"] if cfg.TEST.FLIP.ENABLED else [])
-    return {"model": weights_hash(model), "preprocessing": preprocessing, "views": views, "root": root,
+                     "normal_form": NORMAL_FORM, "unit_length": unit_length(cfg)}
+    return {"model": weights_hash(model), "preprocessing": preprocessing, "views": views_of(cfg), "root": root,
             "versions": {"fastseek": __version__, "torch": torch.__version__}}
+
+
+def _legacy_test(cfg: Any) -> str:
+    crop = f", center_crop({list(cfg.INPUT.CROP.SIZE)})" if cfg.INPUT.CROP.ENABLED else ""
+    return f"fastreid: resize({list(cfg.INPUT.SIZE_TEST)}, bicubic){crop}"
+
+
+def source_of(items: Sequence[Item]) -> str:
+    """SHA-256 over ids, sizes and times of change: another value means other photos, or changed ones."""
+    digest = hashlib.sha256()
+    for item in items:
+        try:
+            state = os.stat(item.path)
+            told = f"{state.st_size} {state.st_mtime_ns}"
+        except OSError:
+            told = "missing"
+        digest.update(f"{item.id}\0{told}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pathlib
 import time
@@ -12,6 +13,7 @@ from torch import nn
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data.bridge import resolve
+from ..errors import UsageError
 from ..files import PathLike, read_json, write_json
 from ..metrics import evaluate as score
 from ..registry import parse
@@ -33,15 +35,34 @@ def run_file(config_file: PathLike, out: PathLike, data: str | None = None, opts
         config_file: the recipe.
         out: the folder of the run; training goes into its folder `train`.
         data: a folder of class folders (with train/ and test/ below it, or a fifth of every class is held out as
-            queries), or a CSV or Parquet table with splits.
+            queries; an unreadable one is then left out, named and counted), or a CSV or Parquet table with splits.
+            With fewer photos than a batch, the batch is made smaller.
         opts: KEY VALUE changes to the recipe.
     """
     cfg = recipe.load(config_file, [*opts, "OUTPUT_DIR", str(pathlib.Path(out) / "train")])
+    if not cfg.SEEK.METRICS or not cfg.DATASETS.TESTS:
+        raise UsageError(f"{config_file}: SEEK.METRICS or DATASETS.TESTS is empty, so there is nothing to show; "
+                         "train it with tools/train_net.py, or name some")
     if data is not None:
-        cfg.defrost()
-        cfg.DATASETS.NAMES = cfg.DATASETS.TESTS = (_dataset(data),)
-        cfg.freeze()
-    return run(setup(cfg, resume=True), out)
+        cfg = _on(cfg, data)
+    held_out = data is not None and "query=" in cfg.DATASETS.TESTS[0]
+    return run(setup(cfg, resume=True), out, strict=not held_out)
+
+
+def _on(cfg: Any, data: str) -> Any:
+    """The recipe on the user's photos."""
+    made = cfg.clone()
+    made.defrost()
+    made.DATASETS.NAMES = made.DATASETS.TESTS = (_dataset(data),)
+    trained = [item for item in resolve(made.DATASETS.NAMES[0], made) if item.split == "train"]
+    if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
+        logger.warning("%d training photos are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d", len(trained),
+                       cfg.SOLVER.IMS_PER_BATCH, len(trained))
+        made.SOLVER.IMS_PER_BATCH = len(trained)
+    if len({item.label for item in trained}) == 1:
+        logger.warning("%s has photos of one class only: nothing can be learned from them; make a folder a class", data)
+    made.freeze()
+    return made
 
 
 def _dataset(data: str) -> str:
@@ -51,15 +72,16 @@ def _dataset(data: str) -> str:
     return f"folder({data!r})" if split else f"folder({data!r}, query=0.2)"
 
 
-def run(cfg: Any, out: PathLike) -> str:
+def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     """Train a recipe and show what it does before training, after it, and after every re-ranking step.
 
-    A killed run goes on where it stopped when it is started again. Writes results.json, report.html,
-    ranking.npz, truth.npz, embeddings/ and the training's own files below `out`.
+    A killed run goes on where it stopped when it is started again; with other settings or photos, what they change is
+    made anew. Writes results.json, report.html, ranking.npz, truth.npz, embeddings/ and the training's files.
 
     Args:
         cfg: a recipe with SEEK.METRICS whose first test set has queries and a gallery; OUTPUT_DIR is where it trains.
         out: the folder of the run.
+        strict: a query that cannot be read ends the run; else it is left out, named and counted.
 
     Returns:
         the table of figures as text, with the path of the page below it.
@@ -68,18 +90,26 @@ def run(cfg: Any, out: PathLike) -> str:
         DataError: photos or weights are missing, or a query cannot be read.
     """
     out = pathlib.Path(out)
-    queries, gallery = splits(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0])
+    sides = Sides(*splits(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), strict)
     trainer = Trainer(_without_last_evaluation(cfg))
-    before = _before(cfg, trainer, queries, gallery, out)
+    before = _before(cfg, trainer, sides, out)
     start = time.monotonic()
     trainer.resume_or_load(resume=True)
     trainer.train()
-    rows, ranking, truth, scores = _after(cfg, trainer.model, queries, gallery, out, start)
+    rows, ranking, truth, scores = _after(cfg, trainer.model, sides, out, start)
     rows = [before, *rows]
     write_results(out / "results.json", rows, commit(), cfg.SEED)
-    roots = _roots(ranking)
-    page(ranking, truth, scores, images=roots, out=out / "report.html", title=_title(cfg), steps=rows)
+    page(ranking, truth, scores, images=_roots(ranking), out=out / "report.html", title=_title(cfg), steps=rows)
     return f"{table(rows)}\n\npage: {out / 'report.html'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """What is asked and what is searched."""
+
+    queries: Sequence[Item]
+    gallery: Sequence[Item]
+    strict: bool
 
 
 def _without_last_evaluation(cfg: Any) -> Any:
@@ -91,25 +121,26 @@ def _without_last_evaluation(cfg: Any) -> Any:
     return made
 
 
-def _before(cfg: Any, trainer: Trainer, queries: Sequence[Item], gallery: Sequence[Item],
-            out: pathlib.Path) -> dict[str, Any]:
+def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any]:
     """The row of the untrained model; kept in a file, because a resumed run no longer has that model."""
     kept = out / "before.json"
-    if kept.exists():
-        return read_json(kept)
+    asked_for = {"metrics": list(cfg.SEEK.METRICS), "search": [*cfg.SEEK.ENHANCE, cfg.SEEK.SEARCH], "seed": cfg.SEED,
+                 "weights": cfg.MODEL.WEIGHTS, "photos": extract.source_of([*sides.queries, *sides.gallery])}
+    if kept.exists() and read_json(kept).get("of") == asked_for:
+        return read_json(kept)["row"]
     start = time.monotonic()
     trainer.resume_or_load(resume=False)
-    pair, truth = _embed(cfg, trainer.model, queries, gallery, out / "embeddings" / "before")
+    pair, truth = _embed(cfg, trainer.model, sides, out / "embeddings" / "before")
     figures = score(next(search(cfg, *pair)), truth, list(cfg.SEEK.METRICS))
     made = row("before training", figures, time.monotonic() - start)
-    write_json(kept, made)
+    write_json(kept, {"of": asked_for, "row": made})
     return made
 
 
-def _after(cfg: Any, model: nn.Module, queries: Sequence[Item], gallery: Sequence[Item], out: pathlib.Path,
+def _after(cfg: Any, model: nn.Module, sides: Sides, out: pathlib.Path,
            start: float) -> tuple[Rows, Ranking, Truth, list[Score]]:
     """A row after training and one a re-ranking step; what is shown on the page is the last."""
-    pair, truth = _embed(cfg, model, queries, gallery, out / "embeddings" / "after")
+    pair, truth = _embed(cfg, model, sides, out / "embeddings" / "after")
     truth.save(out / "truth.npz")
     names = ["training", *(f"re-ranking ({parse(call)[0]})" for call in cfg.SEEK.RERANK)]
     rows: Rows = []
@@ -121,15 +152,22 @@ def _after(cfg: Any, model: nn.Module, queries: Sequence[Item], gallery: Sequenc
     return rows, ranking, truth, scores
 
 
-def _embed(cfg: Any, model: nn.Module, queries: Sequence[Item], gallery: Sequence[Item],
+def _embed(cfg: Any, model: nn.Module, sides: Sides,
            folder: pathlib.Path) -> tuple[tuple[Embeddings, Embeddings], Truth]:
-    """Query and gallery embeddings and the truth over those gallery photos that could be read."""
-    asked = extract.to_store(cfg, model, queries, folder / "query", root(queries), "embedding queries")
-    known = set(asked.ids)
-    refuse_missing_queries(queries, [n for n, item in enumerate(queries) if item.id in known])
-    stored = extract.to_store(cfg, model, gallery, folder / "gallery", root(gallery), "embedding gallery")
-    kept = set(stored.ids)
-    return (asked, stored), truth_of(queries, [item for item in gallery if item.id in kept])
+    """Query and gallery embeddings, and the truth over those photos that could be read."""
+    stored, kept = [], []
+    for name, items in (("query", sides.queries), ("gallery", sides.gallery)):
+        part = extract.to_store(cfg, model, items, folder / name, root(items), f"embedding {name}", replace=True)
+        known = set(part.ids)
+        lost = [item.path for item in items if item.id not in known]
+        if lost and name == "query" and sides.strict:
+            refuse_missing_queries(items, [n for n, item in enumerate(items) if item.id in known])
+        if lost:
+            logger.warning("%d of %d %s photos cannot be read and are left out, first %s: see %s", len(lost),
+                           len(items), name, lost[0], folder / name / "rejects.csv")
+        stored.append(part)
+        kept.append([item for item in items if item.id in known])
+    return (stored[0], stored[1]), truth_of(*kept)
 
 
 def root(items: Sequence[Item]) -> str:
