@@ -29,6 +29,12 @@ def progress(things: Iterable[Thing], what: str, total: int | None = None, every
     yield from _lines(things, what, total, every)
 
 
+def tell(line: str) -> None:
+    """Write one line to stderr, such as how long the work to come will take."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def _lines(things: Iterable[Thing], what: str, total: int | None, every: float) -> Iterator[Thing]:
     start = told = time.monotonic()
     for done, thing in enumerate(things):

@@ -1,13 +1,15 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.registry import RERANKERS, build
+from fastseek.rerank import budget, reciprocal
 from fastseek.rerank import k_reciprocal as module
-from fastseek.rerank import reciprocal
 from fastseek.rerank.k_reciprocal import KReciprocal
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
@@ -56,19 +58,19 @@ def test_neighbourhoods_larger_than_everything_there_is_are_those_of_fastreid(k1
     np.testing.assert_allclose(-ours, theirs(queries, gallery, k1, k2, 0.3, "cosine"), rtol=0, atol=1e-5)
 
 
-def slow_encoding(neighbours, k1, k2, weights):
+def slow_encoding(neighbours, k1, k2, weights, more=1, share=2 / 3):
     """The seven lines of the paper with sets and loops."""
     count = len(neighbours)
 
     def mutual(i, k):
-        return {j for j in neighbours[i, :k + 1].tolist() if i in neighbours[j, :k + 1]}
+        return {j for j in neighbours[i, :k].tolist() if i in neighbours[j, :k]}
 
     encoded = np.zeros((count, count))
     for i in range(count):
-        near, wide = mutual(i, k1), set()
+        near, wide = mutual(i, k1 + more), set()
         for j in near:
-            other = mutual(j, int(np.around(k1 / 2)))
-            if len(other & near) > 2 / 3 * len(other):
+            other = mutual(j, int(np.around(k1 / 2)) + 1)
+            if len(other & near) > share * len(other):
                 wide |= other
         chosen = sorted(near | wide)
         encoded[i, chosen] = weights[i, chosen] / weights[i, chosen].sum()
@@ -112,6 +114,110 @@ def test_scores_are_those_of_the_matrix_in_order():
     after = part(Exact(k=20)(queries, gallery), queries, gallery)
     expected = np.take_along_axis(part.matrix(queries, gallery), after.indices, axis=1)
     np.testing.assert_array_equal(after.scores, expected)
+
+
+@pytest.mark.parametrize("room", [0, 1 << 30])
+@pytest.mark.parametrize("step", [1, 500, 1 << 21])
+@pytest.mark.parametrize(("k1", "k2", "metric"), [(20, 6, "cosine"), (5, 1, "l2"), (50, 15, "cosine")])
+def test_short_lists_get_the_scores_of_the_matrix(room, step, k1, k2, metric, monkeypatch):
+    monkeypatch.setattr(module, "ENTRIES", step)
+    monkeypatch.setattr(budget, "SPARE", room)
+    queries, gallery = pair(11, gallery=120)
+    part = KReciprocal(k1, k2, 0.3, metric)
+    after = part(Exact(k=9, metric=metric)(queries, gallery), queries, gallery)
+    expected = np.take_along_axis(part.matrix(queries, gallery), after.indices, axis=1)
+    np.testing.assert_allclose(after.scores, expected, rtol=0, atol=1e-6)
+    assert (np.diff(after.scores) <= 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 7), st.sampled_from([1, 4, 4096]))
+def test_encodings_by_the_rule_of_digix_are_those_of_sets_and_loops(seed, k1, k2, rows):
+    random = np.random.default_rng(seed)
+    points = random.normal(size=(30, 3))
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    neighbours = np.argsort(squared, axis=1)[:, :max(k1 + 1, k2)]
+    usual, reciprocal.ROWS = reciprocal.ROWS, rows
+    try:
+        ours = reciprocal.encode(neighbours, k1, k2, lambda i, j: squared[i, j], reciprocal.RULES["digix"])
+    finally:
+        reciprocal.ROWS = usual
+    theirs = slow_encoding(neighbours, k1, k2, np.exp(-squared), more=0, share=2 / 5)
+    np.testing.assert_allclose(ours.toarray(), theirs, rtol=0, atol=1e-6)
+
+
+def test_the_digix_variant_is_another_re_ranking_and_says_so():
+    queries, gallery = pair(3)
+    ranking = Exact(k=77)(queries, gallery)
+    after = [build(f"k_reciprocal(25, 6, 0.5, variant={name!r})", RERANKERS)(ranking, queries, gallery)
+             for name in ("paper", "digix")]
+    assert (after[0].scores != after[1].scores).any()
+    assert after[1].passport["rerank"] == ["k_reciprocal(k1=25, k2=6, lambda_=0.5, metric='cosine', variant='digix')"]
+
+
+def grown(count, k=10, dim=6):
+    queries, gallery = pair(0, queries=count // 6, gallery=count, dim=dim, classes=count // 12)
+    return Exact(k=k)(queries, gallery), queries, gallery
+
+
+@pytest.mark.parametrize("depth", [10, 900])
+@pytest.mark.parametrize(("k1", "k2"), [(20, 6), (50, 15)])
+def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
+    import tracemalloc
+
+    monkeypatch.setattr(budget, "BESIDE", 12 << 20)
+    monkeypatch.setattr(module, "CELLS", 1 << 16)
+    monkeypatch.setattr(module, "ENTRIES", 1 << 16)
+    monkeypatch.setattr(reciprocal, "ENTRIES", 1 << 16)
+    monkeypatch.setattr("fastseek.scan.Scan.tile", (128, 512))
+    ranking, queries, gallery = grown(2000, depth)
+    ended = []
+    for part in (2, 5, 20, 100):
+        most = budget.Budget.of(len(queries) + len(gallery), 6, k1, k2, depth == 900, None).most * part / 100
+        tracemalloc.start()
+        try:
+            KReciprocal(k1, k2, max_ram=most / 1e9)(ranking, queries, gallery)
+            ended.append("done")
+        except RunError as error:
+            assert "max_ram" in str(error)
+            ended.append("refused")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak <= most
+    assert ended[0] == "refused" and ended[-1] == "done"
+
+
+def test_too_little_memory_is_refused_before_any_work(monkeypatch):
+    ranking, queries, gallery = grown(600)
+    monkeypatch.setattr(module, "nearest", None)
+    with pytest.raises(RunError, match=r"takes at least 0\.17 GB, at most 0\.17: max_ram=0\.1 is too little"):
+        KReciprocal(max_ram=0.1)(ranking, queries, gallery)
+
+
+def test_neighbourhoods_that_outgrow_the_memory_stop_the_work(monkeypatch):
+    monkeypatch.setattr(budget.Budget, "entries", lambda self, max_ram: 3.0 * self.images)
+    ranking, queries, gallery = grown(600)
+    with pytest.raises(RunError, match=r"entries after \d+ of them, more than max_ram has room for"):
+        KReciprocal(max_ram=1)(ranking, queries, gallery)
+
+
+def test_a_promise_of_memory_changes_no_score():
+    ranking, queries, gallery = grown(600)
+    one, two = (KReciprocal(max_ram=room)(ranking, queries, gallery) for room in (None, 0.2))
+    np.testing.assert_array_equal(one.indices, two.indices)
+    np.testing.assert_allclose(one.scores, two.scores, rtol=0, atol=1e-6)
+
+
+def test_long_work_tells_its_time_and_memory_beforehand(monkeypatch, capsys):
+    ranking, queries, gallery = grown(600)
+    KReciprocal()(ranking, queries, gallery)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(budget, "TOLD", 0)
+    monkeypatch.setattr(module, "encode", None)  # so that it ends when it would begin in earnest
+    with pytest.raises(TypeError):
+        KReciprocal()(ranking, queries, gallery)
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"k-reciprocal re-ranking of 700 images: about \d+ s and 0\.2 GB \(at most 0\.2\)\n", told)
 
 
 def test_re_ranking_helps_where_neighbourhoods_are_clean():
@@ -212,7 +318,7 @@ def test_the_passport_lists_the_steps_in_order():
     ranking = Exact(k=9)(queries, gallery)
     for _ in range(2):
         ranking = build("k_reciprocal(k1=4)", RERANKERS)(ranking, queries, gallery)
-    assert ranking.passport["rerank"] == ["k_reciprocal(k1=4, k2=6, lambda_=0.3, metric='cosine')"] * 2
+    assert ranking.passport["rerank"] == ["k_reciprocal(k1=4, k2=6, lambda_=0.3, metric='cosine', variant='paper')"] * 2
     assert ranking.passport["search"].startswith("exact(")
 
 
@@ -233,7 +339,8 @@ def test_a_vector_that_is_not_finite_is_named():
 
 
 @pytest.mark.parametrize("call", ["k_reciprocal(k1=0)", "k_reciprocal(k2=0)", "k_reciprocal(lambda_=1.5)",
-                                  "k_reciprocal(metric='ip')", "k_reciprocal(k3=1)"])
+                                  "k_reciprocal(metric='ip')", "k_reciprocal(k3=1)", "k_reciprocal(variant='fast')",
+                                  "k_reciprocal(max_ram=0)"])
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, RERANKERS)

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..errors import ArtefactError
-from ..nearest import (
-    EMPTY,
-    id_order,
-    nearest,
-    pair_scores,
-    places_of,
-    scores_of,
-    similarities,
-    sort_keys,
-    together,
-)
+from ..nearest import nearest, pair_scores, similarities, together
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .reciprocal import encode, own_first
+from .budget import Budget, tell_costs
+from .reciprocal import RULES, Overlaps, averaged, encode, own_first
+from .sorting import check_sides, resorted
 
 CELLS = 1 << 22  # distances held at once
+ENTRIES = 1 << 21  # entries of averaged encodings held at once
+HELD_BYTES = 12  # of an averaged encoding while it is made, an entry
+FEW = 8  # lists shorter than this part of the gallery are scored pair by pair
+
+
+class Encoded(NamedTuple):
+    """Queries, then gallery, of unit length for "cosine"; their neighbours [N, K], itself first; their encodings [N, N]
+    before they are averaged; the squared distance of the farthest image [N]; and how many bytes may still be taken."""
+
+    both: Embeddings
+    neighbours: np.ndarray
+    raw: csr_array
+    longest: np.ndarray
+    room: float
 
 
 @RERANKERS.register()
@@ -34,42 +40,53 @@ class KReciprocal:
     final = (1 - lambda) * Jaccard distance of the encoded neighbourhoods + lambda * squared distance divided by the
     query's largest, over queries and gallery together; the new score is minus that. Neighbours come from an exact
     search; memory grows with N = queries + gallery and never with N * N. The distance is Euclidean, "cosine" between
-    vectors of unit length, "l2" between vectors as they are. Equal distances stand in the order of the ids.
+    vectors of unit length, "l2" between vectors as they are. Equal distances stand in the order of the ids. Long work
+    tells on stderr beforehand how long it will take.
+
+    `max_ram` is a promise: arrays of its own never take more, beside the embeddings and the ranking that were given. If
+    that cannot be, it stops before it starts; if it can be for most images and not for these, as soon as it knows.
 
     Args:
         k1: size of the neighbourhoods.
         k2: how many neighbours' encodings are averaged; 1 for none.
         lambda_: weight of the original distance, 0 to 1.
         metric: "cosine" or "l2".
+        variant: "paper", or "digix" for the rule of the second place of DIGIX 2020 (with k1=25, k2=6, lambda_=0.5
+            there): lists of k1 count the image itself, and two fifths of an overlap are enough instead of two thirds.
+        max_ram: gigabytes (10^9 bytes); no promise when None.
 
     Raises:
         ArtefactError: the ranking is not over these queries and this gallery.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
+        RunError: it takes more than `max_ram`.
     """
 
-    def __init__(self, k1: int = 20, k2: int = 6, lambda_: float = 0.3, metric: str = "cosine") -> None:
+    def __init__(self, k1: int = 20, k2: int = 6, lambda_: float = 0.3, metric: str = "cosine",
+                 variant: str = "paper", max_ram: float | None = None) -> None:
         if k1 < 1 or k2 < 1 or not 0 <= lambda_ <= 1:
             raise ValueError(f"k1 and k2 must be 1 or more and lambda_ in 0..1, got {k1}, {k2} and {lambda_}")
         if metric not in ("cosine", "l2"):
             raise ValueError(f"metric must be cosine or l2, got {metric!r}")
+        if variant not in RULES or max_ram is not None and max_ram <= 0:
+            raise ValueError(f"variant must be one of {', '.join(RULES)} and max_ram more than 0, got {variant!r} and "
+                             f"{max_ram}")
         self.k1, self.k2, self.lambda_, self.metric = k1, k2, lambda_, metric
+        self.variant, self.max_ram = variant, max_ram
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        for what, side, ids in (("queries", queries, ranking.query_ids), ("gallery", gallery, ranking.gallery_ids)):
-            if not np.array_equal(side.ids, ids):
-                raise ArtefactError(f"the ranking is not over these {what}: search again with the same embeddings")
-        order, place = id_order(gallery.ids)
-        indices, scores = np.empty_like(ranking.indices), np.empty_like(ranking.scores)
-        for here, distances in self._distances(queries, gallery) if ranking.indices.size else ():
-            listed = ranking.indices[here]
-            keys = sort_keys(-np.take_along_axis(distances, np.maximum(listed, 0), axis=1), place[listed])
-            keys = np.sort(np.where(listed < 0, EMPTY, keys), axis=1)
-            scores[here] = scores_of(keys)
-            indices[here] = np.where(keys == EMPTY, -1, order[np.minimum(places_of(keys), len(order) - 1)])
-        call = f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_}, metric={self.metric!r})"
-        passport = {**ranking.passport, "rerank": [*ranking.passport.get("rerank", []), call]}
-        return Ranking(ranking.query_ids, ranking.gallery_ids, indices, scores, passport)
+        check_sides(ranking, queries, gallery)
+        scores = np.zeros_like(ranking.scores)
+        if scores.size and FEW * ranking.indices.shape[1] < len(gallery):
+            self._fill(scores.reshape(-1), ranking.indices.reshape(-1), self._encoded(queries, gallery, False),
+                       len(queries), ranking.indices.shape[1])
+        elif scores.size:
+            for here, distances in self._distances(queries, gallery):
+                listed = np.maximum(ranking.indices[here], 0)
+                np.negative(np.take_along_axis(distances, listed, axis=1), out=scores[here])
+        call = (f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_}, metric={self.metric!r}, "
+                f"variant={self.variant!r})")
+        return resorted(ranking, scores, call)
 
     def matrix(self, queries: Embeddings, gallery: Embeddings) -> np.ndarray:
         """Scores [Q, G] float32 of every gallery image, larger is better."""
@@ -78,28 +95,65 @@ class KReciprocal:
             np.negative(distances, out=scores[here])
         return scores
 
-    def _distances(self, queries: Embeddings, gallery: Embeddings) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield (queries, final distances [b, G] float32)."""
+    @property
+    def _pairs(self) -> str:
+        """How vectors are compared once they have unit length for "cosine"."""
+        return "ip" if self.metric == "cosine" else "l2"
+
+    def _encoded(self, queries: Embeddings, gallery: Embeddings, every: bool) -> Encoded:
+        images = len(queries) + len(gallery)
+        budget = Budget.of(images, gallery.dim, self.k1, self.k2, every, self.max_ram)
+        most = budget.entries(self.max_ram)
         both = together(queries, gallery, self.metric)
-        metric = "ip" if self.metric == "cosine" else "l2"
-        found = nearest(both, both, max(self.k1 + 1, self.k2), metric)
-        longest = _squared(found.lowest, metric)
+        tell_costs(both, self._pairs, budget)
+        found = nearest(both, both, budget.width, self._pairs, budget.rows)
+        longest = _squared(found.lowest, self._pairs)
         longest[longest == 0] = 1  # all points are one: every distance is 0
 
         def scaled(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-            scores = pair_scores(both.vectors, both.vectors, rows, cols, metric, np.float32)
-            return _squared(scores, metric) / longest[rows]
+            scores = pair_scores(both.vectors, both.vectors, rows, cols, self._pairs, np.float32)
+            return _squared(scores, self._pairs) / longest[rows]
 
-        encoded = encode(own_first(found.rows), self.k1, self.k2, scaled)
+        neighbours = found.rows.astype(np.int32)
+        del found
+        neighbours = own_first(neighbours)
+        raw = encode(neighbours, self.k1, 1, scaled, RULES[self.variant], most)
+        return Encoded(both, neighbours, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram))
+
+    def _fill(self, scores: np.ndarray, indices: np.ndarray, known: Encoded, queries: int, depth: int) -> None:
+        """Fill scores [Q * K] for the answers [Q * K], a run of pairs at a time."""
+        both, neighbours, raw, longest, room = known
+        held = averaged(raw, neighbours, self.k2) if HELD_BYTES * raw.nnz * self.k2 < room else None
+        step = max(1, int(ENTRIES * len(neighbours) // max(1, raw.nnz * self.k2)))
+        overlaps, pairs = Overlaps(len(neighbours)), np.flatnonzero(indices >= 0)
+        for start in progress(range(0, len(pairs), step), "re-ranking"):
+            here = pairs[start:start + step]
+            asked, images = here // depth, indices[here] + queries
+            some, rows = np.unique(images, return_inverse=True) if held is None else (None, images)
+            theirs, first = averaged(raw, neighbours, self.k2, some) if held is None else held, int(asked[0])
+            mine = averaged(raw, neighbours, self.k2, np.arange(first, asked[-1] + 1))
+            ends = np.searchsorted(asked, np.arange(first, asked[-1] + 2))
+            shared = np.concatenate([overlaps.of(mine, row, theirs, rows[ends[row]:ends[row + 1]])
+                                     for row in range(mine.shape[0])])
+            near = _squared(pair_scores(both.vectors, both.vectors, asked, images, self._pairs), self._pairs)
+            near *= self.lambda_ / longest[asked]
+            scores[here] = -(near + (1 - self.lambda_) * (1 - shared / (2 - shared)))
+
+    def _distances(self, queries: Embeddings, gallery: Embeddings) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (queries, final distances [b, G] float32)."""
+        both, neighbours, raw, longest, _ = self._encoded(queries, gallery, True)
+        encoded = averaged(raw, neighbours, self.k2)
+        del raw
         asked, inverted = encoded[:len(queries)], encoded[len(queries):].T.tocsr()
+        del encoded
         mine, theirs = both.vectors[:len(queries)], both.vectors[len(queries):]
         first = _first_equal(theirs)
         twins = (first != np.arange(len(first))).any()
         step = max(1, CELLS // len(gallery))
         for start in progress(range(0, len(queries), step), "re-ranking"):
             here = slice(start, min(start + step, len(queries)))
-            scores, _ = similarities(mine[here], theirs, metric)
-            distances = _squared(scores[:, first] if twins else scores, metric)
+            scores, _ = similarities(mine[here], theirs, self._pairs)
+            distances = _squared(scores[:, first] if twins else scores, self._pairs)
             distances *= self.lambda_ / longest[here, None]
             for row, query in zip(distances, range(here.start, here.stop), strict=True):
                 row += (1 - self.lambda_) * _jaccard(asked, query, inverted)

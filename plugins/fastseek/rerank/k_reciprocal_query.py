@@ -11,7 +11,7 @@ from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from ..vectors import pair_scores
 from .gallery_graph import GalleryGraph, in_memory, squared
-from .reciprocal import averaged, expand, reciprocal
+from .reciprocal import Overlaps, averaged, expand, half_of, reciprocal
 from .sorting import check_sides, resorted
 
 ROWS = 2048  # queries encoded at once
@@ -69,14 +69,14 @@ class KReciprocalQuery:
         longest = squared(found.lowest, self.metric)
         longest[longest == 0] = 1  # all images are one and the query too
         encoded = averaged(graph.encoded, graph.neighbours, self.k2)
-        half = reciprocal(graph.neighbours[:, :int(np.around(self.k1 / 2)) + 1])
-        shared = _Shared(encoded)
+        half = reciprocal(graph.neighbours[:, :half_of(self.k1) + 1])
+        shared = Overlaps(len(gallery))
         for start in progress(range(0, len(queries), ROWS), "re-ranking"):
             here = slice(start, min(start + ROWS, len(queries)))
             asked = self._encode(graph, half, found.rows[here], found.scores[here], mine[here], theirs, longest[here])
             for row, query in enumerate(range(here.start, here.stop)):
                 listed = indices[query][indices[query] >= 0]
-                overlap = shared.of(asked, row, listed)
+                overlap = shared.of(asked, row, encoded, listed)
                 near = squared(pair_scores(mine, theirs, np.full(len(listed), query), listed, self.metric), self.metric)
                 jaccard = 1 - overlap / (2 - overlap)
                 scores[query, :len(listed)] = -(1 - self.lambda_) * jaccard - self.lambda_ * near / longest[query]
@@ -103,23 +103,3 @@ class KReciprocalQuery:
         total = (own + lists @ graph.encoded).tocsr()
         total.data /= np.float32(1 + more.shape[1])
         return total
-
-
-class _Shared:
-    """How much the encodings of a query and of images have in common: the sum of the smaller weights."""
-
-    def __init__(self, encoded: csr_array) -> None:
-        self.encoded = encoded
-        self.query = np.zeros(encoded.shape[1])
-
-    def of(self, asked: csr_array, row: int, images: np.ndarray) -> np.ndarray:
-        """[n] for some images."""
-        mine = slice(asked.indptr[row], asked.indptr[row + 1])
-        self.query[asked.indices[mine]] = asked.data[mine]
-        starts, counts = self.encoded.indptr[images], np.diff(self.encoded.indptr)[images]
-        ends = np.cumsum(counts)
-        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
-        smaller = np.minimum(self.query[self.encoded.indices[at]], self.encoded.data[at])
-        shared = np.bincount(np.repeat(np.arange(len(images)), counts), smaller, minlength=len(images))
-        self.query[asked.indices[mine]] = 0
-        return shared

@@ -7,16 +7,41 @@ rows of sparse matrices: nothing here has N x N entries.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array
 
-ROWS = 4096  # images whose sets are expanded at once
+from ..errors import RunError
+
+ROWS = 4096  # images whose sets are expanded at once, fewer when their sets may be large
+ENTRIES = 1 << 20  # entries those sets may have together
+
+
+class Rule(NamedTuple):
+    """How long the list is that makes R(i, k1), beyond k1, and the share of R(j, k1/2) that must lie in it."""
+
+    more: int
+    share: float
+
+
+# The paper's, and that of the second place of DIGIX 2020, whose lists of k1 count the image itself.
+RULES = {"paper": Rule(1, 2 / 3), "digix": Rule(0, 2 / 5)}
+
+
+def half_of(k1: int) -> int:
+    """k1 / 2 as numpy rounds it, to the even number."""
+    return int(np.around(k1 / 2))
+
+
+def most_entries(images: int, k1: int) -> int:
+    """How many images a neighbourhood can have at most."""
+    return min(images, (k1 + 1) * (half_of(k1) + 1))
 
 
 def own_first(neighbours: np.ndarray) -> np.ndarray:
     """Neighbour lists [N, K] that begin with the image itself, which many equal images may have pushed off."""
-    own = np.arange(len(neighbours))
+    own = np.arange(len(neighbours), dtype=neighbours.dtype)
     here = neighbours == own[:, None]
     rest = np.ones(neighbours.shape, bool)
     rest[own, np.where(here.any(axis=1), here.argmax(axis=1), neighbours.shape[1] - 1)] = False
@@ -29,27 +54,25 @@ def reciprocal(neighbours: np.ndarray) -> csr_array:
     return lists.multiply(lists.T.tocsr()).tocsr()
 
 
-def supports(neighbours: np.ndarray, k1: int) -> csr_array:
-    """R*(i, k1) as rows of zeros and ones: R(i, k1) with every R(j, k1/2) that lies in it by more than two thirds."""
-    whole = reciprocal(neighbours[:, :k1 + 1])
-    half = reciprocal(neighbours[:, :int(np.around(k1 / 2)) + 1])
-    sizes = np.diff(half.indptr)
-    return vstack([expand(whole[start:start + ROWS], half, sizes) for start in range(0, len(neighbours), ROWS)],
-                  format="csr")
+def expand(whole: csr_array, half: csr_array, sizes: np.ndarray, share: float = 2 / 3) -> csr_array:
+    """R*(i, k1) of some images as rows of zeros and ones.
 
-
-def expand(whole: csr_array, half: csr_array, sizes: np.ndarray) -> csr_array:
-    """Rows R(i, k1) of some images with every R(j, k1/2), sizes[j] large, that lies in them by more than two thirds."""
+    Args:
+        whole: their rows R(i, k1).
+        half: R(j, k1/2) of all images; symmetric.
+        sizes: how many images are in each row of `half`.
+        share: R(j, k1/2) joins R(i, k1) when more than this part of it lies in there already.
+    """
     inside = (whole @ half).multiply(whole).tocsr()  # half is symmetric: |R(i, k1) and R(j, k1/2)| for j in R(i, k1)
-    inside.data = (inside.data > 2 / 3 * sizes[inside.indices]).astype(np.int32)
+    inside.data = (inside.data > share * sizes[inside.indices]).astype(np.int32)
     inside.eliminate_zeros()
     joined = (whole + inside @ half).tocsr()
     joined.data[:] = 1
     return joined
 
 
-def encode(neighbours: np.ndarray, k1: int, k2: int,
-           distances: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> csr_array:
+def encode(neighbours: np.ndarray, k1: int, k2: int, distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
+           rule: Rule = RULES["paper"], most: float = np.inf) -> csr_array:
     """V [N, N] float32, rows that sum to 1.
 
     Args:
@@ -57,26 +80,70 @@ def encode(neighbours: np.ndarray, k1: int, k2: int,
         k1: size of the neighbourhoods.
         k2: how many neighbours' rows are averaged; 1 for none.
         distances: called with rows and columns [n], gives the scaled distances of those pairs.
+        rule: how the neighbourhoods are made.
+        most: how many entries V may have before it is averaged.
+
+    Raises:
+        RunError: it would have more.
     """
-    found = supports(neighbours, k1)
-    sizes = np.diff(found.indptr)
-    rows = np.repeat(np.arange(len(neighbours)), sizes)
-    weights = np.exp(-distances(rows, found.indices))
-    weights /= np.bincount(rows, weights, minlength=len(neighbours))[rows]
-    encoded = csr_array((weights.astype(np.float32), found.indices, found.indptr), shape=found.shape)
-    return averaged(encoded, neighbours, k2)
+    return averaged(_weighted(neighbours, k1, distances, rule, most), neighbours, k2)
 
 
-def averaged(encoded: csr_array, neighbours: np.ndarray, k2: int) -> csr_array:
-    """The mean of the rows of every image's k2 nearest, itself among them."""
+def _weighted(neighbours: np.ndarray, k1: int, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], rule: Rule,
+              most: float) -> csr_array:
+    count = len(neighbours)
+    whole, half = reciprocal(neighbours[:, :k1 + rule.more]), reciprocal(neighbours[:, :half_of(k1) + 1])
+    sizes, counts, columns, weights = np.diff(half.indptr), [np.zeros(1, np.int64)], [], []
+    total, step = 0, max(1, min(ROWS, ENTRIES // max(1, most_entries(count, k1))))
+    for start in range(0, count, step):
+        sets = expand(whole[start:start + step], half, sizes, rule.share)
+        total += sets.nnz
+        if total > most:
+            raise RunError(f"the neighbourhoods of {count} images have {total} entries after {start + sets.shape[0]} "
+                           f"of them, more than max_ram has room for: raise max_ram, or lower k1 ({k1})")
+        lengths = np.diff(sets.indptr)
+        rows = np.repeat(np.arange(sets.shape[0]), lengths)
+        new = np.exp(-distances(rows + start, sets.indices))
+        new /= np.bincount(rows, new, minlength=sets.shape[0])[rows]
+        counts.append(lengths.astype(np.int64))
+        columns.append(sets.indices)
+        weights.append(new.astype(np.float32))
+    if not count:
+        return csr_array((0, 0), dtype=np.float32)
+    del whole, half
+    together = np.concatenate(columns)
+    columns.clear()
+    return csr_array((np.concatenate(weights), together, np.cumsum(np.concatenate(counts))), shape=(count, count))
+
+
+def averaged(encoded: csr_array, neighbours: np.ndarray, k2: int, rows: np.ndarray | None = None) -> csr_array:
+    """The mean of the rows of every image's k2 nearest, itself among them; of all images or those named in `rows`."""
     if k2 == 1:
-        return encoded
-    near = neighbours[:, :k2]
-    return _lists(near, np.float32(1 / near.shape[1])) @ encoded
+        return encoded if rows is None else encoded[rows]
+    near = (neighbours if rows is None else neighbours[rows])[:, :k2]
+    return _lists(near, np.float32(1 / near.shape[1]), len(neighbours)) @ encoded
 
 
-def _lists(neighbours: np.ndarray, value: float) -> csr_array:
+class Overlaps:
+    """How much the encodings of a query and of images have in common: the sum of the smaller weights."""
+
+    def __init__(self, images: int) -> None:
+        self.query = np.zeros(images)
+
+    def of(self, asked: csr_array, row: int, encoded: csr_array, images: np.ndarray) -> np.ndarray:
+        """[n] for row `row` of `asked` and the rows `images` [n] of `encoded`."""
+        mine = slice(asked.indptr[row], asked.indptr[row + 1])
+        self.query[asked.indices[mine]] = asked.data[mine]
+        counts = np.diff(encoded.indptr)[images]
+        ends = np.cumsum(counts)
+        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(encoded.indptr[images] - ends + counts, counts)
+        smaller = np.minimum(self.query[encoded.indices[at]], encoded.data[at])
+        self.query[asked.indices[mine]] = 0
+        return np.bincount(np.repeat(np.arange(len(images)), counts), smaller, minlength=len(images))
+
+
+def _lists(neighbours: np.ndarray, value: float, images: int | None = None) -> csr_array:
     count, width = neighbours.shape
     starts = np.arange(count + 1, dtype=np.int64) * width
     data = np.full(count * width, value, np.int32 if isinstance(value, int) else np.float32)
-    return csr_array((data, neighbours.reshape(-1), starts), shape=(count, count))
+    return csr_array((data, neighbours.reshape(-1), starts), shape=(count, images or count))
