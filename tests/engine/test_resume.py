@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from fastseek.engine import checkpoint, manifests
 from fastseek.engine.trainer import Trainer
-from fastseek.errors import ArtefactError, RunError
+from fastseek.errors import ArtefactError, DataError, RunError
 
 EVERY_STEP = 1e-9  # minutes
 
@@ -203,3 +203,53 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(recipe_of, tm
     runs = [trained(recipe_of(OUTPUT_DIR=str(tmp_path / name), SEED=seed, SOLVER__MAX_EPOCH=1)).cfg.OUTPUT_DIR
             for name, seed in (("a", 5), ("b", 5), ("c", 6))]
     assert losses(runs[0]) == losses(runs[1]) != losses(runs[2])
+
+
+def evaluated(scores, seen=None):
+    """A trainer whose evaluations draw random numbers and give the next score, or raise it."""
+
+    class Scored(Trainer):
+        @classmethod
+        def test(cls, cfg, model):
+            torch.rand(5)
+            score = next(scores)
+            if seen is not None:
+                seen.append(score)
+            if isinstance(score, Exception):
+                raise score
+            return {"metric": score, "another": 1.0}
+
+    return Scored
+
+
+def test_an_evaluation_that_fails_costs_no_epoch_and_is_made_up_for_on_resume(recipe_of, tests_on, whole):
+    cfg = recipe_of(DATASETS__TESTS=tests_on)
+    with pytest.raises(DataError):
+        evaluated(iter([DataError("a query photo cannot be read")]))(cfg).train()
+    folder, scores = pathlib.Path(cfg.OUTPUT_DIR), []
+    assert manifests.fault(folder, "model_final") is None
+    assert (folder / checkpoint.TAG).read_text() == "model_final.safetensors"
+    for times in (1, 1):  # the second resume finds nothing left to do
+        trainer = evaluated(iter([0.5]), scores)(cfg)
+        trainer.resume_or_load()
+        assert list(trainer.train().items()) == [("metric", 0.5), ("another", 1.0)]
+        assert len(scores) == times and trainer.best == 0.5
+    assert_same(cfg.OUTPUT_DIR, whole)
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["iteration"], line["epoch"]) for line in lines if "metric" in line] == [(5, 1)]
+
+
+def test_a_failed_evaluation_between_epochs_changes_nothing_but_the_time_it_takes(recipe_of, tests_on, tmp_path):
+    keys = {"DATASETS__TESTS": tests_on, "TEST__EVAL_PERIOD": 1}
+    straight = recipe_of(OUTPUT_DIR=str(tmp_path / "straight"), **keys)
+    evaluated(iter([0.5, 0.4]))(straight).train()
+    cfg = recipe_of(**keys)
+    with pytest.raises(DataError):
+        evaluated(iter([DataError("no")]))(cfg).train()
+    trainer = evaluated(iter([0.5, 0.4]))(cfg)
+    trainer.resume_or_load()
+    trainer.train()
+    assert (trainer.start_step, trainer.best) == (3, 0.5)
+    assert_same(cfg.OUTPUT_DIR, straight.OUTPUT_DIR)
+    best = json.loads((pathlib.Path(cfg.OUTPUT_DIR) / "model_best.json").read_text())
+    assert (best["metric"], best["epoch"], best["step"]) == (0.5, 1, 3)

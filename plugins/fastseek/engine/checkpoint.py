@@ -14,7 +14,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
-from ..errors import ArtefactError, RunError
+from ..errors import ArtefactError, RunError, UsageError
 from ..files import atomic
 from . import manifests, ranks, weights
 from .manifests import MANIFEST, STATE, WEIGHTS
@@ -76,6 +76,16 @@ class Checkpointer(FastreidCheckpointer):
                 self._write_tensors(name, tensors)
                 manifests.write(self.folder, name, [WEIGHTS], _told(told))
 
+    def note(self, name: str, **kwargs: Any) -> None:
+        """Replace plain state of a saved checkpoint, in its manifest: the tensors are not written again.
+
+        Raises:
+            RunError: the write failed; the checkpoint is as it was.
+        """
+        if self.save_dir and self.save_to_disk:
+            with self._writing(name):
+                manifests.note(self.folder, name, kwargs)
+
     def prune(self, keep: int, run: str) -> None:
         """Delete the checkpoints of a run but for the newest `keep`, the best and the final one."""
         if self.save_dir and self.save_to_disk:
@@ -114,7 +124,8 @@ class Checkpointer(FastreidCheckpointer):
             weights.load_weights(self.model, path)
             return {}
         weights.fit(self.model, weights.read(path), path, strict=True)
-        state = self._read_state(pathlib.Path(path).name.removesuffix(WEIGHTS))
+        name = pathlib.Path(path).name.removesuffix(WEIGHTS)
+        state = self._read_state(name) | manifests.noted(self.folder, name)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key in state:
                 self.checkpointables[key].load_state_dict(state.pop(key))
@@ -164,7 +175,7 @@ class Checkpointer(FastreidCheckpointer):
                 raise RunError(f"{self.save_dir}: {name} needs {needed / 2 ** 20:.0f} MiB, {free / 2 ** 20:.0f} are "
                                "free; nothing was touched. Make room and go on with --resume")
             yield
-        except OSError as error:
+        except (OSError, UsageError) as error:
             raise RunError(f"{self.save_dir}: {name} could not be written ({error}). The checkpoint before it is "
                            "intact: mend the cause and go on with --resume") from error
 

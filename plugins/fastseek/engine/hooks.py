@@ -34,16 +34,19 @@ class EvalHook(HookBase):
         period: in epochs; 0 or less means after the last epoch only.
         evaluate: takes nothing, returns a nested dict of floats (empty but on rank 0).
         seen: told the flat results of every evaluation.
+        before: called before every evaluation, which may fail: what must not be lost is saved there.
     """
 
-    def __init__(self, period: int, evaluate: Callable[[], dict[str, Any]], seen: Callable[[dict], None]) -> None:
-        self._period, self._evaluate, self._seen = period, evaluate, seen
+    def __init__(self, period: int, evaluate: Callable[[], dict[str, Any]], seen: Callable[[dict], None],
+                 before: Callable[[], None] = lambda: None) -> None:
+        self._period, self._evaluate, self._seen, self._before = period, evaluate, seen, before
 
     def after_epoch(self) -> None:
         """Evaluate when it is time, with the same statistics in every process."""
         done = self.trainer.epoch + 1
         if done < self.trainer.max_epoch and (self._period <= 0 or done % self._period):
             return
+        self._before()
         ranks.share_buffers(self.trainer.model)
         results = flatten_results_dict(self._evaluate() or {})
         self.trainer.storage.put_scalars(**results, smoothing_hint=False)
@@ -57,20 +60,22 @@ class CheckpointHook(HookBase):
     """Save at the end of epochs, by the clock in between, and when the run is asked to stop.
 
     Args:
-        save: called with the name of the checkpoint, in every process.
+        save: called with the name of the checkpoint, and whether its evaluation is still to come, in every process.
+        note: called with the name of a saved checkpoint when its evaluation is done, in every process.
         period: in epochs; 0 or less means after the last epoch only.
         minutes: a checkpoint inside an epoch when the last one is as old; 0 or less means none.
         output: the folder, named when the run is stopped.
     """
 
-    def __init__(self, save: Callable[[str], None], period: int, minutes: float, output: str) -> None:
-        self._save, self._period, self._minutes, self._output = save, period, minutes, output
-        self._asked = 0
+    def __init__(self, save: Callable[[str, bool], None], note: Callable[[str], None], period: int, minutes: float,
+                 output: str) -> None:
+        self._save, self._note, self._period, self._minutes, self._output = save, note, period, minutes, output
+        self._asked, self._pending = 0, ""
         self._before: dict[int, Any] = {}
 
     def before_train(self) -> None:
         """Start the clock and listen to SIGTERM and SIGINT."""
-        self._saved = time.monotonic()
+        self._saved, self._pending = time.monotonic(), self.trainer.pending
         if threading.current_thread() is threading.main_thread():
             heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
             self._before = {number: signal.signal(number, self._ask) for number in heard}
@@ -96,13 +101,28 @@ class CheckpointHook(HookBase):
             raise RunError(f"stopped by {name} after {step} of {self.trainer.max_iter} steps; everything is saved in "
                            f"{self._output}: run the same command with --resume to go on")
 
+    def before_evaluation(self) -> None:
+        """Save what `after_epoch` would save: an evaluation that fails must not cost the epoch."""
+        name = self._name()
+        if name and not self._pending:
+            self._write(name, pending=True)
+            self._pending = name
+
     def after_epoch(self) -> None:
-        """Save at the end of every `period` epochs and of the last."""
+        """Save at the end of every `period` epochs and of the last, or note what the evaluation since then found."""
+        name = self._name()
+        if self._pending:
+            self._note(self._pending)
+            self._pending = ""
+        elif name:
+            self._write(name)
+
+    def _name(self) -> str:
+        """The checkpoint of the epoch that has ended; "" when it is not the turn of one."""
         done = self.trainer.epoch + 1
         if done >= self.trainer.max_epoch:
-            self._write("model_final")
-        elif self._period > 0 and done % self._period == 0:
-            self._write(f"model_{self.trainer.epoch:04d}")
+            return "model_final"
+        return f"model_{self.trainer.epoch:04d}" if self._period > 0 and done % self._period == 0 else ""
 
     def after_train(self) -> None:
         """Give the signals back."""
@@ -110,9 +130,9 @@ class CheckpointHook(HookBase):
             signal.signal(number, handler or signal.SIG_DFL)
         self._before = {}
 
-    def _write(self, name: str) -> None:
+    def _write(self, name: str, pending: bool = False) -> None:
         ranks.share_buffers(self.trainer.model)
-        self._save(name)
+        self._save(name, pending)
         self._saved = time.monotonic()
 
 

@@ -7,6 +7,7 @@ SHA-256, written last.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -34,6 +35,26 @@ def write(folder: pathlib.Path, name: str, suffixes: Sequence[str], told: Mappin
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
     serial = 1 + max((manifest["serial"] for _, manifest in newest_first(folder)), default=0)
     write_json(folder / f"{name}{MANIFEST}", {**told, "format": FORMAT, "serial": serial, "files": files})
+
+
+def note(folder: pathlib.Path, name: str, values: Mapping[str, Any]) -> None:
+    """Add values to the manifest of a checkpoint that stands; where there is none, nothing is done.
+
+    Args:
+        folder: where it is.
+        name: the checkpoint.
+        values: plain ones; kept as JSON text, which leaves the order of their keys alone.
+    """
+    with contextlib.suppress(DataError):
+        manifest = read_json(folder / f"{name}{MANIFEST}")
+        write_json(folder / f"{name}{MANIFEST}", {**manifest, "noted": json.dumps(dict(values), default=float)})
+
+
+def noted(folder: pathlib.Path, name: str) -> Manifest:
+    """What `note` added to a checkpoint."""
+    with contextlib.suppress(DataError):
+        return json.loads(read_json(folder / f"{name}{MANIFEST}").get("noted", "{}"))
+    return {}
 
 
 def newest_first(folder: pathlib.Path) -> list[tuple[str, Manifest]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -64,7 +66,20 @@ def restore(found: list[dict[str, Any]], seed: int, step: int) -> None:
                        len(found), comm.get_world_size())
         seed_all(seed + 1_000_003 * (step + 1))
         return
-    mine = found[comm.get_rank()]
+    _put(found[comm.get_rank()])
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Leave the generators of this process as they were, whatever the block draws."""
+    before = state()
+    try:
+        yield
+    finally:
+        _put(before)
+
+
+def _put(mine: dict[str, Any]) -> None:
     version, words, gauss = mine["python"]
     random.setstate((version, tuple(words), gauss))
     kind, keys, position, has_gauss, cached = mine["numpy"]

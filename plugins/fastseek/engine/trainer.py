@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import pathlib
 import secrets
 from collections import OrderedDict
@@ -66,7 +67,7 @@ class Trainer(DefaultTrainer):
         scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
         self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, save_to_disk=comm.is_main_process(),
                                          optimizer=optimizer, **self.scheduler, **scaler)
-        self.best, self.run, self.random_states = None, secrets.token_hex(8), []
+        self.best, self.run, self.random_states, self.pending = None, secrets.token_hex(8), [], ""
         self.results: OrderedDict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
 
@@ -124,14 +125,14 @@ class Trainer(DefaultTrainer):
                                        MovedGuard(), precise_bn(self)]
         if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
             made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
+        saving = CheckpointHook(self._save, self._note, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,
+                                cfg.OUTPUT_DIR)
         if len(cfg.DATASETS.TESTS):
-            made.append(EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen))
+            made.append(EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen, saving.before_evaluation))
         if comm.is_main_process():
             # Before the checkpoint: what is written of a step must not be lost by a kill after its checkpoint.
             made.append(WriterHook(self.build_writers))
-        made.append(CheckpointHook(self._save, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,
-                                   cfg.OUTPUT_DIR))
-        return made
+        return [*made, saving]
 
     def build_writers(self) -> list[EventWriter]:
         """Progress on the screen, OUTPUT_DIR/metrics.jsonl and TensorBoard."""
@@ -156,27 +157,34 @@ class Trainer(DefaultTrainer):
         return next(iter(results.values())) if len(results) == 1 else results
 
     def _evaluate(self) -> OrderedDict[str, Any]:
-        self.results = self.test(self.cfg, self.model)
+        # A run that is resumed after its evaluation draws the same numbers as one that evaluated on its way.
+        with randomness.kept():
+            self.results = self.test(self.cfg, self.model)
         return self.results
 
     def _seen(self, results: dict[str, float]) -> None:
         """Keep the best model; the first test set decides."""
         first = self.cfg.DATASETS.TESTS[0]
         metric = results.get("metric", results.get(f"{first}/metric"))
-        if metric is not None and (self.best is None or metric > self.best):
+        if metric is not None and math.isfinite(metric) and (self.best is None or metric > self.best):
             self.best = float(metric)
             self.checkpointer.save_weights("model_best", run=self.run, metric=self.best, step=self.iter,
                                            epoch=self.epoch + 1)
 
-    def _save(self, name: str) -> None:
-        """Save all of the run; every process takes part."""
+    def _save(self, name: str, pending: bool = False) -> None:
+        """Save all of the run; every process takes part. `pending`: the evaluation of this state is still to come."""
         random_states = randomness.states()
         done = self.epoch + 1 if not name.startswith("model_step_") else self.epoch
         step = self.iter + 1 if name.startswith("model_step_") else self.iter
         self.checkpointer.save(name, run=self.run, epoch=done, step=step, seed=self.cfg.SEED, best=self.best,
                                results=self.results, random=random_states, config=self.cfg.dump(),
-                               classes=digest(self.cfg.SEEK.CLASSES), iters_per_epoch=self.iters_per_epoch)
+                               classes=digest(self.cfg.SEEK.CLASSES), iters_per_epoch=self.iters_per_epoch,
+                               pending=name if pending else "")
         self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
+
+    def _note(self, name: str) -> None:
+        """Tell a saved checkpoint what the evaluation after it found."""
+        self.checkpointer.note(name, best=self.best, results=self.results, pending="")
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Go on with the run in OUTPUT_DIR when asked to and there is one, else load MODEL.WEIGHTS.
@@ -193,7 +201,7 @@ class Trainer(DefaultTrainer):
         check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch)
         self.start_epoch, self.start_step = state["epoch"], state["step"]
         self.best, self.run, self.random_states = state["best"], state["run"], state["random"]
-        self.results = state["results"]
+        self.results, self.pending = state["results"], state.get("pending", "")
         for line in changed(state["config"], self.cfg.dump()):
             logger.warning("resuming with another setting than before: %s", line)
         logger.info("going on after %d epochs, %d steps", self.start_epoch, self.start_step)
@@ -212,6 +220,8 @@ class Trainer(DefaultTrainer):
         with EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
+                if self.pending:
+                    self._end_epoch_before()
                 self._trainer.seek(self.start_iter)
                 self._restore_random()
                 for epoch in range(self.start_epoch, self.max_epoch):
@@ -238,6 +248,14 @@ class Trainer(DefaultTrainer):
             self.after_step()
             self.iter += 1
         self.after_epoch()
+
+    def _end_epoch_before(self) -> None:
+        """Evaluate what a run that was stopped after saving an epoch did not come to evaluate."""
+        self.epoch, self.pending = self.start_epoch - 1, ""
+        self.storage.epoch, self.storage.iter = self.epoch, self.iter - 1
+        for hook in self._hooks:
+            if isinstance(hook, EvalHook | WriterHook | CheckpointHook):
+                hook.after_epoch()
 
     def _restore_random(self) -> None:
         if self.start_step:
