@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import sys
 from collections.abc import Callable
 
 logger = logging.getLogger("fastseek")
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or one's share of it, is full
 
 
 class FastSeekError(Exception):
@@ -42,17 +46,27 @@ class ArtefactError(FastSeekError):
 def exit_with(main: Callable[[], object]) -> None:
     """Run a tool's main and leave with the exit code its error carries, 0 without one.
 
+    A file name that is no UTF-8 is printed as the bytes it has on disk.
+
     Args:
         main: takes nothing; what it returns is ignored.
 
     Raises:
         SystemExit: always.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     try:
         main()
     except FastSeekError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.stderr.write(f"error: {error.filename or 'output'}: {error.strerror}: make room and run the same command "
+                         "again\n")
+        sys.exit(RunError.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
         sys.exit(RunError.exit_code)

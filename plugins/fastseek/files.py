@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import IO, Any
 
-from .errors import DataError
+from .errors import NO_ROOM, DataError, UsageError
 
 PathLike = str | os.PathLike[str]
 
@@ -19,25 +19,75 @@ PathLike = str | os.PathLike[str]
 def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path` and rename it over `path` when the block ends well.
 
-    A killed or failing writer leaves the old file as it was; the reader never sees half a file.
+    A killed or failing writer leaves the old file as it was; the reader never sees half a file. Text is UTF-8; a file
+    name that is not goes out as the bytes it has on disk.
 
     Args:
         path: the final name; its folder is made when missing.
         mode: "wb" or "w".
+
+    Raises:
+        UsageError: nothing can be written there; nothing is left behind.
+        OSError: the disk is full, or writing failed later.
     """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.name:
+        raise UsageError(f"{str(path)!r}: cannot be written (it is no file): name another file")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        with open(temporary, mode, **text) as file:
+        with _opened(path, temporary, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
+
+
+def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
+    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    made = make_folder(path.parent)
+    try:
+        if path.exists() and not path.is_file():  # a folder, or a device that a rename would put an end to
+            raise UsageError(f"{path}: cannot be written (it is no file): name another file")
+        return open(temporary, mode, **text)  # noqa: SIM115  (closed by the caller)
+    except (OSError, UsageError) as error:
+        _unmake(made)
+        raise _unwritable(path, error) from error
+
+
+def make_folder(folder: PathLike) -> list[pathlib.Path]:
+    """Make a folder and those above it; returns the new ones, the deepest first.
+
+    Raises:
+        UsageError: it cannot be made; nothing is left behind.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _unmake(made)
+        raise _unwritable(folder, error) from error
+    return made
+
+
+def _unmake(folders: list[pathlib.Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):  # never was made, or another process has written there meanwhile
+            folder.rmdir()
+
+
+def _unwritable(path: pathlib.Path, error: Exception) -> Exception:
+    """The error to tell; a full disk is no fault of the name."""
+    if not isinstance(error, OSError) or error.errno in NO_ROOM:
+        return error
+    return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")
 
 
 def write_json(path: PathLike, value: Any) -> None:

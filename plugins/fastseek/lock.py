@@ -10,7 +10,8 @@ import socket
 from collections.abc import Iterator
 from typing import IO
 
-from .errors import RunError
+from .errors import NO_ROOM, RunError, UsageError
+from .files import make_folder
 
 _mine: set[pathlib.Path] = set()
 
@@ -23,9 +24,10 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
 
     Raises:
         RunError: at once, if another process (or this one) holds it; names process and host.
+        UsageError: the folder cannot be made or written to.
     """
     folder = pathlib.Path(folder).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if folder in _mine:
         raise RunError(f"{folder}: this process is already writing here")
     path = folder / ".lock"
@@ -46,7 +48,7 @@ def _locked(path: pathlib.Path) -> IO[str]:
     import fcntl
 
     while True:
-        file = open(path, "a+", encoding="utf-8")
+        file = _opened(path)
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -58,3 +60,12 @@ def _locked(path: pathlib.Path) -> IO[str]:
             if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                 return file
         file.close()  # the last holder removed the file between our open and our lock
+
+
+def _opened(path: pathlib.Path) -> IO[str]:
+    try:
+        return open(path, "a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise UsageError(f"{path.parent}: cannot be written ({error.strerror}): name another folder") from error

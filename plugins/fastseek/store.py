@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import itertools
 import json
 import pathlib
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import ArtefactError, DataError, RunError, UsageError
+from .errors import NO_ROOM, ArtefactError, DataError, RunError, UsageError
 from .files import PathLike, atomic, read_json, sha256, write_json
 from .lock import alone
 from .structures import Embeddings, save_manifest, save_shard
@@ -230,7 +229,7 @@ def _full_disk(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         raise RunError(f"{folder}: {error.strerror}; what is saved is whole: make room and run the same command "
                        "again") from error

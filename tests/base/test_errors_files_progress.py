@@ -8,6 +8,7 @@ import pytest
 from fastseek import progress as progress_module
 from fastseek.errors import ArtefactError, DataError, FastSeekError, RunError, UsageError, exit_with
 from fastseek.files import atomic, data_roots, locate, read_json, sha256, write_json
+from fastseek.lock import alone
 from fastseek.progress import progress
 
 
@@ -47,6 +48,70 @@ def test_a_file_is_whole_or_the_old_one(tmp_path):
         file.write("half")
         raise RuntimeError
     assert path.read_text() == "old" and os.listdir(path.parent) == ["file.txt"]
+
+
+@pytest.fixture
+def barred(tmp_path):
+    """Names nothing can be written to."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("old")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "shut").mkdir(mode=0o500)
+    names = [tmp_path / "folder", tmp_path / "file" / "x", tmp_path / "new" / "newer" / ("x" * 300), tmp_path / "pipe",
+             tmp_path / "new" / ("y" * 300) / "x", pathlib.Path("/proc/none/x"), pathlib.Path("/"), pathlib.Path()]
+    return names + ([] if os.access(tmp_path / "shut", os.W_OK) else [tmp_path / "shut" / "x"])
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_name_that_cannot_be_written_is_wrong_use_and_leaves_nothing_behind(tmp_path, barred, mode):
+    before = sorted(tmp_path.rglob("*"))
+    for path in barred:
+        with pytest.raises(UsageError, match="cannot be written") as told, atomic(path, mode):
+            pytest.fail("never gets there")
+        assert str(path.parent) in str(told.value) and "\n" not in str(told.value)
+    assert sorted(tmp_path.rglob("*")) == before and (tmp_path / "file").read_text() == "old"
+
+
+def test_folders_that_cannot_be_made_or_written_to_are_wrong_use(tmp_path, barred):
+    for path in (tmp_path / "file", tmp_path / "file" / "x", pathlib.Path("/proc/none"), pathlib.Path("/proc/self")):
+        with pytest.raises(UsageError, match="cannot be written"), alone(path):
+            pytest.fail("never gets there")
+
+
+def test_an_error_of_the_writer_stays_what_it_is(tmp_path):
+    for error in (OSError(28, "No space left on device"), PermissionError(13, "Permission denied")):
+        with pytest.raises(type(error)), atomic(tmp_path / "x") as file:
+            file.write(b"half")
+            raise error
+    assert not os.listdir(tmp_path)
+
+
+def test_a_full_disk_is_no_wrong_use(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "x")
+
+    monkeypatch.setattr("builtins.open", full)
+    with pytest.raises(OSError, match="No space"), atomic(tmp_path / "new" / "x"):
+        pytest.fail("never gets there")
+    monkeypatch.undo()
+    assert not os.listdir(tmp_path)
+
+
+def test_a_tool_on_a_full_disk_leaves_with_4_and_one_line(capsys):
+    with pytest.raises(SystemExit) as left:
+        exit_with(raising(OSError(28, "No space left on device", "r.npz")))
+    told = capsys.readouterr().err
+    assert left.value.code == 4 and told.count("\n") == 1 and "r.npz" in told and "No space left" in told
+    with pytest.raises(PermissionError):
+        exit_with(raising(PermissionError(13, "Permission denied")))
+
+
+def test_a_name_that_is_no_utf8_is_written_with_its_own_bytes(tmp_path):
+    with atomic(tmp_path / "x", "w") as file:
+        file.write(os.fsdecode(b"x\xff.jpg") + "ü")
+    assert (tmp_path / "x").read_bytes() == b"x\xff.jpg\xc3\xbc"
+    write_json(tmp_path / "x.json", {"path": os.fsdecode(b"x\xff.jpg")})
+    assert os.fsencode(read_json(tmp_path / "x.json")["path"]) == b"x\xff.jpg"
 
 
 def test_json_goes_out_and_in_and_numbers_that_are_none_stay_out(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html.parser
+import os
 import re
 
 import numpy as np
@@ -169,6 +170,14 @@ def test_photos_are_found_below_the_roots_of_the_passport(tmp_path):
     passport = {"queries": {"root": str(tmp_path / "asked")}, "gallery": {"root": str(tmp_path / "stored")}}
     text = made(tmp_path, *small(passport=passport))
     assert text.count("data:image/jpeg") == 2
+
+
+def test_a_photo_whose_name_is_no_utf8_is_shown_and_its_name_escaped(tmp_path):
+    odd = os.fsdecode(b"x\xff.jpg")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / odd, "JPEG")
+    text = made(tmp_path, *small([odd, *"bcdef"], {"gallery": {"root": os.fsdecode(b"/\xfe")}}), images=tmp_path,
+                title=odd)
+    assert "x\\udcff.jpg" in text and "\udcff" not in text and text.count("data:image/jpeg") == 1
 
 
 def test_more_queries_than_fit_are_counted(tmp_path):

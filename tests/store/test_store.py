@@ -1,4 +1,5 @@
 import contextlib
+import csv
 import hashlib
 import json
 import multiprocessing
@@ -100,6 +101,19 @@ def test_rejects_are_listed_in_order_with_all_columns(tmp_path):
     lines = (tmp_path / "rejects.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert lines[1:] == ['p2.jpg,2,embed,TRUNCATED,"x, ""y""",00,7', 'p9.jpg,9,embed,TRUNCATED,"x, ""y""",00,7']
+
+
+def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
+    good, bad = os.fsdecode(b"x\xff.jpg"), os.fsdecode(b"y\xfe.jpg")
+    batch = ([good], np.ones((1, 2), np.float32), [{"path": bad, "row": 1, "code": "TRUNCATED", "detail": bad}])
+    for _ in range(2):  # the second run reads what the first one wrote
+        made = store(lambda start: [batch], 2, tmp_path, {"root": bad}, source="aa")
+    assert made.ids.tolist() == [good] and made.passport["root"] == bad
+    with open(tmp_path / "rejects.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [bad] and b"y\xfe.jpg" in (tmp_path / "rejects.csv").read_bytes()
+    assert Embeddings.load(tmp_path).ids.tolist() == [good]
+    Embeddings.load(tmp_path).verify(tmp_path)
 
 
 @pytest.mark.parametrize(("value", "detail"), [(np.nan, "5 of 5"), (np.inf, "5 of 5"), (0, "zero"), (1e30, "")])

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -20,6 +22,14 @@ def test_what_is_saved_is_loaded(tmp_path):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(ranking(), name))
     assert loaded.passport == ranking().passport
     assert (loaded.indices.dtype, loaded.scores.dtype) == (np.int64, np.float32)
+
+
+def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
+    odd = os.fsdecode(b"x\xff.jpg")
+    ranking(query_ids=[odd, "q"], gallery_ids=["a", odd, "c"], passport={"queries": {"root": odd}}).save(tmp_path / "r")
+    loaded = Ranking.load(tmp_path / "r")
+    assert loaded.query_ids.tolist() == [odd, "q"] and loaded.gallery_ids.tolist() == ["a", odd, "c"]
+    assert os.fsencode(str(loaded.query_ids[0])) == b"x\xff.jpg" and loaded.passport == {"queries": {"root": odd}}
 
 
 @pytest.mark.parametrize(("change", "told"), [

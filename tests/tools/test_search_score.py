@@ -22,7 +22,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def tool(name, *args, cwd):
     command = [sys.executable, "-c", WITHOUT_TRAINING, str(ROOT / "tools" / name), *map(str, args)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, errors="surrogateescape",
+                          timeout=120)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +57,9 @@ def test_search_and_score_run_anywhere_without_torch_fastreid_and_faiss(home):
     ("search.py", ["--queries", "none.npy", "--gallery", "g.npy", "--out", "x.npz"], 3, "none.npy"),
     ("search.py", ["--queries", "cut.npy", "--gallery", "g.npy", "--out", "x.npz"], 5, "cut.npy"),
     ("search.py", ["--queries", "wide.npy", "--gallery", "g.npy", "--out", "x.npz"], 5, "9 dim"),
+    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "/proc/none/x.npz"], 2, "/proc/none"),
+    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "."], 2, "no file"),
+    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"], 2, "t.csv: cannot be written"),
     ("score.py", ["ranking", "--ranking", "q.npy", "--truth", "t.csv", "--metrics", "gap()"], 3, "indices"),
     ("score.py", [], 2, "ranking")])
 def test_failures_end_with_their_code_and_one_line(home, name, args, code, told):
@@ -64,4 +68,11 @@ def test_failures_end_with_their_code_and_one_line(home, name, args, code, told)
     done = tool(name, *args, cwd=home)
     assert done.returncode == code, done.stderr
     assert told in done.stderr and "Traceback" not in done.stderr
-    assert not (home / "x.npz").exists()
+    assert not list(home.glob(".*tmp*")) and not (home / "x.npz").exists()
+
+
+def test_an_output_whose_name_is_no_utf8_is_written_and_told(home):
+    odd = os.fsdecode(b"x\xff.npz")
+    done = tool("search.py", "--queries", "q.npy", "--gallery", "g.npy", "--out", odd, cwd=home)
+    assert done.returncode == 0 and odd in done.stdout, done.stderr
+    (home / odd).unlink()

@@ -101,7 +101,7 @@ def in_memory(side: Embeddings, metric: str) -> np.ndarray:
 
 
 def _digest(gallery: Embeddings, vectors: np.ndarray) -> str:
-    summed = hashlib.sha256("\n".join(gallery.ids.tolist()).encode())
+    summed = hashlib.sha256("\n".join(gallery.ids.tolist()).encode("utf-8", "surrogateescape"))
     for start in range(0, len(vectors), ROWS):
         summed.update(vectors[start:start + ROWS].tobytes())
     return summed.hexdigest()
