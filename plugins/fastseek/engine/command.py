@@ -11,6 +11,7 @@ from typing import Any
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from . import recipe, results
+from .folder import held
 from .launch import launch
 from .setup import setup
 from .trainer import Trainer
@@ -41,10 +42,20 @@ def run(config_file: str, opts: Sequence[str], resume: bool = False, eval_only: 
         the figures of the last evaluation; empty but on rank 0.
 
     Raises:
-        RunError: the training failed, or a figure is outside of what SEEK.EXPECT says.
+        RunError: the training failed, another run holds OUTPUT_DIR, or a figure is outside of what SEEK.EXPECT says.
     """
-    cfg = setup(recipe.load(config_file, opts), resume, eval_only)
-    found = (evaluate(cfg) if eval_only else train(cfg, resume)) or OrderedDict()
+    cfg = recipe.load(config_file, opts)
+    if eval_only:
+        cfg = setup(cfg, resume, eval_only)
+        return _finished(cfg, config_file, evaluate(cfg))
+    with held(cfg.OUTPUT_DIR):  # from before anything is written there to the results
+        cfg = setup(cfg, resume)
+        return _finished(cfg, config_file, train(cfg, resume))
+
+
+def _finished(cfg: Any, config_file: str, found: OrderedDict[str, Any] | None) -> OrderedDict[str, Any]:
+    """Write the results and compare them with what was expected."""
+    found = found or OrderedDict()
     if comm.is_main_process():
         results.write(cfg, config_file, found)
         results.check(cfg.SEEK.EXPECT, found)

@@ -22,6 +22,7 @@ from .checkpoint import Checkpointer
 from .classes import changed, check_same_data, digest, write_classes
 from .device import distribute
 from .evaluator import evaluate
+from .folder import held
 from .guard import MovedGuard
 from .hooks import CheckpointHook, EvalHook, precise_bn
 from .model import build_model
@@ -51,6 +52,10 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: Any) -> None:
         # fast-reid's own constructor fixes the step, which needs CUDA, and DDP on CUDA devices.
         super(DefaultTrainer, self).__init__()
+        with held(cfg.OUTPUT_DIR):
+            self._build(cfg)
+
+    def _build(self, cfg: Any) -> None:
         start_log(cfg.OUTPUT_DIR)
         loader = self.build_train_loader(cfg)
         write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
@@ -191,7 +196,12 @@ class Trainer(DefaultTrainer):
 
         Raises:
             ArtefactError: the checkpoint does not fit the model or the data, or none is valid.
+            RunError: another run is writing in OUTPUT_DIR.
         """
+        with held(self.cfg.OUTPUT_DIR):
+            self._resume_or_load(resume)
+
+    def _resume_or_load(self, resume: bool) -> None:
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning("%s holds an earlier run; this one starts anew and replaces it (--resume goes on with it)",
                            self.cfg.OUTPUT_DIR)
@@ -213,8 +223,13 @@ class Trainer(DefaultTrainer):
             the last evaluation's figures, in the main process, when there was one.
 
         Raises:
-            RunError: it was stopped or cannot go on; what was saved is intact.
+            RunError: it was stopped or cannot go on, or another run is writing in OUTPUT_DIR; what was saved is intact.
         """
+        with held(self.cfg.OUTPUT_DIR):
+            self._train()
+        return self.results if comm.is_main_process() else None
+
+    def _train(self) -> None:
         self.iter = self.start_iter = self.start_step
         self.epoch = self.start_epoch
         with EventStorage(self.start_iter) as self.storage:
@@ -237,7 +252,6 @@ class Trainer(DefaultTrainer):
                 raise
             finally:
                 self.after_train()
-        return self.results if comm.is_main_process() else None
 
     def _train_epoch(self) -> None:
         self.before_epoch()
