@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+from fastseek.structures import Embeddings
+
 ROOT = pathlib.Path(__file__).parents[2]
 WITHOUT_TRAINING = """
 import runpy, sys
@@ -57,6 +59,9 @@ def test_search_and_score_run_anywhere_without_torch_fastreid_and_faiss(home):
     ("search.py", ["--queries", "none.npy", "--gallery", "g.npy", "--out", "x.npz"], 3, "none.npy"),
     ("search.py", ["--queries", "cut.npy", "--gallery", "g.npy", "--out", "x.npz"], 5, "cut.npy"),
     ("search.py", ["--queries", "wide.npy", "--gallery", "g.npy", "--out", "x.npz"], 5, "9 dim"),
+    ("search.py", ["--queries", "bare.npy", "--gallery", "g.npy", "--out", "x.npz"], 3, "bare.npy: holds no embedd"),
+    ("search.py", ["--queries", "q.npy", "--gallery", "bare.npy", "--out", "x.npz"], 3, "bare.npy: holds no embedd"),
+    ("search.py", ["--queries", "q.npy", "--gallery", "empty", "--out", "x.npz"], 3, "empty: holds no embeddings"),
     ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "/proc/none/x.npz"], 2, "/proc/none"),
     ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "."], 2, "no file"),
     ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"], 2, "t.csv: cannot be written"),
@@ -65,6 +70,8 @@ def test_search_and_score_run_anywhere_without_torch_fastreid_and_faiss(home):
 def test_failures_end_with_their_code_and_one_line(home, name, args, code, told):
     (home / "cut.npy").write_bytes((home / "q.npy").read_bytes()[:200])
     np.save(home / "wide.npy", np.ones((2, 9), np.float32))
+    np.save(home / "bare.npy", np.ones((0, 8), np.float32))
+    Embeddings([], np.ones((0, 8), np.float32)).save(home / "empty")
     done = tool(name, *args, cwd=home)
     assert done.returncode == code, done.stderr
     assert told in done.stderr and "Traceback" not in done.stderr

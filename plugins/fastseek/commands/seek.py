@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from .. import enhance, rerank, search  # noqa: F401  (so that every part is in its registry)
+from ..errors import DataError
 from ..files import PathLike
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
 from ..structures import Embeddings, Ranking
@@ -53,7 +54,8 @@ def seek_files(queries: PathLike, gallery: PathLike, out: PathLike, search_call:
         one line that tells what was done.
 
     Raises:
-        ArtefactError: a file is damaged, or the embeddings do not fit. DataError, UsageError: as for `seek`.
+        ArtefactError: a file is damaged, or the embeddings do not fit.
+        DataError: as for `seek`, and when a side is empty. UsageError: as for `seek`.
     """
     ranking = seek(_read(queries), _read(gallery), search_call, enhance_calls, rerank_calls)[-1]
     ranking.save(out)
@@ -65,4 +67,6 @@ def _read(path: PathLike) -> Embeddings:
     embeddings = Embeddings.load(path)
     if pathlib.Path(path).is_dir():
         embeddings.verify(path)
+    if not len(embeddings):
+        raise DataError(f"{path}: holds no embeddings, so there is nothing to search: embed some photos first")
     return embeddings
