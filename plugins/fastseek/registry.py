@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib
 import inspect
+import numbers
 import pkgutil
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +19,10 @@ from .errors import UsageError
 
 
 class Registry(FvcoreRegistry):
-    """fvcore's registry; a class `KReciprocal` is known by its recipe name, `k_reciprocal`."""
+    """fvcore's registry; a class `KReciprocal` is known by its recipe name, `k_reciprocal`.
+
+    Where the constructor of a class says `int`, it takes whole numbers only: others are a ValueError.
+    """
 
     def __init__(self, name: str, contract: str) -> None:
         super().__init__(name)
@@ -25,6 +30,8 @@ class Registry(FvcoreRegistry):
 
     def _do_register(self, name: str, obj: Any) -> None:
         super()._do_register(recipe_name(name), obj)
+        if inspect.isclass(obj):
+            _take_whole_numbers(obj)
 
     def get(self, name: str) -> Any:
         """The member of that name.
@@ -39,6 +46,34 @@ class Registry(FvcoreRegistry):
     def names(self) -> list[str]:
         """The recipe names of all members, sorted."""
         return sorted(name for name, _ in self)
+
+
+def _take_whole_numbers(part: type) -> None:
+    """Let the constructor look at what it is given for its `int` and `int | None` parameters."""
+    constructor = part.__init__
+    signature = inspect.signature(constructor)
+    whole = {name: parameter for name, parameter in signature.parameters.items()
+             if parameter.annotation in (int, "int", "int | None")}
+    if not whole:
+        return
+
+    @functools.wraps(constructor)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs).arguments
+        for name in whole.keys() & given.keys():
+            several = whole[name].kind is inspect.Parameter.VAR_POSITIONAL
+            for value in given[name] if several else (given[name],):
+                _check_whole(name, value, whole[name].annotation == "int | None")
+        constructor(self, *args, **kwargs)
+
+    part.__init__ = checked
+
+
+def _check_whole(name: str, value: Any, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a whole number{' or None' if optional else ''}, got {value!r}")
 
 
 def recipe_name(class_name: str) -> str:

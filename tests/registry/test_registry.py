@@ -1,9 +1,25 @@
+import inspect
+import re
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastseek import enhance, fuse, metrics, rerank, search  # noqa: F401  (so that every part is in its registry)
 from fastseek.errors import UsageError
-from fastseek.registry import Registry, build, parse, recipe_name, unparse
+from fastseek.registry import (
+    ENHANCERS,
+    FUSERS,
+    METRICS,
+    RERANKERS,
+    SEARCHERS,
+    Registry,
+    build,
+    parse,
+    recipe_name,
+    unparse,
+)
 
 LITERALS = st.recursive(st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
                                   st.none(), st.text()),
@@ -94,3 +110,46 @@ def test_every_registry_states_its_contract():
 @pytest.mark.parametrize("call", ["map(100)", "dolg(local='s3', dilations=(6, 12, 18), pointwise=True)", "gap()"])
 def test_unparsing_what_was_parsed_gives_the_call_string_back(call):
     assert unparse(*parse(call)) == call
+
+
+def whole_numbers():
+    """(registry, member, parameter) wherever a part of the seek half says int or has a whole number by default."""
+    for members in (SEARCHERS, RERANKERS, METRICS, FUSERS, ENHANCERS):
+        for name in members.names():
+            for parameter in inspect.signature(members.get(name)).parameters.values():
+                told = str(parameter.annotation)
+                if told in ("int", "int | None") or type(parameter.default) is int and "float" not in told:
+                    yield pytest.param(members, name, parameter, id=f"{name}-{parameter.name}")
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, float("nan"), "3", True])
+@pytest.mark.parametrize(("members", "name", "parameter"), whole_numbers())
+def test_where_a_part_wants_a_whole_number_nothing_else_is_taken(members, name, parameter, value):
+    part = members.get(name)
+    needed = {other.name: "x" for other in inspect.signature(part).parameters.values()
+              if other.default is other.empty and other.kind is not other.VAR_POSITIONAL}
+    several = parameter.kind is parameter.VAR_POSITIONAL
+    with pytest.raises(ValueError, match=rf"{parameter.name} must be a whole number.*, got {re.escape(repr(value))}"):
+        part(1, value) if several else part(**needed | {parameter.name: value})
+    given = f"1, {value!r}" if several else ", ".join(f"{key}={what!r}" for key, what in
+                                                      (needed | {parameter.name: value}).items())
+    if value == value:  # NaN is no literal
+        with pytest.raises(UsageError, match="must be a whole number"):
+            build(f"{name}({given})", members)
+
+
+def test_whole_numbers_of_numpy_and_none_where_it_is_told_are_taken():
+    made = Registry("toy", "Made for a test.")
+
+    @made.register()
+    class Part:
+        def __init__(self, k: "int" = 3, dim: "int | None" = None, *rest: int, share: float = 1) -> None:
+            self.got = k, dim, rest, share
+
+    assert Part().got == (3, None, (), 1)
+    assert Part(np.int64(4), None, 5, 6, share=0.5).got == (4, None, (5, 6), 0.5)
+    for wrong in ((None,), (1.0,), (1, "2"), (1, 2, 3, 4.5)):
+        with pytest.raises(ValueError, match="whole number"):
+            Part(*wrong)
+    assert str(inspect.signature(Part)).startswith("(k: 'int' = 3, dim:") and Part.__init__.__qualname__.endswith(
+        "Part.__init__")
