@@ -20,6 +20,7 @@ from .vectors import PAIR_CELLS, checked, matched_scores, unit
 
 SPAN_ROWS = 65536
 CHUNK_ROWS = 512  # vectors coded at once: they stay in the cache
+MANY = 32  # pairs of one query that are worth a call of their own
 Mapped = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
@@ -32,26 +33,31 @@ class Span(NamedTuple):
 
 
 def spans(gallery: Embeddings, metric: str, scan: Scan, rows: int, mapped: Mapped = map) -> Iterator[Span]:
-    """Yield the gallery in runs of at most `rows` rows; one run is in memory at a time.
+    """Yield the gallery in runs of at most `rows` rows; the memory of one is used again for the next.
 
     Raises:
         DataError: a vector cannot be scored; names its id.
     """
+    room = scan.empty(min(rows, len(gallery)), gallery.dim)
     for start in range(0, len(gallery), rows):
         here = slice(start, min(start + rows, len(gallery)))
-        codes = encoded(gallery, here, metric, scan, mapped)
+        codes = encoded(gallery, here, metric, scan, mapped, room)
         given = codes.held if scan.name == "float32" else gallery.vectors[here]
         yield Span(start, codes, given)
 
 
-def encoded(embeddings: Embeddings, rows: slice, metric: str, scan: Scan, mapped: Mapped = map) -> Codes:
-    """The codes of some rows."""
-    codes = scan.empty(rows.stop - rows.start, embeddings.dim)
+def encoded(embeddings: Embeddings, rows: slice, metric: str, scan: Scan, mapped: Mapped = map,
+            room: Codes | None = None) -> Codes:
+    """The codes of some rows, in `room` if there is one."""
+    count = rows.stop - rows.start
+    codes = scan.empty(count, embeddings.dim) if room is None else room.part(slice(0, count))
 
     def chunk(start: int) -> None:
         here = slice(start, min(start + CHUNK_ROWS, len(codes)))
-        block = checked(embeddings, slice(rows.start + here.start, rows.start + here.stop), metric)
-        scan.encode(np.ascontiguousarray(block), codes.part(here))
+        part = codes.part(here)
+        room = part.held if isinstance(part.held, np.ndarray) else None
+        block = checked(embeddings, slice(rows.start + here.start, rows.start + here.stop), metric, room)
+        scan.encode(np.ascontiguousarray(block), part, metric == "cosine")
 
     for _ in mapped(chunk, range(0, len(codes), CHUNK_ROWS)):
         pass
@@ -111,14 +117,21 @@ class Hunt:
         return self._mine.room
 
     def _scores(self, q: np.ndarray, span: Span, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """Exact scores of pairs whose rows rise, a few at a time so that they stay in the cache."""
         out = np.empty(len(rows), np.float32)
         step = max(1, PAIR_CELLS // max(1, q.shape[1]))
-        for start in range(0, len(rows), step):
-            here = slice(start, start + step)
-            theirs = np.asarray(span.vectors[cols[here]], np.float32)
-            if self.metric == "cosine" and self.scan.name != "float32":
-                theirs = unit(theirs)[0]
-            out[here] = matched_scores(q[rows[here]], theirs, self.metric)
+        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        # Many pairs of one query are scored against that one vector; few of many queries pair by pair.
+        alone = 0 < len(starts) * MANY <= len(rows)
+        stops = [*starts[1:], len(rows)] if alone else [len(rows)]
+        for first, last in zip(starts if alone else [0], stops, strict=True):
+            for start in range(first, last, step):
+                here = slice(start, min(start + step, last))
+                theirs = np.asarray(span.vectors[cols[here]], np.float32)
+                if self.metric == "cosine" and self.scan.name != "float32":
+                    theirs = unit(theirs)[0]
+                mine = q[rows[first]][None] if alone else q[rows[here]]
+                out[here] = matched_scores(mine, theirs, self.metric)
         return out
 
 

@@ -25,11 +25,12 @@ def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[sli
         yield here, checked(embeddings, here, metric)
 
 
-def checked(embeddings: Embeddings, rows: slice, metric: str) -> np.ndarray:
-    """Some vectors as float32, for "cosine" of length 1; errors as for `blocks`."""
+def checked(embeddings: Embeddings, rows: slice, metric: str, out: np.ndarray | None = None) -> np.ndarray:
+    """Some vectors as float32, for "cosine" of length 1 and within `out` if given; errors as for `blocks`."""
     block = np.asarray(embeddings.vectors[rows], np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
-        long = ~(np.vecdot(block, block) < LONGEST ** 2)
+        squares = np.vecdot(block, block)
+        long = ~(squares < LONGEST ** 2)
     if long.any():
         bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
@@ -38,7 +39,7 @@ def checked(embeddings: Embeddings, rows: slice, metric: str) -> np.ndarray:
             raise _refused(embeddings, rows, long, "so long that its scores leave float32")
     if metric != "cosine":
         return block
-    block, zero = unit(block)
+    block, zero = unit(block, squares, out)
     if zero.any():
         raise _refused(embeddings, rows, zero, "zero, so it has no cosine")
     return block
@@ -50,12 +51,14 @@ def _refused(embeddings: Embeddings, rows: slice, bad: np.ndarray, why: str) -> 
     return DataError(f"the vector of {name!r}{more} is {why}: embed it again or leave it out")
 
 
-def unit(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def unit(block: np.ndarray, squares: np.ndarray | None = None,
+         out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The vectors with length 1, and which of them have none; squares beyond float32 are taken in float64."""
-    with np.errstate(over="ignore"):
-        squares = np.vecdot(block, block)
+    if squares is None:
+        with np.errstate(over="ignore"):
+            squares = np.vecdot(block, block)
     odd = ~((squares > 1e-30) & (squares < 1e30))
-    scaled = block / np.sqrt(np.where(odd, 1, squares))[:, None]
+    scaled = np.divide(block, np.sqrt(np.where(odd, 1, squares))[:, None], out=out)
     if not odd.any():
         return scaled, odd
     rest = block[odd].astype(np.float64)
@@ -80,10 +83,10 @@ def pair_scores(q: np.ndarray, g: np.ndarray, rows: np.ndarray, cols: np.ndarray
 
 
 def matched_scores(a: np.ndarray, b: np.ndarray, metric: str, dtype: type = np.float64) -> np.ndarray:
-    """Score a[n] against b[n], both [n, D] of our own; returns float32 [n]. "cosine" expects unit vectors."""
+    """Score a[n], or the one a[0], against b[n], [n, D] each; returns float32 [n]. "cosine" expects unit vectors."""
     a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
     if metric == "l2":
-        a -= b
+        a = a - b
         return -np.vecdot(a, a).astype(np.float32)
     scores = np.vecdot(a, b).astype(np.float32)
     return np.clip(scores, -1, 1, out=scores) if metric == "cosine" else scores

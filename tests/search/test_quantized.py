@@ -12,6 +12,7 @@ from fastseek import spans
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import SEARCHERS, build
 from fastseek.scan import Scan
+from fastseek.search import quantized
 from fastseek.search.exact import Exact
 from fastseek.search.quantized import Quantized
 from fastseek.structures import Embeddings
@@ -86,14 +87,35 @@ def test_tiles_change_nothing(storage, monkeypatch):
     same(Quantized(k=15, storage=storage)(queries, gallery), whole)
 
 
+def test_a_gallery_on_disk_is_read_in_small_pieces_only(tmp_path):
+    class Watched:
+        """An array that tells the largest piece anyone asked for."""
+
+        def __init__(self, vectors):
+            self.vectors, self.shape, self.dtype, self.largest = vectors, vectors.shape, vectors.dtype, 0
+
+        def __len__(self):
+            return len(self.vectors)
+
+        def __getitem__(self, rows):
+            piece = self.vectors[rows]
+            self.largest = max(self.largest, len(piece))
+            return piece
+
+    queries, gallery = pair(4, gallery=5000)
+    watched = Watched(gallery.vectors)
+    Quantized(k=3)(queries, Embeddings(gallery.ids, watched))
+    assert watched.largest <= spans.CHUNK_ROWS
+
+
 def test_the_codes_are_made_once_for_a_gallery_and_anew_for_another(monkeypatch):
-    made, encoded = [], spans.encoded
+    made, encoded = [], quantized.encoded
 
-    def counted(what, rows, *rest):
+    def counted(what, *rest):
         made.append(what)
-        return encoded(what, rows, *rest)
+        return encoded(what, *rest)
 
-    monkeypatch.setattr(spans, "encoded", counted)
+    monkeypatch.setattr(quantized, "encoded", counted)
     queries, gallery = pair(7)
     searcher, other = Quantized(k=3), embeddings(gallery.vectors[::-1], "g")
     first = searcher(queries, gallery)

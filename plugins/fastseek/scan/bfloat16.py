@@ -20,11 +20,11 @@ class Bfloat16(Scan):
 
         return Codes.around(torch.empty((rows, dim), dtype=torch.bfloat16))
 
-    def encode(self, block: np.ndarray, out: Codes) -> None:
+    def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
         import torch
 
         out.held.copy_(torch.from_numpy(block))
-        out.lengths[:] = lengths(block)
+        out.lengths[:] = lengths(block, unit)
         out.errors[:] = lengths(out.held.float().numpy() - block)
 
     def workspace(self, cells: int) -> Any:

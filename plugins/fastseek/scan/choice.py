@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import sys
 import time
 
 import numpy as np
@@ -18,6 +19,7 @@ from .int8 import Int8
 
 SCANS: dict[str, type[Scan]] = {"float32": Float32, "bfloat16": Bfloat16, "int8": Int8, "cuda": Cuda}
 LARGE = 10 ** 11  # multiplications from which loading torch pays: about two seconds in float32
+MIDDLE = 10 ** 10  # the same where torch is loaded already
 
 
 def choose(name: str, metric: str, work: int = 0) -> Scan:
@@ -33,7 +35,7 @@ def choose(name: str, metric: str, work: int = 0) -> Scan:
         UsageError: no such scan, or what it needs is not there.
     """
     if name == "auto":
-        name = _fastest() if work >= LARGE else "float32"
+        name = _fastest() if work >= (MIDDLE if "torch" in sys.modules else LARGE) else "float32"
     if name not in SCANS:
         raise UsageError(f"scan must be auto, {', '.join(SCANS)}, got {name!r}")
     if name != "float32" and importlib.util.find_spec("torch") is None:

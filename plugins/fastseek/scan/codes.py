@@ -58,8 +58,8 @@ class Scan(abc.ABC):
         """Room for so many vectors."""
 
     @abc.abstractmethod
-    def encode(self, block: np.ndarray, out: Codes) -> None:
-        """Put a float32 block [n, D] into `out`."""
+    def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
+        """Put a float32 block [n, D] into `out`; `unit` tells that its vectors have length 1."""
 
     @abc.abstractmethod
     def workspace(self, cells: int) -> Any:
@@ -119,8 +119,11 @@ class Scan(abc.ABC):
         return (1 + 2.0 ** -20) * (lost + (dim + 8) * 2.0 ** -24 * longest + tiny)
 
 
-def lengths(block: np.ndarray) -> np.ndarray:
-    """Upper bounds [n] float32 on the lengths of the rows of a float32 block."""
+def lengths(block: np.ndarray, unit: bool = False) -> np.ndarray:
+    """Upper bounds [n] float32 on the lengths of the rows of a float32 block; of `unit` vectors without a look."""
     dim = block.shape[1]
+    rounding = np.float32(1 + (dim + 8) * 2.0 ** -23)
+    if unit:
+        return np.full(len(block), rounding)
     lost = dim ** 0.5 * 2.0 ** -62  # numbers so small that their squares may be 0
-    return np.sqrt(np.vecdot(block, block)) * np.float32(1 + (dim + 8) * 2.0 ** -23) + np.float32(lost)
+    return np.sqrt(np.vecdot(block, block)) * rounding + np.float32(lost)

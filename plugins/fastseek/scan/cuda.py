@@ -42,12 +42,12 @@ class Cuda(Bfloat16):
 
         return Codes.around(torch.empty((rows, dim), dtype=torch.bfloat16, device=self.device))
 
-    def encode(self, block: np.ndarray, out: Codes) -> None:
+    def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
         import torch
 
         rounded = torch.from_numpy(block).bfloat16()
         out.held.copy_(rounded)
-        out.lengths[:] = lengths(block)
+        out.lengths[:] = lengths(block, unit)
         out.errors[:] = lengths(rounded.float().numpy() - block)
 
     def workspace(self, cells: int) -> Any:

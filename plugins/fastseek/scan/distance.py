@@ -22,8 +22,8 @@ class Distance(Scan):
     def empty(self, rows: int, dim: int) -> Codes:
         return self.inner.empty(rows, dim)
 
-    def encode(self, block: np.ndarray, out: Codes) -> None:
-        self.inner.encode(block, out)
+    def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
+        self.inner.encode(block, out)  # exact lengths, whatever they are: their squares are in the score
 
     def workspace(self, cells: int) -> Any:
         return self.inner.workspace(cells), np.empty(cells, np.float32)

@@ -15,9 +15,10 @@ class Float32(Scan):
     def empty(self, rows: int, dim: int) -> Codes:
         return Codes.around(np.empty((rows, dim), np.float32))
 
-    def encode(self, block: np.ndarray, out: Codes) -> None:
-        out.held[:] = block
-        out.lengths[:] = lengths(block)
+    def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
+        if block is not out.held:
+            out.held[:] = block
+        out.lengths[:] = lengths(block, unit)
 
     def workspace(self, cells: int) -> np.ndarray:
         return np.empty(cells, np.float32)

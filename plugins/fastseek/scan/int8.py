@@ -20,7 +20,7 @@ class Int8(Scan):
         # Rows are filled up with zeros: torch gets the product of vectors of one byte wrong.
         return Codes.around(torch.zeros((rows, -(-dim // 16) * 16), dtype=torch.int8))
 
-    def encode(self, block: np.ndarray, out: Codes) -> None:
+    def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
         import torch
 
         given = torch.from_numpy(block)
@@ -29,7 +29,7 @@ class Int8(Scan):
         codes = (given / scales).round_().clamp_(-127, 127)
         out.held[:, :block.shape[1]].copy_(codes)
         out.scales[:] = scales[:, 0].numpy()
-        out.lengths[:] = lengths(block)
+        out.lengths[:] = lengths(block, unit)
         out.errors[:] = lengths(codes.mul_(scales).sub_(given).numpy()) + out.lengths * np.float32(2.0 ** -22)
 
     def workspace(self, cells: int) -> Any:

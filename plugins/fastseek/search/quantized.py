@@ -9,7 +9,7 @@ import numpy as np
 from ..nearest import nearest
 from ..registry import SEARCHERS
 from ..scan import choose
-from ..spans import Span, spans
+from ..spans import Span, encoded
 from ..structures import Embeddings, Ranking
 from ..vectors import METRICS
 from .passports import check_same_model
@@ -58,19 +58,21 @@ class Quantized:
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
         check_same_model(queries, gallery)
-        found = nearest(queries, gallery, self.k, self.metric, scan=self.storage, lowest=False,
-                        kept=self._kept(gallery) if len(gallery) else None, widen=self.rescore)
+        kept = self._kept(gallery) if len(gallery) else None
+        found = nearest(queries, gallery, self.k, self.metric, scan=self.storage, lowest=False, kept=kept,
+                        widen=self.rescore)
         call = f"quantized(k={self.k}, storage={self.storage!r}, metric={self.metric!r}, rescore={self.rescore})"
         passport = {"search": call, "exact": not self.rescore, "engine": f"numpy {np.__version__}", "scan": found.scan,
                     "queries": dict(queries.passport), "gallery": dict(gallery.passport)}
         if self.rescore:
-            passport["recall"] = measured_recall(found.rows, queries, gallery, self.metric, self.sample, self.seed)
+            passport["recall"] = measured_recall(found.rows, queries, gallery, self.metric, self.sample, self.seed,
+                                                 self.storage, kept)
         return Ranking(queries.ids, gallery.ids, found.rows, found.scores, passport)
 
     def _kept(self, gallery: Embeddings) -> Span:
         """The codes of the gallery, made when it is another one than before."""
         if self._codes is None or self._gallery is None or self._gallery() is not gallery:
-            scan = choose(self.storage, self.metric)
-            self._codes = next(spans(gallery, self.metric, scan, len(gallery)))._replace(vectors=gallery.vectors)
+            codes = encoded(gallery, slice(0, len(gallery)), self.metric, choose(self.storage, self.metric))
+            self._codes = Span(0, codes, gallery.vectors)
             self._gallery = weakref.ref(gallery)
         return self._codes

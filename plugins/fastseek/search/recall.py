@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..nearest import nearest
+from ..spans import Span
 from ..structures import Embeddings
 
 
 def measured_recall(rows: np.ndarray, queries: Embeddings, gallery: Embeddings, metric: str, sample: int,
-                    seed: int) -> dict[str, Any]:
+                    seed: int, scan: str = "auto", kept: Span | None = None) -> dict[str, Any]:
     """Compare found gallery rows [Q, K] with the exact ones.
 
     Args:
@@ -19,6 +20,7 @@ def measured_recall(rows: np.ndarray, queries: Embeddings, gallery: Embeddings, 
         queries, gallery: what was searched.
         metric: "cosine", "ip" or "l2".
         sample: how many queries are compared at most, drawn by `seed`.
+        scan, kept: as for `nearest`, where the gallery is coded already.
 
     Returns:
         {"k", "value", "queries", "seed"}: the share of the K best images of those queries that was found; None
@@ -30,6 +32,6 @@ def measured_recall(rows: np.ndarray, queries: Embeddings, gallery: Embeddings, 
     if not depth or not len(chosen):
         return told
     asked = Embeddings(queries.ids[chosen], np.asarray(queries.vectors[chosen]), queries.passport)
-    exact = nearest(asked, gallery, depth, metric, lowest=False).rows
+    exact = nearest(asked, gallery, depth, metric, scan=scan, lowest=False, kept=kept).rows
     hits = sum(len(np.intersect1d(mine, right)) for mine, right in zip(rows[chosen], exact, strict=True))
     return told | {"value": round(hits / exact.size, 6)}

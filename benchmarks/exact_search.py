@@ -1,0 +1,174 @@
+"""The k best of a gallery: ours in every precision against faiss IndexFlatIP, side by side, with its indexes if asked.
+
+    python benchmarks/exact_search.py --sizes 100000 --out benchmarks/results/exact_search.json
+
+Ours begin with vectors as they come: reading, checking and normalising is in their time; faiss is given unit vectors.
+"Prepare" is what is done once for a gallery. Memory is what a process of its own holds beside the vectors on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faiss
+import numpy as np
+from measure import machine, versions
+
+from fastseek.files import write_json
+from fastseek.registry import SEARCHERS, build
+from fastseek.search.quantized import Quantized
+from fastseek.structures import Embeddings
+
+PEER = "faiss IndexFlatIP"
+OURS = ("exact(k={k}, scan='float32')", "exact(k={k}, scan='bfloat16')", "quantized(k={k}, storage='bfloat16')",
+        "quantized(k={k}, storage='int8')", "quantized(k={k}, storage='int8', rescore=4)")
+APPROXIMATE = ("faiss_ivf(k={k}, probes=32)", "faiss_hnsw(k={k})", "faiss_pq(k={k})")
+Found = np.ndarray
+
+
+def photos(count: int, dim: int, seed: int, groups: int) -> np.ndarray:
+    """Unit vectors [count, dim] float32 around `groups` directions."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(7).standard_normal((groups, dim), np.float32)
+    vectors = np.empty((count, dim), np.float32)
+    for start in range(0, count, 65536):
+        block = random.standard_normal((min(65536, count - start), dim), np.float32) * np.float32(1.2)
+        block += centres[random.integers(0, groups, len(block))]
+        vectors[start:start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    return vectors
+
+
+def embeddings(path: pathlib.Path, prefix: str) -> Embeddings:
+    vectors = np.load(path, mmap_mode="r")
+    return Embeddings(np.char.add(prefix, np.arange(len(vectors)).astype(str)), vectors)
+
+
+class Engine:
+    """One way to search: what is done once, and the search."""
+
+    def __init__(self, name: str, folder: pathlib.Path, k: int) -> None:
+        self.name, self.k = name, k
+        self.queries, self.gallery = (embeddings(folder / f"{side}.npy", side[0]) for side in ("queries", "gallery"))
+        self.index = faiss.IndexFlatIP(self.gallery.dim) if name == PEER else build(name, SEARCHERS)
+
+    def prepare(self) -> None:
+        if self.name == PEER:
+            self.index.reset()
+            self.index.add(np.asarray(self.gallery.vectors))
+        elif isinstance(self.index, Quantized):
+            self.index(few(self.queries, 1), self.gallery)
+
+    def search(self) -> Found:
+        if self.name == PEER:
+            return self.index.search(np.asarray(self.queries.vectors), self.k)[1]
+        return self.index(self.queries, self.gallery).indices
+
+
+def few(some: Embeddings, count: int) -> Embeddings:
+    return Embeddings(some.ids[:count], some.vectors[:count])
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """CPU seconds, wall-clock seconds and what came out."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    out = work()
+    return time.process_time() - cpu, time.perf_counter() - wall, out
+
+
+def compare(count: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row an engine; the runs of all engines take turns, so that a busy machine is busy for all."""
+    names = [PEER, *OURS, *(APPROXIMATE if args.approximate else ())]
+    with tempfile.TemporaryDirectory() as home:
+        folder = pathlib.Path(home)
+        np.save(folder / "gallery.npy", photos(count, args.dim, 0, max(2, count // 50)))
+        np.save(folder / "queries.npy", photos(args.queries, args.dim, 1, max(2, count // 50)))
+        taken: dict[str, list[Any]] = {name: [] for name in names}
+        engines = {name: Engine(name.format(k=args.k), folder, args.k) for name in names}
+        once = {name: timed(engine.prepare) for name, engine in engines.items()}
+        found: dict[str, Found] = {}
+        for _ in range(args.runs):
+            for name, engine in engines.items():
+                cpu, wall, found[name] = timed(engine.search)
+                taken[name].append((cpu, wall))
+        right = found[OURS[0]]
+        rows = []
+        for name, engine in engines.items():
+            cpu, wall = (statistics.median(column) for column in zip(*taken[name], strict=True))
+            hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found[name], right, strict=True))
+            rows.append({"engine": engine.name, "gallery": count, "queries": args.queries, "dim": args.dim,
+                         "prepare CPU s": round(once[name][0], 2), "search CPU s": round(cpu, 3),
+                         "search wall s": round(wall, 3), "recall": round(hits / right.size, 4),
+                         "memory MB": held(engine.name, folder, args.k)})
+    peer = rows[0]["search CPU s"]
+    return [row | {"by faiss": round(row["search CPU s"] / peer, 2)} for row in rows]
+
+
+def held(name: str, folder: pathlib.Path, k: int) -> float:
+    """Most megabytes of its own that a fresh process holds above what it held before, to prepare and search."""
+    command = [sys.executable, __file__, "--held", name, str(folder), str(k)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def watch(name: str, folder: pathlib.Path, k: int) -> None:
+    """Print what `held` asks for."""
+    if "float32" not in name and name != PEER:
+        import torch  # noqa: F401  (its own memory is none of the search's)
+    engine, peak, done = Engine(name, folder, k), [0.0], threading.Event()
+    before = anonymous()
+
+    def look() -> None:
+        while not done.wait(0.002):
+            peak[0] = max(peak[0], anonymous() - before)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    engine.prepare()
+    engine.search()
+    done.set()
+    watcher.join()
+    print(round(peak[0], 1))
+
+
+def anonymous() -> float:
+    """Megabytes of memory of this process that are no mapped files."""
+    lines = pathlib.Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000], help="gallery images")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--dim", type=int, default=512)
+    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=3, help="runs of every engine, of which the median counts")
+    parser.add_argument("--approximate", action="store_true", help="faiss IVF, HNSW and PQ too")
+    parser.add_argument("--out", help="JSON file")
+    parser.add_argument("--held", nargs=3, metavar=("ENGINE", "FOLDER", "K"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.held:
+        watch(args.held[0], pathlib.Path(args.held[1]), int(args.held[2]))
+        return
+    faiss.omp_set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
+    table = []
+    for count in args.sizes:
+        for row in compare(count, args):
+            table.append(row)
+            print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    if args.out:
+        write_json(args.out, {"what": f"the {args.k} best of a gallery for every query", "machine": machine(),
+                              "versions": versions("numpy", "torch", "faiss-cpu"), "table": table})
+
+
+if __name__ == "__main__":
+    main()
