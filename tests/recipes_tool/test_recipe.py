@@ -218,6 +218,20 @@ MISTAKES = [
     ("SEEK.BACKBONE", "timm(", "not a call string"),
     ("SEEK.EXPECT", "['map(100) high']", "expected"),
     ("SEEK.LOSSES", "['no_such()']", "no loss is called"),
+    ("SEEK.METRICS", "['map(0)']", "map"),
+    ("SEEK.METRICS", "['map(10)', 'map(\\'a\\')']", "map"),
+    ("SEEK.SEARCH", "exact(k=0)", "k and block must be 1 or more"),
+    ("SEEK.SEARCH", "sharded('exact(k=0)')", "k and block must be 1 or more"),
+    ("SEEK.RERANK", "['k_reciprocal(k1=-3)']", "k1 and k2 must be 1 or more"),
+    ("SEEK.RERANK", "['label_rank()']", "missing a required argument: 'reference'"),
+    ("SEEK.ENHANCE", "['alpha_qe(k=0)']", "k must be 1 or more"),
+    ("SEEK.TRAIN", "['resize(32)', 'hflip(7)']", "hflip"),
+    ("SEEK.VIEWS", "['scale(0)']", "positive factors"),
+    ("SEEK.LOSSES", "['triplet(dims=3)']", "dims"),
+    ("SOLVER.SCHED", "StepLR", "legal: CosineAnnealingLR, MultiStepLR"),
+    ("DATASETS.NAMES", "()", "DATASETS.NAMES is empty"),
+    ("MODEL.PIXEL_MEAN", "[1.0, 2.0]", "three numbers"),
+    ("MODEL.META_ARCHITECTURE", "Seeker", "SEEK.BRANCHES is empty"),
 ]
 
 
@@ -227,6 +241,38 @@ def test_planted_mistakes_are_caught_before_any_data_is_read(tmp_path, key, valu
     with pytest.raises(UsageError, match=match) as told:
         recipe.load(path, [key, value])
     assert str(told.value).startswith("command line: ")
+
+
+@pytest.mark.parametrize(("key", "instead"), [("TEST.AQE", "SEEK.ENHANCE"), ("TEST.RERANK", "SEEK.RERANK")])
+def test_steps_of_fast_reids_evaluation_are_refused_where_they_would_do_nothing(tmp_path, key, instead):
+    path = written(tmp_path, "SEED: 3\n")
+    assert recipe.load(path, [f"{key}.ENABLED", "True"])
+    with pytest.raises(UsageError, match=f"command line: {key}.ENABLED .*{instead}"):
+        recipe.load(path, [f"{key}.ENABLED", "True", "SEEK.METRICS", "['map(10)']"])
+
+
+def test_parts_that_want_files_are_left_to_the_run(tmp_path):
+    path = written(tmp_path, "SEED: 3\n")
+    calls = ["label_rank('gone', 'gone.csv')", "k_reciprocal_query(graph='gone')"]
+    assert recipe.load(path, ["SEEK.RERANK", repr(calls), "SEEK.ENHANCE", "[\"pca(fit='gone')\"]"]).SEEK.RERANK == calls
+
+
+def test_a_base_may_leave_out_what_its_heirs_add(tmp_path):
+    text = "MODEL:\n  META_ARCHITECTURE: Seeker\n"
+    assert recipe.load(written(tmp_path, text, "Base-x.yml")).SEEK.BRANCHES == []
+    refused(tmp_path, text, "r.yml:2: MODEL.META_ARCHITECTURE is Seeker and SEEK.BRANCHES is empty")
+
+
+@pytest.mark.parametrize(("text", "match"), [
+    ("raise KeyError('moon')\n", "r.yml:1: plugin 'broken_plugin' cannot be imported .KeyError: 'moon'"),
+    ("def register(cfg):\n    cfg.NO.SUCH = 1\n", "'broken_plugin' failed in its register.cfg. .AttributeError: NO"),
+])
+def test_a_plugin_that_fails_is_named_with_the_cause(tmp_path, monkeypatch, text, match):
+    written(tmp_path, text, "broken_plugin.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "broken_plugin", raising=False)
+    refused(tmp_path, "PLUGINS: [\"broken_plugin\"]\n", match)
+    sys.modules.pop("broken_plugin", None)
 
 
 def test_mistakes_in_files_are_told_with_their_line(tmp_path):

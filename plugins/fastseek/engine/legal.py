@@ -12,15 +12,15 @@ from typing import Any
 import torch
 
 from .. import compat, registry  # noqa: F401  (compat before anything that imports fastreid)
-from ..errors import UsageError
-from ..registry import Registry, parse, recipe_name
+from ..errors import FastSeekError, UsageError
+from ..registry import Registry, build, parse, recipe_name
+from .optimizer import SCHEDULES
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.layers import any_softmax, pooling
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
-from fastreid.solver import lr_scheduler
 
 EXPECT = re.compile(r"^(?P<metric>\S.*?)\s+(?P<value>\d+(\.\d+)?)\s*(\+-|±)\s*(?P<slack>\d+(\.\d+)?)$")
 CALLS = {
@@ -29,6 +29,10 @@ CALLS = {
     "SEEK.VIEWS": registry.VIEWS, "SEEK.ENHANCE": registry.ENHANCERS, "SEEK.SEARCH": registry.SEARCHERS,
     "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS,
 }
+INSTEAD = {"TEST.AQE": "SEEK.ENHANCE [\"aqe(k=5)\"]", "TEST.RERANK": "SEEK.RERANK [\"k_reciprocal()\"]"}
+# what a part is given beside the recipe's arguments; the others are built by these alone, and so when they are read
+GIVEN = {"SEEK.BRANCHES": ("channels",), "SEEK.LOSSES": ("dims", "counts"), "SEEK.BACKBONE": (),
+         "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +80,7 @@ NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "MODEL.HEADS.POOL_LAYER": lambda: pooling.__all__,
     "MODEL.HEADS.CLS_LAYER": lambda: any_softmax.__all__,
     "SOLVER.OPT": lambda: _classes(torch.optim, torch.optim.Optimizer),
-    "SOLVER.SCHED": lambda: _classes(lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
+    "SOLVER.SCHED": lambda: SCHEDULES,
     "SOLVER.WARMUP_METHOD": lambda: ("linear", "constant"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": lambda: ("norm", "value"),
     "INPUT.PADDING.MODE": lambda: ("constant", "edge", "reflect", "symmetric"),
@@ -111,10 +115,19 @@ def check(cfg: Any, places: Mapping[str, str]) -> None:
         for call in [value] if isinstance(value, str) else value:
             if call:
                 _call(key, call, members, places)
+                _try_part(key, call, members, places)
     _check_rest(cfg, places)
 
 
 def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
+    for key in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"):
+        if len(_get(cfg, key)) not in (1, 3):
+            raise UsageError(f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: three numbers (red, green, blue) "
+                             "or one")
+    for key, instead in INSTEAD.items():
+        if cfg.SEEK.METRICS and _get(cfg, key).ENABLED:
+            raise UsageError(f"{_at(places, f'{key}.ENABLED')}{key}.ENABLED is for fast-reid's own figures and does "
+                             f"nothing with SEEK.METRICS: set it to False and take {instead}, or empty SEEK.METRICS")
     device, where = cfg.MODEL.DEVICE, _at(places, "MODEL.DEVICE")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")
@@ -166,6 +179,49 @@ def _call(key: str, call: Any, members: Registry, places: Mapping[str, str]) -> 
         signature.bind_partial(*args, **kwargs)
     except TypeError as error:
         raise UsageError(f"{_at(places, key)}{key}: {call!r}: {error}; {name} takes {signature}") from error
+
+
+def _try_part(key: str, call: str, members: Registry, places: Mapping[str, str]) -> None:
+    """Build a part, or where that takes more than the recipe, see whether it says all that it must.
+
+    A part that wants a file which is not there yet is left to the run.
+    """
+    try:
+        if key in GIVEN:
+            _bind(call, members, GIVEN[key])
+        else:
+            build(call, members)
+    except UsageError as error:
+        raise UsageError(f"{_at(places, key)}{key}: {error}") from error
+    except (FastSeekError, OSError, ImportError):
+        return
+    except Exception as error:  # whatever a part refuses its arguments with
+        raise UsageError(f"{_at(places, key)}{key}: {call!r}: {type(error).__name__}: {error}") from error
+
+
+def _bind(call: str, members: Registry, given: Iterable[str]) -> None:
+    name, args, kwargs = parse(call)
+    signature = inspect.signature(members.get(name))
+    runtime = [key for key in given if key in signature.parameters]
+    try:
+        signature.bind(*args, **kwargs, **dict.fromkeys(runtime))
+    except TypeError as error:
+        own = [str(one) for one in signature.parameters.values() if one.name not in runtime]
+        raise UsageError(f"{call!r}: {error}; {name} takes ({', '.join(own)})") from error
+
+
+def check_whole(cfg: Any, places: Mapping[str, str]) -> None:
+    """Check that nothing is missing of a recipe that is run and not only inherited from.
+
+    Raises:
+        UsageError: no training data, or a Seeker without branches.
+    """
+    if not len(cfg.DATASETS.NAMES):
+        raise UsageError(f"{_at(places, 'DATASETS.NAMES')}DATASETS.NAMES is empty: name the photos, such as "
+                         "(\"folder('/my/photos')\",)")
+    if cfg.MODEL.META_ARCHITECTURE == "Seeker" and not cfg.SEEK.BRANCHES:
+        raise UsageError(f"{_at(places, 'MODEL.META_ARCHITECTURE')}MODEL.META_ARCHITECTURE is Seeker and SEEK.BRANCHES "
+                         "is empty: name the embeddings, such as [\"gem(dim=256)\"]")
 
 
 def _dataset(key: str, name: str, places: Mapping[str, str]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import compat, register  # noqa: F401  (compat before anything that imports fastreid)
 from ..errors import UsageError
 from ..files import PathLike
-from .legal import check
+from .legal import check, check_whole
 from .settings import Setting, chain, overrides
 
 from fastreid.config import CfgNode, get_cfg
@@ -20,7 +21,8 @@ from fastreid.config import CfgNode, get_cfg
 def load(config_file: PathLike, opts: Sequence[str] = ()) -> CfgNode:
     """Read a recipe: fast-reid's defaults, ours, the plugins', the `_BASE_` chain, the file, then the overrides.
 
-    A recipe of fast-reid's own is read as it is. Files are plain YAML: no tags, aliases or remote bases.
+    A recipe of fast-reid's own is read as it is. A `Base-*.yml` may leave out what its heirs add.
+    Files are plain YAML: no tags, aliases or remote bases.
 
     Args:
         config_file: the recipe; a relative `_BASE_` in it is looked for beside the file that names it.
@@ -43,6 +45,8 @@ def load(config_file: PathLike, opts: Sequence[str] = ()) -> CfgNode:
         _put(cfg, setting)
         places[setting.key] = setting.where
     check(cfg, places)
+    if not pathlib.Path(config_file).name.startswith("Base-"):
+        check_whole(cfg, places)
     cfg.freeze()
     return cfg
 
@@ -67,12 +71,20 @@ def _plugins(settings: Sequence[Setting]) -> list[tuple[str, str]]:
 def _register(plugin: str, where: str, cfg: CfgNode) -> None:
     try:
         module = importlib.import_module(plugin)
-    except (ImportError, ValueError, TypeError) as error:
-        raise UsageError(f"{where}: plugin {plugin!r} cannot be imported ({error}); install it or mend "
+    except Exception as error:  # the plugin's own code runs here, and may fail in any way
+        raise UsageError(f"{where}: plugin {plugin!r} cannot be imported ({_cause(error)}); install it or mend "
                          "its name") from error
     if not callable(getattr(module, "register", None)):
         raise UsageError(f"{where}: plugin {plugin!r} has no register(cfg)")
-    module.register(cfg)
+    try:
+        module.register(cfg)
+    except Exception as error:
+        raise UsageError(f"{where}: plugin {plugin!r} failed in its register(cfg) ({_cause(error)}); mend the plugin "
+                         "or leave it out of PLUGINS") from error
+
+
+def _cause(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _put(cfg: CfgNode, setting: Setting) -> None:
