@@ -90,6 +90,36 @@ def test_a_model_without_losses_is_a_wrong_recipe(recipe_of):
         trainer.train()
 
 
+class Slip(torch.autograd.Function):
+    """The identity, whose gradient is a given number."""
+
+    @staticmethod
+    def forward(ctx, value, slope):
+        ctx.slope = slope
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.slope, None
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_touched(recipe_of, slope):
+    trainer = Trainer(recipe_of(SOLVER__MAX_EPOCH=1))
+    forward, kept, ids = trainer._trainer._forward, {}, []
+
+    def slipped(batch):
+        kept.update({name: value.clone() for name, value in trainer.model.named_parameters()})
+        ids[:] = batch["ids"]
+        return {name: Slip.apply(loss, slope if trainer.iter == 1 else 1.0) for name, loss in forward(batch).items()}
+
+    trainer._trainer._forward = slipped
+    with pytest.raises(RunError, match="the gradient, and not the loss, is not finite at iteration 1") as told:
+        trainer.train()
+    assert [line.strip() for line in str(told.value).splitlines()[1:]] == ids
+    assert all(torch.equal(kept[name], value) for name, value in trainer.model.named_parameters())
+
+
 class Doubler(nn.Module):
     def __init__(self):
         super().__init__()

@@ -51,7 +51,8 @@ class Step(SimpleTrainer):
         """Take one step.
 
         Raises:
-            RunError: a loss is not finite; every process raises it.
+            RunError: a loss or, without a scaler that would skip the step, a gradient is not finite; every process
+                raises it, and the weights are as before the step.
         """
         if not self.model.training:
             raise RunError("the model was left in eval mode before a training step")
@@ -61,8 +62,8 @@ class Step(SimpleTrainer):
             raise UsageError("the model returned no loss: name one in MODEL.LOSSES.NAME or SEEK.LOSSES")
         self.optimizer.zero_grad(set_to_none=True)
         self._backward(sum(losses.values()))
-        self._look(losses, waited, batch)
         self._keep_frozen()
+        self._look(losses, waited, batch)
         self._update()
 
     def _next(self) -> tuple[dict[str, Any], float]:
@@ -89,24 +90,36 @@ class Step(SimpleTrainer):
                         parameter.grad = None
 
     def _look(self, losses: Losses, waited: float, batch: dict[str, Any]) -> None:
-        """Share the losses, stop everywhere when one is not finite, and note their means."""
-        values = torch.stack([loss.detach().float().reshape(()) for loss in losses.values()]).tolist()
-        rows = ranks.gather_rows([*values, waited])
+        """Share the losses, stop everywhere when one or a gradient is not finite, and note their means."""
+        parts = [loss.detach().float().reshape(()) for loss in losses.values()]
+        # One wait for the device: the gradients are looked at together with the losses.
+        *values, norm = torch.stack([*parts, self._gradient_norm().to(parts[0].device)]).tolist()
+        rows = ranks.gather_rows([*values, norm, waited])
+        if not rows[:, :-2].isfinite().all():
+            raise RunError(self._not_finite("the loss", dict(zip(losses, values, strict=True)), batch))
         if not rows.isfinite().all():
-            raise RunError(self._not_finite(dict(zip(losses, values, strict=True)), batch))
+            raise RunError(self._not_finite("the gradient, and not the loss,", {"norm of all gradients": norm}, batch))
         if comm.is_main_process():
-            means = dict(zip(losses, rows[:, :-1].mean(0).tolist(), strict=True))
+            means = dict(zip(losses, rows[:, :-2].mean(0).tolist(), strict=True))
             storage = get_event_storage()
             storage.put_scalars(data_time=float(rows[:, -1].max()), total_loss=sum(means.values()), **means)
 
-    def _not_finite(self, losses: dict[str, float], batch: dict[str, Any]) -> str:
+    def _gradient_norm(self) -> torch.Tensor:
+        """Not finite when a gradient is not; 0 where a scaler looks itself and skips the step."""
+        grads = [parameter.grad for group in self.optimizer.param_groups for parameter in group["params"]
+                 if parameter.grad is not None]
+        if self.grad_scaler is not None or not grads:
+            return torch.zeros((), device=self.device)
+        return torch.nn.utils.get_total_norm(grads).float()
+
+    def _not_finite(self, what: str, losses: dict[str, float], batch: dict[str, Any]) -> str:
         ids = list(batch.get("ids") or batch.get("img_paths") or [])
         told = [one for one in ranks.collect((losses, ids)) if not all(map(math.isfinite, one[0].values()))]
         parts = "; ".join(", ".join(f"{name} {value:g}" for name, value in found.items()) for found, _ in told)
         rates = sorted({group["lr"] for group in self.optimizer.param_groups})
         lr = " to ".join(f"{rate:g}" for rate in {rates[0]: 0, rates[-1]: 0})
         names = "\n  ".join(name for _, found in told for name in found)
-        return (f"the loss is not finite at iteration {self.iter} (lr {lr}): {parts}. The last checkpoint is intact; "
+        return (f"{what} is not finite at iteration {self.iter} (lr {lr}): {parts}. The last checkpoint is intact; "
                 f"lower SOLVER.BASE_LR, clip gradients or look at these photos:\n  {names}")
 
 
