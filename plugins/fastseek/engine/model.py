@@ -19,8 +19,7 @@ def build_model(cfg: Any) -> nn.Module:
     """The model by fast-reid's registries, on MODEL.DEVICE, without the weights of MODEL.WEIGHTS.
 
     Raises:
-        UsageError: the backbone has no such depth, or fast-reid wants to fetch pretrained weights and lacks what it needs for
-            it.
+        UsageError: the backbone has no such depth, or fast-reid lacks what it needs to fetch pretrained weights.
     """
     backbone = cfg.MODEL.BACKBONE
     try:

@@ -35,8 +35,10 @@ def class_counts(cfg: Any) -> torch.Tensor | None:
     if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
         raise ArtefactError(f"{file}: expected {{\"labels\": [...], \"counts\": [...]}} with a whole number a class")
     if number and number != len(counts):
-        raise ArtefactError(f"{file} has {len(counts)} classes, MODEL.HEADS.NUM_CLASSES is {number}: they must agree; "
-                            "0 takes the file's number")
+        raise ArtefactError(f"{file} (SEEK.CLASSES) has {len(counts)} classes, and MODEL.HEADS.NUM_CLASSES is "
+                            f"{number}: the recipe or the weights are of another run. Set MODEL.HEADS.NUM_CLASSES to "
+                            f"0, which takes the file's {len(counts)}, or SEEK.CLASSES to the classes.json beside the "
+                            f"weights with {number} classes")
     return torch.tensor(counts, dtype=torch.int64)
 
 
