@@ -164,12 +164,12 @@ def test_empty_sides_and_short_galleries_give_what_there_is(tmp_path):
 
 
 def test_ids_of_any_script_survive_and_none_is_read_as_a_filter(tmp_path):
-    ids = ["ü/ß.jpg", "写真 1.png", "it's \"quoted\"", "a\\b%27", "x'] or id != '", "x", "100%"]
-    gallery = Embeddings(ids, np.random.default_rng(0).normal(size=(7, 8)).astype(np.float32))
+    ids = ["ü/ß.jpg", "写真 1.png", "it's \"quoted\"", "a\\b%27", "x'] or id != '", "x", "100%", "x\udcff.jpg"]
+    gallery = Embeddings(ids, np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
     queries = pair()[0]
     same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
     with MilvusStore(str(tmp_path / "m.db")) as store:
-        assert store.delete(ids[:5]) == 5 and store.ids().tolist() == ["100%", "x"]
+        assert store.delete(ids[:5]) == 5 and store.ids().tolist() == ["100%", "x", "x\udcff.jpg"]
 
 
 def test_a_foreign_collection_is_left_alone(tmp_path):
@@ -189,6 +189,11 @@ def test_names_that_are_no_longer_in_the_gallery_leave_a_gap_at_the_end():
 def test_a_uri_that_is_none_is_refused(uri):
     with pytest.raises(UsageError, match="ends in .db, or http"):
         MilvusStore(uri)
+
+
+def test_a_folder_that_cannot_be_made_is_wrong_use():
+    with pytest.raises(UsageError, match="/proc/none: cannot be written"):
+        MilvusStore("/proc/none/m.db")
 
 
 def test_a_cluster_that_does_not_answer_ends_the_run_without_its_password():

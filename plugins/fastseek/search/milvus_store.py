@@ -14,10 +14,11 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from ..errors import ArtefactError, DataError, RunError, UsageError
+from ..files import make_folder
+from ..kernel.vectors import blocks
 from ..passports import KEYS, differing
 from ..progress import progress
 from ..structures import Embeddings, Ranking
-from ..vectors import blocks
 from .rescored import rescored, rows_of
 
 METRICS = {"cosine": "IP", "ip": "IP", "l2": "L2"}  # for "cosine" the vectors are stored with length 1
@@ -38,7 +39,7 @@ class MilvusStore:
         token: "user:password" or a key, for a cluster that asks for it.
 
     Raises:
-        UsageError: pymilvus is not installed, or the URI is no such thing.
+        UsageError: pymilvus is not installed, the URI is no such thing, or its folder cannot be made.
         RunError: the database does not answer, or another process holds the file.
     """
 
@@ -49,7 +50,7 @@ class MilvusStore:
             raise UsageError(f"uri must be a path that ends in .db, or http://host:port of a cluster, got {uri!r}")
         milvus = _pymilvus(self.local)
         if self.local:
-            pathlib.Path(uri).absolute().parent.mkdir(parents=True, exist_ok=True)
+            make_folder(pathlib.Path(uri).absolute().parent)
         with _told(uri, "open the database (another process may hold the file)"):
             self.client = milvus.MilvusClient(uri=uri, token=token)
 
@@ -173,7 +174,7 @@ class MilvusStore:
         with _told(self.uri, "list its images"):
             pages = self.client.query_iterator(self.collection, batch_size=ROWS, output_fields=["id"])
             while page := pages.next():
-                found += [unquote(row["id"]) for row in page]
+                found += [_name(row["id"]) for row in page]
             pages.close()
         return np.sort(np.array(found, str))
 
@@ -185,7 +186,7 @@ class MilvusStore:
             with _told(self.uri, "read vectors"):
                 rows = self.client.get(self.collection, ids=[_key(name) for name in ids[start:start + ROWS]],
                                        output_fields=["id", "vector"])
-            found |= {unquote(row["id"]): row["vector"] for row in rows}
+            found |= {_name(row["id"]): row["vector"] for row in rows}
         names, about = sorted(found), self.about()
         vectors = np.array([found[name] for name in names], np.float32).reshape(len(names), about["dim"])
         return Embeddings(np.array(names, str), vectors, about["passport"])
@@ -209,7 +210,7 @@ class MilvusStore:
         for _, block in progress(blocks(queries, metric, step), "search", -(-len(queries) // step)):
             with _told(self.uri, "search"):
                 hits = self.client.search(self.collection, data=list(block), limit=k, output_fields=["id"])
-            names += [[unquote(hit["id"]) for hit in row] for row in hits]
+            names += [[_name(hit["id"]) for hit in row] for row in hits]
         return names
 
     def rank(self, queries: Embeddings, k: int = 100) -> Ranking:
@@ -227,6 +228,11 @@ class MilvusStore:
 def _key(name: str) -> str:
     """An id as Milvus gets it: pymilvus writes keys into filter expressions as they are, so no quote may be in one."""
     return quote(name, safe=PLAIN, errors="surrogateescape")
+
+
+def _name(key: str) -> str:
+    """The id that `_key` made a key of."""
+    return unquote(key, errors="surrogateescape")
 
 
 def _pymilvus(local: bool) -> Any:
