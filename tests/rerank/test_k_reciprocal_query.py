@@ -128,6 +128,13 @@ def test_a_kept_graph_gives_the_same_to_new_queries_and_is_written_once(tmp_path
     assert file.read_bytes() == written[0]
 
 
+def test_a_graph_of_photos_whose_names_are_no_utf8_is_kept(tmp_path):
+    queries, gallery = pair(4)
+    gallery = Embeddings(["x\udcff.jpg", *gallery.ids[1:]], gallery.vectors)
+    ranking, part = Exact(k=20)(queries, gallery), KReciprocalQuery(8, 3, graph=str(tmp_path / "graph.npz"))
+    np.testing.assert_array_equal(part(ranking, queries, gallery).scores, part(ranking, queries, gallery).scores)
+
+
 def test_a_graph_of_another_gallery_or_other_settings_is_refused(tmp_path):
     file = str(tmp_path / "graph.npz")
     queries, gallery = pair(5)
