@@ -30,7 +30,7 @@ def add_seek_config(cfg: Any) -> None:
     seek.METRICS = []  # call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP
     seek.EXPECT = []  # "map(100) 61.2 +- 0.5": a finished run outside is told as an error
     seek.ON_BAD = "skip"  # a photo that cannot be read: "skip" (named and counted) or "fail"
-    seek.MAX_BAD = 0.001  # training stops when one process met more than this share of the photos (and more than 10) bad
+    seek.MAX_BAD = 0.001  # training stops when more than this share (and more than 10) is bad, in one process
     seek.MAX_PIXELS = 64_000_000  # larger photos are refused before they are decoded
     seek.AMP_DTYPE = "fp16"  # with SOLVER.AMP.ENABLED: "fp16" (scaled) or "bf16"
     seek.CHECKPOINT_MINUTES = 10.0  # a checkpoint in the middle of an epoch at least this often

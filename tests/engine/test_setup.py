@@ -4,6 +4,7 @@ import pathlib
 import pytest
 
 from fastseek.engine import recipe, setup
+from fastseek.engine.model import build_model
 from fastseek.engine.trainer import Trainer
 from fastseek.errors import UsageError
 
@@ -50,6 +51,13 @@ def test_a_folder_that_cannot_be_written_is_a_wrong_recipe(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be written"):
         setup.start_log(str(tmp_path / "file" / "out"))
+
+
+def test_a_depth_the_backbone_does_not_have_is_a_wrong_recipe(recipe_of):
+    cfg = recipe_of(MODEL__META_ARCHITECTURE="Baseline", SEEK__BACKBONE="", MODEL__BACKBONE__DEPTH="18y",
+                    MODEL__BACKBONE__NAME="build_resnet_backbone", MODEL__HEADS__NUM_CLASSES=6)
+    with pytest.raises(UsageError, match="DEPTH is '18y': build_resnet_backbone has no such depth"):
+        build_model(cfg)
 
 
 def test_a_checkout_tells_its_commit_and_no_git_is_no_error(monkeypatch):

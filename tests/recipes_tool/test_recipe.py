@@ -228,6 +228,7 @@ MISTAKES = [
     ("SEEK.TRAIN", "['resize(32)', 'hflip(7)']", "hflip"),
     ("SEEK.VIEWS", "['scale(0)']", "positive factors"),
     ("SEEK.LOSSES", "['triplet(dims=3)']", "dims"),
+    ("INPUT.SIZE_TRAIN", "[32, 0]", "height, width"),
     ("SOLVER.SCHED", "StepLR", "legal: CosineAnnealingLR, MultiStepLR"),
     ("DATASETS.NAMES", "()", "DATASETS.NAMES is empty"),
     ("MODEL.PIXEL_MEAN", "[1.0, 2.0]", "three numbers"),

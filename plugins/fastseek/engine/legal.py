@@ -132,8 +132,9 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")
     for key in ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST"):
-        if len(_get(cfg, key)) not in (1, 2):
-            raise UsageError(f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: [height, width] or [side]")
+        if len(_get(cfg, key)) not in (1, 2) or len({side > 0 for side in _get(cfg, key)}) != 1:
+            raise UsageError(f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: [height, width], [side], or [0] "
+                             "for photos that are all of one size already")
     if cfg.MODEL.META_ARCHITECTURE in ("Baseline", "MGN"):
         for name in cfg.MODEL.LOSSES.NAME:
             _one_of("MODEL.LOSSES.NAME", name, LOSSES, places)
