@@ -15,7 +15,7 @@ import numpy as np
 from measure import peak_megabytes, seconds, write
 
 import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.nearest import nearest
+from fastseek.kernel.nearest import nearest
 from fastseek.rerank.k_reciprocal import KReciprocal
 from fastseek.structures import Embeddings
 

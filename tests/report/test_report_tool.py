@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.errors import DataError, UsageError
 from fastseek.commands.show import show_files
+from fastseek.errors import DataError, UsageError
 from fastseek.structures import Ranking
 
 ROOT = pathlib.Path(__file__).parents[2]

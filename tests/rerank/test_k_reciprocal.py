@@ -169,7 +169,7 @@ def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
     monkeypatch.setattr(module, "CELLS", 1 << 16)
     monkeypatch.setattr(module, "ENTRIES", 1 << 16)
     monkeypatch.setattr(reciprocal, "ENTRIES", 1 << 16)
-    monkeypatch.setattr("fastseek.scan.Scan.tile", (128, 512))
+    monkeypatch.setattr("fastseek.kernel.scan.Scan.tile", (128, 512))
     ranking, queries, gallery = grown(2000, depth)
     ended = []
     for part in (2, 5, 20, 100):
@@ -358,7 +358,7 @@ def test_memory_does_not_grow_with_the_square():
         tracemalloc.stop()
         return most
 
-    from fastseek.scan import Scan
+    from fastseek.kernel.scan import Scan
     usual = Scan.tile, module.CELLS
     Scan.tile, module.CELLS = (128, 512), 1 << 16
     try:

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek import nearest as kernel
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.kernel import nearest as kernel
+from fastseek.kernel.scan import Scan
 from fastseek.registry import SEARCHERS, build
-from fastseek.scan import Scan
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
 

@@ -5,9 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from fastseek import search, sweep  # noqa: F401  (so that every searcher is registered)
+from fastseek import search  # noqa: F401  (so that every searcher is registered)
+from fastseek.kernel import sweep
+from fastseek.kernel.scan import Scan
 from fastseek.registry import SEARCHERS, build
-from fastseek.scan import Scan
 from fastseek.structures import Embeddings
 
 DIM, BLOCK, QUERIES, K = 256, 2048, 40, 10

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek import spans
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.kernel import spans
+from fastseek.kernel.scan import Scan
 from fastseek.registry import SEARCHERS, build
-from fastseek.scan import Scan
 from fastseek.search import quantized
 from fastseek.search.exact import Exact
 from fastseek.search.quantized import Quantized

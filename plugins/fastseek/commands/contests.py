@@ -15,11 +15,11 @@ from ..metrics.map import Map
 from ..metrics.position import Position
 from ..metrics.precision import Precision
 from ..metrics.predictions import hits_of_lists, recognition_scores
+from ..metrics.top1 import Top1
 from ..structures import Ranking, Score
 from ..submit import digix, gldv2, revisited
-from ..submit.lists import Lists, check
-from ..metrics.top1 import Top1
 from ..submit.gldv2 import Recognition, Solution
+from ..submit.lists import Lists, check
 
 SPLITS = ("Public", "Private")
 RETRIEVAL = (Map(gldv2.ANSWERS), Precision(1, 10, gldv2.ANSWERS), Position(gldv2.ANSWERS))

@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..enhance.l2 import L2
 from ..enhance.quantile import Quantile
 from ..errors import ArtefactError, DataError, UsageError
 from ..files import PathLike
-from ..keys import EMPTY, id_order, places_of, scores_of, sort_keys
-from ..nearest import nearest
+from ..kernel.keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..kernel.nearest import nearest
+from ..kernel.vectors import checked
 from ..passports import check_same_model
 from ..rerank.non_landmark import likeness
 from ..rerank.voting import Reference
 from ..structures import Embeddings
-from ..vectors import checked
-from ..enhance.l2 import L2
 from ..submit.gldv2 import Recognition, write_recognition
 
 

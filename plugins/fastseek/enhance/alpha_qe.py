@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..nearest import nearest
+from ..kernel.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from .expansion import expanded, powers

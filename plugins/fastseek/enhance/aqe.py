@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..nearest import nearest, together
+from ..kernel.nearest import nearest, together
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ArtefactError, UsageError
+from ..kernel.vectors import checked, unit
 from ..passports import KEYS
 from ..structures import Embeddings
-from ..vectors import checked, unit
 from .treated import ROWS, fresh
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..nearest import nearest
+from ..kernel.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from .expansion import expanded, powers

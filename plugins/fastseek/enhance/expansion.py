@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernel.vectors import checked, unit
 from ..structures import Embeddings
-from ..vectors import checked, unit
 from .treated import fresh
 
 CELLS = 1 << 23  # numbers gathered at once

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..kernel.vectors import blocks
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from ..vectors import blocks
 from .treated import ROWS, fresh, told
 
 

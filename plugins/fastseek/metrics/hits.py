@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..errors import ArtefactError, DataError
-from ..nearest import blocks, id_order, pair_scores, similarities
+from ..kernel.nearest import blocks, id_order, pair_scores, similarities
 from ..structures import Embeddings, Ranking, Truth
 from ..structures.archive import Passport
 from .align import align

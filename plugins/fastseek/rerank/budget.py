@@ -9,9 +9,9 @@ import time
 import numpy as np
 
 from ..errors import RunError
-from ..nearest import GALLERY_ROWS, nearest
+from ..kernel.nearest import GALLERY_ROWS, nearest
+from ..kernel.scan import choose
 from ..progress import tell
-from ..scan import choose
 from ..structures import Embeddings
 from .reciprocal import most_entries
 

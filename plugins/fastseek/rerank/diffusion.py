@@ -11,8 +11,8 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import cg
 
-from ..keys import id_order
-from ..nearest import nearest
+from ..kernel.keys import id_order
+from ..kernel.nearest import nearest
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking

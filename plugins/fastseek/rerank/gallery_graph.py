@@ -11,10 +11,10 @@ from scipy.sparse import csr_array
 
 from ..errors import ArtefactError
 from ..files import PathLike
-from ..nearest import nearest
+from ..kernel.nearest import nearest
+from ..kernel.vectors import blocks, pair_scores
 from ..structures import Embeddings
 from ..structures.archive import load_npz, save_npz
-from ..vectors import blocks, pair_scores
 from .reciprocal import encode, own_first
 
 FORMAT = 1

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..nearest import nearest, pair_scores, similarities, together
+from ..kernel.nearest import nearest, pair_scores, similarities, together
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking

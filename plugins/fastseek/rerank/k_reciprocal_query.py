@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..nearest import nearest
+from ..kernel.nearest import nearest
+from ..kernel.vectors import pair_scores
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ..vectors import pair_scores
 from .gallery_graph import GalleryGraph, in_memory, squared
 from .reciprocal import Overlaps, averaged, expand, half_of, reciprocal
 from .sorting import check_sides, resorted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DataError
-from ..nearest import nearest
+from ..kernel.nearest import nearest
 from ..passports import check_same_model
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError
-from ..keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..kernel.keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..kernel.vectors import checked
 from ..structures import Embeddings, Ranking
-from ..vectors import checked
 
 ROWS = 4096  # queries sorted at once
 

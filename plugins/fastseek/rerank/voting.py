@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import PathLike
-from ..nearest import nearest
+from ..kernel.nearest import nearest
 from ..passports import check_same_model
 from ..structures import Embeddings
 from .labels import read_labels

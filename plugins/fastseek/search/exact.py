@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..nearest import GALLERY_ROWS, METRICS, nearest
+from ..kernel.nearest import GALLERY_ROWS, METRICS, nearest
+from ..kernel.scan import SCANS
 from ..registry import SEARCHERS
-from ..scan import SCANS
 from ..structures import Embeddings, Ranking
 from .passports import check_same_model
 

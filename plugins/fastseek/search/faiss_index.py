@@ -12,11 +12,11 @@ import numpy as np
 
 from ..errors import ArtefactError, UsageError
 from ..files import atomic, read_json, sha256, write_json
+from ..kernel.vectors import METRICS, blocks
 from ..passports import check_same_model, differing
 from ..progress import progress
 from ..registry import recipe_name
 from ..structures import Embeddings, Ranking
-from ..vectors import METRICS, blocks
 from .recall import measured_recall
 from .rescored import rescored
 from .sharded import fingerprint

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ArtefactError, UsageError
-from ..keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..kernel.keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..passports import differing
 from ..structures import Ranking
 

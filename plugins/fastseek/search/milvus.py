@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArtefactError
+from ..kernel.vectors import METRICS
 from ..passports import check_same_model
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from ..vectors import METRICS
 from .milvus_store import MOST, MilvusStore
 from .recall import measured_recall
 from .rescored import rescored, rows_of

@@ -6,12 +6,12 @@ import weakref
 
 import numpy as np
 
-from ..nearest import nearest
+from ..kernel.nearest import nearest
+from ..kernel.scan import choose
+from ..kernel.spans import Span, encoded
+from ..kernel.vectors import METRICS
 from ..registry import SEARCHERS
-from ..scan import choose
-from ..spans import Span, encoded
 from ..structures import Embeddings, Ranking
-from ..vectors import METRICS
 from .passports import check_same_model
 from .recall import measured_recall
 

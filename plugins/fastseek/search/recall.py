@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..nearest import nearest
-from ..spans import Span
+from ..kernel.nearest import nearest
+from ..kernel.spans import Span
 from ..structures import Embeddings
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..kernel.keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..kernel.vectors import blocks, matched_scores, unit
 from ..structures import Embeddings
-from ..vectors import blocks, matched_scores, unit
 
 CELLS = 1 << 22  # numbers gathered at once: 16 MB
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek import scan as scans
 from fastseek.errors import UsageError
-from fastseek.scan import choice
-from fastseek.scan.codes import Codes
+from fastseek.kernel import scan as scans
+from fastseek.kernel.scan import choice
+from fastseek.kernel.scan.codes import Codes
 
 NAMES = ["float32", "bfloat16", "int8"]
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(1, 130))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .errors import DataError
-from .structures import Embeddings
+from ..errors import DataError
+from ..structures import Embeddings
 
 METRICS = ("cosine", "ip", "l2")
 PAIR_CELLS = 1 << 18  # numbers gathered at once when pairs are scored: they stay in the cache

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek import nearest as kernel
-from fastseek import scan as scans
-from fastseek import spans, sweep
 from fastseek.errors import DataError
-from fastseek.nearest import nearest
-from fastseek.scan.bfloat16 import Bfloat16
-from fastseek.scan.cuda import Cuda
-from fastseek.scan.distance import Distance
+from fastseek.kernel import nearest as kernel
+from fastseek.kernel import scan as scans
+from fastseek.kernel import spans, sweep
+from fastseek.kernel.nearest import nearest
+from fastseek.kernel.scan.bfloat16 import Bfloat16
+from fastseek.kernel.scan.cuda import Cuda
+from fastseek.kernel.scan.distance import Distance
 from fastseek.structures import Embeddings
 
 SCANS = ["float32", "bfloat16", "int8"]

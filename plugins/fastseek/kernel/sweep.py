@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .errors import RunError
+from ..errors import RunError
 from .keys import EMPTY, scores_of
 from .scan.codes import Codes, Pairs, Scan
 
@@ -43,7 +43,7 @@ class Sweep:
     def __init__(self, scan: Scan, queries: Codes, keys: np.ndarray, exact: Exact) -> None:
         self.scan, self.queries, self.keys, self.exact = scan, queries, keys, exact
         self.floor = scores_of(keys[:, -1])
-        self.seen = self.count = 0
+        self.count = self.left = 0
         self.found: list[tuple[np.ndarray, ...]] = []
 
     def see(self, gallery: Codes, first: int, room: Room) -> object:
@@ -57,11 +57,10 @@ class Sweep:
             self._raise_to(tile, gallery, widest)
             pairs = self._pairs(tile, gallery, widest, room, None)
         self._keep(gallery, first, *pairs)
-        self.seen += 1
-        if self.count > PAIRS:
-            self.settle()
-        elif self.seen & (self.seen - 1) == 0:
+        if self.count >= 2 * max(self.left, self.keys.size):
             self._prune()
+            if self.count > PAIRS // 2:
+                self.settle()
         return tile
 
     def settle(self) -> np.ndarray:
@@ -75,7 +74,7 @@ class Sweep:
             new = spread(rows, keys, len(self.keys), EMPTY)
             self.keys = np.sort(np.concatenate([self.keys, new], axis=1), axis=1)[:, :self.keys.shape[1]]
             self.floor = np.maximum(self.floor, scores_of(self.keys[:, -1]))
-            self.found, self.count = [], 0
+            self.found, self.count, self.left = [], 0, 0
         return self.keys
 
     def widest(self, gallery: Codes) -> np.ndarray:
@@ -127,7 +126,7 @@ class Sweep:
         self.floor = np.maximum(self.floor, np.partition(known, -depth, axis=1)[:, -depth])
         stay = most >= self.floor[rows]
         self.found = [tuple(column[stay] for column in (rows, cols, least, most))]
-        self.count = int(stay.sum())
+        self.count = self.left = int(stay.sum())
 
 
 class Farthest:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..structures import Embeddings
 from .keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from .scan import Scan, choose
 from .spans import SPAN_ROWS, Hunt, Span, spans, threads
-from .structures import Embeddings
 from .sweep import Unsound
 from .vectors import METRICS, blocks, pair_scores, similarities
 

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..progress import progress
+from ..structures import Embeddings
 from .keys import sort_keys
-from .progress import progress
 from .scan.codes import Codes, Scan
-from .structures import Embeddings
 from .sweep import Farthest, Room, Sweep
 from .vectors import PAIR_CELLS, checked, matched_scores, unit
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from ..errors import UsageError
+from ...errors import UsageError
 from .bfloat16 import Bfloat16
 from .codes import Codes, Scan
 from .cuda import Cuda
