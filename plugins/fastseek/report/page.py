@@ -15,9 +15,9 @@ from markupsafe import Markup
 from ..errors import ArtefactError
 from ..files import PathLike, atomic
 from ..structures import Ranking, Score, Truth
-from . import figures
 from .cases import Case, Hit, case, pick, worst_first
 from .classes import class_rows, first_answers
+from .figures import histogram, steps_table, tiles
 from .passports import facts, flat
 from .photos import Album, Images, find
 from .visible import visible
@@ -57,8 +57,8 @@ def page(ranking: Ranking, truth: Truth, scores: Sequence[Score], images: Images
     classes = class_rows(truth.query_labels, values, states, taken_for)
     html = _render(
         names.album, title=title or "What was searched, and what was found", order=order.name, names=names,
-        tiles=figures.tiles(scores), bars=figures.histogram(values),
-        steps=figures.steps_table(steps) if steps else None,
+        tiles=tiles(scores), bars=histogram(values),
+        steps=steps_table(steps) if steps else None,
         cases=[(one, values[one.row]) for one in cases], states=states, depth=depth, queries=len(ranking.query_ids),
         gallery=len(ranking.gallery_ids), labels=len(set(truth.query_labels) - {""}), classes=classes[:CLASSES],
         classes_left=max(len(classes) - CLASSES, 0), facts=facts(ranking.passport), listed=ranking.indices.shape[1],
