@@ -212,6 +212,35 @@ def test_without_faiss_one_line_says_what_to_install(monkeypatch):
         faiss_index.faiss()
 
 
+class OnGpus:
+    """Stands for an index on GPUs, of a build that has this GPU's kernels or lacks them."""
+
+    def __init__(self, index, works):
+        self.index, self.works, self.asked = index, works, []
+
+    def search(self, vectors, depth):
+        if not self.works:
+            raise RuntimeError("no kernel image is available for execution\nat somewhere.cu:7")
+        self.asked.append(len(vectors))
+        return self.index.search(vectors, depth)
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_a_gpu_build_of_faiss_is_used_where_it_works(works, monkeypatch, caplog):
+    queries, gallery = pair()
+    moved = []
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", lambda index: moved.append(OnGpus(index, works)) or moved[-1],
+                        raising=False)
+    ranking = build(f"faiss_ivf(k=9, {THOROUGH['faiss_ivf']})", SEARCHERS)(queries, gallery)
+    same(ranking, Exact(k=9)(queries, gallery))
+    assert moved[0].asked == ([1, 30] if works else [])
+    assert ("no kernel image" in caplog.text) == (not works)
+    build("faiss_ivf(k=3000)", SEARCHERS)(*pair(gallery=2100))
+    build("faiss_hnsw(k=3)", SEARCHERS)(queries, gallery)
+    assert len(moved) == 1
+
+
 def test_inputs_are_left_alone_and_the_ranking_survives_the_disk(tmp_path):
     queries, gallery = pair()
     before = queries.vectors.copy(), gallery.vectors.copy()

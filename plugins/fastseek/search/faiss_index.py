@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import inspect
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from .sharded import fingerprint
 
 FORMAT = 1
 ROWS = 16384  # vectors handed to faiss at once
+GPU_DEPTH = 2048  # more images a query faiss does not find on a GPU
+logger = logging.getLogger("fastseek")
 
 
 def faiss() -> Any:
@@ -36,6 +39,25 @@ def faiss() -> Any:
     except ImportError as error:
         raise UsageError("faiss is not installed: pip install faiss-cpu, or use exact(…)") from error
     return faiss
+
+
+def on_gpus(index: Any, depth: int) -> Any:
+    """The index on all GPUs where the faiss at hand is a GPU build that works for it, else the index as it is.
+
+    Args:
+        index: trained and filled, its search options set.
+        depth: how many images a query will ask for.
+    """
+    count = getattr(faiss(), "get_num_gpus", lambda: 0)()
+    if not count or depth > GPU_DEPTH:
+        return index
+    try:
+        there = faiss().index_cpu_to_all_gpus(index)
+        there.search(np.zeros((1, index.d), np.float32), min(depth, 1))  # a wheel may lack this GPU's kernels
+    except (RuntimeError, AssertionError) as error:
+        logger.warning("faiss cannot use the GPU (%s): searching on the CPU", str(error).splitlines()[0])
+        return index
+    return there
 
 
 class FaissIndex(abc.ABC):
@@ -52,6 +74,8 @@ class FaissIndex(abc.ABC):
         built: options that make another index.
         looked: options of the search in it.
     """
+
+    gpu = False  # whether faiss has this index on GPUs too
 
     def __init__(self, k: int, metric: str, refine: int, train: int, sample: int, seed: int, file: str,
                  built: Mapping[str, int], looked: Mapping[str, int]) -> None:
@@ -79,6 +103,8 @@ class FaissIndex(abc.ABC):
         if len(gallery):
             found = self._read(queries, gallery) if self._kept() else self._made(gallery)
             index = self.tuned(found)
+            if self.gpu:
+                found = on_gpus(found, min(len(gallery), self.k * self.refine))
             proposed = self._proposed(found, queries, min(len(gallery), self.k * self.refine))
             indices, scores = rescored(queries, gallery, proposed, self.k, self.metric)
         passport = {"search": self._call(), "exact": False, "engine": f"faiss {faiss().__version__}",

@@ -10,7 +10,7 @@ from .faiss_index import FaissIndex, faiss
 
 @SEARCHERS.register()
 class FaissIvf(FaissIndex):
-    """Search in the nearest of many clusters of the gallery (faiss IndexIVFFlat).
+    """Search in the nearest of many clusters of the gallery (faiss IndexIVFFlat), on GPUs if faiss sees any.
 
     Args:
         k: how many images a query gets; fewer when the clusters looked into hold fewer.
@@ -27,6 +27,8 @@ class FaissIvf(FaissIndex):
         ArtefactError: queries and gallery are not of one model, or the file is damaged or of something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
     """
+
+    gpu = True
 
     def __init__(self, k: int = 100, lists: int = 0, probes: int = 16, metric: str = "cosine", train: int = 100_000,
                  sample: int = 100, seed: int = 0, file: str = "") -> None:
