@@ -27,6 +27,7 @@ from measure import machine, versions
 
 from fastseek.files import write_json
 from fastseek.registry import SEARCHERS, build
+from fastseek.search.faiss_index import FaissIndex
 from fastseek.search.quantized import Quantized
 from fastseek.structures import Embeddings
 
@@ -67,7 +68,7 @@ class Engine:
         if self.name == PEER:
             self.index.reset()
             self.index.add(np.asarray(self.gallery.vectors))
-        elif isinstance(self.index, Quantized):
+        elif isinstance(self.index, Quantized | FaissIndex):
             self.index(few(self.queries, 1), self.gallery)
 
     def search(self, count: int | None = None) -> Found:

@@ -120,26 +120,38 @@ def test_an_index_on_disk_gives_the_answer_of_the_one_in_memory(name, tmp_path):
 
 def test_an_index_on_disk_is_read_not_built(tmp_path, monkeypatch):
     queries, gallery = pair()
-    searcher = build(f"faiss_ivf(k=3, file={str(tmp_path / 'i')!r})", SEARCHERS)
+    call = f"faiss_ivf(k=3, file={str(tmp_path / 'i')!r})"
+    searcher = build(call, SEARCHERS)
     searcher(queries, gallery)
     monkeypatch.setattr(type(searcher), "_made", lambda *_: pytest.fail("built anew"))
-    searcher(queries, gallery)
+    build(call, SEARCHERS)(queries, gallery)
+
+
+def test_an_index_is_built_once_for_a_gallery_and_anew_for_another(monkeypatch):
+    queries, gallery = pair()
+    other, made = pair(1)[1], []
+    searcher = build("faiss_ivf(k=9, probes=10000)", SEARCHERS)
+    usual = type(searcher)._made
+    monkeypatch.setattr(type(searcher), "_made", lambda self, side: made.append(side) or usual(self, side))
+    same(searcher(queries, gallery), searcher(queries, gallery))
+    same(searcher(queries, other), Exact(k=9)(queries, other))
+    assert [side is gallery for side in made] == [True, False]
 
 
 def test_an_index_whose_page_was_never_written_is_built_anew(tmp_path):
     queries, gallery = pair()
-    searcher = build(f"faiss_ivf(k=3, file={str(tmp_path / 'i')!r})", SEARCHERS)
-    first = searcher(queries, gallery)
+    call = f"faiss_ivf(k=3, file={str(tmp_path / 'i')!r})"
+    first = build(call, SEARCHERS)(queries, gallery)
     (tmp_path / "i").write_bytes(b"half")
     (tmp_path / "i.json").unlink()
-    same(first, searcher(queries, gallery))
+    same(first, build(call, SEARCHERS)(queries, gallery))
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "version", "no page"])
 def test_a_damaged_index_is_refused(harm, tmp_path):
     queries, gallery = pair()
-    searcher = build(f"faiss_hnsw(k=3, file={str(tmp_path / 'i')!r})", SEARCHERS)
-    searcher(queries, gallery)
+    call = f"faiss_hnsw(k=3, file={str(tmp_path / 'i')!r})"
+    build(call, SEARCHERS)(queries, gallery)
     data, page = bytearray((tmp_path / "i").read_bytes()), json.loads((tmp_path / "i.json").read_text())
     if harm == "version":
         (tmp_path / "i.json").write_text(json.dumps(page | {"format": 99}))
@@ -149,7 +161,7 @@ def test_a_damaged_index_is_refused(harm, tmp_path):
         data[100] ^= 1
         (tmp_path / "i").write_bytes({"cut": data[:-9], "flipped": data, "empty": b""}[harm])
     with pytest.raises(ArtefactError, match="delete it|format"):
-        searcher(queries, gallery)
+        build(call, SEARCHERS)(queries, gallery)
 
 
 def test_an_index_of_another_gallery_model_or_kind_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import abc
 import inspect
 import logging
 import pathlib
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,8 @@ def on_gpus(index: Any, depth: int) -> Any:
 class FaissIndex(abc.ABC):
     """A search with a faiss index: it proposes `refine` * k images, their exact scores order them, k are kept.
 
-    The index is built at the first search of a gallery. With `file` it is written there, and read when it is there.
+    The index is built at the first search of a gallery and used again while the same `Embeddings` are searched. With
+    `file` it is written there, and read when it is there.
     The passport tells engine, index and recall@k on a sample of the queries against exact search.
 
     Args:
@@ -87,6 +89,7 @@ class FaissIndex(abc.ABC):
         self.k, self.metric, self.refine, self.train = k, metric, refine, train
         self.sample, self.seed, self.file = sample, seed, file
         self.built, self.looked = dict(built), dict(looked)
+        self._last: tuple[weakref.ref[Embeddings], Any] | None = None
 
     @abc.abstractmethod
     def empty(self, count: int, dim: int) -> Any:
@@ -101,7 +104,7 @@ class FaissIndex(abc.ABC):
         check_same_model(queries, gallery)
         indices, scores, index = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32), {}
         if len(gallery):
-            found = self._read(queries, gallery) if self._kept() else self._made(gallery)
+            found = self._index(queries, gallery)
             index = self.tuned(found)
             if self.gpu:
                 found = on_gpus(found, min(len(gallery), self.k * self.refine))
@@ -112,6 +115,13 @@ class FaissIndex(abc.ABC):
                     "recall": measured_recall(indices, queries, gallery, self.metric, self.sample, self.seed),
                     "queries": dict(queries.passport), "gallery": dict(gallery.passport)}
         return Ranking(queries.ids, gallery.ids, indices, scores, passport)
+
+    def _index(self, queries: Embeddings, gallery: Embeddings) -> Any:
+        """The index of the gallery: that of the search before, the one in `file`, or a new one."""
+        if self._last is None or self._last[0]() is not gallery:
+            index = self._read(queries, gallery) if self._kept() else self._made(gallery)
+            self._last = weakref.ref(gallery), index
+        return self._last[1]
 
     def _call(self) -> str:
         """This search as a recipe would write it."""
