@@ -14,16 +14,17 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 LEVELS = {
     0: """errors files progress lock registry config compat structures kernel passports""",
     1: """data.images data.datasets data.transforms data.samplers
-          modeling.layers modeling.backbones modeling.branches modeling.heads modeling.losses
-          views store enhance search rerank fuse metrics report submit""",
-    2: """data modeling.seeker commands""",
+          modeling.layers modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
+          views store enhance search rerank fuse metrics report submit audit regions schedules""",
+    2: """data modeling.seeker commands grow""",
     3: "engine",
 }
 LEVEL = {group: level for level, groups in LEVELS.items() for group in groups.split()}
-SHARED = {("modeling.backbones", "modeling.layers"), ("modeling.branches", "modeling.layers"),
+SHARED = {("modeling.backbones", "modeling.layers"), ("modeling.blocks", "modeling.layers"),
+          ("modeling.branches", "modeling.layers"),
           ("modeling.heads", "modeling.layers"), ("modeling.losses", "modeling.layers")}  # mathematics without config
-FASTREID = {"config", "modeling.backbones", "modeling.branches", "modeling.heads", "modeling.losses", "modeling.layers",
-            "modeling.seeker", "data.bridge", "data.loader", "engine"}
+FASTREID = {"config", "modeling.backbones", "modeling.blocks", "modeling.branches", "modeling.heads",
+            "modeling.losses", "modeling.layers", "modeling.seeker", "data.bridge", "data.loader", "engine"}
 SEEK = """structures store enhance search rerank fuse metrics report submit
           commands.seek commands.show commands.compare commands.contests commands.fusing commands.recognise""".split()
 

@@ -14,9 +14,15 @@ def add_seek_config(cfg: Any) -> None:
     cfg.SEED = 0  # seeds weights, order and augmentation; -1 draws one and logs it
     cfg.SEEK = seek = node()
     seek.BACKBONE = ""  # call string of BACKBONES; "" takes fast-reid's MODEL.BACKBONE
+    seek.BLOCKS = []  # call strings of BLOCKS: attention and other parts put into the backbone, in order
     seek.BRANCHES = []  # call strings of BRANCHES: feature maps -> embeddings
     seek.LOSSES = []  # call strings of LOSSES, each on one named embedding
     seek.CLASSES = ""  # JSON {"labels": [...], "counts": [...]}; the trainer writes it beside the model
+    seek.SCHEDULE = ""  # call string of SCHEDULES; "" honours SOLVER.SCHED and its warm-up
+    seek.FREEZE = []  # parts of parameter names, or "blocks(15)": no gradient, BatchNorm statistics stay
+    seek.RATES = []  # "part-of-name: factor" of the learning rate, the first that fits; "layer_decay: 0.75"
+    seek.ACCUMULATE = 1  # batches of SOLVER.IMS_PER_BATCH whose gradients make one update
+    seek.STOP_AT = 0  # training ends after so many epochs, its schedule as if it went on to MAX_EPOCH; 0 for never
     seek.HEAD = node()
     seek.HEAD.SUBCENTERS = 3  # SubCenterArcFaceHead under fast-reid's Baseline: centres a class
     seek.HEAD.MARGIN = ""  # its margin, "dynamic(0.05, 0.50)" (needs SEEK.CLASSES); "" takes MODEL.HEADS.MARGIN

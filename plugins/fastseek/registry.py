@@ -185,6 +185,10 @@ BACKBONES = Registry("backbone", """Images to feature maps.
 Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised float tensor
 [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].""")
 
+BLOCKS = Registry("block", """What is put into a backbone: attention, another normalisation.
+Built with the recipe's arguments; called with a backbone of ours whose weights are loaded, it returns the backbone with
+the block in its place; `channels` stays what the maps have. A name the backbone does not have is a ValueError.""")
+
 BRANCHES = Registry("branch", """Feature maps to embeddings.
 Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B, D] that holds at
 least its own recipe name, the vector used for retrieval; `dims` tells D of every name.""")
@@ -192,7 +196,11 @@ least its own recipe name, the vector used for retrieval; `dims` tells D of ever
 LOSSES = Registry("loss", """Named embeddings to one scalar.
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the
 name of the embedding it wants; called with (embedding [B, D], targets int64 [B]) it returns a scalar, its weight
-already applied.""")
+already applied. A module of the model with `at_step(step)` is told the number of every training step before it.""")
+
+SCHEDULES = Registry("schedule", """The learning rate over a training.
+Built with the recipe's arguments, `iters_per_epoch`, `epochs` and `base_lr`; `factor(step)` is what the learning rate
+of every group is multiplied with in step `step` (from 0), a function of the step alone.""")
 
 VIEWS = Registry("view", """Test-time views.
 Called with a batch [B, 3, H, W] it returns a list of batches, the given one included.""")

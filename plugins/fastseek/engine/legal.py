@@ -24,7 +24,8 @@ from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
 EXPECT = re.compile(r"^(?P<metric>\S.*?)\s+(?P<value>\d+(\.\d+)?)\s*(\+-|±)\s*(?P<slack>\d+(\.\d+)?)$")
 CALLS = {
-    "SEEK.BACKBONE": registry.BACKBONES, "SEEK.BRANCHES": registry.BRANCHES, "SEEK.LOSSES": registry.LOSSES,
+    "SEEK.BACKBONE": registry.BACKBONES, "SEEK.BLOCKS": registry.BLOCKS, "SEEK.BRANCHES": registry.BRANCHES,
+    "SEEK.LOSSES": registry.LOSSES, "SEEK.SCHEDULE": registry.SCHEDULES,
     "SEEK.SAMPLER": registry.SAMPLERS, "SEEK.TRAIN": registry.TRANSFORMS, "SEEK.TEST": registry.TRANSFORMS,
     "SEEK.VIEWS": registry.VIEWS, "SEEK.ENHANCE": registry.ENHANCERS, "SEEK.SEARCH": registry.SEARCHERS,
     "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS,
@@ -32,7 +33,8 @@ CALLS = {
 INSTEAD = {"TEST.AQE": "SEEK.ENHANCE [\"aqe(k=5)\"]", "TEST.RERANK": "SEEK.RERANK [\"k_reciprocal()\"]"}
 # what a part is given beside the recipe's arguments; the others are built by these alone, and so when they are read
 GIVEN = {"SEEK.BRANCHES": ("channels",), "SEEK.LOSSES": ("dims", "counts"), "SEEK.BACKBONE": (),
-         "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed")}
+         "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed"),
+         "SEEK.SCHEDULE": ("iters_per_epoch", "epochs", "base_lr")}
 
 
 @dataclasses.dataclass(frozen=True)

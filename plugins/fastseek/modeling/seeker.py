@@ -12,8 +12,8 @@ from torch import nn
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
-from ..registry import BACKBONES, BRANCHES, LOSSES, build, parse
-from . import backbones, branches, losses  # noqa: F401  (so that the registries are full)
+from ..registry import BACKBONES, BLOCKS, BRANCHES, LOSSES, build, parse
+from . import backbones, blocks, branches, losses  # noqa: F401  (so that the registries are full)
 from .layers.classes import UNKNOWN, class_counts
 
 from fastreid.modeling.backbones import build_backbone
@@ -33,8 +33,8 @@ class Seeker(nn.Module):
 
     Args:
         cfg: a fast-reid CfgNode. SEEK.BACKBONE ("" takes fast-reid's own backbone as map "s4" with
-            MODEL.BACKBONE.FEAT_DIM channels), SEEK.BRANCHES, SEEK.LOSSES, SEEK.CLASSES, MODEL.HEADS.NUM_CLASSES,
-            MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale). Without classes no losses are built.
+            MODEL.BACKBONE.FEAT_DIM channels), SEEK.BLOCKS, SEEK.BRANCHES, SEEK.LOSSES, SEEK.CLASSES,
+            MODEL.HEADS.NUM_CLASSES, MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale). Without classes no losses are built.
 
     Raises:
         UsageError: a call string that cannot be built, no branch, or two parts with one name.
@@ -43,6 +43,8 @@ class Seeker(nn.Module):
     def __init__(self, cfg: Any) -> None:
         super().__init__()
         self.backbone = build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
+        for call in cfg.SEEK.BLOCKS:
+            self.backbone = build(call, BLOCKS)(self.backbone)
         self.branches = _build_branches(cfg.SEEK.BRANCHES, self.backbone.channels)
         counts = class_counts(cfg)
         dims = {name: dim for branch in self.branches.values() for name, dim in branch.dims.items()}
