@@ -16,14 +16,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import faiss
 import numpy as np
-from measure import machine, versions
+from measure import held_megabytes, machine, photos, versions
 
 from fastseek.files import write_json
 from fastseek.registry import SEARCHERS, build
@@ -37,18 +36,6 @@ OURS = ("exact(k={k}, metric='ip', scan='float32')", "exact(k={k}, scan='float32
         "quantized(k={k}, storage='int8', rescore=4)")
 APPROXIMATE = ("faiss_ivf(k={k}, probes=32)", "faiss_hnsw(k={k})", "faiss_pq(k={k})")
 Found = np.ndarray
-
-
-def photos(count: int, dim: int, seed: int, groups: int) -> np.ndarray:
-    """Unit vectors [count, dim] float32 around `groups` directions."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(7).standard_normal((groups, dim), np.float32)
-    vectors = np.empty((count, dim), np.float32)
-    for start in range(0, count, 65536):
-        block = random.standard_normal((min(65536, count - start), dim), np.float32) * np.float32(1.2)
-        block += centres[random.integers(0, groups, len(block))]
-        vectors[start:start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
-    return vectors
 
 
 def embeddings(path: pathlib.Path, prefix: str) -> Embeddings:
@@ -129,26 +116,13 @@ def watch(name: str, folder: pathlib.Path, k: int) -> None:
     """Print what `held` asks for."""
     if "float32" not in name and name != PEER:
         import torch  # noqa: F401  (its own memory is none of the search's)
-    engine, peak, done = Engine(name, folder, k), [0.0], threading.Event()
-    before = anonymous()
+    engine = Engine(name, folder, k)
 
-    def look() -> None:
-        while not done.wait(0.002):
-            peak[0] = max(peak[0], anonymous() - before)
+    def work() -> None:
+        engine.prepare()
+        engine.search()
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    engine.prepare()
-    engine.search()
-    done.set()
-    watcher.join()
-    print(round(peak[0], 1))
-
-
-def anonymous() -> float:
-    """Megabytes of memory of this process that are no mapped files."""
-    lines = pathlib.Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))
+    print(held_megabytes(work))
 
 
 def main() -> None:
