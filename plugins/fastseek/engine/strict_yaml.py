@@ -21,7 +21,7 @@ class Document:
     Args:
         path: where it was read.
         values: its nested mapping, keys are strings.
-        lines: line number of every key, dotted ("SOLVER.BASE_LR").
+        lines: line number of every key, dotted ("SOLVER.BASE_LR"), and of list entries ("STEPS[0]", "STEPS[0].NAME").
     """
 
     path: str
@@ -89,8 +89,10 @@ def _text(path: PathLike) -> str:
 
 def _walk(node: yaml.Node, prefix: str, lines: dict[str, int], path: str) -> None:
     if isinstance(node, yaml.SequenceNode):
-        for inner in node.value:
-            _walk(inner, f"{prefix}[].", {}, path)
+        for number, inner in enumerate(node.value):
+            name = f"{prefix[:-1]}[{number}]"
+            lines[name] = inner.start_mark.line + 1
+            _walk(inner, f"{name}.", lines, path)
     if not isinstance(node, yaml.MappingNode):
         return
     for key, value in node.value:
