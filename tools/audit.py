@@ -1,0 +1,101 @@
+"""Quality of data and models, one subcommand a question; none changes what it looks at.
+
+    python tools/audit.py noise --images photos --out noise.csv
+    python tools/audit.py duplicate-classes --weights model_final.safetensors --loss arcface --out duplicates.html
+    python tools/audit.py collisions --groups duplicates.json --batch 32
+    python tools/audit.py disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
+    python tools/audit.py size --limit-mb 500 a.safetensors b.safetensors
+"""
+
+import argparse
+
+from fastseek.errors import exit_with
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for add in (noise, duplicate_classes, collisions, disagreement, size):
+        add(commands)
+    args = vars(parser.parse_args())
+    run = args.pop("run")
+    del args["what"]
+    print(run(**args))
+
+
+def noise(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("noise", help="impulse share and Gaussian sigma of every photo, and its class of four")
+    parser.add_argument("--images", required=True, help="a folder of photos, or a CSV or Parquet table with a path")
+    parser.add_argument("--out", required=True, help="the table: path,class,share,sigma")
+    parser.add_argument("--share", type=float, default=0.01, help="impulses from this share on (default: %(default)s)")
+    parser.add_argument("--sigma", type=float, default=10.0, help="Gaussian from this sigma on (default: %(default)s)")
+
+    def run(**args: object) -> str:
+        from fastseek.commands.auditing import noise_file
+
+        return noise_file(**args)
+
+    parser.set_defaults(run=run)
+
+
+def duplicate_classes(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("duplicate-classes", help="classes whose classifier rows nearly agree")
+    parser.add_argument("--weights", required=True, help="a trained model, .safetensors")
+    parser.add_argument("--loss", default="", help="the loss whose rows are taken, such as arcface; not needed for one")
+    parser.add_argument("--classes", help="classes.json of the training (default: beside the weights)")
+    parser.add_argument("--tau", type=float, help="least cosine (default: by the rule of audit.duplicate_classes)")
+    parser.add_argument("--data", help="call string of the training photos, such as \"grocery()\", for samples")
+    parser.add_argument("--out", required=True, help="the groups, .json, or a page with samples, .html (then both)")
+    parser.add_argument("--batch", type=int, default=32, help="batch size of the advice (default: %(default)s)")
+
+    def run(**args: object) -> str:
+        from fastseek.commands.auditing import duplicate_classes_file
+
+        return duplicate_classes_file(**args)
+
+    parser.set_defaults(run=run)
+
+
+def collisions(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("collisions", help="how often a batch holds two classes of one duplicate group")
+    parser.add_argument("--groups", required=True, help="what duplicate-classes wrote as .json")
+    parser.add_argument("--batch", type=int, default=32, help="photos a batch (default: %(default)s)")
+
+    def run(**args: object) -> str:
+        from fastseek.commands.auditing import collisions_file
+
+        return collisions_file(**args)
+
+    parser.set_defaults(run=run)
+
+
+def disagreement(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("disagreement", help="queries whose models' best answers differ")
+    parser.add_argument("--rankings", required=True, nargs="+", metavar="R", help="rankings of the same queries")
+    parser.add_argument("--depth", type=int, default=10, help="answers compared (default: %(default)s)")
+    parser.add_argument("--below", type=float, default=0.2, help="mean overlap that counts (default: %(default)s)")
+    parser.add_argument("--out", required=True, help="the table: query,overlap,disagrees, least overlap first")
+
+    def run(**args: object) -> str:
+        from fastseek.commands.auditing import disagreement_file
+
+        return disagreement_file(**args)
+
+    parser.set_defaults(run=run)
+
+
+def size(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("size", help="whether an ensemble's files stay within a budget (exit code 5 if not)")
+    parser.add_argument("files", nargs="+", metavar="FILES", help="weight files")
+    parser.add_argument("--limit-mb", type=float, default=500, help="megabytes of 10^6 bytes (default: %(default)s)")
+
+    def run(**args: object) -> str:
+        from fastseek.commands.auditing import size_files
+
+        return size_files(**args)
+
+    parser.set_defaults(run=run)
+
+
+if __name__ == "__main__":
+    exit_with(main)
