@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -110,7 +111,16 @@ def digix_file(predictions: PathLike, queries: PathLike, gallery: PathLike, to: 
     Raises:
         DataError: a file cannot be used, a query is missing or unknown, or an answer is unknown.
     """
-    asked, known = digix.read_labels(queries), digix.read_labels(gallery)
+    return told(digix_scores(predictions, digix.read_labels(queries), digix.read_labels(gallery), divisor), to)
+
+
+def digix_scores(predictions: PathLike, asked: Mapping[str, int], known: Mapping[str, int],
+                 divisor: str = "relevant") -> list[Score]:
+    """The contest's figure, top-1 and mAP@10 of a DIGIX submission, by the classes of queries and gallery.
+
+    Raises:
+        DataError: as for `digix_file`.
+    """
     lists = digix.read_submission(predictions)
     check(lists, f"{predictions}", most=digix.ANSWERS, queries=list(asked), images=list(known))
     classes: dict[int, list[str]] = {}
@@ -118,8 +128,7 @@ def digix_file(predictions: PathLike, queries: PathLike, gallery: PathLike, to: 
         classes.setdefault(label, []).append(name)
     hits = hits_of_lists((names for _, names in lists), [classes.get(asked[query], []) for query, _ in lists],
                          {"benchmark": "DIGIX 2020", "relevant": "same class"})
-    return told([score for metric in (Digix(divisor=divisor), Top1(), Map(digix.ANSWERS)) for score in metric.of(hits)],
-                to)
+    return [score for metric in (Digix(divisor=divisor), Top1(), Map(digix.ANSWERS)) for score in metric.of(hits)]
 
 
 def _renamed(score: Score, name: str) -> Score:
