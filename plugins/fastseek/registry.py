@@ -199,8 +199,9 @@ name of the embedding it wants; called with (embedding [B, D], targets int64 [B]
 already applied. A module of the model with `at_step(step)` is told the number of every training step before it.""")
 
 SCHEDULES = Registry("schedule", """The learning rate over a training.
-Built with the recipe's arguments, `iters_per_epoch`, `epochs` and `base_lr`; `factor(step)` is what the learning rate
-of every group is multiplied with in step `step` (from 0), a function of the step alone.""")
+Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is what the learning
+rate of every group is multiplied with in step `step` (from 0), a function of the step alone. A step is an update of the
+weights, with SEEK.ACCUMULATE that of several batches. `corners`, where there, are the steps a table must show.""")
 
 VIEWS = Registry("view", """Test-time views.
 Called with a batch [B, 3, H, W] it returns a list of batches, the given one included.""")

@@ -160,6 +160,28 @@ def test_a_step_is_plain_gradient_descent():
     assert model.weight.tolist() == pytest.approx([1 - 0.1 * 1 - 0.1 * 3] * 2)
 
 
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def at_step(self, step):
+        self.seen.append(step)
+
+
+def test_every_module_that_wants_it_is_told_the_step_before_its_forward():
+    model = Doubler()
+    model.inside, order = nn.Sequential(nn.Identity(), Counting()), []
+    model.register_forward_pre_hook(lambda *_: order.append(list(model.inside[1].seen)))
+    step = steps.Step(model, Loader([1.0, 2.0, 3.0]), torch.optim.SGD(model.parameters(), lr=0.1))
+    from fastreid.utils.events import EventStorage
+
+    with EventStorage():
+        for step.iter in (7, 8, 9):
+            step.run_step()
+    assert order == [[7], [7, 8], [7, 8, 9]]
+
+
 def test_taking_a_batch_leaves_the_global_generator_alone():
     torch.manual_seed(1)
     expected = torch.rand(1)

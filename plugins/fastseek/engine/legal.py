@@ -34,7 +34,7 @@ INSTEAD = {"TEST.AQE": "SEEK.ENHANCE [\"aqe(k=5)\"]", "TEST.RERANK": "SEEK.RERAN
 # what a part is given beside the recipe's arguments; the others are built by these alone, and so when they are read
 GIVEN = {"SEEK.BRANCHES": ("channels",), "SEEK.LOSSES": ("dims", "counts"), "SEEK.BACKBONE": (),
          "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed"),
-         "SEEK.SCHEDULE": ("iters_per_epoch", "epochs", "base_lr")}
+         "SEEK.SCHEDULE": ("iters_per_epoch", "max_epoch", "base_lr")}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Step(SimpleTrainer):
         super().__init__(model, loader, optimizer, None)
         self.freeze_iters = freeze_iters
         self.device = next(model.parameters()).device
+        self._told = [module for module in ranks.inner(model).modules() if hasattr(module, "at_step")]
 
     def seek(self, step: int) -> None:
         """Make `step` the number of the next batch."""
@@ -57,6 +58,8 @@ class Step(SimpleTrainer):
         if not self.model.training:
             raise RunError("the model was left in eval mode before a training step")
         batch, waited = self._next()
+        for module in self._told:
+            module.at_step(self.iter)
         losses = self._forward(batch)
         if not losses:
             raise UsageError("the model returned no loss: name one in MODEL.LOSSES.NAME or SEEK.LOSSES")
