@@ -76,7 +76,7 @@ def test_several_branches_count_equally(config, batch):
 
 
 def test_one_photo_gives_what_it_gives_in_a_batch(config, batch):
-    """Landmark checklist row 20."""
+    """landmark row 20."""
     model = build_model(config("SEEK.BRANCHES", [DOLG], "SEEK.LOSSES", [])).eval()
     with torch.no_grad():
         torch.testing.assert_close(model(batch["images"][1:2]), model(batch)[1:2], atol=1e-4, rtol=1e-3)

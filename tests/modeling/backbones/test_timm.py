@@ -20,7 +20,7 @@ def without_gradient(net, size):
     ("tf_efficientnet_b3", 136, 384), ("tf_efficientnet_b5", 176, 512), ("tf_efficientnet_b6", 200, 576),
     ("tf_efficientnet_b7", 224, 640), ("resnet50", 1024, 2048), ("mobilenetv2_100", 96, 320)])
 def test_the_last_two_maps_have_reduction_16_and_32(name, near, deep):
-    """Landmark checklist row 12, facts table 1.2."""
+    """landmark row 12, facts table 1.2."""
     with torch.device("meta"):
         net = build(f"timm('{name}')", BACKBONES)
     maps = net(torch.zeros(2, 3, 128, 64, device="meta"))
@@ -52,7 +52,7 @@ def test_channels_come_first_also_for_nets_that_put_them_last():
 @pytest.mark.parametrize("call", ["timm('mobilenetv2_100', kwargs={'pad_type': 'same'}", "timm('mobilenetv2_100'",
                                   "timm('test_efficientnet'", "timm('test_resnet'"])
 def test_a_stem_stride_of_one_doubles_every_map_with_the_same_weights(call):
-    """Landmark checklist row 13."""
+    """landmark row 13."""
     images = torch.randn(1, 3, 64, 96)
     plain = build(f"{call}, stages=(1, 3, 4))", BACKBONES)
     override = build(f"{call}, stages=(1, 3, 4), stem_stride=1)", BACKBONES)

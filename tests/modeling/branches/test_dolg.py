@@ -24,7 +24,7 @@ def size(module):
 @pytest.mark.parametrize(("net", "millions"), [
     ("tf_efficientnet_b5", 33.93), ("tf_efficientnet_b6", 46.44), ("tf_efficientnet_b7", 69.58)])
 def test_the_winners_models_have_the_published_number_of_parameters(net, millions):
-    """Landmark checklist row 21, facts table 1.2: the defaults are the winners' form."""
+    """landmark row 21, facts table 1.2: the defaults are the winners' form."""
     with torch.device("meta"):
         backbone = Timm(net)
         branch = Dolg(channels=backbone.channels)
@@ -41,7 +41,7 @@ def test_the_winners_neck_has_the_published_number_of_parameters():
 
 @pytest.mark.parametrize(("net", "backbone_size"), [("resnet50", 23_508_032), ("resnet101", 42_500_160)])
 def test_the_papers_models_can_be_built(net, backbone_size):
-    """Landmark checklist row 21: Res3 (1024) to the local, Res4 (2048) to the global branch; counted by hand."""
+    """landmark row 21: Res3 (1024) to the local, Res4 (2048) to the global branch; counted by hand."""
     call = "dolg(dilations=(6, 12, 18), pointwise=True, image_pool=True, project='after', neck='fc')"
     with torch.device("meta"):
         backbone = Timm(net)
@@ -64,7 +64,7 @@ def test_every_form_gives_an_embedding_and_every_parameter_a_gradient(form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(("near", "deep"), [((6, 5), (3, 3)), ((1, 1), (1, 1)), ((7, 2), (4, 1))])
 def test_one_photo_of_any_size_works_in_evaluation(form, near, deep):
-    """Landmark checklist rows 14 and 20."""
+    """landmark rows 14 and 20."""
     branch = Dolg(**SMALL, **form).eval()
     pair = maps(2, near, deep)
     both = branch(pair)["dolg"]

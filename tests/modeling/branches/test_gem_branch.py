@@ -4,7 +4,7 @@ from fastseek.modeling.branches.gem import Gem
 
 
 def test_without_a_linear_layer_it_is_the_pooled_map():
-    """Landmark checklist row 25."""
+    """landmark row 25."""
     branch = Gem(p=2.0, trainable_p=False, channels={"s4": 6})
     maps = torch.rand(3, 6, 4, 5)
     assert branch.dims == {"gem": 6} and not list(branch.parameters())

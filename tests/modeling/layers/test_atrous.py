@@ -8,13 +8,13 @@ from fastseek.modeling.layers.atrous import MultiAtrous
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (3, 1), (1, 1)])
 @pytest.mark.parametrize("extra", [{}, {"pointwise": True, "image_pool": True}])
 def test_any_size_is_kept(size, extra):
-    """Landmark checklist row 14."""
+    """landmark row 14."""
     layer = MultiAtrous(4, 3, 6, (3, 6, 9), **extra)
     assert layer(torch.randn(2, 4, *size)).shape == (2, 6, *size)
 
 
 def test_the_result_is_the_joined_parallel_convolutions():
-    """Landmark checklist row 14; the order is image pool, 1x1, dilated."""
+    """landmark row 14; the order is image pool, 1x1, dilated."""
     layer = MultiAtrous(4, 3, 6, (2, 5), pointwise=True, image_pool=True)
     maps = torch.randn(2, 4, 7, 6)
     mean = F.relu(F.conv2d(maps.mean((2, 3), keepdim=True), layer.image_pool.weight, layer.image_pool.bias))

@@ -7,7 +7,7 @@ from fastseek.modeling.layers.attention import LocalAttention
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 3), (1, 1)])
 def test_the_length_of_every_local_feature_is_its_score(size):
-    """Landmark checklist row 15."""
+    """landmark row 15."""
     layer = LocalAttention(6, 8).train(size != (1, 1))
     local, scores = layer(torch.randn(3, 6, *size))
     assert local.shape == (3, 8, *size) and scores.shape == (3, 1, *size)
@@ -16,7 +16,7 @@ def test_the_length_of_every_local_feature_is_its_score(size):
 
 
 def test_the_direction_is_taken_before_relu():
-    """Landmark checklist row 15: negative values stay."""
+    """landmark row 15: negative values stay."""
     layer = LocalAttention(6, 8).eval()
     maps = torch.randn(2, 6, 3, 3)
     values = layer.norm(layer.value(maps))

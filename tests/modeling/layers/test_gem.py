@@ -19,19 +19,19 @@ def test_gem_equals_the_double_loop_of_its_definition(p, size):
 
 
 def test_exponent_one_is_the_mean():
-    """Landmark checklist row 16."""
+    """landmark row 16."""
     maps = torch.rand(2, 3, 5, 4) + 0.1
     torch.testing.assert_close(Gem(1.0)(maps), maps.mean((2, 3)))
 
 
 def test_a_large_exponent_is_the_maximum():
-    """Landmark checklist row 16; 300^1000 is far beyond float32."""
+    """landmark row 16; 300^1000 is far beyond float32."""
     maps = torch.rand(2, 3, 5, 4) * 300
     torch.testing.assert_close(Gem(1000.0)(maps), maps.amax((2, 3)), rtol=0.01, atol=0)
 
 
 def test_the_exponent_is_trained_or_fixed_as_asked():
-    """Landmark checklist row 16."""
+    """landmark row 16."""
     trained, fixed = Gem(3.0), Gem(3.0, trainable=False)
     trained(torch.rand(2, 3, 4, 4)).sum().backward()
     assert trained.p.grad is not None and float(trained.p.grad) > 0
@@ -51,7 +51,7 @@ def test_value_and_gradients_equal_those_of_the_plain_formula_in_float64():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_mixed_precision_changes_nothing_for_the_same_input(dtype):
-    """Landmark checklist row 16: 1e-6 cubed is zero in float16, and 300 cubed is infinite."""
+    """landmark row 16: 1e-6 cubed is zero in float16, and 300 cubed is infinite."""
     maps = (torch.rand(2, 3, 4, 4) * 300).to(dtype)
     with torch.autocast("cpu", dtype=dtype):
         mixed = Gem(3.0)(maps)

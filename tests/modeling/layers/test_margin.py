@@ -8,13 +8,13 @@ from fastseek.modeling.layers.margin import add_margin, dynamic_margins, margins
 
 
 def test_the_published_table_of_dynamic_margins():
-    """Landmark facts section 3, rows 27 of the checklist."""
+    """landmark row 27: facts section 3."""
     found = dynamic_margins(torch.tensor([2, 10, 100, 1000, 6272]), 0.05, 0.50)
     torch.testing.assert_close(found, torch.tensor([0.5, 0.3279, 0.1759, 0.0904, 0.05]), atol=5e-5, rtol=0)
 
 
 def test_the_smallest_class_gets_the_high_and_the_largest_the_low_margin():
-    """Landmark checklist row 27."""
+    """landmark row 27."""
     counts = torch.tensor([7, 3, 900, 3, 12])
     found = dynamic_margins(counts, 0.1, 0.4)
     assert found[1] == found[3] == pytest.approx(0.4) and found[2] == pytest.approx(0.1)
@@ -22,12 +22,12 @@ def test_the_smallest_class_gets_the_high_and_the_largest_the_low_margin():
 
 
 def test_equal_counts_give_the_middle_margin():
-    """Landmark checklist row 27: the formula alone would be 0/0."""
+    """landmark row 27: the formula alone would be 0/0."""
     assert dynamic_margins(torch.tensor([5, 5, 5]), 0.1, 0.4).tolist() == pytest.approx([0.25] * 3)
 
 
 def test_an_empty_class_keeps_its_row_and_shifts_no_other():
-    """Landmark checklist row 28."""
+    """landmark row 28."""
     full = dynamic_margins(torch.tensor([4, 9, 100]), 0.05, 0.5)
     holed = dynamic_margins(torch.tensor([4, 0, 9, 100]), 0.05, 0.5)
     assert len(holed) == 4 and torch.equal(holed[[0, 2, 3]], full) and holed[1] == full[0]
@@ -73,7 +73,7 @@ def test_inside_the_threshold_the_angle_grows_by_the_margin():
 
 @pytest.mark.parametrize("margin", [0.05, 0.3, 0.5, 1.5])
 def test_the_penalised_cosine_never_falls_when_the_cosine_rises(margin):
-    """Landmark checklist row 29: monotone on both sides of cos(pi - m) and across it."""
+    """landmark row 29: monotone on both sides of cos(pi - m) and across it."""
     cosine = torch.linspace(-1, 1, 4001, dtype=torch.float64)[:, None]
     found = add_margin(cosine, torch.zeros(4001, dtype=torch.int64), torch.tensor([margin]).double())[:, 0]
     assert (found.diff() >= -1e-12).all()
@@ -81,7 +81,7 @@ def test_the_penalised_cosine_never_falls_when_the_cosine_rises(margin):
 
 
 def test_other_classes_are_untouched():
-    """Landmark checklist row 31."""
+    """landmark row 31."""
     cosine = torch.rand(6, 9) * 2 - 1
     targets = torch.tensor([0, 8, 3, 3, 5, 1])
     found = add_margin(cosine, targets, torch.full((9,), 0.3))
@@ -92,7 +92,7 @@ def test_other_classes_are_untouched():
 
 @pytest.mark.parametrize("value", [1.0, -1.0, 1.0000002, -1.0000002])
 def test_a_cosine_of_one_gives_finite_values_and_gradients(value):
-    """Landmark checklist row 30: at the target and at every other class."""
+    """landmark row 30: at the target and at every other class."""
     cosine = torch.full((3, 4), value, requires_grad=True)
     found = add_margin(cosine, torch.tensor([0, 1, 2]), torch.full((4,), 0.3))
     found.square().sum().backward()

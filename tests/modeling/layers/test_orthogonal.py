@@ -12,7 +12,7 @@ def test_the_worked_example_holds_for_both_fusions():
 
 
 def test_the_rest_is_orthogonal_at_every_position():
-    """Landmark checklist row 17."""
+    """landmark row 17."""
     local, whole = torch.randn(3, 16, 5, 7), torch.randn(3, 16)
     rest = orthogonal(local, whole)
     for image in range(3):
@@ -33,7 +33,7 @@ def test_the_rest_plus_the_projection_is_the_local_feature():
 
 
 def test_a_zero_global_feature_leaves_the_local_one():
-    """Landmark checklist row 17: the guard of the division."""
+    """landmark row 17: the guard of the division."""
     local, whole = torch.randn(2, 8, 3, 3), torch.zeros(2, 8, requires_grad=True)
     rest = orthogonal(local, whole)
     assert torch.equal(rest, local)
@@ -43,14 +43,14 @@ def test_a_zero_global_feature_leaves_the_local_one():
 
 @pytest.mark.parametrize("scale", [1e-3, 7.0, 1e4])
 def test_the_length_of_the_global_feature_does_not_matter(scale):
-    """Landmark checklist row 18."""
+    """landmark row 18."""
     local, whole = torch.randn(2, 8, 3, 3), torch.randn(2, 8)
     torch.testing.assert_close(orthogonal(local, whole * scale), orthogonal(local, whole), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", ["squared", "legacy_single_norm"])
 def test_pooling_before_or_after_gives_the_same(fusion):
-    """Landmark checklist row 19, and the reason why dolg pools first."""
+    """landmark row 19, and the reason why dolg pools first."""
     local, whole = torch.randn(2, 8, 5, 4), torch.randn(2, 8)
     rest = orthogonal(local, whole, fusion)
     torch.testing.assert_close(rest.mean((2, 3)), orthogonal(local.mean((2, 3)), whole, fusion), atol=1e-6, rtol=1e-5)

@@ -7,7 +7,7 @@ from fastseek.modeling.layers.subcenter import centres, subcenter_cosine
 
 
 def test_the_nearest_of_the_centres_of_a_class_counts():
-    """Landmark checklist row 26, with a triple loop."""
+    """landmark row 26, with a triple loop."""
     embedding, weight = torch.randn(4, 6), torch.randn(5 * 3, 6)
     found = subcenter_cosine(embedding, weight, 3)
     for row in range(4):

@@ -73,7 +73,7 @@ def test_a_rare_class_pays_more_than_a_frequent_one():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_vector_on_a_centre_gives_finite_value_and_gradients(sign):
-    """Landmark checklist row 30: self-cosines exceed 1 by rounding, at the target and elsewhere."""
+    """landmark row 30: self-cosines exceed 1 by rounding, at the target and elsewhere."""
     embedding = torch.randn(64, 512)
     loss = loss_of("subcenter_arcface('e', k=1)", torch.ones(64, dtype=torch.int64), dim=512)
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_a_vector_on_a_centre_gives_finite_value_and_gradients(sign):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_changes_nothing(dtype):
-    """Landmark checklist row 30: value and gradients of the float32 island."""
+    """landmark row 30: value and gradients of the float32 island."""
     loss = loss_of("subcenter_arcface('e')")
     targets = torch.tensor([0, 1, 2, 3, 3])
     embedding = torch.randn(5, 6, requires_grad=True)
@@ -100,7 +100,7 @@ def test_autocast_changes_nothing(dtype):
 
 
 def test_a_half_precision_embedding_stays_near_float32():
-    """Landmark checklist row 30."""
+    """landmark row 30."""
     loss = loss_of("subcenter_arcface('e')")
     embedding, targets = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 3])
     torch.testing.assert_close(loss(embedding.half(), targets), loss(embedding, targets), rtol=2e-3, atol=2e-3)
@@ -129,7 +129,8 @@ def test_the_margins_follow_the_recipe_and_not_the_checkpoint():
 @pytest.mark.parametrize(("call", "says"), [
     ("subcenter_arcface('f')", "'f', only e"), ("subcenter_arcface('e', k=0)", "k must be"),
     ("subcenter_arcface('e', s=0)", "s must be"), ("subcenter_arcface('e', margin=4)", "radians"),
-    ("subcenter_arcface('e', margin='dynamic(1)')", "low, high")])
+    ("subcenter_arcface('e', margin='dynamic(1)')", "low, high"), ("subcenter_arcface('e', chunk=-1)", "chunk"),
+    ("subcenter_arcface('e', sample=0.0)", "share"), ("subcenter_arcface('e', smoothing=1.1)", "smoothing")])
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         loss_of(call)
@@ -138,3 +139,97 @@ def test_an_impossible_setting_is_a_usage_error(call, says):
 def test_one_class_alone_costs_nothing():
     loss = SubcenterArcface("e", dims={"e": 6}, counts=torch.tensor([3]))
     assert loss(torch.randn(2, 6), torch.zeros(2, dtype=torch.int64)).item() == 0.0
+
+
+@pytest.mark.parametrize("options", ["", ", smoothing=0.1", ", k=1"])
+def test_chunks_change_neither_value_nor_gradients(options):
+    """landmark row 32."""
+    whole, chunked = (loss_of(f"subcenter_arcface('e', margin='dynamic(0.05, 0.50)', chunk={chunk}{options})").double()
+                      for chunk in (0, 3))
+    chunked.load_state_dict(whole.state_dict())
+    embedding = torch.randn(7, 6, dtype=torch.float64, requires_grad=True)
+    targets = torch.tensor([0, 1, 2, 3, 3, 0, 2])
+    pair = [(loss(embedding, targets), loss) for loss in (whole, chunked)]
+    torch.testing.assert_close(pair[0][0], pair[1][0])
+    for found, expected in zip(*(torch.autograd.grad(value, (embedding, loss.weight)) for value, loss in pair),
+                               strict=True):
+        torch.testing.assert_close(found, expected)
+    assert whole.accuracy == chunked.accuracy
+
+
+def test_the_worked_loss_holds_in_chunks():
+    """Landmark facts section 3."""
+    loss = loss_of("subcenter_arcface('e', k=1, s=45, margin=0.5, chunk=1)", torch.tensor([1, 1, 1]), dim=4)
+    cosines = torch.tensor([0.35, 0.3, 0.1])
+    with torch.no_grad():
+        loss.weight.copy_(torch.cat([cosines[:, None], torch.diag((1 - cosines.square()).sqrt())], dim=1))
+    assert loss(torch.tensor([[2.0, 0, 0, 0]]), torch.tensor([0])).item() == pytest.approx(19.887777, abs=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_nothing_in_chunks(dtype):
+    """landmark row 30: also when backward runs inside autocast."""
+    loss = loss_of("subcenter_arcface('e', chunk=3)")
+    targets = torch.tensor([0, 1, 2, 3, 3])
+    embedding = torch.randn(5, 6, requires_grad=True)
+    plain = loss(embedding, targets)
+    gradient, = torch.autograd.grad(plain, embedding)
+    with torch.autocast("cpu", dtype=dtype):
+        mixed = loss(embedding, targets)
+        same, = torch.autograd.grad(mixed, embedding)
+    assert torch.equal(mixed, plain) and torch.equal(same, gradient)
+
+
+def test_many_classes_are_told_with_their_memory(caplog, monkeypatch):
+    """landmark row 32: the memory budget is reported, once."""
+    monkeypatch.setattr("fastseek.modeling.layers.streamed.AUTOMATIC", 10)
+    loss = loss_of("subcenter_arcface('e')")
+    with caplog.at_level("INFO", "fastreid.fastseek"):
+        for _ in range(2):
+            loss(torch.randn(2, 6), torch.tensor([0, 3]))
+    assert len(caplog.records) == 1 and "4 classes x 3 centres x 6" in caplog.text and "GB" in caplog.text
+
+
+def test_sampling_all_classes_is_the_loss_itself():
+    """landmark row 32: as many as there are, drawn or not."""
+    plain, sampled = loss_of("subcenter_arcface('e')"), loss_of("subcenter_arcface('e', sample=0.9999)")
+    sampled.load_state_dict(plain.state_dict())
+    embedding, targets = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 3])
+    torch.testing.assert_close(sampled(embedding, targets), plain(embedding, targets))
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_a_sampled_step_moves_the_chosen_classes_only(chunk):
+    """landmark row 32: margins and targets stay with their classes; the rest has a gradient of zero, for DDP."""
+    counts = torch.arange(1, 41)
+    loss = loss_of(f"subcenter_arcface('e', sample=0.2, margin='dynamic(0.05, 0.50)', chunk={chunk})", counts).double()
+    loss.at_step(5)
+    embedding, targets = torch.randn(3, 6, dtype=torch.float64), torch.tensor([39, 4, 4])
+    value = loss(embedding, targets)
+    value.backward()
+    moved = loss.weight.grad.unflatten(0, (40, 3)).abs().sum((1, 2)) > 0
+    chosen = loss.sampled(targets)[0]
+    assert len(chosen) == 8 and set(moved.nonzero()[:, 0].tolist()) <= set(chosen.tolist()) and moved[[4, 39]].all()
+    expected = slow_loss(embedding, loss.weight.detach().unflatten(0, (40, 3))[chosen].flatten(0, 1),
+                         torch.searchsorted(chosen, targets), 3, 45.0, loss.margins[chosen])
+    assert value.item() == pytest.approx(expected)
+
+
+def test_the_step_decides_the_draw_and_evaluation_looks_at_all():
+    loss = loss_of("subcenter_arcface('e', sample=0.1)", torch.ones(200, dtype=torch.int64))
+    embedding, targets = torch.randn(3, 6), torch.tensor([0, 1, 2])
+    values = []
+    for step in (0, 1, 0):
+        loss.at_step(step)
+        values.append(loss(embedding, targets).item())
+    assert values[0] == values[2] != values[1]
+    whole = loss_of("subcenter_arcface('e')", torch.ones(200, dtype=torch.int64))
+    whole.load_state_dict(loss.state_dict())
+    assert loss.eval()(embedding, targets) == whole(embedding, targets)
+
+
+def test_an_empty_class_has_a_row_and_a_margin():
+    """landmark row 28."""
+    loss = loss_of("subcenter_arcface('e', margin='dynamic(0.05, 0.50)')", torch.tensor([4, 0, 9]))
+    assert loss.weight.shape == (9, 6) and loss.margins.tolist() == pytest.approx([0.5, 0.5, 0.05])
+    assert torch.isfinite(loss(torch.randn(2, 6), torch.tensor([0, 2])))

@@ -84,12 +84,22 @@ def add_margin(cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
         [B, C]; finite in value and gradient wherever `cosine` is.
     """
     column = targets.unsqueeze(1)
-    own = cosine.gather(1, column).clamp(-1, 1)
-    angle = margin.to(own.dtype)[column]
+    own = cosine.gather(1, column)
+    return cosine.scatter(1, column, penalised(own, margin.to(own.dtype)[column]))
+
+
+def penalised(own: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+    """The cosines of the own classes, lowered by their margins, as `add_margin` says.
+
+    Args:
+        own: float, any shape; may exceed [-1, 1] by rounding.
+        angle: the margins in radians, same shape.
+    """
+    own = own.clamp(-1, 1)
     sine = (1 - own.square()).clamp(min=1e-12).sqrt()
     moved = own * angle.cos() - sine * angle.sin()
     beyond = own - angle * (math.pi - angle).sin()
-    return cosine.scatter(1, column, torch.where(own > (math.pi - angle).cos(), moved, beyond))
+    return torch.where(own > (math.pi - angle).cos(), moved, beyond)
 
 
 def _check(margin: float) -> None:
