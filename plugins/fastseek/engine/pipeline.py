@@ -91,7 +91,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     """
     out = pathlib.Path(out)
     sides = Sides(*splits(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), strict)
-    trainer = Trainer(_without_last_evaluation(cfg))
+    trainer = Trainer(without_last_evaluation(cfg))
     before = _before(cfg, trainer, sides, out)
     start = time.monotonic()
     trainer.resume_or_load(resume=True)
@@ -99,7 +99,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     rows, ranking, truth, scores = _after(cfg, trainer.model, sides, out, start)
     rows = [before, *rows]
     write_results(out / "results.json", rows, commit(), cfg.SEED)
-    page(ranking, truth, scores, images=_roots(ranking), out=out / "report.html", title=_title(cfg), steps=rows)
+    page(ranking, truth, scores, images=roots(ranking), out=out / "report.html", title=_title(cfg), steps=rows)
     return f"{table(rows)}\n\npage: {out / 'report.html'}"
 
 
@@ -112,7 +112,7 @@ class Sides:
     strict: bool
 
 
-def _without_last_evaluation(cfg: Any) -> Any:
+def without_last_evaluation(cfg: Any) -> Any:
     """Training need not end with an evaluation: the same figures are made from the embeddings on disk."""
     made = cfg.clone()
     made.defrost()
@@ -130,7 +130,7 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
         return read_json(kept)["row"]
     start = time.monotonic()
     trainer.resume_or_load(resume=False)
-    pair, truth = _embed(cfg, trainer.model, sides, out / "embeddings" / "before")
+    pair, truth = embed_sides(cfg, trainer.model, sides, out / "embeddings" / "before")
     figures = score(next(search(cfg, *pair)), truth, list(cfg.SEEK.METRICS))
     made = row("before training", figures, time.monotonic() - start)
     write_json(kept, {"of": asked_for, "row": made})
@@ -140,7 +140,7 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
 def _after(cfg: Any, model: nn.Module, sides: Sides, out: pathlib.Path,
            start: float) -> tuple[Rows, Ranking, Truth, list[Score]]:
     """A row after training and one a re-ranking step; what is shown on the page is the last."""
-    pair, truth = _embed(cfg, model, sides, out / "embeddings" / "after")
+    pair, truth = embed_sides(cfg, model, sides, out / "embeddings" / "after")
     truth.save(out / "truth.npz")
     names = ["training", *(f"re-ranking ({parse(call)[0]})" for call in cfg.SEEK.RERANK)]
     rows: Rows = []
@@ -152,7 +152,7 @@ def _after(cfg: Any, model: nn.Module, sides: Sides, out: pathlib.Path,
     return rows, ranking, truth, scores
 
 
-def _embed(cfg: Any, model: nn.Module, sides: Sides,
+def embed_sides(cfg: Any, model: nn.Module, sides: Sides,
            folder: pathlib.Path) -> tuple[tuple[Embeddings, Embeddings], Truth]:
     """Query and gallery embeddings, and the truth over those photos that could be read."""
     stored, kept = [], []
@@ -176,7 +176,8 @@ def root(items: Sequence[Item]) -> str:
     return path[:-len(name)].rstrip("/") if path.endswith(name) and path != name else ""
 
 
-def _roots(ranking: Ranking) -> list[str]:
+def roots(ranking: Ranking) -> list[str]:
+    """The folders the ids of a ranking are relative to, of those that are known."""
     return [side["root"] for side in (ranking.passport["queries"], ranking.passport["gallery"]) if side.get("root")]
 
 
