@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastseek.errors import UsageError
 from fastseek.kernel import scan as scans
 from fastseek.kernel.scan import choice
-from fastseek.kernel.scan.codes import Codes
+from fastseek.kernel.scan.codes import Codes, set_cells
 
 NAMES = ["float32", "bfloat16", "int8"]
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 70), st.integers(1, 130))
@@ -82,6 +82,24 @@ def test_the_mask_leaves_out_no_score_that_reaches_the_floor(name, seed, shape, 
     assert mask[scores >= floor[:, None]].all()
     rows, cols = np.nonzero(mask)
     np.testing.assert_allclose(scan.at(tile, q, g, rows, cols), scores[rows, cols], rtol=2.0 ** -20)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10_000), shape=SHAPES, metric=st.sampled_from(["ip", "l2"]), shift=st.sampled_from([0, 9]))
+def test_the_lowest_of_a_tile_is_the_lowest_of_its_scores(name, seed, shape, metric, shift):
+    random, (q_rows, g_rows, dim) = np.random.default_rng(seed), shape
+    scan = scans.choose(name, metric)
+    q, g = (coded(scan, vectors(random, rows, dim, "plain") + np.float32(shift)) for rows in (q_rows, g_rows))
+    tile = tile_of(scan, q, g)
+    np.testing.assert_array_equal(scan.lowest(tile, q, g), scan.scores(tile, q, g).min(axis=1))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(0, 9), st.integers(0, 40), st.sampled_from([0.0, 0.1, 0.9]))
+def test_set_cells_are_those_a_look_at_every_cell_finds(seed, rows, cols, share):
+    mask = np.random.default_rng(seed).random((rows, cols)) < share
+    np.testing.assert_array_equal(set_cells(mask), np.flatnonzero(mask))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import RunError
 from .keys import EMPTY, scores_of
-from .scan.codes import Codes, Pairs, Scan
+from .scan.codes import Codes, Pairs, Scan, set_cells
 
 PAIRS = 1 << 21  # proposed pairs held at once: 48 MB
 Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -143,11 +143,13 @@ class Farthest:
     def see(self, tile: object, gallery: Codes, first: int) -> None:
         """Score whatever in this tile may be lower than the lowest so far, and bring `lowest` up to date."""
         sweep, scan = self.sweep, self.sweep.scan
-        scores = scan.scores(tile, sweep.queries, gallery)
-        least = scores.min(axis=1)
+        least = scan.lowest(tile, sweep.queries, gallery)
         slack = sweep.widest(gallery) + scan.rounding * np.abs(least)
         lower = np.flatnonzero(least - slack < self.lowest)
-        rows, cols = np.nonzero(scores[lower] <= (least + 2 * slack)[lower, None])
+        if not len(lower):
+            return
+        scores = scan.scores(tile[lower], sweep.queries.part(lower), gallery)
+        rows, cols = np.divmod(set_cells(scores <= (least + 2 * slack)[lower, None]), scores.shape[1])
         exact = scores_of(sweep.exact(lower[rows], first + cols))
         np.minimum.at(self.lowest, lower[rows], exact)
 

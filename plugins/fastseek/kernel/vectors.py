@@ -92,13 +92,14 @@ def matched_scores(a: np.ndarray, b: np.ndarray, metric: str, dtype: type = np.f
     return np.clip(scores, -1, 1, out=scores) if metric == "cosine" else scores
 
 
-def similarities(q: np.ndarray, g: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """All scores of a block by one matrix product, and how far each row may be off.
+def similarities(q: np.ndarray, g: np.ndarray, metric: str,
+                 out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All scores of a block by one matrix product, within `out` if given, and how far each row may be off.
 
     Returns:
         [q, g] float32 scores, [q] float32 bounds on their rounding error.
     """
-    scores = q @ g.T
+    scores = np.matmul(q, g.T, out=out)
     q_squares, g_squares = np.vecdot(q, q), np.vecdot(g, g)
     longest = np.sqrt(g_squares.max(initial=0))
     unit_error = np.float32((q.shape[1] + 8) * 2.0 ** -24)

@@ -50,6 +50,14 @@ class Bfloat16(Scan):
         # The bits of positive floats rise as they do, and those of negative floats are negative whole numbers.
         np.greater_equal(_bits(tile), _bits(least)[:, None], out=mask)
 
+    def lowest(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
+        # As whole numbers without a sign, the bits of negative floats are the largest, and rise as the floats fall.
+        bits = _bits(tile).view(np.uint16)
+        least = bits.max(axis=1)
+        above = np.flatnonzero(least < 0x8000)
+        least[above] = bits[above].min(axis=1)
+        return (least.astype(np.uint32) << 16).view(np.float32)
+
     def at(self, tile: Any, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         return (_bits(tile)[rows, cols].astype(np.int32) << 16).view(np.float32)
 

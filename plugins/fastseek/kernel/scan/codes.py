@@ -27,8 +27,8 @@ class Codes(NamedTuple):
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def part(self, rows: slice) -> Codes:
-        """Those rows, not copied."""
+    def part(self, rows: slice | np.ndarray) -> Codes:
+        """Those rows, not copied when they are a slice."""
         return Codes(*(column[rows] for column in self))
 
     @classmethod
@@ -94,8 +94,12 @@ class Scan(abc.ABC):
         self.reaching(tile, q, g, floor, mask)
         if most is not None and np.count_nonzero(mask) > most:
             return None
-        rows, cols = np.divmod(np.flatnonzero(mask), len(g))
+        rows, cols = np.divmod(set_cells(mask), len(g))
         return rows, cols, self.at(tile, q, g, rows, cols)
+
+    def lowest(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
+        """The lowest score of each row, float32."""
+        return self.scores(tile, q, g).min(axis=1)
 
     def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
         """A value [q] that at least `depth` scores of each row reach, near the largest such value.
@@ -117,6 +121,15 @@ class Scan(abc.ABC):
         lost = q.errors * g.lengths + (q.lengths + q.errors) * g.errors
         tiny = FLUSHED * dim * (1 + q.lengths + g.lengths)
         return (1 + 2.0 ** -20) * (lost + (dim + 8) * 2.0 ** -24 * longest + tiny)
+
+
+def set_cells(mask: np.ndarray) -> np.ndarray:
+    """Where a mask in one piece of memory, of any shape, is set; eight cells are looked at as one number."""
+    flat = mask.reshape(-1)
+    whole = len(flat) // 8 * 8
+    words = np.flatnonzero(flat[:whole].view(np.uint64) != 0)
+    word, cell = np.nonzero(flat[:whole].reshape(-1, 8)[words])
+    return np.concatenate([words[word] * 8 + cell, whole + np.flatnonzero(flat[whole:])])
 
 
 def lengths(block: np.ndarray, unit: bool = False) -> np.ndarray:

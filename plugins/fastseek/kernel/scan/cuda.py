@@ -61,6 +61,9 @@ class Cuda(Bfloat16):
     def scores(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
         return tile.float().cpu().numpy()
 
+    def lowest(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
+        return tile.amin(dim=1).float().cpu().numpy()
+
     def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
         return tile.topk(depth, dim=1).values[:, -1].float().cpu().numpy()
 
