@@ -6,7 +6,7 @@ from typing import Any
 
 from ..registry import parse, unparse
 
-FETCHED = ("weights", "pretrained")
+FETCHED = ("weights", "pretrained")  # ends of the arguments' names
 
 
 def untrained(cfg: Any) -> Any:
@@ -20,6 +20,7 @@ def untrained(cfg: Any) -> Any:
     made.MODEL.BACKBONE.PRETRAIN, made.MODEL.BACKBONE.PRETRAIN_PATH = False, ""
     if cfg.SEEK.BACKBONE:
         name, args, kwargs = parse(cfg.SEEK.BACKBONE)
-        made.SEEK.BACKBONE = unparse(name, args, {key: value for key, value in kwargs.items() if key not in FETCHED})
+        kept = {key: value for key, value in kwargs.items() if not key.endswith(FETCHED)}
+        made.SEEK.BACKBONE = unparse(name, args, kept)
     made.freeze()
     return made

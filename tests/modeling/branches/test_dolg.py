@@ -31,6 +31,26 @@ def test_the_winners_models_have_the_published_number_of_parameters(net, million
     assert round((size(backbone) + size(branch)) / 1e6, 2) == millions
 
 
+@pytest.mark.parametrize(("net", "millions"), [
+    ("tf_efficientnet_b3", 10.10), ("tf_efficientnet_b5", 27.29), ("tf_efficientnet_b6", 39.40),
+    ("tf_efficientnet_b7", 62.14)])
+def test_the_winners_backbones_have_the_published_number_of_parameters(net, millions):
+    """landmark row 21: facts table 1.2, without conv_head."""
+    with torch.device("meta"):
+        assert round(size(Timm(net)) / 1e6, 2) == millions
+
+
+def test_local_map_and_embedding_have_the_published_sizes():
+    """landmark row 14: facts 1.2, B5 at 768 gives 48 x 48 local and 24 x 24 global positions."""
+    with torch.device("meta"):
+        backbone = Timm("tf_efficientnet_b5")
+        branch = Dolg(dilations=(6, 12, 18), channels=backbone.channels)
+        maps = backbone(torch.zeros(2, 3, 768, 768))
+        local = branch.atrous(maps["s3"])
+    assert maps["s3"].shape == (2, 176, 48, 48) and maps["s4"].shape == (2, 512, 24, 24)
+    assert local.shape == (2, 1024, 48, 48) and branch(maps)["dolg"].shape == (2, 512)
+
+
 def test_the_winners_neck_has_the_published_number_of_parameters():
     """Landmark facts 1.2: neck option-D."""
     with torch.device("meta"):

@@ -34,6 +34,8 @@ class Timm(nn.Module):
         pretrained: loads timm's weights (needs its hub, or its cache), unless `weights` is found.
         weights: a local state dict (.pth or .safetensors), see `weights.load_weights`.
         bn_eval: BatchNorm keeps its statistics while the net is trained.
+        head: gives a further map "head": the deepest one behind the 1x1 convolution, norm and activation that stand
+            before the pooling of an EfficientNet or MobileNetV2; the deepest stage must be wanted.
         kwargs: further arguments of `timm.create_model`, a dict.
 
     Raises:
@@ -44,26 +46,34 @@ class Timm(nn.Module):
 
     def __init__(self, name: str, stages: Sequence[int] = (3, 4), stem_stride: int | None = None,
                  drop_path: float = 0.0, pretrained: bool = False, weights: str = "", bn_eval: bool = False,
-                 kwargs: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
+                 head: bool = False, kwargs: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
         super().__init__()
         file = local_weights(weights, pretrained)
         options = dict(kwargs) | ({"drop_path_rate": drop_path} if drop_path else {})
         self.bn_eval = bn_eval
         self.stages = tuple(f"s{stage}" for stage in _checked(stages))
         self.net = _create(name, self.stages, pretrained and not file, options)
+        self.head = head
+        if head:
+            _add_head(self.net, name, self.stages, pretrained and not file, options)
         self.channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
         if file:
             load_weights(self.net, name, file, dict(kwargs))
         if stem_stride is not None:
             _override_stem(self.net, stem_stride)
         self.channels = dict(zip(self.stages, self.net.feature_info.channels(), strict=True))
+        if head:
+            self.channels["head"] = self.net.conv_head.out_channels
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Normalised [B, 3, H, W] -> {stage: [B, C, h, w]}."""
         maps = self.net(images)
         if self.channels_last:
             maps = [one.permute(0, 3, 1, 2) for one in maps]
-        return dict(zip(self.stages, maps, strict=True))
+        found = dict(zip(self.stages, maps, strict=True))
+        if self.head:
+            found["head"] = self.net.bn2(self.net.conv_head(maps[-1]))
+        return found
 
     def train(self, mode: bool = True) -> Timm:
         """Switch to training; BatchNorm stays in evaluation when `bn_eval`."""
@@ -101,6 +111,16 @@ def _create(name: str, stages: Sequence[str], pretrained: bool, options: dict[st
         raise ValueError(f"{name} has no pyramid of maps (reductions {reductions}): ask for one, stages=({DEEPEST},)")
     _cut(net)
     return net
+
+
+def _add_head(net: nn.Module, name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]) -> None:
+    """Give the feature net the last convolution of its classifier, under the classifier's names."""
+    whole = timm.create_model(name, pretrained=pretrained, **options)
+    if not all(isinstance(getattr(whole, part, None), nn.Module) for part in ("conv_head", "bn2")):
+        raise ValueError(f"{name} has no convolution between its deepest map and its pooling: leave head out")
+    if stages[-1] != f"s{DEEPEST}":
+        raise ValueError(f"head=True needs the deepest stage: add {DEEPEST} to stages")
+    net.conv_head, net.bn2 = whole.conv_head, whole.bn2
 
 
 def _cut(net: nn.Module) -> None:

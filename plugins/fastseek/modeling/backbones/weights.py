@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pathlib
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import safetensors
@@ -19,6 +19,7 @@ from ...files import PathLike, locate, sha256
 
 logger = logging.getLogger("fastreid.fastseek")
 SHOWN = 8
+State = dict[str, torch.Tensor]
 
 
 def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
@@ -38,7 +39,8 @@ def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
         return None
 
 
-def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str, Any]) -> None:
+def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str, Any],
+                 adapt: Callable[[State, nn.Module], State] | None = None) -> None:
     """Load a state dict of a whole timm classifier into its feature net.
 
     What the feature net does not have of the classifier (its last layer, and layers behind the last map) is left out;
@@ -49,12 +51,14 @@ def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str
         name: timm's name of it.
         file: .safetensors, or a .pth read with `weights_only=True`.
         options: arguments of `timm.create_model` the net was built with.
+        adapt: called with the state dict and a classifier of that name, brings older names and sizes to today's.
 
     Raises:
         ArtefactError: not a state dict, or it does not fit; lists the differences.
     """
     state = read_state(file)
     whole = timm.create_model(name, pretrained=False, **options)  # for the names of its tensors
+    state = adapt(state, whole) if adapt else state
     found = {_plain(key): key for key in state}
     wanted = {key: found.get(_plain(key.removeprefix("model."))) for key in net.state_dict()}
     problems = _differences(net, whole, state, wanted)
@@ -64,7 +68,7 @@ def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str
     logger.info("backbone %s: %d tensors from %s, SHA-256 %s", name, len(wanted), file, sha256(file))
 
 
-def read_state(file: PathLike) -> dict[str, torch.Tensor]:
+def read_state(file: PathLike) -> State:
     """Read a state dict; one inside "state_dict" or "model" is unwrapped.
 
     Raises:

@@ -13,6 +13,7 @@ from ..layers.attention import LocalAttention
 from ..layers.gem import Gem
 from ..layers.orthogonal import FUSIONS, orthogonal
 from .maps import of_map
+from .necks import neck as make_neck
 
 
 @BRANCHES.register()
@@ -36,7 +37,7 @@ class Dolg(nn.Module):
         p: GeM's exponent.
         trainable_p: whether it is trained.
         fusion: "squared" or "legacy_single_norm", see `layers.orthogonal`.
-        neck: "fc", or "fc_bn_prelu" (linear layer, BatchNorm, PReLU).
+        neck: "fc_bn_prelu", "fc" or "fc_swish", see `necks`.
         channels: map name -> channels, of the backbone.
 
     Raises:
@@ -58,7 +59,7 @@ class Dolg(nn.Module):
         self.attention = LocalAttention(hidden if fields else near, hidden)
         for module in (self.atrous, self.attention):
             module.apply(_initialise)
-        self.neck = _neck(2 * hidden, dim, neck)
+        self.neck = make_neck(2 * hidden, dim, neck)
         self.dims = {"dolg": dim}
 
     def forward(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -76,14 +77,6 @@ def _global_branch(channels: int, hidden: int, project: str, gem: Gem) -> nn.Seq
     if project == "after":
         return nn.Sequential(gem, nn.Linear(channels, hidden))
     raise ValueError(f"project must be 'before' or 'after' (GeM), got {project!r}")
-
-
-def _neck(channels: int, dim: int, kind: str) -> nn.Module:
-    if kind == "fc":
-        return nn.Linear(channels, dim)
-    if kind == "fc_bn_prelu":
-        return nn.Sequential(nn.Linear(channels, dim), nn.BatchNorm1d(dim), nn.PReLU())
-    raise ValueError(f"neck must be 'fc' or 'fc_bn_prelu', got {kind!r}")
 
 
 def _initialise(module: nn.Module) -> None:
