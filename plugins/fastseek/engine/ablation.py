@@ -1,0 +1,199 @@
+"""An ablation file: a recipe, and the changes whose worth is measured one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import UsageError
+from ..files import PathLike
+from ..registry import METRICS, build
+from . import recipe
+from .settings import overrides
+from .strict_yaml import Document, read
+
+KEYS = {"NAME": str, "BASE": str, "SEEDS": list, "METRICS": list, "SET": dict, "SHORT": dict, "LONG": dict,
+        "STEPS": list}
+SETTING = {"SEEDS": list, "SET": dict}
+STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str}
+KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
+Opts = tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One row of the table.
+
+    Args:
+        name: its heading, "+ warm-up".
+        config: the recipe file; for a plan, that of its last step.
+        opts: KEY, VALUE, KEY, VALUE … : all changes to the recipe, those of the steps before included.
+        plan: a plan that trains the model instead of the recipe alone, "" for none.
+        before: number of the step it is compared with; None for the first.
+    """
+
+    name: str
+    config: str
+    opts: Opts
+    plan: str = ""
+    before: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """What an ablation file says, with the short or the long setting.
+
+    Args:
+        title: heading of the page.
+        seeds: every step is trained once with each.
+        metrics: call strings; () takes SEEK.METRICS of the recipe.
+        steps: in order.
+    """
+
+    title: str
+    seeds: tuple[int, ...]
+    metrics: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) -> Ablation:
+    """Read an ablation file and try all of its recipes.
+
+        NAME: heading                     BASE: recipe, relative to this file
+        SEEDS: [0]                        METRICS: ["recall(1)", "map"]
+        SET: {KEY: VALUE}                 for all steps
+        SHORT, LONG: {SEEDS: …, SET: …}   the two settings, after the above
+        STEPS:
+          - NAME: "+ erasing"
+            SET: {KEY: VALUE}             from this step on
+            ADD: {KEY: [calls]}           the same at the end of a list
+            ALONE: true                   the next step is without these again
+            PLAN: plan                    train by a plan; BASE is then its last step's recipe
+
+    Args:
+        path: the file.
+        long: the long setting instead of the short one.
+        opts: KEY VALUE changes to every step, above all others.
+
+    Raises:
+        UsageError: the file, a key, a value or the recipe of a step is wrong; names the file and the line.
+    """
+    document = read(path)
+    _typed(document, document.values, KEYS, "")
+    chosen = document.values.get("LONG" if long else "SHORT", {})
+    _typed(document, chosen, SETTING, "LONG." if long else "SHORT.")
+    metrics = _metrics(document)
+    first = {**flat(document.values.get("SET", {})), **flat(chosen.get("SET", {}))}
+    if metrics:
+        first["SEEK.METRICS"] = list(metrics)
+    given = {setting.key: setting.value for setting in overrides(opts)}
+    return Ablation(document.values.get("NAME", pathlib.Path(path).stem), _seeds(document, chosen, long), metrics,
+                    _steps(document, first, given))
+
+
+def _typed(document: Document, values: Mapping[str, Any], known: Mapping[str, type], prefix: str) -> None:
+    """Refuse a key or a kind of value that nobody reads."""
+    for key, value in values.items():
+        where = f"{document.path}:{document.lines[f'{prefix}{key}']}"
+        if key not in known:
+            raise UsageError(f"{where}: there is no key {prefix}{key}; known: {', '.join(known)}")
+        if not isinstance(value, known[key]):
+            raise UsageError(f"{where}: {prefix}{key} must be {KINDS[known[key]]}, got {value!r}")
+
+
+def _metrics(document: Document) -> tuple[str, ...]:
+    calls = document.values.get("METRICS", [])
+    for number, call in enumerate(calls):
+        try:
+            build(str(call), METRICS)
+        except UsageError as error:
+            raise UsageError(f"{document.path}:{document.lines[f'METRICS[{number}]']}: {error}") from error
+    return tuple(map(str, calls))
+
+
+def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[int, ...]:
+    made = (0,)
+    for values, prefix in ((document.values, ""), (chosen, "LONG." if long else "SHORT.")):
+        if "SEEDS" in values:
+            key = f"{prefix}SEEDS"
+            made = _legal_seeds(values["SEEDS"], key, f"{document.path}:{document.lines[key]}")
+    return made
+
+
+def _legal_seeds(seeds: list[Any], key: str, where: str) -> tuple[int, ...]:
+    legal = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+    if not seeds or not legal or len(set(seeds)) < len(seeds):
+        raise UsageError(f"{where}: {key} must be different whole numbers of 0 or more, got {seeds!r}")
+    return tuple(seeds)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys as dotted ones."""
+    made: dict[str, Any] = {}
+    for key, value in values.items():
+        made |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return made
+
+
+def _steps(document: Document, first: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Step, ...]:
+    listed, base = document.values.get("STEPS", []), document.values.get("BASE", "")
+    if not listed or not base:
+        raise UsageError(f"{document.path}: BASE (a recipe) and STEPS (a list) are needed")
+    config = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(base))
+    made: list[Step] = []
+    kept, before = dict(first), None
+    for number, one in enumerate(listed):
+        where = f"{document.path}:{document.lines[f'STEPS[{number}]']}"
+        if not isinstance(one, dict) or "NAME" not in one:
+            raise UsageError(f"{where}: a step is a mapping with a NAME, got {one!r}")
+        _typed(document, one, STEP, f"STEPS[{number}].")
+        if one["NAME"] in [step.name for step in made]:
+            raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
+        changed = _changed(kept, one, config, where)
+        made.append(_step(document, one, config, {**changed, **given}, before, where))
+        if not one.get("ALONE"):
+            kept, before = changed, number
+        elif before is None:
+            before = number
+    return tuple(made)
+
+
+def _changed(kept: Mapping[str, Any], one: Mapping[str, Any], config: str, where: str) -> dict[str, Any]:
+    """The changes so far and those of this step."""
+    changed = {**kept, **flat(one.get("SET", {}))}
+    for key, calls in flat(one.get("ADD", {})).items():
+        there = changed[key] if key in changed else _of_recipe(config, key, where)
+        if not isinstance(there, list | tuple) or not isinstance(calls, list):
+            raise UsageError(f"{where}: ADD {key}: both {there!r} and {calls!r} must be lists")
+        changed[key] = [*there, *calls]
+    return changed
+
+
+def _of_recipe(config: str, key: str, where: str) -> Any:
+    node: Any = recipe.load(config)
+    for part in key.split("."):
+        if part not in node:
+            raise UsageError(f"{where}: ADD {key}: there is no such key")
+        node = node[part]
+    return node
+
+
+def _step(document: Document, one: Mapping[str, Any], config: str, changed: Mapping[str, Any], before: int | None,
+          where: str) -> Step:
+    opts = tuple(part for pair in changed.items() for part in pair)
+    try:
+        cfg = recipe.load(config, opts)
+    except UsageError as error:
+        raise UsageError(f"{where}: step {one['NAME']!r}: {error}") from error
+    if not cfg.SEEK.METRICS or not cfg.DATASETS.TESTS:
+        raise UsageError(f"{where}: step {one['NAME']!r}: SEEK.METRICS or DATASETS.TESTS is empty, so there is nothing "
+                         "to compare")
+    plan = one.get("PLAN", "")
+    if plan:
+        plan = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(plan))
+    if plan and not os.path.isfile(plan):
+        raise UsageError(f"{where}: PLAN {one['PLAN']} is not there; looked for {plan}")
+    return Step(one["NAME"], config, opts, plan, before)

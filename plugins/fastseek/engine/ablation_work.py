@@ -1,0 +1,159 @@
+"""One training of an ablation, and the rankings of every step that shares its model."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from ..data.bridge import resolve
+from ..files import read_json, write_json
+from ..structures import Ranking, Truth
+from . import extract, recipe
+from .ablation import Opts, Step
+from .evaluator import search, splits
+from .pipeline import Sides, embed_sides, root, without_last_evaluation
+from .setup import setup, start_log
+from .trainer import Trainer
+
+AFTER = ("OUTPUT_DIR", "TEST.", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "SEEK.VIEWS", "SEEK.TEST", "SEEK.ENHANCE",
+         "SEEK.SEARCH", "SEEK.RERANK", "SEEK.METRICS", "SEEK.EXPECT", "SEEK.CHECKPOINT_MINUTES", "INPUT.SIZE_TEST",
+         "SEEK.KEEP_CHECKPOINTS")  # what a recipe says of other things than its training
+JUDGED = ("SEEK.METRICS", "SEEK.EXPECT", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One step with one seed.
+
+    Args:
+        step: its name.
+        config, opts: its recipe.
+        plan: trains it instead, "" for none.
+        seed: of the training.
+        training: folder the model is trained in.
+        folder: holds ranking.npz, truth.npz and done.json when finished.
+    """
+
+    step: str
+    config: str
+    opts: Opts
+    plan: str
+    seed: int
+    training: pathlib.Path
+    folder: pathlib.Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return (self.folder / "done.json").exists()
+
+    def load(self) -> tuple[Ranking, Truth, float]:
+        """What was found, what should have been, and the seconds it took."""
+        seconds = float(read_json(self.folder / "done.json")["seconds"])
+        return Ranking.load(self.folder / "ranking.npz"), Truth.load(self.folder / "truth.npz"), seconds
+
+
+def answer_of(step: Step, seed: int, out: pathlib.Path) -> Answer:
+    """Where a step with a seed trains and answers: folders named by a digest of all that shapes the result.
+
+    Steps that differ in nothing but what happens after the training share one training.
+    """
+    cfg = recipe.load(step.config, [*step.opts, "SEED", seed])
+    keys = {key: _value(cfg, key) for key in recipe.keys(cfg)}
+    told = {"photos": photos_of(cfg), "plan": pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else "",
+            "trained by": {key: value for key, value in keys.items() if not key.startswith(AFTER)}}
+    training = digest(told)
+    whole = digest({**told, "keys": {key: value for key, value in keys.items() if not key.startswith(JUDGED)}})
+    slug = re.sub(r"[^a-z0-9]+", "-", step.name.lower()).strip("-") or "step"
+    return Answer(step.name, step.config, step.opts, step.plan, seed, out / "trainings" / f"seed{seed}-{training}",
+                  out / "answers" / f"{slug}-seed{seed}-{whole}")
+
+
+def _value(cfg: Any, key: str) -> Any:
+    for part in key.split("."):
+        cfg = cfg[part]
+    return cfg
+
+
+def digest(told: Any) -> str:
+    """Ten characters of a SHA-256 over JSON values."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def photos_of(cfg: Any) -> str:
+    """A digest over all photos of the recipe: other photos, or changed ones, are another training."""
+    return extract.source_of([item for name in dict.fromkeys([*cfg.DATASETS.NAMES, *cfg.DATASETS.TESTS])
+                              for item in resolve(name, cfg)])
+
+
+def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
+    """Train the one model of these answers, or go on with it, and write all of their rankings.
+
+    Args:
+        answers: with one training folder and one seed.
+        quiet: log to the folder of the training only.
+
+    Raises:
+        FastSeekError: what the training or the search raises.
+    """
+    start = time.monotonic()
+    first = answers[0]
+    cfg = recipe.load(first.config, [*first.opts, "SEED", first.seed, "OUTPUT_DIR", str(first.training)])
+    with _screen():
+        if quiet:
+            start_log(cfg.OUTPUT_DIR)
+            _silence()
+        cfg = setup(cfg, resume=True)
+        trainer = Trainer(without_last_evaluation(cfg))
+        trainer.resume_or_load(resume=True)
+        trainer.train()
+        for one in answers:
+            answer(one, trainer.model)
+            write_json(one.folder / "done.json", {"step": one.step, "seed": one.seed, "training": one.training.name,
+                                                  "seconds": round(time.monotonic() - start, 3)})
+            start = time.monotonic()
+
+
+def answer(one: Answer, model: nn.Module) -> None:
+    """Embed what the step's recipe asks for, unless it is there, search, re-rank, and save the last ranking."""
+    cfg = recipe.load(one.config, [*one.opts, "SEED", one.seed])
+    sides = Sides(*splits(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), True)
+    made_by = digest(extract.passport(cfg, model, root(sides.queries)))
+    pair, truth = embed_sides(cfg, model, sides, one.training / "embeddings" / made_by)
+    *_, ranking = search(cfg, *pair)
+    ranking.save(one.folder / "ranking.npz")
+    truth.save(one.folder / "truth.npz")
+
+
+@contextlib.contextmanager
+def _screen() -> Iterator[None]:
+    """Put the handlers of the log back as they were."""
+    logs = [logging.getLogger(name) for name in ("fastreid", "fastseek")]
+    before = [list(log.handlers) for log in logs]
+    try:
+        yield
+    finally:
+        for log, handlers in zip(logs, before, strict=True):
+            for handler in [one for one in log.handlers if one not in handlers]:
+                log.removeHandler(handler)
+                handler.close()
+            log.handlers[:] = handlers
+            log.output = None  # type: ignore[attr-defined]
+
+
+def _silence() -> None:
+    for name in ("fastreid", "fastseek"):
+        log = logging.getLogger(name)
+        for handler in [one for one in log.handlers if type(one) is logging.StreamHandler]:
+            log.removeHandler(handler)
