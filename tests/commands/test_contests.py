@@ -22,6 +22,7 @@ def write(path, *lines):
 
 
 def test_the_worked_recognition_example_from_its_files(tmp_path):
+    """landmark row 59."""
     solution = write(tmp_path / "s.csv", "id,landmarks,Usage", "01,0 12,Public", "02,100 200 300,Public", "03,1,Public",
                      "04,,Public", "05,,Public", "06,7,Ignored")
     predictions = write(tmp_path / "p.csv", "id,landmarks", "02,0 0.01", "03,1 10.0", "04,150 15.0", "05,", "06,7 99")
@@ -30,6 +31,7 @@ def test_the_worked_recognition_example_from_its_files(tmp_path):
 
 
 def test_the_worked_retrieval_example_from_its_files(tmp_path):
+    """landmark row 59."""
     solution = write(tmp_path / "s.csv", "id,images,Usage", "1,a b,Public", "2,a,Public", "3,c d e,Public",
                      "4,c,Public", "5,None,Ignored")
     predictions = write(tmp_path / "p.csv", "id,images", "2,z a", "3,d", "4,c d", "5,a", "6,")
@@ -118,6 +120,7 @@ def ranking_of(order, query_ids, gallery_ids):
 @pytest.mark.parametrize("protocol", ["easy", "medium", "hard"])
 @pytest.mark.parametrize("seed", range(5))
 def test_revisited_figures_are_their_definitions_whatever_the_ids(tmp_path, seed, protocol):
+    """landmark rows 55 and 58."""
     gnd, order = revisited_case(seed)
     (tmp_path / "gnd_toy.pkl").write_bytes(pickle.dumps(gnd))
     far = [f"far_{n}" for n in range(order.shape[1] - 30)]

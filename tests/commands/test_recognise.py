@@ -69,6 +69,7 @@ def slow(members, labels, quantiles=True, votes=3, gallery_k=5, query_k=10):
 @pytest.mark.parametrize("options", [{}, {"votes": 1}, {"gallery_k": 0}, {"query_k": 0},
                                      {"votes": 50, "gallery_k": 99}])
 def test_predictions_are_those_of_the_steps_in_loops(count, options):
+    """landmark rows 48 and 49."""
     for seed in range(3):
         members, labels = [member(10 * seed + n, dim=5 + n) for n in range(count)], labels_of(seed)
         found = recognise(members, labels, **options)
@@ -121,6 +122,7 @@ def test_what_looks_like_no_landmark_scores_below_what_looks_like_one():
 
 
 def test_a_query_among_the_pictures_is_not_compared_with_itself():
+    """landmark row 48."""
     one, labels = member(1), labels_of(1)
     names = np.concatenate([one.queries.ids[:1], one.non_landmarks.ids])
     more = Embeddings(names, np.concatenate([one.queries.vectors[:1], one.non_landmarks.vectors]))
@@ -174,6 +176,7 @@ def written(folder, count=2):
 
 
 def test_files_give_the_same_as_embeddings_and_a_submission_that_can_be_read(tmp_path):
+    """landmark row 49."""
     members, labels, paths = written(tmp_path)
     told = recognise_files(*paths[:2], tmp_path / "train.csv", paths[2], tmp_path / "out.csv")
     found, read = recognise(members, labels), read_recognition(tmp_path / "out.csv")

@@ -23,6 +23,7 @@ def unit(rows):
 
 
 def test_eight_models_of_three_types_become_1536_dimensions():
+    """landmark row 46."""
     members = [model(seed, dim=512) for seed in range(8)]
     types = ["dolg"] * 3 + ["hybrid"] * 3 + ["efficientnet"] * 2
     whole = concatenated(members, types)

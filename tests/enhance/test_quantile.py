@@ -24,6 +24,7 @@ def pair(seed=0, queries=50, gallery=70, dim=7):
 
 @pytest.mark.parametrize("n", [1000, 50, 10])
 def test_values_are_those_of_scikit_learn_fitted_on_the_queries(n):
+    """landmark row 47."""
     queries, gallery = pair()
     theirs = preprocessing.QuantileTransformer(n_quantiles=min(n, 50), output_distribution="normal", subsample=None)
     theirs.fit(queries.vectors.astype(np.float64))
@@ -43,6 +44,7 @@ def test_a_value_becomes_the_normal_quantile_of_its_place_among_the_queries():
 
 
 def test_the_gallery_teaches_nothing():
+    """landmark row 47."""
     queries, gallery = pair(1)
     one = Quantile()(queries, gallery)[0].vectors
     two = Quantile()(queries, Embeddings(gallery.ids, gallery.vectors * 9))[0].vectors
@@ -84,6 +86,7 @@ def test_a_saved_fit_does_the_same(tmp_path):
 
 
 def test_a_third_set_goes_the_same_way():
+    """landmark row 47."""
     queries, gallery = pair(5)
     part = Quantile()
     fit = part.learned(queries, gallery)

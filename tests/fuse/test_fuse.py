@@ -89,6 +89,7 @@ def same(fused, expected):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_the_sum_of_the_best_is_its_definition(seed):
+    """landmark row 44."""
     members = members_of(seed)
     expected = slow(members, lambda score, at, number: score, lambda some, number: 0.0, keep=6, depth=7)
     same(build("sum_top(per_model=7, keep=6)", FUSERS)(members), expected)
@@ -131,6 +132,7 @@ def test_a_worked_vote_gives_one_then_a_half_then_a_third():
 
 
 def test_equal_votes_go_to_the_better_best_place_then_to_the_smaller_id():
+    """landmark row 44."""
     ids = ["a", "b", "c"]
     first = Ranking(["q"], ids, [[0, 1]], [[2.0, 1.0]])
     second = Ranking(["q"], ids, [[2, 1]], [[2.0, 1.0]])

@@ -65,6 +65,7 @@ def slow_revisited_precision(marks, k):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 100_000), st.sampled_from([1, 3, 10]))
 def test_the_figures_of_revisited_oxford_are_their_definitions(seed, k):
+    """landmark row 55."""
     truth, scores = case(seed)
     lists = marks_of(truth, scores)
     found = values(truth, scores, f"revisited({k})", "map(trapezoid=True)")
@@ -77,6 +78,7 @@ def test_the_figures_of_revisited_oxford_are_their_definitions(seed, k):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 100_000), st.sampled_from([1, 3, 10]))
 def test_precision_position_and_top1_are_their_definitions(seed, k):
+    """landmark row 54."""
     truth, scores = case(seed)
     lists = marks_of(truth, scores)
     found = values(truth, scores, f"precision({k})", f"position({k})", "top1()")
@@ -114,6 +116,7 @@ def test_map_at_r_is_its_definition(seed):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 100_000))
 def test_gap_without_empty_queries_is_gap_of_the_others_alone(seed):
+    """landmark row 52."""
     truth, scores = case(seed)
     rows = np.flatnonzero(np.diff(truth.relevant_starts) > 0)
     lists = [(np.cumsum([0, *map(len, part)]), np.concatenate(part))
@@ -152,6 +155,7 @@ def test_everything_is_one_for_a_perfect_ranking():
 
 
 def test_precision_at_ten_is_one_when_two_right_images_stand_on_top():
+    """landmark row 55."""
     truth = Truth.from_labels(["q"], ["a"], list("abcdefghijkl"), ["a", "a", *"bcdefghijk"])
     found = values(truth, -np.arange(12, dtype=np.float32)[None], "revisited(10)", "precision(10)")
     assert found["revisited_mp(10)"] == 1.0
@@ -159,6 +163,7 @@ def test_precision_at_ten_is_one_when_two_right_images_stand_on_top():
 
 
 def test_a_query_whose_right_images_are_nowhere_in_the_list_scores_nothing():
+    """landmark row 55."""
     truth = Truth.from_labels(["p", "q"], ["a", "b"], list("wxyz"), list("abcc"))
     scores = np.array([[9, 1, 2, 3], [9, 1, 2, 3]], np.float32)
     found = {score.name: score.value for score in evaluate(ranked(truth, scores, depth=2), truth, ["revisited(2)"])}
@@ -189,6 +194,7 @@ def lists_of(answers, right):
 
 
 def test_the_worked_retrieval_example_of_google_landmarks():
+    """landmark row 59."""
     hits = lists_of(ANSWERS, RIGHT)
     assert Map(100).of(hits)[0].value == pytest.approx(0.458333, abs=1e-6)
     assert Map(1).of(hits)[0].value == pytest.approx(0.5)
@@ -198,6 +204,7 @@ def test_the_worked_retrieval_example_of_google_landmarks():
 
 
 def test_the_worked_recognition_example_of_google_landmarks():
+    """landmark row 59."""
     # Queries 0..4 show {0, 12}, {100, 200, 300}, {1}, nothing, nothing; 1, 2 and 3 are answered 0, 1 and 150.
     scores = recognition_scores(np.array(["1", "2", "3"]), np.array([0, 1, 150]), np.array([0.01, 10.0, 15.0]),
                                 np.array([False, True, False]), np.array([1, 2, 3]),
@@ -221,6 +228,7 @@ def slow_list_ap(answers, right, k):
 @given(st.lists(st.tuples(st.lists(st.integers(-1, 6), max_size=9), st.sets(st.integers(0, 6), min_size=1)),
                 min_size=1, max_size=5), st.sampled_from([1, 2, 5, 100]))
 def test_repeated_answers_take_up_their_place_and_count_once(rows, k):
+    """landmark row 53."""
     answers, right = [row[0] for row in rows], [sorted(row[1]) for row in rows]
     hits = lists_of(answers, right)
     expected = [slow_list_ap(some, known, k)
@@ -235,6 +243,7 @@ def test_repeated_answers_take_up_their_place_and_count_once(rows, k):
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.5, 1.0, -2.0]), st.sampled_from([None, 0, 1, 3])),
                 min_size=1, max_size=12))
 def test_gap_of_single_predictions_is_its_definition(rows):
+    """landmark row 52."""
     ids = np.array([f"q{n:02d}" for n in range(len(rows))])
     labels, scores = (np.array([row[at] for row in rows]) for at in (0, 1))
     answerable = np.array([row[2] is not None for row in rows])

@@ -56,6 +56,7 @@ def slow_marks(ranking, truth, query):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([1, 3, 10, 25]))
 def test_map_and_recall_are_their_definitions(seed, k):
+    """landmark row 53."""
     scores, truth = case(seed)
     ranking = ranked(scores, truth)
     aps, recalls = [], []
@@ -72,6 +73,7 @@ def test_map_and_recall_are_their_definitions(seed, k):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_gap_is_its_definition(seed):
+    """landmark row 52."""
     scores, truth = case(seed)
     ranking = ranked(scores, truth)
     predictions = []
@@ -90,6 +92,7 @@ def test_gap_is_its_definition(seed):
 
 
 def test_gap_by_hand_with_a_query_without_answer_between_the_right_ones():
+    """landmark row 52."""
     truth = Truth.from_labels(["1", "2", "3"], ["a", "", "b"], ["x", "y"], ["a", "b"])
     ranking = Ranking(["1", "2", "3"], ["x", "y"], [[0, 1], [1, 0], [1, 0]], [[0.9, 0], [0.8, 0], [0.7, 0]])
     score = Gap()(ranking, truth)[0]
@@ -98,6 +101,7 @@ def test_gap_by_hand_with_a_query_without_answer_between_the_right_ones():
 
 
 def test_gap_settles_equal_scores_by_query_id():
+    """landmark row 52."""
     truth = Truth.from_labels(["b", "a"], ["right", "none"], ["x", "y"], ["right", "other"])
     ranking = Ranking(["b", "a"], ["x", "y"], [[0], [1]], [[0.5], [0.5]])
     assert Gap()(ranking, truth)[0].value == pytest.approx(0.5)

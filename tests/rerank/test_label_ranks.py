@@ -55,6 +55,7 @@ def slow_vote(vector, reference, votes, confidence):
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 @pytest.mark.parametrize("votes", [1, 3, 100])
 def test_votes_are_those_of_a_dictionary(confidence, votes):
+    """landmark row 42."""
     for seed in range(4):
         queries, _, reference = sides(seed)
         labels, sure = reference.vote(queries, votes, confidence)
@@ -74,6 +75,7 @@ def test_two_that_agree_outvote_the_nearest():
 
 
 def test_of_equal_sums_the_nearer_image_wins_and_of_equal_images_the_first_id():
+    """landmark row 42."""
     vectors = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     for ids, winner in ((["a", "b", "c"], "z"), (["b", "a", "c"], "y"), (["b", "c", "a"], "x")):
         reference = Reference.of(Embeddings(ids, vectors), np.array(["z", "y", "x"]))
@@ -89,6 +91,7 @@ def example():
 
 
 def test_label_rank_is_the_formula_of_the_2021_winners():
+    """landmark row 43."""
     queries, gallery, reference, ranking = example()
     part = LabelRank("", "", votes=1, conf="sum")
     after = part.with_reference(reference, ranking, queries, gallery)
@@ -101,6 +104,7 @@ def test_label_rank_is_the_formula_of_the_2021_winners():
 
 @pytest.mark.parametrize("confidence", CONFIDENCES)
 def test_label_rank_is_the_formula_in_a_double_loop(confidence):
+    """landmark row 43."""
     for seed in range(4):
         queries, gallery, reference = sides(seed)
         ranking = Exact(k=20)(queries, gallery)
@@ -119,6 +123,7 @@ def test_label_rank_is_the_formula_in_a_double_loop(confidence):
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30))
 def test_factors_of_0_change_nothing(seed, depth):
+    """landmark row 43."""
     queries, gallery, reference = sides(seed)
     ranking = Exact(k=depth)(queries, gallery)
     after = LabelRank("", "", 0, 0).with_reference(reference, ranking, queries, gallery)
@@ -144,6 +149,7 @@ def test_images_of_the_querys_label_never_lose_a_place_to_others(seed, up, down)
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 30))
 def test_hard_rank_is_a_stable_partition(seed, depth):
+    """landmark row 45."""
     queries, gallery, reference = sides(seed)
     ranking = Exact(k=depth)(queries, gallery)
     after = HardRank("", "").with_reference(reference, ranking, queries, gallery)
@@ -172,6 +178,7 @@ def slow_insert(ranking, query, labels, sure, mine, own, threshold, ids):
 
 @pytest.mark.parametrize("threshold", [-1.0, 0.6, 1.2, 9.0])
 def test_hard_insert_is_the_rule_of_the_2019_winners_in_a_loop(threshold):
+    """landmark row 45."""
     for seed in range(6):
         queries, gallery, reference = sides(seed)
         ranking = Exact(k=7)(queries, gallery)

@@ -22,6 +22,7 @@ def unit(vectors):
 @pytest.mark.parametrize(("gallery_k", "query_k", "depth"), [(5, 10, 40), (5, 10, 3), (0, 10, 40), (3, 0, 40),
                                                              (0, 0, 7), (99, 99, 40)])
 def test_scores_are_the_formula_in_a_double_loop(gallery_k, query_k, depth):
+    """landmark row 48."""
     queries, gallery, others = side("q", 6, 1), side("g", 40, 2), side("n", 25, 3)
     ranking = Exact(k=depth)(queries, gallery)
     after = NonLandmark("", gallery_k, query_k).with_reference(others, ranking, queries, gallery)
@@ -48,6 +49,7 @@ def test_what_the_query_is_like_changes_no_order():
 
 
 def test_a_picture_of_the_set_is_not_compared_with_itself():
+    """landmark row 48."""
     others = side("n", 25, 3)
     cosines = unit(others.vectors) @ unit(others.vectors).T
     np.fill_diagonal(cosines, -2)

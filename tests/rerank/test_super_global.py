@@ -42,6 +42,7 @@ def slow(query, images, k, beta):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(0, 12), st.floats(0, 2), st.integers(1, 30))
 def test_scores_are_those_of_loops(seed, m, k, beta, depth):
+    """landmark row 50."""
     queries, gallery = pair(seed)
     ranking = Exact(k=depth)(queries, gallery)
     after = SuperGlobal(m, k, beta)(ranking, queries, gallery)

@@ -43,6 +43,7 @@ def slow_twin(queries, gallery, k, metric):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 50), st.sampled_from(["ip", "l2"]), st.sampled_from([1, 7, 40, 1000]))
 def test_search_is_the_double_loop_also_among_ties(seed, k, metric, block):
+    """landmark row 40."""
     queries, gallery = random_pair(seed)
     ranking = Exact(k=k, metric=metric, block=block)(queries, gallery)
     rows, scores = slow_twin(queries, gallery, k, metric)
@@ -134,6 +135,7 @@ def test_shards_on_disk_give_the_answer_of_the_array_in_memory(tmp_path):
 
 
 def test_the_gallery_is_never_held_whole():
+    """landmark row 40."""
     class Watched:
         """An array that tells the largest piece anyone asked for."""
 

@@ -44,6 +44,7 @@ def queries():
 @pytest.mark.parametrize("call", [f"exact(k={K}, block={BLOCK}, scan='float32')",
                                   f"exact(k={K}, metric='l2', block={BLOCK}, scan='float32')"])
 def test_exact_search_holds_a_block_and_never_the_gallery(call, galleries, monkeypatch):
+    """landmark row 40."""
     monkeypatch.setattr(Scan, "tile", (QUERIES, 1024))
     monkeypatch.setattr(sweep, "PAIRS", 1 << 14)
     searcher = build(call, SEARCHERS)

@@ -48,6 +48,7 @@ def files(folder):
 
 
 def test_what_is_stored_is_what_came_in_order(tmp_path):
+    """landmark row 39."""
     result = store(feed(23, bad={3, 8, 9}), 23, tmp_path / "e", PASSPORT, shard_items=8)
     kept = [n for n in range(23) if n not in {3, 8, 9}]
     assert result.ids.tolist() == [f"p{n}.jpg" for n in kept]
@@ -61,6 +62,7 @@ def test_what_is_stored_is_what_came_in_order(tmp_path):
 @given(kills=st.lists(st.integers(0, 29), max_size=3), bad=st.sets(st.integers(0, 29), max_size=8),
        batch=st.integers(1, 9), shard=st.integers(4, 12))
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path_factory, kills, bad, batch, shard):
+    """landmark row 39."""
     home = tmp_path_factory.mktemp("s")
     store(feed(30, bad, 4), 30, home / "whole", PASSPORT, shard)
     for kill in sorted(kills):
@@ -128,6 +130,7 @@ def test_a_vector_that_is_not_finite_or_zero_is_rejected(tmp_path, value, detail
 
 
 def test_half_precision_halves_the_space_and_rejects_what_it_cannot_hold(tmp_path):
+    """landmark row 39."""
     vectors = np.array([[1.5, 2], [1e6, 1]], np.float32)
     result = store(lambda start: [(["a", "b"], vectors, [])], 2, tmp_path, {}, dtype="float16")
     assert result.vectors.dtype == np.float16 and result.ids.tolist() == ["a"]

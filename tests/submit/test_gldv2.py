@@ -60,11 +60,13 @@ def test_a_retrieval_solution_is_read(write):
     ([], 1, "found nothing"),
 ])
 def test_a_recognition_solution_with_a_fault_is_refused_with_its_line(write, lines, line, said):
+    """landmark row 56."""
     refused(gldv2.read_recognition_solution, write(*lines), line, said)
 
 
 @pytest.mark.parametrize("value", ["", "None", " "])
 def test_a_scored_retrieval_query_must_have_an_image(write, value):
+    """landmark row 56."""
     refused(gldv2.read_retrieval_solution, write("id,images,Usage", f"{A},{value},Private"), 2, "must have an image")
 
 
@@ -88,6 +90,7 @@ def test_retrieval_predictions_are_read(write):
 
 
 def test_an_unknown_query_may_stand_without_an_answer_but_not_with_one(write):
+    """landmark row 56."""
     solution = solution_of([A], ["Public"], [[]])
     assert not len(gldv2.read_recognition(write("id,landmarks", "stranger,"), solution).ids)
     refused(lambda path: gldv2.read_recognition(path, solution), write("id,landmarks", "stranger,1 2"), 2,
@@ -97,6 +100,7 @@ def test_an_unknown_query_may_stand_without_an_answer_but_not_with_one(write):
 
 
 def test_an_ignored_query_is_passed_over_whatever_it_is_answered(write):
+    """landmark row 56."""
     solution = solution_of([A], ["Ignored"], [[]])
     assert not len(gldv2.read_recognition(write("id,landmarks", f"{A},no landmark at all"), solution).ids)
 
@@ -129,6 +133,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("lines, line, said", FAULTS)
 def test_a_recognition_submission_with_a_fault_is_refused_with_its_line(write, lines, line, said):
+    """landmark row 56."""
     refused(gldv2.read_recognition, write(*lines), line, said)
 
 
@@ -149,6 +154,7 @@ NAMES = st.text("0123456789abcdef", min_size=1, max_size=16)
 @given(st.dictionaries(NAMES, st.none() | st.tuples(st.integers(-1, 10**9), st.floats(allow_nan=False,
                                                                                      allow_infinity=False))))
 def test_what_is_written_for_recognition_is_read_back(tmp_path_factory, rows):
+    """landmark row 57."""
     path = tmp_path_factory.mktemp("round") / "submission.csv"
     said = {name: pair for name, pair in rows.items() if pair}
     made = Recognition(np.array(list(said), str), np.array([pair[0] for pair in said.values()], np.int64),
@@ -163,6 +169,7 @@ def test_what_is_written_for_recognition_is_read_back(tmp_path_factory, rows):
 @settings(max_examples=50, deadline=None)
 @given(st.dictionaries(NAMES, st.lists(NAMES, unique=True, max_size=5)))
 def test_what_is_written_for_retrieval_is_read_back(tmp_path_factory, rows):
+    """landmark row 57."""
     path = tmp_path_factory.mktemp("round") / "submission.csv"
     gldv2.write_retrieval(path, Lists.of(rows.items()), list(rows))
     assert dict(gldv2.read_retrieval(path)) == {name: names for name, names in rows.items() if names}

@@ -20,11 +20,13 @@ def write(tmp_path):
     ["id,landmark_id", "aaa,7", "", "bbb,0"],
     ["landmark_id,id", "7,aaa", "0,bbb"]])
 def test_training_lists_of_all_years_are_read(write, lines):
+    """landmark row 1."""
     found = lists.read_train(write(*lines))
     assert (found.ids.tolist(), found.landmarks.tolist()) == (["aaa", "bbb"], [7, 0])
 
 
 def test_the_clean_training_list_is_read_and_written_back(write, tmp_path):
+    """landmark row 1."""
     found = lists.read_train_clean(write("landmark_id,images", "1,aaa bbb", "0,ccc"))
     assert (found.ids.tolist(), found.landmarks.tolist()) == (["aaa", "bbb", "ccc"], [1, 1, 0])
     lists.write_train_clean(tmp_path / "out.csv", found)
@@ -64,6 +66,7 @@ def test_lists_with_a_fault_are_refused_with_their_line(write, read, lines, line
 
 
 def test_labels_are_joined_through_the_category_and_never_by_the_number(write):
+    """landmark row 5."""
     theirs = lists.read_categories(write("landmark_id,category",
                                          "0,http://commons.wikimedia.org/wiki/Category:Z%C3%BCrich",
                                          "1,http://commons.wikimedia.org/wiki/Category:Nowhere",
@@ -81,6 +84,7 @@ def test_a_category_of_two_landmarks_joins_nothing():
 
 
 def test_an_image_lies_in_folders_of_its_first_letters():
+    """landmark row 3."""
     assert str(lists.image_path("0123456789abcdef")) == "0/1/2/0123456789abcdef.jpg"
     for name in ("ab", "", "../x", "a/b/c", "ab.jpg"):
         with pytest.raises(DataError, match="letters and digits, three or more"):

@@ -126,6 +126,7 @@ def test_a_ground_truth_with_a_fault_is_refused(tmp_path, value, said):
                                                    ("medium", [[0, 1, 3], [4]], [[2], []]),
                                                    ("hard", [[1, 3], [4]], [[0, 2], []])])
 def test_the_protocols_say_what_is_right_and_what_is_junk(tmp_path, protocol, right, junk):
+    """landmark row 55."""
     made = truth(read_gnd(write(tmp_path / "gnd.json", GND)), protocol, ["far_1", "far_2"])
     assert made.gallery_ids.tolist() == [*GND["imlist"], "far_1", "far_2"]
     assert [made.relevant_to(query).tolist() for query in range(2)] == right

@@ -58,7 +58,7 @@ def test_views_are_multiplied(images):
 
 
 def test_the_embedding_is_the_direction_of_the_mean_of_unit_vectors(images):
-    """Landmark facts 1.1: per-view L2, mean, L2; row by row and view by view."""
+    """Landmark facts 1.1: per-view L2, mean, L2; row by row and view by view. landmark row 41."""
     calls = [build("hflip", VIEWS), build("scale(0.5, 2.0)", VIEWS)]
     found = embed(network, images, calls)
     for row in range(3):
@@ -68,7 +68,7 @@ def test_the_embedding_is_the_direction_of_the_mean_of_unit_vectors(images):
 
 
 def test_every_embedding_has_length_one(images):
-    """Landmark checklist row 39."""
+    """landmark row 39."""
     for calls in ([], [build("hflip", VIEWS)]):
         assert (embed(network, images, calls).norm(dim=1) - 1).abs().max() < 1e-6
 
