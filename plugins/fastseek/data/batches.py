@@ -55,10 +55,21 @@ class Photos:
     def decoded(self, row: int, rejects: list[Reject]) -> Image.Image | None:
         """The photo, or None and one more entry in `rejects`."""
         try:
-            return decode(self.path(row), self.max_pixels)
+            return self.read(row)
         except BadImage as error:
             rejects.append(reject(self.path(row), row, self.phase, error))
             return None
+
+    def read(self, row: int) -> Image.Image:
+        """The photo, with its file's name in `info["path"]` for transforms that look it up.
+
+        Raises:
+            BadImage: it cannot be used.
+        """
+        path = self.path(row)
+        image = decode(path, self.max_pixels)
+        image.info["path"] = path
+        return image
 
     def transformed(self, row: int, image: Image.Image) -> torch.Tensor:
         """The photo as a tensor.
@@ -106,6 +117,11 @@ class TrainPhotos(Photos):
         self.labels, self.seed, self.budget = np.asarray(labels, np.int64), seed, budget
         self._by_class = np.argsort(self.labels, kind="stable")
         self._sorted = self.labels[self._by_class]
+        if hasattr(transform, "lend"):
+            transform.lend(self._lent, len(self.paths))
+
+    def _lent(self, row: int) -> Image.Image | None:
+        return self.decoded(row, [])
 
     def batch(self, draw: tuple[int, int, np.ndarray]) -> Batch:
         """The batch of (step, place of its first photo in the global batch, rows): a function of these alone."""

@@ -18,8 +18,9 @@ from fastseek.errors import UsageError
 from fastseek.registry import TRANSFORMS, build
 
 CALLS = {name: f"{name}()" for name in TRANSFORMS.names()} | {
-    "resize": "resize((40, 30))", "center_crop": "center_crop(32)", "random_resized_crop": "random_resized_crop(24)"}
-FIXED = ("resize", "center_crop")
+    "resize": "resize((40, 30))", "center_crop": "center_crop(32)", "random_resized_crop": "random_resized_crop(24)",
+    "rescale_pad": "rescale_pad(40)"}
+FIXED = ("resize", "center_crop", "denoise", "rescale_pad")
 
 
 def transform(call):
@@ -76,7 +77,9 @@ def test_results_are_rgb_pictures_in_0_to_255(name, kind):
         assert tensor.min() >= 0 and tensor.max() <= 255.01
 
 
-@pytest.mark.parametrize("name", ["hflip", "center_crop", "pad_crop", "cutout", "jpeg", "random_erasing"])
+@pytest.mark.parametrize("name", ["hflip", "center_crop", "pad_crop", "cutout", "jpeg", "random_erasing", "vflip",
+                                  "random_rotate90", "channel_shuffle", "de_gaussian", "de_pepper", "random_patch",
+                                  "denoise"])
 def test_pictures_and_tensors_are_treated_alike(name):
     for seed in range(10):
         pair = [seeded(transform(CALLS[name]), photo(kind), seed) for kind in ("pil", "tensor")]
@@ -253,7 +256,12 @@ REFUSED = ["hflip(1.5)", "hflip(-0.1)", "resize(0)", "resize((1, 2, 3))", "resiz
            "random_resized_crop(20, scale=(0.1, 2.0))", "pad_crop(-1)", "pad_crop(2, mode='white')",
            "shift_scale_rotate(-0.1, 0.2, 10)", "shift_scale_rotate(0.1, 1.0, 10)", "jpeg(0, 50)", "jpeg(60, 50)",
            "jpeg(60, 101)", "cutout(1.5)", "random_erasing(2)", "random_erasing(area=(0.5,))",
-           "random_erasing(fill='pink')", "random_erasing(fill=(1, 2))", "color_jitter(hue=0.7)", "blur()"]
+           "random_erasing(fill='pink')", "random_erasing(fill=(1, 2))",
+           "random_erasing(law='even')", "random_erasing(tries=0)", "shift_scale_rotate(0.1, (-1.0, 0.2), 10)",
+           "shift_scale_rotate(0.1, 0.2, 10, fill=300)", "rescale_pad(0)", "rescale_pad(20, fill=256)",
+           "rescale_pad(20, fill=(1, 2))", "rescale_pad(512, factor=1.1, stride=32)", "perspective((0.2, 0.1))",
+           "random_patch(pool=0)", "random_patch(ratio=0)", "de_gaussian(sigma=(50, 10))", "de_pepper(share=2)",
+           "denoise(filters=('mean',))", "denoise(sigma=-1)", "auto_augment('reid')", "color_jitter(hue=0.7)", "blur()"]
 
 
 @pytest.mark.parametrize("call", REFUSED)

@@ -16,6 +16,8 @@ class CenterCrop:
         size: side of a square, or (height, width).
     """
 
+    fixed = True
+
     def __init__(self, size: int | tuple[int, int]) -> None:
         self.size = pair(size)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from PIL import Image
 
 from ...registry import TRANSFORMS, build
 from .picture import Picture, to_tensor
@@ -19,6 +20,12 @@ class Pipeline:
 
     def __init__(self, parts: Sequence[Callable[[Picture], Picture]]) -> None:
         self.parts = list(parts)
+
+    def lend(self, photo: Callable[[int], Image.Image | None], count: int) -> None:
+        """Give the training photos to the transforms that ask for others than their own."""
+        for part in self.parts:
+            if hasattr(part, "lend"):
+                part.lend(photo, count)
 
     def __call__(self, image: Picture) -> torch.Tensor:
         for part in self.parts:

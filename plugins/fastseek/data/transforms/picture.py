@@ -21,10 +21,16 @@ def to_tensor(image: Picture) -> torch.Tensor:
 
 def through_pil(function: Callable[[Image.Image], Image.Image], image: Picture) -> Picture:
     """Apply a function that works on 8-bit PIL images; a tensor is rounded to 8 bits, and comes back as one."""
+    made = function(to_pil(image))
+    return to_tensor(made) if isinstance(image, torch.Tensor) else made
+
+
+def to_pil(image: Picture) -> Image.Image:
+    """A tensor rounded to an 8-bit PIL RGB image; a PIL image stays what it is."""
     if not isinstance(image, torch.Tensor):
-        return function(image)
+        return image
     pixels = image.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-    return to_tensor(function(Image.fromarray(pixels.numpy())))
+    return Image.fromarray(pixels.contiguous().numpy())
 
 
 def sides(image: Picture) -> tuple[int, int]:

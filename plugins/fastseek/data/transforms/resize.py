@@ -20,6 +20,8 @@ class Resize:
         ValueError: a size below 1, `keep` with two sides, or an unknown interpolation.
     """
 
+    fixed = True
+
     def __init__(self, size: int | tuple[int, int], keep: bool = False, interpolation: str = "bicubic") -> None:
         if keep and not isinstance(size, int):
             raise ValueError(f"size {size} with keep=True: expected one number, the short side")

@@ -1,0 +1,27 @@
+"""Channels in another order."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+
+from ...registry import TRANSFORMS
+from .chance import happens, probability
+from .picture import Picture
+
+
+@TRANSFORMS.register()
+class ChannelShuffle:
+    """Put red, green and blue in an order drawn evenly from all six (one of them the old one), with probability p."""
+
+    def __init__(self, p: float = 0.1) -> None:
+        self.p = probability(p)
+
+    def __call__(self, image: Picture) -> Picture:
+        if not happens(self.p):
+            return image
+        order = torch.randperm(3)
+        if isinstance(image, torch.Tensor):
+            return image[order]
+        bands = image.split()
+        return Image.merge("RGB", [bands[band] for band in order.tolist()])

@@ -1,0 +1,29 @@
+"""A quarter turn."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+
+from ...registry import TRANSFORMS
+from .chance import happens, probability
+from .picture import Picture
+
+
+@TRANSFORMS.register()
+class RandomRotate90:
+    """Turn the photo by 90 degrees with probability p, half the times clockwise, half the times the other way.
+
+    Height and width change places, so photos of one batch should be square before.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(p)
+
+    def __call__(self, image: Picture) -> Picture:
+        if not happens(self.p):
+            return image
+        clockwise = happens(0.5)
+        if isinstance(image, torch.Tensor):
+            return torch.rot90(image, -1 if clockwise else 1, (1, 2))
+        return image.transpose(Image.Transpose.ROTATE_270 if clockwise else Image.Transpose.ROTATE_90)

@@ -1,0 +1,20 @@
+"""Mirror top and bottom."""
+
+from __future__ import annotations
+
+from torchvision.transforms.v2 import functional as F
+
+from ...registry import TRANSFORMS
+from .chance import happens, probability
+from .picture import Picture
+
+
+@TRANSFORMS.register()
+class Vflip:
+    """Turn the photo upside down as in a mirror, with probability p."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(p)
+
+    def __call__(self, image: Picture) -> Picture:
+        return F.vertical_flip(image) if happens(self.p) else image

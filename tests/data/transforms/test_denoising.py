@@ -1,0 +1,235 @@
+"""Noise that was planted is found and repaired; what is clean stays as it is."""
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from PIL import Image
+
+from fastseek.data import transforms  # noqa: F401
+from fastseek.data.transforms import filters, noise
+from fastseek.data.transforms.compose import compose
+from fastseek.errors import DataError, UsageError
+from fastseek.registry import TRANSFORMS, build
+
+
+def texture(seed=0, side=128, smooth=3.0):
+    """A smooth coloured photo with edges, values 40..215, no noise."""
+    random = np.random.default_rng(seed)
+    field = scipy.ndimage.gaussian_filter(random.normal(size=(side, side, 3)), (smooth, smooth, 0))
+    field = 40 + 175 * (field - field.min()) / np.ptp(field)
+    field[side // 3:side // 2, side // 4:] = random.uniform(60, 200, 3)
+    return field.round().astype(np.uint8)
+
+
+def gaussian(pixels, sigma, seed=0):
+    noisy = pixels + np.random.default_rng(seed).normal(scale=sigma, size=pixels.shape)
+    return noisy.round().clip(0, 255).astype(np.uint8)
+
+
+def impulse(pixels, share, seed=0):
+    noisy, draw = pixels.copy(), np.random.default_rng(seed).random(pixels.shape[:2])
+    noisy[draw < share], noisy[draw < share / 2] = 255, 0
+    return noisy
+
+
+def planted(kind, seed=0):
+    pixels = texture(seed)
+    if kind & noise.GAUSSIAN:
+        pixels = gaussian(pixels, 25, seed)
+    return impulse(pixels, 0.06, seed) if kind & noise.IMPULSE else pixels
+
+
+def mean_square(one, other):
+    return float(np.square(one.astype(float) - other).mean())
+
+
+@pytest.mark.parametrize("sigma", [3.0, 12.0, 25.0, 40.0])
+def test_sigma_is_the_one_that_was_planted(sigma):
+    """finegrained row 24."""
+    flat = np.full((256, 256, 3), 128.0)
+    noisy = flat + np.random.default_rng(0).normal(scale=sigma, size=flat.shape)
+    assert abs(noise.gaussian_sigma(noisy) / sigma - 1) < 0.02
+    assert abs(noise.gaussian_sigma(gaussian(texture(side=192), sigma)) / sigma - 1) < 0.15
+
+
+def test_sigma_is_what_the_wavelet_definition_gives():
+    """A slow twin: the finest diagonal coefficients, one dot product each."""
+    pixels = texture(side=20).astype(float)
+    root = 3**0.5
+    taps = [value / (4 * 2**0.5) for value in (1 - root, root - 3, 3 + root, -1 - root)]
+    sigmas = []
+    for channel in range(3):
+        found = [abs(sum(taps[y] * taps[x] * pixels[row + y, column + x, channel] for y in range(4) for x in range(4)))
+                 for row in range(0, 17, 2) for column in range(0, 17, 2)]
+        sigmas.append(np.median([value for value in found if value > 1e-3]) / 0.6744897501960817)
+    assert abs(noise.gaussian_sigma(pixels) - np.mean(sigmas)) < 1e-3
+    assert abs(sum(taps)) < 1e-12 and abs(sum(value**2 for value in taps) - 1) < 1e-12
+
+
+def test_sigma_grows_in_proportion_and_an_even_surface_has_none():
+    pixels = texture().astype(float)
+    assert noise.gaussian_sigma(2 * pixels) == pytest.approx(2 * noise.gaussian_sigma(pixels), rel=1e-5)
+    assert noise.gaussian_sigma(np.full((40, 40, 3), 77.0)) == 0
+    assert noise.gaussian_sigma(np.zeros((3, 40, 3))) == 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+def test_the_impulse_share_is_the_one_that_was_planted(share):
+    """finegrained row 24."""
+    assert abs(noise.measure(impulse(texture(), share)).share - share) < 0.15 * share + 0.002
+
+
+def test_a_black_or_white_surface_is_no_impulse():
+    """finegrained row 24."""
+    pixels = texture()
+    pixels[20:60, 20:60], pixels[70:100, 70:100] = 0, 255
+    assert noise.measure(pixels).share < 0.002
+
+
+def test_without_taking_impulses_away_sigma_would_be_useless():
+    """finegrained 2.1: impulses alone read as Gaussian noise."""
+    noisy = impulse(texture(), 0.08)
+    assert noise.gaussian_sigma(noisy) > 10 > noise.measure(noisy).sigma
+
+
+@pytest.mark.parametrize("kind", range(4))
+def test_every_class_is_told_from_the_others(kind):
+    """finegrained row 24."""
+    found = [noise.measure(planted(kind, seed)) for seed in range(12)]
+    assert [one.kind for one in found] == [kind] * 12
+    assert {one.name for one in found} == {noise.NAMES[kind]}
+
+
+def test_the_thresholds_are_the_callers():
+    """finegrained row 24."""
+    noisy = impulse(gaussian(texture(), 8), 0.005)
+    found = noise.measure(noisy)
+    assert found.kind == noise.CLEAN
+    assert noise.measure(noisy, share=0.002).kind == noise.IMPULSE
+    assert noise.measure(noisy, sigma=6).kind == noise.GAUSSIAN
+    assert noise.measure(noisy, share=0.002, sigma=6) == noise.Noise(found.share, found.sigma, noise.BOTH)
+
+
+@pytest.mark.parametrize("kind", [noise.IMPULSE, noise.GAUSSIAN, noise.BOTH])
+def test_repair_brings_a_photo_nearer_to_the_clean_one(kind):
+    """finegrained row 25."""
+    for seed in range(4):
+        noisy = planted(kind, seed)
+        repaired = np.asarray(build("denoise()", TRANSFORMS)(Image.fromarray(noisy)))
+        assert mean_square(repaired, texture(seed)) < 0.5 * mean_square(noisy, texture(seed))
+
+
+def test_a_clean_photo_is_not_touched():
+    clean = Image.fromarray(texture())
+    assert build("denoise()", TRANSFORMS)(clean).tobytes() == clean.tobytes()
+
+
+def test_repair_is_median_5_and_then_bilateral_0_100_12():
+    """finegrained row 25."""
+    import cv2
+
+    for kind in (noise.IMPULSE, noise.GAUSSIAN, noise.BOTH):
+        pixels = expected = planted(kind)
+        if kind & noise.IMPULSE:
+            expected = cv2.medianBlur(expected, 5)
+        if kind & noise.GAUSSIAN:
+            expected = cv2.bilateralFilter(expected, 0, 100, 12)
+        assert np.array_equal(np.asarray(build("denoise()", TRANSFORMS)(Image.fromarray(pixels))), expected)
+
+
+def test_the_bilateral_filter_is_what_its_definition_says():
+    """A slow twin in float64: every pixel is the mean of a round window, weighted by distance and by colour."""
+    pixels = texture(side=44, smooth=1.0)
+    result = np.asarray(filters.bilateral(Image.fromarray(pixels), colour=30, space=2))
+    values, radius = pixels.astype(float), 3
+    for y, x in ((20, 20), (10, 31), (33, 14)):
+        total, weights = np.zeros(3), 0.0
+        for dy in range(-radius, radius + 1):
+            for dx in range(-radius, radius + 1):
+                if dy * dy + dx * dx <= radius * radius:
+                    other = values[y + dy, x + dx]
+                    far = np.abs(other - values[y, x]).sum()
+                    weight = np.exp(-(dy * dy + dx * dx) / (2 * 2**2) - far**2 / (2 * 30**2))
+                    total, weights = total + weight * other, weights + weight
+        assert np.abs(result[y, x] - total / weights).max() <= 1.01
+
+
+def test_one_filter_may_be_left_out():
+    """finegrained row 25: the last DIGIX round used the median only."""
+    both = Image.fromarray(planted(noise.BOTH))
+    result = build("denoise(filters=('median',))", TRANSFORMS)(both)
+    assert result.tobytes() == filters.median(both).tobytes()
+
+
+def listed_photo(tmp_path, kind, path):
+    (tmp_path / "noise.csv").write_text(f"path,class,share,sigma\nother.jpg,clean,0,0\nshop/a.jpg,{kind},0,0\n")
+    image = Image.fromarray(texture())
+    image.info["path"] = path
+    return build(f"denoise({str(tmp_path / 'noise.csv')!r})", TRANSFORMS), image
+
+
+@pytest.mark.parametrize("kind", ["1", "impulse"])
+def test_a_table_may_say_what_noise_a_photo_has(tmp_path, kind):
+    """finegrained row 25."""
+    part, image = listed_photo(tmp_path, kind, "/data/shop/a.jpg")
+    assert part(image).tobytes() == filters.median(image).tobytes()
+
+
+def test_a_photo_the_table_does_not_list_is_an_error(tmp_path):
+    part, image = listed_photo(tmp_path, "clean", "/data/shop/b.jpg")
+    with pytest.raises(DataError, match="b.jpg: the table of noise does not list it"):
+        part(image)
+
+
+def test_a_table_with_an_unknown_class_is_refused_with_its_line(tmp_path):
+    with pytest.raises(DataError, match="noise.csv:3: class 'speckle' is none of"):
+        listed_photo(tmp_path, "speckle", "x")
+    (tmp_path / "noise.csv").write_text("name,label\n")
+    with pytest.raises(DataError, match="expected path and class"):
+        compose([f"denoise({str(tmp_path / 'noise.csv')!r})"])
+
+
+def watched(monkeypatch, part, filtered):
+    """What the filter that a part uses is given, as it comes."""
+    seen = []
+
+    def noted(image):
+        seen.append(np.asarray(image))
+        return filtered(image)
+
+    monkeypatch.setattr(f"{type(part).__module__}.{filtered.__name__}", noted)
+    return seen
+
+
+@pytest.mark.parametrize("call, kind, filtered", [
+    ("de_gaussian(1.0, sigma=(30, 30))", noise.GAUSSIAN, filters.bilateral),
+    ("de_pepper(1.0, share=0.1)", noise.IMPULSE, filters.median)])
+def test_noise_is_added_and_then_repaired(monkeypatch, call, kind, filtered):
+    """finegrained row 26."""
+    part = build(call, TRANSFORMS)
+    seen = watched(monkeypatch, part, filtered)
+    torch.manual_seed(0)
+    result = part(Image.fromarray(texture()))
+    found = noise.measure(seen[0])
+    assert found.kind == kind and np.array_equal(np.asarray(result), np.asarray(filtered(Image.fromarray(seen[0]))))
+    assert abs(found.sigma - 30) < 4 if kind == noise.GAUSSIAN else abs(found.share - 0.1) < 0.015
+
+
+def test_added_noise_is_half_black_and_half_white(monkeypatch):
+    """finegrained row 26."""
+    part = build("de_pepper(1.0, share=0.2)", TRANSFORMS)
+    seen = watched(monkeypatch, part, filters.median)
+    torch.manual_seed(0)
+    part(Image.new("RGB", (200, 200), (128, 128, 128)))
+    for colour in (0, 255):
+        assert abs(float((seen[0] == colour).mean()) - 0.1) < 0.01
+
+
+def test_without_opencv_the_error_says_what_to_install(monkeypatch):
+    filters.opencv.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "cv2", None)
+    with pytest.raises(UsageError, match="pip install opencv-python-headless"):
+        filters.opencv()
+    monkeypatch.undo()
+    assert filters.opencv().medianBlur
