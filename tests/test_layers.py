@@ -15,7 +15,8 @@ LEVELS = {
     0: """errors files progress lock registry config compat structures kernel passports""",
     1: """data.images data.datasets data.transforms data.samplers
           modeling.layers modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
-          views store enhance search rerank fuse metrics report submit audit regions schedules""",
+          views store enhance search rerank fuse metrics report submit audit regions schedules
+          classify""",
     2: """data modeling.seeker commands grow""",
     3: "engine",
 }
@@ -25,8 +26,9 @@ SHARED = {("modeling.backbones", "modeling.layers"), ("modeling.blocks", "modeli
           ("modeling.heads", "modeling.layers"), ("modeling.losses", "modeling.layers")}  # mathematics without config
 FASTREID = {"config", "modeling.backbones", "modeling.blocks", "modeling.branches", "modeling.heads",
             "modeling.losses", "modeling.layers", "modeling.seeker", "data.bridge", "data.loader", "engine"}
-SEEK = """structures store enhance search rerank fuse metrics report submit
-          commands.seek commands.show commands.compare commands.contests commands.fusing commands.recognise""".split()
+SEEK = """structures store enhance search rerank fuse metrics report submit classify
+          commands.seek commands.show commands.compare commands.contests commands.fusing commands.recognise
+          commands.submitting""".split()
 
 
 def modules():

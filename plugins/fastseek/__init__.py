@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 PARTS = ("data.datasets", "data.transforms", "data.samplers", "data.bridge", "modeling.backbones", "modeling.blocks",
          "modeling.branches", "modeling.heads", "modeling.losses", "modeling.seeker", "views", "enhance", "search",
-         "rerank", "fuse", "metrics", "schedules")
+         "rerank", "fuse", "metrics", "classify", "schedules")
 
 
 def register(cfg: Any) -> None:

@@ -23,6 +23,9 @@ def add_seek_config(cfg: Any) -> None:
     seek.RATES = []  # "part-of-name: factor" of the learning rate, the first that fits; "layer_decay: 0.75"
     seek.ACCUMULATE = 1  # batches of SOLVER.IMS_PER_BATCH whose gradients make one update
     seek.STOP_AT = 0  # training ends after so many epochs, its schedule as if it went on to MAX_EPOCH; 0 for never
+    seek.ON_NAN = "stop"  # a loss or gradient that is not finite: "stop", or "skip" that update, ten in a row at most
+    seek.DROP = []  # parts of names in MODEL.WEIGHTS that are not taken over
+    seek.FIT = "classes"  # MODEL.WEIGHTS must fit "all", all but "classes", "grow" (the model may have more) or "some"
     seek.HEAD = node()
     seek.HEAD.SUBCENTERS = 3  # SubCenterArcFaceHead under fast-reid's Baseline: centres a class
     seek.HEAD.MARGIN = ""  # its margin, "dynamic(0.05, 0.50)" (needs SEEK.CLASSES); "" takes MODEL.HEADS.MARGIN
@@ -34,6 +37,8 @@ def add_seek_config(cfg: Any) -> None:
     seek.SEARCH = "exact(k=100)"  # call string of SEARCHERS
     seek.RERANK = []  # call strings of RERANKERS, in order
     seek.METRICS = []  # call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP
+    seek.FIGURES = []  # call strings of FIGURES: the test photos are classified too, and scored so
+    seek.VOTE = "probabilities"  # what is averaged over views to classify: "probabilities" or "logits"
     seek.EXPECT = []  # "map(100) 61.2 +- 0.5": a finished run outside is told as an error
     seek.ON_BAD = "skip"  # a photo that cannot be read: "skip" (named and counted) or "fail"
     seek.MAX_BAD = 0.001  # training stops when more than this share (and more than 10) is bad, in one process

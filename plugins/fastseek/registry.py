@@ -222,3 +222,7 @@ Built with the recipe's arguments; called with a list of `Ranking` over the same
 
 METRICS = Registry("metric", """A ranking and the truth to scores.
 Called with (ranking, truth) it returns a list of `Score`.""")
+
+FIGURES = Registry("figure", """Class probabilities and the true classes to scores.
+Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of the C, counts int64
+[C], training images a class) it returns a list of `Score` whose `per_query` are the N photos.""")

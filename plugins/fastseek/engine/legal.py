@@ -28,7 +28,7 @@ CALLS = {
     "SEEK.LOSSES": registry.LOSSES, "SEEK.SCHEDULE": registry.SCHEDULES,
     "SEEK.SAMPLER": registry.SAMPLERS, "SEEK.TRAIN": registry.TRANSFORMS, "SEEK.TEST": registry.TRANSFORMS,
     "SEEK.VIEWS": registry.VIEWS, "SEEK.ENHANCE": registry.ENHANCERS, "SEEK.SEARCH": registry.SEARCHERS,
-    "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS,
+    "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS, "SEEK.FIGURES": registry.FIGURES,
 }
 INSTEAD = {"TEST.AQE": "SEEK.ENHANCE [\"aqe(k=5)\"]", "TEST.RERANK": "SEEK.RERANK [\"k_reciprocal()\"]"}
 # what a part is given beside the recipe's arguments; the others are built by these alone, and so when they are read
@@ -70,7 +70,8 @@ RANGES = {
     "INPUT.REA.PROB": SHARE, "INPUT.RPT.PROB": SHARE, "INPUT.AUTOAUG.PROB": SHARE, "INPUT.AUGMIX.PROB": SHARE,
     "INPUT.CROP.SCALE": Range(0, 1, above=True), "INPUT.CROP.RATIO": POSITIVE, "INPUT.CROP.SIZE": COUNT,
     "INPUT.PADDING.SIZE": ATLEAST0, "SEEK.MAX_BAD": SHARE, "SEEK.MAX_PIXELS": COUNT,
-    "SEEK.CHECKPOINT_MINUTES": ATLEAST0, "SEEK.KEEP_CHECKPOINTS": COUNT,
+    "SEEK.CHECKPOINT_MINUTES": ATLEAST0, "SEEK.KEEP_CHECKPOINTS": COUNT, "SEEK.ACCUMULATE": COUNT,
+    "SEEK.STOP_AT": ATLEAST0,
 }
 NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "MODEL.META_ARCHITECTURE": lambda: META_ARCH_REGISTRY._obj_map,
@@ -91,6 +92,8 @@ NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "TEST.METRIC": lambda: ("cosine", "euclidean"),
     "SEEK.ON_BAD": lambda: ("skip", "fail"),
     "SEEK.AMP_DTYPE": lambda: ("fp16", "bf16"),
+    "SEEK.ON_NAN": lambda: ("stop", "skip"), "SEEK.VOTE": lambda: ("probabilities", "logits"),
+    "SEEK.FIT": lambda: ("all", "classes", "grow", "some"),
 }
 LOSSES = ("CrossEntropyLoss", "TripletLoss", "CircleLoss", "Cosface")  # what fast-reid's Baseline and MGN know
 
