@@ -33,6 +33,7 @@ def slow_triplet(vectors, targets, margin):
 @pytest.mark.parametrize("margin", [0.3, 0.0, 5.0, None])
 @pytest.mark.parametrize("targets", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 4, 5], [7, 7, 7, 7, 7, 7]])
 def test_the_loss_equals_its_definition_also_for_unequal_classes(margin, targets):
+    """finegrained row 12; trap 4: unequal K, mean over all anchors."""
     vectors, targets = torch.randn(6, 3), torch.tensor(targets)
     found = Triplet("e", margin, dims=DIMS)(vectors, targets)
     assert float(found) == pytest.approx(slow_triplet(vectors, targets, margin), rel=1e-5, abs=1e-7)
@@ -57,6 +58,13 @@ def test_identical_vectors_give_finite_gradients():
     vectors = torch.ones(4, 3, requires_grad=True)
     Triplet("e", dims=DIMS)(vectors, torch.tensor([0, 0, 1, 1])).backward()
     assert torch.isfinite(vectors.grad).all()
+
+
+def test_the_hardest_rows_are_found_far_from_the_origin_too():
+    """More than 25 rows, so that cdist takes its fast and less exact way."""
+    vectors, targets = torch.randn(64, 3), torch.arange(64) % 8
+    far = Triplet("e", dims=DIMS)(vectors + 3000, targets)
+    assert float(far) == pytest.approx(slow_triplet(vectors + 3000, targets, 0.3), rel=1e-3)
 
 
 def test_near_pairs_far_from_the_origin_keep_their_precision():

@@ -10,6 +10,7 @@ from torch import nn
 
 from ...registry import LOSSES
 from ..layers.precision import at_least_float, full_precision
+from .hard_pairs import checked, hardest, triplet_cost
 from .source import of_embedding
 
 
@@ -37,9 +38,7 @@ class Triplet(nn.Module):
                  dims: Mapping[str, int]) -> None:
         super().__init__()
         of_embedding(dims, on)
-        if margin is not None and margin < 0:
-            raise ValueError(f"margin must not be negative, got {margin}")
-        self.on, self.margin, self.normalize, self.factor = on, margin, normalize, weight
+        self.on, self.margin, self.normalize, self.factor = on, checked(margin), normalize, weight
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar."""
@@ -47,28 +46,7 @@ class Triplet(nn.Module):
             vectors = at_least_float(embedding)
             if self.normalize:
                 vectors = F.normalize(vectors)
-            positive, negative, usable = hardest(vectors.detach(), targets)
-            gap = _distance(vectors, vectors[positive]) - _distance(vectors, vectors[negative])
-            cost = F.softplus(gap) if self.margin is None else F.relu(gap + self.margin)
+            still = vectors.detach()
+            positive, negative, usable = hardest(still, targets, still, targets)
+            cost = triplet_cost(vectors, vectors[positive], vectors[negative], self.margin)
             return self.factor * (cost * usable).mean()
-
-
-def hardest(vectors: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The row of the farthest of the same class (the anchor itself included) and of the nearest of another class.
-
-    Args:
-        vectors: [B, D] without gradient.
-        targets: int64 [B].
-
-    Returns:
-        int64 [B], int64 [B], and bool [B]: whether there is another class at all.
-    """
-    distance = torch.cdist(vectors, vectors)
-    same = targets.unsqueeze(0) == targets.unsqueeze(1)
-    farthest = distance.masked_fill(~same, -1).argmax(dim=1)
-    nearest = distance.masked_fill(same, torch.inf).argmin(dim=1)
-    return farthest, nearest, ~same.all(dim=1)
-
-
-def _distance(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    return (left - right).square().sum(dim=1).clamp(min=1e-12).sqrt()

@@ -1,0 +1,45 @@
+"""AM-Softmax, also called CosFace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from ...registry import LOSSES
+from .margin_softmax import MarginSoftmax
+
+
+@LOSSES.register()
+class AmSoftmax(MarginSoftmax):
+    """Cross-entropy over s * cosine, the cosine of the own class lowered by a margin.
+
+    Wang et al., Additive Margin Softmax for Face Verification, and CosFace, 2018. See `MarginSoftmax` for dropout,
+    warm-up and precision.
+
+    Args:
+        on: name of the embedding.
+        s: scale of the cosines, usually 30.
+        margin: of the cosine, or "dynamic(low, high)" by class size; usually 0.35.
+        weight: factor of the loss, usually 1.
+        dropout: on the embedding of length 1, usually 0.
+        smoothing: label smoothing of the cross-entropy.
+        warm: steps over which the margin grows from 0.
+        preset: "seed" or "repo", as for `arcface`.
+        dims: embedding name -> D.
+        counts: int64 [C], training images of every class.
+
+    Raises:
+        ValueError: unknown embedding or preset, or an illegal value.
+    """
+
+    def __init__(self, on: str, s: float | None = None, margin: float | str | None = None, weight: float | None = None,
+                 dropout: float | None = None, smoothing: float = 0.0, warm: int = 0, preset: str = "", *,
+                 dims: Mapping[str, int], counts: torch.Tensor) -> None:
+        usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
+        super().__init__(on, s, margin, weight, dropout, smoothing, warm, preset, usual, dims=dims, counts=counts)
+
+    def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
+        """The cosine of the own class is lowered by its margin."""
+        own = targets.unsqueeze(1)
+        return cosine.scatter_add(1, own, -margin.to(cosine.dtype)[own])

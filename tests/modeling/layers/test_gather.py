@@ -1,0 +1,81 @@
+"""Losses with a memory, in two processes and in one."""
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from fastseek.modeling import losses  # noqa: F401
+from fastseek.modeling.layers.gather import gathered
+from fastseek.registry import LOSSES, build
+
+CALLS = ["center('e', weight=1.0)", "center('e', weight=1.0, rule='paper')", "center('e', weight=1.0, rule='wen')",
+         "curricular('e', dropout=0.0)", "prototype('e')", "xbm('e', size=10, start=0)",
+         "xbm('e', size=10, start=0, loss='contrastive', margin=0.0)"]
+STEPS, ROWS, WORLD = 4, 6, 2
+
+
+def made(call):
+    torch.manual_seed(5)
+    return build(call, LOSSES, dims={"e": 4}, counts=torch.tensor([9, 9, 9])).train()
+
+
+def batches():
+    generator = torch.Generator().manual_seed(3)
+    return [(torch.randn(ROWS, 4, generator=generator), torch.randint(0, 3, (ROWS,), generator=generator))
+            for _ in range(STEPS)]
+
+
+def run(call, rank, world):
+    """Every step's gradient of the own rows and the state at the end."""
+    loss, gradients, each = made(call), [], ROWS // world
+    for vectors, targets in batches():
+        mine = vectors[rank * each:(rank + 1) * each].clone().requires_grad_()
+        loss(mine, targets[rank * each:(rank + 1) * each]).backward()
+        gradients.append(mine.grad / world)  # processes average what their losses give
+    return gradients, {name: buffer.clone() for name, buffer in loss.named_buffers()}
+
+
+def process(rank, folder):
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
+    rows, labels = gathered(torch.full((2, 3), float(rank), requires_grad=True), torch.full((2,), rank))
+    torch.save({"rows": rows, "labels": labels, "runs": {call: run(call, rank, WORLD) for call in CALLS}},
+               f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gather")
+    mp.spawn(process, args=(str(folder),), nprocs=WORLD)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
+
+
+def test_one_process_gets_its_own_rows_without_gradient():
+    vectors, targets = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 1, 2])
+    rows, labels = gathered(vectors, targets)
+    assert torch.equal(rows, vectors) and torch.equal(labels, targets) and not rows.requires_grad
+
+
+def test_every_process_gets_the_rows_of_all_by_rank(two):
+    for one in two:
+        assert one["rows"][:, 0].tolist() == [0, 0, 1, 1] and one["labels"].tolist() == [0, 0, 1, 1]
+        assert not one["rows"].requires_grad
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_all_processes_hold_equal_state_and_it_is_that_of_one_process_with_the_whole_batch(two, call):
+    """finegrained rows 13, 37 and 85 in several processes."""
+    _, alone = run(call, 0, 1)
+    for name, buffer in alone.items():
+        first, second = (one["runs"][call][1][name] for one in two)
+        assert torch.equal(first, second)
+        torch.testing.assert_close(first, buffer)
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if not call.startswith("prototype")])
+def test_the_gradients_are_those_of_one_process_with_the_whole_batch(two, call):
+    alone, _ = run(call, 0, 1)
+    for step in range(STEPS):
+        both = torch.cat([one["runs"][call][0][step] for one in two])
+        torch.testing.assert_close(both, alone[step], rtol=1e-4, atol=1e-6)
