@@ -23,6 +23,7 @@ def sampler(call, labels=None, batch_size=8, groups=None, world_size=1, seed=0):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_an_epoch_is_a_function_of_seed_and_number(call):
+    """finegrained row 1."""
     first = [sampler(call, seed=3).epoch(n) for n in (0, 1, 5)]
     other = sampler(call, seed=3)
     np.random.seed(99)  # the global generators have no say
@@ -41,6 +42,7 @@ def test_the_global_generator_is_not_drawn_from(call):
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_epoch_has_as_many_batches_as_there_are_photos_for(call):
+    """trap 5: the length is no upper bound, it is the length."""
     shapes = {sampler(call).epoch(n).shape for n in range(12)}
     assert shapes == {(sum(COUNTS) // 8, 8)}
     assert sampler(call).epoch(0).dtype == np.int64
@@ -68,6 +70,7 @@ def test_shuffle_shows_every_photo_in_the_long_run():
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
 @pytest.mark.parametrize("k, p", [(1, 8), (2, 4), (3, 3), (4, 2), (5, 8), (8, 1)])
 def test_batches_are_exactly_p_classes_of_k_photos(name, k, p):
+    """finegrained row 1."""
     labels = labels_of()
     for n in range(4):
         for batch in sampler(f"{name}(k={k})", batch_size=p * k).epoch(n):
@@ -145,6 +148,7 @@ def test_imbalanced_shows_rare_classes_as_often_as_others():
 @pytest.mark.parametrize("rule, classes", [("repeat", 8), ("drop", 7)])
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
 def test_classes_with_one_photo_are_repeated_or_dropped(name, rule, classes):
+    """finegrained row 2."""
     labels = labels_of()
     part = sampler(f"{name}(k=2, singletons={rule!r})", batch_size=14)
     shown = {label for n in range(9) for label in labels[part.epoch(n)].ravel()}
@@ -155,7 +159,7 @@ def test_classes_with_one_photo_may_be_an_error():
     with pytest.raises(UsageError, match="1 classes have one photo only"):
         sampler("pk(k=2, singletons='error')")
     assert len(sampler("pk(k=2, singletons='error')", np.repeat(np.arange(8), 2)).epoch(0)) == 2
-    with pytest.raises(UsageError, match="'repeat', 'drop' or 'error'"):
+    with pytest.raises(UsageError, match="'repeat', 'drop', 'replace' or 'error'"):
         sampler("pk(singletons='keep')")
 
 

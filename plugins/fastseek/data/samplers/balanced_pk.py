@@ -6,7 +6,7 @@ import numpy as np
 
 from ...registry import SAMPLERS
 from .batching import Classes, check_batch
-from .pk import least_of
+from .singles import least_of
 
 
 @SAMPLERS.register()
@@ -18,7 +18,7 @@ class BalancedPk:
 
     Args:
         k: photos a class; P is batch_size / k.
-        singletons: as for `pk`.
+        singletons: "repeat", "drop" or "error", as for `pk`.
 
     Raises:
         ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal runs.
@@ -26,7 +26,7 @@ class BalancedPk:
 
     def __init__(self, k: int = 4, singletons: str = "repeat", *, labels: np.ndarray, groups: np.ndarray,
                  batch_size: int, world_size: int = 1, seed: int = 0) -> None:
-        self.classes = Classes(labels, least_of(singletons, labels))
+        self.classes = Classes(labels, least_of(singletons, labels, ("repeat", "drop", "error")))
         check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
         self.groups = np.asarray(groups)
         self.p, self.k, self.seed = batch_size // k, k, seed

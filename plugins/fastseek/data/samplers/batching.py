@@ -67,3 +67,8 @@ class Classes:
     def members(self, number: int) -> np.ndarray:
         """The rows of one class."""
         return self.rows[self.starts[number]:self.starts[number] + self.counts[number]]
+
+    def draw(self, number: int, k: int, random: np.random.Generator) -> np.ndarray:
+        """k rows of one class, in a random order; one comes again only when all are used up."""
+        rows = random.permutation(self.members(number))[:k]
+        return np.append(rows, random.choice(rows, k - len(rows)))

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...registry import SAMPLERS
 from .batching import Classes, check_batch
+from .singles import RULES, Stand, least_of
 
 
 @SAMPLERS.register()
@@ -20,7 +21,8 @@ class Pk:
     Args:
         k: photos a class; P is batch_size / k.
         singletons: a class with one photo is "repeat"-ed K times (its pairs are then two augmentations of one photo,
-            but a classifier still sees the class), "drop"-ped, or an "error".
+            but a classifier still sees the class); "drop"-ped; its place is taken by another class, drawn from those
+            that are not in the batch ("replace"); or it is an "error".
 
     Raises:
         ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal runs.
@@ -28,10 +30,11 @@ class Pk:
 
     def __init__(self, k: int = 4, singletons: str = "repeat", *, labels: np.ndarray, batch_size: int,
                  world_size: int = 1, seed: int = 0) -> None:
-        self.classes = Classes(labels, least_of(singletons, labels))
+        self.classes = Classes(labels, least_of(singletons, labels, RULES))
         check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
         self.p, self.k, self.seed = batch_size // k, k, seed
         self.batches = len(self.classes.rows) // batch_size
+        self._stand = Stand(self.classes.counts, self.p, singletons == "replace")
         self._runs = np.maximum(1, self.classes.counts // k)
 
     def epoch(self, n: int) -> np.ndarray:
@@ -51,12 +54,18 @@ class Pk:
         while count >= self.p and len(batches) < wanted:
             places = random.choice(count, self.p, replace=False)
             chosen = open_[places]
-            batches.append(table[first[chosen] + used[chosen]].reshape(-1))
+            batches.append(self._photos(chosen, table[first[chosen] + used[chosen]], random))
             used[chosen] += 1
             for place in sorted(places[used[chosen] == self._runs[chosen]], reverse=True):
                 count -= 1
                 open_[place] = open_[count]
         return batches
+
+    def _photos(self, chosen: np.ndarray, runs: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        shown = self._stand.instead(chosen, random)
+        for place in np.flatnonzero(shown != chosen):
+            runs[place] = self.classes.draw(shown[place], self.k, random)
+        return runs.reshape(-1)
 
     def _table(self, random: np.random.Generator) -> np.ndarray:
         """One row of K photos a run [runs, K], classes in order."""
@@ -67,17 +76,3 @@ class Pk:
         counts = self.classes.counts[owner][:, None]
         again = (random.random(places.shape) * counts).astype(np.int64)
         return rows[self.classes.starts[owner][:, None] + np.where(places < counts, places, again)]
-
-
-def least_of(singletons: str, labels: np.ndarray) -> int:
-    """The fewest photos a class may have.
-
-    Raises:
-        ValueError: an unknown rule, or classes with one photo under "error".
-    """
-    if singletons not in ("repeat", "drop", "error"):
-        raise ValueError(f"singletons={singletons!r}: expected 'repeat', 'drop' or 'error'")
-    alone = int((np.unique(labels, return_counts=True)[1] == 1).sum())
-    if singletons == "error" and alone:
-        raise ValueError(f"{alone} classes have one photo only: add photos, or singletons='repeat' or 'drop'")
-    return 2 if singletons == "drop" else 1

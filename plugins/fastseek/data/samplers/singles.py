@@ -1,0 +1,58 @@
+"""What becomes of classes with one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+RULES = ("repeat", "drop", "replace", "error")
+
+
+def least_of(singletons: str, labels: np.ndarray, rules: Sequence[str]) -> int:
+    """The fewest photos a class may have.
+
+    Args:
+        singletons: the rule.
+        labels: class of every photo.
+        rules: those the sampler knows.
+
+    Raises:
+        ValueError: an unknown rule, or classes with one photo under "error".
+    """
+    if singletons not in rules:
+        raise ValueError(f"singletons={singletons!r}: expected {', '.join(map(repr, rules[:-1]))} or {rules[-1]!r}")
+    alone = int((np.unique(labels, return_counts=True)[1] == 1).sum())
+    if singletons == "error" and alone:
+        others = [repr(rule) for rule in rules if rule != "error"]
+        raise ValueError(f"{alone} classes have one photo only: add photos, or singletons={' or '.join(others)}")
+    return 2 if singletons == "drop" else 1
+
+
+class Stand:
+    """Classes with two photos and more, that take the places of those with one.
+
+    Args:
+        counts: photos of every class.
+        wanted: different classes a batch needs.
+        active: whether the rule is "replace".
+
+    Raises:
+        ValueError: too few classes have two photos.
+    """
+
+    def __init__(self, counts: np.ndarray, wanted: int, active: bool) -> None:
+        self.alone = (counts == 1) & active
+        self.paired = np.flatnonzero(~self.alone)
+        if len(self.paired) < wanted:
+            raise ValueError(f"{len(self.paired)} classes have two photos or more, a batch needs {wanted}")
+
+    def instead(self, numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The classes of a batch, each with one photo replaced by one drawn evenly from those not in it."""
+        alone = self.alone[numbers]
+        if not alone.any():
+            return numbers
+        others = random.choice(np.setdiff1d(self.paired, numbers), int(alone.sum()), replace=False)
+        replaced = numbers.copy()
+        replaced[alone] = others
+        return replaced
