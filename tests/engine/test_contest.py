@@ -232,6 +232,18 @@ def test_families_of_several_have_rows_of_their_own(home, run, tmp_path):
     assert rows["family dolg"] == pytest.approx(rows["one"])  # the mean of two equal models is that model
 
 
+def test_a_rule_of_other_winners_can_follow_in_recognition(home, run, tmp_path):
+    """landmark row 50."""
+    post = ["recognise(n_quantiles=12, gallery_k=3, query_k=4)", "ban_frequent(most=1, rule='count')"]
+    contest.run_files([recognition(home, "banned", MEMBERS=ready(run[0])[:1], POST=post)], tmp_path)
+    plain, banned = (tmp_path / "banned" / "submissions" / f"one{end}.csv" for end in ("", "_+_post-processing"))
+    before = [row for row in csv.reader(banned.read_text().splitlines())][1:]
+    labels = [answer.split()[0] for _, answer in before]
+    for (_, answer), label in zip(before, labels, strict=True):
+        assert labels.count(label) == 1 or float(answer.split()[1]) == -labels.count(label)
+    assert plain.read_text() != banned.read_text()
+
+
 def test_the_contest_fills_in_what_re_rankers_open():
     folders = {"REFERENCE": "r", "LABELS": "l.csv", "NON_LANDMARKS": "n"}
     fill = contest_answers.filled

@@ -67,6 +67,21 @@ def test_the_embedding_is_the_direction_of_the_mean_of_unit_vectors(images):
         torch.testing.assert_close(found[row], mean / mean.norm())
 
 
+def test_three_scales_can_be_joined_by_their_largest_values(images):
+    """landmark row 41: every dimension's maximum over the unit embeddings of all views, element by element."""
+    call = "scale(0.7071, 1.0, 1.4142, pool='max')"
+    seen = [build("hflip", VIEWS), build(call, VIEWS)]
+    found = embed(network, images, seen)
+    for row in range(3):
+        units = [network(batch[row:row + 1])[0] for batch in all_views(images, seen)]
+        units = [unit / unit.norm() for unit in units]
+        largest = torch.tensor([max(float(unit[number]) for unit in units) for number in range(len(units[0]))])
+        torch.testing.assert_close(found[row], largest / largest.norm())
+    assert not torch.allclose(found, embed(network, images, [build("hflip", VIEWS), build(call[:-12] + ")", VIEWS)]))
+    with pytest.raises(UsageError, match="'mean' or 'max'"):
+        build("scale(0.5, pool='sum')", VIEWS)
+
+
 def test_every_embedding_has_length_one(images):
     """landmark row 39."""
     for calls in ([], [build("hflip", VIEWS)]):

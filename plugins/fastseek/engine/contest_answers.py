@@ -10,6 +10,7 @@ from typing import Any
 
 from ..commands.recognise import Member as Three
 from ..commands.recognise import Predictions, recognise
+from ..commands.recognition_rules import ban_frequent
 from ..commands.seek import seek
 from ..enhance.concatenated import concatenated
 from ..files import atomic
@@ -105,11 +106,13 @@ def _recognised(contest: Contest, members: Sequence[Member], groups: Sequence[tu
         if contest.ensemble == "concatenated" and len(group) > 1:
             threes = [Three(*(joined(group, side) for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS")))]
         known = [labels[name] for name in threes[0].reference.ids.tolist()]
-        given = parse(post[0])[2] if post else {}
-        seconds = sum(one.seconds for one in group)
+        calls = {name: given for name, _, given in map(parse, post)}
+        given, seconds = calls.get("recognise", {}), sum(one.seconds for one in group)
         yield Said(name, recognise(threes, known, **{**given, "n_quantiles": 0, "gallery_k": 0, "query_k": 0}), seconds)
         if post:
-            yield Said(f"{name}{WITH}", recognise(threes, known, **given), seconds)
+            found = recognise(threes, known, **given)
+            banned = ban_frequent(found, **calls["ban_frequent"]) if "ban_frequent" in calls else found
+            yield Said(f"{name}{WITH}", banned, seconds)
 
 
 def joined(members: Sequence[Member], side: str) -> Embeddings:

@@ -16,7 +16,7 @@ from .strict_yaml import Document, read
 TASKS = ("gldv2-retrieval", "gldv2-recognition", "digix")
 SIDES = ("REFERENCE", "QUERIES", "GALLERY", "NON_LANDMARKS")
 JOINED = ("concatenated", "candidates")
-RECOGNISE = ("n_quantiles", "votes", "gallery_k", "query_k")
+RECOGNITION = {"recognise": ("n_quantiles", "votes", "gallery_k", "query_k"), "ban_frequent": ("most", "rule")}
 Settings = Mapping[str, Any]
 
 
@@ -61,7 +61,7 @@ class Contest:
         ensemble: call string of FUSERS, or one of JOINED.
         enhance, search: of the fused answer where the members are joined before the search.
         post: post-processing, switched on and off as a whole: enhancers before the search, re-rankers after it; in
-            recognition one call `recognise(…)`.
+            recognition the call `recognise(…)` and perhaps `ban_frequent(…)`.
         metrics: call strings of METRICS that are told beside the contest's own figures.
         submission: the submission's file name.
         solution: a CSV file; "" takes the labels of the data.
@@ -156,8 +156,10 @@ def _check_calls(values: Mapping[str, Any], members: Iterable[Entrant], document
         posts = [values.get("POST", ()), *(member.post for member in members)]
         for call in [call for post in posts for call in post]:
             name, args, given = parse(call)
-            _need(name == "recognise" and not args and set(given) <= set(RECOGNISE), f"{_at(document, 'POST')}POST of "
-                  f"recognition is one call, recognise({'=…, '.join(RECOGNISE)}=…), got {call!r}")
+            _need(name in RECOGNITION and not args and set(given) <= set(RECOGNITION[name]),
+                  f"{_at(document, 'POST')}POST of recognition is " + ", perhaps ".join(
+                      f"{known}({', '.join(f'{key}=' for key in keys)})" for known, keys in RECOGNITION.items())
+                  + f", got {call!r}")
         _need(values["ENSEMBLE"] in JOINED, f"{_at(document, 'ENSEMBLE')}ENSEMBLE of recognition is one of "
               f"{', '.join(JOINED)}, got {values['ENSEMBLE']!r}")
         return

@@ -22,6 +22,9 @@ def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
           views: Iterable[View] = ()) -> torch.Tensor:
     """The direction of the mean of the unit embeddings of all views.
 
+    Where a view asks for it (`pool = "max"`), it is the direction of their largest values instead, dimension by
+    dimension (scale GeM with an infinite exponent: SuperGlobal, Shao et al., ICCV 2023).
+
     Args:
         model: a batch of images to [B, D].
         images: [B, 3, H, W]; not changed.
@@ -30,8 +33,10 @@ def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
     Returns:
         float32 [B, D], every row of length 1.
     """
+    views = list(views)
+    join = torch.maximum if any(getattr(view, "pool", "mean") == "max" for view in views) else torch.add
     total: torch.Tensor | None = None
     for batch in all_views(images, views):
         unit = F.normalize(model(batch).float())
-        total = unit if total is None else total + unit
+        total = unit if total is None else join(total, unit)
     return F.normalize(total)

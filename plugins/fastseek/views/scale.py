@@ -17,16 +17,20 @@ class Scale:
     Args:
         factors: of height and width.
         antialias: smooth before shrinking; the published evaluations do not.
+        pool: how the embeddings of all views become one: "mean", or "max" of every dimension, as SuperGlobal's
+            `scale(0.7071, 1.0, 1.4142, pool='max')`.
 
     Raises:
-        ValueError: no factor, or one that is not positive.
+        ValueError: no factor, one that is not positive, or an unknown pooling.
     """
 
-    def __init__(self, *factors: float, antialias: bool = False) -> None:
+    def __init__(self, *factors: float, antialias: bool = False, pool: str = "mean") -> None:
         if not factors or any(not factor > 0 for factor in factors):
             raise ValueError(f"scale needs positive factors, got {factors}")
         self.factors = tuple(factor for factor in factors if factor != 1)
-        self.antialias = antialias
+        if pool not in ("mean", "max"):
+            raise ValueError(f"pool must be 'mean' or 'max', got {pool!r}")
+        self.antialias, self.pool = antialias, pool
 
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
         """[B, 3, H, W] -> the given batch, and one [B, 3, round(f H), round(f W)] a factor, at least one pixel."""
