@@ -24,7 +24,8 @@ def main() -> None:
     if args.what == "ranking":
         print(figures.score_file(args.ranking, args.truth, args.metrics, args.json))
     elif args.what == "revisited":
-        print(contests.revisited_file(args.ranking, args.gnd, args.protocol, args.json, args.crop))
+        print(contests.revisited_file(args.ranking, args.gnd, args.protocol, args.json, args.crop,
+                                       args.overlap_removed))
     elif args.what == "digix":
         print(contests.digix_file(args.predictions, args.queries, args.gallery, args.json, args.divisor))
     elif args.what == "compare":
@@ -49,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     revisited.add_argument("--gnd", required=True, help="gnd_roxford5k.pkl, gnd_rparis6k.pkl, or the same as .json")
     revisited.add_argument("--protocol", required=True, choices=("easy", "medium", "hard"))
     revisited.add_argument("--crop", default="not told", choices=("yes", "no"), help="were query photos cropped?")
+    revisited.add_argument("--overlap-removed", default="not told", choices=("yes", "no"),
+                           help="was the model trained without classes of the benchmark?")
     digix = commands.add_parser("digix", help="score a DIGIX 2020 submission")
     digix.add_argument("--predictions", required=True, help="rows query,{first,second,…}")
     digix.add_argument("--queries", required=True, help="rows image,class of the queries")

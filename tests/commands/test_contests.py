@@ -120,7 +120,7 @@ def ranking_of(order, query_ids, gallery_ids):
 @pytest.mark.parametrize("protocol", ["easy", "medium", "hard"])
 @pytest.mark.parametrize("seed", range(5))
 def test_revisited_figures_are_their_definitions_whatever_the_ids(tmp_path, seed, protocol):
-    """landmark rows 55 and 58."""
+    """landmark row 55."""
     gnd, order = revisited_case(seed)
     (tmp_path / "gnd_toy.pkl").write_bytes(pickle.dumps(gnd))
     far = [f"far_{n}" for n in range(order.shape[1] - 30)]
@@ -136,6 +136,21 @@ def test_revisited_figures_are_their_definitions_whatever_the_ids(tmp_path, seed
         area, precision = slow_revisited(gnd, order, protocol, k)
         assert found[0]["revisited_map"] == pytest.approx(area, abs=1e-12)
         assert found[0][f"revisited_mp({k})"] == pytest.approx(precision, abs=1e-12)
+
+
+def test_revisited_figures_stand_beside_what_they_depend_on(tmp_path):
+    """landmark row 58: crop, scales, distractors, whether the training set overlaps."""
+    gnd, order = revisited_case(0)
+    (tmp_path / "gnd_toy.pkl").write_bytes(pickle.dumps(gnd))
+    far = [f"far_{n}" for n in range(order.shape[1] - 30)]
+    made = ranking_of(order, gnd["qimlist"], [*gnd["imlist"], *far])
+    for passport, views in (({}, "not told"), ({"queries": {"views": ["scale(0.5, 1.0)"]}}, "scale(0.5, 1.0)"),
+                            ({"queries": {"views": []}}, "one, the photo as it is")):
+        Ranking(made.query_ids, made.gallery_ids, made.indices, made.scores, passport).save(tmp_path / "r.npz")
+        text = contests.revisited_file(tmp_path / "r.npz", tmp_path / "gnd_toy.pkl", "hard", None, "yes", "no")
+        assert text.splitlines()[-1] == (
+            "gnd_toy, hard; query photos cropped: yes; classes of the benchmark removed from training: no; "
+            f"{len(far)} distractors; views: {views}")
 
 
 def test_a_shuffled_gallery_gives_the_same_revisited_figures(tmp_path):

@@ -80,7 +80,7 @@ def retrieval(predictions: Lists, solution: Solution) -> list[Score]:
 
 
 def revisited_file(ranking: PathLike, gnd: PathLike, protocol: str, to: PathLike | None = None,
-                   crop: str = "not told") -> str:
+                   crop: str = "not told", overlap: str = "not told") -> str:
     """Score a ranking of revisited Oxford or Paris.
 
     The ranking's ids are names of the benchmark, with or without folder and suffix, or numbers from 0 in the order of
@@ -90,18 +90,32 @@ def revisited_file(ranking: PathLike, gnd: PathLike, protocol: str, to: PathLike
         ranking: an .npz ranking. gnd: the ground truth, .pkl or .json.
         protocol: "easy", "medium" or "hard".
         to: also write one JSON object, metric name -> value, to this file; "-" returns that object.
-        crop: whether the query photos were cropped to their boxes, told beside the scores.
+        crop: whether the query photos were cropped to their boxes.
+        overlap: whether classes that overlap the benchmark were taken out of the training set (RGLDv2-clean).
+
+    Returns:
+        the table, with a line below it of what scores depend on and readers cannot see in them; or the JSON object.
 
     Raises:
         ArtefactError: the ranking is not of this benchmark. DataError: a file cannot be used.
     """
-    truth = revisited.read_gnd(gnd)
-    named, distractors = _benchmark(Ranking.load(ranking), truth, ranking)
+    truth, loaded = revisited.read_gnd(gnd), Ranking.load(ranking)
+    named, distractors = _benchmark(loaded, truth, ranking)
     right = revisited.truth(truth, protocol, distractors)
     scores = evaluate(named, right, ["revisited(1, 5, 10)"])
-    told_too = {"benchmark": pathlib.Path(gnd).stem, "query_crop": crop, "ties": "as listed",
+    told_too = {"benchmark": pathlib.Path(gnd).stem, "query_crop": crop, "overlap_removed": overlap,
+                "views": _views(loaded), "ties": "as listed",
                 "complete": bool(named.indices.shape[1] >= len(named.gallery_ids))}
-    return told([Score(one.name, one.value, one.per_query, {**one.protocol, **told_too}) for one in scores], to)
+    text = told([Score(one.name, one.value, one.per_query, {**one.protocol, **told_too}) for one in scores], to)
+    return text if to == "-" else (
+        f"{text}\n{told_too['benchmark']}, {protocol}; query photos cropped: {crop}; classes of the benchmark removed "
+        f"from training: {overlap}; {len(distractors)} distractors; views: {told_too['views']}")
+
+
+def _views(ranking: Ranking) -> str:
+    """The views of the query embeddings, as their passport tells them."""
+    views = dict(ranking.passport.get("queries") or {}).get("views")
+    return "not told" if views is None else ", ".join(map(str, views)) or "one, the photo as it is"
 
 
 def digix_file(predictions: PathLike, queries: PathLike, gallery: PathLike, to: PathLike | None = None,
