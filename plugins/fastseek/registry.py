@@ -196,7 +196,7 @@ least its own recipe name, the vector used for retrieval; `dims` tells D of ever
 LOSSES = Registry("loss", """Named embeddings to one scalar.
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the
 name of the embedding it wants; called with (embedding [B, D], targets int64 [B]) it returns a scalar, its weight
-already applied. A module of the model with `at_step(step)` is told the number of every training step before it.""")
+already applied. One that classifies has `logits`, [B, D] to [B, C]. A module of the model with `at_step(step)` is told the number of every training step before it.""")
 
 SCHEDULES = Registry("schedule", """The learning rate over a training.
 Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is what the learning
@@ -204,7 +204,8 @@ rate of every group is multiplied with in step `step` (from 0), a function of th
 weights, with SEEK.ACCUMULATE that of several batches. `corners`, where there, are the steps a table must show.""")
 
 VIEWS = Registry("view", """Test-time views.
-Called with a batch [B, 3, H, W] it returns a list of batches, the given one included.""")
+Called with a batch [B, 3, H, W] it returns a list of batches, the given one included. The features of all
+views are brought to length 1 and added; with a member whose `raw` is True they are added as they are.""")
 
 ENHANCERS = Registry("enhancer", """Embeddings to better embeddings.
 Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.""")

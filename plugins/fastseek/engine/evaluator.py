@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..metrics import evaluate as score
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
 from ..structures import Embeddings, Item, Ranking, Score, Truth
-from . import extract
+from . import classify, extract
 from .reid_figures import fastreid_figures
 
 from fastreid.utils import comm
@@ -30,7 +30,11 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
     Raises:
         DataError: a query photo cannot be read, or a split is empty.
     """
-    queries, gallery = splits(resolve(dataset_name, cfg), dataset_name)
+    items = resolve(dataset_name, cfg)
+    classified = _classified(cfg, model, split_of(items, "query", dataset_name)) if cfg.SEEK.FIGURES else []
+    if cfg.SEEK.FIGURES and not cfg.SEEK.METRICS:
+        return in_percent(classified)
+    queries, gallery = splits(items, dataset_name)
     rows, vectors, rejects = extract.in_memory(cfg, model, queries + gallery)
     refuse_missing_queries(queries, rows, rejects)
     if not comm.is_main_process():
@@ -40,8 +44,16 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
     truth = truth_of(queries, kept)
     pair = (Embeddings(truth.query_ids, vectors[asked]), Embeddings(truth.gallery_ids, vectors[~asked]))
     if cfg.SEEK.METRICS:
-        return in_percent(score(list(search(cfg, *pair))[-1], truth, list(cfg.SEEK.METRICS)))
+        ranked = score(list(search(cfg, *pair))[-1], truth, list(cfg.SEEK.METRICS))
+        return in_percent([*ranked, *classified])
     return fastreid_figures(cfg, *pair, truth)
+
+
+def _classified(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> list[Score]:
+    """The queries' SEEK.FIGURES; none but in the main process."""
+    rows, probabilities, rejects = extract.in_memory(cfg, model, queries, classify.classifier(cfg, model))
+    refuse_missing_queries(queries, rows, rejects)
+    return classify.figures(cfg, probabilities, queries) if comm.is_main_process() else []
 
 
 def splits(items: Sequence[Item], name: str) -> tuple[list[Item], list[Item]]:
@@ -50,12 +62,20 @@ def splits(items: Sequence[Item], name: str) -> tuple[list[Item], list[Item]]:
     Raises:
         DataError: one of the two is empty.
     """
-    chosen = [[item for item in items if item.split == split] for split in ("query", "gallery")]
-    for split, found in zip(("query", "gallery"), chosen, strict=True):
-        if not found:
-            raise DataError(f"{name} has no {split} photos, so nothing can be evaluated: "
-                            "mark some, or train without evaluation (DATASETS.TESTS \"()\")")
-    return chosen[0], chosen[1]
+    return split_of(items, "query", name), split_of(items, "gallery", name)
+
+
+def split_of(items: Sequence[Item], split: str, name: str) -> list[Item]:
+    """The items of one split.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = [item for item in items if item.split == split]
+    if not found:
+        raise DataError(f"{name} has no {split} photos, so nothing can be evaluated: "
+                        "mark some, or train without evaluation (DATASETS.TESTS \"()\")")
+    return found
 
 
 def refuse_missing_queries(queries: Sequence[Item], rows: np.ndarray, rejects: Sequence[dict[str, Any]] = ()) -> None:
@@ -97,7 +117,8 @@ def search(cfg: Any, queries: Embeddings, gallery: Embeddings) -> Iterator[Ranki
 
 
 def in_percent(scores: Sequence[Score]) -> OrderedDict[str, float]:
-    """Scores by name in percent; the first is also "metric"."""
+    """Scores by name in percent; the first is also "metric". Empty without scores, as but in the main process."""
     figures = OrderedDict((score.name, 100 * float(score.value)) for score in scores)
-    figures["metric"] = next(iter(figures.values()))
+    if figures:
+        figures["metric"] = next(iter(figures.values()))
     return figures

@@ -30,6 +30,7 @@ from .weights import CLASS_WEIGHTS
 
 logger = logging.getLogger("fastreid.fastseek")
 Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
+Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 @contextlib.contextmanager
@@ -39,7 +40,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         yield model.eval()
 
 
-def embedder(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+def embedder(cfg: Any, model: nn.Module) -> Function:
     """The function images [B, 3, H, W] -> vectors [B, D] that a recipe asks for; the images stay as they are.
 
     A recipe of ours (with `SEEK.METRICS` or `SEEK.VIEWS`) gets vectors of unit length over all its views; TEST.FLIP
@@ -72,11 +73,14 @@ def views_of(cfg: Any) -> list[str]:
 
 
 def parts(cfg: Any, model: nn.Module, items: Sequence[Item], start: int = 0, what: str = "embedding",
-          rank: int = 0, world_size: int = 1) -> Iterator[tuple[np.ndarray, Part]]:
-    """Yield (item numbers, (ids, vectors, rejects)) batch by batch, in item order, from item `start` on."""
+          rank: int = 0, world_size: int = 1, function: Function | None = None) -> Iterator[tuple[np.ndarray, Part]]:
+    """Yield (item numbers, (ids, vectors, rejects)) batch by batch, in item order, from item `start` on.
+
+    `function` is what makes vectors of images; the recipe's `embedder` when None.
+    """
     loader = build_test_loader(cfg, items, rank=rank, world_size=world_size, start=start)
     device = next(model.parameters()).device
-    function = embedder(cfg, model)
+    function = function or embedder(cfg, model)
     with evaluating(model):
         for batch in progress(loader, what):
             ids, vectors = batch["ids"], np.empty((0, 0), np.float32)
@@ -85,15 +89,16 @@ def parts(cfg: Any, model: nn.Module, items: Sequence[Item], start: int = 0, wha
             yield np.asarray(batch["rows"]), (ids, vectors, batch["rejects"])
 
 
-def in_memory(cfg: Any, model: nn.Module, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
-    """Embed all items, shared between the processes.
+def in_memory(cfg: Any, model: nn.Module, items: Sequence[Item],
+              function: Function | None = None) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """Embed all items, or do with them what `function` does, shared between the processes.
 
     Returns:
         item numbers [n] int64, rising; vectors [n, D] float32; and the rejects of this process. Every process gets
         the vectors of all.
     """
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    found = list(parts(cfg, model, items, rank=rank, world_size=world_size))
+    found = list(parts(cfg, model, items, rank=rank, world_size=world_size, function=function))
     rejects = [reject for _, part in found for reject in part[2]]
     kept = [(rows, part[1]) for rows, part in found if len(part[1])]
     rows = np.concatenate([rows for rows, _ in kept]) if kept else np.empty(0, np.int64)
@@ -179,11 +184,11 @@ def source_of(items: Sequence[Item]) -> str:
     return digest.hexdigest()
 
 
-def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over the names, shapes and values of everything that shapes an embedding (class weights do not)."""
+def weights_hash(model: nn.Module, classes: bool = False) -> str:
+    """SHA-256 over the names, shapes and values of all that shapes an embedding; of the class weights too if asked."""
     digest = hashlib.sha256()
     for name, tensor in sorted(inner(model).state_dict().items()):
-        if not CLASS_WEIGHTS.search(name):
+        if classes or not CLASS_WEIGHTS.search(name):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -81,6 +81,18 @@ class Seeker(nn.Module):
         own = [embeddings[name].float() for name in self.branches]
         return own[0] if len(own) == 1 else torch.cat([F.normalize(one) for one in own], dim=1)
 
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Class scores [B, C] float32 of images [B, 3, H, W] of 0..255, by the first loss that classifies.
+
+        Raises:
+            UsageError: no loss of the model has a classifier, or it was built without classes.
+        """
+        for loss in self.losses.values():
+            if hasattr(loss, "logits"):
+                return loss.logits(self.embed(self.preprocess(images))[loss.on])
+        raise UsageError("the model cannot classify: it has no loss with a classifier (cross_entropy, "
+                         "subcenter_arcface …), or its classes are unknown (classes.json beside the weights)")
+
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
         """Bring images [B, 3, H, W] of 0..255 to the model's device and normalise them, out of place."""
         return (images.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std

@@ -43,6 +43,11 @@ class CrossEntropy(nn.Module):
             nn.init.zeros_(self.classifier.bias)
         self.accuracy: torch.Tensor | None = None
 
+    def logits(self, embedding: torch.Tensor) -> torch.Tensor:
+        """[B, D] -> float32 [B, C], whose softmax is the probability of every class."""
+        with full_precision(embedding):
+            return self.classifier(at_least_float(embedding))
+
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar; keeps the share of rows classified right in `accuracy`."""
         with full_precision(embedding):

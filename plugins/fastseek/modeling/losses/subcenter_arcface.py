@@ -72,6 +72,10 @@ class SubcenterArcface(nn.Module):
         """Tell the number of the training step, which decides what classes are drawn."""
         self.sampled.step = step
 
+    def logits(self, embedding: torch.Tensor) -> torch.Tensor:
+        """[B, D] -> float32 [B, C] without margin, whose softmax is the probability of every class."""
+        return self.s * subcenter_cosine(embedding, self.weight, self.k)
+
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar.
 

@@ -1,0 +1,134 @@
+"""Model + photos -> class probabilities: in memory for evaluation, on disk for whoever blends them."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..classify import class_numbers, evaluate
+from ..errors import ArtefactError, UsageError
+from ..files import PathLike, read_json
+from ..registry import VIEWS, build
+from ..store import store
+from ..structures import Embeddings, Item, Score
+from ..views.embedding import all_views
+from . import extract, recipe
+from .embed import photos_of
+from .model import build_model
+from .ranks import inner
+from .setup import device
+from .untrained import untrained
+from .weights import fit, read
+
+VOTES = ("probabilities", "logits")
+
+
+def classifier(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function images [B, 3, H, W] -> probabilities [B, C] float32, over all views of the recipe.
+
+    SEEK.VOTE says whether the views' probabilities are averaged, or their logits before the softmax.
+
+    Raises:
+        UsageError: the model is no Seeker, or SEEK.VOTE is unknown.
+    """
+    logits = getattr(inner(model), "logits", None)
+    if logits is None:
+        raise UsageError(f"{type(inner(model)).__name__} cannot classify: MODEL.META_ARCHITECTURE must be Seeker")
+    if cfg.SEEK.VOTE not in VOTES:
+        raise UsageError(f"SEEK.VOTE {cfg.SEEK.VOTE!r} is not one of {', '.join(VOTES)}")
+    views = [build(call, VIEWS) for call in extract.views_of(cfg)]
+    of_logits = cfg.SEEK.VOTE == "logits"
+
+    def voted(images: torch.Tensor) -> torch.Tensor:
+        found = [logits(seen).float() for seen in all_views(images, views)]
+        each = torch.stack(found if of_logits else [one.softmax(dim=1) for one in found]).mean(dim=0)
+        return each.softmax(dim=1) if of_logits else each
+
+    return voted
+
+
+def figures(cfg: Any, probabilities: np.ndarray, items: Sequence[Item]) -> list[Score]:
+    """Score the probabilities [N, C] of N photos by SEEK.FIGURES.
+
+    Raises:
+        DataError: no photo is of a class the model knows.
+        ArtefactError: the names of the model's classes are unknown.
+    """
+    labels, counts = classes_of(cfg)
+    return evaluate(probabilities, class_numbers([item.label for item in items], labels), counts,
+                    list(cfg.SEEK.FIGURES))
+
+
+def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
+    """The labels and training images of a model's classes, from SEEK.CLASSES.
+
+    Raises:
+        ArtefactError: the model was built without them.
+    """
+    if not cfg.SEEK.CLASSES:
+        raise ArtefactError("SEEK.CLASSES is empty, so the names of the classes are unknown: it is the classes.json "
+                            "beside the weights")
+    found = read_json(cfg.SEEK.CLASSES)
+    return list(found["labels"]), np.asarray(found["counts"], np.int64)
+
+
+def to_store(cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = "") -> Embeddings:
+    """Class probabilities of items as a folder of shards: vectors [N, C], and the labels in the passport's "classes".
+
+    A killed run goes on where it stopped.
+
+    Raises:
+        ArtefactError: the folder holds the work of another model, or of other photos.
+    """
+    labels, _ = classes_of(cfg)
+    made_by = extract.passport(cfg, model, root) | {"kind": "probabilities", "vote": cfg.SEEK.VOTE, "classes": labels,
+                                                    "model": extract.weights_hash(model, classes=True)}
+    function = classifier(cfg, model)
+    return store(lambda start: (part for _, part in extract.parts(cfg, model, items, start, "classifying",
+                                                                  function=function)),
+                 len(items), folder, made_by, source=extract.source_of(items))
+
+
+def classify_images(config_file: PathLike, weights: PathLike, images: PathLike, out: PathLike,
+                    opts: Sequence[str] = ()) -> str:
+    """Classify a folder or a list of photos; a killed run goes on where it stopped.
+
+    Args:
+        config_file: the recipe the weights were trained with.
+        weights: a checkpoint with its classes.json beside it.
+        images: a folder, searched through, or a CSV or Parquet file.
+        out: folder of the probabilities.
+        opts: KEY VALUE changes to the recipe.
+
+    Returns:
+        a line telling how many photos were classified and how many could not be read.
+    """
+    items, root = photos_of(images)
+    cfg, model = load_classifier(recipe.load(config_file, opts), weights)
+    found = to_store(cfg, model, items, out, root)
+    lost = len(items) - len(found)
+    told = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
+    return f"{len(found)} of {len(items)} photos, {found.dim} classes -> {out}{told}"
+
+
+def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:
+    """A recipe's model with all its weights, those of the classes too, and the recipe with its SEEK.CLASSES.
+
+    Raises:
+        DataError: there is no classes.json beside the weights.
+        ArtefactError: the weights do not fit the recipe.
+    """
+    labels = pathlib.Path(weights).parent / "classes.json"
+    made = untrained(cfg)
+    made.defrost()
+    made.SEEK.CLASSES, made.MODEL.HEADS.NUM_CLASSES = str(labels), len(read_json(labels)["labels"])
+    made.MODEL.DEVICE = device(made.MODEL.DEVICE)
+    made.freeze()
+    model = build_model(made)
+    fit(model, read(weights), str(weights), strict=True)
+    return made, model.eval()
