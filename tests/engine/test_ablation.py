@@ -36,7 +36,7 @@ NAME: A tiny ablation
 BASE: tiny.yml
 METRICS: ["recall(1)", "map"]
 SEEDS: [0]
-LONG: {SEEDS: [0, 1]}
+LONG: {SEEDS: [0, 1], STEPS: {larger: {SEEK.TEST: ["resize(44)"]}}}
 STEPS:
   - NAME: baseline
   - NAME: "+ flip"
@@ -83,6 +83,7 @@ def test_the_long_setting_and_the_command_line_reach_every_step(files):
     long = read_ablation(files, True, ["SOLVER.MAX_EPOCH", "3"])
     assert long.seeds == (0, 1) and read_ablation(files).seeds == (0,)
     assert all(opts(step)["SOLVER.MAX_EPOCH"] == "3" for step in long.steps)
+    assert opts(long.steps[2])["SEEK.TEST"] == ["resize(44)"] != opts(read_ablation(files).steps[2])["SEEK.TEST"]
 
 
 @pytest.mark.parametrize(("old", "new", "told"), [
@@ -94,9 +95,10 @@ def test_the_long_setting_and_the_command_line_reach_every_step(files):
     ("SEEK.TRAIN: [", "SEEK.TRIAN: [", r"ablation.yml:9: ADD SEEK.TRIAN: there is no such key"),
     ("ADD: {SEEK.TRAIN", "ADD: {SEEK.SEARCH", r"ablation.yml:9: ADD SEEK.SEARCH: both .* must be lists"),
     ("\"map\"]", "\"mapp\"]", r"ablation.yml:4: no metric is called 'mapp'"),
-    ("NAME: larger", "NAME: baseline", r"ablation.yml:11: two steps are called 'baseline'"),
+    ("NAME: \"+ re-ranking\"", "NAME: baseline", r"ablation.yml:14: two steps are called 'baseline'"),
     ("BASE: tiny.yml", "BASE: absent.yml", r"ablation.yml:8: step 'baseline': .*absent.yml"),
     ("BASE: tiny.yml\n", "", "BASE .* and STEPS .* are needed"),
+    ("{larger: ", "{smaller: ", "ablation.yml:6: 'smaller': expected the name of a step"),
     ("ALONE: true", "PLAN: absent.yml", r"ablation.yml:11: PLAN absent.yml is not there"),
     ("NAME: A tiny", "TITLE: A tiny", r"ablation.yml:2: there is no key TITLE; known: NAME, BASE"),
 ])

@@ -17,7 +17,7 @@ from .strict_yaml import Document, read
 
 KEYS = {"NAME": str, "BASE": str, "SEEDS": list, "METRICS": list, "SET": dict, "SHORT": dict, "LONG": dict,
         "STEPS": list}
-SETTING = {"SEEDS": list, "SET": dict}
+SETTING = {"SEEDS": list, "SET": dict, "STEPS": dict}
 STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str}
 KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
 Opts = tuple[Any, ...]
@@ -65,7 +65,10 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
         NAME: heading                     BASE: recipe, relative to this file
         SEEDS: [0]                        METRICS: ["recall(1)", "map"]
         SET: {KEY: VALUE}                 for all steps
-        SHORT, LONG: {SEEDS: …, SET: …}   the two settings, after the above
+        SHORT, LONG:                      the two settings, after the above
+          SEEDS: …
+          SET: …
+          STEPS: {"+ erasing": {KEY: VALUE}}   for the SET of single steps
         STEPS:
           - NAME: "+ erasing"
             SET: {KEY: VALUE}             from this step on
@@ -91,7 +94,19 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
         first["SEEK.METRICS"] = list(metrics)
     given = {setting.key: setting.value for setting in overrides(opts)}
     return Ablation(document.values.get("NAME", pathlib.Path(path).stem), _seeds(document, chosen, long), metrics,
-                    _steps(document, first, given))
+                    _steps(document, first, _by_step(document, chosen, long), given))
+
+
+def _by_step(document: Document, chosen: Mapping[str, Any], long: bool) -> dict[str, dict[str, Any]]:
+    """What the setting changes in single steps."""
+    made, setting = chosen.get("STEPS", {}), "LONG" if long else "SHORT"
+    names = [one.get("NAME") for one in document.values.get("STEPS", []) if isinstance(one, dict)]
+    for name, changes in made.items():
+        where = f"{document.path}:{document.lines[f'{setting}.STEPS.{name}']}"
+        if name not in names or not isinstance(changes, dict):
+            raise UsageError(f"{where}: {name!r}: expected the name of a step and a mapping of keys; steps: "
+                             f"{', '.join(map(str, names))}")
+    return {name: flat(changes) for name, changes in made.items()}
 
 
 def _typed(document: Document, values: Mapping[str, Any], known: Mapping[str, type], prefix: str) -> None:
@@ -138,7 +153,8 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return made
 
 
-def _steps(document: Document, first: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Step, ...]:
+def _steps(document: Document, first: Mapping[str, Any], special: Mapping[str, Mapping[str, Any]],
+           given: Mapping[str, Any]) -> tuple[Step, ...]:
     listed, base = document.values.get("STEPS", []), document.values.get("BASE", "")
     if not listed or not base:
         raise UsageError(f"{document.path}: BASE (a recipe) and STEPS (a list) are needed")
@@ -152,7 +168,8 @@ def _steps(document: Document, first: Mapping[str, Any], given: Mapping[str, Any
         _typed(document, one, STEP, f"STEPS[{number}].")
         if one["NAME"] in [step.name for step in made]:
             raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
-        changed = _changed(kept, one, config, where)
+        changed = _changed(kept, {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}}, config,
+                           where)
         made.append(_step(document, one, config, {**changed, **given}, before, where))
         if not one.get("ALONE"):
             kept, before = changed, number
