@@ -86,6 +86,7 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     small.MODEL.HEADS.NUM_CLASSES, small.SEEK.CLASSES, small.SEEK.EXPECT = 0, "", []
     small.SEED, small.DATALOADER.NUM_WORKERS = max(cfg.SEED, 0), 0
     small.SOLVER.MAX_EPOCH, small.SOLVER.WARMUP_ITERS, small.SOLVER.DELAY_EPOCHS = 1, 0, 0
+    small.SEEK.STOP_AT = 0
     small.SOLVER.FREEZE_ITERS = min(cfg.SOLVER.FREEZE_ITERS, 1)
     small.SOLVER.IMS_PER_BATCH = small.TEST.IMS_PER_BATCH = _batch(cfg)
     for key in ("SIZE_TRAIN", "SIZE_TEST"):

@@ -17,7 +17,8 @@ class MovedGuard(HookBase):
     """Fail a run none of whose parameters moves at its first step.
 
     Since torch 2.0 fast-reid's own optimizer does exactly that without a word. A step is passed over when the recipe
-    itself lets nothing move yet: a warm-up that begins at 0, or patterns in MODEL.FREEZE_LAYERS that hit everything.
+    itself lets nothing move yet: a warm-up that begins at 0, patterns in MODEL.FREEZE_LAYERS that hit everything, or
+    batches whose update is still to come.
     """
 
     PATIENCE = 50  # steps the scaler may skip for overflow before the run is given up
@@ -29,7 +30,7 @@ class MovedGuard(HookBase):
 
     def before_step(self) -> None:
         """Keep a copy of the trainable parameters."""
-        if not (self._done or self._warming_up() or self._all_frozen()):
+        if self._copies is None and not (self._done or self._warming_up() or self._all_frozen()):
             self._copies = [parameter.detach().clone() for parameter in self._trainable()]
             self._scale = self._scaler_scale()
             self._rates = {group["lr"] for group in self.trainer.optimizer.param_groups}
@@ -40,7 +41,7 @@ class MovedGuard(HookBase):
         Raises:
             RunError: nothing moved; says why, as far as that can be told.
         """
-        if self._copies is None:
+        if self._copies is None or not self.trainer.updated:
             return
         self._done = any(not torch.equal(old, new) for old, new in zip(self._copies, self._trainable(), strict=True))
         self._copies = None
@@ -57,8 +58,10 @@ class MovedGuard(HookBase):
         return math.inf if scaler is None else scaler.get_scale()
 
     def _warming_up(self) -> bool:
-        schedule = self.trainer.scheduler.get("warmup_sched")
         at_zero = not any(group["lr"] for group in self.trainer.optimizer.param_groups)
+        if self.trainer.schedule is not None:
+            return at_zero and self.trainer.cfg.SOLVER.BASE_LR > 0
+        schedule = self.trainer.scheduler.get("warmup_sched")
         return (at_zero and schedule is not None and any(schedule.base_lrs)
                 and self.trainer.iter < self.trainer.warmup_iters)
 

@@ -16,6 +16,7 @@ from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import RunError
 from . import ranks
 from .device import Moved
+from .windows import Windows
 
 from fastreid.engine.hooks import PreciseBN
 from fastreid.engine.train_loop import HookBase
@@ -25,6 +26,33 @@ from fastreid.utils.precision_bn import get_bn_modules
 
 logger = logging.getLogger("fastreid.fastseek")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class ScheduleHook(HookBase):
+    """Set the learning rates of a schedule of ours, a function of the update alone, before every step.
+
+    Args:
+        optimizer: the rates its groups have now are what the factors multiply.
+        schedule: has `factor(update)`.
+        windows: which steps make which update; all steps of one have the same rate.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Any, windows: Windows) -> None:
+        self._optimizer, self._schedule, self._windows = optimizer, schedule, windows
+        self._rates = [group["lr"] for group in optimizer.param_groups]
+        sizes = [len(group["params"]) for group in optimizer.param_groups]
+        self._largest = sizes.index(max(sizes))
+
+    def before_step(self) -> None:
+        """Set the rates."""
+        factor = self._schedule.factor(self._windows.update(self.trainer.iter))
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+
+    def after_step(self) -> None:
+        """Note the rate of the largest group."""
+        rate = self._optimizer.param_groups[self._largest]["lr"]
+        self.trainer.storage.put_scalar("lr", rate, smoothing_hint=False)
 
 
 class EvalHook(HookBase):
@@ -86,11 +114,13 @@ class CheckpointHook(HookBase):
         signal.signal(number, self._before[number] or signal.SIG_DFL)
 
     def after_step(self) -> None:
-        """Save when it is time or a process was asked to stop.
+        """Save when it is time or a process was asked to stop, after an update: gradients are not saved.
 
         Raises:
             RunError: it was asked to stop; everything is saved.
         """
+        if not self.trainer.windows.closes(self.trainer.iter):
+            return
         due = self._minutes > 0 and time.monotonic() - self._saved >= 60 * self._minutes
         asked, due = ranks.agree(bool(self._asked), due)
         step = self.trainer.iter + 1

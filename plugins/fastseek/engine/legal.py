@@ -15,6 +15,7 @@ from .. import compat, registry  # noqa: F401  (compat before anything that impo
 from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
 from .optimizer import SCHEDULES
+from .rates import parsed
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.layers import any_softmax, pooling
@@ -133,6 +134,17 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
         if cfg.SEEK.METRICS and _get(cfg, key).ENABLED:
             raise UsageError(f"{_at(places, f'{key}.ENABLED')}{key}.ENABLED is for fast-reid's own figures and does "
                              f"nothing with SEEK.METRICS: set it to False and take {instead}, or empty SEEK.METRICS")
+    for key in ("SEEK.FREEZE", "SEEK.RATES", "SEEK.DROP"):
+        if not all(isinstance(one, str) and one.strip() for one in _get(cfg, key)):
+            raise UsageError(f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: a list of strings")
+    if cfg.SEEK.STOP_AT > cfg.SOLVER.MAX_EPOCH:
+        raise UsageError(f"{_at(places, 'SEEK.STOP_AT')}SEEK.STOP_AT is {cfg.SEEK.STOP_AT}; legal: 0 to "
+                         f"SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}, over which the schedule goes")
+    try:
+        for entry in cfg.SEEK.RATES:
+            parsed(entry)
+    except UsageError as error:
+        raise UsageError(f"{_at(places, 'SEEK.RATES')}{error}") from error
     device, where = cfg.MODEL.DEVICE, _at(places, "MODEL.DEVICE")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")

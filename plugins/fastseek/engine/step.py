@@ -1,7 +1,8 @@
-"""One training step: forward, backward, look at the losses, update."""
+"""One training step: forward, backward, look at the losses, and when its batches are complete, update."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
@@ -14,6 +15,8 @@ from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import RunError, UsageError
 from . import ranks
 from .device import moved
+from .freeze import Frozen
+from .windows import Windows
 
 from fastreid.engine.train_loop import SimpleTrainer
 from fastreid.utils import comm
@@ -22,6 +25,7 @@ from fastreid.utils.events import get_event_storage
 logger = logging.getLogger("fastreid.fastseek")
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 Losses = dict[str, torch.Tensor]
+SKIPS = 10  # updates left out in a row before the run is given up
 
 
 class Step(SimpleTrainer):
@@ -32,42 +36,92 @@ class Step(SimpleTrainer):
         loader: endless; `seek(step)` sets where it starts.
         optimizer: its groups may carry `freeze_status`.
         freeze_iters: for so many steps the groups with `freeze_status` "freeze" stay as they are.
+        windows: which batches make one update: the mean of their losses is what it descends.
+        frozen: put back into eval mode before every step.
+        on_nan: "stop" raises when a loss or gradient is not finite; "skip" leaves the update out in every process and
+            puts the buffers (running statistics, memories) back to what they were before its batches.
     """
 
     grad_scaler = None
     iter = 0
 
-    def __init__(self, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer, freeze_iters: int = 0) -> None:
+    def __init__(self, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer, freeze_iters: int = 0,
+                 windows: Windows = Windows(), frozen: Frozen = Frozen(), on_nan: str = "stop") -> None:  # noqa: B008
         super().__init__(model, loader, optimizer, None)
-        self.freeze_iters = freeze_iters
+        self.freeze_iters, self.windows, self.frozen, self.on_nan = freeze_iters, windows, frozen, on_nan
         self.device = next(model.parameters()).device
+        self.updated = False  # whether the last step ended with an update
+        self.skipped = 0  # updates left out so far
+        self._in_a_row, self._bad, self._since = 0, "", 0
+        self._buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._told = [module for module in ranks.inner(model).modules() if hasattr(module, "at_step")]
 
     def seek(self, step: int) -> None:
         """Make `step` the number of the next batch."""
         self.data_loader.seek(step)
         self._data_loader_iter = iter(self.data_loader)
+        self._since = step
 
     def run_step(self) -> None:
-        """Take one step.
+        """Take one step; the last one of its window updates the weights.
 
         Raises:
-            RunError: a loss or, without a scaler that would skip the step, a gradient is not finite; every process
-                raises it, and the weights are as before the step.
+            RunError: a loss or, without a scaler that would skip the step, a gradient is not finite and that is not to
+                be skipped; every process raises it, and the weights are as before the step.
         """
         if not self.model.training:
             raise RunError("the model was left in eval mode before a training step")
+        self.frozen.apply()
+        first, last = self.windows.around(self.iter)
+        first = max(first, min(self.iter, self._since))  # a run that is resumed with another SEEK.ACCUMULATE
+        if self.iter == first:
+            self._begin()
         batch, waited = self._next()
         for module in self._told:
             module.at_step(self.iter)
-        losses = self._forward(batch)
-        if not losses:
-            raise UsageError("the model returned no loss: name one in MODEL.LOSSES.NAME or SEEK.LOSSES")
-        self.optimizer.zero_grad(set_to_none=True)
-        self._backward(sum(losses.values()))
+        with self._own_gradients(self.iter < last):
+            losses = self._forward(batch)
+            if not losses:
+                raise UsageError("the model returned no loss: name one in MODEL.LOSSES.NAME or SEEK.LOSSES")
+            total = sum(losses.values())
+            self._backward(total if first == last else total / (last - first + 1))
         self._keep_frozen()
         self._look(losses, waited, batch)
-        self._update()
+        self.updated = self.iter == last and not self._bad
+        if self.updated:
+            self._update()
+            self._in_a_row = 0
+        elif self.iter == last:
+            self._leave_out()
+
+    def _begin(self) -> None:
+        """Before the first batch of an update."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._bad = ""
+        if self.on_nan == "skip":
+            self._buffers = [(buffer, buffer.clone()) for buffer in ranks.inner(self.model).buffers()]
+
+    def _own_gradients(self, more: bool) -> contextlib.AbstractContextManager:
+        """Processes exchange gradients with the last batch of an update only."""
+        wrapped = isinstance(self.model, nn.parallel.DistributedDataParallel)
+        return self.model.no_sync() if more and wrapped else contextlib.nullcontext()
+
+    @torch.no_grad()
+    def _leave_out(self) -> None:
+        """Forget an update that a figure not finite has spoilt.
+
+        Raises:
+            RunError: too many in a row.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        for buffer, before in self._buffers:
+            buffer.copy_(before)
+        self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
+        if self._in_a_row >= SKIPS:
+            raise RunError(f"{SKIPS} updates in a row were left out (SEEK.ON_NAN skip); the last: {self._bad}")
+        if comm.is_main_process():
+            logger.warning("this update is left out, the %d. of this run: %s", self.skipped, self._bad)
+            get_event_storage().put_scalar("skipped_updates", self.skipped, smoothing_hint=False)
 
     def _next(self) -> tuple[dict[str, Any], float]:
         start = time.perf_counter()
@@ -93,19 +147,26 @@ class Step(SimpleTrainer):
                         parameter.grad = None
 
     def _look(self, losses: Losses, waited: float, batch: dict[str, Any]) -> None:
-        """Share the losses, stop everywhere when one or a gradient is not finite, and note their means."""
+        """Share the losses, find out everywhere when one or a gradient is not finite, and note their means."""
         parts = [loss.detach().float().reshape(()) for loss in losses.values()]
         # One wait for the device: the gradients are looked at together with the losses.
         *values, norm = torch.stack([*parts, self._gradient_norm().to(parts[0].device)]).tolist()
         rows = ranks.gather_rows([*values, norm, waited])
+        if self._bad:
+            return  # the gradients of this update are spoilt already, and their cause is told
         if not rows[:, :-2].isfinite().all():
-            raise RunError(self._not_finite("the loss", dict(zip(losses, values, strict=True)), batch))
-        if not rows.isfinite().all():
-            raise RunError(self._not_finite("the gradient, and not the loss,", {"norm of all gradients": norm}, batch))
-        if comm.is_main_process():
+            self._stop(self._not_finite("the loss", dict(zip(losses, values, strict=True)), batch))
+        elif not rows.isfinite().all():
+            self._stop(self._not_finite("the gradient, and not the loss,", {"norm of all gradients": norm}, batch))
+        elif comm.is_main_process():
             means = dict(zip(losses, rows[:, :-2].mean(0).tolist(), strict=True))
             storage = get_event_storage()
             storage.put_scalars(data_time=float(rows[:, -1].max()), total_loss=sum(means.values()), **means)
+
+    def _stop(self, why: str) -> None:
+        if self.on_nan != "skip":
+            raise RunError(why)
+        self._bad = why
 
     def _gradient_norm(self) -> torch.Tensor:
         """Not finite when a gradient is not; 0 where a scaler looks itself and skips the step."""
@@ -133,9 +194,9 @@ class AmpStep(Step):
         dtype: torch.float16 (CUDA only) or torch.bfloat16.
     """
 
-    def __init__(self, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer, freeze_iters: int = 0,
-                 dtype: torch.dtype = torch.bfloat16) -> None:
-        super().__init__(model, loader, optimizer, freeze_iters)
+    def __init__(self, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer, *args: Any,
+                 dtype: torch.dtype = torch.bfloat16, **kwargs: Any) -> None:
+        super().__init__(model, loader, optimizer, *args, **kwargs)
         self.dtype = dtype
         if dtype == torch.float16:
             self.grad_scaler = torch.amp.GradScaler(self.device.type)
@@ -155,7 +216,8 @@ class AmpStep(Step):
             self.grad_scaler.update()
 
 
-def build_step(cfg: Any, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer) -> Step:
+def build_step(cfg: Any, model: nn.Module, loader: Any, optimizer: torch.optim.Optimizer,
+               windows: Windows = Windows(), frozen: Frozen = Frozen()) -> Step:  # noqa: B008
     """The step SOLVER.AMP and SEEK.AMP_DTYPE ask for.
 
     float16 needs CUDA; without it the run goes on in full precision and says so.
@@ -167,10 +229,11 @@ def build_step(cfg: Any, model: nn.Module, loader: Any, optimizer: torch.optim.O
         raise UsageError(f"SEEK.AMP_DTYPE {cfg.SEEK.AMP_DTYPE!r} is not one of {', '.join(DTYPES)}")
     dtype = DTYPES[cfg.SEEK.AMP_DTYPE]
     freeze = cfg.SOLVER.FREEZE_ITERS if len(cfg.MODEL.FREEZE_LAYERS) else 0
+    settings = (freeze, windows, frozen, cfg.SEEK.ON_NAN)
     on_cpu = next(model.parameters()).device.type == "cpu"
     if cfg.SOLVER.AMP.ENABLED and on_cpu and dtype == torch.float16:
         logger.info("SOLVER.AMP in float16 needs CUDA: training in full precision (SEEK.AMP_DTYPE bf16 works on a CPU)")
-        return Step(model, loader, optimizer, freeze)
+        return Step(model, loader, optimizer, *settings)
     if cfg.SOLVER.AMP.ENABLED:
-        return AmpStep(model, loader, optimizer, freeze, dtype)
-    return Step(model, loader, optimizer, freeze)
+        return AmpStep(model, loader, optimizer, *settings, dtype=dtype)
+    return Step(model, loader, optimizer, *settings)

@@ -23,12 +23,14 @@ from .classes import changed, check_same_data, digest, write_classes
 from .device import distribute
 from .evaluator import evaluate
 from .folder import held
+from .freeze import freeze
 from .guard import MovedGuard
-from .hooks import CheckpointHook, EvalHook, precise_bn
+from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
 from .model import build_model
 from .modes import kept_modes
 from .setup import save_config, start_log
 from .step import build_step
+from .windows import Windows
 from .writers import JsonLines, Progress, TensorBoard, WriterHook
 
 from fastreid.engine import DefaultTrainer, hooks
@@ -62,11 +64,14 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
         randomness.seed_all(cfg.SEED)
         model = self.build_model(cfg)
+        frozen = freeze(model, cfg.SEEK.FREEZE)
         optimizer, _ = self.build_optimizer(cfg, model)
-        self._trainer = build_step(cfg, distribute(model), loader, optimizer)
         self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
+        self.windows = Windows(cfg.SEEK.ACCUMULATE, self.iters_per_epoch)
+        self._trainer = build_step(cfg, distribute(model), loader, optimizer, self.windows, frozen)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
-        self.max_epoch, self.start_epoch, self.start_step = cfg.SOLVER.MAX_EPOCH, 0, 0
+        self.schedule = solver.build_schedule(cfg, self.iters_per_epoch)
+        self.max_epoch, self.start_epoch, self.start_step = solver.epochs(cfg), 0, 0
         self.max_iter = self.max_epoch * self.iters_per_epoch
         self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
         scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
@@ -75,6 +80,11 @@ class Trainer(DefaultTrainer):
         self.best, self.run, self.random_states, self.pending = None, secrets.token_hex(8), [], ""
         self.results: OrderedDict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
+
+    @property
+    def updated(self) -> bool:
+        """Whether the last step ended with an update of the weights."""
+        return self._trainer.updated
 
     @classmethod
     def build_train_loader(cls, cfg: Any) -> Any:
@@ -126,8 +136,9 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase | None]:
         """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers, checkpoints."""
         cfg = self.cfg
-        made: list[HookBase | None] = [hooks.IterationTimer(), hooks.LRScheduler(self.optimizer, self.scheduler),
-                                       MovedGuard(), precise_bn(self)]
+        rates = (hooks.LRScheduler(self.optimizer, self.scheduler) if self.schedule is None
+                 else ScheduleHook(self.optimizer, self.schedule, self.windows))
+        made: list[HookBase | None] = [hooks.IterationTimer(), rates, MovedGuard(), precise_bn(self)]
         if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
             made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         saving = CheckpointHook(self._save, self._note, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,
@@ -184,7 +195,7 @@ class Trainer(DefaultTrainer):
         self.checkpointer.save(name, run=self.run, epoch=done, step=step, seed=self.cfg.SEED, best=self.best,
                                results=self.results, random=random_states, config=self.cfg.dump(),
                                classes=digest(self.cfg.SEEK.CLASSES), iters_per_epoch=self.iters_per_epoch,
-                               pending=name if pending else "")
+                               pending=name if pending else "", skipped=self._trainer.skipped)
         self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
 
     def _note(self, name: str) -> None:
@@ -212,6 +223,7 @@ class Trainer(DefaultTrainer):
         self.start_epoch, self.start_step = state["epoch"], state["step"]
         self.best, self.run, self.random_states = state["best"], state["run"], state["random"]
         self.results, self.pending = state["results"], state.get("pending", "")
+        self._trainer.skipped = state.get("skipped", 0)
         for line in changed(state["config"], self.cfg.dump()):
             logger.warning("resuming with another setting than before: %s", line)
         logger.info("going on after %d epochs, %d steps", self.start_epoch, self.start_step)
