@@ -100,3 +100,78 @@ def test_a_photo_and_its_mirror_image_embed_alike_under_hflip(images):
 
 def test_half_precision_features_give_float32_embeddings(images):
     assert embed(lambda batch: network(batch).half(), images).dtype == torch.float32
+
+
+def test_rotations_are_the_photo_two_mirror_images_and_two_quarter_turns(images):
+    """finegrained row 44."""
+    found = build("rotations", VIEWS)(images)
+    height, width = images.shape[2:]
+    assert [tuple(one.shape[2:]) for one in found] == [(10, 14)] * 3 + [(14, 10)] * 2
+    for y in range(height):
+        for x in range(width):
+            pixel = images[:, :, y, x]
+            places = [found[0][:, :, y, x], found[1][:, :, y, width - 1 - x], found[2][:, :, height - 1 - y, x],
+                      found[3][:, :, x, height - 1 - y], found[4][:, :, width - 1 - x, y]]
+            assert all(torch.equal(pixel, place) for place in places)
+
+
+def test_half_a_turn_is_both_mirror_images_together(images):
+    """finegrained row 44."""
+    only = build("rotations(cw=False, ccw=False, hflip=False, vflip=False, half=True)", VIEWS)(images)
+    assert len(only) == 2 and torch.equal(only[1], images.flip(2).flip(3))
+
+
+def test_raw_views_are_summed_as_they_are_and_others_weigh_the_same(images):
+    """finegrained row 44: with `raw` a view with longer vectors counts for more."""
+    square = images[:, :, :, :10]
+
+    def lopsided(batch):
+        return network(batch) * (100 if torch.equal(batch, square.flip(3)) else 1)
+
+    raw, even = (build(f"rotations(raw={flag})", VIEWS) for flag in (True, False))
+    total = sum(lopsided(batch) for batch in raw(square))
+    torch.testing.assert_close(embed(lopsided, square, [raw]), total / total.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(embed(lopsided, square, [even]), embed(network, square, [even]))
+    assert not torch.allclose(embed(lopsided, square, [raw]), embed(network, square, [raw]), atol=1e-3)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_with_all_four_turns_a_turned_photo_embeds_as_the_photo(images, turns):
+    """finegrained row 44: the views of the one are the views of the other."""
+    square = images[:, :, :, :10]
+    calls = [build("rotations(hflip=False, vflip=False, half=True)", VIEWS)]
+    torch.testing.assert_close(embed(network, torch.rot90(square, turns, (2, 3)), calls), embed(network, square, calls))
+
+
+def test_five_crop_shows_the_corners_and_the_middle(images):
+    """finegrained row 78."""
+    found = build("five_crop(0.5)", VIEWS)(images)
+    assert torch.equal(found[0], images)
+    corners = [(0, 0), (0, 7), (5, 0), (5, 7), (2, 3)]
+    for crop, (top, left) in zip(found[1:], corners, strict=True):
+        assert torch.equal(crop, images[:, :, top:top + 5, left:left + 7])
+    assert {tuple(one.shape) for one in build("five_crop(0.5, resize=True)", VIEWS)(images)} == {(3, 3, 10, 14)}
+
+
+def test_five_crops_times_mirror_images_times_scales(images):
+    """finegrained row 78."""
+    calls = [build(call, VIEWS) for call in ("five_crop(0.8)", "hflip()", "scale(1.0, 2.0)")]
+    found = all_views(images, calls)
+    assert len(found) == 6 * 2 * 2 and torch.equal(found[0], images)
+    assert len({(tuple(one.shape), float(one.sum())) for one in found}) > 20
+
+
+def test_a_scale_that_leaves_the_stride_is_refused_with_the_near_ones():
+    """finegrained row 43."""
+    square = torch.zeros(1, 3, 320, 320)
+    with pytest.raises(UsageError, match="352 x 352"):
+        build("scale(1.1, stride=64)", VIEWS)(square)
+    assert build("scale(1.1, stride=32)", VIEWS)(square)[1].shape == (1, 3, 352, 352)
+    with pytest.raises(UsageError, match="take 1.0625 or 1.125$"):
+        build("scale(1.1, stride=32)", VIEWS)(torch.zeros(1, 3, 512, 512))
+
+
+@pytest.mark.parametrize("call", ["five_crop(0)", "five_crop(1.5)"])
+def test_a_crop_that_cannot_be_is_a_usage_error(call):
+    with pytest.raises(UsageError, match="share"):
+        build(call, VIEWS)

@@ -23,7 +23,8 @@ def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
     """The direction of the mean of the unit embeddings of all views.
 
     Where a view asks for it (`pool = "max"`), it is the direction of their largest values instead, dimension by
-    dimension (scale GeM with an infinite exponent: SuperGlobal, Shao et al., ICCV 2023).
+    dimension (scale GeM with an infinite exponent: SuperGlobal, Shao et al., ICCV 2023). With a view that is `raw` the
+    embeddings are joined as they are, so longer ones count for more.
 
     Args:
         model: a batch of images to [B, D].
@@ -35,8 +36,9 @@ def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
     """
     views = list(views)
     join = torch.maximum if any(getattr(view, "pool", "mean") == "max" for view in views) else torch.add
+    raw = any(getattr(view, "raw", False) for view in views)
     total: torch.Tensor | None = None
     for batch in all_views(images, views):
-        unit = F.normalize(model(batch).float())
-        total = unit if total is None else join(total, unit)
+        found = model(batch).float() if raw else F.normalize(model(batch).float())
+        total = found if total is None else join(total, found)
     return F.normalize(total)
