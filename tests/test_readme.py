@@ -75,7 +75,7 @@ def test_the_commands_run_one_after_the_other_as_they_stand(tmp_path):
         for old, new in swaps.items():
             command = command.replace(old, new)
         ran.append(_run(command, tmp_path))
-    assert len(ran) >= 13
+    assert len(ran) >= 16
 
 
 def _vectors(folder):
@@ -85,6 +85,9 @@ def _vectors(folder):
         for side, rows in (("queries", 15), ("gallery", 120)):
             np.save(folder / f"{side}{end}.npy", toy.circle(np.arange(rows) % 5, seed, 0.4, 48))
     lines = [f"{row},{row % 5},{split}" for split, rows in (("query", 15), ("gallery", 120)) for row in range(rows)]
+    for side, rows in (("queries", 15), ("gallery", 120)):
+        (folder / f"{side}.txt").write_text("".join(f"{side[0]}{row:03d}\n" for row in range(rows)))
+    (folder / "test.csv").write_text("id\n" + (folder / "queries.txt").read_text())
     (folder / "truth.csv").write_text("\n".join(["id,label,split", *lines]) + "\n")
 
 

@@ -19,8 +19,9 @@ PathLike = str | os.PathLike[str]
 def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path` and rename it over `path` when the block ends well.
 
-    A killed or failing writer leaves the old file as it was; the reader never sees half a file. Text is UTF-8; a file
-    name that is not goes out as the bytes it has on disk.
+    A killed or failing writer leaves the old file as it was; the reader never sees half a file. What a killed writer
+    left of its temporary file, the next one removes. Text is UTF-8; a file name that is not goes out as the bytes it
+    has on disk.
 
     Args:
         path: the final name; its folder is made when missing.
@@ -30,20 +31,41 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
         UsageError: nothing can be written there; nothing is left behind.
         OSError: the disk is full, or writing failed later.
     """
-    path = pathlib.Path(path)
-    if not path.name:
-        raise UsageError(f"{str(path)!r}: cannot be written (it is no file): name another file")
+    path = _target(path)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         with _opened(path, temporary, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+            os.replace(temporary, path)  # still open, so still locked: nobody takes it for a dead writer's
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def check_writable(path: PathLike) -> None:
+    """Check that `atomic` could write a file, so that a wrong name is told before the work and not after it.
+
+    Raises:
+        UsageError: nothing can be written there; nothing is left behind either way.
+    """
+    path = _target(path)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    made = make_folder(path.parent)
+    try:
+        _opened(path, temporary, "wb").close()
+        temporary.unlink()
+    finally:
+        _unmake(made)
+
+
+def _target(path: PathLike) -> pathlib.Path:
+    path = pathlib.Path(path)
+    if not path.name:
+        raise UsageError(f"{str(path)!r}: cannot be written (it is no file): name another file")
+    return path
 
 
 def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
@@ -52,10 +74,38 @@ def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
     try:
         if path.exists() and not path.is_file():  # a folder, or a device that a rename would put an end to
             raise UsageError(f"{path}: cannot be written (it is no file): name another file")
-        return open(temporary, mode, **text)  # noqa: SIM115  (closed by the caller)
+        _sweep(path, temporary)
+        while True:
+            file = open(temporary, mode, **text)  # noqa: SIM115  (closed by the caller)
+            _locked(file)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(temporary)):
+                    return file
+            file.close()  # swept between our open and our lock
     except (OSError, UsageError) as error:
         _unmake(made)
         raise _unwritable(path, error) from error
+
+
+def _sweep(path: pathlib.Path, mine: pathlib.Path) -> None:
+    """Remove the temporary neighbours of `path` whose writers are dead: those that nobody has locked."""
+    start = f".{path.name}.tmp-"
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for name in [entry.name for entry in entries if entry.name.startswith(start) and entry.name != mine.name]:
+            with contextlib.suppress(OSError), open(path.with_name(name), "r+b") as file:
+                if _locked(file):
+                    path.with_name(name).unlink()
+
+
+def _locked(file: IO[Any]) -> bool:
+    """Take the lock of a file that is open for writing; the system lets go of it when this process dies."""
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another's, or a file system without locks
+        return False
+    return True
 
 
 def make_folder(folder: PathLike) -> list[pathlib.Path]:

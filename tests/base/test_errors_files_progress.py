@@ -1,13 +1,15 @@
 import hashlib
 import os
 import pathlib
+import signal
 import sys
+import time
 
 import pytest
 
 from fastseek import progress as progress_module
 from fastseek.errors import ArtefactError, DataError, FastSeekError, RunError, UsageError, exit_with
-from fastseek.files import atomic, data_roots, locate, read_json, sha256, write_json
+from fastseek.files import atomic, check_writable, data_roots, locate, read_json, sha256, write_json
 from fastseek.lock import alone
 from fastseek.progress import progress
 
@@ -170,3 +172,36 @@ def test_the_seek_half_imports_without_torch_faiss_and_fastreid():
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(plugins)},
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_writers_file_is_not(tmp_path):
+    dead = tmp_path / ".x.tmp-1"
+    dead.write_bytes(b"half")
+    (tmp_path / ".xy.tmp-1").write_bytes(b"another file's")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        with atomic(tmp_path / "x") as file:
+            file.write(b"child")
+            os.write(writer, b".")
+            time.sleep(30)
+    os.read(reader, 1)
+    with atomic(tmp_path / "x") as file:
+        file.write(b"whole")
+    assert not dead.exists() and (tmp_path / f".x.tmp-{child}").exists() and (tmp_path / ".xy.tmp-1").exists()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with atomic(tmp_path / "x") as file:
+        file.write(b"again")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".xy.tmp-1", "x"]
+
+
+def test_what_can_be_written_is_known_beforehand_and_nothing_is_left(tmp_path):
+    (tmp_path / "file").write_bytes(b"as it was")
+    for name in ("new", "far/below/new", "file"):
+        check_writable(tmp_path / name)
+    for name in ("", "file/x", "/proc/none/x", str(tmp_path)):
+        with pytest.raises(UsageError, match="cannot be written"):
+            check_writable(tmp_path / name if name == "file/x" else name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"as it was"

@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.registry import RERANKERS, build
+from fastseek.registry import RERANKERS, SEARCHERS, build
 from fastseek.rerank.hard_insert import HardInsert
 from fastseek.rerank.hard_rank import HardRank
 from fastseek.rerank.label_rank import LabelRank
 from fastseek.rerank.labels import read_labels
+from fastseek.rerank.non_landmark import NonLandmark
 from fastseek.rerank.voting import CONFIDENCES, Reference
+from fastseek.search import sharded  # noqa: F401  (registers it)
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
 
@@ -215,6 +217,19 @@ def test_a_reference_of_another_model_is_refused():
                       reference.classes, reference.labels)
     with pytest.raises(ArtefactError, match="queries and reference differ in model: m and n"):
         LabelRank("", "").with_reference(other, ranking, *told)
+
+
+@pytest.mark.parametrize("call", ["exact(k=9, metric='l2')", "exact(k=9, metric='ip')",
+                                  "sharded(\"exact(k=9, metric='l2')\", rows=7)"])
+def test_scores_that_are_no_cosines_are_refused_by_those_that_take_them_for_cosines(call):
+    queries, gallery, reference = sides(5)
+    ranking = build(call, SEARCHERS)(queries, gallery)
+    for reranker, other in ((LabelRank("", ""), reference), (NonLandmark(""), reference.embeddings)):
+        with pytest.raises(ArtefactError, match="search with metric='cosine'"):
+            reranker.with_reference(other, ranking, queries, gallery)
+    HardRank("", "").with_reference(reference, ranking, queries, gallery)
+    for fits in ("exact(k=9)", "sharded('exact(k=9)', rows=7)"):
+        LabelRank("", "").with_reference(reference, build(fits, SEARCHERS)(queries, gallery), queries, gallery)
 
 
 def test_a_reference_without_images_or_labels_is_refused(tmp_path):

@@ -65,6 +65,12 @@ def test_search_and_score_run_anywhere_without_torch_fastreid_and_faiss(home):
     ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "/proc/none/x.npz"], 2, "/proc/none"),
     ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "."], 2, "no file"),
     ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"], 2, "t.csv: cannot be written"),
+    ("search.py", ["--queries", "none.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"], 2, "t.csv: cannot be writt"),
+    ("fuse.py", ["--rankings", "none.npz", "--fuse", "vote()", "--out", "."], 2, "no file"),
+    ("report.py", ["--ranking", "none.npz", "--truth", "t.csv", "--out", "t.csv/p.html"], 2, "t.csv: cannot be writt"),
+    ("recognise.py", ["--queries", "none.npy", "--reference", "g.npy", "--labels", "t.csv", "--non-landmarks", "g.npy",
+                      "--out", "t.csv/s.csv"], 2, "t.csv: cannot be written"),
+    ("score.py", ["compare", "none.npz", "none.npz", "--truth", "t.csv", "--metric", "map()", "--out", "."], 2, "no f"),
     ("score.py", ["ranking", "--ranking", "q.npy", "--truth", "t.csv", "--metrics", "gap()"], 3, "indices"),
     ("score.py", [], 2, "ranking")])
 def test_failures_end_with_their_code_and_one_line(home, name, args, code, told):

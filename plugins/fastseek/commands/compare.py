@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..files import PathLike, write_json
+from ..files import PathLike, check_writable, write_json
 from ..metrics import evaluate, interval
 from ..metrics.align import align
 from ..metrics.truths import read_truth
@@ -78,8 +78,11 @@ def compare_files(a: PathLike, b: PathLike, truth: PathLike, calls: Sequence[str
         images: folders the photos' ids are relative to.
 
     Raises:
-        UsageError, ArtefactError, DataError: as for `compare`.
+        UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that cannot be written.
     """
+    for path in (to, out):
+        if path not in (None, "-"):
+            check_writable(path)
     loaded = [Ranking.load(path) for path in (a, b)]
     known = read_truth(truth, loaded[0])
     found = compare(*loaded, known, calls)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import fuse  # noqa: F401  (so that every fuser is in its registry)
 from ..errors import FastSeekError, UsageError
-from ..files import PathLike
+from ..files import PathLike, check_writable
 from ..fuse.tune import Scorer, Tuned, tune
 from ..metrics import evaluate
 from ..metrics.truths import read_truth
@@ -33,11 +33,12 @@ def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: s
         what was done, in a line or two.
 
     Raises:
-        UsageError: the call is wrong, or only one of metric and truth is given.
+        UsageError: the call is wrong, only one of metric and truth is given, or `out` cannot be written.
         ArtefactError, DataError: a member cannot be used; names its file.
     """
     if (metric is None) != (truth is None):
         raise UsageError("tuning needs both a metric and the truth")
+    check_writable(out)
     fuser = build(call, FUSERS)
     members, names = [_load(path) for path in rankings], [str(path) for path in rankings]
     lines, tuned = [], None

@@ -11,7 +11,7 @@ import numpy as np
 from ..enhance.l2 import L2
 from ..enhance.quantile import Quantile
 from ..errors import ArtefactError, DataError, UsageError
-from ..files import PathLike
+from ..files import PathLike, check_writable
 from ..kernel.keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..kernel.nearest import nearest
 from ..kernel.vectors import checked
@@ -98,11 +98,13 @@ def recognise_files(queries: Sequence[PathLike], reference: Sequence[PathLike], 
         one line that tells what was done.
 
     Raises:
-        UsageError, ArtefactError, DataError: as for `recognise`; DataError also for a label that is no whole number.
+        UsageError, ArtefactError, DataError: as for `recognise`; UsageError also for an `out` that cannot be written,
+            DataError for a label that is no whole number.
     """
     if not len(queries) == len(reference) == len(non_landmarks):
         raise UsageError(f"{len(queries)} queries, {len(reference)} references and {len(non_landmarks)} sets without "
                          "landmarks: name all three of every model")
+    check_writable(out)
     opened = [[Embeddings.load(path) for path in side] for side in (queries, reference, non_landmarks)]
     members = [Member(*three) for three in zip(*opened, strict=True)]
     first = [Reference.load(path, labels) for path in reference[:1]]

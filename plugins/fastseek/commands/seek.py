@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .. import enhance, rerank, search  # noqa: F401  (so that every part is in its registry)
 from ..errors import DataError
-from ..files import PathLike
+from ..files import PathLike, check_writable
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
 from ..structures import Embeddings, Ranking
 
@@ -55,8 +55,10 @@ def seek_files(queries: PathLike, gallery: PathLike, out: PathLike, search_call:
 
     Raises:
         ArtefactError: a file is damaged, or the embeddings do not fit.
-        DataError: as for `seek`, and when a side is empty. UsageError: as for `seek`.
+        DataError: as for `seek`, and when a side is empty.
+        UsageError: as for `seek`, and when `out` cannot be written; told before any work is done.
     """
+    check_writable(out)
     ranking = seek(_read(queries), _read(gallery), search_call, enhance_calls, rerank_calls)[-1]
     ranking.save(out)
     count, depth = ranking.indices.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import DataError
-from ..files import PathLike, read_json
+from ..files import PathLike, check_writable, read_json
 from ..metrics import evaluate
 from ..metrics.align import align
 from ..metrics.truths import read_truth
@@ -35,8 +35,10 @@ def show_files(ranking: PathLike, truth: PathLike, out: PathLike, images: Sequen
 
     Raises:
         DataError: a file is no ranking, truth or results.json, or no query has an answer.
-        ArtefactError: ranking and truth do not fit, or a file is damaged. UsageError: a metric is not known.
+        ArtefactError: ranking and truth do not fit, or a file is damaged. UsageError: a metric is not known,
+            or `out` cannot be written.
     """
+    check_writable(out)
     loaded = Ranking.load(ranking)
     known = read_truth(truth, loaded)
     calls = list(metrics) or ["recall(1)", f"map({max(1, min(loaded.indices.shape[1], 100))})", "gap()"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .sorting import check_sides, resorted
+from .sorting import check_cosine, check_sides, resorted
 from .voting import Reference, check_votes, vote_of_listed
 
 
@@ -28,7 +28,7 @@ class LabelRank:
         conf: the confidence: "sum", "sum/3", "mean-of-agreeing" or "top1" (see `Reference.vote`).
 
     Raises:
-        ArtefactError: ranking, embeddings and reference do not belong together.
+        ArtefactError: ranking, embeddings and reference do not belong together, or the scores are no cosines.
         DataError: a file cannot be read, a reference image has no label, or a vector cannot be used.
     """
 
@@ -48,6 +48,7 @@ class LabelRank:
                        gallery: Embeddings) -> Ranking:
         """The same for a reference that is open already."""
         check_sides(ranking, queries, gallery)
+        check_cosine(ranking)
         asked = reference.vote(queries, self.votes, self.conf, "queries")
         found = vote_of_listed(reference, gallery, ranking.indices, self.votes, self.conf)
         if not ranking.indices.size:

@@ -9,7 +9,7 @@ from ..kernel.nearest import nearest
 from ..passports import check_same_model
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .sorting import check_sides, resorted
+from .sorting import check_cosine, check_sides, resorted
 
 
 @RERANKERS.register()
@@ -29,7 +29,7 @@ class NonLandmark:
         query_k: how many cosines C is the mean of; 0 for no C.
 
     Raises:
-        ArtefactError: ranking, embeddings and reference do not belong together.
+        ArtefactError: ranking, embeddings and reference do not belong together, or the scores are no cosines.
         DataError: the reference cannot be read or is empty, or a vector cannot be used.
     """
 
@@ -46,6 +46,7 @@ class NonLandmark:
                        gallery: Embeddings) -> Ranking:
         """The same for a reference that is open already."""
         check_sides(ranking, queries, gallery)
+        check_cosine(ranking)
         rows = np.unique(ranking.indices[ranking.indices >= 0])
         of_image = np.zeros(len(gallery))
         if 2 * len(rows) >= len(gallery):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,19 @@ def check_sides(ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> N
     for what, side, ids in (("queries", queries, ranking.query_ids), ("gallery", gallery, ranking.gallery_ids)):
         if not np.array_equal(side.ids, ids):
             raise ArtefactError(f"the ranking is not over these {what}: search again with the same embeddings")
+
+
+def check_cosine(ranking: Ranking) -> None:
+    """Check that the ranking's scores are cosines, as far as its passport tells how it was searched.
+
+    Raises:
+        ArtefactError: it was searched by another metric.
+    """
+    search = str(ranking.passport.get("search", ""))
+    told_as = re.search(r"metric=\W*(\w+)", search)
+    if told_as and told_as[1] != "cosine":
+        raise ArtefactError(f"the ranking was made by {search}, and this re-ranker takes its scores as cosines: search "
+                            "with metric='cosine'")
 
 
 def resorted(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:

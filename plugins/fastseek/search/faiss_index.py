@@ -152,6 +152,7 @@ class FaissIndex(abc.ABC):
         for _, block in progress(blocks(gallery, self.metric, ROWS), "index", -(-len(gallery) // ROWS)):
             index.add(np.ascontiguousarray(block))
         if self.file:
+            self._page.unlink(missing_ok=True)  # what stood here before no longer counts
             with atomic(self.file) as file:
                 faiss().write_index(index, faiss().PyCallbackIOWriter(file.write))
             write_json(self._page, {"format": FORMAT, "index": self._options(), "sha256": sha256(self.file),

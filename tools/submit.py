@@ -1,0 +1,50 @@
+"""A ranking to a submission, and a submission checked before it is handed in.
+
+    python tools/submit.py gldv2-retrieval --ranking ranking.npz --queries test.csv --gallery index.csv --out sub.csv
+    python tools/submit.py digix --ranking ranking.npz --ids-of-queries q.txt --ids-of-gallery g.txt --out sub.csv
+    python tools/submit.py check --kind gldv2-retrieval --file sub.csv --queries test.csv --gallery index.csv
+
+Lists of names are CSV files with the column id, or text whose rows begin with the name. tools/recognise.py writes
+recognition submissions.
+"""
+
+import argparse
+
+from fastseek.errors import exit_with
+
+KINDS = {"gldv2-retrieval": "100 images a query, id,images", "digix": "10 images a query, query,{first,second,…}"}
+
+
+def main() -> None:
+    args = parser().parse_args()
+
+    from fastseek.commands import submitting
+
+    if args.what == "check":
+        print(submitting.check_file(args.kind, args.file, args.queries, args.gallery))
+    else:
+        print(submitting.submit_file(args.what, args.ranking, args.out, args.ids_of_queries, args.ids_of_gallery,
+                                     args.queries, args.gallery))
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for kind, what in KINDS.items():
+        command = commands.add_parser(kind, help=what)
+        command.add_argument("--ranking", required=True, help="what tools/search.py or tools/fuse.py wrote")
+        for side in ("queries", "gallery"):
+            command.add_argument(f"--ids-of-{side}", metavar="FILE",
+                                 help=f"names of the {side} where a bare .npy was searched, one a row of it")
+        command.add_argument("--out", required=True, help="the submission")
+    check = commands.add_parser("check", help="whether a submission would be taken")
+    check.add_argument("--kind", required=True, choices=[*KINDS, "gldv2-recognition"], help="whose form it has")
+    check.add_argument("--file", required=True, help="the submission")
+    for command in commands.choices.values():
+        command.add_argument("--queries", metavar="FILE", help="what must be answered (default: not compared)")
+        command.add_argument("--gallery", metavar="FILE", help="what may be answered with (default: not compared)")
+    return parser
+
+
+if __name__ == "__main__":
+    exit_with(main)
