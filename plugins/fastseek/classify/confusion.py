@@ -1,0 +1,53 @@
+"""Which classes are taken for which."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Confused:
+    """Two classes that are taken for each other.
+
+    Args:
+        first, second: their labels.
+        first_as_second, second_as_first: how many photos.
+        photos: how many photos of the two there are.
+    """
+
+    first: str
+    second: str
+    first_as_second: int
+    second_as_first: int
+    photos: int
+
+    @property
+    def share(self) -> float:
+        """Confused photos as a share of those of the two classes."""
+        return (self.first_as_second + self.second_as_first) / self.photos
+
+
+def confused_pairs(probabilities: np.ndarray, truth: np.ndarray, classes: Sequence[str], most: int = 20
+                   ) -> list[Confused]:
+    """The pairs of classes with the most photos taken for one another; ties stand by label.
+
+    Args:
+        probabilities: [N, C].
+        truth: int64 [N], -1 for a photo of no known class; such photos are left out.
+        classes: [C] labels.
+        most: how many pairs.
+    """
+    inside = truth >= 0
+    true, said = truth[inside], probabilities[inside].argmax(axis=1)
+    photos = np.bincount(true, minlength=len(classes))
+    counted: dict[tuple[int, int], list[int]] = {}
+    for one, other in zip(true.tolist(), said.tolist(), strict=True):
+        if one != other:
+            counted.setdefault((min(one, other), max(one, other)), [0, 0])[int(one > other)] += 1
+    pairs = [Confused(classes[low], classes[high], *both, int(photos[low] + photos[high]))
+             for (low, high), both in counted.items()]
+    pairs.sort(key=lambda pair: (-pair.first_as_second - pair.second_as_first, pair.first, pair.second))
+    return pairs[:most]
