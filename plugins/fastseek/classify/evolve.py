@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import differential_evolution
 
 from ..errors import DataError, UsageError
 from .blend import blended
@@ -95,6 +94,8 @@ def simplex(weights: np.ndarray) -> np.ndarray:
 
 
 def _differential(cost: Cost, members: int, seed: int) -> np.ndarray:
+    from scipy.optimize import differential_evolution  # slow to import, and only the search needs it
+
     found = differential_evolution(cost, [(0, 1)] * members, popsize=15, maxiter=60, init="sobol", rng=seed,
                                    polish=False)
     return simplex(found.x)
