@@ -32,6 +32,7 @@ def add_seek_config(cfg: Any) -> None:
     seek.SAMPLER = ""  # call string of SAMPLERS; "" honours DATALOADER.SAMPLER_TRAIN
     seek.TRAIN = []  # call strings of TRANSFORMS for training; [] honours fast-reid's INPUT flags
     seek.TEST = []  # the same for embedding and evaluation
+    seek.CACHE = ""  # folder that keeps what the first transforms of TRAIN and TEST give (those that draw nothing)
     seek.VIEWS = []  # call strings of VIEWS: test-time views
     seek.ENHANCE = []  # call strings of ENHANCERS, before the search
     seek.SEARCH = "exact(k=100)"  # call string of SEARCHERS

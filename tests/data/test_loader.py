@@ -398,4 +398,16 @@ def test_test_batch_size_below_one_a_process_is_refused(cfg):
 def test_workers_hold_no_items(cfg):
     held = vars(build_train_loader(cfg).photos)
     del held["transform"]
+    assert held.pop("cache") is None
     assert held and all(isinstance(value, (np.ndarray, int, str)) for value in held.values())
+
+
+def test_patches_of_other_photos_do_not_depend_on_the_workers(cfg):
+    """finegrained row 29: elsewhere every worker has a pool of its own, filled with what it happened to see."""
+    cfg.SEEK.TRAIN = ["resize(24)", "random_patch(0.8, pool=7)"]
+    found = []
+    for workers in (0, 1, 2):
+        cfg.DATALOADER.NUM_WORKERS = workers
+        found.append([batch["images"] for batch, _ in zip(build_train_loader(cfg), range(6), strict=False)])
+    for other in found[1:]:
+        assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))

@@ -15,6 +15,8 @@ from torch.utils.data import default_collate
 
 from .. import compat  # noqa: F401  (a spawned worker imports this first, before fast-reid's own transforms)
 from ..errors import DataError, FastSeekError, RunError
+from ..structures.items import Paths
+from .array_cache import ArrayCache
 from .images import BadImage, decode
 from .rejects import Reject, reject
 
@@ -30,11 +32,14 @@ class Photos:
         transform: PIL RGB image -> float32 tensor [3, H, W].
         max_pixels: larger photos are refused.
         phase: "train" or "extract", told with every reject.
+        cache: gives the photos instead of the files, by row.
     """
 
-    def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, phase: str) -> None:
-        self.paths = np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
-        self.transform, self.max_pixels, self.phase = transform, max_pixels, phase
+    def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, phase: str,
+                 cache: ArrayCache | None = None) -> None:
+        listed = isinstance(paths, Paths)
+        self.paths = paths if listed else np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        self.transform, self.max_pixels, self.phase, self.cache = transform, max_pixels, phase, cache
 
     def __getitem__(self, draw: Any) -> Batch:
         """The batch of a draw, or its "error", so that a worker's errors reach the user as they were raised."""
@@ -67,7 +72,7 @@ class Photos:
             BadImage: it cannot be used.
         """
         path = self.path(row)
-        image = decode(path, self.max_pixels)
+        image = self.cache[row] if self.cache is not None else decode(path, self.max_pixels)
         image.info["path"] = path
         return image
 
@@ -106,22 +111,24 @@ class TrainPhotos(Photos):
 
     Args:
         paths, transform, max_pixels: see `Photos`.
-        labels: class of every photo, int64 [N].
+        labels: class of every photo, whole numbers [N].
         seed: of the augmentation.
         budget: more bad photos than this end the run, so no more are tried for one place.
+        cache: see `Photos`.
     """
 
     def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, labels: np.ndarray, seed: int,
-                 budget: int) -> None:
-        super().__init__(paths, transform, max_pixels, "train")
-        self.labels, self.seed, self.budget = np.asarray(labels, np.int64), seed, budget
-        self._by_class = np.argsort(self.labels, kind="stable")
-        self._sorted = self.labels[self._by_class]
+                 budget: int, cache: ArrayCache | None = None) -> None:
+        super().__init__(paths, transform, max_pixels, "train", cache)
+        self.labels, self.seed, self.budget = np.asarray(labels, np.int32), seed, budget
+        self._by_class = np.argsort(self.labels, kind="stable").astype(np.int32)  # a spawned worker gets a copy
+        self._starts = np.cumsum(np.bincount(self.labels + 1))
         if hasattr(transform, "lend"):
             transform.lend(self._lent, len(self.paths))
 
     def _lent(self, row: int) -> Image.Image | None:
-        return self.decoded(row, [])
+        image = self.decoded(row, [])
+        return image if image is None else self.transform.prepared(image)
 
     def batch(self, draw: tuple[int, int, np.ndarray]) -> Batch:
         """The batch of (step, place of its first photo in the global batch, rows): a function of these alone."""
@@ -151,7 +158,7 @@ class TrainPhotos(Photos):
 
     def _candidates(self, row: int, seed: int) -> Iterator[int]:
         yield row
-        start, end = np.searchsorted(self._sorted, [self.labels[row], self.labels[row] + 1])
+        start, end = self._starts[self.labels[row]:self.labels[row] + 2]
         others = self._by_class[start:end]
         yield from np.random.default_rng(seed).permutation(others[others != row]).tolist()
 

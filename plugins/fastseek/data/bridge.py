@@ -7,21 +7,21 @@ import os
 import pathlib
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import DataError, UsageError
 from ..files import data_roots
 from ..registry import DATASETS, build, parse, recipe_name
-from ..structures import Item
+from ..structures import Item, Items
 from . import datasets  # noqa: F401  (registers ours)
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 
 
-def resolve(name: str, cfg: Any) -> list[Item]:
+def resolve(name: str, cfg: Any) -> Sequence[Item]:
     """The items of a data set, ours or fast-reid's.
 
     Args:
@@ -37,7 +37,8 @@ def resolve(name: str, cfg: Any) -> list[Item]:
     ours = recipe_name(called.strip())
     combine = bool(cfg.DATASETS.COMBINEALL)
     if ours in DATASETS:
-        items = list(build(f"{ours}({arguments}" if arguments else ours, DATASETS).items)
+        found = build(f"{ours}({arguments}" if arguments else ours, DATASETS).items
+        items = found if isinstance(found, Items) else list(found)
         return _combined(items) if combine else items
     parse(name)
     if called.strip() not in _theirs_known():
@@ -46,8 +47,10 @@ def resolve(name: str, cfg: Any) -> list[Item]:
     return _theirs(called.strip(), combine)
 
 
-def _combined(items: list[Item]) -> list[Item]:
+def _combined(items: Sequence[Item]) -> Sequence[Item]:
     """Every photo once more as a training photo, unless it is one."""
+    if isinstance(items, Items):
+        return items.all_trained_on()
     trained = {item.id for item in items if item.split == "train"}
     added = {item.id: Item(item.path, item.label, item.group, "train", item.id, item.meta)
              for item in items if item.id not in trained}

@@ -14,7 +14,7 @@ from ..errors import DataError, RunError
 from ..structures import Item
 from .batches import Batch, Photos, TestPhotos, TrainPhotos
 from .rejects import RejectLog
-from .train_set import TrainSet, codes
+from .train_set import TrainSet, columns
 
 
 class TrainLoader:
@@ -90,8 +90,7 @@ class TestLoader:
         self.items, self.photos, self.fail = items, photos, fail
         self.chunks = [np.arange(start, min(start + batch_size, rows.stop), dtype=np.int64)
                        for start in range(rows.start, rows.stop, batch_size)]
-        self._labels = codes([item.label for item in items])[1]
-        self._groups = codes([item.group for item in items])[1]
+        (_, self._labels), (_, self._groups) = columns(items)
         self._options = options
 
     def __len__(self) -> int:

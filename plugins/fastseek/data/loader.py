@@ -13,8 +13,9 @@ from torchvision import transforms as legacy
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from ..registry import SAMPLERS, build
-from ..structures import Item
+from ..structures import Item, paths_of, with_split
 from . import samplers, transforms  # noqa: F401  (register the parts)
+from .array_cache import ArrayCache, cached, split
 from .batches import TestPhotos, TrainPhotos
 from .bridge import resolve
 from .feed import TestLoader, TrainLoader
@@ -41,13 +42,14 @@ def build_train_loader(cfg: Any, *, rank: int = 0, world_size: int = 1, context:
         DataError: no photos, or photos without labels.
     """
     seed = _seed(cfg)
-    dataset = TrainSet([item for name in cfg.DATASETS.NAMES for item in resolve(name, cfg) if item.split == "train"])
+    dataset = TrainSet(_trained_on(cfg))
     logger.info("training on %d photos of %d classes, %d cameras", len(dataset), dataset.num_classes,
                 dataset.num_cameras)
     sampler = build_sampler(cfg, dataset, world_size)
     budget = max(10, int(cfg.SEEK.MAX_BAD * len(dataset)))
-    photos = TrainPhotos([item.path for item in dataset.items], build_transforms(cfg, True), cfg.SEEK.MAX_PIXELS,
-                         dataset.labels, seed, budget)
+    paths = paths_of(dataset.items)
+    transform, cache = _prepared(cfg, paths, True)
+    photos = TrainPhotos(paths, transform, cfg.SEEK.MAX_PIXELS, dataset.labels, seed, budget, cache)
     log = RejectLog(os.path.join(cfg.OUTPUT_DIR, "rejects.csv"), budget, _fails(cfg))
     return TrainLoader(dataset, sampler, photos, log, rank, world_size, _options(cfg, context))
 
@@ -66,9 +68,17 @@ def build_test_loader(cfg: Any, items: Sequence[Item], *, rank: int = 0, world_s
     size = cfg.TEST.IMS_PER_BATCH // world_size
     if size < 1:
         raise UsageError(f"TEST.IMS_PER_BATCH {cfg.TEST.IMS_PER_BATCH}: expected at least {world_size}, one a process")
-    photos = TestPhotos([item.path for item in items], build_transforms(cfg, False), cfg.SEEK.MAX_PIXELS, "extract")
+    paths = paths_of(items)
+    transform, cache = _prepared(cfg, paths, False)
+    photos = TestPhotos(paths, transform, cfg.SEEK.MAX_PIXELS, "extract", cache)
     return TestLoader(items, photos, shard(len(items), rank, world_size, start), size, _fails(cfg),
                       _options(cfg, context))
+
+
+def _trained_on(cfg: Any) -> Sequence[Item]:
+    """The training photos of all data sets; those of a single one as it holds them."""
+    found = [with_split(resolve(name, cfg), "train") for name in cfg.DATASETS.NAMES]
+    return found[0] if len(found) == 1 else [item for items in found for item in items]
 
 
 def shard(count: int, rank: int, world_size: int, start: int = 0) -> range:
@@ -124,6 +134,14 @@ def build_transforms(cfg: Any, train: bool) -> Callable:
     # fast-reid's own call names arguments that torchvision has removed; these are the same values
     parts.insert(place, legacy.RandomAffine(degrees=10, scale=(0.9, 1.1), shear=0.1, fill=0))
     return legacy.Compose(parts)
+
+
+def _prepared(cfg: Any, paths: Sequence[str], train: bool) -> tuple[Callable, ArrayCache | None]:
+    """What is done to a photo in every epoch, and the cache with what is done once."""
+    if not cfg.SEEK.CACHE:
+        return build_transforms(cfg, train), None
+    once, rest = split(cfg.SEEK.TRAIN if train else cfg.SEEK.TEST)
+    return compose(rest), cached(cfg.SEEK.CACHE, paths, once, cfg.SEEK.MAX_PIXELS)
 
 
 def _seed(cfg: Any) -> int:

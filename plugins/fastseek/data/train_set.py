@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import DataError
-from ..structures import Item
+from ..structures import Item, Items
 
 
 class TrainSet:
-    """Training items with their class codes: labels in sorted order are classes 0, 1, … as in fast-reid.
+    """Training items with their class codes: classes 0, 1, … are the labels in the order `columns` tells.
 
-    Attributes: `items`; `classes` and `cameras`, sorted labels and groups; `labels` and `groups`, int64 [N];
+    Attributes: `items`; `classes` and `cameras`, labels and groups; `labels` and `groups`, int64 [N];
     `counts`, photos a class, int64 [C].
 
     Args:
@@ -24,15 +24,14 @@ class TrainSet:
     """
 
     def __init__(self, items: Sequence[Item]) -> None:
-        self.items = list(items)
-        if not self.items:
+        self.items = items if isinstance(items, Items) else list(items)
+        if not len(self.items):
             raise DataError("DATASETS.NAMES gives no training photos: expected items of the split 'train'")
-        nameless = [item.path for item in self.items if not item.label]
-        if nameless:
-            raise DataError(f"{nameless[0]} has no label, nor have {len(nameless) - 1} others: training needs a class "
-                            "for every photo")
-        self.classes, self.labels = codes([item.label for item in self.items])
-        self.cameras, self.groups = codes([item.group for item in self.items])
+        (self.classes, self.labels), (self.cameras, self.groups) = columns(self.items)
+        nameless = np.flatnonzero(self.labels == self.classes.index("")) if "" in self.classes else ()
+        if len(nameless):
+            raise DataError(f"{self.items[int(nameless[0])].path} has no label, nor have {len(nameless) - 1} others: "
+                            "training needs a class for every photo")
         self.counts = np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
     def __len__(self) -> int:
@@ -47,6 +46,19 @@ class TrainSet:
     def num_cameras(self) -> int:
         """How many groups; 1 when none is known."""
         return len(self.cameras)
+
+
+def columns(items: Sequence[Item]) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
+    """Labels and groups of items: the distinct ones, and which of them every item has, int64 [N].
+
+    Labels stand in sorted order as in fast-reid; those of Items in the order Items has them in, for Items from a
+    contest know the order its class numbers have.
+    """
+    if not isinstance(items, Items):
+        return codes([item.label for item in items]), codes([item.group for item in items])
+    known, labels = np.unique(items.codes, return_inverse=True)
+    names = [items.labels[code] if code >= 0 else "" for code in known.tolist()]
+    return (names, labels.astype(np.int64, copy=False)), ([""], np.zeros(len(items), np.int64))
 
 
 def codes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:

@@ -21,6 +21,14 @@ class Pipeline:
     def __init__(self, parts: Sequence[Callable[[Picture], Picture]]) -> None:
         self.parts = list(parts)
 
+    def prepared(self, image: Picture) -> Picture:
+        """What the first transforms give, as long as they draw nothing."""
+        for part in self.parts:
+            if not getattr(part, "fixed", False):
+                break
+            image = part(image)
+        return image
+
     def lend(self, photo: Callable[[int], Image.Image | None], count: int) -> None:
         """Give the training photos to the transforms that ask for others than their own."""
         for part in self.parts:
@@ -28,9 +36,13 @@ class Pipeline:
                 part.lend(photo, count)
 
     def __call__(self, image: Picture) -> torch.Tensor:
+        return to_tensor(self.pictured(image))
+
+    def pictured(self, image: Picture) -> Picture:
+        """The same, but as the last transform leaves it."""
         for part in self.parts:
             image = part(image)
-        return to_tensor(image)
+        return image
 
 
 def compose(calls: Sequence[str]) -> Pipeline:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
-from ...files import locate
+from ...files import PathLike, locate
 from ...registry import TRANSFORMS
 from . import noise
 from .chance import probability
@@ -47,7 +47,8 @@ class Denoise:
             raise ValueError(f"sigma={sigma}, filters={filters!r}: expected sigma from 0, filters of ('median', "
                              "'bilateral')")
         self.share, self.sigma, self.filters = probability(share), sigma, tuple(filters)
-        self.listed = listed(table) if table else None
+        self.files = (locate(table, "the noise of every photo"),) if table else ()
+        self.listed = listed(self.files[0]) if table else None
 
     def __call__(self, image: Picture) -> Picture:
         return through_pil(self._repaired, image)
@@ -70,13 +71,12 @@ class Denoise:
         return found.kind
 
 
-def listed(table: str) -> dict[str, int]:
+def listed(file: PathLike) -> dict[str, int]:
     """Path -> kind of noise, of a table with the columns path and class.
 
     Raises:
         DataError: it cannot be read, or a class is none; names file and line.
     """
-    file = locate(table, "the noise of every photo")
     with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.DictReader(text)
         if not {"path", "class"} <= set(reader.fieldnames or ()):

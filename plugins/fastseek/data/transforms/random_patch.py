@@ -53,7 +53,7 @@ class RandomPatch:
         self._parts: OrderedDict[tuple[int, Size], Image.Image] = OrderedDict()
 
     def lend(self, photo: Callable[[int], Image.Image | None], count: int) -> None:
-        """Take the training photos: `photo(row)` reads one of `count`, None when it cannot be read."""
+        """Take the training photos: `photo(row)` gives one of `count`, None when it cannot be read."""
         self.photo, self.count = photo, count
 
     def __call__(self, image: Picture) -> Picture:
