@@ -44,7 +44,7 @@ class Seeker(nn.Module):
         super().__init__()
         self.backbone = build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
         for call in cfg.SEEK.BLOCKS:
-            self.backbone = build(call, BLOCKS)(self.backbone)
+            self.backbone = _with_block(call, self.backbone)
         self.branches = _build_branches(cfg.SEEK.BRANCHES, self.backbone.channels)
         counts = class_counts(cfg)
         dims = {name: dim for branch in self.branches.values() for name, dim in branch.dims.items()}
@@ -134,6 +134,13 @@ class StockBackbone(nn.Module):
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Normalised [B, 3, H, W] -> {"s4": [B, C, h, w]}."""
         return {"s4": self.net(images)}
+
+
+def _with_block(call: str, backbone: nn.Module) -> nn.Module:
+    try:
+        return build(call, BLOCKS)(backbone)
+    except ValueError as error:
+        raise UsageError(f"{call!r}: {error}") from error
 
 
 def _build_branches(calls: Iterable[str], channels: Mapping[str, int]) -> nn.ModuleDict:
