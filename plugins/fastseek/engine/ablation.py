@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import metrics as _metric_parts  # noqa: F401  (so that METRICS is full)
 from ..errors import UsageError
 from ..files import PathLike
 from ..registry import METRICS, build

@@ -16,6 +16,7 @@ from ..files import PathLike
 from ..metrics import evaluate
 from ..report import page, row, table, write_results
 from ..structures import Item, Ranking, Score, Truth
+from .budget import check_budget
 from .contest_answers import Said, answers, joined, sides_needed, write_labels
 from .contest_members import Member, items_of, member
 from .contest_recipe import Contest, Entrant, read_contest
@@ -104,6 +105,7 @@ class _Run:
         """Train, embed, answer, hand in and score."""
         self.members = [member(one, self.items, self.out / "members" / one.name, self.opts)
                         for one in self.contest.members]
+        check_budget({one.entrant.name: one.size for one in self.members}, self.contest.budget)
         self.seed = self.members[0].seed
         self.home.mkdir(parents=True, exist_ok=True)
         sheet = _sheet(self.contest, self.items, self.home)

@@ -17,6 +17,7 @@ from ..errors import DataError
 from ..files import locate, read_json, sha256, write_json
 from ..structures import Embeddings, Item
 from . import extract, recipe
+from .budget import size
 from .contest_recipe import Contest, Entrant, Settings
 from .embed import load_model
 from .pipeline import root
@@ -42,6 +43,7 @@ class Member:
         folders: side -> where they lie.
         seconds: what its training and embedding took, killed runs apart.
         seed: of its training.
+        size: bytes of the model without its class weights.
     """
 
     entrant: Entrant
@@ -49,6 +51,7 @@ class Member:
     folders: Mapping[str, pathlib.Path]
     seconds: float
     seed: int
+    size: int = 0
 
 
 def items_of(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[Item]]:
@@ -103,7 +106,7 @@ def member(entrant: Entrant, items: Items, out: pathlib.Path, opts: Sequence[str
         folders[side] = out / "embeddings" / extract.source_of(photos)[:12]
         sides[side] = extract.to_store(cfg, model, photos, folders[side], root(photos),
                                        f"{entrant.name}: {side.lower()}", replace=True)
-    return Member(entrant, sides, folders, spent + time.monotonic() - start, cfg.SEED)
+    return Member(entrant, sides, folders, spent + time.monotonic() - start, cfg.SEED, size(model))
 
 
 def _pairs(settings: Settings) -> list[str]:

@@ -66,6 +66,7 @@ class Contest:
         submission: the submission's file name.
         solution: a CSV file; "" takes the labels of the data.
         short: changes to every member's recipe for a quick look.
+        budget: megabytes all models together may have; 0 for no limit.
     """
 
     path: str
@@ -81,11 +82,12 @@ class Contest:
     submission: str
     solution: str
     short: Settings
+    budget: float = 0.0
 
 
 KEYS = {"NAME": str, "TASK": str, "DATA": str, **dict.fromkeys(SIDES, str), "MEMBERS": list, "ENSEMBLE": str,
         "ENHANCE": list, "SEARCH": str, "POST": list, "METRICS": list, "SUBMISSION": str, "SOLUTION": str,
-        "SHORT": dict}
+        "SHORT": dict, "BUDGET_MB": (int, float)}
 OF_MEMBER = {"NAME": str, "FAMILY": str, "PLAN": str, "RECIPE": str, "WEIGHTS": str, "SET": dict, "EMBED": dict,
              "WEIGHT": (int, float), "ENHANCE": list, "SEARCH": str, "POST": list}
 
@@ -113,7 +115,8 @@ def read_contest(path: PathLike) -> Contest:
     return Contest(str(path), values.get("NAME", pathlib.Path(path).stem), values["TASK"], sides, members,
                    values["ENSEMBLE"], tuple(values.get("ENHANCE", ())), values.get("SEARCH", "exact(k=100)"),
                    tuple(values.get("POST", ())), tuple(values.get("METRICS", ())),
-                   values.get("SUBMISSION", "submission.csv"), values.get("SOLUTION", ""), values.get("SHORT", {}))
+                   values.get("SUBMISSION", "submission.csv"), values.get("SOLUTION", ""), values.get("SHORT", {}),
+                   float(values.get("BUDGET_MB", 0)))
 
 
 def _entrant(given: Any, whole: Mapping[str, Any], document: Document) -> Entrant:
