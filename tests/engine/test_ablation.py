@@ -146,6 +146,17 @@ def test_what_is_finished_is_not_done_again_and_what_changes_is(finished, monkey
     (home / "ablation.yml").write_text(ABLATION)
 
 
+def test_a_step_may_be_trained_by_a_plan(files):
+    (files.parent / "plan.yml").write_text("RECIPE: tiny.yml\nSTEPS:\n  - NAME: one\n  - NAME: two\n"
+                                           "    SET: {SEEK.SAMPLER: \"capped(cap=3)\"}\n")
+    head = files.read_text().split("  - NAME: \"+ flip")[0]
+    files.write_text(head + "  - NAME: two stages\n    PLAN: plan.yml\n")
+    ablate_file(files, files.parent / "out")
+    step = json.loads((files.parent / "out" / "ablation.json").read_text())["steps"][1]
+    trained = files.parent / "out" / "trainings" / step["seeds"][0]["training"]
+    assert {"one", "two", "plan.json"} <= {path.name for path in trained.iterdir()}
+
+
 def test_trainings_side_by_side_find_what_others_do_and_an_error_of_one_comes_out_in_words(finished, tmp_path):
     home, _ = finished
     (tmp_path / "tiny.yml").write_text((home / "tiny.yml").read_text())

@@ -75,7 +75,8 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
             SET: {KEY: VALUE}             from this step on
             ADD: {KEY: [calls]}           the same at the end of a list
             ALONE: true                   the next step is without these again
-            PLAN: plan                    train by a plan; BASE is then its last step's recipe
+            PLAN: plan                    train by a plan, whose steps get all of these changes; photos are then
+                                          embedded as BASE says, which is its last step's recipe
 
     Args:
         path: the file.

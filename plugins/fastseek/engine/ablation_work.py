@@ -21,8 +21,10 @@ from ..files import read_json, write_json
 from ..structures import Ranking, Truth
 from . import extract, recipe
 from .ablation import Opts, Step
+from .embed import load_model
 from .evaluator import search, splits
 from .pipeline import Sides, embed_sides, root, without_last_evaluation
+from .plan import run_plan
 from .setup import setup, start_log
 from .trainer import Trainer
 
@@ -114,15 +116,25 @@ def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
         if quiet:
             start_log(cfg.OUTPUT_DIR)
             _silence()
-        cfg = setup(cfg, resume=True)
-        trainer = Trainer(without_last_evaluation(cfg))
-        trainer.resume_or_load(resume=True)
-        trainer.train()
+        model = _planned(first) if first.plan else _trained(setup(cfg, resume=True))
         for one in answers:
-            answer(one, trainer.model)
+            answer(one, model)
             write_json(one.folder / "done.json", {"step": one.step, "seed": one.seed, "training": one.training.name,
                                                   "seconds": round(time.monotonic() - start, 3)})
             start = time.monotonic()
+
+
+def _trained(cfg: Any) -> nn.Module:
+    trainer = Trainer(without_last_evaluation(cfg))
+    trainer.resume_or_load(resume=True)
+    trainer.train()
+    return trainer.model
+
+
+def _planned(one: Answer) -> nn.Module:
+    """The model at the end of a plan, every step of which gets the changes of the ablation."""
+    made = run_plan(one.plan, one.training, [*one.opts, "SEED", one.seed])
+    return load_model(recipe.load(made.config), made.weights)
 
 
 def answer(one: Answer, model: nn.Module) -> None:
