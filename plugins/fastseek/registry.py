@@ -167,7 +167,7 @@ def import_parts(package: str, path: Iterable[str]) -> None:
 
 
 DATASETS = Registry("dataset", """Where photos come from.
-Built with the recipe's arguments; has `.items`, a list of `Item` (splits "train", "query", "gallery").
+Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train", "query", "gallery").
 `folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows reach fast-reid's own.""")
 
 TRANSFORMS = Registry("transform", """One image before it becomes a batch.

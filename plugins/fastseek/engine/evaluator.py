@@ -14,7 +14,7 @@ from ..data.bridge import resolve
 from ..errors import DataError
 from ..metrics import evaluate as score
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
-from ..structures import Embeddings, Item, Ranking, Score, Truth
+from ..structures import Embeddings, Item, Ranking, Score, Truth, with_split
 from . import classify, extract
 from .reid_figures import fastreid_figures
 
@@ -56,7 +56,7 @@ def _classified(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> list[Sco
     return classify.figures(cfg, probabilities, queries) if comm.is_main_process() else []
 
 
-def splits(items: Sequence[Item], name: str) -> tuple[list[Item], list[Item]]:
+def splits(items: Sequence[Item], name: str) -> tuple[Sequence[Item], Sequence[Item]]:
     """The query and gallery items.
 
     Raises:
@@ -65,14 +65,14 @@ def splits(items: Sequence[Item], name: str) -> tuple[list[Item], list[Item]]:
     return split_of(items, "query", name), split_of(items, "gallery", name)
 
 
-def split_of(items: Sequence[Item], split: str, name: str) -> list[Item]:
+def split_of(items: Sequence[Item], split: str, name: str) -> Sequence[Item]:
     """The items of one split.
 
     Raises:
         DataError: there is none.
     """
-    found = [item for item in items if item.split == split]
-    if not found:
+    found = with_split(items, split)
+    if not len(found):
         raise DataError(f"{name} has no {split} photos, so nothing can be evaluated: "
                         "mark some, or train without evaluation (DATASETS.TESTS \"()\")")
     return found

@@ -5,9 +5,11 @@ They are frozen, check themselves when built, and save and load themselves.
 
 from .embeddings import Embeddings, save_manifest, save_shard
 from .item import Item
+from .items import Items, Kind, paths_of, with_split
 from .ranking import Ranking
 from .score import Score, interval
 from .shards import Shards
 from .truth import Truth
 
-__all__ = ["Embeddings", "Item", "Ranking", "Score", "Shards", "Truth", "interval", "save_manifest", "save_shard"]
+__all__ = ["Embeddings", "Item", "Items", "Kind", "Ranking", "Score", "Shards", "Truth", "interval", "paths_of",
+           "save_manifest", "save_shard", "with_split"]
