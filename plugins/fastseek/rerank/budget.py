@@ -20,7 +20,7 @@ BESIDE = 160 << 20  # blocks of scores, of sets and of gathered vectors, whateve
 SPARE = 1 << 30
 TOLD = 10 ** 12  # multiplications from which the time is worth telling: some ten seconds
 SAMPLE = (2048, 32768)  # queries and images searched to learn how fast this machine is
-REST = 1.25  # the whole beside its search
+PER_IMAGE = 1.2e-5  # seconds an image beside its search at k1 = 20; they grow with the square of k1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,5 +102,6 @@ def tell_costs(both: Embeddings, metric: str, budget: Budget) -> None:
     start = time.perf_counter()
     nearest(few, many, budget.width, metric, scan=scan)
     rate = len(few) * len(many) / (time.perf_counter() - start)
-    tell(f"k-reciprocal re-ranking of {images} images: about {REST * images ** 2 / rate:.0f} s and "
+    seconds = images ** 2 / rate + images * PER_IMAGE * (budget.k1 / 20) ** 2
+    tell(f"k-reciprocal re-ranking of {images} images: about {seconds:.0f} s and "
          f"{budget.bytes(4 * budget.k1) / GB:.1f} GB (at most {budget.most / GB:.1f})")

@@ -13,10 +13,11 @@ from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from .budget import Budget, tell_costs
-from .reciprocal import RULES, Overlaps, averaged, encode, own_first
+from .overlaps import Overlaps, all_overlaps
+from .reciprocal import RULES, averaged, encode, own_first
 from .sorting import check_sides, resorted
 
-CELLS = 1 << 22  # distances held at once
+CELLS = 1 << 21  # distances held at once
 ENTRIES = 1 << 21  # entries of averaged encodings held at once
 HELD_BYTES = 12  # of an averaged encoding while it is made, an entry
 FEW = 8  # lists shorter than this part of the gallery are scored pair by pair
@@ -150,13 +151,14 @@ class KReciprocal:
         first = _first_equal(theirs)
         twins = (first != np.arange(len(first))).any()
         step = max(1, CELLS // len(gallery))
+        room = np.empty((min(step, len(queries)), len(gallery)), np.float32)
         for start in progress(range(0, len(queries), step), "re-ranking"):
             here = slice(start, min(start + step, len(queries)))
-            scores, _ = similarities(mine[here], theirs, self._pairs)
+            scores, _ = similarities(mine[here], theirs, self._pairs, room[:here.stop - here.start])
             distances = _squared(scores[:, first] if twins else scores, self._pairs)
             distances *= self.lambda_ / longest[here, None]
-            for row, query in zip(distances, range(here.start, here.stop), strict=True):
-                row += (1 - self.lambda_) * _jaccard(asked, query, inverted)
+            for rows, shared in all_overlaps(asked[here], inverted):
+                distances[rows] += (1 - self.lambda_) * (1 - shared / (2 - shared))
             yield here, distances
 
 
@@ -171,19 +173,11 @@ def _squared(scores: np.ndarray, metric: str) -> np.ndarray:
 
 def _first_equal(vectors: np.ndarray) -> np.ndarray:
     """For every row the first row with the same values: a matrix product may tell equal vectors apart, ids must not."""
-    whole_row = np.dtype((np.void, vectors.shape[1] * vectors.itemsize))
-    rows = np.ascontiguousarray(vectors + np.float32(0)).view(whole_row).reshape(-1)
-    _, first, group = np.unique(rows, return_index=True, return_inverse=True)
-    return first[group]
-
-
-def _jaccard(asked: csr_array, query: int, inverted: csr_array) -> np.ndarray:
-    """[G] Jaccard distances 1 - S / (2 - S), S = sum of the smaller weights, touching shared columns only."""
-    mine = slice(asked.indptr[query], asked.indptr[query + 1])
-    starts, stops = inverted.indptr[asked.indices[mine]], inverted.indptr[asked.indices[mine] + 1]
-    counts = stops - starts
-    ends = np.cumsum(counts)
-    at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(stops - ends, counts)
-    smaller = np.minimum(np.repeat(asked.data[mine], counts), inverted.data.take(at))
-    shared = np.bincount(inverted.indices.take(at), smaller, minlength=inverted.shape[1])
-    return 1 - shared / (2 - shared)
+    bits = (np.ascontiguousarray(vectors) + np.float32(0)).view(np.uint32)
+    sums = np.vecdot(bits, np.random.default_rng(0).integers(1, 1 << 32, bits.shape[1], np.uint32))
+    first = np.arange(len(vectors))
+    _, group, counts = np.unique(sums, return_inverse=True, return_counts=True)
+    alike = np.flatnonzero(counts[group] > 1)  # rows that may be equal: most have a sum of their own
+    _, where, group = np.unique(bits[alike], axis=0, return_index=True, return_inverse=True)
+    first[alike] = alike[where[group.reshape(-1)]]
+    return first

@@ -11,7 +11,8 @@ from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from .gallery_graph import GalleryGraph, in_memory, squared
-from .reciprocal import Overlaps, averaged, expand, half_of, reciprocal
+from .overlaps import Overlaps
+from .reciprocal import averaged, expand, half_of, reciprocal
 from .sorting import check_sides, resorted
 
 ROWS = 2048  # queries encoded at once

@@ -19,7 +19,7 @@ from .int8 import Int8
 
 SCANS: dict[str, type[Scan]] = {"float32": Float32, "bfloat16": Bfloat16, "int8": Int8, "cuda": Cuda}
 LARGE = 10 ** 11  # multiplications from which loading torch pays: about two seconds in float32
-MIDDLE = 10 ** 10  # the same where torch is loaded already
+MIDDLE = 4 * 10 ** 9  # the same where torch is loaded already
 
 
 def choose(name: str, metric: str, work: int = 0) -> Scan:
