@@ -15,8 +15,8 @@ from torch import nn
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import ArtefactError, RunError, UsageError
-from ..files import atomic
-from . import manifests, ranks, weights
+from ..files import atomic, write_json
+from . import manifests, ranks, surgery, weights
 from .manifests import MANIFEST, STATE, WEIGHTS
 
 from fastreid.utils.checkpoint import Checkpointer as FastreidCheckpointer
@@ -40,6 +40,8 @@ class Checkpointer(FastreidCheckpointer):
                  **checkpointables: Any) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.folder = pathlib.Path(save_dir)
+        self.drop: list[str] = []  # of weights a run starts from, see `surgery.take_over`
+        self.fit, self.classes = "classes", ""
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write a checkpoint that a run can go on from, and tag it as the last.
@@ -115,13 +117,15 @@ class Checkpointer(FastreidCheckpointer):
             what else was saved with the state.
 
         Raises:
-            DataError, ArtefactError: as `weights.load_weights`.
+            DataError, ArtefactError, UsageError: as `surgery.take_over`.
         """
         if not path:
             self.logger.info("no weights are loaded: the model starts from what its backbone brings")
             return {}
         if checkpointables is not None and not checkpointables:
-            weights.load_weights(self.model, path)
+            lists = surgery.take_over(self.model, path, self.drop, self.fit, self.classes)
+            if self.save_dir and self.save_to_disk:
+                write_json(self.folder / "taken_over.json", {"weights": str(path), **lists})
             return {}
         weights.fit(self.model, weights.read(path), path, strict=True)
         name = pathlib.Path(path).name.removesuffix(WEIGHTS)

@@ -18,7 +18,7 @@ from .settings import Setting, chain, overrides
 from fastreid.config import CfgNode, get_cfg
 
 
-def load(config_file: PathLike, opts: Sequence[str] = ()) -> CfgNode:
+def load(config_file: PathLike, opts: Sequence[str] = (), more: Sequence[Setting] = ()) -> CfgNode:
     """Read a recipe: fast-reid's defaults, ours, the plugins', the `_BASE_` chain, the file, then the overrides.
 
     A recipe of fast-reid's own is read as it is. A `Base-*.yml` may leave out what its heirs add.
@@ -27,6 +27,7 @@ def load(config_file: PathLike, opts: Sequence[str] = ()) -> CfgNode:
     Args:
         config_file: the recipe; a relative `_BASE_` in it is looked for beside the file that names it.
         opts: KEY VALUE pairs, as from the command line.
+        more: what another file sets between the recipe and `opts`.
 
     Returns:
         the config, frozen.
@@ -35,7 +36,7 @@ def load(config_file: PathLike, opts: Sequence[str] = ()) -> CfgNode:
         UsageError: a file that cannot be read, an unknown key, a value of the wrong type or out of its range, a call
             string nobody answers, a plugin that does not load; names the file and the line.
     """
-    settings = [*chain(config_file), *overrides(opts)]
+    settings = [*chain(config_file), *more, *overrides(opts)]
     cfg = get_cfg()
     register(cfg)
     for plugin, where in _plugins(settings):

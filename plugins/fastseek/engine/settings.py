@@ -83,6 +83,22 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
+def flat_settings(document: Document, prefix: str) -> list[Setting]:
+    """What stands below a key of a file that is no recipe: keys of recipes, nested or dotted.
+
+    Args:
+        document: the file.
+        prefix: "SET." or "STEPS[2].SET.".
+    """
+    node: Any = document.values
+    for name in prefix.rstrip(".").split("."):
+        key, _, number = name.rstrip("]").partition("[")
+        node = node.get(key, {}) if isinstance(node, dict) else {}
+        if number:
+            node = node[int(number)]
+    return [Setting(key, value, document.path, document.lines[f"{prefix}{key}"]) for key, value in _flat(node, "")]
+
+
 def overrides(opts: Sequence[str]) -> list[Setting]:
     """KEY VALUE pairs as settings.
 

@@ -216,6 +216,8 @@ class Trainer(DefaultTrainer):
         if not resume and self.checkpointer.has_checkpoint():
             logger.warning("%s holds an earlier run; this one starts anew and replaces it (--resume goes on with it)",
                            self.cfg.OUTPUT_DIR)
+        self.checkpointer.drop, self.checkpointer.fit = list(self.cfg.SEEK.DROP), self.cfg.SEEK.FIT
+        self.checkpointer.classes = self.cfg.SEEK.CLASSES
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not state:
             return

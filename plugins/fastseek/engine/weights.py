@@ -6,7 +6,7 @@ import logging
 import pathlib
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from .ranks import inner
 logger = logging.getLogger("fastreid.fastseek")
 Tensors = dict[str, torch.Tensor]
 SHOWN = 10
+NEW, UNKNOWN, RESHAPED = "not in the file", "not in the model", "of another shape"  # how weights and model can differ
 # What depends on the classes of the training set, not on the embedding.
 CLASS_WEIGHTS = re.compile(r"(^|\.)(\w*heads?\.weight$|classifier\b|losses\.)")
 # Buffers that older fast-reid saved and newer does not, and a counter old torch did not have.
@@ -134,7 +135,8 @@ def _today(name: str, own: Mapping[str, torch.Tensor]) -> str:
     return name
 
 
-def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False) -> None:
+def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False,
+        may_differ: Callable[[str, str], bool] | None = None) -> dict[str, list[str]]:
     """Copy tensors into a model, in place.
 
     Args:
@@ -142,6 +144,11 @@ def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False) -> 
         tensors: by name.
         path: named in messages.
         strict: class weights must fit as well.
+        may_differ: whether a tensor may differ so, called with NEW, UNKNOWN or RESHAPED and its name; class weights may
+            when it is not given, unless `strict`.
+
+    Returns:
+        the names that differ, by how; those "of another shape" with both shapes.
 
     Raises:
         ArtefactError: a name is missing or unexpected, or a shape differs; the table of differences is in the message.
@@ -151,20 +158,24 @@ def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False) -> 
     tensors = renamed(tensors, own)
     aliases = _aliases(model)
     differences = {
-        "not in the file": [name for name in own if name not in tensors and not aliases[name] & set(tensors)],
-        "not in the model": [name for name in tensors if name not in own],
-        "of another shape": [f"{name} {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
-                             for name in own if name in tensors and tensors[name].shape != own[name].shape]}
-    accepted = [] if strict else [name for names in differences.values() for name in names
-                                  if CLASS_WEIGHTS.search(name.split(" ")[0])]
+        NEW: [name for name in own if name not in tensors and not aliases[name] & set(tensors)],
+        UNKNOWN: [name for name in tensors if name not in own],
+        RESHAPED: [f"{name} {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
+                   for name in own if name in tensors and tensors[name].shape != own[name].shape]}
+
+    def legal(kind: str, name: str) -> bool:
+        return not strict and bool(CLASS_WEIGHTS.search(name)) if may_differ is None else may_differ(kind, name)
+
+    accepted = [name for kind, names in differences.items() for name in names if legal(kind, name.split(" ")[0])]
     left = {kind: [name for name in names if name not in accepted and not HARMLESS.search(name)]
             for kind, names in differences.items()}
     if any(left.values()):
         raise ArtefactError(_table(path, left, len(own)))
-    if accepted:
+    if accepted and may_differ is None:
         logger.info("%s: class weights not taken from it: %s", path, _some(accepted))
     fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
     model.load_state_dict(fitting, strict=False)
+    return differences
 
 
 def _aliases(model: nn.Module) -> dict[str, set[str]]:
