@@ -6,7 +6,7 @@ import os
 import pytest
 
 from fastseek.data import datasets  # noqa: F401
-from fastseek.errors import DataError
+from fastseek.errors import DataError, UsageError
 from fastseek.files import data_roots
 from fastseek.registry import DATASETS, build
 
@@ -71,6 +71,24 @@ def test_landmarks_searches_everything_that_is_no_query(tmp_path, monkeypatch):
     (tmp_path / "landmarks" / "labels.csv").write_text("id,path,landmark,split,view_cluster\n1,i/1.jpg\n")
     with pytest.raises(DataError, match=r"labels\.csv:2"):
         build("landmarks()", DATASETS)
+
+
+def test_the_tasks_of_landmarks_share_out_what_is_no_landmark(tmp_path, monkeypatch):
+    (tmp_path / "landmarks").mkdir()
+    rows = ["id,path,landmark,split,view_cluster", "1,i/1.jpg,bridge,train,1", "2,i/2.jpg,bridge,query,2",
+            "3,i/3.jpg,bridge,index,3", *(f"{n},i/{n}.jpg,distractor,distractor,{n}" for n in range(4, 9))]
+    (tmp_path / "landmarks" / "labels.csv").write_text("\n".join(rows) + "\n")
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    told = {task: {split: [(item.id, item.label) for item in build(f"landmarks({task!r})", DATASETS).items
+                           if item.split == split] for split in ("train", "query", "gallery")}
+            for task in ("retrieval", "index", "recognition")}
+    bridge, nothing = [(f"i/{n}.jpg", "bridge") for n in (1, 2, 3)], [(f"i/{n}.jpg", "") for n in range(4, 9)]
+    assert all(found["train"] == bridge[:1] for found in told.values())
+    assert told["retrieval"]["gallery"] == [bridge[0], *told["index"]["gallery"]] and len(told["index"]["gallery"]) == 6
+    assert told["recognition"]["query"] == [bridge[1], *nothing[::2]]
+    assert told["recognition"]["gallery"] == nothing[1::2]
+    with pytest.raises(UsageError, match="recognition"):
+        build("landmarks('search')", DATASETS)
 
 
 @pytest.mark.skipif(not any((root / "grocery" / "dataset").exists() for root in data_roots()), reason="no Grocery here")
