@@ -191,12 +191,14 @@ the block in its place; `channels` stays what the maps have. A name the backbone
 
 BRANCHES = Registry("branch", """Feature maps to embeddings.
 Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B, D] that holds at
-least its own recipe name, the vector used for retrieval; `dims` tells D of every name.""")
+least its own recipe name, the vector used for retrieval unless `tested` names another; `dims` tells D of every
+name.""")
 
 LOSSES = Registry("loss", """Named embeddings to one scalar.
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the
 name of the embedding it wants; called with (embedding [B, D], targets int64 [B]) it returns a scalar, its weight
-already applied. One that classifies has `logits`, [B, D] to [B, C]. A module of the model with `at_step(step)` is told the number of every training step before it.""")
+already applied. One that classifies has `logits`, [B, D] to [B, C]. A module of the model with `at_step(step)` is told
+the number of every training step before it.""")
 
 SCHEDULES = Registry("schedule", """The learning rate over a training.
 Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is what the learning

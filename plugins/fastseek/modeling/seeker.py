@@ -61,7 +61,7 @@ class Seeker(nn.Module):
     @property
     def dim(self) -> int:
         """D of what evaluation returns."""
-        return sum(branch.dims[name] for name, branch in self.branches.items())
+        return sum(branch.dims[_tested(name, branch)] for name, branch in self.branches.items())
 
     def forward(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
         """A batch dict (or its images alone) to losses in training, to [B, D] in evaluation.
@@ -78,7 +78,7 @@ class Seeker(nn.Module):
         embeddings = self.embed(self.preprocess(images))
         if self.training:
             return self.cost(embeddings, batch["targets"])
-        own = [embeddings[name].float() for name in self.branches]
+        own = [embeddings[_tested(name, branch)].float() for name, branch in self.branches.items()]
         return own[0] if len(own) == 1 else torch.cat([F.normalize(one) for one in own], dim=1)
 
     def logits(self, images: torch.Tensor) -> torch.Tensor:
@@ -134,6 +134,11 @@ class StockBackbone(nn.Module):
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Normalised [B, 3, H, W] -> {"s4": [B, C, h, w]}."""
         return {"s4": self.net(images)}
+
+
+def _tested(name: str, branch: nn.Module) -> str:
+    """The embedding of a branch that evaluation returns."""
+    return getattr(branch, "tested", name)
 
 
 def _with_block(call: str, backbone: nn.Module) -> nn.Module:

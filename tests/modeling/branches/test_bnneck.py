@@ -3,8 +3,11 @@ import torch
 import torch.nn.functional as F
 
 from fastseek.errors import UsageError
+from fastseek.modeling import backbones, seeker  # noqa: F401
 from fastseek.modeling.branches.bnneck import Bnneck
 from fastseek.registry import BRANCHES, build
+
+from fastreid.modeling.meta_arch import build_model
 
 
 @pytest.mark.parametrize(("pool", "dim"), [("avg", 0), ("gem", 0), ("avg", 5), ("gem", 5)])
@@ -25,6 +28,7 @@ def test_after_is_the_batch_norm_of_before_without_bias():
 
 
 def test_the_bias_of_the_batch_norm_stays_zero_and_its_weight_learns():
+    """finegrained row 10."""
     branch = Bnneck(channels={"s4": 6})
     trained = [parameter for parameter in branch.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1.0)
@@ -36,3 +40,65 @@ def test_the_bias_of_the_batch_norm_stays_zero_and_its_weight_learns():
 def test_a_map_the_backbone_lacks_is_named():
     with pytest.raises(UsageError, match="'s3'.*only s4"):
         build("bnneck(on='s3')", BRANCHES, channels={"s4": 6})
+
+
+def test_the_classifier_has_no_bias_and_sees_the_feature_after_and_the_metric_loss_the_one_before(config, batch):
+    """finegrained rows 10 and 14: routing, and every loss under its own name."""
+    model = build_model(config("SEEK.BRANCHES", ["bnneck()"], "SEEK.LOSSES", [
+        "cross_entropy('bnneck')", "triplet('bnneck/before')", "center('bnneck/before')"])).train()
+    seen = {}
+    for name, loss in model.losses.items():
+        loss.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0].detach()}))
+    found = model(batch)
+    assert list(found) == ["loss_cross_entropy", "loss_triplet", "loss_center"]
+    assert torch.equal(seen["triplet"], seen["center"]) and not torch.allclose(seen["triplet"], seen["cross_entropy"])
+    torch.testing.assert_close(seen["cross_entropy"], F.batch_norm(seen["triplet"], None, None, training=True))
+    assert model.losses["cross_entropy"].classifier.bias is None
+
+
+@pytest.mark.parametrize("test", ["after", "before"])
+def test_one_word_chooses_the_feature_of_the_test_and_nothing_else(config, batch, test):
+    """finegrained row 11."""
+    model = build_model(config("SEEK.BRANCHES", [f"bnneck(test={test!r})"], "SEEK.LOSSES", [
+        "cross_entropy('bnneck')"])).eval()
+    model.branches["bnneck"].norm.running_var.fill_(4.0)
+    with torch.no_grad():
+        parts, tested = model.embed(model.preprocess(batch["images"])), model(batch)
+        classes = model.logits(batch["images"])
+        torch.testing.assert_close(tested, parts["bnneck" if test == "after" else "bnneck/before"])
+        torch.testing.assert_close(classes, model.losses["cross_entropy"].logits(parts["bnneck"]))
+    assert not torch.allclose(parts["bnneck"], parts["bnneck/before"])
+
+
+def test_dropout_stands_before_the_classifier_in_training_alone():
+    """finegrained row 66."""
+    branch, maps = Bnneck(dropout=0.5, channels={"s4": 600}), {"s4": torch.randn(8, 600, 2, 2)}
+    out = branch.train()(maps)
+    assert (out["bnneck"] == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert (out["bnneck/before"] != 0).all() and (branch.eval()(maps)["bnneck"] != 0).all()
+
+
+def test_dropout_starts_at_its_step():
+    """finegrained row 66: late-phase switch."""
+    branch, maps = Bnneck(dropout=0.5, dropout_from=3, channels={"s4": 600}).train(), {"s4": torch.randn(8, 600, 2, 2)}
+    dropped = []
+    for step in (0, 2, 3, 9):
+        branch.at_step(step)
+        dropped.append(bool((branch(maps)["bnneck"] == 0).any()))
+    assert dropped == [False, False, True, True]
+    early = Bnneck(dropout=0.5, channels={"s4": 600}).train()
+    assert (early(maps)["bnneck"] == 0).any()
+
+
+def test_the_weight_of_the_batch_norm_starts_as_told():
+    branch = Bnneck(gamma_std=0.02, channels={"s4": 4000})
+    assert branch.norm.weight.mean().item() == pytest.approx(1.0, abs=0.002)
+    assert branch.norm.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert (Bnneck(channels={"s4": 6}).norm.weight == 1).all()
+
+
+@pytest.mark.parametrize(("options", "says"), [("dropout=1.0", "dropout"), ("test='both'", "after"),
+                                               ("gamma_std=-1.0", "gamma_std"), ("dropout_from=-1", "dropout_from")])
+def test_an_impossible_setting_is_a_usage_error(options, says):
+    with pytest.raises(UsageError, match=says):
+        build(f"bnneck({options})", BRANCHES, channels={"s4": 6})

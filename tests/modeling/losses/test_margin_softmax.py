@@ -147,6 +147,12 @@ def test_two_forwards_of_curricular_before_a_backward_do_not_spoil_each_other():
     assert torch.equal(torch.autograd.grad(first, vectors)[0], expected)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_scores_of_the_classes_have_no_margin(name):
+    loss, vectors = made(f"{name}('e', s=7.0)").eval(), torch.randn(7, 6)
+    torch.testing.assert_close(loss.logits(vectors), 7 * torch.tensor(cosines(loss, vectors)))
+
+
 def test_arcface_is_sub_center_arcface_with_one_center():
     one = made("arcface('e', s=30, margin='dynamic(0.05, 0.5)', smoothing=0.1)")
     other = SubcenterArcface("e", 1, 30, "dynamic(0.05, 0.5)", 0.1, dims=DIMS, counts=COUNTS)

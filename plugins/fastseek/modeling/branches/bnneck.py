@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ...registry import BRANCHES
@@ -17,31 +18,50 @@ class Bnneck(nn.Module):
     """One pooled map, with and without BatchNorm (Luo et al., Bag of Tricks for Person Re-Identification, 2019).
 
     "bnneck" (after BatchNorm, whose bias stays 0) is for retrieval and the classifier; "bnneck/before" is for
-    triplet and other metric losses.
+    triplet and other metric losses. Whether vectors are brought to length 1 at the test is up to the search:
+    `exact(metric='cosine')` does, `exact(metric='l2')` does not.
 
     Args:
         on: the map.
         pool: "avg" or "gem" (p trained).
         p: where GeM's exponent starts.
         dim: D of a linear layer in between; 0 leaves it out.
+        dropout: share of the values of "bnneck" set to 0 in training, before the classifier.
+        dropout_from: the first training step with dropout, for a late phase.
+        gamma_std: BatchNorm's weight starts at N(1, gamma_std); DIGIX's second place had 0.02.
+        test: which feature evaluation returns, "after" or "before" BatchNorm.
         channels: map name -> channels, of the backbone.
 
     Raises:
-        ValueError: a map the backbone does not give, or an unknown pooling.
+        ValueError: a map the backbone does not give, an unknown pooling or test, or an illegal number.
     """
 
-    def __init__(self, on: str = "s4", pool: str = "avg", p: float = 3.0, dim: int = 0, *,
+    def __init__(self, on: str = "s4", pool: str = "avg", p: float = 3.0, dim: int = 0, dropout: float = 0.0,
+                 dropout_from: int = 0, gamma_std: float = 0.0, test: str = "after", *,
                  channels: Mapping[str, int]) -> None:
         super().__init__()
-        self.on = on
+        if not 0 <= dropout < 1 or dropout_from < 0 or gamma_std < 0:
+            raise ValueError("dropout must be in [0, 1), dropout_from and gamma_std not negative, "
+                             f"got {dropout}, {dropout_from} and {gamma_std}")
+        if test not in ("after", "before"):
+            raise ValueError(f"test must be 'after' or 'before' (BatchNorm), got {test!r}")
+        self.on, self.dropout, self.dropout_from, self.dropping = on, dropout, dropout_from, dropout_from == 0
         width = of_map(channels, on)
         self.pool = pooling(pool, p)
         self.reduce = nn.Linear(width, dim, bias=False) if dim else nn.Identity()
         self.norm = nn.BatchNorm1d(dim or width)
         self.norm.bias.requires_grad_(False)
+        if gamma_std:
+            nn.init.normal_(self.norm.weight, 1.0, gamma_std)
         self.dims = {"bnneck": dim or width, "bnneck/before": dim or width}
+        self.tested = "bnneck" if test == "after" else "bnneck/before"
+
+    def at_step(self, step: int) -> None:
+        """Switch dropout on or off as training step `step` (from 0) wants it."""
+        self.dropping = step >= self.dropout_from
 
     def forward(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Maps [B, C, h, w] -> {"bnneck": [B, D], "bnneck/before": [B, D]}."""
         before = self.reduce(self.pool(maps[self.on]))
-        return {"bnneck": self.norm(before), "bnneck/before": before}
+        after = F.dropout(self.norm(before), self.dropout, self.training and self.dropping)
+        return {"bnneck": after, "bnneck/before": before}
