@@ -20,7 +20,8 @@ import yaml
 from .. import compat, register  # noqa: F401  (compat before anything that imports fastreid)
 from ..errors import DataError, RunError, UsageError
 from ..files import PathLike, atomic, locate, read_json, sha256, write_json
-from . import ranks, recipe, results
+from . import manifests, ranks, recipe, results
+from .checkpoint import TAG
 from .classes import changed
 from .folder import held
 from .launch import launch
@@ -161,9 +162,8 @@ def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str
         weights = folder / TAKEN["final"]
         if weights.is_file() and sha256(weights) == old["weights"] and (folder / "results.json").is_file():
             return "done"
-        logger.warning("step %s was done, but %s is not as it was: it goes on from its last good checkpoint", step.name,
-                       weights)
-    begun = same and folder.is_dir()
+        logger.warning("step %s was done, but %s is not as it was", step.name, weights)
+    begun = same and folder.is_dir() and _usable(folder)
     if not begun:
         if folder.is_dir() and any(folder.iterdir()):
             aside = next(path for number in range(1, 10 ** 6)
@@ -178,11 +178,19 @@ def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str
     return "begun" if begun else "new"
 
 
+def _usable(folder: pathlib.Path) -> bool:
+    """Whether a run in this folder can go on: from its start when nothing was saved, or from a checkpoint."""
+    saved = [name for name, _ in manifests.newest_first(folder)]
+    return not (folder / TAG).exists() or any(manifests.fault(folder, name) is None for name in saved)
+
+
 def _why(old: Entry | None, entry: Entry, folder: pathlib.Path, cfg: CfgNode) -> str:
     if old is None:
         return "it is not of this plan"
-    if old["recipe"] == entry["recipe"]:
+    if old["from"] != entry["from"]:
         return "the weights it starts from are others"
+    if old["recipe"] == entry["recipe"]:
+        return "none of its checkpoints is whole"
     with contextlib.suppress(OSError):
         return "its recipe has changed: " + "; ".join(changed((folder / RECIPE).read_text(encoding="utf-8"),
                                                                _essence(cfg)))
