@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import toy
-from fastseek.engine import contest, contest_answers, contest_members
+from fastseek.engine import contest, contest_answers, contest_members, plan
 from fastseek.engine.contest_recipe import read_contest
 from fastseek.errors import ArtefactError, UsageError
 
@@ -88,7 +88,7 @@ def state(folder):
 
 def ready(out):
     """The members with the weights a run has trained."""
-    return [{**one, "WEIGHTS": json.loads((out / "members" / one["NAME"] / "member.json").read_text())["weights"]}
+    return [{**one, "WEIGHTS": str(out / "members" / one["NAME"] / "training" / "train" / "model_final.safetensors")}
             for one in MEMBERS]
 
 
@@ -140,14 +140,14 @@ def test_members_are_trained_and_embedded_once_for_both_tasks(run):
     out, _ = run
     for name in ("one", "two"):
         folder = out / "members" / name
-        assert len(list(folder.glob("train-*"))) == 1
+        assert [path.name for path in (folder / "training").iterdir() if path.is_dir()] == ["train"]
         assert len(list((folder / "embeddings").iterdir())) == 6  # three sides of either task
 
 
 def test_the_same_command_again_trains_and_embeds_nothing(run, home, monkeypatch):
     out, _ = run
     before, figures = state(out), [row["metrics"] for row in rows_of(out)]
-    monkeypatch.setattr(contest_members, "_train", lambda *given: pytest.fail("it was trained again"))
+    monkeypatch.setattr(plan, "_train", lambda *given: pytest.fail("it was trained again"))
     contest.run_files([retrieval(home), recognition(home)], out)
     assert state(out) == before and [row["metrics"] for row in rows_of(out)] == figures
 
@@ -155,16 +155,16 @@ def test_the_same_command_again_trains_and_embeds_nothing(run, home, monkeypatch
 def test_a_run_killed_between_its_members_goes_on_with_the_second(run, home, tmp_path, monkeypatch):
     """landmark row 60: killed and started again, the submissions are those of a run that was not killed."""
     whole, _ = run
-    train = contest_members._train
+    embed = contest_members.load_model
 
-    def killed(entrant, *given):
-        if entrant.name == "two":
+    def killed(cfg, weights):
+        if "two" in str(weights):
             os._exit(9)
-        return train(entrant, *given)
+        return embed(cfg, weights)
 
     child = os.fork()
     if not child:
-        contest_members._train = killed
+        contest_members.load_model = killed
         try:
             contest.run_files([retrieval(home), recognition(home)], tmp_path)
         finally:
@@ -172,10 +172,8 @@ def test_a_run_killed_between_its_members_goes_on_with_the_second(run, home, tmp
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     done = state(tmp_path / "members" / "one")
     assert not (tmp_path / "results.json").exists() and any(name.endswith(".vectors.npy") for name in done)
-    trained = []
-    monkeypatch.setattr(contest_members, "_train", lambda one, *rest: trained.append(one.name) or train(one, *rest))
+    monkeypatch.setattr(plan, "_train", lambda *given: pytest.fail("both were trained before the kill"))
     contest.run_files([retrieval(home), recognition(home)], tmp_path)
-    assert trained == ["two"]
     after = state(tmp_path / "members" / "one")
     assert all(after[name] == content for name, content in done.items())
     for task in ("retrieval", "recognition"):
@@ -183,9 +181,9 @@ def test_a_run_killed_between_its_members_goes_on_with_the_second(run, home, tmp
 
 
 def test_a_changed_setting_trains_anew_and_only_what_it_touches(home, run, tmp_path, monkeypatch):
-    trained = []
-    train = contest_members._train
-    monkeypatch.setattr(contest_members, "_train", lambda one, *rest: trained.append(one.name) or train(one, *rest))
+    trained, train = [], plan._train
+    monkeypatch.setattr(plan, "_train", lambda step, cfg, resume: (trained.append(cfg.OUTPUT_DIR.split("/")[-3]),
+                                                                   train(step, cfg, resume))[1])
     contest.run_files([retrieval(home, "first")], tmp_path)
     changed = [MEMBERS[0], {**MEMBERS[1], "SET": {"SOLVER.BASE_LR": 0.003}}]
     contest.run_files([retrieval(home, "second", MEMBERS=changed)], tmp_path)
@@ -200,6 +198,34 @@ def test_weights_that_are_named_are_not_trained_and_answer_the_same(home, run, t
     assert [row["name"] for row in found] == ["one", "one + post-processing"]
     assert [row["metrics"] for row in found] == [row["metrics"] for row in before[:2]]
     assert not list((tmp_path / "members").rglob("model_final*"))
+
+
+def test_the_contests_own_solution_knows_bare_names_and_ignores_queries(home, run, tmp_path):
+    """landmark row 56: queries that are ignored are not searched for, and have an empty row."""
+    own = (run[0] / "retrieval" / "solution.csv").read_text().splitlines()
+    rows = [line.split(",") for line in own[1:]]
+    unique = {name: f"{number:04d}" for number, name in enumerate(sorted({row[0] for row in rows}))}
+    photos = tmp_path / "photos"
+    listed = ["path,label,split,id"]
+    for split in ("train", "query", "gallery"):
+        for number, path in enumerate(sorted((home / "photos" / split).rglob("*.jpg"))):
+            name = str(path.relative_to(home / "photos"))
+            listed.append(f"{path},{path.parent.name},{split},{split}/{unique.get(name, f'{split}{number}')}.jpg")
+    photos.mkdir()
+    (photos / "list.csv").write_text("\n".join(listed) + "\n")
+    numbers = {name: f"gallery{number}" for number, name in enumerate(sorted(
+        str(path.relative_to(home / "photos")) for path in (home / "photos" / "gallery").rglob("*.jpg")))}
+    text = [own[0]] + [f"{unique[name]},None,Ignored" if place < 4 else
+                       f"{unique[name]},{' '.join(numbers[one] for one in right.split())},Public"
+                       for place, (name, right, _) in enumerate(rows)]
+    (tmp_path / "solution.csv").write_text("\n".join(text) + "\n")
+    path = retrieval(home, "official", MEMBERS=ready(run[0])[:1], DATA=f"manifest('{photos / 'list.csv'}')",
+                     SOLUTION=str(tmp_path / "solution.csv"))
+    contest.run_files([path], tmp_path / "out")
+    answers = list(csv.reader((tmp_path / "out" / "official" / "submission.csv").read_text().splitlines()))[1:]
+    assert sorted(name for name, _ in answers) == sorted(unique.values())
+    assert [not found for _, found in answers].count(True) == 4
+    assert rows_of(tmp_path / "out")[0]["metrics"]["map(100)"] > 0.2
 
 
 def test_digix_runs_through_the_same_runner(home, run, tmp_path):

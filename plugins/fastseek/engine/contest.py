@@ -99,7 +99,12 @@ class _Run:
         self.home = out / pathlib.Path(contest.path).stem
         self.several = several
         self.rows: Rows = []
-        self.items: Items = items_of(contest, sides_needed(contest))
+        self.items = items_of(contest, sides_needed(contest))
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.sheet = _sheet(contest, self.items, self.home)
+        if isinstance(self.sheet, Retrieval):
+            self.items["QUERIES"] = self.sheet.scored(self.items["QUERIES"])
+        self.truths: dict[str, Truth] = {}
 
     def go(self) -> None:
         """Train, embed, answer, hand in and score."""
@@ -107,19 +112,17 @@ class _Run:
                         for one in self.contest.members]
         check_budget({one.entrant.name: one.size for one in self.members}, self.contest.budget)
         self.seed = self.members[0].seed
-        self.home.mkdir(parents=True, exist_ok=True)
-        sheet = _sheet(self.contest, self.items, self.home)
         if "REFERENCE" in self.items:
             write_labels(self.home / "labels.csv", self.items["REFERENCE"])
         for said in answers(self.contest, self.members, self.items, self.home):
             start = time.monotonic()
             file = self.home / "submissions" / f"{said.name.replace(' ', '_')}.csv"
-            scores, spans = sheet.submit(file, said.answer)
+            scores, spans = self.sheet.submit(file, said.answer)
             self.last, self.scores = said, [*scores, *self._more(said, scores)]
             self.rows.append(self._row(said, spans, time.monotonic() - start))
             logger.info("%s: %s", self.rows[-1]["name"],
                         ", ".join(f"{score.name} {100 * score.value:.2f}" for score in self.scores))
-        sheet.submit(self.home / self.contest.submission, self.last.answer)
+        self.sheet.submit(self.home / self.contest.submission, self.last.answer)
         if isinstance(self.last.answer, Ranking):
             self.last.answer.save(self.home / "ranking.npz")
 
@@ -138,17 +141,19 @@ class _Run:
         return made
 
     def _truth(self, ranking: Ranking, side: str) -> Truth:
-        asked, known = ({item.id: item for item in self.items[part]} for part in ("QUERIES", side))
-        return truth_of([asked[name] for name in ranking.query_ids.tolist()],
-                        [known[name] for name in ranking.gallery_ids.tolist()])
+        """Who answers whom, over the photos of a ranking; all rankings of a contest have the same."""
+        if side not in self.truths:
+            asked, known = ({item.id: item for item in self.items[part]} for part in ("QUERIES", side))
+            self.truths[side] = truth_of([asked[name] for name in ranking.query_ids.tolist()],
+                                         [known[name] for name in ranking.gallery_ids.tolist()])
+        return self.truths[side]
 
     def show(self, out: pathlib.Path, rows: Rows) -> pathlib.Path:
         """Write the page of the last answer."""
         ranking, side = self._shown()
-        roots = {part[side_name].passport.get("root") for part in (one.sides for one in self.members)
-                 for side_name in ("QUERIES", side)}
-        page(ranking, self._truth(ranking, side), self.scores, images=sorted(filter(None, roots)), out=out,
-             title=self.contest.name, steps=rows)
+        files = {item.id: item.path for part in ("QUERIES", side) for item in self.items[part]}
+        page(ranking, self._truth(ranking, side), self.scores, images=files, out=out, title=self.contest.name,
+             steps=rows)
         return out
 
     def _shown(self) -> tuple[Ranking, str]:

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import logging
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data.bridge import resolve
 from ..errors import DataError
-from ..files import locate, read_json, sha256, write_json
-from ..structures import Embeddings, Item
+from ..files import locate, read_json
+from ..structures import Embeddings, Item, with_split
 from . import extract, recipe
 from .budget import size
 from .contest_recipe import Contest, Entrant, Settings
 from .embed import load_model
 from .pipeline import root
-from .settings import chain
-from .setup import setup
-from .strict_yaml import read
-from .trainer import Trainer
+from .plan import BOOK, run_steps
+from .plan_file import NONE, Plan, PlanStep, configs, read_plan
+from .settings import Setting
 
 from fastreid.config import get_cfg
 
-logger = logging.getLogger("fastreid.fastseek")
 SPLIT = {"REFERENCE": "train", "QUERIES": "query", "GALLERY": "gallery"}
 Items = Mapping[str, Sequence[Item]]
 
@@ -57,8 +51,9 @@ class Member:
 def items_of(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[Item]]:
     """The photos of every side.
 
-    REFERENCE is the training split of its data set, QUERIES the queries, GALLERY the gallery; NON_LANDMARKS every photo
-    of its data set's gallery, or all of them where it has none. An id stands once a side.
+    REFERENCE is the training split of its data set, QUERIES the queries, GALLERY the gallery. NON_LANDMARKS are the
+    gallery photos of its data set that have no label; if all have one, the queries without; if all have one, every
+    photo. An id stands once a side.
 
     Raises:
         UsageError: nobody knows a data set. DataError: a side is empty.
@@ -76,11 +71,20 @@ def items_of(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[Item
     return made
 
 
-def _split(items: Sequence[Item], side: str) -> list[Item]:
-    if side == "NON_LANDMARKS":
-        gallery = [item for item in items if item.split == "gallery"]
-        return list({item.id: item for item in gallery or items}.values())
-    return list({item.id: item for item in items if item.split == SPLIT[side]}.values())
+def _split(items: Sequence[Item], side: str) -> Sequence[Item]:
+    if side != "NON_LANDMARKS":
+        return _once(with_split(items, SPLIT[side]))
+    for split in ("gallery", "query"):
+        part = with_split(items, split)
+        found = [item for item in part if not item.label]
+        if found:
+            return _once(found)
+    return _once(items)
+
+
+def _once(items: Sequence[Item]) -> Sequence[Item]:
+    """Every id once; columns hold each once as they are."""
+    return list({item.id: item for item in items}.values()) if isinstance(items, list) else items
 
 
 def member(entrant: Entrant, items: Items, out: pathlib.Path, opts: Sequence[str]) -> Member:
@@ -124,43 +128,14 @@ def _trained(entrant: Entrant, out: pathlib.Path, opts: Sequence[str]) -> tuple[
     """Weights, the recipe they belong to, and the seconds that took."""
     if entrant.weights:
         return locate(entrant.weights, f"the weights of {entrant.name}"), entrant.recipe, 0.0
-    digest = _digest(entrant, opts)
-    kept = out / "member.json"
-    told = read_json(kept) if kept.exists() else {}
-    if told.get("of") == digest and _whole(told):
-        logger.info("%s is trained: %s", entrant.name, told["weights"])
-        return pathlib.Path(told["weights"]), told["config"], told["seconds"]
-    start = time.monotonic()
-    weights, config = _train(entrant, out / f"train-{digest[:8]}", opts)
-    told = {"of": digest, "weights": str(weights), "config": str(config), "sha256": sha256(weights),
-            "seconds": round(time.monotonic() - start, 3)}
-    write_json(kept, told)
-    return weights, str(config), told["seconds"]
+    plan = read_plan(entrant.plan) if entrant.plan else _one_step(entrant)
+    trained = run_steps(plan, configs(plan, opts), out / "training")
+    spent = sum(step.get("seconds", 0.0) for step in read_json(out / "training" / BOOK)["steps"])
+    return trained.weights, str(trained.config), spent
 
 
-def _whole(told: Mapping[str, Any]) -> bool:
-    weights = pathlib.Path(told["weights"])
-    return weights.is_file() and sha256(weights) == told["sha256"]
-
-
-def _train(entrant: Entrant, out: pathlib.Path, opts: Sequence[str]) -> tuple[pathlib.Path, pathlib.Path]:
-    if entrant.plan:
-        from .plan import run_plan
-
-        trained = run_plan(entrant.plan, out, opts)
-        return pathlib.Path(trained.weights), pathlib.Path(trained.config)
-    cfg = setup(recipe.load(entrant.recipe, [*opts, "OUTPUT_DIR", str(out), "DATASETS.TESTS", "()"]), resume=True)
-    trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=True)
-    trainer.train()
-    return out / "model_final.safetensors", out / "config.yaml"
-
-
-def _digest(entrant: Entrant, opts: Sequence[str]) -> str:
-    """Of everything a training rests on but the photos: the plan, its recipes with their bases, the changes."""
-    recipes, steps = [entrant.recipe], {}
-    if entrant.plan:
-        steps = read(entrant.plan).values
-        recipes = [str(pathlib.Path(entrant.plan).parent / step["RECIPE"]) for step in steps.get("STEPS", [])]
-    said = [[(setting.key, repr(setting.value)) for setting in chain(one)] for one in recipes]
-    return hashlib.sha256(json.dumps([steps, said, list(opts)], default=str).encode()).hexdigest()
+def _one_step(entrant: Entrant) -> Plan:
+    """A recipe as a plan, without its evaluation: what is done, changed or stopped is told in one way."""
+    unscored = Setting("DATASETS.TESTS", (), "contest", 0)
+    step = PlanStep("train", entrant.recipe, (unscored,), NONE, "final", (), "", entrant.recipe)
+    return Plan(entrant.recipe, entrant.name, (step,))

@@ -70,6 +70,20 @@ class Retrieval:
         rename = bare if solution else str
         return cls([rename(item.id) for item in queries], [rename(item.id) for item in gallery], right, bool(solution))
 
+    def scored(self, queries: Sequence[Item]) -> Sequence[Item]:
+        """The queries that count; the contest's own file ignores most, and those need not be searched for.
+
+        Raises:
+            DataError: the solution scores none of them.
+        """
+        if not self.official:
+            return queries
+        wanted = set(self.solution.only(*contests.SPLITS).ids.tolist())
+        kept = [item for item in queries if bare(item.id) in wanted]
+        if not kept:
+            raise DataError(f"none of {len(queries)} queries is scored by the solution: are these its test images?")
+        return kept
+
     def submit(self, path: PathLike, answer: Ranking) -> tuple[list[Score], Spans]:
         """Write a submission, read it back and score it.
 
