@@ -1,0 +1,1 @@
+"""Parts of photos by a network's attention: subjects, foreground, where to crop. NumPy only, no network."""
