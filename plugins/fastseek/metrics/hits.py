@@ -18,7 +18,7 @@ from ..structures.archive import Passport
 from .align import align
 
 CELLS = 1 << 24  # scores or marks held at once
-FEW = 32  # up to so many relevant images, counting for each is cheaper than a sort
+FEW = 4  # when less than this part of a row may stand before the last relevant image, only that part is sorted
 RELEVANT, JUNK = 1, 2
 
 
@@ -109,7 +109,7 @@ def from_scores(scores: np.ndarray, truth: Truth) -> Hits:
         raise ArtefactError(f"scores are {scores.shape}, the truth has {shape[0]} queries and {shape[1]} images")
     order, places = id_order(truth.gallery_ids)[1], []
     for query, row in enumerate(scores):
-        if not np.isfinite(row).all():
+        if not np.isfinite(row @ row) and not np.isfinite(row).all():
             raise DataError(f"scores of query {str(truth.query_ids[query])!r} are not all finite")
         places.append(_places(row, truth.relevant_to(query), truth.junk_of(query), order))
     return _hits(places, [len(some) for some in places], truth, shape[1], "by gallery id")
@@ -151,27 +151,27 @@ def _settle(row: np.ndarray, q: np.ndarray, vectors: np.ndarray, relevant: np.nd
 
 
 def _places(row: np.ndarray, relevant: np.ndarray, junk: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """1-based places of the relevant images: one more than what is above, and what ties and comes first by id."""
-    wanted = row[relevant]
+    """1-based places of the relevant images, rising: one more than how many images that are no junk stand above."""
+    wanted = np.sort(row[relevant])
+    if not len(wanted):
+        return np.empty(0, np.int64)
+    near = row >= wanted[0]
+    rivals = np.sort(row[np.flatnonzero(near)] if FEW * np.count_nonzero(near) < len(row) else row)
+    above = rivals.searchsorted(wanted, "right")
+    if (above - rivals.searchsorted(wanted)).sum() > len(wanted):
+        return _places_among_ties(row, relevant, junk, order)
+    places = len(rivals) + 1 - above
     if len(junk):
-        row = row.copy()
-        row[junk] = -np.inf
-    above, equal = _counts(row, wanted)
-    places = above + 1
-    for number in np.flatnonzero(equal > 1):
-        ties = np.flatnonzero(row == wanted[number])
-        places[number] += np.count_nonzero(order[ties] < order[relevant[number]])
-    return np.sort(places)
+        places -= len(junk) - np.sort(row[junk]).searchsorted(wanted)
+    return places[::-1]
 
 
-def _counts(row: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many values of the row are larger than each wanted one, and how many equal it."""
-    if len(wanted) <= FEW:
-        above = [np.count_nonzero(row > value) for value in wanted]
-        return np.array(above, np.int64), np.array([np.count_nonzero(row == value) for value in wanted], np.int64)
-    rivals = np.sort(row[row >= wanted.min()])
-    left, right = (np.searchsorted(rivals, wanted, side=side) for side in ("left", "right"))
-    return len(rivals) - right, right - left
+def _places_among_ties(row: np.ndarray, relevant: np.ndarray, junk: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The same where another image has the very score of a relevant one: then the one whose id comes first is above."""
+    row = row.copy()
+    row[junk] = -np.inf
+    return np.sort([1 + np.count_nonzero(row > row[image]) + np.count_nonzero(order[row == row[image]] < order[image])
+                    for image in relevant])
 
 
 def _hits(places: Sequence[np.ndarray], found: Sequence[int] | np.ndarray, truth: Truth, depth: int,
