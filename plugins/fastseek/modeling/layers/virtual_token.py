@@ -34,7 +34,7 @@ class VirtualToken(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """[B, N, C] -> [B, C]."""
-        query = self.token[None, :, None].expand(len(tokens), -1, -1, -1)
+        query = self.token[None, :, None].expand(tokens.shape[0], -1, -1, -1)
         keys, values = (layer(tokens).unflatten(2, self.token.shape).transpose(1, 2)
                         for layer in (self.key, self.value))
         return self.out(F.scaled_dot_product_attention(query.to(keys.dtype), keys, values).flatten(1))
