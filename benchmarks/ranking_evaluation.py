@@ -1,13 +1,17 @@
-"""CMC, mAP and mINP with the camera rule: ours against fast-reid's own Python code, at the size of Market-1501.
+"""CMC, mAP and mINP with the camera rule: ours against fast-reid's own code, at the size of Market-1501; long lists.
 
     python benchmarks/ranking_evaluation.py --out benchmarks/results/ranking_evaluation.json
 
-fast-reid's takes about 30 ms a query, so it gets the first --queries of them, and ours the same and then all.
+fast-reid's Python takes about a minute. Its Cython comes in when --cython names the module made of its own source, in
+any folder, by `cythonize -i rank_cy.pyx`. The last row is 10,000 lists of 100 out of a million images; beside it what
+numpy needs to make one such list of a row of scores.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,8 @@ from measure import peak_megabytes, seconds, write
 
 import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.metrics import market, market_from_embeddings
-from fastseek.structures import Embeddings, Truth
+from fastseek.metrics.scoring import evaluate
+from fastseek.structures import Embeddings, Ranking, Truth
 
 from fastreid.evaluation.rank import evaluate_rank
 
@@ -36,51 +41,80 @@ def truth_of(queries: tuple[np.ndarray, ...], gallery: tuple[np.ndarray, ...], c
                              queries[2][:count].astype(str), gallery[2].astype(str))
 
 
-def compare(count: int, runs: int) -> list[dict[str, Any]]:
-    """Rows: both on the first `count` queries, then ours alone on all, from the matrix and from the vectors."""
+def built(path: str | None) -> Callable[..., Any] | None:
+    """fast-reid's evaluation in Cython, from a file of its own."""
+    if path is None:
+        return None
+    spec = importlib.util.spec_from_file_location("rank_cy", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.evaluate_cy
+
+
+def whole(runs: int, cython: Callable[..., Any] | None) -> list[dict[str, Any]]:
+    """Rows: from the matrix, beside fast-reid's code, and from the vectors."""
     random = np.random.default_rng(0)
     centres = random.normal(size=(PEOPLE, DIM))
     queries, gallery = people(QUERIES, centres, random), people(GALLERY, centres, random)
     scores = queries[0] @ gallery[0].T
-    some, every = truth_of(queries, gallery, count), truth_of(queries, gallery, QUERIES)
-
-    def theirs() -> tuple[float, float, float]:
-        cmc, aps, inps = evaluate_rank(-scores[:count], queries[1][:count], gallery[1], queries[2][:count], gallery[2],
-                                       use_cython=False)
-        return 100 * float(cmc[0]), 100 * float(np.mean(aps)), 100 * float(np.mean(inps))
-
-    ours = market(scores[:count], some)
-    gap = max(abs(a - b) for a, b in zip(theirs(), (ours["Rank-1"], ours["mAP"], ours["mINP"]), strict=True))
-    both = {"queries": count, "gallery": GALLERY, "figures": ours, "largest_difference_percent": gap,
-            "ours": seconds(lambda: market(scores[:count], some), runs), "fastreid": seconds(theirs, 1),
-            "argsort": seconds(lambda: np.argsort(scores[:count], axis=1), 1)}
-    both["fastreid_by_ours"] = round(both["fastreid"]["cpu"] / both["ours"]["cpu"], 1)
-    sides = Embeddings(every.query_ids, queries[0]), Embeddings(every.gallery_ids, gallery[0])
-    matrix = {"queries": QUERIES, "gallery": GALLERY, "from": "matrix",
-              "ours": seconds(lambda: market(scores, every), runs),
-              "argsort": seconds(lambda: np.argsort(scores, axis=1), 1),
-              "peak_megabytes": peak_megabytes(lambda: market(scores, every))}
-    vectors = {"queries": QUERIES, "gallery": GALLERY, "from": "vectors",
-               "ours": seconds(lambda: market_from_embeddings(*sides, every), runs),
+    distances, truth = -scores, truth_of(queries, gallery, QUERIES)
+    labels = queries[1], gallery[1], queries[2], gallery[2]
+    theirs: list[Any] = []
+    ours = market(scores, truth)
+    row = {"what": "matrix", "queries": QUERIES, "gallery": GALLERY, "figures": ours,
+           "ours": seconds(lambda: market(scores, truth), runs),
+           "fastreid": seconds(lambda: theirs.append(evaluate_rank(distances, *labels, use_cython=False)), 1),
+           "argsort": seconds(lambda: np.argsort(scores, axis=1), 1)}
+    if cython:
+        row["cython"] = seconds(lambda: cython(distances, *labels, 50), runs)
+        row["cython_by_ours"] = round(row["cython"]["cpu"] / row["ours"]["cpu"], 1)
+    cmc, aps, inps = theirs[0]
+    figures = 100 * float(cmc[0]), 100 * float(np.mean(aps)), 100 * float(np.mean(inps))
+    pairs = zip(figures, (ours["Rank-1"], ours["mAP"], ours["mINP"]), strict=True)
+    row["largest_difference_percent"] = max(abs(a - b) for a, b in pairs)
+    row["fastreid_by_ours"] = round(row["fastreid"]["cpu"] / row["ours"]["cpu"], 1)
+    row["peak_megabytes"] = peak_megabytes(lambda: market(scores, truth))
+    sides = Embeddings(truth.query_ids, queries[0]), Embeddings(truth.gallery_ids, gallery[0])
+    vectors = {"what": "vectors", "queries": QUERIES, "gallery": GALLERY,
+               "ours": seconds(lambda: market_from_embeddings(*sides, truth), runs),
                "matrix_product": seconds(lambda: queries[0] @ gallery[0].T, runs),
-               "peak_megabytes": peak_megabytes(lambda: market_from_embeddings(*sides, every))}
-    return [both, matrix, vectors]
+               "peak_megabytes": peak_megabytes(lambda: market_from_embeddings(*sides, truth))}
+    return [row, vectors]
+
+
+def lists(queries: int, gallery: int, depth: int, runs: int) -> dict[str, Any]:
+    """One row: all figures of a ranking of short lists, with 20 relevant images a query, some of them listed."""
+    random = np.random.default_rng(0)
+    relevant = np.sort(random.integers(0, gallery // 20, (queries, 20)) + np.arange(20) * (gallery // 20), axis=1)
+    indices = random.integers(0, gallery // depth, (queries, depth)) + np.arange(depth) * (gallery // depth)
+    indices = random.permuted(indices, axis=1)
+    for place in range(0, 20, 2):  # every second relevant image is in the list, unless it is there already
+        new = ~(indices == relevant[:, place, None]).any(axis=1)
+        indices[new, random.integers(place * 5, place * 5 + 10)] = relevant[new, place]
+    scores = np.broadcast_to(np.arange(depth, 0, -1, dtype=np.float32), indices.shape)
+    ids = (np.char.add(side, np.arange(count).astype(str)) for side, count in (("q", queries), ("g", gallery)))
+    ranking = Ranking(*ids, indices, scores)
+    starts = np.arange(queries + 1) * 20
+    truth = Truth(ranking.query_ids, ranking.gallery_ids, starts, relevant.reshape(-1), starts * 0, starts[:0],
+                  [""] * queries, [""] * gallery)
+    calls = ["map(100)", "cmc(1, 5, 10)", "recall(1, 10)", "precision(10)"]
+    row = random.random(gallery).astype(np.float32)
+    return {"what": f"lists of {depth}", "queries": queries, "gallery": gallery, "figures": calls,
+            "ours": seconds(lambda: evaluate(ranking, truth, calls), runs),
+            "peak_megabytes": peak_megabytes(lambda: evaluate(ranking, truth, calls)),
+            "argsort_of_a_row": seconds(lambda: np.argsort(row), runs),
+            "argpartition_of_a_row": seconds(lambda: np.argpartition(row, depth), runs)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=300, help="queries that fast-reid's code is given too")
-    parser.add_argument("--runs", type=int, default=3, help="runs of ours, of which the median counts")
+    parser.add_argument("--runs", type=int, default=5, help="runs of ours, of which the median counts")
+    parser.add_argument("--cython", metavar="FILE", help="fast-reid's rank_cy, built")
     parser.add_argument("--out", help="JSON file")
     args = parser.parse_args()
-    rows = compare(args.queries, args.runs)
-    both, matrix, vectors = rows
-    print(f"{args.queries} x {GALLERY}: ours {both['ours']['cpu']:.3f} s CPU, fast-reid {both['fastreid']['cpu']:.2f} "
-          f"({both['fastreid_by_ours']} times ours), argsort alone {both['argsort']['cpu']:.2f}; largest difference "
-          f"{both['largest_difference_percent']:.1e} %")
-    print(f"{QUERIES} x {GALLERY}: ours {matrix['ours']['cpu']:.2f} s CPU from the matrix, argsort alone "
-          f"{matrix['argsort']['cpu']:.2f}; ours {vectors['ours']['cpu']:.2f} from {DIM}-d vectors, their matrix "
-          f"product alone {vectors['matrix_product']['cpu']:.2f}")
+    rows = [*whole(args.runs, built(args.cython)), lists(10_000, 1_000_000, 100, args.runs)]
+    for row in rows:
+        print("  ".join(f"{key} {value}" for key, value in row.items()))
     write(args.out, "Rank-k, mAP and mINP with the camera rule", ("numpy", "fastreid"), rows)
 
 
