@@ -22,7 +22,9 @@ from ..errors import FastSeekError
 from ..files import PathLike
 from ..registry import parse, unparse
 from . import recipe
-from .catalogue import is_base
+from .catalogue import is_base, is_plan
+from .plan import run_steps
+from .plan_file import NONE, configs, read_plan
 from .setup import setup
 from .trainer import Trainer
 from .untrained import untrained
@@ -46,7 +48,7 @@ def check(paths: Sequence[PathLike]) -> Iterator[Outcome]:
     """Try recipes one after the other; a recipe that fails does not keep the next from being tried.
 
     A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small batches and no
-    pretrained weights, everything else as they say.
+    pretrained weights, everything else as they say; a plan runs all of its steps so, from none but its own weights.
     """
     for path in paths:
         start = time.monotonic()
@@ -60,6 +62,8 @@ def check(paths: Sequence[PathLike]) -> Iterator[Outcome]:
 
 
 def _try(path: PathLike) -> str:
+    if is_plan(path):
+        return _try_plan(path)
     cfg = recipe.load(path)
     if is_base(path):
         return "loaded"
@@ -71,6 +75,17 @@ def _try(path: PathLike) -> str:
         results = trainer.train()
     figures = ", ".join(f"{name} {value:.1f}" for name, value in (results or {}).items() if name != "metric")
     return f"{trainer.max_iter} steps, {figures or 'not evaluated'}"
+
+
+def _try_plan(path: PathLike) -> str:
+    plan = read_plan(path)
+    steps = [dataclasses.replace(step, source=step.source if step.source in {one.name for one in plan.steps} else NONE)
+             for step in plan.steps]
+    with tempfile.TemporaryDirectory() as folder, _quiet(folder):
+        small = [shrunk(cfg, pathlib.Path(folder)) for cfg in configs(plan)]
+        write_gallery(pathlib.Path(folder) / "photos", STEPS * max(cfg.SOLVER.IMS_PER_BATCH for cfg in small))
+        run_steps(dataclasses.replace(plan, steps=tuple(steps)), small, pathlib.Path(folder) / "out")
+    return f"{len(steps)} steps: {', '.join(step.name for step in steps)}"
 
 
 def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
@@ -94,18 +109,38 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     small.INPUT.CROP.SIZE = _sizes(list(cfg.INPUT.CROP.SIZE))
     for key in ("TRAIN", "TEST"):
         small.SEEK[key] = [_resized(call) for call in cfg.SEEK[key]]
+    small.SEEK.BACKBONE = _with_grid(small.SEEK.BACKBONE, small.SEEK.TEST)
     small.freeze()
     return small
 
 
+def _with_grid(backbone: str, test: Sequence[str]) -> str:
+    """A hybrid Swin, which takes photos of one size only, made for the size it will be shown."""
+    name, args, kwargs = parse(backbone) if backbone else ("", [], {})
+    sides = [size for _, given, _ in map(parse, test) for size in given if type(size) is int]
+    if name != "hybrid_swin" or not sides:
+        return backbone
+    reduction = 2 ** kwargs.get("cnn_stage", 2) * kwargs.get("stem_stride", 2) if kwargs.get("cnn", "b5") else 4
+    return unparse(name, args, kwargs | {"kwargs": {**dict(kwargs.get("kwargs", {})),
+                                                    "img_size": 4 * sides[-1] // reduction}})
+
+
 def _batch(cfg: CfgNode) -> int:
     """At least eight photos, and for samplers of P x K twice K."""
-    name, args, kwargs = parse(cfg.SEEK.SAMPLER) if cfg.SEEK.SAMPLER else ("", [], {})
-    if name:
-        k = kwargs.get("k", args[0] if args else 4) if name.endswith("pk") else 1
+    if cfg.SEEK.SAMPLER:
+        k = _together(cfg.SEEK.SAMPLER)
     else:
         k = cfg.DATALOADER.NUM_INSTANCE if "Identity" in cfg.DATALOADER.SAMPLER_TRAIN else 1
     return k * max(2, math.ceil(8 / k))
+
+
+def _together(call: str) -> int:
+    """How many photos of a class a sampler puts side by side."""
+    name, args, kwargs = parse(call)
+    if "of" in kwargs:
+        return _together(kwargs["of"])
+    key = {"pk": "k", "balanced_pk": "k", "balanced": "m"}.get(name)
+    return kwargs.get(key, args[0] if args else 4) if key else 1
 
 
 def _sizes(sizes: list[int]) -> list[int]:
