@@ -4,6 +4,7 @@
     python tools/audit.py duplicate-classes --weights model_final.safetensors --loss arcface --out duplicates.html
     python tools/audit.py collisions --groups duplicates.json --batch 32
     python tools/audit.py disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
+    python tools/audit.py clean --ranking self.npz --labels train.csv --images train --out train_clean.csv
     python tools/audit.py size --limit-mb 500 a.safetensors b.safetensors
 """
 
@@ -15,7 +16,7 @@ from fastseek.errors import exit_with
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
-    for add in (noise, duplicate_classes, collisions, disagreement, size):
+    for add in (noise, duplicate_classes, collisions, disagreement, clean, size):
         add(commands)
     args = vars(parser.parse_args())
     run = args.pop("run")
@@ -80,6 +81,26 @@ def disagreement(commands: argparse._SubParsersAction) -> None:
         from fastseek.commands.auditing import disagreement_file
 
         return disagreement_file(**args)
+
+    parser.set_defaults(run=run)
+
+
+def clean(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("clean", help="training images that verify with others of their class, as a list")
+    parser.add_argument("--ranking", required=True, help="the images searched in themselves, with k=101")
+    parser.add_argument("--labels", required=True, help="CSV file with the columns id and landmark_id")
+    parser.add_argument("--images", metavar="DIR", help="the photos, verified by SIFT and RANSAC")
+    parser.add_argument("--inliers", metavar="FILE", help="instead first,second,inliers of another verification")
+    parser.add_argument("--neighbours", type=int, default=100, help="looked at for an image (default: %(default)s)")
+    parser.add_argument("--least-inliers", type=int, default=30, help="of a match (default: %(default)s)")
+    parser.add_argument("--least-matches", type=int, default=3, help="of an image (default: %(default)s)")
+    parser.add_argument("--least-images", type=int, default=2, help="of a class (default: %(default)s)")
+    parser.add_argument("--out", required=True, help="the list of what is kept: landmark_id,images")
+
+    def run(**args: object) -> str:
+        from fastseek.commands.cleaning import clean_file
+
+        return clean_file(**args)
 
     parser.set_defaults(run=run)
 
