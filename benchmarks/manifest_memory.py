@@ -76,7 +76,7 @@ def row(home: pathlib.Path, count: int, workers: int) -> dict[str, Any]:
         full = measured("train", home / str(count), workers, context)
         made[f"training_{context}"] = {"megabytes": round(full["megabytes"] - bare["megabytes"], 1),
                                        "seconds_to_first_batch": full["seconds"],
-                                       "a_worker_more": round(full["worker"] - bare["worker"], 1)}
+                                       "a_workers_share": round(full["worker"] - bare["worker"], 1)}
     return made
 
 

@@ -43,6 +43,22 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def in_turn(folder: pathlib.Path) -> Iterator[None]:
+    """Hold a folder, made when missing, after waiting for whoever holds it; processes only, not threads.
+
+    Raises:
+        UsageError: the folder cannot be made or written to.
+    """
+    import fcntl
+
+    make_folder(folder)
+    with _opened(pathlib.Path(folder) / ".turn") as file:
+        with contextlib.suppress(OSError):  # a file system without locks: what is written is whole all the same
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
+
+
 def _locked(path: pathlib.Path) -> IO[str]:
     # lockf and not flock: loader workers, forked while the lock is held, must not keep it after their parent's death.
     import fcntl

@@ -164,6 +164,7 @@ CODES = {"truncated": "TRUNCATED", "page": "UNKNOWN_FORMAT", "empty": "EMPTY", "
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_photo_is_replaced_by_its_own_class_and_named_once(cfg, damaged, kind, workers):
+    """landmark row 6."""
     cfg.DATALOADER.NUM_WORKERS = workers
     name = "train/class_03/0002.jpg"
     clean = take(build_train_loader(cfg), 14)
@@ -353,6 +354,7 @@ def test_test_batches_are_the_items_in_their_order(cfg, workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_bad_photos_are_left_out_of_test_batches_and_named(cfg, damaged, workers):
+    """landmark row 6."""
     cfg.DATALOADER.NUM_WORKERS = workers
     items = items_of(cfg)
     good = list(build_test_loader(cfg, items))

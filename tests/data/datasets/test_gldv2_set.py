@@ -1,8 +1,10 @@
 """Google Landmarks v2 from lists in the official forms."""
 
 import logging
+import multiprocessing
 import os
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -192,6 +194,26 @@ def test_what_was_read_is_kept_mapped_and_read_again_when_a_list_changes(root, t
     for path in (tmp_path / "cache").rglob("codes.npy"):
         path.write_bytes(kept.read_bytes()[:40])
     assert list(made(root, validation="test", cache=str(tmp_path / "cache")).items)
+
+
+def _opened(root, cache, out):
+    data = Gldv2(str(root), cache=str(cache))
+    out.put((os.stat(cache / data._key() / "ids.npy").st_ino, len(data.items)))
+
+
+def test_of_many_processes_one_reads_and_all_map_its_files(root, tmp_path, monkeypatch):
+    read = lists.read_labelled
+    monkeypatch.setattr(lists, "read_labelled", lambda path: os.close(os.open(root / f"by{os.getpid()}", os.O_CREAT))
+                        or time.sleep(0.2) or read(path))
+    context = multiprocessing.get_context("fork")
+    out = context.Queue()
+    crew = [context.Process(target=_opened, args=(root, tmp_path / "cache", out)) for _ in range(4)]
+    for child in crew:
+        child.start()
+    assert len({out.get(timeout=60) for _ in crew}) == 1
+    for child in crew:
+        child.join()
+    assert len(list(root.glob("by*"))) == 1
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(root, caplog):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import ArtefactError, DataError, UsageError
 from ...files import data_roots, locate, read_json
+from ...lock import in_turn
 from ...registry import DATASETS
 from ...structures import Items, Kind
 from . import gldv2_lists as lists
@@ -73,21 +74,27 @@ class Gldv2:
         logger.info("gldv2 %s: %s", kind, ", ".join(f"{value:,} {what}" for what, value in self.counts.items()))
 
     def _opened(self, cache: str | None) -> tuple[Items, dict[str, int]]:
-        """Items and counts from the cache, written there first if need be."""
+        """Items and counts, from the cache if there is one."""
+        if cache == "":
+            return self._read()
         folder = pathlib.Path(cache or data_roots()[-1] / "gldv2") / self._key()
-        if cache != "" and (folder / "items.json").exists():
+        try:
+            with in_turn(folder):  # of many processes one reads the lists, and all map its files
+                return self._mapped(folder)
+        except (UsageError, OSError) as error:
+            logger.warning("the lists cannot be kept (%s): every process holds its own copy", error)
+            return self._read()
+
+    def _mapped(self, folder: pathlib.Path) -> tuple[Items, dict[str, int]]:
+        """Items and counts in a folder, written there first if need be."""
+        if (folder / "items.json").exists():
             try:
                 return Items.load(folder, layout), read_json(folder / "items.json")["counts"]
             except ArtefactError as error:
                 logger.warning("%s; the lists are read again", error)
         items, counts = self._read()
-        if cache != "":
-            try:
-                items.save(folder, counts=counts)
-                items = Items.load(folder, layout)
-            except (UsageError, OSError) as error:
-                logger.warning("the lists cannot be kept (%s): every process holds its own copy", error)
-        return items, counts
+        items.save(folder, counts=counts)
+        return Items.load(folder, layout), counts
 
     def _key(self) -> str:
         """Another value for other lists or options."""
