@@ -7,7 +7,7 @@ OUT ?= outputs
 PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
 
-.PHONY: env demo test lint bench clean
+.PHONY: env demo test lint bench bench-full clean
 
 env: $(VENV)/.ready
 
@@ -27,8 +27,19 @@ lint: env
 	$(BIN)/ruff check --quiet .
 
 bench: env
-	for name in k_reciprocal ranking_evaluation loader contest_files; do \
+	for name in k_reciprocal ranking_evaluation loader contest_files exact_search; do \
 		OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --out benchmarks/results/$$name.json || exit; done
+	$(BIN)/python benchmarks/table.py --out benchmarks/results/targets.json
+
+# The sizes that take hours, and 19 GB for the peers at their largest.
+bench-full: env
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/k_reciprocal.py --max-ram 18 --out benchmarks/results/k_reciprocal.json \
+		--rows 1000/20/6 3000/20/6 10000/20/6 20000/20/6 100000/20/6 3000/50/15 10000/50/15
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/k_reciprocal.py --max-ram 18 --rows 300000/20/6 1000000/20/6 \
+		--out benchmarks/results/k_reciprocal_large.json
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/exact_search.py --sizes 1000000 --runs 1 \
+		--out benchmarks/results/exact_search_million.json
+	$(BIN)/python benchmarks/table.py --out benchmarks/results/targets.json
 
 clean:
 	rm -rf $(VENV) $(OUT)

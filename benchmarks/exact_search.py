@@ -22,9 +22,8 @@ from typing import Any
 
 import faiss
 import numpy as np
-from measure import held_megabytes, machine, photos, versions
+from measure import held_megabytes, photos, write
 
-from fastseek.files import write_json
 from fastseek.registry import SEARCHERS, build
 from fastseek.search.faiss_index import FaissIndex
 from fastseek.search.quantized import Quantized
@@ -146,9 +145,7 @@ def main() -> None:
         for row in compare(count, runs, args):
             table.append(row)
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-    if args.out:
-        write_json(args.out, {"what": f"the {args.k} best of a gallery for every query", "machine": machine(),
-                              "versions": versions("numpy", "torch", "faiss-cpu"), "table": table})
+        write(args.out, f"the {args.k} best of a gallery for every query", ("numpy", "torch", "faiss-cpu"), table)
 
 
 if __name__ == "__main__":

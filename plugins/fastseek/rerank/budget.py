@@ -6,11 +6,10 @@ import dataclasses
 import math
 import time
 
-import numpy as np
-
 from ..errors import RunError
 from ..kernel.nearest import GALLERY_ROWS, nearest
 from ..kernel.scan import choose
+from ..kernel.spans import Span, encoded
 from ..progress import tell
 from ..structures import Embeddings
 from .reciprocal import most_entries
@@ -19,7 +18,7 @@ GB = 10 ** 9
 BESIDE = 160 << 20  # blocks of scores, of sets and of gathered vectors, whatever the size of the work
 SPARE = 1 << 30
 TOLD = 10 ** 12  # multiplications from which the time is worth telling: some ten seconds
-SAMPLE = (2048, 32768)  # queries and images searched to learn how fast this machine is
+SAMPLE = (1024, 65536)  # queries and images searched to learn how fast this machine is
 PER_IMAGE = 1.2e-5  # seconds an image beside its search at k1 = 20; they grow with the square of k1
 
 
@@ -95,12 +94,13 @@ def tell_costs(both: Embeddings, metric: str, budget: Budget) -> None:
     images, dim = both.vectors.shape
     if images ** 2 * dim < TOLD:
         return
-    asked, found = (np.linspace(0, images - 1, min(count, images)).astype(np.int64) for count in SAMPLE)
-    few, many = (Embeddings(both.ids[rows], both.vectors[rows]) for rows in (asked, found))
-    scan = choose("auto", metric, images ** 2 * dim).name
-    nearest(Embeddings(few.ids[:64], few.vectors[:64]), many, budget.width, metric, scan=scan)  # loads what it needs
+    few, many = (Embeddings(both.ids[:count], both.vectors[:count]) for count in SAMPLE)
+    scan = choose("auto", metric, images ** 2 * dim)
+    # Coded beforehand: in the work itself a run of images is coded once for all that are compared with it.
+    kept = Span(0, encoded(many, slice(0, len(many)), metric, scan), many.vectors)
+    nearest(Embeddings(few.ids[:64], few.vectors[:64]), many, budget.width, metric, scan=scan.name, kept=kept)
     start = time.perf_counter()
-    nearest(few, many, budget.width, metric, scan=scan)
+    nearest(few, many, budget.width, metric, scan=scan.name, kept=kept)
     rate = len(few) * len(many) / (time.perf_counter() - start)
     seconds = images ** 2 / rate + images * PER_IMAGE * (budget.k1 / 20) ** 2
     tell(f"k-reciprocal re-ranking of {images} images: about {seconds:.0f} s and "
