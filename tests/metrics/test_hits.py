@@ -45,7 +45,8 @@ def by_query(hits):
 
 
 def tied_scores(seed, truth, values=6):
-    return np.random.default_rng(seed).integers(0, values, (len(truth.query_ids), len(truth.gallery_ids))).astype(np.float32)
+    shape = len(truth.query_ids), len(truth.gallery_ids)
+    return np.random.default_rng(seed).integers(0, values, shape).astype(np.float32)
 
 
 @settings(max_examples=40, deadline=None)
@@ -69,6 +70,24 @@ def test_counting_gives_the_places_of_sorting_also_among_ties(seed, few, values)
         module.FEW = usual
     assert by_query(counted) == by_query(expected)
     np.testing.assert_array_equal(counted.relevant, expected.relevant)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("large", [1e20, 3e38])
+def test_scores_whose_squares_overflow_are_scores_like_any_other(large):
+    truth = truth_of(5)
+    scores = tied_scores(5, truth) - 3
+    assert by_query(from_scores(scores * np.float32(large / 3), truth)) == by_query(from_scores(scores, truth))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_not_finite_is_refused_with_its_query(bad):
+    truth = truth_of(5)
+    scores = tied_scores(5, truth)
+    scores[3, 7] = bad
+    with pytest.raises(DataError, match="'q3'"):
+        from_scores(scores, truth)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "ip", "l2"])

@@ -109,10 +109,16 @@ def from_scores(scores: np.ndarray, truth: Truth) -> Hits:
         raise ArtefactError(f"scores are {scores.shape}, the truth has {shape[0]} queries and {shape[1]} images")
     order, places = id_order(truth.gallery_ids)[1], []
     for query, row in enumerate(scores):
-        if not np.isfinite(row @ row) and not np.isfinite(row).all():
+        if not _finite(row):
             raise DataError(f"scores of query {str(truth.query_ids[query])!r} are not all finite")
         places.append(_places(row, truth.relevant_to(query), truth.junk_of(query), order))
     return _hits(places, [len(some) for some in places], truth, shape[1], "by gallery id")
+
+
+def _finite(row: np.ndarray) -> bool:
+    """Whether all are finite; the sum of squares tells at a glance unless it overflows."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(row @ row) or np.isfinite(row).all())
 
 
 def from_embeddings(queries: Embeddings, gallery: Embeddings, truth: Truth, metric: str = "cosine") -> Hits:
