@@ -2,7 +2,9 @@
 
     python tools/recipes.py list
     python tools/recipes.py explain configs/Grocery/dolg_mobilenetv2.yml SOLVER.MAX_EPOCH 3
-    python tools/recipes.py check                     (all; or name some files)
+    python tools/recipes.py check                     (all, plans too; or name some files)
+    python tools/recipes.py schedule configs/Grocery/dolg_mobilenetv2.yml --iters-per-epoch 120 SOLVER.MAX_EPOCH 30
+    python tools/recipes.py schedule "warmup_steps(preset='digix')" --iters-per-epoch 387 --epochs 300
 """
 
 import argparse
@@ -24,7 +26,15 @@ def main() -> None:
     explain.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to it")
     check = commands.add_parser("check", help="build recipes and take two training steps on made-up photos")
     check.add_argument("files", nargs="*", help="recipes; all of them when none is named")
-    args = parser.parse_args()
+    schedule = commands.add_parser("schedule", help="the learning rate at every corner of a training")
+    schedule.add_argument("what", help="the recipe, or the call string of a schedule")
+    schedule.add_argument("--iters-per-epoch", type=int, default=0, help="batches an epoch; counts the recipe's photos")
+    schedule.add_argument("--epochs", type=int, default=120, help="for a call string")
+    schedule.add_argument("--base-lr", type=float, default=3.5e-4, help="for a call string")
+    schedule.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
+    args, rest = parser.parse_known_args()
+    if rest and (args.command != "schedule" or rest[0].startswith("-")):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
 
     from fastseek.engine import catalogue
 
@@ -32,8 +42,13 @@ def main() -> None:
         sys.stdout.write(catalogue.listing(ROOT) + "\n")
     elif args.command == "explain":
         sys.stdout.write(catalogue.explain(args.file, args.opts) + "\n")
+    elif args.command == "schedule":
+        from fastseek.engine.rate_table import table
+
+        sys.stdout.write(table(args.what, args.iters_per_epoch, [*args.opts, *rest], args.epochs, args.base_lr) + "\n")
     else:
-        run_check(args.files or [os.path.relpath(path) for path in catalogue.find(ROOT)])
+        found = [*catalogue.find(ROOT), *catalogue.plans(ROOT)]
+        run_check(args.files or [os.path.relpath(path) for path in found])
 
 
 def run_check(files: list[str]) -> None:

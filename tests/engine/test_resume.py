@@ -52,6 +52,7 @@ def assert_same(folder, whole):
 
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_run_killed_before_any_step_goes_on_as_if_nothing_had_happened(recipe_of, whole, forked, step):
+    """landmark row 36: the same losses, step by step, and the same weights."""
     cfg = recipe_of(SEEK__CHECKPOINT_MINUTES=EVERY_STEP)
 
     def die(trainer):

@@ -40,6 +40,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_rate_losses_and_
 
 
 def test_a_not_finite_loss_never_reaches_the_weights(recipe_of):
+    """landmark row 37, finegrained row 41."""
     trainer = Trainer(recipe_of(SOLVER__MAX_EPOCH=1))
     poisoned(trainer, 2)
     kept = {}

@@ -12,6 +12,7 @@ from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..files import PathLike, read_json
 from ..report import table
 from . import recipe
+from .strict_yaml import read
 
 from fastreid.config import CfgNode
 
@@ -23,6 +24,17 @@ def find(root: PathLike) -> list[pathlib.Path]:
     root = pathlib.Path(root)
     folders = [root / "configs", *sorted(root.glob("projects/*/configs"))]
     return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
+
+
+def plans(root: PathLike) -> list[pathlib.Path]:
+    """Every plan below projects/*/plans/, by name."""
+    folders = sorted(pathlib.Path(root).glob("projects/*/plans"))
+    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
+
+
+def is_plan(path: PathLike) -> bool:
+    """Whether a file is a plan and no recipe: it has STEPS."""
+    return "STEPS" in read(path).values
 
 
 def is_base(path: PathLike) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from .. import compat, schedules  # noqa: F401  (compat before fastreid; the schedules register themselves)
 from ..errors import UsageError
 from ..registry import SCHEDULES as PARTS
 from ..registry import build
