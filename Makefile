@@ -7,7 +7,7 @@ OUT ?= outputs
 PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
 
-.PHONY: env demo test lint bench bench-full clean
+.PHONY: env demo reid-ablation digix test lint bench bench-full clean
 
 env: $(VENV)/.ready
 
@@ -19,6 +19,13 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 
 demo: env
 	$(PAGES) $(BIN)/python tools/run.py --config-file configs/Grocery/dolg_mobilenetv2.yml --out $(OUT)/demo
+
+reid-ablation: env
+	$(PAGES) $(BIN)/python tools/ablate.py projects/ReIDBaseline/ablation.yml --out $(OUT)/reid-ablation --jobs 2
+
+digix: env
+	$(PAGES) $(BIN)/python tools/contest.py --recipe projects/DIGIX2020/small/second_place.yml \
+		projects/DIGIX2020/small/third_place.yml projects/DIGIX2020/small/third_place_joined.yml --out $(OUT)/digix
 
 test: env lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
