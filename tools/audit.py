@@ -32,7 +32,7 @@ def noise(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--sigma", type=float, default=10.0, help="Gaussian from this sigma on (default: %(default)s)")
 
     def run(**args: object) -> str:
-        from fastseek.commands.auditing import noise_file
+        from fastseek.commands.noise_table import noise_file
 
         return noise_file(**args)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import toy
-from fastseek.commands import auditing
+from fastseek.commands import auditing, noise_table
 from fastseek.data.transforms.denoise import listed
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Ranking
@@ -48,7 +48,7 @@ def noisy(tmp_path):
 
 def test_noise_is_told_a_row_a_photo_and_the_table_serves_the_repair(noisy):
     """finegrained row 24, row 25."""
-    told = auditing.noise_file(noisy / "photos", noisy / "noise.csv")
+    told = noise_table.noise_file(noisy / "photos", noisy / "noise.csv")
     found = rows_of(noisy / "noise.csv")
     assert [(row["path"], row["class"]) for row in found] == [
         (f"shop/{number}.png", name) for number, name in enumerate(("clean", "impulse", "gaussian", "both"))]
@@ -60,7 +60,7 @@ def test_noise_is_told_a_row_a_photo_and_the_table_serves_the_repair(noisy):
 
 def test_thresholds_are_the_callers(noisy):
     """finegrained row 24."""
-    auditing.noise_file(noisy / "photos", noisy / "noise.csv", share=0.5, sigma=200)
+    noise_table.noise_file(noisy / "photos", noisy / "noise.csv", share=0.5, sigma=200)
     assert {row["class"] for row in rows_of(noisy / "noise.csv")} == {"clean"}
 
 
@@ -128,6 +128,14 @@ def test_disagreeing_queries_stand_first_and_can_be_read_back(tmp_path):
     assert told.startswith("2 of 3 queries") and auditing.disagreeing(tmp_path / "d.csv") == ["z", "y"]
     with pytest.raises(DataError, match="not what"):
         auditing.disagreeing(tmp_path / "a.npz")
+
+
+def test_what_needs_no_photos_tensors_loads_no_torch():
+    script = ("import sys, fastseek.commands.auditing\nassert not {'torch', 'fastreid', 'cv2'} & set(sys.modules), "
+              "sorted(sys.modules)")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PYTHONPATH": str(TOOL.parents[1] / "plugins")})
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_tool_ends_with_the_exit_code_of_what_it_found(tmp_path):

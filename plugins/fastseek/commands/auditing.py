@@ -1,13 +1,10 @@
-"""What tools/audit.py does: files in, tables and pages out."""
+"""What tools/audit.py does with models and rankings: files in, tables and pages out."""
 
 from __future__ import annotations
 
-import collections
 import csv
-import os
 import pathlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,58 +14,15 @@ from ..audit.collisions import advice
 from ..audit.contact_sheet import contact_sheet
 from ..audit.disagreement import overlaps
 from ..audit.size_budget import check_size
-from ..data.datasets.folder import photos
-from ..data.datasets.manifest import Manifest
-from ..data.images import BadImage, decode
-from ..data.transforms import noise
+from ..data import datasets  # noqa: F401  (so that every data set is in its registry)
 from ..errors import ArtefactError, DataError, UsageError
 from ..files import PathLike, atomic, check_writable, read_json, write_json
 from ..progress import progress
 from ..registry import DATASETS, build
 from ..report.photos import thumbnail
-from ..structures import Item, Ranking
+from ..structures import Ranking
 
 SAMPLES = 6  # pictures a class on a contact sheet
-
-
-def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: float = 10.0) -> str:
-    """Measure the noise of photos and write path,class,share,sigma, a row a photo; `denoise(table)` reads it.
-
-    Photos that cannot be read have the class "unreadable" written beside no figures, in `<out>.rejects.csv`.
-
-    Args:
-        images: a folder, whose photos are named by their path below it, or a table of photos, by their id.
-        out: the CSV file.
-        share, sigma: thresholds, see `noise.measure`.
-
-    Returns:
-        how many photos there are of each class.
-
-    Raises:
-        DataError: no photo is there. UsageError: `out` cannot be written.
-    """
-    check_writable(out)
-    items = photos(os.fspath(images)) if os.path.isdir(images) else Manifest(os.fspath(images)).items
-    if not items:
-        raise DataError(f"{images}: no photo found in it or below")
-
-    def look(item: Item) -> noise.Noise | BadImage:
-        try:
-            return noise.measure(np.asarray(decode(item.path)), share, sigma)
-        except BadImage as error:
-            return error
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(progress(pool.map(look, items), "measuring noise", len(items)))
-    good = [(item.id, one.name, f"{one.share:.5f}", f"{one.sigma:.2f}") for item, one in zip(items, found, strict=True)
-            if isinstance(one, noise.Noise)]
-    _table(out, ("path", "class", "share", "sigma"), good)
-    bad = [(item.id, str(one)) for item, one in zip(items, found, strict=True) if isinstance(one, BadImage)]
-    if bad:
-        _table(f"{out}.rejects.csv", ("path", "why"), bad)
-    counts = collections.Counter(row[1] for row in good)
-    told = ", ".join(f"{counts[name]} {name}" for name in noise.NAMES)
-    return f"{told}: {out}" + (f"; {len(bad)} cannot be read, see {out}.rejects.csv" if bad else "")
 
 
 def duplicate_classes_file(weights: PathLike, out: PathLike, loss: str = "", classes: PathLike | None = None,

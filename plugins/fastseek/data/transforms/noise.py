@@ -10,7 +10,9 @@ from .filters import opencv
 
 CLEAN, IMPULSE, GAUSSIAN, BOTH = range(4)
 NAMES = ("clean", "impulse", "gaussian", "both")
-DARK, LIGHT, JUMP = 10, 245, 60  # an impulse: all channels dark or all light, and that far from its neighbours
+# An impulse: all channels this near to black, or to white, and one that far from its neighbours. Chosen on photos with
+# planted noise, see benchmarks/results/noise_detection.json: JPEG makes impulses grey, so 10 and 60 would miss them.
+NEAR, JUMP = 60, 100
 _ROOT = 3**0.5
 _HIGH_PASS = np.array([1 - _ROOT, _ROOT - 3, 3 + _ROOT, -1 - _ROOT]) / (4 * 2**0.5)  # Daubechies, 4 coefficients
 _NORMAL_MAD = 0.6744897501960817  # the median of |x| of a standard normal x
@@ -36,31 +38,37 @@ class Noise:
         return NAMES[self.kind]
 
 
-def measure(pixels: np.ndarray, share: float = 0.01, sigma: float = 10.0) -> Noise:
+def measure(pixels: np.ndarray, share: float = 0.01, sigma: float = 10.0, near: int = NEAR, jump: int = JUMP) -> Noise:
     """Measure the noise of a photo at the size it was stored in; scaling would hide it.
 
     Args:
         pixels: uint8 [H, W, 3].
         share: impulses from this share of pixels on.
         sigma: Gaussian from this standard deviation on.
+        near, jump: see `impulses`.
     """
-    found, around = impulses(pixels)
+    found, around = impulses(pixels, near, jump)
     impulse = float(found.mean())
     repaired = np.where(found[:, :, None], around, pixels)
     gaussian = gaussian_sigma(repaired)
     return Noise(impulse, gaussian, IMPULSE * (impulse >= share) + GAUSSIAN * (gaussian >= sigma))
 
 
-def impulses(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def impulses(pixels: np.ndarray, near: int = NEAR, jump: int = JUMP) -> tuple[np.ndarray, np.ndarray]:
     """Where the impulses are, bool [H, W], and the 3 x 3 median of every pixel, uint8 [H, W, 3].
 
     An impulse has its three channels all nearly black or all nearly white and, in some channel, differs from the
     median by far; a black or white surface does not.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        near: grey values up to here are nearly black, from 255 less it on nearly white.
+        jump: what it differs by, more than so many grey values.
     """
     around = opencv().medianBlur(np.ascontiguousarray(pixels), 3)
-    extreme = (pixels <= DARK).all(axis=2) | (pixels >= LIGHT).all(axis=2)
-    jump = np.abs(pixels.astype(np.int16) - around).max(axis=2) > JUMP
-    return extreme & jump, around
+    extreme = (pixels <= near).all(axis=2) | (pixels >= 255 - near).all(axis=2)
+    far = np.abs(pixels.astype(np.int16) - around).max(axis=2) > jump
+    return extreme & far, around
 
 
 def gaussian_sigma(pixels: np.ndarray) -> float:
