@@ -36,6 +36,7 @@ def test_eight_models_of_three_types_become_1536_dimensions():
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=4), st.integers(0, 1000))
 def test_the_cosine_is_the_weighted_mean_of_the_models_cosines(weights, seed):
+    """finegrained row 50."""
     members = [model(seed + n, dim=3 + n) for n in range(len(weights))]
     whole = concatenated(members, weights=weights).vectors.astype(np.float64)
     cosines = [unit(member.vectors) @ unit(member.vectors).T for member in members]
@@ -67,6 +68,7 @@ def test_images_are_matched_by_id_and_not_by_place(monkeypatch):
 
 
 def test_a_scale_of_a_models_vectors_changes_nothing():
+    """finegrained row 50; trap 16."""
     a, b = model(0), model(1)
     one, two = (concatenated([a, Embeddings(b.ids, b.vectors * factor)]).vectors for factor in (1, 1000))
     np.testing.assert_allclose(one, two, atol=1e-6)

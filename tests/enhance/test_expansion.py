@@ -40,6 +40,7 @@ def slow(vectors, pool, k, alpha, own):
 
 @pytest.mark.parametrize(("k", "alpha"), [(1, 3.0), (10, 3.0), (4, 0.0), (5, 0.5), (500, 1.0)])
 def test_queries_are_expanded_as_defined_and_the_gallery_stays(k, alpha):
+    """finegrained row 18."""
     for seed in range(3):
         queries, gallery = pair(seed)
         after = AlphaQe(k, alpha)(queries, gallery)
@@ -50,6 +51,7 @@ def test_queries_are_expanded_as_defined_and_the_gallery_stays(k, alpha):
 
 @pytest.mark.parametrize(("k", "alpha"), [(1, 3.0), (10, 3.0), (4, 0.0), (500, 1.0)])
 def test_the_gallery_is_augmented_as_defined_and_the_queries_stay(k, alpha):
+    """finegrained row 18."""
     for seed in range(3):
         queries, gallery = pair(seed)
         after = Dba(k, alpha)(queries, gallery)

@@ -98,6 +98,7 @@ def test_the_sum_of_the_best_is_its_definition(seed):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000))
 def test_a_vote_is_its_definition(seed):
+    """finegrained row 48."""
     members = members_of(seed)
     expected = slow(members, lambda score, at, number: 1 / at, lambda some, number: 0.0, keep=9, depth=5,
                     weights=[1, 0.5, 2])
@@ -116,6 +117,7 @@ def test_reciprocal_rank_is_its_definition(seed):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(["max", "zscore", "none"]))
 def test_the_average_of_distances_is_its_definition(seed, scale):
+    """finegrained row 49."""
     members = members_of(seed, ties=False)
     value, absent = slow_distances(members, scale)
     expected = slow(members, value, absent, keep=99, weights=[0.2, 0.3, 0.5])
@@ -123,6 +125,7 @@ def test_the_average_of_distances_is_its_definition(seed, scale):
 
 
 def test_a_worked_vote_gives_one_then_a_half_then_a_third():
+    """finegrained row 48."""
     ids = ["a", "b", "c", "d"]
     first = Ranking(["q"], ids, [[0, 1, 2]], [[3.0, 2.0, 1.0]])
     second = Ranking(["q"], ids, [[1, 3, 0]], [[9.0, 5.0, 4.0]])

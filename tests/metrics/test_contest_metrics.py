@@ -65,7 +65,7 @@ def slow_revisited_precision(marks, k):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 100_000), st.sampled_from([1, 3, 10]))
 def test_the_figures_of_revisited_oxford_are_their_definitions(seed, k):
-    """landmark row 55."""
+    """landmark row 55; finegrained row 19 and trap 18: AP by trapezoids."""
     truth, scores = case(seed)
     lists = marks_of(truth, scores)
     found = values(truth, scores, f"revisited({k})", "map(trapezoid=True)")
@@ -92,6 +92,7 @@ def test_precision_position_and_top1_are_their_definitions(seed, k):
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 100_000), st.sampled_from(["relevant", "found"]))
 def test_the_digix_score_is_its_definition(seed, divisor):
+    """finegrained row 20; trap 18: what is divided by is a parameter."""
     truth, scores = case(seed)
     expected = []
     for marks in marks_of(truth, scores):

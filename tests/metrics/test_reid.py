@@ -31,6 +31,7 @@ def theirs(distances, columns):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_market_gives_fastreids_figures(seed):
+    """finegrained row 19: photos of the query's camera are no hits."""
     distances, columns = case(seed)
     cmc, aps, inps = theirs(distances, columns)
     ours = market(-distances, truth_of(columns))
@@ -43,6 +44,7 @@ def test_market_gives_fastreids_figures(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_metrics_of_a_full_ranking_give_fastreids_figures(seed):
+    """finegrained row 19."""
     distances, columns = case(seed, queries=20, gallery=60)
     cmc, aps, inps = theirs(distances, columns)
     truth = truth_of(columns)

@@ -45,6 +45,7 @@ def theirs(queries, gallery, k1, k2, lambda_, metric):
 @pytest.mark.parametrize(("k1", "k2", "lambda_"), [(20, 6, 0.3), (6, 3, 0.5), (27, 9, 0.0), (5, 1, 0.3), (50, 15, 1.0)])
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_distances_are_those_of_fastreid(k1, k2, lambda_, metric):
+    """finegrained row 15; trap 6: the distance is squared once."""
     for seed in range(3):
         queries, gallery = pair(seed)
         ours = KReciprocal(k1, k2, lambda_, metric).matrix(queries, gallery)
@@ -80,6 +81,7 @@ def slow_encoding(neighbours, k1, k2, weights, more=1, share=2 / 3):
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 7), st.sampled_from([1, 4, 4096]))
 def test_sparse_encodings_are_those_of_sets_and_loops(seed, k1, k2, rows):
+    """finegrained row 15."""
     random = np.random.default_rng(seed)
     points = random.normal(size=(30, 3))
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
@@ -120,6 +122,7 @@ def test_scores_are_those_of_the_matrix_in_order():
 @pytest.mark.parametrize("step", [1, 500, 1 << 21])
 @pytest.mark.parametrize(("k1", "k2", "metric"), [(20, 6, "cosine"), (5, 1, "l2"), (50, 15, "cosine")])
 def test_short_lists_get_the_scores_of_the_matrix(room, step, k1, k2, metric, monkeypatch):
+    """finegrained row 16: blocks of any size give the same."""
     monkeypatch.setattr(module, "ENTRIES", step)
     monkeypatch.setattr(budget, "SPARE", room)
     queries, gallery = pair(11, gallery=120)
@@ -133,6 +136,7 @@ def test_short_lists_get_the_scores_of_the_matrix(room, step, k1, k2, metric, mo
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 7), st.sampled_from([1, 4, 4096]))
 def test_encodings_by_the_rule_of_digix_are_those_of_sets_and_loops(seed, k1, k2, rows):
+    """finegrained row 17."""
     random = np.random.default_rng(seed)
     points = random.normal(size=(30, 3))
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
@@ -147,6 +151,7 @@ def test_encodings_by_the_rule_of_digix_are_those_of_sets_and_loops(seed, k1, k2
 
 
 def test_the_digix_variant_is_another_re_ranking_and_says_so():
+    """finegrained row 17; trap 7."""
     queries, gallery = pair(3)
     ranking = Exact(k=77)(queries, gallery)
     after = [build(f"k_reciprocal(25, 6, 0.5, variant={name!r})", RERANKERS)(ranking, queries, gallery)
@@ -163,6 +168,7 @@ def grown(count, k=10, dim=6):
 @pytest.mark.parametrize("depth", [10, 900])
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (50, 15)])
 def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
+    """finegrained row 16."""
     import tracemalloc
 
     monkeypatch.setattr(budget, "BESIDE", 12 << 20)
@@ -188,6 +194,7 @@ def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
 
 
 def test_too_little_memory_is_refused_before_any_work(monkeypatch):
+    """finegrained row 16."""
     ranking, queries, gallery = grown(600)
     monkeypatch.setattr(module, "nearest", None)
     with pytest.raises(RunError, match=r"takes at least 0\.17 GB, at most 0\.17: max_ram=0\.1 is too little"):
@@ -298,6 +305,7 @@ def test_empty_places_stay_at_the_end():
 
 
 def test_half_precision_and_shards_on_disk_are_read(tmp_path):
+    """finegrained row 16."""
     queries, gallery = pair(7)
     gallery.save(tmp_path / "g", rows=10)
     expected = KReciprocal().matrix(queries, gallery)
@@ -347,6 +355,7 @@ def test_impossible_settings_are_refused(call):
 
 
 def test_memory_does_not_grow_with_the_square():
+    """finegrained row 16."""
     import tracemalloc
 
     def peak(count):

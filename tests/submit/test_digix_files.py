@@ -33,6 +33,7 @@ def test_labels_with_a_fault_are_refused_with_their_line(tmp_path, lines, line, 
 @settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.text("abc/_.0", min_size=1, max_size=8), st.permutations(GALLERY)))
 def test_a_submission_is_read_as_it_was_written(tmp_path_factory, rows):
+    """finegrained row 56."""
     path = tmp_path_factory.mktemp("round") / "submission.csv"
     answers = {query: names[:10] for query, names in rows.items()}
     digix.write_submission(path, Lists.of(answers.items()), list(rows), GALLERY)
@@ -40,6 +41,7 @@ def test_a_submission_is_read_as_it_was_written(tmp_path_factory, rows):
 
 
 def test_the_first_ten_of_a_ranking_are_written_in_braces(tmp_path):
+    """finegrained row 56."""
     order = np.random.default_rng(0).permutation(12)
     ranking = Ranking(["q.jpg"], GALLERY, order[None], -np.arange(12.0)[None])
     digix.write_submission(tmp_path / "s.csv", ranking, ["q.jpg"], GALLERY)
