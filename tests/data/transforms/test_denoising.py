@@ -172,12 +172,12 @@ def listed_photo(tmp_path, kind, path):
 @pytest.mark.parametrize("kind", ["1", "impulse"])
 def test_a_table_may_say_what_noise_a_photo_has(tmp_path, kind):
     """finegrained row 25."""
-    part, image = listed_photo(tmp_path, kind, "/data/shop/a.jpg")
+    part, image = listed_photo(tmp_path, kind, "/photos/shop/a.jpg")
     assert part(image).tobytes() == filters.median(image).tobytes()
 
 
 def test_a_photo_the_table_does_not_list_is_an_error(tmp_path):
-    part, image = listed_photo(tmp_path, "clean", "/data/shop/b.jpg")
+    part, image = listed_photo(tmp_path, "clean", "/photos/shop/b.jpg")
     with pytest.raises(DataError, match="b.jpg: the table of noise does not list it"):
         part(image)
 
