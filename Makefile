@@ -7,7 +7,7 @@ OUT ?= outputs
 PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
 
-.PHONY: env demo reid-ablation digix test lint bench bench-full clean
+.PHONY: env demo reid-ablation digix landmark test lint bench bench-full clean
 
 env: $(VENV)/.ready
 
@@ -26,6 +26,10 @@ reid-ablation: env
 digix: env
 	$(PAGES) $(BIN)/python tools/contest.py --recipe projects/DIGIX2020/small/second_place.yml \
 		projects/DIGIX2020/small/third_place.yml projects/DIGIX2020/small/third_place_joined.yml --out $(OUT)/digix
+
+landmark: env
+	$(PAGES) $(BIN)/python tools/contest.py --out $(OUT)/landmark --recipe $(addprefix \
+		projects/Landmark2021/small/,retrieval.yml retrieval_index.yml recognition.yml)
 
 test: env lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q

@@ -19,7 +19,7 @@ from fastreid.modeling import build_model
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "Landmark2021"
 CONFIGS = sorted(path for path in (HOME / "configs").glob("*.yml") if not path.name.startswith("Base-"))
 OTHER = {"efficientnet_b5_s7"}  # of the second place of 2020, who augmented otherwise
-OURS = [path for path in CONFIGS if path.stem not in OTHER]
+OURS = [path for path in CONFIGS if path.stem not in OTHER and not path.stem.startswith("small")]
 
 
 def photo(height=90, width=140, seed=0):
