@@ -53,7 +53,7 @@ def plain(path: PathLike) -> Iterator[Row]:
             reader = csv.reader(file, strict=True)
             for row in reader:
                 line = reader.line_num
-                if row and any(value.strip() for value in row):
+                if row and (row[0].strip() or any(value.strip() for value in row)):
                     yield line, row
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
