@@ -11,6 +11,7 @@ from fastseek import compat  # noqa: F401
 from fastseek.data.images import decode
 from fastseek.data.transforms import compose as pipelines
 from fastseek.engine import recipe
+from fastseek.engine.plan_file import configs, read_plan
 from fastseek.engine.strict_yaml import read as read_yaml
 from fastseek.registry import TRANSFORMS, build, parse
 
@@ -34,13 +35,16 @@ def train_calls(path):
 
 def plan_lists():
     for path in sorted((HOME / "plans").glob("*.yml")):
-        if path.stem not in OTHER:
-            for step in read_yaml(path).values["STEPS"]:
-                yield f"{path.stem}: {step['NAME']}", step.get("SET", {}).get("SEEK.TRAIN") or train_calls(
-                    path.parent / step["RECIPE"])
+        plan = read_plan(path)
+        for step, cfg in zip(plan.steps, configs(plan), strict=True):
+            if path.stem not in OTHER:
+                yield f"{path.stem}: {step.name}", cfg.SEEK.TRAIN
 
 
-@pytest.mark.parametrize("calls", [calls for _, calls in plan_lists()], ids=[name for name, _ in plan_lists()])
+LISTS = dict(plan_lists())
+
+
+@pytest.mark.parametrize("calls", LISTS.values(), ids=LISTS.keys())
 def test_every_step_of_every_plan_augments_as_published_in_that_order(calls):
     """landmark row 10: flip, JPEG, shift-scale-rotate on the photo as it is, resize, cutout."""
     parts = [build(call, TRANSFORMS) for call in calls]

@@ -13,6 +13,7 @@ from fastseek import compat  # noqa: F401
 from fastseek.engine import catalogue, recipe
 from fastseek.engine.check import check, shrunk
 from fastseek.errors import UsageError
+from fastseek.registry import parse
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLAIN = """# Frozen ResNet-18 with a triplet.
@@ -120,3 +121,19 @@ def test_every_recipe_of_this_repository_trains(path):
 def test_a_missing_recipe_is_told(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
         catalogue.explain(tmp_path / "gone.yml")
+
+
+@pytest.mark.parametrize("backbone, side, made", [
+    ("hybrid_swin(cnn='b', cnn_stage=3, swin='s')", 96, 24),
+    ("hybrid_swin(cnn='b', cnn_stage=2, stem_stride=1)", 96, 96),
+    ("hybrid_swin(cnn='', swin='s', kwargs={'img_size': 224, 'depths': (2, 2)})", 96, 96),
+    ("hybrid_swin(cnn='b', cnn_stage=3, kwargs={'img_size': 40})", 64, 16)])
+def test_a_net_of_fixed_tokens_is_made_for_the_small_photos(tmp_path, backbone, side, made):
+    (tmp_path / "r.yml").write_text(f"""
+MODEL: {{META_ARCHITECTURE: Seeker, BACKBONE: {{NAME: build_timm_backbone}}}}
+DATASETS: {{NAMES: ["folder('x')"]}}
+SEEK: {{BACKBONE: "{backbone}", BRANCHES: ["linear_neck(pool='none')"], TEST: ["resize({side if side < 96 else 448})"]}}
+""")
+    small = shrunk(recipe.load(tmp_path / "r.yml"), tmp_path)
+    kwargs = parse(small.SEEK.BACKBONE)[2]["kwargs"]
+    assert kwargs["img_size"] == made and ("depths" not in backbone or kwargs["depths"] == (2, 2))

@@ -135,7 +135,7 @@ class _Run:
         return [score for score in found if score.name not in told]
 
     def _row(self, said: Said, spans: Spans, seconds: float) -> dict[str, Any]:
-        name = f"{self.contest.task.split('-')[-1]}: {said.name}" if self.several else said.name
+        name = f"{self.home.name}: {said.name}" if self.several else said.name
         made = row(name, self.scores, said.seconds + seconds)
         made["interval"] |= spans
         return made
