@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fastseek.engine import check, plan_file
 from fastseek.engine import plan as plans
-from fastseek.engine import plan_file
 from fastseek.engine.trainer import Trainer
 from fastseek.errors import DataError, RunError, UsageError
 
@@ -78,7 +78,7 @@ def losses(home, step, out="out"):
 
 
 def test_steps_run_in_order_each_from_the_weights_of_the_one_before(home):
-    """landmark row 34, finegrained row 87."""
+    """landmark row 34."""
     made = run(home)
     folder = home / "out" / "large"
     assert made == plans.Trained(folder / "model_final.safetensors", folder / "config.yaml")
@@ -197,6 +197,31 @@ STEPS:
     first, last = weights(home, "full"), weights(home, "listed")
     backbone = [name for name in first if name.startswith("backbone.") and "num_batches" not in name]
     assert all(torch.equal(first[name], last[name]) for name in backbone)
+
+
+def test_a_second_stage_trains_a_fresh_classifier_on_balanced_batches_over_a_frozen_backbone(home):
+    """finegrained row 87."""
+    (home / "plan.yml").write_text("""
+RECIPE: toy.yml
+SET: {SOLVER.MAX_EPOCH: 1}
+STEPS:
+  - {NAME: natural, SET: {SEEK.FREEZE: [norms]}}
+  - NAME: balanced
+    DROP: [losses.]
+    SET: {SEEK.FREEZE: [backbone, branches], SEEK.SAMPLER: imbalanced(), SOLVER.BASE_LR: 0.001}
+""")
+    run(home)
+    first, last = weights(home, "natural"), weights(home, "balanced")
+    assert {name for name in first if not torch.equal(first[name], last[name])} == {
+        name for name in first if name.startswith("losses.")}
+
+
+def test_recipes_check_runs_every_step_of_a_plan_on_made_up_photos(home):
+    (home / "plan.yml").write_text(PLAN.replace("NAME: large", "NAME: large\n    STRICT: true"))
+    (home / "wrong.yml").write_text(PLAN.replace("NAME: large", "NAME: large\n    DROP: [heads.]"))
+    good, bad = check.check([home / "plan.yml", home / "wrong.yml"])
+    assert not good.failed and good.told == "2 steps: small, large"
+    assert bad.failed and "'heads.' is in no name" in bad.told
 
 
 @pytest.mark.parametrize("flag, changes, told", [
