@@ -25,6 +25,8 @@ def main() -> None:
     explain.add_argument("file", help="the recipe")
     explain.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to it")
     check = commands.add_parser("check", help="build recipes and take two training steps on made-up photos")
+    check.add_argument("--large", action="store_true", help="train those of more than 12 million parameters too, "
+                       "as when files are named")
     check.add_argument("files", nargs="*", help="recipes; all of them when none is named")
     schedule = commands.add_parser("schedule", help="the learning rate at every corner of a training")
     schedule.add_argument("what", help="the recipe, or the call string of a schedule")
@@ -48,14 +50,14 @@ def main() -> None:
         sys.stdout.write(table(args.what, args.iters_per_epoch, [*args.opts, *rest], args.epochs, args.base_lr) + "\n")
     else:
         found = [*catalogue.find(ROOT), *catalogue.plans(ROOT)]
-        run_check(args.files or [os.path.relpath(path) for path in found])
+        run_check(args.files or [os.path.relpath(path) for path in found], args.large or bool(args.files))
 
 
-def run_check(files: list[str]) -> None:
+def run_check(files: list[str], large: bool) -> None:
     from fastseek.engine.check import check
 
     failed = []
-    for outcome in check(files):
+    for outcome in check(files, large):
         mark = "FAILED" if outcome.failed else "ok"
         sys.stdout.write(f"{mark:6}  {outcome.path}  {outcome.told}  ({outcome.seconds:.1f} s)\n")
         sys.stdout.flush()

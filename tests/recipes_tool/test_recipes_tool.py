@@ -114,8 +114,20 @@ def test_every_recipe_of_this_repository_says_what_it_is():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", catalogue.find(ROOT), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_recipe_of_this_repository_trains(path):
-    outcome = next(check([path]))
+    outcome = next(check([path], large=False))
     assert not outcome.failed, outcome.told
+
+
+def test_a_large_recipe_is_only_built_unless_asked(tmp_path):
+    (tmp_path / "r.yml").write_text("""
+MODEL: {META_ARCHITECTURE: Seeker, BACKBONE: {NAME: build_timm_backbone}}
+DATASETS: {NAMES: ["folder('x')"]}
+SEEK: {BACKBONE: "timm(name='resnet50', stages=(4,))", BRANCHES: ["gem(dim=16)"], TEST: ["resize(32)"],
+       LOSSES: ["cross_entropy(on='gem')"], TRAIN: ["resize(32)"]}
+""")
+    outcome = next(check([tmp_path / "r.yml"], large=False))
+    # 23.508 million of the network, 2048 x 16 + 16 of the layer behind it, and GeM's exponent
+    assert not outcome.failed and outcome.told == "built, 23.5 million parameters"
 
 
 def test_a_missing_recipe_is_told(tmp_path):

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
@@ -23,6 +24,7 @@ from ..files import PathLike
 from ..registry import parse, unparse
 from . import recipe
 from .catalogue import is_base, is_plan
+from .model import build_model
 from .plan import run_steps
 from .plan_file import NONE, configs, read_plan
 from .setup import setup
@@ -32,6 +34,7 @@ from .untrained import untrained
 from fastreid.config import CfgNode
 
 CLASSES, STEPS, LARGEST = 8, 2, 96
+LARGE = 12.0  # millions of parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,16 +47,17 @@ class Outcome:
     seconds: float
 
 
-def check(paths: Sequence[PathLike]) -> Iterator[Outcome]:
+def check(paths: Sequence[PathLike], large: bool = True) -> Iterator[Outcome]:
     """Try recipes one after the other; a recipe that fails does not keep the next from being tried.
 
     A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small batches and no
     pretrained weights, everything else as they say; a plan runs all of its steps so, from none but its own weights.
+    Without `large`, a Seeker of more than 12 million parameters is only built, as shapes without values.
     """
     for path in paths:
         start = time.monotonic()
         try:
-            told, failed = _try(path), False
+            told, failed = _try(path, large), False
         except FastSeekError as error:
             told, failed = str(error), True
         except Exception as error:  # any crash is the recipe's outcome, the next one shall still be tried
@@ -61,12 +65,14 @@ def check(paths: Sequence[PathLike]) -> Iterator[Outcome]:
         yield Outcome(str(path), told, failed, time.monotonic() - start)
 
 
-def _try(path: PathLike) -> str:
+def _try(path: PathLike, large: bool) -> str:
     if is_plan(path):
-        return _try_plan(path)
+        return _try_plan(path, large)
     cfg = recipe.load(path)
     if is_base(path):
         return "loaded"
+    if not large and (size := _millions(cfg)) > LARGE:
+        return f"built, {size:.1f} million parameters"
     with tempfile.TemporaryDirectory() as folder, _quiet(folder):
         small = shrunk(cfg, pathlib.Path(folder))
         write_gallery(pathlib.Path(folder) / "photos", STEPS * small.SOLVER.IMS_PER_BATCH)
@@ -77,8 +83,12 @@ def _try(path: PathLike) -> str:
     return f"{trainer.max_iter} steps, {figures or 'not evaluated'}"
 
 
-def _try_plan(path: PathLike) -> str:
+def _try_plan(path: PathLike, large: bool) -> str:
     plan = read_plan(path)
+    sizes = [0.0 if large else _millions(cfg) for cfg in configs(plan)]
+    if max(sizes) > LARGE:
+        built = (f"{step.name} {size:.1f}" for step, size in zip(plan.steps, sizes, strict=True))
+        return f"built, millions of parameters: {', '.join(built)}"
     steps = [dataclasses.replace(step, source=step.source if step.source in {one.name for one in plan.steps} else NONE)
              for step in plan.steps]
     with tempfile.TemporaryDirectory() as folder, _quiet(folder):
@@ -86,6 +96,17 @@ def _try_plan(path: PathLike) -> str:
         write_gallery(pathlib.Path(folder) / "photos", STEPS * max(cfg.SOLVER.IMS_PER_BATCH for cfg in small))
         run_steps(dataclasses.replace(plan, steps=tuple(steps)), small, pathlib.Path(folder) / "out")
     return f"{len(steps)} steps: {', '.join(step.name for step in steps)}"
+
+
+def _millions(cfg: CfgNode) -> float:
+    """Parameters of a Seeker for the recipe's own photos, in millions, from shapes alone; 0 for other models."""
+    if cfg.MODEL.META_ARCHITECTURE != "Seeker":
+        return 0.0
+    bare = untrained(cfg)
+    bare.defrost()
+    bare.MODEL.DEVICE, bare.MODEL.HEADS.NUM_CLASSES, bare.SEEK.CLASSES = "meta", 0, ""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_model(bare).parameters()) / 1e6
 
 
 def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
