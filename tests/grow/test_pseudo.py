@@ -32,7 +32,7 @@ def slow(probabilities, counts, rule, near, least):
     for limit in ("quantile", "cap"):
         kept = []
         for number in range(len(counts)):
-            own = sorted((row for row in taken if best[row] == number), key=lambda row: (-probabilities[row].max(), row))
+            own = sorted((row for row in taken if best[row] == number), key=lambda r: (-probabilities[r].max(), r))
             room = len(own)
             if limit == "quantile" and rule.quantile is not None:
                 room = int(np.round(rule.quantile * len(probabilities) * counts[number] / sum(counts)))
@@ -154,7 +154,7 @@ def test_probabilities_that_were_made_too_sure_get_their_temperature_back():
 def of_round(number, labels, why):
     size = len(labels)
     return PseudoLabels(np.array([f"photo {row}" for row in range(size)]), np.array(labels),
-                        np.full(size, 1 / 3, np.float32), np.full(size, np.nan, np.float32), np.array(why), number, "ab")
+                        np.full(size, 1 / 3, np.float32), np.full(size, np.nan, np.float32), np.array(why), number, "a")
 
 
 def test_where_every_label_comes_from_is_written_and_read_back(tmp_path):

@@ -17,7 +17,7 @@ def recluster(vectors: np.ndarray, labels: Sequence[str], groups: Sequence[str] 
     """Cluster again around the known classes (constrained k-means; finegrained 6, step 6).
 
     The first centroids are the means of the labelled photos of every class, and labelled photos never leave their
-    class. round(rest / per) further centroids start, far from those there are (greedy k-means++ on 1 - cosine), among the
+    class. round(rest / per) further centroids start, far from those there are (greedy k-means++), among the
     photos without a label. In a round every such photo goes to its nearest centroid and every centroid to the mean of
     its photos. With groups, a class takes photos only of the groups its labelled photos are of, every other centroid
     those of the one group it was drawn from. Follows Basu et al., Semi-supervised Clustering by Seeding, ICML 2002.
