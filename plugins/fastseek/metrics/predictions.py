@@ -27,11 +27,13 @@ def hits_of_lists(answers: Iterable[Sequence[str]], right: Iterable[Sequence[str
     places: list[int] = []
     found, relevant, longest = [], [], 0
     for names, wanted in zip(answers, right, strict=True):
-        asked_for = set(wanted)
-        mine = [place for place, name in enumerate(names, 1) if name in asked_for]
-        first = {names[place - 1]: place for place in reversed(mine)}  # of several copies the earliest stays
-        places += mine if len(first) == len(mine) else sorted(first.values())
-        found.append(len(first))
+        before = len(places)
+        if not (missing := set(wanted)).isdisjoint(names):
+            for place, name in enumerate(names, 1):
+                if name in missing:
+                    missing.remove(name)
+                    places.append(place)
+        found.append(len(places) - before)
         relevant.append(len(wanted))
         longest = max(longest, len(names))
     asked = np.asarray(relevant, np.int64)
