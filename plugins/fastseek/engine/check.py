@@ -33,7 +33,7 @@ from .untrained import untrained
 
 from fastreid.config import CfgNode
 
-CLASSES, STEPS, LARGEST = 8, 2, 96
+CLASSES, STEPS, LARGEST, GRID = 8, 2, 96, 6
 LARGE = 12.0  # millions of parameters
 
 
@@ -130,20 +130,23 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     small.INPUT.CROP.SIZE = _sizes(list(cfg.INPUT.CROP.SIZE))
     for key in ("TRAIN", "TEST"):
         small.SEEK[key] = [_resized(call) for call in cfg.SEEK[key]]
-    small.SEEK.BACKBONE = _with_grid(small.SEEK.BACKBONE, small.SEEK.TEST)
+    _with_grid(small.SEEK)
     small.freeze()
     return small
 
 
-def _with_grid(backbone: str, test: Sequence[str]) -> str:
-    """A hybrid Swin, which takes photos of one size only, made for the size it will be shown."""
-    name, args, kwargs = parse(backbone) if backbone else ("", [], {})
-    sides = [size for _, given, _ in map(parse, test) for size in given if type(size) is int]
-    if name != "hybrid_swin" or not sides:
-        return backbone
+def _with_grid(seek: CfgNode) -> None:
+    """A hybrid Swin, which takes photos of one size only, made for GRID x GRID tokens in every step of a plan."""
+    name, args, kwargs = parse(seek.BACKBONE) if seek.BACKBONE else ("", [], {})
+    if name != "hybrid_swin":
+        return
     reduction = 2 ** kwargs.get("cnn_stage", 2) * kwargs.get("stem_stride", 2) if kwargs.get("cnn", "b5") else 4
-    return unparse(name, args, kwargs | {"kwargs": {**dict(kwargs.get("kwargs", {})),
-                                                    "img_size": 4 * sides[-1] // reduction}})
+    small = {**dict(kwargs.get("kwargs", {})), "img_size": 4 * GRID}
+    seek.BACKBONE = unparse(name, args, kwargs | {"kwargs": small})
+    for key in ("TRAIN", "TEST"):
+        calls = [(call, *parse(call)) for call in seek[key]]
+        seek[key] = [unparse(part, [GRID * reduction], given) if part == "resize" else call
+                     for call, part, _, given in calls]
 
 
 def _batch(cfg: CfgNode) -> int:
