@@ -24,7 +24,8 @@ REGISTRIES = {name: value for name, value in vars(registry).items() if isinstanc
 FOLDERS = {"DATASETS": "data.datasets", "TRANSFORMS": "data.transforms", "SAMPLERS": "data.samplers",
            "BACKBONES": "modeling.backbones", "BRANCHES": "modeling.branches", "LOSSES": "modeling.losses",
            "VIEWS": "views", "ENHANCERS": "enhance", "SEARCHERS": "search", "RERANKERS": "rerank", "FUSERS": "fuse",
-           "METRICS": "metrics", "SCHEDULES": "schedules", "BLOCKS": "modeling.blocks", "FIGURES": "classify"}
+           "METRICS": "metrics", "SCHEDULES": "schedules", "BLOCKS": "modeling.blocks", "FIGURES": "classify",
+           "CROPS": "data.crops"}
 
 
 @pytest.fixture(scope="module", autouse=True)

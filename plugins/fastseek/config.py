@@ -32,6 +32,7 @@ def add_seek_config(cfg: Any) -> None:
     seek.SAMPLER = ""  # call string of SAMPLERS; "" honours DATALOADER.SAMPLER_TRAIN
     seek.TRAIN = []  # call strings of TRANSFORMS for training; [] honours fast-reid's INPUT flags
     seek.TEST = []  # the same for embedding and evaluation
+    seek.CROPS = ""  # call string of CROPS: every photo is seen a second time, cut there; for two_stream
     seek.CACHE = ""  # folder that keeps what the first transforms of TRAIN and TEST give (those that draw nothing)
     seek.VIEWS = []  # call strings of VIEWS: test-time views
     seek.ENHANCE = []  # call strings of ENHANCERS, before the search

@@ -181,6 +181,10 @@ processes together), `world_size` and `seed`; `epoch(n)` returns int64 [batches,
 function of seed and n alone, with as many batches in every epoch. Cutting every row into `world_size` equal runs must
 be legal. Impossible settings raise ValueError when built.""")
 
+CROPS = Registry("crop", """Where the second picture of a photo is cut.
+Built with the recipe's arguments; called with items it returns float32 [N, 4], left, top, right and bottom as shares of
+width and height, NaN where the whole photo is taken. `digest` tells what else its answer depends on, as a string.""")
+
 BACKBONES = Registry("backbone", """Images to feature maps.
 Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised float tensor
 [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].""")
@@ -192,7 +196,7 @@ the block in its place; `channels` stays what the maps have. A name the backbone
 BRANCHES = Registry("branch", """Feature maps to embeddings.
 Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B, D] that holds at
 least its own recipe name, the vector used for retrieval unless `tested` names another; `dims` tells D of every
-name.""")
+name. Where a batch tells more, the maps hold "places" float32 [B, 4] and "crops", the maps of a second picture.""")
 
 LOSSES = Registry("loss", """Named embeddings to one scalar.
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the

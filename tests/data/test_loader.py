@@ -400,7 +400,7 @@ def test_test_batch_size_below_one_a_process_is_refused(cfg):
 def test_workers_hold_no_items(cfg):
     held = vars(build_train_loader(cfg).photos)
     del held["transform"]
-    assert held.pop("cache") is None
+    assert held.pop("cache") is None and held.pop("boxes") is None
     assert held and all(isinstance(value, (np.ndarray, int, str)) for value in held.values())
 
 

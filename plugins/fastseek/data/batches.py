@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -33,13 +34,16 @@ class Photos:
         max_pixels: larger photos are refused.
         phase: "train" or "extract", told with every reject.
         cache: gives the photos instead of the files, by row.
+        boxes: float32 [N, 4], shares left, top, right, bottom, NaN for the whole photo: every photo is given a second
+            time, cut there.
     """
 
     def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, phase: str,
-                 cache: ArrayCache | None = None) -> None:
+                 cache: ArrayCache | None = None, boxes: np.ndarray | None = None) -> None:
         listed = isinstance(paths, Paths)
         self.paths = paths if listed else np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
         self.transform, self.max_pixels, self.phase, self.cache = transform, max_pixels, phase, cache
+        self.boxes = boxes
 
     def __getitem__(self, draw: Any) -> Batch:
         """The batch of a draw, or its "error", so that a worker's errors reach the user as they were raised."""
@@ -50,7 +54,7 @@ class Photos:
             return {"error": error}
 
     def batch(self, draw: Any) -> Batch:
-        """The batch of a draw: "images", "rows" and "rejects"."""
+        """The batch of a draw: "images", with boxes "crops", "rows" and "rejects"."""
         raise NotImplementedError
 
     def path(self, row: int) -> str:
@@ -66,14 +70,14 @@ class Photos:
             return None
 
     def read(self, row: int) -> Image.Image:
-        """The photo, with its file's name in `info["path"]` for transforms that look it up.
+        """The photo, with its file's name in `info["path"]` and its row in `info["row"]` for transforms that want them.
 
         Raises:
             BadImage: it cannot be used.
         """
         path = self.path(row)
         image = self.cache[row] if self.cache is not None else decode(path, self.max_pixels)
-        image.info["path"] = path
+        image.info["path"], image.info["row"] = path, row
         return image
 
     def transformed(self, row: int, image: Image.Image) -> torch.Tensor:
@@ -90,6 +94,26 @@ class Photos:
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3 or len(tensor) != 3:
             raise RunError(f"{self.path(row)}: the transforms gave no tensor [3, H, W] but {_shape(tensor)}")
         return tensor
+
+    def seen(self, row: int, image: Image.Image, seed: int) -> list[torch.Tensor]:
+        """The photo as a tensor and, with boxes, what its box holds; both with the draws of one seed.
+
+        Raises:
+            RunError: see `transformed`.
+        """
+        reseed(seed)
+        made = [self.transformed(row, image)]
+        if self.boxes is not None and np.isnan(self.boxes[row, 0]):
+            made.append(made[0])
+        elif self.boxes is not None:
+            reseed(seed)
+            made.append(self.transformed(row, cut(image, self.boxes[row])))
+        return made
+
+    def pictures(self, rows: Sequence[int], seen: Sequence[Sequence[torch.Tensor]]) -> Batch:
+        """"images" and, with boxes, "crops", each one tensor [B, 3, H, W]."""
+        names = ("images",) if self.boxes is None else ("images", "crops")
+        return {name: self.stacked(rows, [one[number] for one in seen]) for number, name in enumerate(names)}
 
     def stacked(self, rows: Sequence[int], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """One tensor [B, 3, H, W].
@@ -114,12 +138,12 @@ class TrainPhotos(Photos):
         labels: class of every photo, whole numbers [N].
         seed: of the augmentation.
         budget: more bad photos than this end the run, so no more are tried for one place.
-        cache: see `Photos`.
+        cache, boxes: see `Photos`.
     """
 
     def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, labels: np.ndarray, seed: int,
-                 budget: int, cache: ArrayCache | None = None) -> None:
-        super().__init__(paths, transform, max_pixels, "train", cache)
+                 budget: int, cache: ArrayCache | None = None, boxes: np.ndarray | None = None) -> None:
+        super().__init__(paths, transform, max_pixels, "train", cache, boxes)
         self.labels, self.seed, self.budget = np.asarray(labels, np.int32), seed, budget
         self._by_class = np.argsort(self.labels, kind="stable").astype(np.int32)  # a spawned worker gets a copy
         self._starts = np.cumsum(np.bincount(self.labels + 1))
@@ -135,15 +159,14 @@ class TrainPhotos(Photos):
         step, first, rows = draw
         seeds = np.random.SeedSequence([self.seed, step]).generate_state(first + len(rows), np.uint64)[first:]
         rejects: list[Reject] = []
-        kept, tensors = [], []
+        kept, seen = [], []
         for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True):
             found = self._readable(row, seed, rejects)
             if found is None:
                 return {"rejects": rejects, "lost": row}
-            reseed(seed)
             kept.append(found[0])
-            tensors.append(self.transformed(*found))
-        return {"images": self.stacked(kept, tensors), "rows": torch.tensor(kept), "rejects": rejects}
+            seen.append(self.seen(*found, seed))
+        return {**self.pictures(kept, seen), "rows": torch.tensor(kept), "rejects": rejects}
 
     def _readable(self, row: int, seed: int, rejects: list[Reject]) -> tuple[int, Image.Image] | None:
         bad = 0
@@ -171,15 +194,20 @@ class TestPhotos(Photos):
     def batch(self, rows: np.ndarray) -> Batch:
         """The batch of these rows."""
         rejects: list[Reject] = []
-        kept, tensors = [], []
+        kept, seen = [], []
         for row in rows.tolist():
             image = self.decoded(row, rejects)
             if image is not None:
-                reseed(row)
                 kept.append(row)
-                tensors.append(self.transformed(row, image))
-        return {"images": self.stacked(kept, tensors), "rows": torch.tensor(kept, dtype=torch.int64),
-                "rejects": rejects}
+                seen.append(self.seen(row, image, row))
+        return {**self.pictures(kept, seen), "rows": torch.tensor(kept, dtype=torch.int64), "rejects": rejects}
+
+
+def cut(image: Image.Image, box: np.ndarray) -> Image.Image:
+    """The part of a photo inside a box of shares, rounded outwards to whole pixels."""
+    left, top = int(box[0] * image.width), int(box[1] * image.height)
+    right, bottom = math.ceil(box[2] * image.width), math.ceil(box[3] * image.height)
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
 
 @contextlib.contextmanager

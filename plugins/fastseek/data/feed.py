@@ -11,10 +11,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import DataError, RunError
-from ..structures import Item
+from ..structures import Item, places_of
 from .batches import Batch, Photos, TestPhotos, TrainPhotos
 from .rejects import RejectLog
 from .train_set import TrainSet, columns
+
+PICTURES = ("images", "crops")
 
 
 class TrainLoader:
@@ -37,6 +39,7 @@ class TrainLoader:
         self.plan = Plan(sampler, rank, world_size)
         self.step = 0
         self._options = options
+        self._places = places_of(dataset.items)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -57,8 +60,8 @@ class TrainLoader:
             raise DataError(f"no photo of class {label!r} can be read: see {self.log.file}; "
                             "mend them or remove the class")
         rows = batch["rows"].numpy()
-        return {"images": batch["images"],
-                **_known(self.dataset.items, self.dataset.labels, self.dataset.groups, rows)}
+        return {**{name: batch[name] for name in PICTURES if name in batch},
+                **_known(self.dataset.items, self.dataset.labels, self.dataset.groups, self._places, rows)}
 
 
 class Plan:
@@ -92,6 +95,7 @@ class TestLoader:
                        for start in range(rows.start, rows.stop, batch_size)]
         (_, self._labels), (_, self._groups) = columns(items)
         self._options = options
+        self._places = places_of(items)
 
     def __len__(self) -> int:
         return len(self.chunks)
@@ -105,12 +109,14 @@ class TestLoader:
             row = batch["rejects"][0]
             raise DataError(f"{row['path']}: {row['code']}: {row['detail']}; mend or remove it, or set "
                             "SEEK.ON_BAD skip")
-        return {**batch, **_known(self.items, self._labels, self._groups, batch["rows"].numpy())}
+        return {**batch, **_known(self.items, self._labels, self._groups, self._places, batch["rows"].numpy())}
 
 
-def _known(items: Sequence[Item], labels: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> Batch:
+def _known(items: Sequence[Item], labels: np.ndarray, groups: np.ndarray, places: np.ndarray | None,
+           rows: np.ndarray) -> Batch:
     """What the main process knows of the rows, so that workers need not."""
-    return {"targets": torch.from_numpy(labels[rows]), "camids": torch.from_numpy(groups[rows]),
+    told = {} if places is None else {"places": torch.from_numpy(places[rows])}
+    return {**told, "targets": torch.from_numpy(labels[rows]), "camids": torch.from_numpy(groups[rows]),
             "img_paths": [items[row].path for row in rows], "ids": [items[row].id for row in rows]}
 
 

@@ -7,14 +7,15 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torchvision import transforms as legacy
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
-from ..errors import UsageError
-from ..registry import SAMPLERS, build
+from ..errors import DataError, UsageError
+from ..registry import CROPS, SAMPLERS, build
 from ..structures import Item, paths_of, with_split
-from . import samplers, transforms  # noqa: F401  (register the parts)
+from . import crops, samplers, transforms  # noqa: F401  (register the parts)
 from .array_cache import ArrayCache, cached, split
 from .batches import TestPhotos, TrainPhotos
 from .bridge import resolve
@@ -49,7 +50,8 @@ def build_train_loader(cfg: Any, *, rank: int = 0, world_size: int = 1, context:
     budget = max(10, int(cfg.SEEK.MAX_BAD * len(dataset)))
     paths = paths_of(dataset.items)
     transform, cache = _prepared(cfg, paths, True)
-    photos = TrainPhotos(paths, transform, cfg.SEEK.MAX_PIXELS, dataset.labels, seed, budget, cache)
+    photos = TrainPhotos(paths, transform, cfg.SEEK.MAX_PIXELS, dataset.labels, seed, budget, cache,
+                         boxes_of(cfg, dataset.items, needed=True))
     log = RejectLog(os.path.join(cfg.OUTPUT_DIR, "rejects.csv"), budget, _fails(cfg))
     return TrainLoader(dataset, sampler, photos, log, rank, world_size, _options(cfg, context))
 
@@ -70,7 +72,7 @@ def build_test_loader(cfg: Any, items: Sequence[Item], *, rank: int = 0, world_s
         raise UsageError(f"TEST.IMS_PER_BATCH {cfg.TEST.IMS_PER_BATCH}: expected at least {world_size}, one a process")
     paths = paths_of(items)
     transform, cache = _prepared(cfg, paths, False)
-    photos = TestPhotos(paths, transform, cfg.SEEK.MAX_PIXELS, "extract", cache)
+    photos = TestPhotos(paths, transform, cfg.SEEK.MAX_PIXELS, "extract", cache, boxes_of(cfg, items))
     return TestLoader(items, photos, shard(len(items), rank, world_size, start), size, _fails(cfg),
                       _options(cfg, context))
 
@@ -134,6 +136,23 @@ def build_transforms(cfg: Any, train: bool) -> Callable:
     # fast-reid's own call names arguments that torchvision has removed; these are the same values
     parts.insert(place, legacy.RandomAffine(degrees=10, scale=(0.9, 1.1), shear=0.1, fill=0))
     return legacy.Compose(parts)
+
+
+def boxes_of(cfg: Any, items: Sequence[Item], needed: bool = False) -> np.ndarray | None:
+    """Where SEEK.CROPS cuts every photo; None without it.
+
+    Raises:
+        UsageError: with SEEK.CACHE, whose photos are cut or stretched already.
+        DataError: as the part does; or boxes are `needed`, and no photo has one.
+    """
+    if cfg.SEEK.CROPS and cfg.SEEK.CACHE:
+        raise UsageError("SEEK.CROPS cuts photos as they are in their files, SEEK.CACHE keeps changed ones: leave one "
+                         "of the two empty")
+    found = build(cfg.SEEK.CROPS, CROPS)(items) if cfg.SEEK.CROPS else None
+    if needed and found is not None and np.isnan(found).all():
+        raise DataError(f"SEEK.CROPS {cfg.SEEK.CROPS}: none of {len(items)} training photos has a box, such as "
+                        f"{items[0].id}: are the names in the file those of the photos?")
+    return found
 
 
 def _prepared(cfg: Any, paths: Sequence[str], train: bool) -> tuple[Callable, ArrayCache | None]:

@@ -16,7 +16,7 @@ from ..files import PathLike, read_json
 from ..registry import VIEWS, build
 from ..store import store
 from ..structures import Embeddings, Item, Score
-from ..views.embedding import all_views
+from ..views.embedding import Seen, all_views
 from . import extract, recipe
 from .embed import photos_of
 from .model import build_model
@@ -28,10 +28,11 @@ from .weights import fit, read
 VOTES = ("probabilities", "logits")
 
 
-def classifier(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function images [B, 3, H, W] -> probabilities [B, C] float32, over all views of the recipe.
+def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
+    """The function images [B, 3, H, W], or a batch dict with them, -> probabilities [B, C] float32.
 
-    SEEK.VOTE says whether the views' probabilities are averaged, or their logits before the softmax.
+    They are over all views of the recipe; SEEK.VOTE says whether the views' probabilities are averaged, or their
+    logits before the softmax.
 
     Raises:
         UsageError: the model is no Seeker, or SEEK.VOTE is unknown.
@@ -44,7 +45,7 @@ def classifier(cfg: Any, model: nn.Module) -> Callable[[torch.Tensor], torch.Ten
     views = [build(call, VIEWS) for call in extract.views_of(cfg)]
     of_logits = cfg.SEEK.VOTE == "logits"
 
-    def voted(images: torch.Tensor) -> torch.Tensor:
+    def voted(images: Seen) -> torch.Tensor:
         found = [logits(seen).float() for seen in all_views(images, views)]
         each = torch.stack(found if of_logits else [one.softmax(dim=1) for one in found]).mean(dim=0)
         return each.softmax(dim=1) if of_logits else each

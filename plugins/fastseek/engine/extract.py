@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,18 @@ from ..data.images import NORMAL_FORM
 from ..data.loader import build_test_loader
 from ..files import PathLike
 from ..progress import progress
-from ..registry import VIEWS, build
+from ..registry import CROPS, VIEWS, build
 from ..store import fits, store
 from ..structures import Embeddings, Item
-from ..views.embedding import embed
+from ..views.embedding import Seen, all_views, embed
 from .modes import kept_modes
 from .ranks import inner
 from .weights import CLASS_WEIGHTS
 
 logger = logging.getLogger("fastreid.fastseek")
 Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
-Function = Callable[[torch.Tensor], torch.Tensor]
+Function = Callable[[Seen], torch.Tensor]
+BESIDE = ("crops", "places")  # what a model may want beside the images
 
 
 @contextlib.contextmanager
@@ -41,7 +42,9 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def embedder(cfg: Any, model: nn.Module) -> Function:
-    """The function images [B, 3, H, W] -> vectors [B, D] that a recipe asks for; the images stay as they are.
+    """The function images [B, 3, H, W], or a batch dict with them, -> vectors [B, D] that a recipe asks for.
+
+    What it is given stays as it is.
 
     A recipe of ours (with `SEEK.METRICS` or `SEEK.VIEWS`) gets vectors of unit length over all its views; TEST.FLIP
     counts as the view "hflip()". A plain fast-reid recipe gets its raw features, and with TEST.FLIP their mean with
@@ -49,15 +52,17 @@ def embedder(cfg: Any, model: nn.Module) -> Function:
     """
     plain = inner(model)
 
-    def features(images: torch.Tensor) -> torch.Tensor:
+    def features(images: Seen) -> torch.Tensor:
+        batch = images if isinstance(images, Mapping) else {"images": images}
         # fast-reid's own architectures normalise the batch they are given in place
-        return plain({"images": images.clone()})
+        return plain({**batch, "images": batch["images"].clone()})
 
     if unit_length(cfg):
         views = [build(call, VIEWS) for call in views_of(cfg)]
         return lambda images: embed(features, images, views)
     if cfg.TEST.FLIP.ENABLED:
-        return lambda images: (features(images) + features(images.flip(3))) / 2
+        flip = build("hflip()", VIEWS)
+        return lambda images: sum(features(seen) for seen in all_views(images, [flip])) / 2
     return features
 
 
@@ -85,8 +90,14 @@ def parts(cfg: Any, model: nn.Module, items: Sequence[Item], start: int = 0, wha
         for batch in progress(loader, what):
             ids, vectors = batch["ids"], np.empty((0, 0), np.float32)
             if ids:
-                vectors = function(batch["images"].to(device, non_blocking=True)).float().cpu().numpy()
+                vectors = function(pictures(batch, device)).float().cpu().numpy()
             yield np.asarray(batch["rows"]), (ids, vectors, batch["rejects"])
+
+
+def pictures(batch: Mapping[str, Any], device: torch.device) -> Seen:
+    """The images of a batch on a device; a dict with them where the batch has crops or places too."""
+    found = {name: batch[name].to(device, non_blocking=True) for name in ("images", *BESIDE) if name in batch}
+    return found if len(found) > 1 else found["images"]
 
 
 def in_memory(cfg: Any, model: nn.Module, items: Sequence[Item],
@@ -162,7 +173,11 @@ def passport(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
     test = list(cfg.SEEK.TEST) or [_legacy_test(cfg)]
     preprocessing = {"test": test, "mean": list(cfg.MODEL.PIXEL_MEAN), "std": list(cfg.MODEL.PIXEL_STD),
                      "normal_form": NORMAL_FORM, "unit_length": unit_length(cfg)}
-    return {"model": weights_hash(model), "preprocessing": preprocessing, "views": views_of(cfg), "root": root,
+    told = {}
+    if cfg.SEEK.CROPS:
+        preprocessing["crops"] = cfg.SEEK.CROPS
+        told["boxes"] = build(cfg.SEEK.CROPS, CROPS).digest
+    return {**told, "model": weights_hash(model), "preprocessing": preprocessing, "views": views_of(cfg), "root": root,
             "versions": {"fastseek": __version__, "torch": torch.__version__}}
 
 
@@ -172,7 +187,7 @@ def _legacy_test(cfg: Any) -> str:
 
 
 def source_of(items: Sequence[Item]) -> str:
-    """SHA-256 over ids, sizes and times of change: another value means other photos, or changed ones."""
+    """SHA-256 over ids, sizes, times of change, places and boxes: another value means other or changed photos."""
     digest = hashlib.sha256()
     for item in items:
         try:
@@ -180,6 +195,8 @@ def source_of(items: Sequence[Item]) -> str:
             told = f"{state.st_size} {state.st_mtime_ns}"
         except OSError:
             told = "missing"
+        for key in ("lat", "lon", "date", "location_uncertainty", "box"):
+            told += f" {key} {item.meta[key]}" if key in item.meta else ""
         digest.update(f"{item.id}\0{told}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

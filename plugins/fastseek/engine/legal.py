@@ -28,8 +28,9 @@ CALLS = {
     "SEEK.BACKBONE": registry.BACKBONES, "SEEK.BLOCKS": registry.BLOCKS, "SEEK.BRANCHES": registry.BRANCHES,
     "SEEK.LOSSES": registry.LOSSES, "SEEK.SCHEDULE": registry.SCHEDULES,
     "SEEK.SAMPLER": registry.SAMPLERS, "SEEK.TRAIN": registry.TRANSFORMS, "SEEK.TEST": registry.TRANSFORMS,
-    "SEEK.VIEWS": registry.VIEWS, "SEEK.ENHANCE": registry.ENHANCERS, "SEEK.SEARCH": registry.SEARCHERS,
-    "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS, "SEEK.FIGURES": registry.FIGURES,
+    "SEEK.CROPS": registry.CROPS, "SEEK.VIEWS": registry.VIEWS, "SEEK.ENHANCE": registry.ENHANCERS,
+    "SEEK.SEARCH": registry.SEARCHERS, "SEEK.RERANK": registry.RERANKERS, "SEEK.METRICS": registry.METRICS,
+    "SEEK.FIGURES": registry.FIGURES,
 }
 INSTEAD = {"TEST.AQE": "SEEK.ENHANCE [\"aqe(k=5)\"]", "TEST.RERANK": "SEEK.RERANK [\"k_reciprocal()\"]"}
 # what a part is given beside the recipe's arguments; the others are built by these alone, and so when they are read

@@ -31,6 +31,9 @@ class Seeker(nn.Module):
     triplet stands twice in SEEK.LOSSES. In evaluation it returns float32 [B, D]: the embedding of the one branch, or
     the embeddings of all branches, each brought to length 1, side by side in the order of SEEK.BRANCHES.
 
+    A batch may tell more than its images: "places" float32 [B, 4] (see `structures.place`) reach the branches as
+    maps["places"], the maps of "crops" [B, 3, H, W], a second picture of every photo, as maps["crops"].
+
     Args:
         cfg: a fast-reid CfgNode. SEEK.BACKBONE ("" takes fast-reid's own backbone as map "s4" with
             MODEL.BACKBONE.FEAT_DIM channels), SEEK.BLOCKS, SEEK.BRANCHES, SEEK.LOSSES, SEEK.CLASSES,
@@ -68,38 +71,57 @@ class Seeker(nn.Module):
 
         Args:
             batch: "images" float [B, 3, H, W], RGB, 0..255, and in training "targets" int64 [B]; neither is changed.
+                "crops" and "places" may stand beside them.
 
         Raises:
             UsageError: training without losses.
         """
         if self.training and not self.losses:
             raise UsageError(self.why_not_trained)
-        images = batch if isinstance(batch, torch.Tensor) else batch["images"]
-        embeddings = self.embed(self.preprocess(images))
+        embeddings = self.seen(batch)
         if self.training:
             return self.cost(embeddings, batch["targets"])
         own = [embeddings[_tested(name, branch)].float() for name, branch in self.branches.items()]
         return own[0] if len(own) == 1 else torch.cat([F.normalize(one) for one in own], dim=1)
 
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Class scores [B, C] float32 of images [B, 3, H, W] of 0..255, by the first loss that classifies.
+    def logits(self, images: Mapping[str, Any] | torch.Tensor) -> torch.Tensor:
+        """Class scores [B, C] float32 by the first loss that classifies.
+
+        Args:
+            images: [B, 3, H, W] of 0..255, or a batch dict with them, see `forward`.
 
         Raises:
             UsageError: no loss of the model has a classifier, or it was built without classes.
         """
         for loss in self.losses.values():
             if hasattr(loss, "logits"):
-                return loss.logits(self.embed(self.preprocess(images))[loss.on])
+                return loss.logits(self.seen(images)[loss.on])
         raise UsageError("the model cannot classify: it has no loss with a classifier (cross_entropy, "
                          "subcenter_arcface …), or its classes are unknown (classes.json beside the weights)")
+
+    def seen(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor]:
+        """All named embeddings of a batch dict, or of its images alone; see `forward`."""
+        if isinstance(batch, torch.Tensor):
+            return self.embed(self.preprocess(batch))
+        images, crops, places = (batch.get(name) for name in ("images", "crops", "places"))
+        return self.embed(self.preprocess(images), None if crops is None else self.preprocess(crops),
+                          None if places is None else places.to(self.device, non_blocking=True))
 
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
         """Bring images [B, 3, H, W] of 0..255 to the model's device and normalise them, out of place."""
         return (images.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
 
-    def embed(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """All named embeddings of normalised images."""
-        maps = self.backbone(images)
+    def embed(self, images: torch.Tensor, crops: torch.Tensor | None = None,
+              places: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """All named embeddings of normalised images, perhaps with crops of the same shape and places [B, 4]."""
+        if crops is None:
+            maps: dict[str, Any] = dict(self.backbone(images))
+        else:  # together, so that BatchNorm sees both in training as in evaluation
+            both = self.backbone(torch.cat([images, crops]))
+            maps = {name: one[:len(images)] for name, one in both.items()}
+            maps["crops"] = {name: one[len(images):] for name, one in both.items()}
+        if places is not None:
+            maps["places"] = places
         return {name: value for branch in self.branches.values() for name, value in branch(maps).items()}
 
     def cost(self, embeddings: Mapping[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 View = Callable[[torch.Tensor], list[torch.Tensor]]
+Seen = torch.Tensor | Mapping[str, Any]
+PICTURES = ("images", "crops")
 
 
-def all_views(images: torch.Tensor, views: Iterable[View]) -> list[torch.Tensor]:
-    """The given batch and every combination of the views: `hflip` and two further scales make six."""
+def all_views(images: Seen, views: Iterable[View]) -> list[Seen]:
+    """The given batch and every combination of the views: `hflip` and two further scales make six.
+
+    Of a dict its "images" and "crops" are looked at in the same views, and what else is in it stays beside each.
+    """
+    if isinstance(images, Mapping):
+        names, views = [name for name in PICTURES if name in images], list(views)
+        seen = zip(*(all_views(images[name], views) for name in names), strict=True)
+        return [{**images, **dict(zip(names, pictures, strict=True))} for pictures in seen]
     batches = [images]
     for view in views:
         batches = [seen for batch in batches for seen in view(batch)]
     return batches
 
 
-def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
+def embed(model: Callable[[Seen], torch.Tensor], images: Seen,
           views: Iterable[View] = ()) -> torch.Tensor:
     """The direction of the mean of the unit embeddings of all views.
 
@@ -27,8 +37,8 @@ def embed(model: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor,
     embeddings are joined as they are, so longer ones count for more.
 
     Args:
-        model: a batch of images to [B, D].
-        images: [B, 3, H, W]; not changed.
+        model: a batch of images, or a dict with them, to [B, D].
+        images: [B, 3, H, W], or a dict whose "images" they are, see `all_views`; not changed.
         views: members of VIEWS, built; their lists are multiplied with one another.
 
     Returns:

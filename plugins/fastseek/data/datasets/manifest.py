@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import DataError, UsageError
 from ...files import locate
 from ...registry import DATASETS
-from ...structures import Item
+from ...structures import Item, place
 
 SPLITS = ("train", "query", "gallery")
 _KNOWN = ("path", "label", "group", "split", "id")
@@ -24,6 +24,8 @@ Row = tuple[str, dict[str, Any]]
 @DATASETS.register()
 class Manifest:
     """Photos listed in a table with a header: `path,label[,group,split,id,…]`; other columns go into `Item.meta`.
+
+    Of those lat, lon (degrees), date (ISO 8601) and location_uncertainty (metres) are checked, see `structures.place`.
 
     CSV may be separated by comma, semicolon or tab, with or without BOM, quotes and CRLF. An empty split means
     "train". To train on a photo and search in it too, list it twice with two splits.
@@ -58,6 +60,7 @@ def _item(where: str, row: dict[str, Any], root: str, seen: dict[tuple[str, str]
     if before != where:
         raise DataError(f"{where}: id {name!r} stands already in {before} with the same split; ids must differ")
     meta = {column: value for column, value in row.items() if column not in _KNOWN}
+    place(meta, where)
     return Item(path=os.path.join(root, path), label=label, group=group, split=split, id=name, meta=meta)
 
 

@@ -1,0 +1,132 @@
+"""The box a detector drew around the subject."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import DataError
+from ...files import locate, read_json, sha256
+from ...registry import CROPS
+from ...structures import Item
+
+logger = logging.getLogger(__name__)
+Box = tuple[float, float, float, float]
+
+
+@CROPS.register()
+class Boxes:
+    """The best box of every photo, grown by a margin; the whole photo where there is none (iNat Challenge 2021).
+
+    Boxes come from a file in COCO's format, `{"images": [{"id", "file_name", "width", "height"}], "annotations":
+    [{"image_id", "bbox": [left, top, width, height], "score"}]}`, in pixels of the photo as it is looked at (turned
+    upright). A photo is found by its id or by any end of its path ("train/cat/1.jpg"). Photos the file does not tell of
+    are asked for `meta["box"]`, the shares "left top right bottom" of width and height: text, as in a manifest, or
+    numbers. Several boxes of one photo: the highest score, the first of equal ones. A box without score counts as 1.
+
+    Args:
+        file: as it stands or below one of the data roots; "" takes `meta["box"]` alone.
+        margin: what the box grows by on every side, a share of its width or height; it stays inside the photo.
+        score: boxes below it are left out.
+
+    Raises:
+        ValueError: an illegal margin or score.
+    """
+
+    def __init__(self, file: str = "", margin: float = 0.1, score: float = 0.3) -> None:
+        if margin < 0 or not 0 <= score <= 1:
+            raise ValueError(f"margin must not be negative and score must be in [0, 1], got {margin} and {score}")
+        self.file, self.margin, self.score = file, margin, score
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, "" without one.
+
+        Raises:
+            DataError: the file is not there.
+        """
+        return sha256(locate(self.file, "the boxes")) if self.file else ""
+
+    def __call__(self, items: Sequence[Item]) -> np.ndarray:
+        """Items -> float32 [N, 4]: left, top, right and bottom as shares of width and height; NaN for the whole photo.
+
+        Raises:
+            DataError: the file is damaged, a box cannot be, or no photo has one.
+        """
+        known = best(locate(self.file, "the boxes"), self.score) if self.file else {}
+        found = np.full((len(items), 4), np.nan, np.float32)
+        for row, item in enumerate(items):
+            box = _of_file(item, known) or _of_meta(item)
+            if box:
+                found[row] = grown(box, self.margin)
+        logger.info("%d of %d photos have a box, the others are seen whole twice",
+                    int((~np.isnan(found[:, 0])).sum()), len(items))
+        return found
+
+
+def best(path: pathlib.Path, score: float) -> dict[str, Box]:
+    """File name -> its best box, shares of width and height, out of a file in COCO's format.
+
+    Raises:
+        DataError: the file does not hold that.
+    """
+    page = read_json(path)
+    found: dict[str, tuple[float, Box]] = {}
+    try:
+        photos = {one["id"]: (one["file_name"], one["width"], one["height"]) for one in page["images"]}
+        for number, one in enumerate(page["annotations"]):
+            sure = float(one.get("score", 1))
+            name, width, height = photos[one["image_id"]]
+            if sure >= score and sure > found.get(name, (-1.0,))[0]:
+                found[name] = sure, _shares(one["bbox"], width, height, f"{path}: annotation {number} of {name}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not in COCO's format ({error!r}): expected \"images\" with id, file_name, width, "
+                        "height and \"annotations\" with image_id, bbox, score") from error
+    return {name: box for name, (_, box) in found.items()}
+
+
+def grown(box: Box, margin: float) -> Box:
+    """A box with a margin on every side, cut off at the photo's edge."""
+    left, top, right, bottom = box
+    x, y = margin * (right - left), margin * (bottom - top)
+    return max(0.0, left - x), max(0.0, top - y), min(1.0, right + x), min(1.0, bottom + y)
+
+
+def _shares(box: Sequence[float], width: float, height: float, where: str) -> Box:
+    left, top, wide, high = map(float, box)
+    return _checked((left / width, top / height, (left + wide) / width, (top + high) / height), where)
+
+
+def _checked(box: Sequence[float], where: str) -> Box:
+    """A box inside the photo; detectors draw a little beyond its edge."""
+    left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in box)
+    if not (left < right and top < bottom):
+        raise DataError(f"{where}: the box {tuple(box)} has no area inside the photo")
+    return left, top, right, bottom
+
+
+def _of_file(item: Item, known: dict[str, Box]) -> Box | None:
+    return next((known[name] for name in _names(item) if name in known), None) if known else None
+
+
+def _names(item: Item) -> Iterator[str]:
+    """What a photo may be called: its id, then its path and every end of it, longest first."""
+    yield item.id
+    parts = pathlib.PurePath(item.path).as_posix().split("/")
+    for start in range(len(parts)):
+        yield "/".join(parts[start:])
+
+
+def _of_meta(item: Item) -> Box | None:
+    given: Any = item.meta.get("box")
+    if given is None or given == "":
+        return None
+    try:
+        left, top, right, bottom = map(float, given.replace(",", " ").split() if isinstance(given, str) else given)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{item.id}: box is {given!r}; expected four shares, left top right bottom") from error
+    return _checked((left, top, right, bottom), f"{item.id}: box")
