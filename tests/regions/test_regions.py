@@ -8,7 +8,7 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.regions.attention import attention, box_of, rescaled
+from fastseek.regions.attention import above, attention, box_of, rescaled
 from fastseek.regions.foreground import foreground
 from fastseek.regions.pooling import gem
 from fastseek.regions.scda import scda, scda_mask
@@ -269,3 +269,12 @@ def test_a_wide_photo_gets_windows_whose_aspect_is_in_pixels():
 def test_no_window_at_all_is_refused():
     with pytest.raises(ValueError, match="at least one"):
         attended_window(np.ones((3, 3)), np.random.default_rng(0), tries=0)
+
+
+def test_all_high_places_of_a_map_count_scattered_or_not():
+    heat = np.zeros((4, 4))
+    heat[0, 0] = heat[3, 3] = 2.0
+    heat[0, 3] = 1.0
+    assert np.argwhere(above(heat)).tolist() == [[0, 0], [0, 3], [3, 3]]
+    assert np.argwhere(above(heat, 0.9)).tolist() == [[0, 0], [3, 3]]
+    assert not above(np.ones((2, 2))).any()

@@ -75,6 +75,17 @@ def decode(source: PathLike | bytes, max_pixels: int = MAX_PIXELS,
         raise BadImage("TRUNCATED" if cut else "DECODE_ERROR", _line(error)) from error
 
 
+def shape_of(path: PathLike) -> float:
+    """Width / height of a photo as `decode` turns it, from its header alone; 1 where that cannot be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+            width, height = image.size
+            return height / width if turned else width / height
+    except Exception:  # as in `decode`: the header may be damaged in any way
+        return 1.0
+
+
 def _read(path: PathLike, max_bytes: int) -> bytes:
     try:
         status = os.stat(path)

@@ -18,6 +18,7 @@ from ..data.bridge import resolve
 from ..errors import FastSeekError, RunError, UsageError
 from . import optimizer as solver
 from . import randomness
+from .attention import attention_crops
 from .checkpoint import Checkpointer
 from .classes import changed, check_same_data, digest, write_classes
 from .device import distribute
@@ -138,7 +139,8 @@ class Trainer(DefaultTrainer):
         cfg = self.cfg
         rates = (hooks.LRScheduler(self.optimizer, self.scheduler) if self.schedule is None
                  else ScheduleHook(self.optimizer, self.schedule, self.windows))
-        made: list[HookBase | None] = [hooks.IterationTimer(), rates, MovedGuard(), precise_bn(self)]
+        made: list[HookBase | None] = [hooks.IterationTimer(), rates, MovedGuard(), precise_bn(self),
+                                      attention_crops(cfg, self._trainer)]
         if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
             made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
         saving = CheckpointHook(self._save, self._note, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,

@@ -21,6 +21,15 @@ def attention(maps: np.ndarray) -> np.ndarray:
     return (mean - mean.min()) / spread if spread > 0 else np.zeros_like(mean)
 
 
+def above(heat: np.ndarray, threshold: str | float = "mean") -> np.ndarray:
+    """Where a map [h, w] is high: above its "mean", or above this quantile; nowhere where it is even.
+
+    All such places count, scattered ones too, while `scda_mask` keeps the largest connected part only.
+    """
+    heat = np.asarray(heat, np.float64)
+    return heat > (heat.mean() if threshold == "mean" else np.quantile(heat, threshold))
+
+
 def box_of(mask: np.ndarray) -> Box:
     """The smallest box that holds every true place of a mask [h, w], which must have one."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
