@@ -32,7 +32,7 @@ landmark: env
 		projects/Landmark2021/small/,retrieval.yml retrieval_index.yml recognition.yml)
 
 test: env lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 lint: env
 	$(BIN)/ruff check --quiet .

@@ -25,8 +25,11 @@ def _commands():
     return [" ".join(line.split()) for line in text.splitlines() if re.match(r" {4}\.venv/bin/\S+ ", line)]
 
 
-def test_the_tables_are_those_of_the_results_files():
-    assert fill(README, ROOT) == README, "run: python tools/readme.py README.md"
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(ROOT.glob("projects/*/README.md"))],
+                         ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_tables_are_those_of_the_results_files(path):
+    text = path.read_text(encoding="utf-8")
+    assert fill(text, ROOT) == text, f"run: python tools/readme.py {path.relative_to(ROOT)}"
 
 
 def test_every_link_and_picture_of_the_readme_is_there():
