@@ -28,7 +28,7 @@ FASTREID = {"config", "modeling.backbones", "modeling.blocks", "modeling.branche
             "modeling.losses", "modeling.layers", "modeling.seeker", "data.bridge", "data.loader", "engine"}
 SEEK = """structures store enhance search rerank fuse metrics report submit classify
           commands.seek commands.show commands.compare commands.contests commands.fusing commands.recognise
-          commands.submitting""".split()
+          commands.submitting commands.blending""".split()
 
 
 def modules():

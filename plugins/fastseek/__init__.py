@@ -7,9 +7,9 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-PARTS = ("data.datasets", "data.transforms", "data.samplers", "data.bridge", "modeling.backbones", "modeling.blocks",
-         "modeling.branches", "modeling.heads", "modeling.losses", "modeling.seeker", "views", "enhance", "search",
-         "rerank", "fuse", "metrics", "classify", "schedules")
+PARTS = ("data.datasets", "data.transforms", "data.samplers", "data.crops", "data.bridge", "modeling.backbones",
+         "modeling.blocks", "modeling.branches", "modeling.heads", "modeling.losses", "modeling.seeker", "views",
+         "enhance", "search", "rerank", "fuse", "metrics", "classify", "schedules")
 
 
 def register(cfg: Any) -> None:

@@ -54,19 +54,50 @@ def evolve(stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0,
     """
     if method not in SEARCHES:
         raise UsageError(f"method must be one of {', '.join(SEARCHES)}, got {method!r}")
-    rows = np.flatnonzero(truth >= 0)
-    drawn = rows[np.argsort(ids[rows], kind="stable")][np.random.default_rng(seed).permutation(len(rows))]
-    halves = [np.sort(part) for part in np.array_split(drawn, 2)]
-    if min(len(half) for half in halves) == 0:
-        raise DataError(f"{len(rows)} photos of known classes cannot be halved")
+    learn, prove = halves(truth, ids, seed)
     members, uniform = len(stack), np.full(len(stack), 1 / len(stack))
-    cost = _Objective(stack[:, halves[0]], truth[halves[0]])
+    cost = _Objective(stack[:, learn], truth[learn])
     found = SEARCHES[method](cost, members, seed) if members > 1 else uniform
-    proof = {name: accuracy(blended(stack[:, halves[1]], weights), truth[halves[1]])
+    proof = {name: accuracy(blended(stack[:, prove], weights), truth[prove])
              for name, weights in (("uniform", uniform), ("evolved", found))}
     better = proof["evolved"] - proof["uniform"] >= min_gain and cost(found) < cost(uniform)
     used = found if better else uniform
     return Evolved(tuple(map(float, used)), tuple(map(float, found)), bool(better), proof, cost.evaluations)
+
+
+def halves(truth: np.ndarray, ids: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the two halves of `evolve`, the one learned from and the one held out.
+
+    Raises:
+        DataError: one has no photo.
+    """
+    rows = np.flatnonzero(truth >= 0)
+    if len(rows) < 2:
+        raise DataError(f"{len(rows)} photos of known classes cannot be halved")
+    drawn = rows[np.argsort(ids[rows], kind="stable")][np.random.default_rng(seed).permutation(len(rows))]
+    learn, prove = np.array_split(drawn, 2)
+    return np.sort(learn), np.sort(prove)
+
+
+def crossed(stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0, method: str = "de"
+            ) -> tuple[np.ndarray, list[Evolved]]:
+    """The blend of all photos, each half weighted by what `evolve` found on the other: no photo decides on its own.
+
+    Args:
+        stack, truth, ids, seed, method: see `evolve`; photos of no known class get equal weights.
+
+    Returns:
+        probabilities float32 [N, C], and what was found for the first and for the second half.
+
+    Raises:
+        UsageError, DataError: as `evolve`; a half must be halved again.
+    """
+    made, found = blended(stack), []
+    first, second = halves(truth, ids, seed)
+    for mine, other in ((first, second), (second, first)):
+        found.append(evolve(stack[:, other], truth[other], ids[other], seed, method))
+        made[mine] = blended(stack[:, mine], found[-1].weights)
+    return made, found
 
 
 def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> float:

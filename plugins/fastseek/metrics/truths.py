@@ -39,6 +39,18 @@ def read_truth(path: PathLike, ranking: Ranking) -> Truth:
     return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
 
 
+def read_labels(path: PathLike) -> dict[str, str]:
+    """id -> label out of a CSV file with the columns id,label; where it has a column split, of the "query" rows.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or an id stands twice; names the row.
+    """
+    path = pathlib.Path(path)
+    rows = _read(path)
+    known = _unique([row for row in rows if row.get("split", "query") == "query"], path)
+    return {name: row["label"] for name, row in known.items()}
+
+
 def _read(path: pathlib.Path) -> Rows:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
