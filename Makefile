@@ -7,7 +7,7 @@ OUT ?= outputs
 PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
 
-.PHONY: env demo reid-ablation digix landmark test lint bench bench-full clean
+.PHONY: env demo reid-ablation digix landmark semi test lint bench bench-full clean
 
 env: $(VENV)/.ready
 
@@ -30,6 +30,9 @@ digix: env
 landmark: env
 	$(PAGES) $(BIN)/python tools/contest.py --out $(OUT)/landmark --recipe $(addprefix \
 		projects/Landmark2021/small/,retrieval.yml retrieval_index.yml recognition.yml)
+
+semi: env
+	$(PAGES) $(BIN)/python tools/grow.py --plan projects/SemiINat2021/plans/small.yml --out $(OUT)/semi
 
 test: env lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal

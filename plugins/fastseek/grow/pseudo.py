@@ -126,7 +126,7 @@ def decide(probabilities: np.ndarray, counts: np.ndarray, rule: Rule, similarity
 
     Args:
         probabilities: [N, C], calibrated and masked as wanted; a row of zeros has no class.
-        counts: int64 [C] labelled photos of every class, which shape the quantile.
+        counts: int64 [C] labelled photos of every class, which shape the quantile; a class with none is none to learn.
         rule: threshold or quantile, and cap.
         similarity: float32 [N], the cosine of every photo to the prototype of its most probable class; None leaves
             the prototype test out.
@@ -140,6 +140,7 @@ def decide(probabilities: np.ndarray, counts: np.ndarray, rule: Rule, similarity
     sure = probabilities[np.arange(len(classes)), classes].astype(np.float32)
     why = np.full(len(classes), "", object)
     why[sure <= 0] = "no class of its group"
+    why[(why == "") & (np.asarray(counts)[classes] == 0)] = "not a class with labelled photos"
     if similarity is not None:
         far = (why == "") & ~(similarity >= floor)
         why[far] = [f"prototype: {value:.3f} is below {floor:.3f}" for value in similarity[far]]
