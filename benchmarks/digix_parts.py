@@ -62,18 +62,19 @@ class Bench:
         self.rows: list[dict[str, Any]] = []
         self.known: dict[str, Embeddings] = {}
 
-    def recipe(self, size: int, denoise: bool = False, views: Sequence[str] = ()) -> Any:
+    def recipe(self, size: int, denoise: bool = False, views: Sequence[str] = (), foreground: str = "") -> Any:
         """The recipe at a size of photo; the first call builds the model."""
         test = [*(["denoise()"] if denoise else []), f"rescale_pad({size})"]
         frozen = [] if self.args.weights else FROZEN
-        cfg = recipe.load(self.args.config_file, [*frozen, "SEEK.TEST", repr(test), "SEEK.VIEWS", repr(list(views))])
+        cfg = recipe.load(self.args.config_file, [*frozen, "SEEK.TEST", repr(test), "SEEK.VIEWS", repr(list(views)),
+                                                     "SEEK.FOREGROUND", foreground])
         if self.model is None:
             self.model = load_model(cfg, self.args.weights) if self.args.weights else build_model(cfg).eval()
         return cfg
 
     def embedded(self, cfg: Any, items: Sequence[Item]) -> Embeddings:
         """Unit vectors of photos; the gallery's are kept."""
-        key = f"{cfg.SEEK.TEST} {cfg.SEEK.VIEWS}"
+        key = f"{cfg.SEEK.TEST} {cfg.SEEK.VIEWS} {cfg.SEEK.FOREGROUND}"
         if items is self.gallery and key in self.known:
             return self.known[key]
         rows, vectors, _ = in_memory(cfg, self.model, items)
@@ -137,6 +138,11 @@ def turned(bench: Bench, size: int) -> None:
     bench.asked("upright queries, rotations()", bench.queries, size, views=("rotations()",))
 
 
+def cut(bench: Bench, size: int) -> None:
+    """The foreground alone, on both sides."""
+    bench.asked("clean queries, foreground()", bench.queries, size, foreground="foreground()")
+
+
 def composed(bench: Bench) -> list[Item]:
     """Two photos of different products in two corners of a grey square."""
     random, made = np.random.default_rng(bench.args.seed), []
@@ -195,6 +201,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         bench = Bench(args, work)
         noisy(bench, args.size)
+        cut(bench, args.size)
         turned(bench, args.size)
         several(bench, args.subject_size)
     print(table(bench.rows))

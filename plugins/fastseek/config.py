@@ -35,6 +35,7 @@ def add_seek_config(cfg: Any) -> None:
     seek.CROPS = ""  # call string of CROPS: every photo is seen a second time, cut there; for two_stream
     seek.CACHE = ""  # folder that keeps what the first transforms of TRAIN and TEST give (those that draw nothing)
     seek.VIEWS = []  # call strings of VIEWS: test-time views
+    seek.FOREGROUND = ""  # "foreground(at='s4', threshold=0.2)": embed the part of a photo the network looks at
     seek.ENHANCE = []  # call strings of ENHANCERS, before the search
     seek.SEARCH = "exact(k=100)"  # call string of SEARCHERS
     seek.RERANK = []  # call strings of RERANKERS, in order

@@ -24,6 +24,7 @@ from ..registry import CROPS, VIEWS, build
 from ..store import fits, store
 from ..structures import Embeddings, Item
 from ..views.embedding import Seen, all_views, embed
+from .foreground import cutter
 from .modes import kept_modes
 from .ranks import inner
 from .weights import CLASS_WEIGHTS
@@ -48,9 +49,12 @@ def embedder(cfg: Any, model: nn.Module) -> Function:
 
     A recipe of ours (with `SEEK.METRICS` or `SEEK.VIEWS`) gets vectors of unit length over all its views; TEST.FLIP
     counts as the view "hflip()". A plain fast-reid recipe gets its raw features, and with TEST.FLIP their mean with
-    those of the mirrored photo.
+    those of the mirrored photo. With `SEEK.FOREGROUND` all of this is of the photo's foreground.
     """
     plain = inner(model)
+    if cfg.SEEK.FOREGROUND:
+        cut, whole = cutter(model, cfg.SEEK.FOREGROUND), embedder(_without_foreground(cfg), model)
+        return lambda seen: whole({**seen, "images": cut(seen["images"])} if isinstance(seen, Mapping) else cut(seen))
 
     def features(images: Seen) -> torch.Tensor:
         batch = images if isinstance(images, Mapping) else {"images": images}
@@ -64,6 +68,13 @@ def embedder(cfg: Any, model: nn.Module) -> Function:
         flip = build("hflip()", VIEWS)
         return lambda images: sum(features(seen) for seen in all_views(images, [flip])) / 2
     return features
+
+
+def _without_foreground(cfg: Any) -> Any:
+    made = cfg.clone()
+    made.defrost()
+    made.SEEK.FOREGROUND = ""
+    return made
 
 
 def unit_length(cfg: Any) -> bool:
@@ -174,6 +185,8 @@ def passport(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
     preprocessing = {"test": test, "mean": list(cfg.MODEL.PIXEL_MEAN), "std": list(cfg.MODEL.PIXEL_STD),
                      "normal_form": NORMAL_FORM, "unit_length": unit_length(cfg)}
     told = {}
+    if cfg.SEEK.FOREGROUND:
+        preprocessing["foreground"] = cfg.SEEK.FOREGROUND
     if cfg.SEEK.CROPS:
         preprocessing["crops"] = cfg.SEEK.CROPS
         told["boxes"] = build(cfg.SEEK.CROPS, CROPS).digest

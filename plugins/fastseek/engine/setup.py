@@ -78,6 +78,7 @@ def _log_to(output: str, log: logging.Logger) -> None:
         log.handlers.clear()  # of an earlier run in this process
         setup_logger.cache_clear()
         setup_logger(output, distributed_rank=comm.get_rank(), name=log.name)
+        log.setLevel(logging.INFO)  # fast-reid takes DEBUG, where parts tell of every single photo
         log.output = output  # type: ignore[attr-defined]
 
 
