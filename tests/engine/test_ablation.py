@@ -208,3 +208,73 @@ def test_the_mean_over_seeds_is_taken_query_by_query_and_the_spread_over_seeds()
     assert made[0]["metrics"] == pytest.approx({"map": 0.75, "map spread": np.std([0.5, 1.0], ddof=1)})
     assert made[1]["metrics"]["map gain"] == 0 and made[1]["interval"]["map gain"] == [0, 0]
     assert "75.0 +- 35.4" in text(steps) and "+0.0" in text(steps)
+
+
+CLASSES = """
+NAME: A classifier
+BASE: tiny.yml
+FIGURES: ["top(1)", "class_mean"]
+STEPS:
+  - NAME: baseline
+  - NAME: "+ dropout"
+    SET: {SEEK.BRANCHES: ["bnneck(on='s4', dim=16, dropout=0.2)"], SEEK.LOSSES: ["cross_entropy(on='bnneck')"]}
+  - NAME: "+ views"
+    SET: {SEEK.VIEWS: ["hflip()"]}
+  - NAME: "+ ensemble"
+    ENSEMBLE: {"+ views": 2.0, baseline: 1.0}
+"""
+
+
+@pytest.fixture
+def classifier(files):
+    files.write_text(CLASSES)
+    return files
+
+
+def test_a_classifier_is_compared_photo_by_photo_without_any_search(classifier):
+    """finegrained row 67, row 68: views share the training, the ensemble's members answer under one new classifier."""
+    out = classifier.parent / "out"
+    told = ablate_file(classifier, out)
+    rows_ = json.loads((out / "results.json").read_text())["rows"]
+    assert [row["name"] for row in rows_] == ["baseline", "+ dropout", "+ views", "+ ensemble"]
+    assert all({"top(1)", "class_mean"} <= set(row["metrics"]) for row in rows_)
+    low, high = rows_[3]["interval"]["top(1) gain"]
+    assert low <= rows_[3]["metrics"]["top(1) gain"] <= high and "+ ensemble" in told
+    steps = json.loads((out / "ablation.json").read_text())["steps"]
+    trained = [step["seeds"][0]["training"] for step in steps]
+    assert trained[1] == trained[2] != trained[0] and trained[3] == ""
+    assert steps[3]["ensemble"] == {"+ views": 2.0, "baseline": 1.0} and not list(out.rglob("ranking.npz"))
+    page = (out / "report.html").read_text()
+    assert page.startswith("<!doctype html>") and "+ ensemble" in page and "<script" not in page
+    assert ablate_file(classifier, out) == told
+
+
+def test_the_ensemble_is_the_refitted_head_over_its_members(classifier):
+    """finegrained row 68."""
+    from fastseek.classify.refit import Refit
+    from fastseek.engine.ablation_classes import Classified, Embedded
+
+    out = classifier.parent / "out"
+    ablate_file(classifier, out)
+    folders = {step["name"]: out / "answers" / step["seeds"][0]["answer"]
+               for step in json.loads((out / "ablation.json").read_text())["steps"]}
+    views, first = (Embedded.load(folders[name] / "embedded.npz") for name in ("+ views", "baseline"))
+    assert len(views.train) == 36 and len(views.test) == 6
+    head = Refit([2.0, 1.0]).fit([views.train, first.train], views.targets)
+    found = Classified.load(folders["+ ensemble"] / "classified.npz").probabilities
+    assert np.allclose(found, head([views.test, first.test], 6), atol=1e-6)
+    assert not (folders["+ dropout"] / "embedded.npz").exists()
+
+
+@pytest.mark.parametrize(("old", "new", "told"), [
+    ("baseline: 1.0", "absent: 1.0", "ENSEMBLE must be .*wrong: absent: 1.0"),
+    ("baseline: 1.0", "baseline: 0", "wrong: baseline: 0"),
+    (", baseline: 1.0", "", "two or more earlier steps"),
+    ("FIGURES: [\"top(1)\"", "METRICS: [\"map\"]\nFIGURES: [\"top(1)\"", "compared by FIGURES alone"),
+    ("class_mean", "class_median", "no figure is called"),
+])
+def test_what_is_wrong_with_an_ensemble_is_told(classifier, old, new, told):
+    assert old in classifier.read_text()
+    classifier.write_text(classifier.read_text().replace(old, new, 1))
+    with pytest.raises(UsageError, match=told):
+        read_ablation(classifier)

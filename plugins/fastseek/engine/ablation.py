@@ -8,18 +8,19 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import classify as _figure_parts  # noqa: F401  (so that FIGURES is full)
 from .. import metrics as _metric_parts  # noqa: F401  (so that METRICS is full)
 from ..errors import UsageError
 from ..files import PathLike
-from ..registry import METRICS, build
+from ..registry import FIGURES, METRICS, Registry, build
 from . import recipe
 from .settings import overrides
 from .strict_yaml import Document, read
 
-KEYS = {"NAME": str, "BASE": str, "SEEDS": list, "METRICS": list, "SET": dict, "SHORT": dict, "LONG": dict,
-        "STEPS": list}
+KEYS = {"NAME": str, "BASE": str, "SEEDS": list, "METRICS": list, "FIGURES": list, "SET": dict, "SHORT": dict,
+        "LONG": dict, "STEPS": list}
 SETTING = {"SEEDS": list, "SET": dict, "STEPS": dict}
-STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str}
+STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str, "ENSEMBLE": dict}
 KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
 Opts = tuple[Any, ...]
 
@@ -34,6 +35,7 @@ class Step:
         opts: KEY, VALUE, KEY, VALUE … : all changes to the recipe, those of the steps before included.
         plan: a plan that trains the model instead of the recipe alone, "" for none.
         before: number of the step it is compared with; None for the first.
+        members: numbers and weights of the earlier steps whose models answer together; () for a model of its own.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Step:
     opts: Opts
     plan: str = ""
     before: int | None = None
+    members: tuple[tuple[int, float], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +53,15 @@ class Ablation:
     Args:
         title: heading of the page.
         seeds: every step is trained once with each.
-        metrics: call strings; () takes SEEK.METRICS of the recipe.
+        metrics: call strings of METRICS.
+        figures: call strings of FIGURES. With both empty SEEK.METRICS and SEEK.FIGURES of the recipe are taken.
         steps: in order.
     """
 
     title: str
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
+    figures: tuple[str, ...]
     steps: tuple[Step, ...]
 
 
@@ -64,7 +69,7 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
     """Read an ablation file and try all of its recipes.
 
         NAME: heading                     BASE: recipe, relative to this file
-        SEEDS: [0]                        METRICS: ["recall(1)", "map"]
+        SEEDS: [0]                        METRICS: ["recall(1)", "map"] and/or FIGURES: ["top(1)"]
         SET: {KEY: VALUE}                 for all steps
         SHORT, LONG:                      the two settings, after the above
           SEEDS: …
@@ -77,6 +82,7 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
             ALONE: true                   the next step is without these again
             PLAN: plan                    train by a plan, whose steps get all of these changes; photos are then
                                           embedded as BASE says, which is its last step's recipe
+            ENSEMBLE: {"+ erasing": 1.0}  no training: these earlier steps, weighted, under one classifier fitted anew
 
     Args:
         path: the file.
@@ -90,13 +96,13 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
     _typed(document, document.values, KEYS, "")
     chosen = document.values.get("LONG" if long else "SHORT", {})
     _typed(document, chosen, SETTING, "LONG." if long else "SHORT.")
-    metrics = _metrics(document)
+    metrics, figures = _calls(document, "METRICS", METRICS), _calls(document, "FIGURES", FIGURES)
     first = {**flat(document.values.get("SET", {})), **flat(chosen.get("SET", {}))}
-    if metrics:
-        first["SEEK.METRICS"] = list(metrics)
+    if metrics or figures:
+        first |= {"SEEK.METRICS": list(metrics)} | ({"SEEK.FIGURES": list(figures)} if figures else {})
     given = {setting.key: setting.value for setting in overrides(opts)}
     return Ablation(document.values.get("NAME", pathlib.Path(path).stem), _seeds(document, chosen, long), metrics,
-                    _steps(document, first, _by_step(document, chosen, long), given))
+                    figures, _steps(document, first, _by_step(document, chosen, long), given))
 
 
 def _by_step(document: Document, chosen: Mapping[str, Any], long: bool) -> dict[str, dict[str, Any]]:
@@ -121,13 +127,13 @@ def _typed(document: Document, values: Mapping[str, Any], known: Mapping[str, ty
             raise UsageError(f"{where}: {prefix}{key} must be {KINDS[known[key]]}, got {value!r}")
 
 
-def _metrics(document: Document) -> tuple[str, ...]:
-    calls = document.values.get("METRICS", [])
+def _calls(document: Document, key: str, registry: Registry) -> tuple[str, ...]:
+    calls = document.values.get(key, [])
     for number, call in enumerate(calls):
         try:
-            build(str(call), METRICS)
+            build(str(call), registry)
         except UsageError as error:
-            raise UsageError(f"{document.path}:{document.lines[f'METRICS[{number}]']}: {error}") from error
+            raise UsageError(f"{document.path}:{document.lines[f'{key}[{number}]']}: {error}") from error
     return tuple(map(str, calls))
 
 
@@ -172,12 +178,24 @@ def _steps(document: Document, first: Mapping[str, Any], special: Mapping[str, M
             raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
         changed = _changed(kept, {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}}, config,
                            where)
-        made.append(_step(document, one, config, {**changed, **given}, before, where))
+        step = _step(document, one, config, {**changed, **given}, before, where)
+        made.append(dataclasses.replace(step, members=_members(one, made, where)))
         if not one.get("ALONE"):
             kept, before = changed, number
         elif before is None:
             before = number
     return tuple(made)
+
+
+def _members(one: Mapping[str, Any], made: Sequence[Step], where: str) -> tuple[tuple[int, float], ...]:
+    """The steps of an ensemble and their weights."""
+    numbers = {step.name: number for number, step in enumerate(made) if not step.members}
+    wrong = [f"{name}: {weight}" for name, weight in one.get("ENSEMBLE", {}).items()
+             if name not in numbers or isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0]
+    if wrong or ("ENSEMBLE" in one and (len(one["ENSEMBLE"]) < 2 or "PLAN" in one)):
+        raise UsageError(f"{where}: ENSEMBLE must be a mapping of two or more earlier steps to positive weights, "
+                         f"without a PLAN{'; wrong: ' + ', '.join(wrong) if wrong else ''}")
+    return tuple((numbers[name], float(weight)) for name, weight in one.get("ENSEMBLE", {}).items())
 
 
 def _changed(kept: Mapping[str, Any], one: Mapping[str, Any], config: str, where: str) -> dict[str, Any]:
@@ -207,9 +225,11 @@ def _step(document: Document, one: Mapping[str, Any], config: str, changed: Mapp
         cfg = recipe.load(config, opts)
     except UsageError as error:
         raise UsageError(f"{where}: step {one['NAME']!r}: {error}") from error
-    if not cfg.SEEK.METRICS or not cfg.DATASETS.TESTS:
-        raise UsageError(f"{where}: step {one['NAME']!r}: SEEK.METRICS or DATASETS.TESTS is empty, so there is nothing "
-                         "to compare")
+    if not (cfg.SEEK.METRICS or cfg.SEEK.FIGURES) or not cfg.DATASETS.TESTS:
+        raise UsageError(f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.FIGURES, or DATASETS.TESTS, are empty, "
+                         "so there is nothing to compare")
+    if one.get("ENSEMBLE") and (cfg.SEEK.METRICS or not cfg.SEEK.FIGURES):
+        raise UsageError(f"{where}: step {one['NAME']!r}: an ENSEMBLE classifies, so it is compared by FIGURES alone")
     plan = one.get("PLAN", "")
     if plan:
         plan = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(plan))

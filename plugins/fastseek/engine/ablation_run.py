@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import pathlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..classify import evaluate as score_classes
 from ..errors import ArtefactError, UsageError
 from ..files import PathLike, write_json
 from ..metrics import evaluate as score
-from ..report import page, write_results
+from ..report import classified_page, page, write_results
+from ..structures import Score
 from . import recipe
 from .ablation import Ablation, Step, read_ablation
+from .ablation_classes import Classified, joined
 from .ablation_jobs import work_off
 from .ablation_table import Measured, figures_only, gain, rows, text
-from .ablation_work import Answer, answer_of
+from .ablation_work import Answer, answers_of
 from .folder import held
 from .pipeline import roots
 from .setup import commit
@@ -43,9 +47,19 @@ def ablate_file(path: PathLike, out: PathLike, long: bool = False, opts: Sequenc
         raise UsageError(f"--jobs {jobs}: a whole number of 1 or more is needed")
     ablation, out = read_ablation(path, long, opts), pathlib.Path(out)
     with held(out):
-        answers = [[answer_of(step, seed, out) for seed in ablation.seeds] for step in ablation.steps]
-        work_off(_works([one for of_step in answers for one in of_step]), jobs)
+        by_seed = [answers_of(ablation.steps, seed, out) for seed in ablation.seeds]
+        answers = list(zip(*by_seed, strict=True))
+        work_off(_works([one for of_step in answers for one in of_step if not one.members]), jobs)
+        for one in [one for of_step in answers for one in of_step if one.members and not one.finished]:
+            _join(one)
         return _finish(ablation, answers, out)
+
+
+def _join(one: Answer) -> None:
+    start = time.monotonic()
+    joined([(member.folder, weight) for member, weight in one.members]).save(one.folder / "classified.npz")
+    write_json(one.folder / "done.json", {"step": one.step, "seed": one.seed, "training": "",
+                                          "seconds": round(time.monotonic() - start, 3)})
 
 
 def _works(answers: Sequence[Answer]) -> list[list[Answer]]:
@@ -65,20 +79,31 @@ def _finish(ablation: Ablation, answers: Sequence[Sequence[Answer]], out: pathli
     write_json(out / "ablation.json", {"title": ablation.title, "seeds": list(ablation.seeds), "steps": [
         _told(number, steps, step, of_step)
         for number, (step, of_step) in enumerate(zip(ablation.steps, answers, strict=True))]})
-    ranking, truth, _ = answers[-1][0].load()
-    page(ranking, truth, list(steps[-1].scores[0]), images=roots(ranking), out=out / "report.html",
-         title=ablation.title, steps=figures_only(made))
+    _page(ablation, answers[-1][0], steps[-1].scores[0], figures_only(made), out / "report.html")
     return f"{text(steps)}\n\npage: {out / 'report.html'}"
 
 
+def _page(ablation: Ablation, last: Answer, scores: Sequence[Score], made: Sequence[dict[str, Any]],
+          out: pathlib.Path) -> None:
+    """The table and the last step's answers, or without a search the table and its figures."""
+    if "ranking.npz" not in last.files:
+        classified_page(out, title=ablation.title, scores=scores, steps=made)
+        return
+    ranking, truth = last.load()
+    shown = [one for one in scores if one.per_query is None or len(one.per_query) == len(ranking.query_ids)]
+    page(ranking, truth, shown, images=roots(ranking), out=out, title=ablation.title, steps=made)
+
+
 def _measured(step: Step, answers: Sequence[Answer]) -> Measured:
-    calls = list(recipe.load(step.config, step.opts).SEEK.METRICS)
-    scores, seconds = [], 0.0
+    seek = recipe.load(step.config, step.opts).SEEK
+    scores = []
     for one in answers:
-        ranking, truth, took = one.load()
-        scores.append(tuple(score(ranking, truth, calls)))
-        seconds += took
-    return Measured(step.name, step.before, tuple(scores), seconds)
+        found = list(score(*one.load(), list(seek.METRICS))) if seek.METRICS else []
+        if seek.FIGURES:
+            said = Classified.load(one.folder / "classified.npz")
+            found += score_classes(said.probabilities, said.truth, said.counts, list(seek.FIGURES))
+        scores.append(tuple(found))
+    return Measured(step.name, step.before, tuple(scores), sum(one.seconds for one in answers))
 
 
 def _check_alike(steps: Sequence[Measured]) -> None:
@@ -93,11 +118,12 @@ def _told(number: int, steps: Sequence[Measured], step: Step, answers: Sequence[
     mine, before = steps[number].mean, None if step.before is None else steps[step.before].mean
     gains = {} if before is None else {one.name: _gain(gain(other, one)) for one, other
                                        in zip(mine, before, strict=True)}
-    seeds = [{"seed": one.seed, "training": one.training.name, "answer": one.folder.name,
+    seeds = [{"seed": one.seed, "training": "" if one.members else one.training.name, "answer": one.folder.name,
               "metrics": {found.name: found.value for found in scores}}
              for one, scores in zip(answers, steps[number].scores, strict=True)]
-    return {"name": step.name, "recipe": step.config, "plan": step.plan, "seeds": seeds, "gain": gains,
-            "compared with": None if step.before is None else steps[step.before].name,
+    ensemble = {steps[of].name: weight for of, weight in step.members}
+    return {"name": step.name, "recipe": step.config, "ensemble": ensemble, "plan": step.plan, "seeds": seeds,
+            "gain": gains, "compared with": None if step.before is None else steps[step.before].name,
             "changes": {str(key): value for key, value in zip(step.opts[::2], step.opts[1::2], strict=True)}}
 
 

@@ -1,4 +1,4 @@
-"""One training of an ablation, and the rankings of every step that shares its model."""
+"""One training of an ablation, and the answers of every step that shares its model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from ..files import read_json, write_json
 from ..structures import Ranking, Truth
 from . import extract, recipe
 from .ablation import Opts, Step
+from .ablation_classes import classified, embedded
+from .classify import load_classifier
 from .embed import load_model
 from .evaluator import search, splits
 from .pipeline import Sides, embed_sides, root, without_last_evaluation
@@ -29,9 +31,9 @@ from .setup import setup, start_log
 from .trainer import Trainer
 
 AFTER = ("OUTPUT_DIR", "TEST.", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "SEEK.VIEWS", "SEEK.TEST", "SEEK.ENHANCE",
-         "SEEK.SEARCH", "SEEK.RERANK", "SEEK.METRICS", "SEEK.EXPECT", "SEEK.CHECKPOINT_MINUTES", "INPUT.SIZE_TEST",
-         "SEEK.KEEP_CHECKPOINTS")  # what a recipe says of other things than its training
-JUDGED = ("SEEK.METRICS", "SEEK.EXPECT", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE")
+         "SEEK.SEARCH", "SEEK.RERANK", "SEEK.METRICS", "SEEK.FIGURES", "SEEK.VOTE", "SEEK.EXPECT",
+         "SEEK.CHECKPOINT_MINUTES", "INPUT.SIZE_TEST", "SEEK.KEEP_CHECKPOINTS")  # what a recipe says of other things than its training
+JUDGED = ("SEEK.METRICS", "SEEK.FIGURES", "SEEK.EXPECT", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Answer:
         plan: trains it instead, "" for none.
         seed: of the training.
         training: folder the model is trained in.
-        folder: holds ranking.npz, truth.npz and done.json when finished.
+        folder: holds `files` and done.json when finished.
+        files: ranking.npz and truth.npz where it searches, classified.npz where it classifies, embedded.npz where it is
+            a member of an ensemble.
+        members: the answers it is made of and their weights, for an ensemble.
     """
 
     step: str
@@ -54,22 +59,51 @@ class Answer:
     seed: int
     training: pathlib.Path
     folder: pathlib.Path
+    files: tuple[str, ...]
+    members: tuple[tuple[Answer, float], ...] = ()
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do."""
-        return (self.folder / "done.json").exists()
+        return all((self.folder / name).exists() for name in (*self.files, "done.json"))
 
-    def load(self) -> tuple[Ranking, Truth, float]:
-        """What was found, what should have been, and the seconds it took."""
-        seconds = float(read_json(self.folder / "done.json")["seconds"])
-        return Ranking.load(self.folder / "ranking.npz"), Truth.load(self.folder / "truth.npz"), seconds
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return float(read_json(self.folder / "done.json")["seconds"])
+
+    def load(self) -> tuple[Ranking, Truth]:
+        """What was found, and what should have been."""
+        return Ranking.load(self.folder / "ranking.npz"), Truth.load(self.folder / "truth.npz")
 
 
-def answer_of(step: Step, seed: int, out: pathlib.Path) -> Answer:
+def answers_of(steps: Sequence[Step], seed: int, out: pathlib.Path) -> list[Answer]:
+    """Where every step with a seed trains and answers."""
+    asked = {number for step in steps for number, _ in step.members}
+    made: list[Answer] = []
+    for number, step in enumerate(steps):
+        one = answer_of(step, seed, out, number in asked)
+        made.append(one if not step.members else _joined(one, [(made[of], weight) for of, weight in step.members]))
+    return made
+
+
+def _joined(one: Answer, members: Sequence[tuple[Answer, float]]) -> Answer:
+    """An ensemble: its folder is named by what its members are."""
+    whole = digest([[member.folder.name, weight] for member, weight in members])
+    return dataclasses.replace(one, folder=one.folder.parent / f"{one.folder.name.rsplit('-', 1)[0]}-{whole}",
+                               members=tuple(members))
+
+
+def answer_of(step: Step, seed: int, out: pathlib.Path, asked: bool = False) -> Answer:
     """Where a step with a seed trains and answers: folders named by a digest of all that shapes the result.
 
     Steps that differ in nothing but what happens after the training share one training.
+
+    Args:
+        step: what is trained, or an ensemble, whose `members` `answers_of` knows.
+        seed: of the training.
+        out: the folder of the ablation.
+        asked: an ensemble wants its embeddings.
     """
     cfg = recipe.load(step.config, [*step.opts, "SEED", seed])
     keys = {key: _value(cfg, key) for key in recipe.keys(cfg)}
@@ -78,8 +112,10 @@ def answer_of(step: Step, seed: int, out: pathlib.Path) -> Answer:
     training = digest(told)
     whole = digest({**told, "keys": {key: value for key, value in keys.items() if not key.startswith(JUDGED)}})
     slug = re.sub(r"[^a-z0-9]+", "-", step.name.lower()).strip("-") or "step"
+    files = [*(["ranking.npz", "truth.npz"] if cfg.SEEK.METRICS else []),
+             *(["classified.npz"] if cfg.SEEK.FIGURES else []), *(["embedded.npz"] if asked else [])]
     return Answer(step.name, step.config, step.opts, step.plan, seed, out / "trainings" / f"seed{seed}-{training}",
-                  out / "answers" / f"{slug}-seed{seed}-{whole}")
+                  out / "answers" / f"{slug}-seed{seed}-{whole}", tuple(files))
 
 
 def _value(cfg: Any, key: str) -> Any:
@@ -116,30 +152,46 @@ def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
         if quiet:
             start_log(cfg.OUTPUT_DIR)
             _silence()
-        model = _planned(first) if first.plan else _trained(setup(cfg, resume=True))
+        model, classes = _planned(first) if first.plan else _trained(setup(cfg, resume=True))
         for one in answers:
-            answer(one, model)
+            answer(one, model, classes)
             write_json(one.folder / "done.json", {"step": one.step, "seed": one.seed, "training": one.training.name,
                                                   "seconds": round(time.monotonic() - start, 3)})
             start = time.monotonic()
 
 
-def _trained(cfg: Any) -> nn.Module:
+def _trained(cfg: Any) -> tuple[nn.Module, pathlib.Path]:
     trainer = Trainer(without_last_evaluation(cfg))
     trainer.resume_or_load(resume=True)
     trainer.train()
-    return trainer.model
+    return trainer.model, pathlib.Path(trainer.cfg.SEEK.CLASSES)
 
 
-def _planned(one: Answer) -> nn.Module:
+def _planned(one: Answer) -> tuple[nn.Module, pathlib.Path]:
     """The model at the end of a plan, every step of which gets the changes of the ablation."""
     made = run_plan(one.plan, one.training, [*one.opts, "SEED", one.seed])
-    return load_model(recipe.load(made.config), made.weights)
+    cfg, classes = recipe.load(made.config), pathlib.Path(made.weights).parent / "classes.json"
+    return load_classifier(cfg, made.weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, made.weights), classes
 
 
-def answer(one: Answer, model: nn.Module) -> None:
-    """Embed what the step's recipe asks for, unless it is there, search, re-rank, and save the last ranking."""
-    cfg = recipe.load(one.config, [*one.opts, "SEED", one.seed])
+def answer(one: Answer, model: nn.Module, classes: pathlib.Path) -> None:
+    """Write the files of an answer that are not there: the last ranking, the class probabilities, the embeddings.
+
+    Args:
+        one: the step.
+        model: its model.
+        classes: the file with the model's classes.
+    """
+    cfg = recipe.load(one.config, [*one.opts, "SEED", one.seed, "SEEK.CLASSES", str(classes)])
+    if "ranking.npz" in one.files:
+        _searched(one, cfg, model)
+    if "classified.npz" in one.files:
+        classified(cfg, model).save(one.folder / "classified.npz")
+    if "embedded.npz" in one.files:
+        embedded(cfg, model).save(one.folder / "embedded.npz")
+
+
+def _searched(one: Answer, cfg: Any, model: nn.Module) -> None:
     sides = Sides(*splits(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), True)
     made_by = digest(extract.passport(cfg, model, root(sides.queries)))
     pair, truth = embed_sides(cfg, model, sides, one.training / "embeddings" / made_by)

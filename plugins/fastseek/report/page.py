@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from ..errors import ArtefactError
 from ..files import PathLike, atomic
@@ -20,9 +15,8 @@ from .classes import class_rows, first_answers
 from .figures import histogram, steps_table, tiles
 from .passports import facts, flat
 from .photos import Album, Images, find
-from .visible import visible
+from .render import render, text_of
 
-HERE = pathlib.Path(__file__).parent
 CLASSES = 300  # lines of the class table
 
 
@@ -114,38 +108,5 @@ def _named(ids: np.ndarray, labels: np.ndarray, row: int, photo: str) -> dict[st
 
 
 def _render(album: Album, **shown: Any) -> str:
-    loader = jinja2.FileSystemLoader(HERE, encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, finalize=visible, loader=loader, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters |= {"percent": _percent, "signed": _signed, "duration": _duration}
-    style = f"{_text('page.css')}:root {{ --columns: {min(max(shown['depth'], 1), 10)}; }}\n{album.css()}"
-    script = _text("page.js")
-    return environment.get_template("page.html").render(
-        style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
-        shape=album.shape(), **shown)
-
-
-def _text(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """What a content security policy calls the one style or script it lets through."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.1f}"
-
-
-def _signed(value: float) -> str:
-    shown = f"{100 * value:+.1f}"
-    return "±0.0" if float(shown) == 0 else shown.replace("-", "−")
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    style = f":root {{ --columns: {min(max(shown['depth'], 1), 10)}; }}\n{album.css()}"
+    return render("page.html", style, text_of("page.js"), shape=album.shape(), **shown)
