@@ -320,7 +320,7 @@ STOP: {{GAIN: -1, CHANGED: 2}}
 STEPS:
   - {{NAME: start, DO: train, FROM: none, ONCE: true}}
   - {{NAME: classify, DO: classify}}
-  - {{NAME: pseudo, DO: pseudo, THRESHOLD: [0.1, 0.05], CAP: 3, PROTOTYPE: 0, CALIBRATE: false}}
+  - {{NAME: pseudo, DO: pseudo, THRESHOLD: 0.1, QUANTILE: [0, 0.5], CAP: 3, PROTOTYPE: 0, CALIBRATE: false}}
   - {{NAME: scratch, DO: train, PHOTOS: [labelled, pseudo], FROM: none}}
 """)
     with pytest.raises(UsageError, match="TEST_DATA"):
@@ -337,6 +337,8 @@ STEPS:
     assert {item.meta["source"] for item in items} == {"labelled", "pseudo"}
     book = json.loads((home / "out" / "round1" / "plan.json").read_text())["steps"]
     assert {step["from"] for step in book} == {""}
+    why = [(home / "out" / f"round{n}" / "pseudo" / f"round{n}.pseudo.csv").read_text() for n in (1, 2)]
+    assert "quantile: " not in why[0] and "confidence: " not in why[1]
 
 
 @pytest.mark.parametrize(("old", "new", "told"), [

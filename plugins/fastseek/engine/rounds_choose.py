@@ -109,7 +109,7 @@ def pseudo_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
         of = taxonomy(numbers, [item.group for item in own], len(names))
         table = masked(table, desk.groups(loose.ids.tolist()), of)
     near, least = _near(desk, step, loose.ids, table, names)
-    rule = Rule(_of_round(desk, step, "THRESHOLD", 0.95), _of_round(desk, step, "QUANTILE", None),
+    rule = Rule(_of_round(desk, step, "THRESHOLD", 0.95), _of_round(desk, step, "QUANTILE", 0) or None,
                 step.values.get("CAP"))
     classes, sure, why = decide(table, counts, rule, near, least)
     made = PseudoLabels(loose.ids, np.asarray(names, str)[classes], sure,

@@ -65,7 +65,7 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
 
     A step works on what the last step before it has made, from the round before if need be: `cluster` and `recluster`
     on the last `embed`, `select` on the last of those two, `pseudo` on the last `classify` and `embed`. A list of
-    THRESHOLD or QUANTILE has one for every round, the last holds on.
+    THRESHOLD or QUANTILE has one for every round, the last holds on; QUANTILE 0 leaves it to the threshold.
 
     Args:
         file: the plan.

@@ -50,8 +50,10 @@ def means(vectors: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
         count: how many there are.
     """
     sums = np.zeros((count, vectors.shape[1]))
-    inside = numbers >= 0
-    np.add.at(sums, numbers[inside], vectors[inside])
+    order = np.argsort(numbers, kind="stable")
+    bounds = np.searchsorted(numbers[order], np.arange(count + 1))
+    for number in np.flatnonzero(np.diff(bounds)):
+        sums[number] = vectors[order[bounds[number]:bounds[number + 1]]].sum(axis=0, dtype=np.float64)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-12).astype(np.float32)
 
