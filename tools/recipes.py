@@ -4,6 +4,7 @@
     python tools/recipes.py explain configs/Grocery/dolg_mobilenetv2.yml SOLVER.MAX_EPOCH 3
     python tools/recipes.py check                     (all, plans too; or name some files)
     python tools/recipes.py schedule configs/Grocery/dolg_mobilenetv2.yml --iters-per-epoch 120 SOLVER.MAX_EPOCH 30
+    python tools/recipes.py memory configs/Grocery/dolg_mobilenetv2.yml --gib 80 SOLVER.IMS_PER_BATCH 64
     python tools/recipes.py schedule "warmup_steps(preset='digix')" --iters-per-epoch 387 --epochs 300
 """
 
@@ -34,8 +35,12 @@ def main() -> None:
     schedule.add_argument("--epochs", type=int, default=120, help="for a call string")
     schedule.add_argument("--base-lr", type=float, default=3.5e-4, help="for a call string")
     schedule.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
+    memory = commands.add_parser("memory", help="what a training needs, estimated from shapes")
+    memory.add_argument("file", help="the recipe")
+    memory.add_argument("--gib", type=float, default=0.0, help="memory of a device: tells the largest batch it holds")
+    memory.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
     args, rest = parser.parse_known_args()
-    if rest and (args.command != "schedule" or rest[0].startswith("-")):
+    if rest and (args.command not in ("schedule", "memory") or rest[0].startswith("-")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
 
     from fastseek.engine import catalogue
@@ -44,6 +49,10 @@ def main() -> None:
         sys.stdout.write(catalogue.listing(ROOT) + "\n")
     elif args.command == "explain":
         sys.stdout.write(catalogue.explain(args.file, args.opts) + "\n")
+    elif args.command == "memory":
+        from fastseek.engine.memory import memory_table
+
+        sys.stdout.write(memory_table(args.file, [*args.opts, *rest], args.gib) + "\n")
     elif args.command == "schedule":
         from fastseek.engine.rate_table import table
 

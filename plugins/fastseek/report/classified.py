@@ -49,7 +49,7 @@ class Pair:
 
 
 def classified_page(out: PathLike, *, title: str, scores: Sequence[Score] = (), steps: Sequence[Mapping[str, Any]] = (),
-                    steps_title: str = "Step by step", pairs: Sequence[Pair] = (),
+                    steps_title: str = "Step by step", since_first: bool = False, pairs: Sequence[Pair] = (),
                     facts: Sequence[tuple[str, str]] = ()) -> None:
     """Write one HTML page that needs nothing else: no network, no other file, no script.
 
@@ -59,10 +59,12 @@ def classified_page(out: PathLike, *, title: str, scores: Sequence[Score] = (), 
         scores: shown as tiles.
         steps: rows of results.json, shown as a table.
         steps_title: its heading.
+        since_first: changes are since its first row, not since the row above.
         pairs: confused classes, the worst first.
         facts: names and values below the heading.
     """
-    html = render("classified.html", title=title, tiles=tiles(scores), steps=steps_table(steps) if steps else None,
-                  steps_title=steps_title, pairs=pairs, facts=facts)
+    html = render("classified.html", title=title, tiles=tiles(scores),
+                  steps=steps_table(steps, since_first) if steps else None, steps_title=steps_title, pairs=pairs,
+                  facts=facts)
     with atomic(out, "w") as file:
         file.write(html)

@@ -66,15 +66,21 @@ def histogram(values: np.ndarray) -> list[Bar]:
             for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)]
 
 
-def steps_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[tuple[str, list[Cell], float | None]]]:
-    """The metrics that head the columns, and for every row its name, cells and seconds."""
+def steps_table(rows: Sequence[Mapping[str, Any]],
+                first: bool = False) -> tuple[list[str], list[tuple[str, list[Cell], float | None]]]:
+    """The metrics that head the columns, and for every row its name, cells and seconds.
+
+    Args:
+        rows: of results.json.
+        first: changes are since the first row, not since the row above.
+    """
     names = metric_names(rows)
     best = {name: max(row["metrics"][name] for row in rows if name in row["metrics"]) for name in names}
     lines, above = [], dict[str, float]()
     for row in rows:
         cells = [_cell(row["metrics"].get(name), above.get(name), best[name], len(rows)) for name in names]
         lines.append((str(row["name"]), cells, row.get("seconds")))
-        above |= row["metrics"]
+        above |= row["metrics"] if not (first and above) else {}
     return names, lines
 
 
