@@ -2,6 +2,7 @@
 
     python tools/ablate.py projects/ReIDBaseline/ablation.yml --out outputs/reid-ablation
     python tools/ablate.py projects/ReIDBaseline/ablation.yml --out outputs/long --long --jobs 2 MODEL.DEVICE cpu
+    python tools/ablate.py a.yml,b.yml --out outputs/both     the rows of both, one folder a file
 """
 
 import argparse
@@ -12,7 +13,7 @@ from fastseek.errors import exit_with
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", help="the ablation file")
+    parser.add_argument("file", help="the ablation file, or several separated by commas")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run; the same command again goes on")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--short", action="store_true", help="the short setting of the file (the default)")
@@ -21,9 +22,9 @@ def main() -> None:
     parser.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe of every step")
     args = parser.parse_intermixed_args()
 
-    from fastseek.engine.ablation_run import ablate_file
+    from fastseek.engine.ablation_run import ablate_files
 
-    sys.stdout.write(ablate_file(args.file, args.out, args.long, args.opts, args.jobs) + "\n")
+    sys.stdout.write(ablate_files(args.file.split(","), args.out, args.long, args.opts, args.jobs) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from ..errors import UsageError
 from ..files import PathLike
 from ..registry import FIGURES, METRICS, Registry, build
 from . import recipe
+from .ablation_blend import Blend, read_blend
 from .settings import overrides
 from .strict_yaml import Document, read
 
 KEYS = {"NAME": str, "BASE": str, "SEEDS": list, "METRICS": list, "FIGURES": list, "SET": dict, "SHORT": dict,
         "LONG": dict, "STEPS": list}
 SETTING = {"SEEDS": list, "SET": dict, "STEPS": dict}
-STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str, "ENSEMBLE": dict}
+STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str, "ENSEMBLE": dict, "BLEND": dict}
 KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
 Opts = tuple[Any, ...]
 
@@ -36,6 +37,7 @@ class Step:
         plan: a plan that trains the model instead of the recipe alone, "" for none.
         before: number of the step it is compared with; None for the first.
         members: numbers and weights of the earlier steps whose models answer together; () for a model of its own.
+        blend: how, when they answer by a blend of their probabilities instead of under one classifier.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Step:
     plan: str = ""
     before: int | None = None
     members: tuple[tuple[int, float], ...] = ()
+    blend: Blend | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,8 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
             PLAN: plan                    train by a plan, whose steps get all of these changes; photos are then
                                           embedded as BASE says, which is its last step's recipe
             ENSEMBLE: {"+ erasing": 1.0}  no training: these earlier steps, weighted, under one classifier fitted anew
+            BLEND: {OF: [steps], EVOLVE: de, PRIOR: step}   no training: the mean of what earlier steps say, with
+                                          weights evolved on the other half of the photos, times a prior of place
 
     Args:
         path: the file.
@@ -179,12 +184,22 @@ def _steps(document: Document, first: Mapping[str, Any], special: Mapping[str, M
         changed = _changed(kept, {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}}, config,
                            where)
         step = _step(document, one, config, {**changed, **given}, before, where)
-        made.append(dataclasses.replace(step, members=_members(one, made, where)))
+        made.append(_together(step, one, made, where))
         if not one.get("ALONE"):
             kept, before = changed, number
         elif before is None:
             before = number
     return tuple(made)
+
+
+def _together(step: Step, one: Mapping[str, Any], made: Sequence[Step], where: str) -> Step:
+    """The step with its members, if it has no model of its own."""
+    if "BLEND" not in one:
+        return dataclasses.replace(step, members=_members(one, made, where))
+    if {"ENSEMBLE", "PLAN"} & set(one):
+        raise UsageError(f"{where}: BLEND trains nothing: leave PLAN and ENSEMBLE out")
+    how, numbers = read_blend(one["BLEND"], [earlier.name for earlier in made], where)
+    return dataclasses.replace(step, blend=how, members=tuple((number, 1.0) for number in numbers))
 
 
 def _members(one: Mapping[str, Any], made: Sequence[Step], where: str) -> tuple[tuple[int, float], ...]:
@@ -228,8 +243,9 @@ def _step(document: Document, one: Mapping[str, Any], config: str, changed: Mapp
     if not (cfg.SEEK.METRICS or cfg.SEEK.FIGURES) or not cfg.DATASETS.TESTS:
         raise UsageError(f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.FIGURES, or DATASETS.TESTS, are empty, "
                          "so there is nothing to compare")
-    if one.get("ENSEMBLE") and (cfg.SEEK.METRICS or not cfg.SEEK.FIGURES):
-        raise UsageError(f"{where}: step {one['NAME']!r}: an ENSEMBLE classifies, so it is compared by FIGURES alone")
+    if {"ENSEMBLE", "BLEND"} & set(one) and (cfg.SEEK.METRICS or not cfg.SEEK.FIGURES):
+        raise UsageError(f"{where}: step {one['NAME']!r}: an ENSEMBLE or BLEND classifies, so it is "
+                         "compared by FIGURES alone")
     plan = one.get("PLAN", "")
     if plan:
         plan = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(plan))

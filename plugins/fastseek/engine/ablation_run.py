@@ -9,16 +9,17 @@ from typing import Any
 
 from ..classify import evaluate as score_classes
 from ..errors import ArtefactError, UsageError
-from ..files import PathLike, write_json
+from ..files import PathLike, read_json, write_json
 from ..metrics import evaluate as score
 from ..report import classified_page, page, write_results
 from ..structures import Score
 from . import recipe
 from .ablation import Ablation, Step, read_ablation
+from .ablation_blend import blend, told
 from .ablation_classes import Classified, joined
 from .ablation_jobs import work_off
 from .ablation_table import Measured, figures_only, gain, rows, text
-from .ablation_work import Answer, answers_of
+from .ablation_work import Answer, answers_of, slug
 from .folder import held
 from .pipeline import roots
 from .setup import commit
@@ -55,9 +56,39 @@ def ablate_file(path: PathLike, out: PathLike, long: bool = False, opts: Sequenc
         return _finish(ablation, answers, out)
 
 
+def ablate_files(paths: Sequence[PathLike], out: PathLike, long: bool = False, opts: Sequence[Any] = (), jobs: int = 1
+                 ) -> str:
+    """Run several ablation files, each in a folder of its name below `out`; one alone stands in `out` itself.
+
+    results.json and report.html of `out` have the rows of all, each called "NAME: step"; see `ablate_file`.
+
+    Raises:
+        UsageError: a file is wrong, or two have one NAME; said before anything is trained.
+    """
+    if len(paths) == 1:
+        return ablate_file(paths[0], out, long, opts, jobs)
+    found, out = [read_ablation(path, long, opts) for path in paths], pathlib.Path(out)
+    folders = [slug(one.title) for one in found]
+    if len(set(folders)) < len(folders):
+        raise UsageError(f"two of these files have one NAME, so one folder: {', '.join(one.title for one in found)}")
+    texts = [f"{one.title}\n\n{ablate_file(path, out / folder, long, opts, jobs)}"
+             for path, one, folder in zip(paths, found, folders, strict=True)]
+    made = [{**row, "name": f"{one.title}: {row['name']}"} for one, folder in zip(found, folders, strict=True)
+            for row in read_json(out / folder / "results.json")["rows"]]
+    write_results(out / "results.json", made, commit(), found[0].seeds[0])
+    classified_page(out / "report.html", title=" and ".join(one.title for one in found), steps=figures_only(made),
+                    facts=[(one.title, f"{folder}/report.html") for one, folder in zip(found, folders, strict=True)])
+    return "\n\n".join([*texts, f"all rows: {out / 'report.html'}"])
+
+
 def _join(one: Answer) -> None:
     start = time.monotonic()
-    joined([(member.folder, weight) for member, weight in one.members]).save(one.folder / "classified.npz")
+    if one.blend is None:
+        made = joined([(member.folder, weight) for member, weight in one.members])
+    else:
+        made = blend(one.blend, [member.folder for member, _ in one.members], one.seed,
+                     recipe.load(one.config, one.opts))
+    made.save(one.folder / "classified.npz")
     write_json(one.folder / "done.json", {"step": one.step, "seed": one.seed, "training": "",
                                           "seconds": round(time.monotonic() - start, 3)})
 
@@ -121,7 +152,7 @@ def _told(number: int, steps: Sequence[Measured], step: Step, answers: Sequence[
     seeds = [{"seed": one.seed, "training": "" if one.members else one.training.name, "answer": one.folder.name,
               "metrics": {found.name: found.value for found in scores}}
              for one, scores in zip(answers, steps[number].scores, strict=True)]
-    ensemble = {steps[of].name: weight for of, weight in step.members}
+    ensemble = told(step.blend, {steps[of].name: weight for of, weight in step.members})
     return {"name": step.name, "recipe": step.config, "ensemble": ensemble, "plan": step.plan, "seeds": seeds,
             "gain": gains, "compared with": None if step.before is None else steps[step.before].name,
             "changes": {str(key): value for key, value in zip(step.opts[::2], step.opts[1::2], strict=True)}}

@@ -21,6 +21,7 @@ from ..files import read_json, write_json
 from ..structures import Ranking, Truth
 from . import extract, recipe
 from .ablation import Opts, Step
+from .ablation_blend import Blend
 from .ablation_classes import classified, embedded
 from .classify import load_classifier
 from .embed import load_model
@@ -32,7 +33,7 @@ from .trainer import Trainer
 
 AFTER = ("OUTPUT_DIR", "TEST.", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "SEEK.VIEWS", "SEEK.TEST", "SEEK.ENHANCE",
          "SEEK.SEARCH", "SEEK.RERANK", "SEEK.METRICS", "SEEK.FIGURES", "SEEK.VOTE", "SEEK.EXPECT",
-         "SEEK.CHECKPOINT_MINUTES", "INPUT.SIZE_TEST", "SEEK.KEEP_CHECKPOINTS")  # what a recipe says of other things than its training
+         "SEEK.CHECKPOINT_MINUTES", "INPUT.SIZE_TEST", "SEEK.KEEP_CHECKPOINTS")  # other things than the training
 JUDGED = ("SEEK.METRICS", "SEEK.FIGURES", "SEEK.EXPECT", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE")
 
 
@@ -49,7 +50,8 @@ class Answer:
         folder: holds `files` and done.json when finished.
         files: ranking.npz and truth.npz where it searches, classified.npz where it classifies, embedded.npz where it is
             a member of an ensemble.
-        members: the answers it is made of and their weights, for an ensemble.
+        members: the answers it is made of and their weights, for an ensemble or a blend.
+        blend: how, for a blend.
     """
 
     step: str
@@ -61,6 +63,7 @@ class Answer:
     folder: pathlib.Path
     files: tuple[str, ...]
     members: tuple[tuple[Answer, float], ...] = ()
+    blend: Blend | None = None
 
     @property
     def finished(self) -> bool:
@@ -79,19 +82,21 @@ class Answer:
 
 def answers_of(steps: Sequence[Step], seed: int, out: pathlib.Path) -> list[Answer]:
     """Where every step with a seed trains and answers."""
-    asked = {number for step in steps for number, _ in step.members}
+    asked = {number for step in steps if step.blend is None for number, _ in step.members}
     made: list[Answer] = []
     for number, step in enumerate(steps):
         one = answer_of(step, seed, out, number in asked)
-        made.append(one if not step.members else _joined(one, [(made[of], weight) for of, weight in step.members]))
+        members = [(made[of], weight) for of, weight in step.members]
+        made.append(_joined(one, members, step.blend) if members else one)
     return made
 
 
-def _joined(one: Answer, members: Sequence[tuple[Answer, float]]) -> Answer:
-    """An ensemble: its folder is named by what its members are."""
-    whole = digest([[member.folder.name, weight] for member, weight in members])
+def _joined(one: Answer, members: Sequence[tuple[Answer, float]], blend: Blend | None) -> Answer:
+    """An ensemble or blend: its folder is named by what its members are."""
+    whole = digest([[member.folder.name, weight] for member, weight in members]
+                   + ([] if blend is None else [dataclasses.astuple(blend)]))
     return dataclasses.replace(one, folder=one.folder.parent / f"{one.folder.name.rsplit('-', 1)[0]}-{whole}",
-                               members=tuple(members))
+                               members=tuple(members), blend=blend)
 
 
 def answer_of(step: Step, seed: int, out: pathlib.Path, asked: bool = False) -> Answer:
@@ -111,11 +116,15 @@ def answer_of(step: Step, seed: int, out: pathlib.Path, asked: bool = False) -> 
             "trained by": {key: value for key, value in keys.items() if not key.startswith(AFTER)}}
     training = digest(told)
     whole = digest({**told, "keys": {key: value for key, value in keys.items() if not key.startswith(JUDGED)}})
-    slug = re.sub(r"[^a-z0-9]+", "-", step.name.lower()).strip("-") or "step"
     files = [*(["ranking.npz", "truth.npz"] if cfg.SEEK.METRICS else []),
              *(["classified.npz"] if cfg.SEEK.FIGURES else []), *(["embedded.npz"] if asked else [])]
     return Answer(step.name, step.config, step.opts, step.plan, seed, out / "trainings" / f"seed{seed}-{training}",
-                  out / "answers" / f"{slug}-seed{seed}-{whole}", tuple(files))
+                  out / "answers" / f"{slug(step.name)}-seed{seed}-{whole}", tuple(files))
+
+
+def slug(name: str) -> str:
+    """A name as part of a folder's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
 
 
 def _value(cfg: Any, key: str) -> Any:
