@@ -8,6 +8,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -212,6 +213,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(home, done, monke
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (home / "out" / "round1" / "pretrained" / "config.yaml").exists():
         assert running.poll() is None
+        time.sleep(0.02)
     running.send_signal(signal.SIGKILL)
     running.wait()
     seen = []
