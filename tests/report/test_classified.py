@@ -27,7 +27,8 @@ def test_names_are_escaped_and_the_same_input_gives_the_same_bytes(tmp_path):
     pair = Pair("<i>a</i>", "b", 2, 1, 0.25, [Mistake("x\u202ey", "<i>a</i>", "b", 0.9)])
     for name in ("one.html", "two.html"):
         classified_page(tmp_path / name, title="<h1>", pairs=[pair],
-                        scores=[Score("top(1)", 0.5, np.array([0.0, 1.0]))], steps=[{"name": "<s>", "metrics": {"top(1)": 0.5}}])
+                        scores=[Score("top(1)", 0.5, np.array([0.0, 1.0]))],
+                        steps=[{"name": "<s>", "metrics": {"top(1)": 0.5}}])
     page = (tmp_path / "one.html").read_text()
     assert page == (tmp_path / "two.html").read_text()
     assert "<i>" not in page and "<s>" not in page and "\u202e" not in page and "&lt;i&gt;a&lt;/i&gt; / b" in page

@@ -1,0 +1,60 @@
+"""The recipes, the table and the plans of Sorghum-100 say what was stated."""
+
+import pathlib
+
+import pytest
+
+from fastseek.engine import recipe
+from fastseek.engine.ablation import read_ablation
+from fastseek.engine.memory import memory_of
+from fastseek.engine.rounds_plan import read_rounds
+from fastseek.registry import parse
+
+HOME = pathlib.Path(__file__).parents[2] / "projects" / "Sorghum100"
+
+
+@pytest.mark.parametrize("name", ["regnety_512", "regnety_960", "regnety_960_dropout"])
+def test_every_member_is_regnety_16gf_at_its_size(name):
+    """finegrained row 57: 83.6 million parameters with ImageNet's classifier of 3.0 million, which is not built."""
+    cfg = recipe.load(HOME / "configs" / f"{name}.yml")
+    found = memory_of(cfg)
+    side = 512 if "512" in name else 960
+    assert found.size == (side, side) and parse(cfg.SEEK.TEST[0])[1] == [(side, side)]
+    assert found.weights / 4e6 == pytest.approx(83.6 - 3.0, abs=0.2), "and the running statistics"
+    assert "'regnety_160'" in cfg.SEEK.BACKBONE
+
+
+def test_the_preset_of_augmentation_is_crop_flip_and_autoaugment():
+    """finegrained row 63."""
+    for name in ("regnety_512", "regnety_960"):
+        first, *rest = recipe.load(HOME / "configs" / f"{name}.yml").SEEK.TRAIN
+        assert parse(first)[0] in ("random_resized_crop", "attended_crop")
+        assert [parse(call)[0] for call in rest] == ["hflip", "auto_augment"]
+
+
+def test_dropout_begins_late_and_views_vote():
+    """finegrained row 66, row 67."""
+    seek = recipe.load(HOME / "configs" / "regnety_960_dropout.yml").SEEK
+    _, _, given = parse(seek.BRANCHES[0])
+    assert given["dropout"] > 0 and given["dropout_from"] > 0
+    assert [parse(call)[0] for call in seek.VIEWS] == ["hflip", "scale"] and seek.VOTE == "probabilities"
+
+
+def test_the_table_has_the_steps_of_the_source_in_order():
+    """finegrained row 68: the last step is the ensemble under a refitted head."""
+    for long in (False, True):
+        found = read_ablation(HOME / "ablation.yml", long)
+        assert [step.name for step in found.steps] == ["64 pixels", "96 pixels", "+ AutoAugment", "+ attention crop",
+                                                       "+ late dropout", "+ test views", "+ ensemble"]
+        assert found.figures == ("top(1)", "class_mean") and found.steps[-1].members == ((5, 1.0), (1, 1.0))
+        assert found.seeds == ((0, 1, 2) if long else (0,))
+
+
+@pytest.mark.parametrize("name", ["pseudo", "grocery"])
+def test_the_loop_learns_from_test_photos_and_says_so(name):
+    """finegrained row 64, row 65; trap 25."""
+    text = (HOME / "plans" / f"{name}.yml").read_text()
+    plan = read_rounds(HOME / "plans" / f"{name}.yml")
+    assert "TEST_DATA: true" in text and plan.rounds >= 3
+    assert [step.kind for step in plan.steps] == ["train", "classify", "pseudo", "train"]
+    assert plan.steps[2].values["THRESHOLD"] == [0.9, 0.7] and plan.steps[2].values["CAP"] > 0
