@@ -7,7 +7,7 @@ OUT ?= outputs
 PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
 
-.PHONY: env demo reid-ablation digix landmark semi test lint bench bench-full clean
+.PHONY: env demo reid-ablation digix landmark semi finegrained test lint bench bench-full clean
 
 env: $(VENV)/.ready
 
@@ -33,6 +33,9 @@ landmark: env
 
 semi: env
 	$(PAGES) $(BIN)/python tools/grow.py --plan projects/SemiINat2021/plans/small.yml --out $(OUT)/semi
+
+finegrained: env
+	$(PAGES) $(BIN)/python tools/ablate.py projects/INat2021/ablation.yml --out $(OUT)/finegrained --jobs 2
 
 test: env lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
