@@ -6,6 +6,7 @@ import pytest
 
 from fastseek.engine import recipe
 from fastseek.engine.ablation import read_ablation
+from fastseek.engine.check import check
 from fastseek.engine.memory import memory_of
 from fastseek.engine.rounds_plan import read_rounds
 from fastseek.registry import parse
@@ -58,3 +59,8 @@ def test_the_loop_learns_from_test_photos_and_says_so(name):
     assert "TEST_DATA: true" in text and plan.rounds >= 3
     assert [step.kind for step in plan.steps] == ["train", "classify", "pseudo", "train"]
     assert plan.steps[2].values["THRESHOLD"] == [0.9, 0.7] and plan.steps[2].values["CAP"] > 0
+
+
+def test_plans_of_rounds_are_read_and_not_run_by_the_check():
+    outcomes = list(check([HOME / "plans" / "pseudo.yml"]))
+    assert [(one.failed, one.told) for one in outcomes] == [(False, "legal, 4 rounds of 4 steps")]

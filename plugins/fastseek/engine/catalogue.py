@@ -37,6 +37,11 @@ def is_plan(path: PathLike) -> bool:
     return "STEPS" in read(path).values
 
 
+def is_rounds(path: PathLike) -> bool:
+    """Whether a file is a plan of rounds, for `tools/grow.py`: it has DATA beside its STEPS."""
+    return is_plan(path) and "DATA" in read(path).values
+
+
 def is_base(path: PathLike) -> bool:
     """Whether a recipe is only inherited from: `Base-*.yml`."""
     return pathlib.Path(path).name.startswith("Base-")

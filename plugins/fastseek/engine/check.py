@@ -23,10 +23,11 @@ from ..errors import FastSeekError
 from ..files import PathLike
 from ..registry import parse, unparse
 from . import recipe
-from .catalogue import is_base, is_plan
+from .catalogue import is_base, is_plan, is_rounds
 from .model import build_model
 from .plan import run_steps
 from .plan_file import NONE, configs, read_plan
+from .rounds_plan import read_rounds
 from .setup import setup
 from .trainer import Trainer
 from .untrained import untrained
@@ -51,7 +52,8 @@ def check(paths: Sequence[PathLike], large: bool = True) -> Iterator[Outcome]:
     """Try recipes one after the other; a recipe that fails does not keep the next from being tried.
 
     A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small batches and no
-    pretrained weights, everything else as they say; a plan runs all of its steps so, from none but its own weights.
+    pretrained weights, everything else as they say; a plan runs all of its steps so, from none but its own weights. A
+    plan of rounds is only read, with the recipes of its trainings.
     Without `large`, a Seeker of more than 12 million parameters is only built, as shapes without values.
     """
     for path in paths:
@@ -66,6 +68,9 @@ def check(paths: Sequence[PathLike], large: bool = True) -> Iterator[Outcome]:
 
 
 def _try(path: PathLike, large: bool) -> str:
+    if is_rounds(path):
+        plan = read_rounds(path)
+        return f"legal, {plan.rounds} rounds of {len(plan.steps)} steps"
     if is_plan(path):
         return _try_plan(path, large)
     cfg = recipe.load(path)
