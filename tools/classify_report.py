@@ -16,12 +16,13 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help="a checkpoint, its classes.json beside it")
     parser.add_argument("--out", required=True, help="folder of results.json, confusion.json and report.html")
     parser.add_argument("--pairs", type=int, default=10, help="pairs of classes shown (default: %(default)s)")
+    parser.add_argument("--on", default="", help="the map laid over the photos; the backbone's last by default")
     parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe")
     args = parser.parse_args()
 
     from fastseek.engine.classify_report import report
 
-    sys.stdout.write(report(args.config_file, args.weights, args.out, args.opts, args.pairs) + "\n")
+    sys.stdout.write(report(args.config_file, args.weights, args.out, args.opts, args.pairs, args.on) + "\n")
 
 
 if __name__ == "__main__":

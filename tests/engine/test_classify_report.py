@@ -92,6 +92,9 @@ def test_a_recipe_without_transforms_of_its_own_is_refused(finished, tmp_path):
     with pytest.raises(UsageError, match="SEEK.TEST and DATASETS.TESTS are needed"):
         classify_report.report(home / "run" / "config.yaml", home / "run" / "model_final.safetensors", tmp_path,
                                ["SEEK.TEST", "[]"])
+    with pytest.raises(UsageError, match="map 's9': the backbone gives s4"):
+        classify_report.report(home / "run" / "config.yaml", home / "run" / "model_final.safetensors", tmp_path,
+                               on="s9")
 
 
 def test_the_tool_prints_the_table(finished, monkeypatch, capsys):

@@ -36,7 +36,8 @@ FIGURES = ["top(1, 5)", "class_mean", "by_size(20, 100)", "calibration"]
 SHOWN = 6  # photos of a pair
 
 
-def report(config_file: PathLike, weights: PathLike, out: PathLike, opts: Sequence[str] = (), pairs: int = 10) -> str:
+def report(config_file: PathLike, weights: PathLike, out: PathLike, opts: Sequence[str] = (), pairs: int = 10,
+           on: str = "") -> str:
     """Classify the query photos of a recipe's first test set, as they are and changed, and show what goes wrong.
 
     Writes results.json (a row as they are, one for each change), confusion.json (the pairs of classes) and report.html
@@ -49,20 +50,25 @@ def report(config_file: PathLike, weights: PathLike, out: PathLike, opts: Sequen
         out: the folder.
         opts: KEY VALUE changes to the recipe.
         pairs: how many pairs of classes are shown.
+        on: the map that is laid over the photos, such as "s4"; "" takes the last of the backbone.
 
     Returns:
         the table, with the path of the page below it.
 
     Raises:
-        UsageError: the recipe has no test set, or no SEEK.TEST. DataError: a photo cannot be read.
+        UsageError: the recipe has no test set, or no SEEK.TEST, or the backbone no such map.
+        DataError: a photo cannot be read.
     """
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     if not cfg.SEEK.TEST or not cfg.DATASETS.TESTS:
         raise UsageError(f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test photos")
+    names = list(model.backbone.channels)
+    if on and on not in names:
+        raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
     cfg = _set(cfg, FIGURES=list(cfg.SEEK.FIGURES) or FIGURES)
     queries = split_of(resolve(cfg.DATASETS.TESTS[0], cfg), "query", cfg.DATASETS.TESTS[0])
     plain, scores, made = _rows(cfg, model, queries)
-    found = _confused(cfg, model, queries, plain, pairs)
+    found = _confused(cfg, model, queries, plain, pairs, on or names[-1])
     out = pathlib.Path(out)
     write_results(out / "results.json", made, commit(), max(cfg.SEED, 0))
     write_json(out / "confusion.json", {"pairs": [dataclasses.asdict(pair) | {"share": pair.share}
@@ -108,8 +114,8 @@ def _classified(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> np.ndarr
     return probabilities
 
 
-def _confused(cfg: Any, model: nn.Module, queries: Sequence[Item], probabilities: np.ndarray,
-              most: int) -> list[tuple[Confused, list[Mistake]]]:
+def _confused(cfg: Any, model: nn.Module, queries: Sequence[Item], probabilities: np.ndarray, most: int,
+              on: str) -> list[tuple[Confused, list[Mistake]]]:
     """The pairs of classes and some photos of each, those that were surest first."""
     labels, _ = classes_of(cfg)
     truth, said = class_numbers([item.label for item in queries], labels), probabilities.argmax(axis=1)
@@ -119,7 +125,7 @@ def _confused(cfg: Any, model: nn.Module, queries: Sequence[Item], probabilities
         both = {labels.index(pair.first), labels.index(pair.second)}
         wrong = [row for row in range(len(queries)) if truth[row] != said[row] and {truth[row], said[row]} == both]
         chosen.append(sorted(wrong, key=lambda row: (-probabilities[row, said[row]], row))[:SHOWN])
-    heats = _heats(cfg, model, [queries[row] for row in sorted({row for rows in chosen for row in rows})])
+    heats = _heats(cfg, model, [queries[row] for row in sorted({row for rows in chosen for row in rows})], on)
     return [(pair, [Mistake(queries[row].id, queries[row].label, labels[said[row]],
                             float(probabilities[row, said[row]]), _picture(queries[row], heats)) for row in rows])
             for pair, rows in zip(pairs, chosen, strict=True)]
@@ -129,15 +135,14 @@ def _picture(item: Item, heats: Mapping[str, np.ndarray]) -> bytes | None:
     return heated(item.path, heats[item.id]) if item.id in heats else None
 
 
-def _heats(cfg: Any, model: nn.Module, items: Sequence[Item]) -> dict[str, np.ndarray]:
+def _heats(cfg: Any, model: nn.Module, items: Sequence[Item], on: str) -> dict[str, np.ndarray]:
     """Photo -> where the network looks, [h, w] from 0 to 1, over the whole photo at the size it is tested at."""
     if not items:
         return {}
     height, width = next(iter(build_test_loader(cfg, items[:1])))["images"].shape[2:]
     made = {}
     for ids, maps in maps_of(_set(cfg, TEST=[f"resize({(height, width)})"], CROPS=""), model, items, "attention"):
-        last = list(maps)[-1]
-        made |= {name: attention(one) for name, one in zip(ids, maps[last].float().cpu().numpy(), strict=True)}
+        made |= {name: attention(one) for name, one in zip(ids, maps[on].float().cpu().numpy(), strict=True)}
     return made
 
 
