@@ -118,6 +118,16 @@ def test_a_seeker_takes_places_in_training_and_evaluation_and_works_without(conf
         assert torch.equal(model.logits(batch["images"]), model.logits(batch)) and model.logits(told).shape == (4, 4)
 
 
+def test_a_model_with_places_can_be_exported_for_photos_without(config, batch):
+    """finegrained row 75."""
+    model = Seeker(config("SEEK.BRANCHES", ["geo(dim=8, hidden=8)"], "SEEK.LOSSES", [])).eval()
+    size = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(model, (batch["images"],), dynamic_shapes=({0: size},), strict=False)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(batch["images"][:3]), model(batch["images"][:3]), atol=1e-4,
+                                   rtol=1e-3)
+
+
 def trained(features, places, targets, call, steps=60):
     """A classifier over map "s4" and places, as accuracy on the second half."""
     torch.manual_seed(0)

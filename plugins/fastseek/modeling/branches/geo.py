@@ -75,7 +75,7 @@ class Geo(nn.Module):
     def _places(self, maps: Mapping[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:
         known = maps.get("places")
         if known is None:
-            return torch.full((len(image), 4), torch.nan, device=image.device)
+            return image.new_full((image.shape[0], 4), torch.nan)
         if not self.training or not self.drop:
             return known
         hidden = torch.rand(len(known), 1, device=known.device) < self.drop
