@@ -35,7 +35,8 @@ semi: env
 	$(PAGES) $(BIN)/python tools/grow.py --plan projects/SemiINat2021/plans/small.yml --out $(OUT)/semi
 
 finegrained: env
-	$(PAGES) $(BIN)/python tools/ablate.py projects/INat2021/ablation.yml --out $(OUT)/finegrained --jobs 2
+	$(PAGES) $(BIN)/python tools/ablate.py projects/INat2021/ablation.yml,projects/Sorghum100/ablation.yml \
+		--out $(OUT)/finegrained --jobs 2
 
 test: env lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal
