@@ -261,7 +261,8 @@ REFUSED = ["hflip(1.5)", "hflip(-0.1)", "resize(0)", "resize((1, 2, 3))", "resiz
            "shift_scale_rotate(0.1, 0.2, 10, fill=300)", "rescale_pad(0)", "rescale_pad(20, fill=256)",
            "rescale_pad(20, fill=(1, 2))", "rescale_pad(512, factor=1.1, stride=32)", "perspective((0.2, 0.1))",
            "random_patch(pool=0)", "random_patch(ratio=0)", "de_gaussian(sigma=(50, 10))", "de_pepper(share=2)",
-           "denoise(filters=('mean',))", "denoise(sigma=-1)", "auto_augment('reid')", "color_jitter(hue=0.7)", "smudge()"]
+           "denoise(filters=('mean',))", "denoise(sigma=-1)", "auto_augment('reid')", "color_jitter(hue=0.7)",
+           "smudge()"]
 
 
 @pytest.mark.parametrize("call", REFUSED)
