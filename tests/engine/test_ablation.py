@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from fastseek.engine import ablation_work
+from fastseek.engine import ablation_work, extract, recipe
 from fastseek.engine.ablation import read_ablation
 from fastseek.engine.ablation_run import ablate_file
 from fastseek.engine.ablation_table import Measured, gain, rows, text
+from fastseek.engine.embed import load_model
 from fastseek.errors import RunError, UsageError
 from fastseek.structures import Score
 
@@ -155,6 +156,33 @@ def test_a_step_may_be_trained_by_a_plan(files):
     step = json.loads((files.parent / "out" / "ablation.json").read_text())["steps"][1]
     trained = files.parent / "out" / "trainings" / step["seeds"][0]["training"]
     assert {"one", "two", "plan.json"} <= {path.name for path in trained.iterdir()}
+
+
+def test_a_step_trained_in_rounds_has_the_model_of_the_last_round(files, photos):
+    data = f"folder({str(photos)!r})"
+    (files.parent / "rounds.yml").write_text(f"""
+RECIPE: tiny.yml
+DATA: {{LABELLED: "{data}", UNLABELLED: "{data}", SPLIT: query, TEST_DATA: true}}
+FIGURES: ["top(1)"]
+ROUNDS: 2
+STOP: {{GAIN: -1}}
+STEPS:
+  - {{NAME: start, DO: train, FROM: none, ONCE: true}}
+  - {{NAME: classify, DO: classify}}
+  - {{NAME: pseudo, DO: pseudo, THRESHOLD: [0.0, 0.0], PROTOTYPE: 0}}
+  - {{NAME: scratch, DO: train, PHOTOS: [labelled, pseudo], FROM: none}}
+""")
+    head = files.read_text().split("  - NAME: \"+ flip")[0]
+    files.write_text(head + "  - NAME: in rounds\n    PLAN: rounds.yml\n")
+    told = ablate_file(files, files.parent / "out")
+    step = json.loads((files.parent / "out" / "ablation.json").read_text())["steps"][1]
+    trained = files.parent / "out" / "trainings" / step["seeds"][0]["training"]
+    book = json.loads((trained / "rounds.json").read_text())
+    assert [one["training"] for one in book["rounds"]] == ["round1/start", "round1/scratch", "round2/scratch"]
+    manifests = [json.loads(file.read_text()) for file in trained.glob("embeddings/*/*/manifest.json")]
+    model = load_model(recipe.load(trained / "round2/scratch/config.yaml"),
+                       trained / "round2/scratch/model_final.safetensors")
+    assert "in rounds" in told and {one["passport"]["model"] for one in manifests} == {extract.weights_hash(model)}
 
 
 def test_trainings_side_by_side_find_what_others_do_and_an_error_of_one_comes_out_in_words(finished, tmp_path):

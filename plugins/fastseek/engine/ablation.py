@@ -84,7 +84,8 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
             ADD: {KEY: [calls]}           the same at the end of a list
             ALONE: true                   the next step is without these again
             PLAN: plan                    train by a plan, whose steps get all of these changes; photos are then
-                                          embedded as BASE says, which is its last step's recipe
+                                          embedded as BASE says, which is its last step's recipe; of a plan of
+                                          rounds (tools/grow.py) the model of the last round counts
             ENSEMBLE: {"+ erasing": 1.0}  no training: these earlier steps, weighted, under one classifier fitted anew
             BLEND: {OF: [steps], EVOLVE: de, PRIOR: step}   no training: the mean of what earlier steps say, with
                                           weights evolved on the other half of the photos, times a prior of place

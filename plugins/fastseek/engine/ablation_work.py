@@ -23,11 +23,14 @@ from . import extract, recipe
 from .ablation import Opts, Step
 from .ablation_blend import Blend
 from .ablation_classes import classified, embedded
+from .catalogue import is_rounds
 from .classify import load_classifier
 from .embed import load_model
 from .evaluator import search, splits
 from .pipeline import Sides, embed_sides, root, without_last_evaluation
-from .plan import run_plan
+from .plan import Trained, run_plan
+from .rounds import run_rounds
+from .rounds_models import Model, trained
 from .setup import setup, start_log
 from .trainer import Trainer
 
@@ -177,8 +180,17 @@ def _trained(cfg: Any) -> tuple[nn.Module, pathlib.Path]:
 
 
 def _planned(one: Answer) -> tuple[nn.Module, pathlib.Path]:
-    """The model at the end of a plan, every step of which gets the changes of the ablation."""
-    made = run_plan(one.plan, one.training, [*one.opts, "SEED", one.seed])
+    """The model at the end of a plan, every training of which gets the changes of the ablation.
+
+    Of a plan of rounds it is the model of the last round: its best is chosen by the photos that are scored here.
+    """
+    opts = [*one.opts, "SEED", one.seed]
+    if is_rounds(one.plan):
+        run_rounds(one.plan, one.training, opts=opts)
+        last = read_json(one.training / "rounds.json")["rounds"][-1]["training"]
+        made: Trained | Model = trained(one.training / last)
+    else:
+        made = run_plan(one.plan, one.training, opts)
     cfg, classes = recipe.load(made.config), pathlib.Path(made.weights).parent / "classes.json"
     return load_classifier(cfg, made.weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, made.weights), classes
 
