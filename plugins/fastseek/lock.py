@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import socket
+import threading
 from collections.abc import Iterator
 from typing import IO
 
@@ -14,6 +15,7 @@ from .errors import NO_ROOM, RunError, UsageError
 from .files import make_folder
 
 _mine: set[pathlib.Path] = set()
+_between_threads = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -28,19 +30,22 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
     """
     folder = pathlib.Path(folder).resolve()
     make_folder(folder)
-    if folder in _mine:
-        raise RunError(f"{folder}: this process is already writing here")
-    path = folder / ".lock"
-    with _locked(path) as file:
+    with _between_threads:  # the system's lock is one of processes: it lets a second thread through
+        if folder in _mine:
+            raise RunError(f"{folder}: this process is already writing here")
         _mine.add(folder)
-        file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
-        file.flush()
-        try:
-            yield
-        finally:
-            _mine.discard(folder)
-            path.unlink(missing_ok=True)
+    try:
+        path = folder / ".lock"
+        with _locked(path) as file:
+            file.truncate(0)
+            json.dump({"pid": os.getpid(), "host": socket.gethostname()}, file)
+            file.flush()
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    finally:
+        _mine.discard(folder)
 
 
 @contextlib.contextmanager
