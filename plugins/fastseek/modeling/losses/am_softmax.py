@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
 from ...registry import LOSSES
@@ -33,11 +31,7 @@ class AmSoftmax(MarginSoftmax):
         ValueError: unknown embedding or preset, or an illegal value.
     """
 
-    def __init__(self, on: str, s: float | None = None, margin: float | str | None = None, weight: float | None = None,
-                 dropout: float | None = None, smoothing: float = 0.0, warm: int = 0, preset: str = "", *,
-                 dims: Mapping[str, int], counts: torch.Tensor) -> None:
-        usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
-        super().__init__(on, s, margin, weight, dropout, smoothing, warm, preset, usual, dims=dims, counts=counts)
+    usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
     def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
         """The cosine of the own class is lowered by its margin."""

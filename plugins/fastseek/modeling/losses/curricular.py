@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
 from ...registry import LOSSES
 from ..layers.gather import gathered
 from ..layers.margin import add_margin
-from .margin_softmax import MarginSoftmax
+from .margin_softmax import PRESETS, MarginSoftmax
 from .memory import learning
 
 MOMENTUM = 0.99
@@ -39,12 +37,8 @@ class Curricular(MarginSoftmax):
         ValueError: unknown embedding or preset, or an illegal value.
     """
 
-    def __init__(self, on: str, s: float | None = None, margin: float | str | None = None, weight: float | None = None,
-                 dropout: float | None = None, smoothing: float = 0.0, warm: int = 0, preset: str = "", *,
-                 dims: Mapping[str, int], counts: torch.Tensor) -> None:
-        usual = {"s": 35.0, "margin": 0.30, "weight": 1.0, "dropout": 0.2}
-        super().__init__(on, s, margin, weight, dropout, smoothing, warm, preset, usual, dims=dims, counts=counts)
-        self.register_buffer("t", torch.zeros(()))
+    usual = PRESETS["repo"]
+    kept = ("t",)
 
     def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
         """The own class as in ArcFace, classes harder than it re-weighted."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ PRESETS = {"seed": {"s": 30.0, "margin": 0.35, "weight": 0.25, "dropout": 0.0},
 class MarginSoftmax(nn.Module):
     """Cross-entropy over s * cosine to one centre a class; a child says in `moved` what the margin does.
 
+    It also says in `usual` what is taken for None without a preset, and in `kept` which numbers, 0 at first, it keeps
+    between steps and in checkpoints.
+
     Works in float32 whatever the precision around it. The dropout stands where the DIGIX winners had it: on the
     embedding of length 1, before the cosine, which is then clamped to [-1, 1].
 
@@ -33,7 +36,6 @@ class MarginSoftmax(nn.Module):
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0 to its value, linearly; 0 has it from the start.
         preset: "seed" or "repo" (see `PRESETS`), or ""; fills in what is None.
-        usual: what is None without a preset.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -41,15 +43,18 @@ class MarginSoftmax(nn.Module):
         ValueError: unknown embedding or preset, or an illegal margin, s, dropout, smoothing or warm.
     """
 
-    def __init__(self, on: str, s: float | None, margin: float | str | None, weight: float | None,
-                 dropout: float | None, smoothing: float, warm: int, preset: str, usual: Mapping[str, float], *,
+    usual: Mapping[str, float]
+    kept: Sequence[str] = ()
+
+    def __init__(self, on: str, s: float | None = None, margin: float | str | None = None, weight: float | None = None,
+                 dropout: float | None = None, smoothing: float = 0.0, warm: int = 0, preset: str = "", *,
                  dims: Mapping[str, int], counts: torch.Tensor) -> None:
         super().__init__()
         if preset and preset not in PRESETS:
             raise ValueError(f"preset must be '' or one of {', '.join(PRESETS)}, got {preset!r}")
         given = {"s": s, "margin": margin, "weight": weight, "dropout": dropout}
         given = {key: value for key, value in given.items() if value is not None}
-        chosen = {**usual, **PRESETS.get(preset, {}), **given}
+        chosen = {**self.usual, **PRESETS.get(preset, {}), **given}
         if not chosen["s"] > 0 or warm < 0:
             raise ValueError(f"s must be positive and warm not negative, got {chosen['s']} and {warm}")
         if not 0 <= chosen["dropout"] < 1 or not 0 <= smoothing <= 1:
@@ -58,6 +63,8 @@ class MarginSoftmax(nn.Module):
         self.smoothing, self.warm, self.grown = smoothing, warm, 0.0 if warm else 1.0
         self.weight = centres(len(counts), 1, of_embedding(dims, on))
         self.register_buffer("margins", margins(chosen["margin"], counts), persistent=False)
+        for name in self.kept:
+            self.register_buffer(name, torch.zeros(()))
         self.accuracy: torch.Tensor | None = None
 
     def at_step(self, step: int) -> None:
