@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fastseek.errors import DataError
+from fastseek.landmarks import join_labels
 from fastseek.submit import gldv2_lists as lists
 
 
@@ -72,7 +73,7 @@ def test_labels_are_joined_through_the_category_and_never_by_the_number(write):
                                          "1,http://commons.wikimedia.org/wiki/Category:Nowhere",
                                          "2,https://commons.wikimedia.org/wiki/Category:Old_Bridge"))
     ours = lists.read_categories(write("landmark_id,category", "2,Category:Zürich", "0,Old Bridge", "1,Elsewhere"))
-    mapping = lists.join_labels(theirs, ours)
+    mapping = join_labels(theirs, ours)
     assert mapping == {0: 2, 2: 0}
     images = lists.relabel(lists.Labelled(np.array(["a", "b", "c"]), np.array([2, 1, 0])), mapping)
     assert (images.ids.tolist(), images.landmarks.tolist()) == (["a", "c"], [0, 2])
@@ -80,7 +81,7 @@ def test_labels_are_joined_through_the_category_and_never_by_the_number(write):
 
 def test_a_category_of_two_landmarks_joins_nothing():
     with pytest.raises(DataError, match="landmarks 1 and 2 have one category, 'Rome'"):
-        lists.join_labels({0: "Rome"}, {1: "Rome", 2: "Rome"})
+        join_labels({0: "Rome"}, {1: "Rome", 2: "Rome"})
 
 
 def test_an_image_lies_in_folders_of_its_first_letters():

@@ -12,17 +12,17 @@ from .. import classify as _figure_parts  # noqa: F401  (so that FIGURES is full
 from .. import metrics as _metric_parts  # noqa: F401  (so that METRICS is full)
 from ..errors import UsageError
 from ..files import PathLike
-from ..registry import FIGURES, METRICS, Registry, build
+from ..registry import FIGURES, METRICS
 from . import recipe
 from .ablation_blend import Blend, read_blend
 from .settings import overrides
 from .strict_yaml import Document, read
+from .typed_keys import LIST, MAP, SWITCH, WORD, check_keys, checked_calls
 
-KEYS = {"NAME": str, "BASE": str, "SEEDS": list, "METRICS": list, "FIGURES": list, "SET": dict, "SHORT": dict,
-        "LONG": dict, "STEPS": list}
-SETTING = {"SEEDS": list, "SET": dict, "STEPS": dict}
-STEP = {"NAME": str, "SET": dict, "ADD": dict, "ALONE": bool, "PLAN": str, "ENSEMBLE": dict, "BLEND": dict}
-KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
+KEYS = {"NAME": WORD, "BASE": WORD, "SEEDS": LIST, "METRICS": LIST, "FIGURES": LIST, "SET": MAP, "SHORT": MAP,
+        "LONG": MAP, "STEPS": LIST}
+SETTING = {"SEEDS": LIST, "SET": MAP, "STEPS": MAP}
+STEP = {"NAME": WORD, "SET": MAP, "ADD": MAP, "ALONE": SWITCH, "PLAN": WORD, "ENSEMBLE": MAP, "BLEND": MAP}
 Opts = tuple[Any, ...]
 
 
@@ -99,10 +99,11 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
         UsageError: the file, a key, a value or the recipe of a step is wrong; names the file and the line.
     """
     document = read(path)
-    _typed(document, document.values, KEYS, "")
+    check_keys(document, document.values, KEYS)
     chosen = document.values.get("LONG" if long else "SHORT", {})
-    _typed(document, chosen, SETTING, "LONG." if long else "SHORT.")
-    metrics, figures = _calls(document, "METRICS", METRICS), _calls(document, "FIGURES", FIGURES)
+    check_keys(document, chosen, SETTING, "LONG." if long else "SHORT.")
+    metrics, figures = (checked_calls(document, key, document.values.get(key, []), registry)
+                        for key, registry in (("METRICS", METRICS), ("FIGURES", FIGURES)))
     first = {**flat(document.values.get("SET", {})), **flat(chosen.get("SET", {}))}
     if metrics or figures:
         first |= {"SEEK.METRICS": list(metrics)} | ({"SEEK.FIGURES": list(figures)} if figures else {})
@@ -116,31 +117,11 @@ def _by_step(document: Document, chosen: Mapping[str, Any], long: bool) -> dict[
     made, setting = chosen.get("STEPS", {}), "LONG" if long else "SHORT"
     names = [one.get("NAME") for one in document.values.get("STEPS", []) if isinstance(one, dict)]
     for name, changes in made.items():
-        where = f"{document.path}:{document.lines[f'{setting}.STEPS.{name}']}"
+        where = document.where(f"{setting}.STEPS.{name}")
         if name not in names or not isinstance(changes, dict):
             raise UsageError(f"{where}: {name!r}: expected the name of a step and a mapping of keys; steps: "
                              f"{', '.join(map(str, names))}")
     return {name: flat(changes) for name, changes in made.items()}
-
-
-def _typed(document: Document, values: Mapping[str, Any], known: Mapping[str, type], prefix: str) -> None:
-    """Refuse a key or a kind of value that nobody reads."""
-    for key, value in values.items():
-        where = f"{document.path}:{document.lines[f'{prefix}{key}']}"
-        if key not in known:
-            raise UsageError(f"{where}: there is no key {prefix}{key}; known: {', '.join(known)}")
-        if not isinstance(value, known[key]):
-            raise UsageError(f"{where}: {prefix}{key} must be {KINDS[known[key]]}, got {value!r}")
-
-
-def _calls(document: Document, key: str, registry: Registry) -> tuple[str, ...]:
-    calls = document.values.get(key, [])
-    for number, call in enumerate(calls):
-        try:
-            build(str(call), registry)
-        except UsageError as error:
-            raise UsageError(f"{document.path}:{document.lines[f'{key}[{number}]']}: {error}") from error
-    return tuple(map(str, calls))
 
 
 def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[int, ...]:
@@ -148,7 +129,7 @@ def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[i
     for values, prefix in ((document.values, ""), (chosen, "LONG." if long else "SHORT.")):
         if "SEEDS" in values:
             key = f"{prefix}SEEDS"
-            made = _legal_seeds(values["SEEDS"], key, f"{document.path}:{document.lines[key]}")
+            made = _legal_seeds(values["SEEDS"], key, document.where(key))
     return made
 
 
@@ -176,10 +157,10 @@ def _steps(document: Document, first: Mapping[str, Any], special: Mapping[str, M
     made: list[Step] = []
     kept, before = dict(first), None
     for number, one in enumerate(listed):
-        where = f"{document.path}:{document.lines[f'STEPS[{number}]']}"
+        where = document.where(f"STEPS[{number}]")
         if not isinstance(one, dict) or "NAME" not in one:
             raise UsageError(f"{where}: a step is a mapping with a NAME, got {one!r}")
-        _typed(document, one, STEP, f"STEPS[{number}].")
+        check_keys(document, one, STEP, f"STEPS[{number}].")
         if one["NAME"] in [step.name for step in made]:
             raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
         changed = _changed(kept, {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}}, config,

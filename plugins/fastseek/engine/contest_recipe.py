@@ -103,14 +103,14 @@ def read_contest(path: PathLike) -> Contest:
     values = _checked(document.values, KEYS, document, "")
     for key in ("TASK", "MEMBERS", "ENSEMBLE"):
         _need(values.get(key), f"{path}: {key} is missing")
-    _need(values["TASK"] in TASKS, f"{_at(document, 'TASK')}TASK must be one of {', '.join(TASKS)}, "
+    _need(values["TASK"] in TASKS, f"{document.where('TASK')}: TASK must be one of {', '.join(TASKS)}, "
                                    f"got {values['TASK']!r}")
     sides = {side: values.get(side, values.get("DATA", "")) for side in SIDES}
     _need(sides["QUERIES"], f"{path}: neither DATA nor QUERIES names a data set")
     members = tuple(_entrant(one, values, document) for one in values["MEMBERS"])
     names = [member.name for member in members]
     for name in names:
-        _need(names.count(name) == 1, f"{_at(document, 'MEMBERS')}two members are called {name!r}; name them apart")
+        _need(names.count(name) == 1, f"{document.where('MEMBERS')}: two members are called {name!r}; name them apart")
     _check_calls(values, members, document)
     return Contest(str(path), values.get("NAME", pathlib.Path(path).stem), values["TASK"], sides, members,
                    values["ENSEMBLE"], tuple(values.get("ENHANCE", ())), values.get("SEARCH", "exact(k=100)"),
@@ -120,9 +120,9 @@ def read_contest(path: PathLike) -> Contest:
 
 
 def _entrant(given: Any, whole: Mapping[str, Any], document: Document) -> Entrant:
-    _need(isinstance(given, dict), f"{_at(document, 'MEMBERS')}a member is a mapping (NAME: …), got {given!r}")
+    _need(isinstance(given, dict), f"{document.where('MEMBERS')}: a member is a mapping (NAME: …), got {given!r}")
     values = _checked(given, OF_MEMBER, document, f"member {given.get('NAME', '')!r}: ")
-    where = f"{_at(document, 'MEMBERS')}member {values.get('NAME', '')!r}: "
+    where = f"{document.where('MEMBERS')}: member {values.get('NAME', '')!r}: "
     name = values.get("NAME", "")
     _need(name and name not in (".", "..") and not set(name) & set("/\\"),
           f"{where}NAME must be one that a folder can have")
@@ -140,7 +140,7 @@ def _entrant(given: Any, whole: Mapping[str, Any], document: Document) -> Entran
 
 def _checked(values: Mapping[str, Any], known: Mapping[str, Any], document: Document, where: str) -> Mapping[str, Any]:
     for key, value in values.items():
-        at = f"{_at(document, key if not where else 'MEMBERS')}{where}"
+        at = f"{document.where(key if not where else 'MEMBERS')}: {where}"
         _need(key in known, f"{at}there is no key {key}; legal: {', '.join(known)}")
         _need(isinstance(value, known[key]) and not isinstance(value, bool), f"{at}{key} must be "
               f"{_kind(known[key])}, got {value!r}")
@@ -160,10 +160,10 @@ def _check_calls(values: Mapping[str, Any], members: Iterable[Entrant], document
         for call in [call for post in posts for call in post]:
             name, args, given = parse(call)
             _need(name in RECOGNITION and not args and set(given) <= set(RECOGNITION[name]),
-                  f"{_at(document, 'POST')}POST of recognition is " + ", perhaps ".join(
+                  f"{document.where('POST')}: POST of recognition is " + ", perhaps ".join(
                       f"{known}({', '.join(f'{key}=' for key in keys)})" for known, keys in RECOGNITION.items())
                   + f", got {call!r}")
-        _need(values["ENSEMBLE"] in JOINED, f"{_at(document, 'ENSEMBLE')}ENSEMBLE of recognition is one of "
+        _need(values["ENSEMBLE"] in JOINED, f"{document.where('ENSEMBLE')}: ENSEMBLE of recognition is one of "
               f"{', '.join(JOINED)}, got {values['ENSEMBLE']!r}")
         return
     wanted = [("METRICS", METRICS.names(), values.get("METRICS", ()))]
@@ -176,12 +176,8 @@ def _check_calls(values: Mapping[str, Any], members: Iterable[Entrant], document
                    ("POST", [*ENHANCERS.names(), *RERANKERS.names()], one.get("POST", ()))]
     for key, known, calls in wanted:
         for call in calls:
-            _need(parse(call)[0] in known, f"{_at(document, key)}{key}: no part is called {parse(call)[0]!r}; legal: "
-                                           f"{', '.join(known)}")
-
-
-def _at(document: Document, key: str) -> str:
-    return f"{document.path}:{document.lines[key]}: " if key in document.lines else f"{document.path}: "
+            _need(parse(call)[0] in known, f"{document.where(key)}: {key}: no part is called {parse(call)[0]!r}; "
+                                           f"legal: {', '.join(known)}")
 
 
 def _need(fine: Any, message: str) -> None:

@@ -16,13 +16,13 @@ from . import recipe
 from .optimizer import epochs
 from .settings import Setting, flat_settings
 from .strict_yaml import Document, read
+from .typed_keys import LIST, MAP, SWITCH, WORD, check_keys
 
 from fastreid.config import CfgNode
 
-KEYS = {"NAME": str, "NOTE": str, "RECIPE": str, "SET": dict, "STEPS": list}
-STEP = {"NAME": str, "NOTE": str, "RECIPE": str, "SET": dict, "FROM": str, "TAKE": str, "DROP": list, "STRICT": bool,
-        "GROW": bool}
-KINDS = {str: "text", list: "a list", dict: "a mapping", bool: "true or false"}
+KEYS = {"NAME": WORD, "NOTE": WORD, "RECIPE": WORD, "SET": MAP, "STEPS": LIST}
+STEP = {"NAME": WORD, "NOTE": WORD, "RECIPE": WORD, "SET": MAP, "FROM": WORD, "TAKE": WORD, "DROP": LIST,
+        "STRICT": SWITCH, "GROW": SWITCH}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 NONE, PREVIOUS = "none", "previous"
 TAKEN = {"final": "model_final.safetensors", "best": "model_best.safetensors"}
@@ -87,48 +87,35 @@ def read_plan(file: PathLike) -> Plan:
         UsageError: the file cannot be read, or a key or value is wrong; names the file and the line.
     """
     document = read(file)
-    _typed(document, document.values, KEYS, "")
+    check_keys(document, document.values, KEYS)
     name = document.values.get("NAME", pathlib.Path(file).stem)
     if not NAME.fullmatch(name):
-        raise UsageError(f"{_where(document, 'NAME')}: NAME {name!r} names a folder: expected letters, digits, . _ -")
+        raise UsageError(f"{document.where('NAME')}: NAME {name!r} names a folder: expected letters, digits, . _ -")
     rows = document.values.get("STEPS", [])
     if not rows:
         raise UsageError(f"{document.path}: STEPS is missing or empty: a plan has at least one step")
     steps: list[PlanStep] = []
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise UsageError(f"{_where(document, f'STEPS[{number}]')}: a step is a mapping (NAME: …), got {row!r}")
+            raise UsageError(f"{document.where(f'STEPS[{number}]')}: a step is a mapping (NAME: …), got {row!r}")
         steps.append(_step(document, number, row, [step.name for step in steps]))
     return Plan(document.path, name, tuple(steps))
 
 
-def _typed(document: Document, values: Mapping[str, Any], known: Mapping[str, type], prefix: str) -> None:
-    for key, value in values.items():
-        where = _where(document, f"{prefix}{key}")
-        if key not in known:
-            raise UsageError(f"{where}: there is no key {prefix}{key}; known: {', '.join(known)}")
-        if not isinstance(value, known[key]):
-            raise UsageError(f"{where}: {prefix}{key} must be {KINDS[known[key]]}, got {value!r}")
-
-
-def _where(document: Document, key: str) -> str:
-    return f"{document.path}:{document.lines[key]}" if key in document.lines else document.path
-
-
 def _step(document: Document, number: int, row: Mapping[str, Any], earlier: list[str]) -> PlanStep:
     prefix = f"STEPS[{number}]."
-    _typed(document, row, STEP, prefix)
-    name, where = row.get("NAME", ""), _where(document, f"STEPS[{number}]")
+    check_keys(document, row, STEP, prefix)
+    name, where = row.get("NAME", ""), document.where(f"STEPS[{number}]")
     if not NAME.fullmatch(name) or name in (NONE, PREVIOUS, *earlier):
         raise UsageError(f"{where}: NAME {name!r}: expected a name of its own for the step's folder: letters, digits, "
                          ". _ -")
     if row.get("STRICT") and row.get("GROW"):
         raise UsageError(f"{where}: STRICT and GROW exclude each other: a grown model has more than the weights")
     if row.get("TAKE", "final") not in TAKEN:
-        raise UsageError(f"{_where(document, f'{prefix}TAKE')}: TAKE is {row['TAKE']!r}; legal: {', '.join(TAKEN)}")
+        raise UsageError(f"{document.where(f'{prefix}TAKE')}: TAKE is {row['TAKE']!r}; legal: {', '.join(TAKEN)}")
     drop = row.get("DROP", [])
     if not all(isinstance(one, str) and one for one in drop):
-        raise UsageError(f"{_where(document, f'{prefix}DROP')}: DROP must be parts of names, got {drop!r}")
+        raise UsageError(f"{document.where(f'{prefix}DROP')}: DROP must be parts of names, got {drop!r}")
     settings = (*flat_settings(document, "SET."), *flat_settings(document, f"{prefix}SET."))
     own = next((setting for setting in settings if setting.key in OWN), None)
     if own is not None:
@@ -145,7 +132,7 @@ def _recipe(document: Document, prefix: str, row: Mapping[str, Any]) -> str:
     named = row.get("RECIPE", document.values.get("RECIPE", ""))
     path = pathlib.Path(document.path).parent / os.path.expanduser(named)
     if not named or not path.is_file():
-        raise UsageError(f"{_where(document, key)}: RECIPE {named!r} of step {row['NAME']} is not there; looked for "
+        raise UsageError(f"{document.where(key)}: RECIPE {named!r} of step {row['NAME']} is not there; looked for "
                          f"{path}")
     return os.path.normpath(path)
 
@@ -154,12 +141,12 @@ def _source(document: Document, prefix: str, row: Mapping[str, Any], earlier: li
     named = row.get("FROM", PREVIOUS if earlier else NONE)
     if named == PREVIOUS:
         if not earlier:
-            raise UsageError(f"{_where(document, f'{prefix}FROM')}: FROM previous: the first step has none before it")
+            raise UsageError(f"{document.where(f'{prefix}FROM')}: FROM previous: the first step has none before it")
         return earlier[-1]
     if named in (NONE, *earlier):
         return named
     if pathlib.Path(named).suffix not in (".safetensors", ".pth", ".pt"):
-        raise UsageError(f"{_where(document, f'{prefix}FROM')}: FROM {named!r} is no earlier step "
+        raise UsageError(f"{document.where(f'{prefix}FROM')}: FROM {named!r} is no earlier step "
                          f"({', '.join(earlier) or 'there is none'}) and no weight file (.safetensors, .pth)")
     beside = pathlib.Path(document.path).parent / named
     return os.path.normpath(beside) if beside.is_file() else named

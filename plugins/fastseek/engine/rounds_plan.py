@@ -11,13 +11,13 @@ from .. import classify as _figures  # noqa: F401  (so that FIGURES is full)
 from .. import compat, enhance  # noqa: F401  (compat before anything that imports fastreid; ENHANCERS too)
 from ..errors import UsageError
 from ..files import PathLike
-from ..registry import ENHANCERS, FIGURES, build
+from ..registry import ENHANCERS, FIGURES
 from .plan_file import NAME, NONE, PREVIOUS
 from .rounds_steps import LABELLED, GrowStep, RoundsPlan, check_order
 from .settings import Setting, flat_settings
 from .strict_yaml import Document, read
+from .typed_keys import LIST, MAP, NUMBER, NUMBERS, SWITCH, WORD, check_keys, checked_calls
 
-NUMBER, WORD, SWITCH, LIST, MAP, NUMBERS = "a number", "text", "true or false", "a list", "a mapping", "number or list"
 KEYS = {"NAME": WORD, "NOTE": WORD, "SEED": NUMBER, "RECIPE": WORD, "SET": MAP, "DATA": MAP, "ROUNDS": NUMBER,
         "STOP": MAP, "FIGURES": LIST, "SHORT": MAP, "STEPS": LIST}
 SHORT = {"ROUNDS": NUMBER, "SET": MAP, "DATA": MAP}
@@ -75,21 +75,21 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
         UsageError: the file cannot be read, or a key, value, recipe or order of steps is wrong; names file and line.
     """
     document = read(file)
-    _typed(document, document.values, KEYS, "")
+    check_keys(document, document.values, KEYS)
     chosen = document.values.get("SHORT", {})
-    _typed(document, chosen, SHORT, "SHORT.")
+    check_keys(document, chosen, SHORT, "SHORT.")
     if short and not chosen:
         raise UsageError(f"{document.path} has no SHORT, so --short would change nothing")
     for key, known in (("STOP", STOP), ("DATA", DATA)):
-        _typed(document, document.values.get(key, {}), known, f"{key}.")
-    _typed(document, chosen.get("DATA", {}), DATA, "SHORT.DATA.")
+        check_keys(document, document.values.get(key, {}), known, f"{key}.")
+    check_keys(document, chosen.get("DATA", {}), DATA, "SHORT.DATA.")
     above = flat_settings(document, "SHORT.SET.") if short else []
     values = {**document.values, **({key: chosen[key] for key in chosen if key == "ROUNDS"} if short else {})}
     data = {**values.get("DATA", {}), **(chosen.get("DATA", {}) if short else {})}
     stop = values.get("STOP", {})
     rounds = values.get("ROUNDS", 1)
     if not isinstance(rounds, int) or rounds < 1:
-        raise UsageError(f"{_where(document, 'ROUNDS')}: ROUNDS must be a whole number of 1 or more, got {rounds!r}")
+        raise UsageError(f"{document.where('ROUNDS')}: ROUNDS must be a whole number of 1 or more, got {rounds!r}")
     plan = RoundsPlan(document.path, str(values.get("NAME", pathlib.Path(file).stem)), int(values.get("SEED", 0)), data,
                       rounds, float(stop.get("GAIN", 0.002)), float(stop.get("CHANGED", 0)), _calls(
                           document, "FIGURES", values.get("FIGURES", ["top(1)"]), FIGURES), _steps(document, above))
@@ -97,39 +97,14 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
     return plan
 
 
-def _typed(document: Document, values: Mapping[str, Any], known: Mapping[str, str], prefix: str) -> None:
-    for key, value in values.items():
-        where = _where(document, f"{prefix}{key}")
-        if key not in known:
-            raise UsageError(f"{where}: there is no key {prefix}{key}; known: {', '.join(known)}")
-        if not _is(value, known[key]):
-            raise UsageError(f"{where}: {prefix}{key} must be {known[key]}, got {value!r}")
-
-
-def _is(value: Any, kind: str) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {NUMBER: number, WORD: isinstance(value, str), SWITCH: isinstance(value, bool),
-            LIST: isinstance(value, list), MAP: isinstance(value, dict),
-            NUMBERS: number or isinstance(value, list) and value != [] and all(_is(one, NUMBER) for one in value)}[kind]
-
-
-def _where(document: Document, key: str) -> str:
-    return f"{document.path}:{document.lines[key]}" if key in document.lines else document.path
-
-
 def _calls(document: Document, key: str, calls: Sequence[Any], registry: Any) -> tuple[str, ...]:
-    for number, call in enumerate(calls):
-        try:
-            build(str(call), registry)
-        except UsageError as error:
-            raise UsageError(f"{_where(document, f'{key}[{number}]')}: {error}") from error
     if not calls:
-        raise UsageError(f"{_where(document, key)}: {key} is empty: name one at least")
-    return tuple(map(str, calls))
+        raise UsageError(f"{document.where(key)}: {key} is empty: name one at least")
+    return checked_calls(document, key, calls, registry)
 
 
 def _check_data(document: Document, data: Mapping[str, Any]) -> None:
-    where = _where(document, "DATA")
+    where = document.where("DATA")
     if ("HIDE" in data) == ("LABELLED" in data) or ("LABELLED" in data) != ("UNLABELLED" in data):
         raise UsageError(f"{where}: DATA names either LABELLED and UNLABELLED, or HIDE, the data set whose labels are "
                          "hidden")
@@ -143,10 +118,10 @@ def _steps(document: Document, above: Sequence[Setting]) -> tuple[GrowStep, ...]
         raise UsageError(f"{document.path}: STEPS is missing or empty: a round has at least one step")
     shared, made = flat_settings(document, "SET."), list[GrowStep]()
     for number, row in enumerate(rows):
-        where = _where(document, f"STEPS[{number}]")
+        where = document.where(f"STEPS[{number}]")
         if not isinstance(row, dict) or row.get("DO") not in STEP:
             raise UsageError(f"{where}: a step is a mapping with NAME and DO, one of {', '.join(STEP)}; got {row!r}")
-        _typed(document, row, ALL | STEP[row["DO"]], f"STEPS[{number}].")
+        check_keys(document, row, ALL | STEP[row["DO"]], f"STEPS[{number}].")
         name = row.get("NAME", "")
         if not NAME.fullmatch(name) or name in (NONE, PREVIOUS, LABELLED, *(step.name for step in made)):
             raise UsageError(f"{where}: NAME {name!r}: expected a name of its own for the step's folder: letters, "

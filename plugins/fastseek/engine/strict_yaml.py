@@ -28,6 +28,10 @@ class Document:
     values: dict[str, Any]
     lines: dict[str, int]
 
+    def where(self, key: str) -> str:
+        """File and line of a key; the file alone when the key does not stand in it."""
+        return f"{self.path}:{self.lines[key]}" if key in self.lines else self.path
+
 
 class _Loader(yaml.SafeLoader):
     """Plain data without anchors: a few lines of those can stand for gigabytes."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import PathLike, atomic
+from ..rows import once, plain, whole_number
 from ..structures import Ranking
 from .lists import UNFIT, Lists, check
-from .rows import once, plain, whole_number
 
 ANSWERS = 10  # of a query are handed in and count
 

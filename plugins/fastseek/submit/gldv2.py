@@ -14,9 +14,9 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import PathLike, atomic
+from ..rows import once, table, whole_number
 from ..structures import Ranking
 from .lists import Lists, check, check_queries
-from .rows import once, table, whole_number
 
 USAGES = ("Public", "Private", "Ignored")
 ANSWERS = 100  # of a query count in the retrieval contest

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import pathlib
-import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ..errors import DataError
 from ..files import PathLike, atomic
-from .rows import once, table, whole_number
+from ..landmarks import category, layout
+from ..rows import once, table, whole_number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,7 +74,7 @@ def read_categories(path: PathLike) -> dict[int, str]:
     """Read train_label_to_category.csv, train_label_to_hierarchical.csv or index_label_to_category.csv.
 
     Returns:
-        landmark id -> category, as `category` writes it.
+        landmark id -> category, as `landmarks.category` writes it.
 
     Raises:
         DataError: names file and line.
@@ -86,32 +86,6 @@ def read_categories(path: PathLike) -> dict[int, str]:
             raise DataError(f"{path}:{line}: landmark {landmark} has no category")
         found[whole_number(landmark, path, line, "landmark_id")] = category(text)
     return found
-
-
-def category(text: str) -> str:
-    """The bare name of a Wikimedia category, whether given as address or name: "…/Category:Z%C3%BCrich" -> "Zürich"."""
-    return urllib.parse.unquote(text.strip().rsplit("Category:", 1)[-1]).replace(" ", "_")
-
-
-def join_labels(theirs: Mapping[int, str], ours: Mapping[int, str]) -> dict[int, int]:
-    """Landmark ids of one label space -> those of another, joined through the category, never by the number.
-
-    Args:
-        theirs: landmark id -> category, such as the index's.
-        ours: likewise, such as the training set's.
-
-    Returns:
-        their landmark id -> ours, for the categories that both have.
-
-    Raises:
-        DataError: two of our landmarks have one category, so it tells nothing.
-    """
-    known: dict[str, int] = {}
-    for landmark, name in ours.items():
-        if known.setdefault(name, landmark) != landmark:
-            raise DataError(f"landmarks {known[name]} and {landmark} have one category, {name!r}: labels cannot be "
-                            "joined through it")
-    return {landmark: known[name] for landmark, name in theirs.items() if name in known}
 
 
 def relabel(images: Labelled, mapping: Mapping[int, int]) -> Labelled:
@@ -129,7 +103,7 @@ def image_path(name: str, suffix: str = ".jpg") -> pathlib.PurePosixPath:
     """
     if len(name) < 3 or not name.isalnum():
         raise DataError(f"image id {name!r} must be letters and digits, three or more")
-    return pathlib.PurePosixPath(*name[:3], f"{name}{suffix}")
+    return pathlib.PurePosixPath(layout(name, suffix))
 
 
 def write_train(path: PathLike, images: Labelled) -> None:

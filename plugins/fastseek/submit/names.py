@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..files import PathLike
-from .rows import once, plain, table
+from ..rows import once, plain, table
 
 
 def read_names(path: PathLike) -> list[str]:

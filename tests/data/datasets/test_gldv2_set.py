@@ -17,6 +17,7 @@ from fastseek.data.datasets.gldv2 import Gldv2
 from fastseek.data.loader import build_test_loader, build_train_loader
 from fastseek.data.train_set import TrainSet
 from fastseek.errors import DataError, UsageError
+from fastseek.landmarks import layout
 from fastseek.registry import DATASETS, build
 from fastseek.structures import Items, with_split
 
@@ -51,7 +52,7 @@ def root(tmp_path):
         "31,http://commons.wikimedia.org/wiki/Category:Elsewhere\n"
         "4,http://commons.wikimedia.org/wiki/Category:Place%5F2\n")
     for one, landmark in rows:
-        path = home / "train" / lists.layout(one)
+        path = home / "train" / layout(one)
         path.parent.mkdir(parents=True, exist_ok=True)
         toy.photo(max(landmark, 0), int(one[-4:], 16), 24).save(path)
     return home

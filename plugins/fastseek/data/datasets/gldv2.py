@@ -12,11 +12,12 @@ import numpy as np
 
 from ...errors import ArtefactError, DataError, UsageError
 from ...files import data_roots, locate, read_json
+from ...landmarks import join_labels, layout
 from ...lock import in_turn
 from ...registry import DATASETS
 from ...structures import Items, Kind
 from . import gldv2_lists as lists
-from .gldv2_lists import Labelled, layout
+from .gldv2_lists import Labelled
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +157,8 @@ class Gldv2:
         """The gallery: ids, codes, kind."""
         if self.gallery == "index":
             index = lists.read_labelled(self.files["index_labels"])
-            to = lists.joined(lists.read_categories(self.files["index_categories"]),
-                              lists.read_categories(self.files["train_categories"]))
+            to = join_labels(lists.read_categories(self.files["index_categories"]),
+                             lists.read_categories(self.files["train_categories"]))
             names = {one: str(to[one]) if one in to else f"index/{one}" for one in np.unique(index.landmarks).tolist()}
             return index.ids, more.codes([names[one] for one in index.landmarks.tolist()]), 4
         (ids, codes, _), (_, asked, _) = parts

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import array
-import csv
-import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import DataError
 from ...files import PathLike
+from ...landmarks import category
+from ...rows import plain, table, whole_number
 
 USAGES = ("Public", "Private", "Ignored")
 CHUNK = 65536  # names held as Python strings at once
+_table, _plain = functools.partial(table, marked=True), functools.partial(plain, marked=True)
+_landmark = functools.partial(whole_number, what="a landmark")
 
 
 class Labelled(NamedTuple):
@@ -33,9 +36,9 @@ def read_labelled(path: PathLike) -> Labelled:
     """
     by_landmark = "images" in header(path)
     places = array.array("q")
-    rows = _of_landmarks(path) if by_landmark else table(path, ("id", "landmark_id"))
+    rows = _of_landmarks(path) if by_landmark else _table(path, ("id", "landmark_id"))
     ids = _gathered(path, ((line, name) for line, (name, landmark) in rows
-                           if places.append(_number(landmark, path, line)) is None))
+                           if places.append(_landmark(landmark, path, line)) is None))
     return Labelled(ids, np.frombuffer(places, np.int64) if places else np.empty(0, np.int64))
 
 
@@ -45,7 +48,7 @@ def read_ids(path: PathLike) -> np.ndarray:
     Raises:
         DataError: as for `read_labelled`.
     """
-    return _gathered(path, ((line, name) for line, (name,) in table(path, ("id",))))
+    return _gathered(path, ((line, name) for line, (name,) in _table(path, ("id",))))
 
 
 def read_solution(path: PathLike) -> tuple[np.ndarray, list[tuple[int, ...]]]:
@@ -57,12 +60,12 @@ def read_solution(path: PathLike) -> tuple[np.ndarray, list[tuple[int, ...]]]:
         DataError: as for `read_labelled`, and for a Usage that is none of Public, Private and Ignored.
     """
     ids, found = [], []
-    for line, (name, landmarks, usage) in table(path, ("id", "landmarks", "Usage")):
+    for line, (name, landmarks, usage) in _table(path, ("id", "landmarks", "Usage")):
         if usage not in USAGES:
             raise DataError(f"{path}:{line}: Usage must be {', '.join(USAGES)}, found {usage!r}")
         if usage != "Ignored":
             ids.append((line, name))
-            found.append(tuple(_number(word, path, line) for word in landmarks.split()))
+            found.append(tuple(_landmark(word, path, line) for word in landmarks.split()))
     return _gathered(path, ids), found
 
 
@@ -73,8 +76,8 @@ def read_landmarks(path: PathLike) -> np.ndarray:
         DataError: one is no whole number; names file and line.
     """
     headed = "landmark_id" in header(path)
-    rows = table(path, ("landmark_id",)) if headed else ((line, row[:1]) for line, row in _plain(path))
-    return np.unique(np.asarray([_number(text.strip(), path, line) for line, (text,) in rows], np.int64))
+    rows = _table(path, ("landmark_id",)) if headed else ((line, row[:1]) for line, row in _plain(path))
+    return np.unique(np.asarray([_landmark(text.strip(), path, line) for line, (text,) in rows], np.int64))
 
 
 def read_categories(path: PathLike) -> dict[int, str]:
@@ -84,32 +87,12 @@ def read_categories(path: PathLike) -> dict[int, str]:
         DataError: names file and line.
     """
     found: dict[int, str] = {}
-    for line, (landmark, text) in table(path, ("landmark_id", "category")):
-        name = urllib.parse.unquote(text.strip().rsplit("Category:", 1)[-1]).replace(" ", "_")
-        number = _number(landmark, path, line)
+    for line, (landmark, text) in _table(path, ("landmark_id", "category")):
+        name, number = category(text), _landmark(landmark, path, line)
         if not name or number in found:
             raise DataError(f"{path}:{line}: landmark {landmark} has no category, or stands twice")
         found[number] = name
     return found
-
-
-def joined(theirs: Mapping[int, str], ours: Mapping[int, str]) -> dict[int, int]:
-    """Landmark ids of the index -> those of the training set, where both have the category; never by the number.
-
-    Raises:
-        DataError: two of our landmarks have one category.
-    """
-    known: dict[str, int] = {}
-    for landmark, name in ours.items():
-        if known.setdefault(name, landmark) != landmark:
-            raise DataError(f"landmarks {known[name]} and {landmark} have one category, {name!r}: labels cannot be "
-                            "joined through it")
-    return {landmark: known[name] for landmark, name in theirs.items() if name in known}
-
-
-def layout(name: str) -> str:
-    """Where an image lies below its split's folder: "0123…" -> 0/1/2/0123….jpg."""
-    return f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg"
 
 
 def header(path: PathLike) -> list[str]:
@@ -121,39 +104,8 @@ def header(path: PathLike) -> list[str]:
     return [name.strip() for name in next(_plain(path), (1, []))[1]]
 
 
-def table(path: PathLike, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, values of `columns`) of every row below the header; blank rows are passed over.
-
-    Raises:
-        DataError: the file cannot be read, lacks a column, or a row has more or fewer values; names the line.
-    """
-    rows = _plain(path)
-    names = [name.strip() for name in next(rows, (1, []))[1]]
-    if not set(columns) <= set(names):
-        raise DataError(f"{path}:1: the header must hold {','.join(columns)}, found {','.join(names)[:80]!r}")
-    places = [names.index(name) for name in columns]
-    for line, row in rows:
-        if len(row) != len(names):
-            raise DataError(f"{path}:{line}: {len(row)} values, the header has {len(names)}")
-        yield line, [row[place] for place in places]
-
-
-def _plain(path: PathLike) -> Iterator[tuple[int, list[str]]]:
-    csv.field_size_limit(1 << 30)  # a class of 10,000 images is one value of 170,000 letters
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for row in reader:
-                if row:
-                    yield reader.line_num, row
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error
-
-
 def _of_landmarks(path: PathLike) -> Iterator[tuple[int, tuple[str, str]]]:
-    for line, (landmark, names) in table(path, ("landmark_id", "images")):
+    for line, (landmark, names) in _table(path, ("landmark_id", "images")):
         words = names.split()
         if not words:
             raise DataError(f"{path}:{line}: landmark {landmark} has no images")
@@ -181,10 +133,3 @@ def _gathered(path: PathLike, names: Iterable[tuple[int, str]]) -> np.ndarray:
                         f"{' and '.join(str(row + 1) for row in np.flatnonzero(ids == name)[:2])} below the header, "
                         "must be once")
     return ids
-
-
-def _number(text: str, path: PathLike, line: int) -> int:
-    digits = text[1:] if text[:1] == "-" else text
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise DataError(f"{path}:{line}: a landmark must be a whole number, found {text[:40]!r}")
-    return int(text)

@@ -6,24 +6,25 @@ import csv
 import pathlib
 from collections.abc import Iterator, Sequence
 
-from ..errors import DataError
-from ..files import PathLike
+from .errors import DataError
+from .files import PathLike
 
 Row = tuple[int, list[str]]
 
 
-def table(path: PathLike, columns: Sequence[str], only: bool = False) -> Iterator[Row]:
+def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bool = False) -> Iterator[Row]:
     """Yield (line, the values of `columns`) for every row below the header; blank rows are passed over.
 
     Args:
         path: a CSV file in UTF-8.
         columns: names that must stand in the header.
         only: whether other columns are refused; so is another order of them.
+        marked: whether a byte order mark is passed over.
 
     Raises:
         DataError: the file cannot be read, its header is another, or a row has more or fewer values; names the line.
     """
-    lines = plain(path)
+    lines = plain(path, marked)
     line, header = next(lines, (1, []))
     names = [name.strip() for name in header]
     if only and names != list(columns) or not set(columns) <= set(names):
@@ -36,8 +37,8 @@ def table(path: PathLike, columns: Sequence[str], only: bool = False) -> Iterato
         yield line, [row[place] for place in places]
 
 
-def plain(path: PathLike) -> Iterator[Row]:
-    """Yield (line, values) for every row that is not blank.
+def plain(path: PathLike, marked: bool = False) -> Iterator[Row]:
+    """Yield (line, values) for every row that is not blank; a byte order mark is passed over if it may be `marked`.
 
     Raises:
         DataError: the file cannot be read or is no CSV file in UTF-8; names the line.
@@ -46,10 +47,11 @@ def plain(path: PathLike) -> Iterator[Row]:
     line = 0
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            if file.read(1) == "\ufeff":
+            if file.read(1) != "\ufeff":
+                file.seek(0)
+            elif not marked:
                 raise DataError(f"{path}:1: begins with a byte order mark, which contests refuse: save it as plain "
                                 "UTF-8")
-            file.seek(0)
             reader = csv.reader(file, strict=True)
             for row in reader:
                 line = reader.line_num
