@@ -53,8 +53,10 @@ bench: env
 bench-full: env
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/k_reciprocal.py --max-ram 18 --out benchmarks/results/k_reciprocal.json \
 		--rows 1000/20/6 3000/20/6 10000/20/6 20000/20/6 100000/20/6 3000/50/15 10000/50/15
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/k_reciprocal.py --max-ram 18 --rows 300000/20/6 1000000/20/6 \
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/k_reciprocal.py --max-ram 18 --rows 300000/20/6 \
 		--out benchmarks/results/k_reciprocal_large.json
+	OMP_NUM_THREADS=2 $(BIN)/python benchmarks/k_reciprocal.py --max-ram 18 --rows 1000000/20/6 \
+		--out benchmarks/results/k_reciprocal_million.json
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/exact_search.py --sizes 1000000 --runs 1 \
 		--out benchmarks/results/exact_search_million.json
 	$(BIN)/python benchmarks/table.py --out benchmarks/results/targets.json

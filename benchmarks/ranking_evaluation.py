@@ -2,11 +2,11 @@
 
     python benchmarks/ranking_evaluation.py --out benchmarks/results/ranking_evaluation.json
 
-The matrix comes twice: of vectors that barely tell people apart, where the last true image stands far down and most of a
-row must be looked at, and of vectors as good as a trained model's on Market-1501 (mINP near the 59.4 % that fast-reid's
-model zoo gives for its BoT with ResNet-50). fast-reid's Python takes about a minute each. Its Cython comes in when --cython names the module made of its own source, in
-any folder, by `cythonize -i rank_cy.pyx`. The last row is 10,000 lists of 100 out of a million images; beside it what
-numpy needs to make one such list of a row of scores.
+The matrix comes twice: of vectors that barely tell people apart, where the last true image stands far down and most of
+a row must be looked at, and of vectors as good as a trained model's on Market-1501 (mINP near the 59.4 % that
+fast-reid's model zoo gives for its BoT with ResNet-50). fast-reid's Python takes about a minute each. Its Cython comes
+in when --cython names the module made of its own source, in any folder, by `cythonize -i rank_cy.pyx`. The last row is
+10,000 lists of 100 out of a million images; beside it what numpy needs to make one such list of a row of scores.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def main() -> None:
     parser.add_argument("--out", help="JSON file")
     args = parser.parse_args()
     cython = built(args.cython)
-    rows = [*(row for kind in NOISE for row in whole(kind, args.runs, cython)), lists(10_000, 1_000_000, 100, args.runs)]
+    rows = [row for kind in NOISE for row in whole(kind, args.runs, cython)]
+    rows.append(lists(10_000, 1_000_000, 100, args.runs))
     for row in rows:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     write(args.out, "Rank-k, mAP and mINP with the camera rule", ("numpy", "fastreid"), rows)

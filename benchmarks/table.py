@@ -44,7 +44,7 @@ def k_reciprocal() -> Iterator[Row]:
     """Ours beside fast-reid's CPU code, in the order of the sizes; megabytes of whole matrices without torch's own."""
     least = {(10_000, 20): 15, (10_000, 50): 20}
     before: dict[tuple[int, Any], tuple[int, float]] = {}
-    rows = [*rows_of("k_reciprocal"), *rows_of("k_reciprocal_large")]
+    rows = [row for size in ("", "_large", "_million") for row in rows_of(f"k_reciprocal{size}")]
     for row in sorted(rows, key=lambda row: (row["k1"], row["images"])):
         images, k1, ours, theirs = row["images"], row["k1"], row["ours"]["cpu"], row["fastreid"]
         last = before.get((k1, row["answers"]))

@@ -9,6 +9,7 @@
 """
 
 import argparse
+import importlib
 
 from fastseek.errors import exit_with
 
@@ -19,9 +20,10 @@ def main() -> None:
     for add in (noise, duplicate_classes, collisions, disagreement, clean, size):
         add(commands)
     args = vars(parser.parse_args())
-    run = args.pop("run")
+    module, run = args.pop("run")
     del args["what"]
-    print(run(**args))
+    # Imported when it is asked for: each question needs other libraries.
+    print(getattr(importlib.import_module(f"fastseek.commands.{module}"), run)(**args))
 
 
 def noise(commands: argparse._SubParsersAction) -> None:
@@ -30,13 +32,7 @@ def noise(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", required=True, help="the table: path,class,share,sigma")
     parser.add_argument("--share", type=float, default=0.01, help="impulses from this share on (default: %(default)s)")
     parser.add_argument("--sigma", type=float, default=10.0, help="Gaussian from this sigma on (default: %(default)s)")
-
-    def run(**args: object) -> str:
-        from fastseek.commands.noise_table import noise_file
-
-        return noise_file(**args)
-
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=("noise_table", "noise_file"))
 
 
 def duplicate_classes(commands: argparse._SubParsersAction) -> None:
@@ -48,26 +44,14 @@ def duplicate_classes(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", help="call string of the training photos, such as \"grocery()\", for samples")
     parser.add_argument("--out", required=True, help="the groups, .json, or a page with samples, .html (then both)")
     parser.add_argument("--batch", type=int, default=32, help="batch size of the advice (default: %(default)s)")
-
-    def run(**args: object) -> str:
-        from fastseek.commands.auditing import duplicate_classes_file
-
-        return duplicate_classes_file(**args)
-
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=("auditing", "duplicate_classes_file"))
 
 
 def collisions(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("collisions", help="how often a batch holds two classes of one duplicate group")
     parser.add_argument("--groups", required=True, help="what duplicate-classes wrote as .json")
     parser.add_argument("--batch", type=int, default=32, help="photos a batch (default: %(default)s)")
-
-    def run(**args: object) -> str:
-        from fastseek.commands.auditing import collisions_file
-
-        return collisions_file(**args)
-
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=("auditing", "collisions_file"))
 
 
 def disagreement(commands: argparse._SubParsersAction) -> None:
@@ -76,13 +60,7 @@ def disagreement(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--depth", type=int, default=10, help="answers compared (default: %(default)s)")
     parser.add_argument("--below", type=float, default=0.2, help="mean overlap that counts (default: %(default)s)")
     parser.add_argument("--out", required=True, help="the table: query,overlap,disagrees, least overlap first")
-
-    def run(**args: object) -> str:
-        from fastseek.commands.auditing import disagreement_file
-
-        return disagreement_file(**args)
-
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=("auditing", "disagreement_file"))
 
 
 def clean(commands: argparse._SubParsersAction) -> None:
@@ -96,26 +74,14 @@ def clean(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--least-matches", type=int, default=3, help="of an image (default: %(default)s)")
     parser.add_argument("--least-images", type=int, default=2, help="of a class (default: %(default)s)")
     parser.add_argument("--out", required=True, help="the list of what is kept: landmark_id,images")
-
-    def run(**args: object) -> str:
-        from fastseek.commands.cleaning import clean_file
-
-        return clean_file(**args)
-
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=("cleaning", "clean_file"))
 
 
 def size(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("size", help="whether an ensemble's files stay within a budget (exit code 5 if not)")
     parser.add_argument("files", nargs="+", metavar="FILES", help="weight files")
     parser.add_argument("--limit-mb", type=float, default=500, help="megabytes of 10^6 bytes (default: %(default)s)")
-
-    def run(**args: object) -> str:
-        from fastseek.commands.auditing import size_files
-
-        return size_files(**args)
-
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=("auditing", "size_files"))
 
 
 if __name__ == "__main__":

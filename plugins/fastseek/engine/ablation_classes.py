@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from torch import nn
@@ -23,40 +23,35 @@ from .classify import classes_of, classifier
 from .evaluator import refuse_missing_queries, split_of
 
 
+class _Kept:
+    """Arrays that are kept in one .npz file."""
+
+    def save(self, path: PathLike) -> None:
+        """Write an .npz file."""
+        save_npz(path, self, [field.name for field in dataclasses.fields(self)], {})
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """Read what `save` wrote; raises DataError or ArtefactError for another file."""
+        return cls(**load_npz(path, [field.name for field in dataclasses.fields(cls)])[0])
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Classified:
+class Classified(_Kept):
     """Probabilities [Q, C] of the test photos, their classes int64 [Q], -1 for none, and training images [C]."""
 
     probabilities: np.ndarray
     truth: np.ndarray
     counts: np.ndarray
 
-    def save(self, path: PathLike) -> None:
-        """Write an .npz file."""
-        save_npz(path, self, [field.name for field in dataclasses.fields(self)], {})
-
-    @classmethod
-    def load(cls, path: PathLike) -> Classified:
-        """Read what `save` wrote; raises DataError or ArtefactError for another file."""
-        return cls(**load_npz(path, [field.name for field in dataclasses.fields(cls)])[0])
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Embedded:
+class Embedded(_Kept):
     """Embeddings of the training photos [N, D] with their classes int64 [N], and of the test photos [Q, D]."""
 
     train: np.ndarray
     targets: np.ndarray
     test: np.ndarray
-
-    def save(self, path: PathLike) -> None:
-        """Write an .npz file."""
-        save_npz(path, self, [field.name for field in dataclasses.fields(self)], {})
-
-    @classmethod
-    def load(cls, path: PathLike) -> Embedded:
-        """Read what `save` wrote; raises DataError or ArtefactError for another file."""
-        return cls(**load_npz(path, [field.name for field in dataclasses.fields(cls)])[0])
 
 
 def classified(cfg: Any, model: nn.Module) -> Classified:

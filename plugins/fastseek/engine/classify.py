@@ -18,11 +18,9 @@ from ..store import store
 from ..structures import Embeddings, Item, Score
 from ..views.embedding import Seen, all_views
 from . import extract, recipe
-from .embed import photos_of
+from .embed import photos_of, told, with_classes
 from .model import build_model
 from .ranks import inner
-from .setup import device
-from .untrained import untrained
 from .weights import fit, read
 
 VOTES = ("probabilities", "logits")
@@ -112,9 +110,7 @@ def classify_images(config_file: PathLike, weights: PathLike, images: PathLike, 
     items, root = photos_of(images)
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     found = to_store(cfg, model, items, out, root)
-    lost = len(items) - len(found)
-    told = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
-    return f"{len(found)} of {len(items)} photos, {found.dim} classes -> {out}{told}"
+    return told(found, len(items), "classes", out)
 
 
 def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:
@@ -124,12 +120,7 @@ def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:
         DataError: there is no classes.json beside the weights.
         ArtefactError: the weights do not fit the recipe.
     """
-    labels = pathlib.Path(weights).parent / "classes.json"
-    made = untrained(cfg)
-    made.defrost()
-    made.SEEK.CLASSES, made.MODEL.HEADS.NUM_CLASSES = str(labels), len(read_json(labels)["labels"])
-    made.MODEL.DEVICE = device(made.MODEL.DEVICE)
-    made.freeze()
+    made = with_classes(cfg, pathlib.Path(weights).parent / "classes.json")
     model = build_model(made)
     fit(model, read(weights), str(weights), strict=True)
     return made, model.eval()

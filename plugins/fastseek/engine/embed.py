@@ -14,7 +14,7 @@ from ..data.datasets.folder import photos
 from ..data.datasets.manifest import Manifest
 from ..errors import DataError, UsageError
 from ..files import PathLike, read_json
-from ..structures import Item
+from ..structures import Embeddings, Item
 from . import extract, recipe
 from .setup import device
 from .untrained import untrained
@@ -41,9 +41,14 @@ def embed_images(config_file: PathLike, weights: PathLike, images: PathLike, out
     items, root = photos_of(images)
     model = load_model(cfg, weights)
     found = extract.to_store(cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}")
-    lost = len(items) - len(found)
-    told = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
-    return f"{len(found)} of {len(items)} photos, {found.dim} numbers each -> {out}{told}"
+    return told(found, len(items), "numbers each", out)
+
+
+def told(found: Embeddings, photos: int, what: str, out: PathLike) -> str:
+    """A line telling how many of the photos have a vector in `out`, how long it is, and how many could not be read."""
+    lost = photos - len(found)
+    rest = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
+    return f"{len(found)} of {photos} photos, {found.dim} {what} -> {out}{rest}"
 
 
 def photos_of(images: PathLike) -> tuple[list[Item], str]:
@@ -70,12 +75,22 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
     """
     if not os.fspath(weights):
         raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
-    cfg = untrained(cfg)
-    cfg.defrost()
     beside = pathlib.Path(weights).parent / "classes.json"
-    cfg.SEEK.CLASSES = str(beside) if beside.exists() else ""
-    cfg.MODEL.HEADS.NUM_CLASSES = len(read_json(beside)["labels"]) if beside.exists() else 0
-    cfg.MODEL.DEVICE = device(cfg.MODEL.DEVICE)
-    model = build_model(cfg)
+    model = build_model(with_classes(cfg, beside if beside.exists() else None))
     load_weights(model, weights)
     return model.eval()
+
+
+def with_classes(cfg: Any, labels: PathLike | None) -> Any:
+    """The recipe a trained model is built by: nothing of its own to load, and the classes of classes.json, if any.
+
+    Raises:
+        DataError: the file of the classes cannot be read.
+    """
+    made = untrained(cfg)
+    made.defrost()
+    made.SEEK.CLASSES = str(labels) if labels else ""
+    made.MODEL.HEADS.NUM_CLASSES = len(read_json(labels)["labels"]) if labels else 0
+    made.MODEL.DEVICE = device(made.MODEL.DEVICE)
+    made.freeze()
+    return made

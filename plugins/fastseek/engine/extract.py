@@ -51,11 +51,14 @@ def embedder(cfg: Any, model: nn.Module) -> Function:
     counts as the view "hflip()". A plain fast-reid recipe gets its raw features, and with TEST.FLIP their mean with
     those of the mirrored photo. With `SEEK.FOREGROUND` all of this is of the photo's foreground.
     """
-    plain = inner(model)
-    if cfg.SEEK.FOREGROUND:
-        cut, whole = cutter(model, cfg.SEEK.FOREGROUND), embedder(_without_foreground(cfg), model)
-        return lambda seen: whole({**seen, "images": cut(seen["images"])} if isinstance(seen, Mapping) else cut(seen))
+    whole = _of_whole(cfg, inner(model))
+    if not cfg.SEEK.FOREGROUND:
+        return whole
+    cut = cutter(model, cfg.SEEK.FOREGROUND)
+    return lambda seen: whole({**seen, "images": cut(seen["images"])} if isinstance(seen, Mapping) else cut(seen))
 
+
+def _of_whole(cfg: Any, plain: nn.Module) -> Function:
     def features(images: Seen) -> torch.Tensor:
         batch = images if isinstance(images, Mapping) else {"images": images}
         # fast-reid's own architectures normalise the batch they are given in place
@@ -68,13 +71,6 @@ def embedder(cfg: Any, model: nn.Module) -> Function:
         flip = build("hflip()", VIEWS)
         return lambda images: sum(features(seen) for seen in all_views(images, [flip])) / 2
     return features
-
-
-def _without_foreground(cfg: Any) -> Any:
-    made = cfg.clone()
-    made.defrost()
-    made.SEEK.FOREGROUND = ""
-    return made
 
 
 def unit_length(cfg: Any) -> bool:

@@ -18,7 +18,7 @@ from ..files import PathLike, read_json, write_json
 from ..metrics import evaluate as score
 from ..registry import parse
 from ..report import page, row, table, write_results
-from ..structures import Embeddings, Item, Ranking, Score, Truth
+from ..structures import Embeddings, Item, Ranking, Score, Truth, with_split
 from . import extract, recipe
 from .evaluator import refuse_missing_queries, search, splits, truth_of
 from .setup import commit, setup
@@ -54,7 +54,7 @@ def _on(cfg: Any, data: str) -> Any:
     made = cfg.clone()
     made.defrost()
     made.DATASETS.NAMES = made.DATASETS.TESTS = (_dataset(data),)
-    trained = [item for item in resolve(made.DATASETS.NAMES[0], made) if item.split == "train"]
+    trained = with_split(resolve(made.DATASETS.NAMES[0], made), "train")
     if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
         logger.warning("%d training photos are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d", len(trained),
                        cfg.SOLVER.IMS_PER_BATCH, len(trained))

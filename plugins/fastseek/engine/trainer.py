@@ -16,6 +16,7 @@ from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data import loader as loaders
 from ..data.bridge import resolve
 from ..errors import FastSeekError, RunError, UsageError
+from ..structures import with_split
 from . import optimizer as solver
 from . import randomness
 from .attention import attention_crops
@@ -96,7 +97,7 @@ class Trainer(DefaultTrainer):
     def build_test_loader(cls, cfg: Any, dataset_name: str) -> tuple[Any, int]:
         """The loader over queries, then gallery, of a dataset, and the number of queries."""
         items = resolve(dataset_name, cfg)
-        queries, gallery = ([item for item in items if item.split == split] for split in ("query", "gallery"))
+        queries, gallery = (list(with_split(items, split)) for split in ("query", "gallery"))
         loader = loaders.build_test_loader(cfg, queries + gallery, rank=comm.get_rank(),
                                            world_size=comm.get_world_size())
         return loader, len(queries)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..structures import Item
+from ..structures import Item, with_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def hide(items: Sequence[Item], classes: float, shots: tuple[int, int], folder: 
     Raises:
         UsageError: impossible numbers. DataError: a split is missing, or a class too small.
     """
-    train = [item for item in items if item.split == "train"]
+    train = with_split(items, "train")
     names = sorted({item.label for item in train if item.label})
     known = round(classes * len(names)) if classes < 1 else int(classes)
     if not 0 < known <= len(names) or not 1 <= shots[0] <= shots[1]:

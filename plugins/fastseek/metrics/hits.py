@@ -159,18 +159,25 @@ def _settle(row: np.ndarray, q: np.ndarray, vectors: np.ndarray, relevant: np.nd
 
 def _places(row: np.ndarray, relevant: np.ndarray, junk: np.ndarray, order: np.ndarray) -> np.ndarray:
     """1-based places of the relevant images, rising: one more than how many images that are no junk stand above."""
-    wanted = np.sort(row[relevant])
+    wanted = _rising(row, relevant)
     if not len(wanted):
         return np.empty(0, np.int64)
     near = row >= wanted[0]
-    rivals = np.sort(row[near.nonzero()[0]] if FEW * np.count_nonzero(near) < len(row) else row)
+    rivals = _rising(row, near.nonzero()[0]) if FEW * np.count_nonzero(near) < len(row) else np.sort(row)
     above = rivals.searchsorted(wanted, "right")
-    if (above - rivals.searchsorted(wanted)).sum() > len(wanted):
+    if np.count_nonzero(rivals[above - 2] == wanted):  # the one below has the same score
         return _places_among_ties(row, relevant, junk, order)
     places = len(rivals) + 1 - above
     if len(junk):
-        places -= len(junk) - np.sort(row[junk]).searchsorted(wanted)
+        places -= len(junk) - _rising(row, junk).searchsorted(wanted)
     return places[::-1]
+
+
+def _rising(row: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Some values of a row, sorted; in the copy they are anyway, since these are few and calls are what costs."""
+    values = row[cols]
+    values.sort()
+    return values
 
 
 def _places_among_ties(row: np.ndarray, relevant: np.ndarray, junk: np.ndarray, order: np.ndarray) -> np.ndarray:

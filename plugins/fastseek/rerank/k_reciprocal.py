@@ -82,9 +82,8 @@ class KReciprocal:
             self._fill(scores.reshape(-1), ranking.indices.reshape(-1), self._encoded(queries, gallery, False),
                        len(queries), ranking.indices.shape[1])
         elif scores.size:
-            for here, distances in self._distances(queries, gallery):
-                listed = np.maximum(ranking.indices[here], 0)
-                np.negative(np.take_along_axis(distances, listed, axis=1), out=scores[here])
+            for here, every in self._all(queries, gallery):
+                scores[here] = np.take_along_axis(every, np.maximum(ranking.indices[here], 0), axis=1)
         call = (f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_}, metric={self.metric!r}, "
                 f"variant={self.variant!r})")
         return resorted(ranking, scores, call)
@@ -92,8 +91,8 @@ class KReciprocal:
     def matrix(self, queries: Embeddings, gallery: Embeddings) -> np.ndarray:
         """Scores [Q, G] float32 of every gallery image, larger is better."""
         scores = np.empty((len(queries), len(gallery)), np.float32)
-        for here, distances in self._distances(queries, gallery) if scores.size else ():
-            np.negative(distances, out=scores[here])
+        for _ in self._all(queries, gallery, scores) if scores.size else ():
+            pass
         return scores
 
     @property
@@ -140,8 +139,9 @@ class KReciprocal:
             near *= self.lambda_ / longest[asked]
             scores[here] = -(near + (1 - self.lambda_) * (1 - shared / (2 - shared)))
 
-    def _distances(self, queries: Embeddings, gallery: Embeddings) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield (queries, final distances [b, G] float32)."""
+    def _all(self, queries: Embeddings, gallery: Embeddings,
+             out: np.ndarray | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (queries, scores [b, G] float32 of every gallery image), within `out` [Q, G] if given."""
         both, neighbours, raw, longest, _ = self._encoded(queries, gallery, True)
         encoded = averaged(raw, neighbours, self.k2)
         del raw
@@ -151,15 +151,18 @@ class KReciprocal:
         first = _first_equal(theirs)
         twins = (first != np.arange(len(first))).any()
         step = max(1, CELLS // len(gallery))
-        room = np.empty((min(step, len(queries)), len(gallery)), np.float32)
+        room = np.empty((min(step, len(queries)), len(gallery)), np.float32) if out is None else None
         for start in progress(range(0, len(queries), step), "re-ranking"):
             here = slice(start, min(start + step, len(queries)))
-            scores, _ = similarities(mine[here], theirs, self._pairs, room[:here.stop - here.start])
-            distances = _squared(scores[:, first] if twins else scores, self._pairs)
-            distances *= self.lambda_ / longest[here, None]
+            scores = room[:here.stop - here.start] if out is None else out[here]
+            similarities(mine[here], theirs, self._pairs, scores)
+            if twins:
+                scores[:] = scores[:, first]
+            _squared(scores, self._pairs)
+            scores *= -self.lambda_ / longest[here, None]
             for rows, shared in all_overlaps(asked[here], inverted):
-                distances[rows] += (1 - self.lambda_) * (1 - shared / (2 - shared))
-            yield here, distances
+                scores[rows] -= (1 - self.lambda_) * (1 - shared / (2 - shared))
+            yield here, scores
 
 
 def _squared(scores: np.ndarray, metric: str) -> np.ndarray:

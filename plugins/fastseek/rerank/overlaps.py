@@ -29,7 +29,7 @@ class Overlaps:
 
 
 def all_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (some queries, their overlaps [b, G] float64 with every image).
+    """Yield (some queries, their overlaps [b, G] float32 with every image).
 
     Args:
         asked: [Q, N] the encodings of the queries.
@@ -47,4 +47,4 @@ def all_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[slice,
         rows = np.repeat(np.arange(last - first) * images, np.diff(asked.indptr[first:last + 1]))
         picked.indices += np.repeat(rows.astype(picked.indices.dtype), lengths)
         each = csc_array((picked.data, picked.indices, picked.indptr), shape=((last - first) * images, len(rows)))
-        yield slice(first, last), (each @ np.ones(len(rows))).reshape(-1, images)
+        yield slice(first, last), (each @ np.ones(len(rows), np.float32)).reshape(-1, images)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from ...errors import DataError
 from ...registry import DATASETS, build
-from ...structures import Item
+from ...structures import Item, with_split
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Extended:
         if len(calls) < 2:
             raise ValueError(f"extended needs a data set and one that extends it, got {len(calls)} call strings")
         first = [_told(item, calls[0]) for item in build(calls[0], DATASETS).items]
-        classes = {item.label for item in first if item.split == "train"}
+        known = with_split(first, "train")
+        classes = {item.label for item in known}
         more = [dataclasses.replace(_told(item, call), id=f"{number}/{item.id}")
                 for number, call in enumerate(calls[1:], 1) for item in build(call, DATASETS).items
                 if item.split == "train" and item.label and (item.label in classes or not known_only)]
-        known = [item for item in first if item.split == "train"]
         self.items = first + list(_new(known, more))
         added = len(self.items) - len(first)
         if not added:

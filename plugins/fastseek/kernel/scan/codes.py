@@ -40,8 +40,9 @@ class Codes(NamedTuple):
 class Scan(abc.ABC):
     """A precision in which all pairs are compared, and how far such a score may be from the true one.
 
-    A tile is what `product` returns, [q, g] in a type of the scan's own; its scores may be off by `slack`, and by
-    `rounding` of themselves. Without `proven` they are taken as they are, and nobody checks them.
+    A tile is what `product` returns, [q, g]: the scores in float32 here, in a type of the scan's own where it says how
+    to read them. They may be off by `slack`, and by `rounding` of themselves. Without `proven` they are taken as they
+    are, and nobody checks them.
     """
 
     name = ""
@@ -69,17 +70,17 @@ class Scan(abc.ABC):
     def product(self, q: Codes, g: Codes, work: Any) -> Any:
         """The tile of inner products, within `work`."""
 
-    @abc.abstractmethod
     def scores(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
         """The scores of a whole tile [q, g], float32."""
+        return tile
 
-    @abc.abstractmethod
     def reaching(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
         """Set `mask` [q, g] at least where a score is `floor` [q] or more."""
+        np.greater_equal(tile, floor[:, None], out=mask)
 
-    @abc.abstractmethod
     def at(self, tile: Any, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Some scores of a tile, float32."""
+        return tile[rows, cols]
 
     def mask(self, cells: int) -> np.ndarray | None:
         """Room for the mask of one tile."""

@@ -35,15 +35,6 @@ class Distance(Scan):
         tile -= (q.lengths * q.lengths)[:, None]
         return tile
 
-    def scores(self, tile: np.ndarray, q: Codes, g: Codes) -> np.ndarray:
-        return tile
-
-    def reaching(self, tile: np.ndarray, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
-        np.greater_equal(tile, floor[:, None], out=mask)
-
-    def at(self, tile: np.ndarray, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        return tile[rows, cols]
-
     def slack(self, dim: int, q: Codes, g: Codes) -> np.ndarray:
         # `lengths` are a little too long, by a share and by a tiny number, and so are their squares.
         products = self.inner.rounding * (q.lengths + q.errors) * (g.lengths + g.errors)

@@ -25,12 +25,3 @@ class Float32(Scan):
 
     def product(self, q: Codes, g: Codes, work: np.ndarray) -> np.ndarray:
         return np.matmul(q.held, g.held.T, out=work[:len(q) * len(g)].reshape(len(q), len(g)))
-
-    def scores(self, tile: np.ndarray, q: Codes, g: Codes) -> np.ndarray:
-        return tile
-
-    def reaching(self, tile: np.ndarray, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
-        np.greater_equal(tile, floor[:, None], out=mask)
-
-    def at(self, tile: np.ndarray, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        return tile[rows, cols]

@@ -10,11 +10,11 @@ import torch
 from timm.models.swin_transformer import SwinTransformer, checkpoint_filter_fn
 from torch import nn
 
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 from ...registry import BACKBONES
 from ..layers.virtual_token import VirtualToken
 from .timm import Timm
-from .weights import load_weights, local_weights
+from .weights import create, load_weights, local_weights
 
 STAGES = {1: 4, 2: 8, 3: 16}  # stage of the CNN -> reduction at a stem stride of 2
 Options = Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -130,15 +130,7 @@ def _swin(name: str, pretrained: bool, weights: str, options: dict[str, Any]) ->
     if not timm.is_model(name) or not name.startswith("swin_"):
         raise ValueError(f"swin must be timm's name of a Swin such as swin_base_patch4_window7_224, got {name!r}")
     file = local_weights(weights, pretrained)
-    try:
-        net = timm.create_model(name, pretrained=pretrained and not file, num_classes=0, **options)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"timm cannot make {name} with {options}: {error}") from error
-    except Exception as error:
-        if not pretrained:
-            raise
-        raise DataError(f"timm's weights of {name} could not be had ({error}): this needs the network once; "
-                        "or give a local file, swin_weights='file.safetensors'") from error
+    net = create(name, pretrained and not file, f"{name} with {options}", "swin_weights", num_classes=0, **options)
     if file:
         load_weights(net, name, file, options, checkpoint_filter_fn)
     return net

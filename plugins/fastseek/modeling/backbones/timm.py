@@ -10,9 +10,8 @@ import timm
 import torch
 from torch import nn
 
-from ...errors import DataError
 from ...registry import BACKBONES
-from .weights import load_weights, local_weights
+from .weights import create, load_weights, local_weights
 
 DEEPEST = 4
 
@@ -97,15 +96,8 @@ def _create(name: str, stages: Sequence[str], pretrained: bool, options: dict[st
         near = difflib.get_close_matches(name, timm.list_models(), 3)
         raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
     indices = tuple(int(stage[1:]) - DEEPEST - 1 for stage in stages)
-    try:
-        net = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices, **options)
-    except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"timm cannot give {', '.join(stages)} of {name}: {error}") from error
-    except Exception as error:
-        if not pretrained:
-            raise
-        raise DataError(f"timm's weights of {name} could not be had ({error}): this needs the network once; "
-                        "or give a local file, weights='file.safetensors'") from error
+    net = create(name, pretrained, f"{', '.join(stages)} of {name}", "weights", features_only=True, out_indices=indices,
+                 **options)
     reductions = net.feature_info.reduction()
     if len(set(reductions)) < len(reductions):
         raise ValueError(f"{name} has no pyramid of maps (reductions {reductions}): ask for one, stages=({DEEPEST},)")

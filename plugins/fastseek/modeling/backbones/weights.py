@@ -39,6 +39,31 @@ def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
         return None
 
 
+def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any) -> nn.Module:
+    """`timm.create_model`, its many exceptions told apart.
+
+    Args:
+        name: timm's name.
+        pretrained: loads timm's weights.
+        wanted: the net in words, for errors.
+        given: the argument of a recipe that names a local file instead.
+        options: further arguments.
+
+    Raises:
+        ValueError: timm cannot make it.
+        DataError: its weights cannot be had.
+    """
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"timm cannot make {wanted}: {error}") from error
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise DataError(f"timm's weights of {name} could not be had ({error}): this needs the network once; "
+                        f"or give a local file, {given}='file.safetensors'") from error
+
+
 def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str, Any],
                  adapt: Callable[[State, nn.Module], State] | None = None) -> None:
     """Load a state dict of a whole timm classifier into its feature net.
