@@ -119,7 +119,7 @@ def from_scores(scores: np.ndarray, truth: Truth) -> Hits:
 
 def _finite(row: np.ndarray) -> bool:
     """Whether all are finite; the sum of squares tells at a glance unless it overflows."""
-    return math.isfinite(row @ row) or bool(np.isfinite(row).all())
+    return math.isfinite(row.dot(row)) or bool(np.isfinite(row).all())
 
 
 def from_embeddings(queries: Embeddings, gallery: Embeddings, truth: Truth, metric: str = "cosine") -> Hits:
