@@ -29,7 +29,7 @@ def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bo
     names = [name.strip() for name in header]
     if only and names != list(columns) or not set(columns) <= set(names):
         raise DataError(f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, "
-                        f"found {_cut(','.join(header)) or 'nothing'}{_separator(header)}")
+                        f"found {repr(_cut(','.join(header))) if header else 'nothing'}{_separator(header)}")
     places = [names.index(name) for name in columns]
     for line, row in lines:
         if len(row) != len(header):
