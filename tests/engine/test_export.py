@@ -68,6 +68,18 @@ def test_an_exported_program_gives_the_models_embeddings(trained, tmp_path, name
     assert ("multiples of 32" in told) == (size == (64, 64))
 
 
+def test_a_model_that_torch_cannot_write_as_onnx_is_told_in_a_line_and_nothing_is_written(trained, tmp_path,
+                                                                                          monkeypatch):
+    def refuse(*_, **__):
+        raise torch.onnx.errors.OnnxExporterError("no translation\nof this node")
+
+    config, weights, _ = trained("dolg")
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(RunError, match=r"take a newer torch, or write a .pt2 file \(no translation\)$"):
+        export(config, weights, tmp_path / "model.onnx", (64, 64))
+    assert not list(tmp_path.glob("model*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "others"), [
     ("tf_dolg", (64, 64), [(1, 64, 64), (3, 64, 96)]), ("hybrid", (32, 32), [(1, 32, 32), (3, 32, 32)])])

@@ -152,7 +152,13 @@ def _pt2(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
 def _onnx(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
     import onnxruntime
 
-    made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["images"], output_names=["embedding"])
+    try:
+        made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["images"],
+                                 output_names=["embedding"])
+    except torch.onnx.errors.OnnxExporterError as error:
+        # Known of torch 2.6, which cannot translate batch normalisation once it is exported.
+        raise RunError(f"torch {torch.__version__} cannot write this model as ONNX: take a newer torch, or write a "
+                       f".pt2 file ({str(error).strip().splitlines()[0]})") from error
     proto = made.model_proto
     proto.metadata_props.add(key="fastseek", value=passport)
     content = proto.SerializeToString()
