@@ -22,7 +22,8 @@ def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bo
         marked: whether a byte order mark is passed over.
 
     Raises:
-        DataError: the file cannot be read, its header is another, or a row has more or fewer values; names the line.
+        DataError: the file cannot be read, its header is another or names a column twice, or a row has more or fewer
+            values; names the line.
     """
     lines = plain(path, marked)
     line, header = next(lines, (1, []))
@@ -30,6 +31,9 @@ def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bo
     if only and names != list(columns) or not set(columns) <= set(names):
         raise DataError(f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, "
                         f"found {repr(_cut(','.join(header))) if header else 'nothing'}{_separator(header)}")
+    twice = [name for name in columns if names.count(name) > 1]
+    if twice:
+        raise DataError(f"{path}:{line}: the header names the column {twice[0]!r} twice, must be once")
     places = [names.index(name) for name in columns]
     for line, row in lines:
         if len(row) != len(header):
@@ -55,6 +59,8 @@ def plain(path: PathLike, marked: bool = False) -> Iterator[Row]:
             reader = csv.reader(file, strict=True)
             for row in reader:
                 line = reader.line_num
+                if "\0" in "".join(row):
+                    raise DataError(f"{path}:{line}: holds a zero byte, so it is no text: write the file anew")
                 if row and (row[0].strip() or any(value.strip() for value in row)):
                     yield line, row
     except OSError as error:

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -193,6 +195,38 @@ def test_lists_too_short_for_a_figure_are_refused_with_the_depth():
     for call in ("recall(10)", "cmc(25)"):
         with pytest.raises(ArtefactError, match="has 5.*k="):
             evaluate(shallow, truth, [call])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 25))
+def test_a_figure_of_the_first_k_is_that_of_whole_lists_or_refused_where_junk_takes_the_places(seed, k, depth):
+    scores, truth = case(seed)
+    whole, cut = ranked(scores, truth), ranked(scores, truth, depth=depth)
+    for call in (f"recall({k})", f"cmc({k})", f"precision({k})", f"position({k})", f"digix(k={k})", f"map({k})",
+                 f"revisited({k})", "top1"):
+        wanted = values(whole, truth, [call])
+        try:
+            found = values(cut, truth, [call])
+        except ArtefactError as error:
+            deeper = int(re.search(r"search with k=(\d+)", str(error))[1])
+            assert deeper > depth
+        else:
+            for name in wanted.keys() - {"revisited_map"}:
+                assert found[name] == wanted[name] or call == f"map({k})" and depth < k
+
+
+def test_the_depth_that_junk_asks_for_is_enough():
+    """Leave one out: the query itself is junk in its own list."""
+    ids = [f"i{n:02d}" for n in range(40)]
+    truth = Truth.from_labels(ids, [str(n % 4) for n in range(40)], ids, [str(n % 4) for n in range(40)])
+    vectors = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
+    ranking = ranked(vectors @ vectors.T, truth)
+    for call in ("recall(5)", "precision(5)", "map(5)"):
+        with pytest.raises(ArtefactError, match="of which up to 1 are junk.*search with k=6"):
+            evaluate(ranked(vectors @ vectors.T, truth, depth=5), truth, [call])
+        assert values(ranked(vectors @ vectors.T, truth, depth=6), truth, [call]) == values(ranking, truth, [call])
+    with pytest.raises(ArtefactError, match="gap needs the best image that is no junk"):
+        evaluate(ranked(vectors @ vectors.T, truth, depth=1), truth, ["gap()"])
 
 
 def test_average_precision_of_a_short_list_counts_what_is_in_it():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ArtefactError, DataError
 from ..registry import METRICS
 from ..structures import Ranking, Score, Truth
 from .align import align
@@ -33,7 +33,7 @@ class Gap:
         """One score, "gap" or "gap(ignore_empty=True)", which is no mean over queries.
 
         Raises:
-            ArtefactError: the ranking is not over the truth's queries and gallery.
+            ArtefactError: the ranking is not over the truth's queries and gallery, or a list holds nothing but junk.
             DataError: no query has a relevant image.
         """
         ranking = align(ranking, truth)
@@ -71,7 +71,17 @@ def _predictions(ranking: Ranking, truth: Truth) -> tuple[np.ndarray, np.ndarray
         if kinds.shape[1]:
             place[here] = (kinds != JUNK).argmax(axis=1)
             kind[here] = np.take_along_axis(kinds, place[here, None], axis=1)[:, 0]
+    _refuse_junk_alone(ranking, truth, kind == JUNK)
     query = np.flatnonzero(kind != JUNK)
     if (truth.gallery_labels != "").any() and len(query):
         query = query[truth.gallery_labels[ranking.indices[query, place[query]]] != ""]
     return query, ranking.scores[query, place[query]].astype(np.float64), kind[query] == RELEVANT
+
+
+def _refuse_junk_alone(ranking: Ranking, truth: Truth, without: np.ndarray) -> None:
+    """A query whose list ends before its first image that is no junk would predict nothing."""
+    depth = ranking.indices.shape[1]
+    cut = without & (ranking.indices >= 0).all(axis=1) & (np.diff(truth.junk_starts) < len(truth.gallery_ids))
+    if depth and cut.any():
+        raise ArtefactError(f"gap needs the best image that is no junk; all {depth} listed for query "
+                            f"{str(ranking.query_ids[cut.argmax()])!r} are junk: search deeper")

@@ -33,6 +33,7 @@ class Hits:
         depth: how many gallery images each query's list may hold, junk included.
         gallery: how many images the gallery holds.
         protocol: how relevance and places were decided.
+        junk: [Q] how many images of a list are junk and keep others out that are none; 0 where nothing is kept out.
     """
 
     starts: np.ndarray
@@ -41,6 +42,7 @@ class Hits:
     depth: int
     gallery: int
     protocol: Passport
+    junk: np.ndarray | int = 0
 
     @property
     def counted(self) -> np.ndarray:
@@ -53,14 +55,17 @@ class Hits:
         return np.diff(self.starts)
 
     def need_depth(self, k: int, name: str) -> None:
-        """Check that lists are deep enough for a figure over the first k places.
+        """Check that lists are deep enough for a figure over the first k places, junk taken out.
 
         Raises:
             ArtefactError: they are not; says how deep to search.
         """
-        if self.depth < min(k, self.gallery):
-            raise ArtefactError(f"{name} needs lists of {min(k, self.gallery)} images, this ranking has {self.depth}: "
-                                f"search with k={k} or more")
+        k, junk = min(k, self.gallery), int(np.where(self.counted, self.junk, 0).max(initial=0))
+        if self.depth - junk >= k:
+            return
+        taken = f", of which up to {junk} are junk, which takes no place" if junk else ""
+        raise ArtefactError(f"{name} needs lists of {k} images, this ranking has {self.depth}{taken}: "
+                            f"search with k={k + junk} or more")
 
 
 def from_ranking(ranking: Ranking, truth: Truth) -> Hits:
@@ -70,12 +75,16 @@ def from_ranking(ranking: Ranking, truth: Truth) -> Hits:
         ArtefactError: the ranking is not over the truth's queries and gallery.
     """
     ranking = align(ranking, truth)
-    places, found = [], []
-    for _, kinds in kinds_of(ranking, truth):
+    places, found, taken = [], [], np.zeros(len(ranking.indices), np.int64)
+    for here, kinds in kinds_of(ranking, truth):
         hit = kinds == RELEVANT
         places.append((kinds != JUNK).cumsum(axis=1)[hit])
         found.append(hit.sum(axis=1))
-    return _hits(places, np.concatenate(found) if found else [], truth, ranking.indices.shape[1], "as listed")
+        taken[here] = ((kinds == JUNK) & (ranking.indices[here] >= 0)).sum(axis=1)
+    hits = _hits(places, np.concatenate(found) if found else [], truth, ranking.indices.shape[1], "as listed")
+    ended = (ranking.indices < 0).any(axis=1)  # a deeper search would list no more
+    whole = ended | (hits.depth - taken >= hits.gallery - np.diff(truth.junk_starts))
+    return dataclasses.replace(hits, junk=np.where(whole, 0, taken))
 
 
 def kinds_of(ranking: Ranking, truth: Truth) -> Iterator[tuple[slice, np.ndarray]]:

@@ -31,6 +31,8 @@ class Map(OnHits):
         """One score, "map(100)" or "map"."""
         given = [*([str(self.k)] if self.k else []), *(["trapezoid=True"] if self.trapezoid else [])]
         name = f"map({', '.join(given)})" if given else "map"
+        if self.k and self.k <= hits.depth:  # lists cut on purpose are scored as they are, but none that junk cut
+            hits.need_depth(self.k, name)
         return [mean(name, average_precision(hits, self.k, self.trapezoid), hits)]
 
 

@@ -34,8 +34,8 @@ class Revisited(OnHits):
 
 
 def _precision(hits: Hits, k: int) -> np.ndarray:
-    last = np.ones(len(hits.relevant), np.int64)
-    some = hits.found > 0
+    last = np.full(len(hits.relevant), k)  # where the last right image is not listed, it stands below the first k
+    some = (hits.found > 0) & (hits.found == hits.relevant)
     last[some] = hits.places[hits.starts[1:][some] - 1]
     depth = np.minimum(last, k)
     query = np.repeat(np.arange(len(depth)), hits.found)

@@ -17,4 +17,5 @@ class Top1(OnHits):
 
     def of(self, hits: Hits) -> list[Score]:
         """One score, "top1"."""
+        hits.need_depth(1, "top1")
         return [mean("top1", first_within(hits, 1), hits)]

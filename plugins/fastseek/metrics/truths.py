@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 
 import numpy as np
 
 from ..errors import ArtefactError, DataError
 from ..files import PathLike
+from ..rows import plain, table
 from ..structures import Ranking, Truth
 
 Rows = list[dict[str, str]]
+COLUMNS = ("id", "label", "split", "group")
 
 
 def read_truth(path: PathLike, ranking: Ranking) -> Truth:
@@ -22,7 +23,8 @@ def read_truth(path: PathLike, ranking: Ranking) -> Truth:
     groups, the same label in the same group is junk.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or an id stands twice; names the row.
+        DataError: the file cannot be read, lacks a column, a row has more or fewer values, or an id stands twice; names
+            the row.
         ArtefactError: an image of the ranking is not in the file.
     """
     path = pathlib.Path(path)
@@ -43,7 +45,8 @@ def read_labels(path: PathLike) -> dict[str, str]:
     """id -> label out of a CSV file with the columns id,label; where it has a column split, of the "query" rows.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or an id stands twice; names the row.
+        DataError: the file cannot be read, lacks a column, a row has more or fewer values, or an id stands twice; names
+            the row.
     """
     path = pathlib.Path(path)
     rows = _read(path)
@@ -52,18 +55,14 @@ def read_labels(path: PathLike) -> dict[str, str]:
 
 
 def _read(path: pathlib.Path) -> Rows:
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = [{**row, "": str(reader.line_num)} for row in reader]
-            names = list(reader.fieldnames or ())
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+    """The rows below the header, each with its line under ""."""
+    _, header = next(plain(path, marked=True), (1, []))
+    names = [name.strip() for name in header]
     missing = [name for name in ("id", "label") if name not in names]
     if missing:
         raise DataError(f"{path}:1: no column {' and '.join(missing)}; found {', '.join(names) or 'none'}")
+    columns = [name for name in COLUMNS if name in names]
+    rows = [dict(zip(columns, row, strict=True)) | {"": str(line)} for line, row in table(path, columns, marked=True)]
     if not rows:
         raise DataError(f"{path}: has no row below its header")
     return rows
