@@ -30,6 +30,13 @@ def test_the_worked_recognition_example_from_its_files(tmp_path):
     assert found == pytest.approx({"gap": 1 / 6, "gap(ignore_empty=True)": 1 / 3, "top1": 1 / 3})
 
 
+def test_a_part_without_landmark_queries_has_no_figure_and_hinders_the_others_not(tmp_path):
+    solution = write(tmp_path / "s.csv", "id,landmarks,Usage", "a,5,Private", "b,,Private", "c,,Public")
+    predictions = write(tmp_path / "p.csv", "id,landmarks", "a,5 0.9", "b,5 0.5", "c,5 0.1")
+    found = figures(contests.gldv2_file("recognition", predictions, solution, "-"))
+    assert found["gap"] == found["private gap"] == 1 and not [name for name in found if name.startswith("public")]
+
+
 def test_the_worked_retrieval_example_from_its_files(tmp_path):
     """landmark row 59."""
     solution = write(tmp_path / "s.csv", "id,images,Usage", "1,a b,Public", "2,a,Public", "3,c d e,Public",
@@ -151,6 +158,21 @@ def test_revisited_figures_stand_beside_what_they_depend_on(tmp_path):
         assert text.splitlines()[-1] == (
             "gnd_toy, hard; query photos cropped: yes; classes of the benchmark removed from training: no; "
             f"{len(far)} distractors; views: {views}")
+
+
+def test_revisited_figures_of_cut_lists_say_so_and_precision_is_that_of_whole_ones(tmp_path):
+    gnd, order = revisited_case(0)
+    (tmp_path / "gnd.json").write_text(json.dumps(gnd))
+    gallery, found = [*gnd["imlist"], *[f"far_{n}" for n in range(order.shape[1] - 30)]], []
+    for depth in (36, 28):
+        whole = ranking_of(order, gnd["qimlist"], gallery)
+        Ranking(whole.query_ids, whole.gallery_ids, whole.indices[:, :depth], whole.scores[:, :depth]).save(
+            tmp_path / "r.npz")
+        found.append(figures(contests.revisited_file(tmp_path / "r.npz", tmp_path / "gnd.json", "medium", "-")))
+        text = contests.revisited_file(tmp_path / "r.npz", tmp_path / "gnd.json", "medium")
+        assert ("lists of 28 of 36 images, right ones below add nothing" in text) == (depth == 28)
+    assert found[0].keys() == found[1].keys() and found[1]["revisited_map"] < found[0]["revisited_map"]
+    assert all(found[0][name] == found[1][name] for name in found[0].keys() - {"revisited_map"})
 
 
 def test_a_shuffled_gallery_gives_the_same_revisited_figures(tmp_path):

@@ -29,6 +29,8 @@ RETRIEVAL = (Map(gldv2.ANSWERS), Precision(1, 10, gldv2.ANSWERS), Position(gldv2
 def gldv2_file(task: str, predictions: PathLike, solution: PathLike, to: PathLike | None = None) -> str:
     """Score a Google Landmarks submission: every figure over all scored queries, then over each part that is there.
 
+    A part of whose queries none shows a landmark has no figures of recognition, as the contest defines them.
+
     Args:
         task: "recognition" or "retrieval".
         predictions, solution: the CSV files.
@@ -44,8 +46,10 @@ def gldv2_file(task: str, predictions: PathLike, solution: PathLike, to: PathLik
         right = gldv2.read_retrieval_solution(solution)
         answers, score = gldv2.read_retrieval(predictions, right), retrieval
     scores = score(answers, right.only(*SPLITS))
-    for split in SPLITS if len(set(right.usage) & set(SPLITS)) > 1 else ():
-        scores += [_renamed(one, f"{split.lower()} {one.name}") for one in score(answers, right.only(split))]
+    parts = {split: right.only(split) for split in SPLITS if len(set(right.usage) & set(SPLITS)) > 1}
+    for split, part in parts.items():
+        if task == "retrieval" or any(part.right):
+            scores += [_renamed(one, f"{split.lower()} {one.name}") for one in score(answers, part)]
     return told(scores, to)
 
 
@@ -106,10 +110,12 @@ def revisited_file(ranking: PathLike, gnd: PathLike, protocol: str, to: PathLike
     told_too = {"benchmark": pathlib.Path(gnd).stem, "query_crop": crop, "overlap_removed": overlap,
                 "views": _views(loaded), "ties": "as listed",
                 "complete": bool(named.indices.shape[1] >= len(named.gallery_ids))}
+    cut = "" if told_too["complete"] else (f"; lists of {named.indices.shape[1]} of {len(named.gallery_ids)} images, "
+                                           "right ones below add nothing")
     text = told([Score(one.name, one.value, one.per_query, {**one.protocol, **told_too}) for one in scores], to)
     return text if to == "-" else (
         f"{text}\n{told_too['benchmark']}, {protocol}; query photos cropped: {crop}; classes of the benchmark removed "
-        f"from training: {overlap}; {len(distractors)} distractors; views: {told_too['views']}")
+        f"from training: {overlap}; {len(distractors)} distractors; views: {told_too['views']}{cut}")
 
 
 def _views(ranking: Ranking) -> str:
