@@ -54,8 +54,8 @@ def slow(queries, gallery, k1, k2, lambda_, metric):
         near = {j for j in asked[i][:k1] if len(order[j]) <= k1 or between[i, j] <= among[j, order[j][k1]]}
         mine = np.mean([encoding(near, between[i])] + [raw[j] for j in asked[i][:k2 - 1]], axis=0)
         for j in range(count):
-            overlap = sum(min(a, b) for a, b in zip(mine, images[j], strict=True))
-            final[i, j] = (1 - lambda_) * (1 - overlap / (2 - overlap)) + lambda_ * between[i, j] / between[i].max()
+            jaccard = 1 - np.minimum(mine, images[j]).sum() / np.maximum(mine, images[j]).sum()
+            final[i, j] = (1 - lambda_) * jaccard + lambda_ * between[i, j] / between[i].max()
     return final
 
 
@@ -67,6 +67,15 @@ def test_distances_are_those_of_sets_and_loops(seed, k1, k2, lambda_, metric, de
     ranking = Exact(k=depth, metric=metric)(queries, gallery)
     after = KReciprocalQuery(k1, k2, lambda_, metric)(ranking, queries, gallery)
     expected = slow(queries, gallery, k1, k2, lambda_, metric)
+    np.testing.assert_allclose(-after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("k2", [1, 2, 6])
+def test_a_query_that_no_image_has_among_its_nearest_has_the_distance_of_the_definition_too(k2):
+    line = Embeddings([f"g{n}" for n in range(8)], np.array([[0.], [.1], [.25], [.45], [.7], [1], [1.4], [2]], np.float32))
+    far = Embeddings(["q"], np.array([[-3.]], np.float32))
+    after = KReciprocalQuery(2, k2, 0.3, "l2")(Exact(8, "l2")(far, line), far, line)
+    expected = slow(far, line, 2, k2, 0.3, "l2")
     np.testing.assert_allclose(-after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5)
 
 

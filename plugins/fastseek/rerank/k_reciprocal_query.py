@@ -75,11 +75,12 @@ class KReciprocalQuery:
         for start in progress(range(0, len(queries), ROWS), "re-ranking"):
             here = slice(start, min(start + ROWS, len(queries)))
             asked = self._encode(graph, half, found.rows[here], found.scores[here], mine[here], theirs, longest[here])
+            weights = asked.sum(axis=1)  # 1, or less where no image has the query among its nearest
             for row, query in enumerate(range(here.start, here.stop)):
                 listed = indices[query][indices[query] >= 0]
                 overlap = shared.of(asked, row, encoded, listed)
                 near = squared(pair_scores(mine, theirs, np.full(len(listed), query), listed, self.metric), self.metric)
-                jaccard = 1 - overlap / (2 - overlap)
+                jaccard = 1 - overlap / (1 + weights[row] - overlap)
                 scores[query, :len(listed)] = -(1 - self.lambda_) * jaccard - self.lambda_ * near / longest[query]
 
     def _encode(self, graph: GalleryGraph, half: csr_array, rows: np.ndarray, near: np.ndarray, mine: np.ndarray,
