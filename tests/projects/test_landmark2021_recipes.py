@@ -95,7 +95,7 @@ def test_the_contests_are_post_processed_with_the_published_numbers():
     """landmark rows 43, 44 and 46."""
     retrieval, recognition = (read_contest(HOME / f"{task}.yml") for task in ("retrieval", "recognition"))
     assert retrieval.post == ("label_rank(up=1.0, down=0.1, votes=3, conf='sum/3')",)
-    assert (retrieval.search, retrieval.ensemble) == ("exact(k=750)", "sum_top(750, 100)")
+    assert (retrieval.search, retrieval.ensemble) == ("exact(k=10000)", "sum_top(750, 100)")
     assert recognition.ensemble == "concatenated"
     families = [member.family for member in recognition.members]
     assert [families.count(name) for name in ("DOLG", "hybrid", "EfficientNet")] == [3, 3, 2]
