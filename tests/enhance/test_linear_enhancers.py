@@ -121,8 +121,9 @@ def test_a_set_too_small_to_fit_on_is_refused():
     with pytest.raises(DataError, match="vary in"):
         Whiten(5)(queries, gallery)
     same = Embeddings(["a", "b"], np.ones((2, 8), np.float32))
-    with pytest.raises(DataError, match="vary in 0 directions"):
-        Pca(1)(same, same)
+    for part in (Pca(1), Whiten()):
+        with pytest.raises(DataError, match="all equal, they vary in 0 directions: fit on others"):
+            part(same, same)
 
 
 def test_more_directions_than_dimensions_are_refused():
@@ -233,6 +234,28 @@ def test_files_that_are_no_fit_are_refused(tmp_path):
               {"fastseek": json.dumps({"format": 2, "kind": "center"})})
     with pytest.raises(DataError, match="of format 2"):
         Center(str(tmp_path / "later.safetensors"))(*pair())
+
+
+@pytest.mark.parametrize(("kind", "arrays", "told", "said"), [
+    ("center", {}, {"passport": {"rows": 60}}, "what it was learned from"),
+    ("center", {}, {"passport": {"source": {}}}, "what it was learned from"),
+    ("center", {}, {"passport": [1]}, "what it was learned from"), ("center", {}, [1], "it tells"),
+    ("center", {"mean": np.full(8, np.nan)}, {}, "mean holds what is no finite number"),
+    ("center", {"mean": np.ones((8, 8))}, {}, r"mean is \(8, 8\)"), ("center", {"mean": None}, {}, "it lacks mean"),
+    ("pca", {"directions": None}, {}, "it lacks directions"),
+    ("pca", {"directions": np.eye(7)}, {}, r"directions is \(7, 7\)"),
+    ("pca", {"variances": np.ones(8, int)}, {}, "variances holds what is no finite number")])
+def test_a_fit_of_ours_that_is_not_whole_is_refused_by_its_name(kind, arrays, told, said, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    file = tmp_path / "fit.safetensors"
+    build(f"{kind}(save={str(file)!r})", ENHANCERS)(*pair())
+    held = {"format": 1, "kind": kind, "passport": {"rows": 60, "source": {}}}
+    held = held | told if isinstance(told, dict) else told
+    kept = {name: array for name, array in (load_file(file) | arrays).items() if array is not None}
+    save_file(kept, file, {"fastseek": json.dumps(held)})
+    with pytest.raises(ArtefactError, match=f"fit.safetensors: not a whole .*{said}"):
+        Fit.load(file, kind)
 
 
 def test_a_fit_tells_what_it_was_learned_from(tmp_path):

@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fastseek.errors import DataError
+from fastseek.errors import DataError, UsageError
 from fastseek.fuse import tune
 from fastseek.fuse.distance_average import DistanceAverage
 from fastseek.fuse.sum_top import SumTop
@@ -121,3 +121,8 @@ def test_queries_that_do_not_count_are_left_out():
 def test_a_half_without_a_counted_query_is_refused():
     with pytest.raises(DataError, match="none of the 20 queries of one half is counted"):
         quick([member(1, 3.0), member(2, 0.0)], lambda ranking: np.full(len(ranking.query_ids), np.nan))
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(UsageError, match="seed must be 0 or more, got -1"):
+        quick([member(1, 2.0), member(2, 2.0)], seed=-1)

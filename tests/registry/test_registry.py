@@ -59,10 +59,13 @@ def test_a_bare_name_is_a_call_without_arguments():
 @pytest.mark.parametrize("call", [
     "", "(", "map(100", "1", "a.b()", "map(k)", "map(1 + 1)", "map(len('x'))", "map(*[1])", "map(**{'k': 1})",
     "a(); b()", "map(x for x in [])", "__import__('os').system('true')", "map(__import__('os'))", "map(f'{1}')",
-    "lambda: 1", "map(100)(3)", "\0"])
+    "lambda: 1", "map(100)(3)", "\0", "exact(k={[1]: 2})", "exact(k={{}})", "exact(k=5, k=6)", 5, None,
+    pytest.param(f"exact(k={'1+' * 3000}1)", id="sum"), pytest.param(f"exact(k={'-' * 50000}1)", id="signs"),
+    pytest.param(f"exact(k={'[' * 5000}1)", id="brackets")])
 def test_whatever_is_not_one_call_with_literals_is_refused(call):
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as error:
         parse(call)
+    assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize(("cls", "name"), [("KReciprocal", "k_reciprocal"), ("Map", "map"), ("Hflip", "hflip"),
@@ -153,3 +156,21 @@ def test_whole_numbers_of_numpy_and_none_where_it_is_told_are_taken():
             Part(*wrong)
     assert str(inspect.signature(Part)).startswith("(k: 'int' = 3, dim:") and Part.__init__.__qualname__.endswith(
         "Part.__init__")
+
+
+@pytest.mark.parametrize(("members", "call", "told"), [
+    (SEARCHERS, "quantized(k=5, rescore=1, seed=-1)", "seed must be 0 or more, got -1"),
+    (SEARCHERS, "sharded(search=5)", "search must be text, got 5"),
+    (SEARCHERS, "sharded(folder=None)", "folder must be text, got None"),
+    (SEARCHERS, "faiss_hnsw(file=-1)", "file must be text"), (SEARCHERS, f"faiss_hnsw(build={2 ** 31})", "above"),
+    (SEARCHERS, f"faiss_hnsw(m={2 ** 30})", "m must be 2 to"), (SEARCHERS, f"faiss_hnsw(seed={2 ** 31})", "above"),
+    (SEARCHERS, f"exact(k={2 ** 63})", "k must be a whole number of at most 64 bits"),
+    (METRICS, f"map({10 ** 23})", "k must be a whole number"), (METRICS, f"cmc(1, {10 ** 23})", "ks must be a whole"),
+    (ENHANCERS, "center(fit=None)", "fit must be text"), (ENHANCERS, "center(save=-1)", "save must be text"),
+    (RERANKERS, "hard_insert(reference=None, labels='x')", "reference must be text"),
+    (RERANKERS, "k_reciprocal_query(graph=-1)", "graph must be text"),
+    (RERANKERS, f"k_reciprocal(max_ram={10 ** 400})", "max_ram must be a number"),
+    (RERANKERS, "diffusion(alpha='x')", "alpha must be a number"), (RERANKERS, "k_reciprocal(lambda_=True)", "number")])
+def test_a_value_that_could_not_be_used_is_refused_before_the_work(members, call, told):
+    with pytest.raises(UsageError, match=told):
+        build(call, members)

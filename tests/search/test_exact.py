@@ -219,3 +219,10 @@ def test_embeddings_made_differently_are_not_compared(key):
 def test_two_dimensions_are_refused_with_both_numbers():
     with pytest.raises(ArtefactError, match="512.*256"):
         Exact()(embeddings(np.ones((2, 512))), embeddings(np.ones((2, 256))))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_vector_beyond_float32_is_told_without_a_warning_of_numpy():
+    far = Embeddings(["a", "b"], np.array([[1.0], [1e300]]))
+    with pytest.raises(DataError, match="'b'"):
+        Exact(k=1)(far, far)

@@ -147,6 +147,26 @@ def test_an_index_whose_page_was_never_written_is_built_anew(tmp_path):
     same(first, build(call, SEARCHERS)(queries, gallery))
 
 
+@pytest.mark.parametrize("name", ["i", "i.json"])
+@pytest.mark.parametrize("content", [b"id,label\n", b'["mine"]', b'{"mine": 1}', b"IxFI" + bytes(40)])
+def test_a_file_that_is_no_index_of_ours_is_not_written_over(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises((UsageError, DataError), match=f"{name}"):
+        build(f"faiss_hnsw(k=3, file={str(tmp_path / 'i')!r})", SEARCHERS)(*pair())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: content}
+
+
+@pytest.mark.parametrize("lost", ["i", "i.json"])
+@pytest.mark.parametrize("name", NAMES)
+def test_one_file_of_our_pair_is_enough_to_go_on_to_the_same_bytes(tmp_path, name, lost):
+    call = f"{name}(k=3, file={str(tmp_path / 'i')!r})"
+    first = build(call, SEARCHERS)(*pair())
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / lost).unlink()
+    same(first, build(call, SEARCHERS)(*pair()))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole
+
+
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "version", "no page"])
 def test_a_damaged_index_is_refused(harm, tmp_path):
     queries, gallery = pair()

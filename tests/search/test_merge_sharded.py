@@ -115,6 +115,15 @@ def test_a_sharded_search_is_the_search(seed, rows, k):
     assert sharded.passport["exact"] is True and sharded.passport["search"].startswith("sharded(")
 
 
+@pytest.mark.parametrize("rows", [(7, 3), (20, 7), (50, 11), (100, 100)])
+def test_a_sharded_search_within_a_sharded_search_is_the_search(rows):
+    queries, gallery = tied_pair(12)
+    inner = f"sharded(\"exact(k=30, metric='ip')\", rows={rows[1]})"
+    nested = build(f"sharded({inner!r}, rows={rows[0]})", SEARCHERS)
+    same(nested(queries, gallery), Exact(k=30, metric="ip")(queries, gallery))
+    assert nested.k == 30
+
+
 def test_shards_on_disk_are_searched_in_runs_that_cross_them(tmp_path):
     queries, gallery = tied_pair(5)
     gallery.save(tmp_path / "g", rows=17)

@@ -128,6 +128,66 @@ def test_a_damaged_folder_is_an_artefact_error_never_another(tmp_path, how):
         Embeddings.load(tmp_path)
 
 
+def shard_of(**change):
+    return [{"rows": 10, "ids": "00000.ids.npy", "vectors": "00000.vectors.npy", "ids_sha256": "", "vectors_sha256": "",
+             **change}]
+
+
+@pytest.mark.parametrize("change", [
+    {"shards": None}, {"shards": [5]}, {"shards": shard_of(ids=5)}, {"passport": [1]}, {"shards": []},
+    {"shards": shard_of(ids="00000.vectors.npy", vectors="00000.ids.npy")}])
+def test_a_manifest_of_another_kind_is_an_artefact_error(tmp_path, change):
+    embeddings().save(tmp_path)
+    file = tmp_path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(ArtefactError, match=str(tmp_path)):
+        Embeddings.load(tmp_path)
+
+
+@pytest.mark.parametrize("header", ["{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999, 8)}",
+                                    "{[1]: 2}", "{'descr': '<f4', 'shape': ((2, 8), \1"])
+def test_an_array_with_a_damaged_header_is_an_artefact_error(tmp_path, header):
+    start = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little")
+    (tmp_path / "x.npy").write_bytes(start + header.encode() + bytes(64))
+    with pytest.raises(ArtefactError, match="x.npy: not a whole"):
+        Embeddings.load(tmp_path / "x.npy")
+
+
+def test_a_cut_archive_under_the_name_of_an_array_is_an_artefact_error(tmp_path):
+    np.savez(tmp_path / "x.npz", np.ones(3))
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npz").read_bytes()[:-30])
+    with pytest.raises(ArtefactError, match="x.npy: not a whole"):
+        Embeddings.load(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("vectors", [np.float32(3), np.ones(4, np.float32), np.ones((4, 8), np.int8)])
+def test_a_file_that_holds_no_vectors_is_named(tmp_path, vectors):
+    from safetensors.numpy import save_file
+
+    np.save(tmp_path / "x.npy", vectors)
+    save_file({"x": np.asarray(vectors)}, tmp_path / "x.safetensors")
+    for name in ("x.npy", "x.safetensors"):
+        with pytest.raises(DataError, match=rf"{name}: vectors must be \[N, D\] floats"):
+            Embeddings.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["x.npz", "nowhere", "x.npy", "x.safetensors", ""])
+def test_what_cannot_be_opened_is_a_data_error_that_says_what_is_expected(tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bare = name.endswith((".npy", ".safetensors"))
+    (tmp_path / "x.npz").write_bytes(b"")
+    (tmp_path / "x.npy").mkdir()
+    with pytest.raises(DataError, match="cannot be read|no such file" if bare else "expected a folder of embeddings"):
+        Embeddings.load(name)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_number_beyond_float32_is_told_in_one_line():
+    made = Embeddings(["a", "b"], np.array([[1.0], [1e300]]))
+    with pytest.raises(DataError, match="not finite in float32, the first is of 'b'"):
+        list(made.blocks())
+
+
 def test_a_flipped_byte_is_found_by_its_hash(tmp_path):
     made = embeddings()
     made.save(tmp_path, rows=4)

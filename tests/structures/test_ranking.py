@@ -90,3 +90,51 @@ def test_objects_are_never_unpickled(tmp_path):
                                     for name in ("indices", "scores", "query_ids", "gallery_ids")})
     with pytest.raises(ArtefactError):
         Ranking.load(tmp_path / "r.npz")
+
+
+def test_a_file_whose_passport_has_lost_its_name_is_refused(tmp_path):
+    ranking().save(tmp_path / "r.npz")
+    whole = (tmp_path / "r.npz").read_bytes()
+    name = whole.rindex(b"passport.npy")
+    for bit in range(8 * len(b"passport.npy")):
+        damaged = bytearray(whole)
+        damaged[name + bit // 8] ^= 1 << bit % 8
+        (tmp_path / "r.npz").write_bytes(damaged)
+        with pytest.raises(ArtefactError, match="r.npz"):
+            Ranking.load(tmp_path / "r.npz")
+
+
+def foreign(path, **change):
+    """A ranking as somebody else's program could have written it."""
+    made = ranking()
+    np.savez(path, **{name: getattr(made, name) for name in ("query_ids", "gallery_ids", "indices", "scores")} | change)
+    return path
+
+
+def test_a_foreign_file_without_passport_and_with_more_in_it_is_read(tmp_path):
+    loaded = Ranking.load(foreign(tmp_path / "r.npz", more=np.ones(3), indices=np.array(INDICES, np.float64)))
+    assert loaded.passport == {} and loaded.indices.tolist() == INDICES
+
+
+@pytest.mark.parametrize("change", [
+    {"indices": np.array([[2.5, 0], [1, -1]])}, {"indices": np.array([[1e30, 0], [1, -1]])},
+    {"indices": np.array([[2, 0], [1, 2 ** 64 - 1]], np.uint64)}, {"indices": np.asarray("x")},
+    {"scores": np.array(SCORES) + 1j}, {"scores": np.array([[1e300, 0], [0, -np.inf]])}, {"scores": np.asarray("x")},
+    {"scores": np.array([[0, -1e300], [0, -np.inf]])}, {"scores": np.array([[np.inf, 0], [0, -np.inf]], np.float32)},
+    {"query_ids": np.array([b"\xff", b"q"])}, {"query_ids": np.asarray("q")}, {"gallery_ids": np.array([["a", "b"]])},
+    {"passport": np.asarray("[1]")}, {"passport": np.asarray("5")}, {"passport": np.asarray('{"queries": 5}')},
+    {"passport": np.asarray('{"gallery": null}')}])
+@pytest.mark.filterwarnings("error")
+def test_a_foreign_file_that_is_no_ranking_is_refused_by_its_name(tmp_path, change):
+    with pytest.raises((ArtefactError, DataError), match="r.npz: "):
+        Ranking.load(foreign(tmp_path / "r.npz", **change))
+
+
+def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path):
+    (tmp_path / "r.npz").mkdir()
+    with pytest.raises(DataError, match="r.npz: cannot be read"):
+        Ranking.load(tmp_path / "r.npz")
+
+
+def test_a_merged_ranking_may_list_the_passports_of_its_members():
+    assert ranking(passport={"gallery": [{"model": "a"}, [{}, None]]}).passport["gallery"][0] == {"model": "a"}

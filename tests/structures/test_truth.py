@@ -76,3 +76,13 @@ def test_an_item_is_named_by_its_path_unless_it_has_an_id():
         Item("")
     with pytest.raises(AttributeError):
         Item("a").label = "b"
+
+
+@pytest.mark.parametrize("change", [{"relevant": [0.5]}, {"relevant_starts": 0}, {"junk": [["x"]]},
+                                    {"query_labels": np.array([b"\xff"])}, {"gallery_labels": "x"}])
+def test_lists_of_another_kind_are_refused(change):
+    made = {"query_ids": ["q"], "gallery_ids": ["a"], "relevant_starts": [0, 1], "relevant": [0], "junk_starts": [0, 0],
+            "junk": np.empty(0, int), "query_labels": ["x"], "gallery_labels": ["x"]}
+    Truth(**made)
+    with pytest.raises(DataError):
+        Truth(**made | change)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from ..structures.archive import Passport
 
 FORMAT = 1
 SIDES = ("queries", "gallery")
+SHAPES = {"center": {"mean": "D"}, "pca": {"mean": "D", "directions": "DD", "variances": "D"},
+          "quantile": {"quantiles": "nD"}}  # what the fit of a kind holds; equal letters are equal lengths
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -86,14 +89,50 @@ class Fit:
             raise DataError(f"{path}: no such file; fit must be {', '.join(SIDES)} or a file that save= has written")
         try:
             with safe_open(path, "numpy") as file:
-                told = json.loads((file.metadata() or {}).get("fastseek", "{}"))
+                told = _plain((file.metadata() or {}).get("fastseek", "{}"))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError, ValueError) as error:
+        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
         if told.get("format") != FORMAT or told.get("kind") != kind:
             raise DataError(f"{path}: holds {told.get('kind', 'no fit')} of format {told.get('format')}, "
                             f"expected {kind} of format {FORMAT}: write it with {kind}(save=…)")
+        _check_whole(path, kind, arrays, told.get("passport"))
         return cls(kind, arrays, told["passport"])
+
+
+def _plain(text: str) -> dict[str, Any]:
+    told = json.loads(text)
+    if not isinstance(told, dict):
+        raise ValueError(f"it tells {text[:80]}")
+    return told
+
+
+def _check_whole(path: PathLike, kind: str, arrays: Arrays, passport: Any) -> None:
+    """Check that a file of ours holds all that was written, so that no error blames the vectors it is applied to.
+
+    Raises:
+        ArtefactError: it does not; says what is wrong.
+    """
+    wrong = _wrong(arrays, SHAPES.get(kind, {}))
+    if not isinstance(passport, dict) or not isinstance(passport.get("source"), dict) or "rows" not in passport:
+        wrong = "it does not tell what it was learned from"
+    if wrong:
+        raise ArtefactError(f"{path}: not a whole fit ({wrong}): write it anew with {kind}(save=…)")
+
+
+def _wrong(arrays: Arrays, shapes: Mapping[str, str]) -> str:
+    """What the arrays lack of these shapes; "" for nothing."""
+    lengths: dict[str, int] = {}
+    for name, letters in shapes.items():
+        if name not in arrays:
+            return f"it lacks {name}"
+        array = arrays[name]
+        legal = tuple(lengths.setdefault(letter, length) for letter, length in zip(letters, array.shape, strict=False))
+        if array.ndim != len(letters) or array.shape != legal or not array.size:
+            return f"{name} is {array.shape}"
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            return f"{name} holds what is no finite number"
+    return ""
 
 
 def fitted(kind: str, fit: str, save: str, sides: tuple[Embeddings, Embeddings],

@@ -54,9 +54,12 @@ class Pca:
         directions, variances = fit.arrays["directions"], fit.arrays["variances"]
         varying = int((variances > FLAT * variances[0]).sum())
         dim = self.dim or (varying if self.whiten else len(variances))
-        if self.whiten and dim > varying or not varying:
+        if not varying:
+            raise DataError(f"the {fit.passport['rows']} vectors fitted on are all equal, they vary in 0 directions: "
+                            "fit on others")
+        if self.whiten and dim > varying:
             raise DataError(f"the {fit.passport['rows']} vectors fitted on vary in {varying} directions, not in {dim}: "
-                            f"fit on more of them or ask for dim={max(varying, 1)}")
+                            f"fit on more of them or ask for dim={varying}")
         scales = np.sqrt(variances[:dim]) if self.whiten else np.ones(dim)
         return (directions[:dim].T / scales).astype(np.float32)
 

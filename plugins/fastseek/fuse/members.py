@@ -60,7 +60,7 @@ class Members:
 
         Raises:
             UsageError: there is none. ArtefactError: one ranks other queries, or without `union` another gallery.
-            DataError: all scores of one are equal, or one is infinite. All name the member.
+            DataError: all scores of one are equal. All name the member.
         """
         rankings = tuple(rankings)
         if not rankings:
@@ -99,8 +99,6 @@ class Members:
 
 def _check_scores(ranking: Ranking, name: str) -> None:
     listed = ranking.scores[ranking.indices >= 0]
-    if not np.isfinite(listed).all():
-        raise DataError(f"{name}: a score is infinite; search anew, or leave this member out")
     if len(listed) > 1 and listed.min() == listed.max():
         raise DataError(f"{name}: all {len(listed)} scores are {listed[0]}, so it ranks nothing; leave this member out")
 

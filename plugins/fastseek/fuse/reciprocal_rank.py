@@ -31,7 +31,7 @@ class ReciprocalRank(Linear):
 
     def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """One part in k plus the place."""
-        return 1 / (self.k + places)
+        return 1 / (float(self.k) + places)  # in whole numbers a large k would run over
 
     def call(self) -> dict[str, Any]:
         """k."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..structures import Ranking
 from .linear import Linear, best
 from .members import Members
@@ -52,8 +52,11 @@ def tune(members: Sequence[Ranking], fuser: Linear, score: Scorer, *, seed: int 
         names: what errors call the members.
 
     Raises:
-        DataError: in one half no query is counted. UsageError, ArtefactError: as when fusing.
+        DataError: in one half no query is counted. UsageError: the seed is negative, or as when fusing.
+        ArtefactError: as when fusing.
     """
+    if seed < 0:
+        raise UsageError(f"seed must be 0 or more, got {seed}")
     together = Members.of(members, names, fuser.union, fuser.scale)
     halves = [_Half(together, fuser, rows, score) for rows in _halves(together.query_ids, seed)]
     uniform = np.full(len(members), 1 / len(members))

@@ -27,8 +27,8 @@ def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[sli
 
 def checked(embeddings: Embeddings, rows: slice, metric: str, out: np.ndarray | None = None) -> np.ndarray:
     """Some vectors as float32, for "cosine" of length 1 and within `out` if given; errors as for `blocks`."""
-    block = np.asarray(embeddings.vectors[rows], np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
+        block = np.asarray(embeddings.vectors[rows], np.float32)
         squares = np.vecdot(block, block)
         long = ~(squares < LONGEST ** 2)
     if long.any():

@@ -47,7 +47,7 @@ class Budget:
         """The budget, with a search in smaller runs where memory is short."""
         rows = min(GALLERY_ROWS, images)
         if max_ram is not None:
-            rows = min(rows, max(1024, int(max_ram * GB / 16 / (8 * dim))))
+            rows = int(min(rows, max(1024, max_ram * GB / 16 / (8 * dim))))  # more than any float holds is no limit
         return cls(images, dim, max(k1 + 1, k2), k1, k2, rows, every)
 
     def bytes(self, entries: float) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 from ..registry import SEARCHERS
 from .faiss_index import FaissIndex, faiss
 
+NEIGHBOURS = 65536  # more in a graph faiss answers with a crash
+
 
 @SEARCHERS.register()
 class FaissHnsw(FaissIndex):
@@ -32,8 +34,8 @@ class FaissHnsw(FaissIndex):
 
     def __init__(self, k: int = 100, m: int = 32, ef: int = 200, build: int = 100, metric: str = "cosine",
                  sample: int = 100, seed: int = 0, file: str = "") -> None:
-        if m < 2 or build < 1:
-            raise ValueError(f"m must be 2 or more and build 1 or more, got {m} and {build}")
+        if not 2 <= m <= NEIGHBOURS or build < 1:
+            raise ValueError(f"m must be 2 to {NEIGHBOURS} and build 1 or more, got {m} and {build}")
         super().__init__(k, metric, 1, 0, sample, seed, file, {"m": m, "build": build}, {"ef": ef})
 
     def empty(self, count: int, dim: int) -> Any:
@@ -43,5 +45,5 @@ class FaissHnsw(FaissIndex):
         return index
 
     def tuned(self, index: Any) -> dict[str, int]:
-        index.hnsw.efSearch = max(self.looked["ef"], self.k)
+        index.hnsw.efSearch = min(max(self.looked["ef"], self.k), index.ntotal)  # it takes memory for all of them
         return {**self.built, "ef": index.hnsw.efSearch}

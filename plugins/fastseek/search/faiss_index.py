@@ -25,6 +25,9 @@ from .sharded import fingerprint
 
 FORMAT = 1
 ROWS = 16384  # vectors handed to faiss at once
+PAGE = {"format", "index", "sha256", "gallery", "passport"}
+START, LETTERS = 8, 4  # bytes of an index on disk that tell its kind and dimension; the kind alone
+MOST = 2 ** 31 - 1  # faiss counts in 32 bits
 GPU_DEPTH = 2048  # more images a query faiss does not find on a GPU
 logger = logging.getLogger("fastseek")
 
@@ -84,6 +87,8 @@ class FaissIndex(abc.ABC):
         if min(k, refine, sample, *looked.values()) < 1 or min(train, seed, *built.values()) < 0:
             raise ValueError(f"k, refine, sample and {', '.join(looked)} must be 1 or more, train, seed and "
                              f"{', '.join(built)} 0 or more")
+        if max(k, refine, sample, train, seed, *looked.values(), *built.values()) > MOST:
+            raise ValueError(f"no number may be above {MOST}")
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
         self.k, self.metric, self.refine, self.train = k, metric, refine, train
@@ -147,6 +152,8 @@ class FaissIndex(abc.ABC):
     def _made(self, gallery: Embeddings) -> Any:
         """An index of the gallery; written to `file` when there is one."""
         index = self.empty(len(gallery), gallery.dim)
+        if self.file:
+            self._check_ours(index)
         if not index.is_trained:
             index.train(self._training(gallery))
         for _, block in progress(blocks(gallery, self.metric, ROWS), "index", -(-len(gallery) // ROWS)):
@@ -158,6 +165,20 @@ class FaissIndex(abc.ABC):
             write_json(self._page, {"format": FORMAT, "index": self._options(), "sha256": sha256(self.file),
                                     "gallery": fingerprint(gallery), "passport": dict(gallery.passport)})
         return index
+
+    def _check_ours(self, index: Any) -> None:
+        """Refuse a file or page that is there and is none of ours; an index whose page was never written is ours.
+
+        Raises:
+            UsageError: it is not, and would be lost.
+        """
+        start = bytes(faiss().serialize_index(index)[:START])
+        found = _start(self.file) if pathlib.Path(self.file).is_file() else start
+        if len(found) > LETTERS and found != start:
+            raise UsageError(f"{self.file} is no index of such vectors and would be lost: name another file")
+        page = read_json(self._page) if self._page.exists() else dict.fromkeys(PAGE)
+        if not isinstance(page, dict) or not PAGE <= set(page):
+            raise UsageError(f"{self._page} is no page of an index and would be lost: name another file")
 
     def _training(self, gallery: Embeddings) -> np.ndarray:
         """The vectors the index is trained on, drawn by the seed."""
@@ -190,3 +211,11 @@ class FaissIndex(abc.ABC):
         if page.get("gallery") != fingerprint(gallery):
             raise ArtefactError(f"{self.file} is the index of another gallery: delete it or name another file")
         return faiss().read_index(str(self.file))
+
+
+def _start(file: str) -> bytes:
+    try:
+        with open(file, "rb") as there:
+            return there.read(START)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror}): name another file") from error

@@ -38,12 +38,17 @@ class Sharded:
         self.search, self.rows, self.folder = search, rows, folder
         self.searcher = build(search, SEARCHERS)
 
+    @property
+    def k(self) -> int:
+        """How many images a query gets; 0 where the search does not tell."""
+        return getattr(self.searcher, "k", 0)
+
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
         parts = [part_of(gallery, start, start + self.rows) for start in range(0, max(1, len(gallery)), self.rows)]
         asked = fingerprint(queries) if self.folder else ""
         rankings = [self._ranked(number, queries, part, asked) for number, part in enumerate(progress(parts, "runs"))]
-        merged = merge(rankings, min(len(gallery), getattr(self.searcher, "k", 0)))
+        merged = merge(rankings, min(len(gallery), self.k))
         passport = {key: value for key, value in merged.passport.items() if key != "run"}
         passport["search"] = f"sharded({self.search!r}, rows={self.rows})"
         return Ranking(merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, passport)

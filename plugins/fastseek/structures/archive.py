@@ -2,25 +2,103 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError
+from ..errors import ArtefactError, DataError, FastSeekError
 from ..files import PathLike, atomic
 
 Passport = Mapping[str, Any]
+
+
+@contextlib.contextmanager
+def named(path: PathLike) -> Iterator[None]:
+    """Put the file before whatever an error inside says, unless it names it already."""
+    try:
+        yield
+    except FastSeekError as error:
+        raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
+
+
+def check_open(path: PathLike) -> None:
+    """Check that a file can be opened, so that what fails later is its content.
+
+    Raises:
+        DataError: it is missing, a folder, or not to be read by this user.
+    """
+    try:
+        open(path, "rb").close()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def strings(values: Any, what: str) -> np.ndarray:
+    """A list as an array of strings [N].
+
+    Raises:
+        DataError: it is no list, or holds bytes that are no ASCII.
+    """
+    try:
+        made = np.asarray(values, str)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what}: not a list of strings ({error})") from error
+    if made.ndim != 1:
+        raise DataError(f"{what}: expected a list of strings, got an array {made.shape}")
+    return made
+
+
+def whole_numbers(values: Any, what: str) -> np.ndarray:
+    """Numbers as int64.
+
+    Raises:
+        DataError: one is no whole number that int64 holds.
+    """
+    given = _numbers(values, what)
+    with np.errstate(invalid="ignore"):  # what has no int64 differs from what it was
+        made = given.astype(np.int64, copy=False)
+    if given.dtype.kind not in "bi" and not np.array_equal(made, given):
+        raise DataError(f"{what}: {given[made != given][0]} is not a whole number of 64 bits")
+    return made
+
+
+def float32(values: Any, what: str) -> np.ndarray:
+    """Numbers as float32; infinity and NaN stay what they are.
+
+    Raises:
+        DataError: one is not real, or finite and beyond float32.
+    """
+    given = _numbers(values, what)
+    with np.errstate(over="ignore"):  # told below
+        made = given.astype(np.float32, copy=False)
+    beyond = np.isinf(made) & np.isfinite(given) if given.dtype.itemsize > 4 else np.zeros(0, bool)
+    if beyond.any():
+        raise DataError(f"{what}: {given[beyond][0]:g} is beyond float32")
+    return made
+
+
+def _numbers(values: Any, what: str) -> np.ndarray:
+    try:
+        given = np.asarray(values)
+    except ValueError as error:
+        raise DataError(f"{what}: not an array of numbers ({error})") from error
+    if given.dtype.kind not in "biuf":
+        raise DataError(f"{what}: expected real numbers, got {given.dtype}")
+    return given
 
 
 def unique_ids(ids: Any, what: str) -> np.ndarray:
     """The ids as an array of strings.
 
     Raises:
-        DataError: one stands twice.
+        DataError: they are no list of strings, or one stands twice.
     """
-    ids = np.asarray(ids, str)
+    ids = strings(ids, what)
     values, counts = np.unique(ids, return_counts=True)
     if len(values) != len(ids):
         raise DataError(f"{what}: id {str(values[counts.argmax()])!r} stands {counts.max()} times, must be once")
@@ -35,11 +113,12 @@ def save_npz(path: PathLike, noun: Any, names: Sequence[str], passport: Passport
 
 
 def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read the named arrays and the passport of an .npz file.
+    """Read the named arrays and the passport of an .npz file; one without passport has an empty one.
 
     Raises:
         DataError: it is missing, or holds something else. ArtefactError: it is damaged.
     """
+    check_open(path)
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
@@ -48,11 +127,18 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
             missing = [name for name in names if name not in file]
             if missing:
                 raise DataError(f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}")
+            _check_rest(file, names)
             passport = json.loads(str(file["passport"])) if "passport" in file else {}
+            if not isinstance(passport, dict):
+                raise ValueError(f"its passport is {str(passport)[:80]}, no JSON object")
             return {name: file[name] for name in names}, passport
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
     except DataError:
         raise
     except Exception as error:  # a flipped byte can make zipfile and numpy raise nearly anything
         raise ArtefactError(f"{path}: not a whole .npz file ({error})") from error
+
+
+def _check_rest(file: np.lib.npyio.NpzFile, names: Sequence[str]) -> None:
+    """Open what else an archive holds: a passport whose name was damaged in the directory has another in its header."""
+    for name in set(file.zip.namelist()) - {f"{known}.npy" for known in ("passport", *names)}:
+        file.zip.open(name).close()

@@ -11,10 +11,11 @@ import numpy as np
 
 from ..errors import ArtefactError, DataError
 from ..files import PathLike, atomic, read_json, sha256, write_json
-from .archive import Passport, unique_ids
+from .archive import Passport, check_open, named, unique_ids
 from .shards import Shards
 
 FORMAT = 1
+ENTRY = {"rows": int, "ids": str, "vectors": str, "ids_sha256": str, "vectors_sha256": str}  # of a shard
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,11 +57,13 @@ class Embeddings:
             DataError: a vector holds NaN or infinity; names its id.
         """
         for start in range(0, len(self), rows):
-            block = np.asarray(self.vectors[start:start + rows], np.float32)
+            with np.errstate(over="ignore"):  # told below
+                block = np.asarray(self.vectors[start:start + rows], np.float32)
             bad = ~np.isfinite(block).all(axis=1)
             if bad.any():
                 first = self.ids[start + int(bad.argmax())]
-                raise DataError(f"{int(bad.sum())} vectors are not finite, the first is of {first!r}: embed it again")
+                raise DataError(f"{int(bad.sum())} vectors are not finite in float32, the first is of {str(first)!r}: "
+                                "embed it again")
             yield start, block
 
     def save(self, folder: PathLike, rows: int = 65536) -> None:
@@ -76,21 +79,15 @@ class Embeddings:
         """Open an embeddings folder, a bare .npy (row numbers become ids) or a .safetensors file, memory-mapped.
 
         Raises:
-            DataError: nothing readable is there.
+            DataError: nothing readable is there, or no vectors; names the file.
             ArtefactError: a shard is missing, cut or of another size than its manifest says.
         """
         path = pathlib.Path(path)
-        if path.suffix == ".npy":
-            vectors = _load_npy(path)
-            return cls(np.arange(len(vectors)).astype(str), vectors)
-        if path.suffix == ".safetensors":
-            return _load_safetensors(path)
-        manifest = _load_manifest(path)
-        loaded = [_load_shard(path, shard) for shard in manifest["shards"]]
-        if len({(part[1].shape[1:], part[1].dtype) for part in loaded}) != 1:
-            raise ArtefactError(f"{path}: the shards differ in dimension or type: make it anew")
-        ids = np.concatenate([part[0] for part in loaded])
-        return cls(ids, Shards([part[1] for part in loaded]), manifest["passport"])
+        with named(path):
+            if path.suffix in BARE:
+                vectors = BARE[path.suffix](path)
+                return cls(np.arange(sum(vectors.shape[:1])).astype(str), vectors)  # a single number has no rows
+            return cls(*_load_folder(path))
 
     def verify(self, folder: PathLike) -> None:
         """Compare every file in `folder` with the hash in its manifest.
@@ -121,15 +118,34 @@ def save_manifest(folder: pathlib.Path, shards: list[dict[str, Any]], passport: 
     write_json(folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(passport)})
 
 
+def _load_folder(folder: pathlib.Path) -> tuple[np.ndarray, Shards, Passport]:
+    """Ids, vectors and passport."""
+    manifest = _load_manifest(folder)
+    loaded = [_load_shard(folder, shard) for shard in manifest["shards"]]
+    if len({(part[1].shape[1:], part[1].dtype) for part in loaded}) != 1:
+        raise ArtefactError(f"{folder}: the shards differ in dimension or type: make it anew")
+    ids = np.concatenate([part[0] for part in loaded])
+    return ids, Shards([part[1] for part in loaded]), manifest["passport"]
+
+
 def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    manifest = read_json(folder / "manifest.json")
+    try:
+        manifest = read_json(folder / "manifest.json")
+    except DataError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise DataError(f"{error}: expected a folder of embeddings, a {' or a '.join(BARE)} file") from error
     written = manifest.get("format") if isinstance(manifest, dict) else None
     if written != FORMAT:
         raise ArtefactError(f"{folder}: embeddings of format {written}, this version reads {FORMAT}")
-    entry = {"rows", "ids", "vectors", "ids_sha256", "vectors_sha256"}
-    if not all(entry <= set(shard) for shard in manifest.get("shards", [{}])) or "passport" not in manifest:
+    shards, passport = manifest.get("shards"), manifest.get("passport")
+    if not isinstance(shards, list) or not all(map(_is_entry, shards)) or not isinstance(passport, dict):
         raise ArtefactError(f"{folder / 'manifest.json'}: not a whole manifest")
     return manifest
+
+
+def _is_entry(shard: Any) -> bool:
+    return isinstance(shard, dict) and all(isinstance(shard.get(key), kind) for key, kind in ENTRY.items())
 
 
 def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -137,32 +153,38 @@ def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndar
         if not (folder / shard[name]).exists():
             raise ArtefactError(f"{folder / shard[name]}: is in the manifest and not on disk")
     ids, vectors = (_load_npy(folder / shard[name]) for name in ("ids", "vectors"))
+    for name, array, kind, axes in (("ids", ids, "U", 1), ("vectors", vectors, "f", 2)):
+        if array.dtype.kind != kind or array.ndim != axes:
+            raise ArtefactError(f"{folder / shard[name]}: {array.dtype} {array.shape} are no {name}: make it anew")
     if not len(ids) == len(vectors) == shard["rows"]:
         raise ArtefactError(f"{folder / shard['vectors']}: {len(vectors)} rows, the manifest says {shard['rows']}")
     return ids, vectors
 
 
 def _load_npy(path: pathlib.Path) -> np.ndarray:
+    check_open(path)
     try:
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(loaded, np.ndarray):
             raise ValueError("it holds several arrays")
         return loaded
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # a flipped byte can make numpy raise nearly anything
         raise ArtefactError(f"{path}: not a whole .npy file ({error})") from error
 
 
-def _load_safetensors(path: pathlib.Path) -> Embeddings:
-    from safetensors import SafetensorError
+def _load_safetensors(path: pathlib.Path) -> np.ndarray:
     from safetensors.numpy import load_file
 
+    check_open(path)
     try:
         arrays = load_file(path)
-    except (SafetensorError, OSError) as error:
+    except TypeError as error:
+        raise DataError(f"{path}: numbers that numpy cannot read ({error}): save them as float16 or float32") from error
+    except Exception as error:
         raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
     if len(arrays) != 1:
         raise DataError(f"{path}: expected one tensor [N, D], found {sorted(arrays)}")
-    vectors = next(iter(arrays.values()))
-    return Embeddings(np.arange(len(vectors)).astype(str), vectors)
+    return next(iter(arrays.values()))
+
+
+BARE = {".npy": _load_npy, ".safetensors": _load_safetensors}  # files of vectors alone: row numbers become their ids

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
 from ..files import PathLike
-from .archive import Passport, load_npz, save_npz, unique_ids
+from .archive import Passport, float32, load_npz, named, save_npz, unique_ids, whole_numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,7 +25,8 @@ class Ranking:
         passport: what made it.
 
     Raises:
-        DataError: shapes differ, an index is out of range or stands twice, scores rise or are NaN.
+        DataError: shapes differ, an index is no whole number, out of range or stands twice, scores rise, are NaN or
+            infinite where an image is listed.
     """
 
     query_ids: np.ndarray
@@ -36,10 +39,17 @@ class Ranking:
         put = object.__setattr__
         put(self, "query_ids", unique_ids(self.query_ids, "queries"))
         put(self, "gallery_ids", unique_ids(self.gallery_ids, "gallery"))
-        put(self, "indices", np.asarray(self.indices, np.int64))
-        put(self, "scores", np.asarray(self.scores, np.float32))
+        put(self, "indices", whole_numbers(self.indices, "indices"))
+        put(self, "scores", float32(self.scores, "scores"))
+        self._check_passport()
         self._check_shapes()
         self._check_rows()
+
+    def _check_passport(self) -> None:
+        for side in ("queries", "gallery"):
+            told = self.passport.get(side, {})
+            if not _of_side(told):
+                raise DataError(f"the passport tells {str(told)[:80]!r} of its {side}, must be an object")
 
     def _check_shapes(self) -> None:
         if self.indices.ndim != 2 or self.indices.shape != self.scores.shape:
@@ -54,6 +64,8 @@ class Ranking:
             raise DataError(f"scores of query {self._where(np.isnan(self.scores))!r} are NaN")
         if ((self.indices < 0) != np.isneginf(self.scores)).any():
             raise DataError("index -1 and score -inf must stand together, at the end of a row")
+        if np.isposinf(self.scores[:, :1]).any():  # elsewhere they would rise
+            raise DataError(f"scores of query {self._where(np.isposinf(self.scores))!r} are infinite")
         if self.indices.shape[1] < 2:
             return
         rising = self.scores[:, 1:] > self.scores[:, :-1]
@@ -81,4 +93,12 @@ class Ranking:
             DataError: the file is missing or not a ranking. ArtefactError: it is damaged.
         """
         arrays, passport = load_npz(path, ("indices", "scores", "query_ids", "gallery_ids"))
-        return cls(passport=passport, **arrays)
+        with named(path):
+            return cls(passport=passport, **arrays)
+
+
+def _of_side(told: Any, member: bool = False) -> bool:
+    """Whether it is a passport, or a list as merged rankings have it where those of the members differ."""
+    if isinstance(told, list):
+        return all(_of_side(one, True) for one in told)
+    return isinstance(told, Mapping) or member and told is None

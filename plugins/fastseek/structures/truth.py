@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import PathLike
-from .archive import Passport, load_npz, save_npz, unique_ids
+from .archive import Passport, load_npz, named, save_npz, strings, unique_ids, whole_numbers
 
 _TRUTH = ("query_ids", "gallery_ids", "relevant_starts", "relevant", "junk_starts", "junk", "query_labels",
           "gallery_labels")
@@ -45,14 +45,16 @@ class Truth:
         for name in ("query_ids", "gallery_ids"):
             put(self, name, unique_ids(getattr(self, name), name))
         for name, owner in (("query_labels", self.query_ids), ("gallery_labels", self.gallery_ids)):
-            put(self, name, np.asarray(getattr(self, name), str))
+            put(self, name, strings(getattr(self, name), name))
             if len(getattr(self, name)) != len(owner):
                 raise DataError(f"{len(getattr(self, name))} {name} for {len(owner)} images")
         for name in ("relevant", "junk"):
             self._check_lists(name)
 
     def _check_lists(self, name: str) -> None:
-        starts, rows = (np.asarray(getattr(self, key), np.int64) for key in (f"{name}_starts", name))
+        starts, rows = (whole_numbers(getattr(self, key), key) for key in (f"{name}_starts", name))
+        if not starts.ndim == rows.ndim == 1:
+            raise DataError(f"{name}: starts {starts.shape} and rows {rows.shape} must both be lists")
         object.__setattr__(self, f"{name}_starts", starts)
         object.__setattr__(self, name, rows)
         whole = len(starts) == len(self.query_ids) + 1 and starts[0] == 0 and starts[-1] == len(rows)
@@ -64,11 +66,11 @@ class Truth:
     @classmethod
     def from_labels(cls, query_ids: Sequence[str], query_labels: Sequence[str], gallery_ids: Sequence[str],
                     gallery_labels: Sequence[str], query_groups: Sequence[str] | None = None,
-                    gallery_groups: Sequence[str] | None = None) -> Truth:
+                    gallery_groups: Sequence[str] | None = None, shared: bool = True) -> Truth:
         """Relevant = same label; junk = the query itself, and with groups the same label in the same group.
 
         An image without label ("") is relevant to nothing; a query without label has no answer. A group of ""
-        is unknown and makes no junk.
+        is unknown and makes no junk. `shared` is whether one id on both sides is one photo.
         """
         columns = [np.asarray(c, str) for c in (query_ids, query_labels, gallery_ids, gallery_labels)]
         q_ids, q_labels, g_ids, g_labels = columns
@@ -77,12 +79,13 @@ class Truth:
         same = _same_label(q_labels, g_labels)
         relevant, junk = [], []
         for row, rows in enumerate(same):
-            out = (g_groups[rows] == q_groups[row]) & (q_groups[row] != "") | (g_ids[rows] == q_ids[row])
+            out = (g_groups[rows] == q_groups[row]) & (q_groups[row] != "") | shared & (g_ids[rows] == q_ids[row])
             relevant.append(rows[~out])
             junk.append(rows[out])
         lists = [*_csr(relevant), *_csr(junk)]
         camera = bool((q_groups != "").any() and (g_groups != "").any())
-        protocol = {"relevant": "same label", "camera_rule": camera, "self_match": "junk"}
+        protocol = {"relevant": "same label", "camera_rule": camera,
+                    "self_match": "junk" if shared else "none: ids are row numbers"}
         return cls(q_ids, g_ids, *lists, q_labels, g_labels, protocol)
 
     def relevant_to(self, query: int) -> np.ndarray:
@@ -105,7 +108,8 @@ class Truth:
             DataError: the file is missing or not a truth. ArtefactError: it is damaged.
         """
         arrays, protocol = load_npz(path, _TRUTH)
-        return cls(protocol=protocol, **arrays)
+        with named(path):
+            return cls(protocol=protocol, **arrays)
 
 
 def _same_label(queries: np.ndarray, gallery: np.ndarray) -> list[np.ndarray]:
