@@ -59,6 +59,13 @@ def market(folder: pathlib.Path, people: int = 8, cameras: int = 3, shots: int =
     return folder
 
 
+def flip(file: pathlib.Path) -> None:
+    """Change one bit of the last byte but one."""
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+
+
 def circle(labels: np.ndarray, seed: int = 0, spread: float = 0.1, dim: int = 8) -> np.ndarray:
     """Unit vectors [N, dim] float32, one direction a class with some spread around it."""
     random = np.random.default_rng(seed)

@@ -10,6 +10,8 @@ import argparse
 
 from fastseek.errors import exit_with
 
+INPUTS = ("config_file", "weights", "ranking", "queries", "gallery")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,8 +29,10 @@ def main() -> None:
 
     from fastseek.commands.auditing import disagreeing
     from fastseek.engine.subjects import search_subjects
+    from fastseek.files import check_apart
 
     only = args.pop("only")
+    check_apart(args["out"], [only, *(args[name] for name in INPUTS)])
     print(search_subjects(**args, only=disagreeing(only) if only else ()))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 logger = logging.getLogger("fastseek")
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: the disk, or one's share of it, is full
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of an OSError: the disk, or one's share of it, is full
 
 
 class FastSeekError(Exception):
@@ -46,7 +46,9 @@ class ArtefactError(FastSeekError):
 def exit_with(main: Callable[[], object]) -> None:
     """Run a tool's main and leave with the exit code its error carries, 0 without one.
 
-    A file name that is no UTF-8 is printed as the bytes it has on disk.
+    A file name that is no UTF-8 is printed as the bytes it has on disk. An OSError of no kind of its own (a full or
+    failing disk) ends in a line; what the program could have known, such as a missing file, is a mistake of ours and
+    keeps its traceback.
 
     Args:
         main: takes nothing; what it returns is ignored.
@@ -62,12 +64,18 @@ def exit_with(main: Callable[[], object]) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if type(error) is not OSError:
             raise
-        sys.stderr.write(f"error: {error.filename or 'output'}: {error.strerror}: make room and run the same command "
-                         "again\n")
+        sys.stderr.write(f"error: {_told(error)}\n")
         sys.exit(RunError.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
         sys.exit(RunError.exit_code)
     sys.exit(0)
+
+
+def _told(error: OSError) -> str:
+    if error.errno in NO_ROOM:
+        return f"{error.filename or 'output'}: {error.strerror}: make room and run the same command again"
+    named = f"{error.filename}: " if error.filename else ""
+    return " ".join(f"{named}{error.strerror or error}: mend that and run the same command again".split())

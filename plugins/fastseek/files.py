@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from .errors import NO_ROOM, DataError, UsageError
 
 PathLike = str | os.PathLike[str]
+
+_living: dict[str, object] = {}  # the temporary files that calls of this process hold now
 
 
 @contextlib.contextmanager
@@ -29,36 +33,82 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
 
     Raises:
         UsageError: nothing can be written there; nothing is left behind.
-        OSError: the disk is full, or writing failed later.
+        OSError: the disk is full, then it names the file, or writing failed later.
     """
     path = _target(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with _opened(path, temporary, mode) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)  # still open, so still locked: nobody takes it for a dead writer's
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with _temporary(path) as temporary:
+        try:
+            with _opened(path, temporary, mode) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(temporary, path)  # still open, so still locked: nobody takes it for a dead writer's
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            if isinstance(error, OSError):
+                _name_file(error, path, temporary)
+            raise
 
 
-def check_writable(path: PathLike) -> None:
+def _name_file(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> None:
+    """Put the file into the error of a full disk: `write` knows no name, and numpy does not even tell the reason."""
+    if error.errno is None and " requested and " in str(error):
+        error.errno, error.strerror = errno.ENOSPC, f"not all could be written ({error})"
+    if error.errno in NO_ROOM and error.filename in (None, str(temporary)):
+        error.filename = str(path)
+
+
+def check_writable(path: PathLike, inputs: Iterable[PathLike | None] = ()) -> None:
     """Check that `atomic` could write a file, so that a wrong name is told before the work and not after it.
 
+    Args:
+        path: the final name.
+        inputs: as for `check_apart`.
+
     Raises:
-        UsageError: nothing can be written there; nothing is left behind either way.
+        UsageError: nothing can be written there, or an input would be lost; nothing is left behind either way.
     """
+    check_apart(path, inputs)
     path = _target(path)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     made = make_folder(path.parent)
     try:
-        _opened(path, temporary, "wb").close()
-        temporary.unlink()
+        with _temporary(path) as temporary:
+            _opened(path, temporary, "wb").close()
+            temporary.unlink()
     finally:
         _unmake(made)
+
+
+def check_apart(out: PathLike, inputs: Iterable[PathLike | None]) -> None:
+    """Check that an output is none of the inputs, and lies in none that is an embeddings folder.
+
+    Args:
+        out: a file or folder that will be written; symbolic links are followed.
+        inputs: files and folders that are read; None for one that is not given.
+
+    Raises:
+        UsageError: it is or does.
+    """
+    place = pathlib.Path(os.path.realpath(out))
+    for given in inputs:
+        known = pathlib.Path(os.path.realpath(given)) if given is not None else None
+        if place == known or known in place.parents and (known / "manifest.json").exists():
+            raise UsageError(f"{out} is an input of this command, name another file")
+
+
+@contextlib.contextmanager
+def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A name beside `path` that no other call of this process has now: the system's locks are of processes only."""
+    start, token = f".{path.name}.tmp-{os.getpid()}", object()
+    names = (path.with_name(f"{start}-{number}" if number else start) for number in itertools.count())
+    # setdefault is one step, so of two threads only one finds its own token there
+    mine = next(name for name in names if _living.setdefault(os.path.realpath(name), token) is token)
+    kept = os.path.realpath(mine)  # taken now: the working folder may be another when the block ends
+    try:
+        yield mine
+    finally:
+        _living.pop(kept, None)
 
 
 def _target(path: PathLike) -> pathlib.Path:
@@ -74,7 +124,7 @@ def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
     try:
         if path.exists() and not path.is_file():  # a folder, or a device that a rename would put an end to
             raise UsageError(f"{path}: cannot be written (it is no file): name another file")
-        _sweep(path, temporary)
+        _sweep(path)
         while True:
             file = open(temporary, mode, **text)  # noqa: SIM115  (closed by the caller)
             _locked(file)
@@ -87,14 +137,16 @@ def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
         raise _unwritable(path, error) from error
 
 
-def _sweep(path: pathlib.Path, mine: pathlib.Path) -> None:
+def _sweep(path: pathlib.Path) -> None:
     """Remove the temporary neighbours of `path` whose writers are dead: those that nobody has locked."""
     start = f".{path.name}.tmp-"
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        for name in [entry.name for entry in entries if entry.name.startswith(start) and entry.name != mine.name]:
-            with contextlib.suppress(OSError), open(path.with_name(name), "r+b") as file:
+        for name in [path.with_name(entry.name) for entry in entries if entry.name.startswith(start)]:
+            if os.path.realpath(name) in _living:  # to open and close it would let go of our own lock
+                continue
+            with contextlib.suppress(OSError), open(name, "r+b") as file:
                 if _locked(file):
-                    path.with_name(name).unlink()
+                    name.unlink()
 
 
 def _locked(file: IO[Any]) -> bool:
@@ -157,7 +209,7 @@ def read_json(path: PathLike) -> Any:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number or a nesting beyond all measure
         raise DataError(f"{path}: not a JSON file ({error})") from error
 
 

@@ -1,14 +1,17 @@
 import hashlib
 import os
 import pathlib
+import resource
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from fastseek import progress as progress_module
-from fastseek.errors import ArtefactError, DataError, FastSeekError, RunError, UsageError, exit_with
+from fastseek.errors import NO_ROOM, ArtefactError, DataError, FastSeekError, RunError, UsageError, exit_with
 from fastseek.files import atomic, check_writable, data_roots, locate, read_json, sha256, write_json
 from fastseek.lock import alone
 from fastseek.progress import progress
@@ -104,8 +107,33 @@ def test_a_tool_on_a_full_disk_leaves_with_4_and_one_line(capsys):
         exit_with(raising(OSError(28, "No space left on device", "r.npz")))
     told = capsys.readouterr().err
     assert left.value.code == 4 and told.count("\n") == 1 and "r.npz" in told and "No space left" in told
+
+
+@pytest.mark.parametrize("error", [OSError(27, "File too large", "r.npz"), OSError(5, "Input/output error", "r.npz"),
+                                   OSError("r.npz went\naway")])
+def test_a_disk_that_fails_ends_a_tool_with_4_and_one_line(capsys, error):
+    with pytest.raises(SystemExit) as left:
+        exit_with(raising(error))
+    told = capsys.readouterr().err
+    assert left.value.code == 4 and told.count("\n") == 1 and told.startswith("error: r.npz")
+
+
+def test_a_missing_file_that_nobody_expected_keeps_its_traceback():
     with pytest.raises(PermissionError):
         exit_with(raising(PermissionError(13, "Permission denied")))
+
+
+@pytest.mark.parametrize("save", [lambda file: np.save(file, np.zeros(9999)), lambda file: file.write(bytes(99999))])
+def test_the_error_of_a_full_disk_names_the_file(tmp_path, save):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40960, before[1]))
+    try:
+        with pytest.raises(OSError) as told, atomic(tmp_path / "x.npy") as file:
+            save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert told.value.filename == str(tmp_path / "x.npy") and told.value.errno in NO_ROOM
+    assert not os.listdir(tmp_path)
 
 
 def test_a_name_that_is_no_utf8_is_written_with_its_own_bytes(tmp_path):
@@ -124,7 +152,7 @@ def test_json_goes_out_and_in_and_numbers_that_are_none_stay_out(tmp_path):
     assert read_json(tmp_path / "x.json") == {"a": "ü", "b": [1, None]}
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b""])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"", b"[" * 100_000, b"9" * 9999])
 def test_what_is_no_json_is_named(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     for name in ("x.json", "none.json", "."):
@@ -194,6 +222,21 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_writers_f
     with atomic(tmp_path / "x") as file:
         file.write(b"again")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".xy.tmp-1", "x"]
+
+
+def test_threads_that_write_one_file_leave_one_of_theirs_whole(tmp_path):
+    def write(number):
+        check_writable(tmp_path / "x")
+        with atomic(tmp_path / "x") as file:
+            for _ in range(20):
+                file.write(bytes([number]) * 9999)
+                file.flush()
+
+    for _ in range(15):
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(4)))
+        assert (tmp_path / "x").read_bytes() in [bytes([number]) * 199980 for number in range(4)]
+        assert os.listdir(tmp_path) == ["x"]
 
 
 def test_what_can_be_written_is_known_beforehand_and_nothing_is_left(tmp_path):

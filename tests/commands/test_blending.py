@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+import toy
 from fastseek.classify.blend import blended
 from fastseek.classify.evolve import crossed, halves
 from fastseek.commands.blending import Wanted, blend_files
@@ -39,6 +40,16 @@ def home(tmp_path_factory):
                    {"classes": [CLASSES[n] for n in columns], "kind": "probabilities"}).save(home / name)
     (home / "classes.json").write_text(json.dumps({"labels": CLASSES[::-1], "counts": [50, 40, 30, 20, 10]}))
     return home
+
+
+@pytest.mark.parametrize("given", [{"folders": ["m"]}, {"folders": ["a"], "wanted": Wanted(prior="m")}])
+def test_a_changed_byte_in_a_folder_is_refused(home, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    for name in "am":
+        Embeddings.load(home / "a").save(name)
+    toy.flip(tmp_path / "m" / "00000.vectors.npy")
+    with pytest.raises(ArtefactError, match="00000.vectors.npy: the bytes are not those"):
+        blend_files(**given)
 
 
 def page(home, names, **kwargs):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import toy
 from fastseek.commands.recognise import Member, recognise, recognise_files
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Embeddings
@@ -189,11 +190,20 @@ def test_labels_that_are_no_numbers_make_no_submission(tmp_path):
     _, _, paths = written(tmp_path)
     text = (tmp_path / "train.csv").read_text().replace("http://x,", "http://x,tower ")
     (tmp_path / "train.csv").write_text(text)
-    with pytest.raises(DataError, match="whole numbers"):
+    with pytest.raises(DataError, match="train.csv:2: landmark must be a whole number"):
         recognise_files(*paths[:2], tmp_path / "train.csv", paths[2], tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
     with pytest.raises(UsageError, match="of every model"):
         recognise_files(paths[0], paths[1][:1], tmp_path / "train.csv", paths[2], tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_changed_byte_in_any_set_is_refused(tmp_path, place):
+    _, _, paths = written(tmp_path, count=1)
+    toy.flip(pathlib.Path(paths[place][0]) / "00001.vectors.npy")
+    with pytest.raises(ArtefactError, match="00001.vectors.npy: the bytes are not those"):
+        recognise_files(*paths[:2], tmp_path / "train.csv", paths[2], tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
 
 
 def start(*options):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import toy
 from fastseek.commands.seek import seek, seek_files
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.structures import Embeddings, Ranking
@@ -60,10 +61,21 @@ def test_a_flipped_byte_in_the_gallery_is_refused(tmp_path):
     queries, gallery = pair()
     queries.save(tmp_path / "q")
     gallery.save(tmp_path / "g")
-    file = tmp_path / "g" / "00000.vectors.npy"
-    content = bytearray(file.read_bytes())
-    content[-2] ^= 1
-    file.write_bytes(content)
+    toy.flip(tmp_path / "g" / "00000.vectors.npy")
     with pytest.raises(ArtefactError, match="00000.vectors.npy"):
         seek_files(tmp_path / "q", tmp_path / "g", tmp_path / "r.npz", "exact(k=5)")
     assert not (tmp_path / "r.npz").exists()
+
+
+@pytest.mark.parametrize("calls", [
+    {"rerank_calls": ["non_landmark(reference='other')"]}, {"rerank_calls": ["hard_rank('other', 'labels.csv')"]},
+    {"enhance_calls": ["concat('other', 'other')"]}, {"enhance_calls": ["concat(('q', 'other'), ('q', 'q'))"]}])
+def test_a_changed_byte_in_what_a_step_reads_is_refused(tmp_path, monkeypatch, calls):
+    monkeypatch.chdir(tmp_path)
+    for name, side in zip(("q", "g"), pair(), strict=True):
+        side.save(name)
+    pair()[1].save("other")
+    (tmp_path / "labels.csv").write_text("id,label\n" + "".join(f"{row},a\n" for row in range(40)))
+    toy.flip(tmp_path / "other" / "00000.vectors.npy")
+    with pytest.raises(ArtefactError, match="other/00000.vectors.npy: the bytes are not those"):
+        seek_files("q", "g", "r.npz", "exact(k=5)", **calls)

@@ -43,6 +43,15 @@ def test_groups_of_a_csv_make_junk(tmp_path):
     assert read.junk_of(0).tolist() == [0] and read.relevant_to(0).tolist() == [1, 2]
 
 
+def test_row_numbers_of_two_files_name_different_photos_and_those_of_one_set_the_same(tmp_path):
+    rows = Ranking(["0", "1"], ["0", "1", "2"], [[0, 1, 2], [1, 0, 2]], [[3, 2, 1], [3, 2, 1]])
+    split = "id,label,split\n0,a,query\n1,b,query\n0,a,gallery\n1,b,gallery\n2,a,gallery\n"
+    two = evaluate(rows, read_truth(write(tmp_path / "t.csv", split), rows), ["recall(1)"])
+    assert two[0].value == 1 and two[0].protocol["self_match"] == "none: ids are row numbers"
+    one = evaluate(rows, read_truth(write(tmp_path / "u.csv", "id,label\n0,a\n1,b\n2,a\n"), rows), ["recall(1)"])
+    assert one[0].value == 0 and one[0].protocol["self_match"] == "junk"
+
+
 def test_one_id_on_both_sides_is_fine_with_and_without_split(tmp_path):
     same = Ranking(["x", "y"], ["x", "y"], [[0, 1], [1, 0]], [[2, 1], [2, 1]])
     for text in ("id,label\nx,a\ny,a\n", "id,label,split\nx,a,query\ny,a,query\nx,a,gallery\ny,a,gallery\n"):

@@ -72,7 +72,8 @@ def test_distances_are_those_of_sets_and_loops(seed, k1, k2, lambda_, metric, de
 
 @pytest.mark.parametrize("k2", [1, 2, 6])
 def test_a_query_that_no_image_has_among_its_nearest_has_the_distance_of_the_definition_too(k2):
-    line = Embeddings([f"g{n}" for n in range(8)], np.array([[0.], [.1], [.25], [.45], [.7], [1], [1.4], [2]], np.float32))
+    places = np.array([[0], [0.1], [0.25], [0.45], [0.7], [1], [1.4], [2]], np.float32)
+    line = Embeddings([f"g{n}" for n in range(8)], places)
     far = Embeddings(["q"], np.array([[-3.]], np.float32))
     after = KReciprocalQuery(2, k2, 0.3, "l2")(Exact(8, "l2")(far, line), far, line)
     expected = slow(far, line, 2, k2, 0.3, "l2")

@@ -80,3 +80,12 @@ def test_a_set_of_another_model_is_refused():
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, RERANKERS)
+
+
+def test_an_image_with_the_id_of_another_in_the_set_is_compared_with_it_all_the_same():
+    """Bare vectors of two files have the same row numbers for ids."""
+    random = np.random.default_rng(0)
+    side, pictures = (random.normal(size=(count, 8)).astype(np.float32) for count in (5, 3))
+    ids = [str(row) for row in range(5)]
+    named = likeness(Embeddings([f"i{name}" for name in ids], side), Embeddings(ids[:3], pictures), 2)
+    np.testing.assert_array_equal(likeness(Embeddings(ids, side), Embeddings(ids[:3], pictures), 2), named)

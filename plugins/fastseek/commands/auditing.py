@@ -16,7 +16,7 @@ from ..audit.disagreement import overlaps
 from ..audit.size_budget import check_size
 from ..data import datasets  # noqa: F401  (so that every data set is in its registry)
 from ..errors import ArtefactError, DataError, UsageError
-from ..files import PathLike, atomic, check_writable, read_json, write_json
+from ..files import PathLike, atomic, check_apart, check_writable, read_json, write_json
 from ..progress import progress
 from ..registry import DATASETS, build
 from ..report.photos import thumbnail
@@ -45,8 +45,10 @@ def duplicate_classes_file(weights: PathLike, out: PathLike, loss: str = "", cla
         DataError, ArtefactError: a file cannot be read or does not fit. UsageError: the loss is not there, or a call
             string is wrong.
     """
-    check_writable(out)
-    labels = read_json(classes or pathlib.Path(weights).parent / "classes.json")["labels"]
+    classes = classes or pathlib.Path(weights).parent / "classes.json"
+    check_writable(out, [weights, classes])
+    check_apart(pathlib.Path(out).with_suffix(".json"), [weights, classes])
+    labels = read_json(classes)["labels"]
     name, rows = _classifier(weights, loss, len(labels))
     found = duplicates.duplicate_classes(rows, len(rows) // len(labels), tau)
     groups = [{"classes": [labels[number] for number in group], "least_cosine": round(cosine, 4)}
@@ -82,7 +84,7 @@ def disagreement_file(rankings: Sequence[PathLike], out: PathLike, depth: int = 
     Raises:
         DataError, ArtefactError: a ranking cannot be read or is over other queries. UsageError: as for `overlaps`.
     """
-    check_writable(out)
+    check_writable(out, rankings)
     loaded = [Ranking.load(path) for path in rankings]
     found = overlaps(loaded, depth)
     names = loaded[0].query_ids

@@ -15,8 +15,9 @@ from ..classify.blend import aligned, blended
 from ..classify.evolve import Evolved, evolve, halves
 from ..classify.prior import with_prior
 from ..errors import ArtefactError, UsageError
-from ..files import PathLike, check_writable, read_json, write_json
+from ..files import PathLike, check_apart, check_writable, read_json, write_json
 from ..metrics.truths import read_labels
+from ..opened import open_embeddings
 from ..registry import parse
 from ..structures import Embeddings, Score, interval
 
@@ -58,12 +59,16 @@ def blend_files(folders: Sequence[PathLike], wanted: Wanted = Wanted(), truth: P
         the weights and a table: every member, the equal blend, the blend, and the blend with the prior.
 
     Raises:
-        UsageError: something is asked for that needs another argument. ArtefactError: a folder does not fit; names it.
+        UsageError: something is asked for that needs another argument, or an output is an input. ArtefactError: a
+            folder does not fit or was changed; names it.
     """
     _check(wanted, truth, figures, classes)
+    inputs = [*folders, wanted.prior or None, truth, classes]
     if to not in (None, "-"):
-        check_writable(to)
-    members, names = [Embeddings.load(folder) for folder in folders], [str(folder) for folder in folders]
+        check_writable(to, inputs)
+    if out is not None:
+        check_apart(out, inputs)
+    members, names = [open_embeddings(folder) for folder in folders], [str(folder) for folder in folders]
     stack, known, ids = aligned(members, names), list(members[0].passport["classes"]), members[0].ids
     labels = read_labels(truth) if truth is not None else {}
     numbers = class_numbers([labels.get(name, "") for name in ids.tolist()], known)
@@ -98,7 +103,7 @@ def _check(wanted: Wanted, truth: PathLike | None, figures: Sequence[str], class
 
 def _prior(folder: PathLike, ids: np.ndarray, known: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """The prior [N, C] in the order of the blend, and which photos it has."""
-    prior = Embeddings.load(folder)
+    prior = open_embeddings(folder)
     theirs = prior.passport.get("classes")
     if theirs is None or sorted(theirs) != sorted(known):
         raise ArtefactError(f"{folder}: its classes are not those of the members")

@@ -15,9 +15,9 @@ from ..audit.verification import Verification
 from ..data.images import BadImage, decode
 from ..errors import ArtefactError, DataError, UsageError
 from ..files import PathLike, check_writable
-from ..rerank.labels import read_labels
 from ..structures import Ranking
 from ..submit.gldv2_lists import Labelled, image_path, write_train_clean
+from .landmark_labels import read_landmarks
 
 SIDE = 640  # photos are verified at this longest side
 
@@ -41,15 +41,15 @@ def clean_file(ranking: PathLike, labels: PathLike, out: PathLike, images: PathL
         one line that tells what was kept.
 
     Raises:
-        UsageError: none or both of images and inliers are given, or `out` cannot be written.
+        UsageError: none or both of images and inliers are given, or `out` cannot be written or is an input.
         DataError: a file cannot be read, or nothing is left. ArtefactError: the ranking is not of one set in itself.
     """
-    check_writable(out)
+    check_writable(out, [ranking, labels, inliers])
     if (images is None) == (inliers is None):
         raise UsageError("give either the folder of the images or a file of inliers")
     found = Ranking.load(ranking)
     near, ids = _others(found, neighbours, ranking), found.gallery_ids.tolist()
-    landmarks = _landmarks(ids, read_labels(labels), labels)
+    landmarks = _landmarks(ids, read_landmarks(labels), labels)
     lost: set[int] = set()
     agree = _given(inliers, ids) if inliers is not None else Verification(_reader(ids, images, lost))
     kept = clean_by_matches(landmarks, near, agree, least_inliers, least_matches, least_images)
@@ -79,16 +79,13 @@ def _others(ranking: Ranking, depth: int, path: PathLike) -> np.ndarray:
     return np.take_along_axis(np.where(own, -1, listed), order, axis=1)[:, :depth]
 
 
-def _landmarks(ids: list[str], known: dict[str, str], path: PathLike) -> np.ndarray:
+def _landmarks(ids: list[str], known: dict[str, int], path: PathLike) -> np.ndarray:
     labels = [known.get(name, known.get(_bare(name))) for name in ids]
     missing = [name for name, label in zip(ids, labels, strict=True) if label is None]
     if missing:
         raise DataError(f"{path}: {len(missing)} of {len(ids)} ranked images have no label, the first is "
                         f"{missing[0]!r}")
-    try:
-        return np.asarray([int(label) for label in labels], np.int64)
-    except ValueError as error:
-        raise DataError(f"{path}: a landmark must be a whole number ({error})") from error
+    return np.asarray(labels, np.int64)
 
 
 def _given(path: PathLike, ids: list[str]) -> Callable[[int, int], int]:

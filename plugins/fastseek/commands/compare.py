@@ -78,11 +78,12 @@ def compare_files(a: PathLike, b: PathLike, truth: PathLike, calls: Sequence[str
         images: folders the photos' ids are relative to.
 
     Raises:
-        UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that cannot be written.
+        UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that cannot be written or
+            is an input.
     """
     for path in (to, out):
         if path not in (None, "-"):
-            check_writable(path)
+            check_writable(path, [a, b, truth])
     loaded = [Ranking.load(path) for path in (a, b)]
     known = read_truth(truth, loaded[0])
     found = compare(*loaded, known, calls)

@@ -120,7 +120,8 @@ def revisited_file(ranking: PathLike, gnd: PathLike, protocol: str, to: PathLike
 
 def _views(ranking: Ranking) -> str:
     """The views of the query embeddings, as their passport tells them."""
-    views = dict(ranking.passport.get("queries") or {}).get("views")
+    told = ranking.passport.get("queries")
+    views = told.get("views") if isinstance(told, Mapping) else None  # of merged rankings a list, where they differ
     return "not told" if views is None else ", ".join(map(str, views)) or "one, the photo as it is"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import fuse  # noqa: F401  (so that every fuser is in its registry)
-from ..errors import FastSeekError, UsageError
+from ..errors import UsageError
 from ..files import PathLike, check_writable
 from ..fuse.tune import Scorer, Tuned, tune
 from ..metrics import evaluate
@@ -33,14 +33,15 @@ def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: s
         what was done, in a line or two.
 
     Raises:
-        UsageError: the call is wrong, only one of metric and truth is given, or `out` cannot be written.
+        UsageError: the call is wrong, only one of metric and truth is given, or `out` cannot be written or is
+            an input.
         ArtefactError, DataError: a member cannot be used; names its file.
     """
     if (metric is None) != (truth is None):
         raise UsageError("tuning needs both a metric and the truth")
-    check_writable(out)
+    check_writable(out, [*rankings, truth])
     fuser = build(call, FUSERS)
-    members, names = [_load(path) for path in rankings], [str(path) for path in rankings]
+    members, names = [Ranking.load(path) for path in rankings], [str(path) for path in rankings]
     lines, tuned = [], None
     if metric is not None:
         tuned = tune(members, fuser, scorer(read_truth(truth, members[0]), metric), seed=seed, names=names)
@@ -85,13 +86,6 @@ def part_of(truth: Truth, rows: Sequence[int]) -> Truth:
         lists += [np.cumsum([0, *map(len, found)]), np.concatenate([np.empty(0, np.int64), *found])]
     return Truth(truth.query_ids[rows], truth.gallery_ids, *lists, truth.query_labels[rows], truth.gallery_labels,
                  truth.protocol)
-
-
-def _load(path: PathLike) -> Ranking:
-    try:
-        return Ranking.load(path)
-    except FastSeekError as error:
-        raise error if str(path) in str(error) else type(error)(f"{path}: {error}") from error
 
 
 def _figures(tuned: Tuned) -> dict[str, object]:

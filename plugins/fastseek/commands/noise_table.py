@@ -15,7 +15,7 @@ from ..data.datasets.manifest import Manifest
 from ..data.images import BadImage, decode
 from ..data.transforms import noise
 from ..errors import DataError
-from ..files import PathLike, atomic, check_writable
+from ..files import PathLike, atomic, check_apart, check_writable
 from ..progress import progress
 from ..structures import Item
 
@@ -34,9 +34,10 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
         how many photos there are of each class.
 
     Raises:
-        DataError: no photo is there. UsageError: `out` cannot be written.
+        DataError: no photo is there. UsageError: `out` cannot be written or is an input.
     """
-    check_writable(out)
+    check_writable(out, [images])
+    check_apart(f"{out}.rejects.csv", [images])
     items = photos(os.fspath(images)) if os.path.isdir(images) else Manifest(os.fspath(images)).items
     if not items:
         raise DataError(f"{images}: no photo found in it or below")

@@ -10,16 +10,18 @@ import numpy as np
 
 from ..enhance.l2 import L2
 from ..enhance.quantile import Quantile
-from ..errors import ArtefactError, DataError, UsageError
+from ..errors import ArtefactError, UsageError
 from ..files import PathLike, check_writable
 from ..kernel.keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..kernel.nearest import nearest
 from ..kernel.vectors import checked
+from ..opened import open_embeddings
 from ..passports import check_same_model
 from ..rerank.non_landmark import likeness
-from ..rerank.voting import Reference
+from ..rerank.voting import Reference, labels_of
 from ..structures import Embeddings
 from ..submit.gldv2 import Recognition, write_recognition
+from .landmark_labels import read_landmarks
 
 
 class Member(NamedTuple):
@@ -98,21 +100,19 @@ def recognise_files(queries: Sequence[PathLike], reference: Sequence[PathLike], 
         one line that tells what was done.
 
     Raises:
-        UsageError, ArtefactError, DataError: as for `recognise`; UsageError also for an `out` that cannot be written,
-            DataError for a label that is no whole number.
+        UsageError, ArtefactError, DataError: as for `recognise`; UsageError also for an `out` that cannot be written
+            or is an input, ArtefactError for a changed byte, DataError for a label that is no whole number.
     """
     if not len(queries) == len(reference) == len(non_landmarks):
         raise UsageError(f"{len(queries)} queries, {len(reference)} references and {len(non_landmarks)} sets without "
                          "landmarks: name all three of every model")
-    check_writable(out)
-    opened = [[Embeddings.load(path) for path in side] for side in (queries, reference, non_landmarks)]
+    check_writable(out, [*queries, *reference, *non_landmarks, labels])
+    known = {name: str(number) for name, number in read_landmarks(labels).items()}
+    opened = [[open_embeddings(path) for path in side] for side in (queries, reference, non_landmarks)]
     members = [Member(*three) for three in zip(*opened, strict=True)]
-    first = [Reference.load(path, labels) for path in reference[:1]]
-    predictions = recognise(members, [name for known in first for name in known.classes[known.labels]], **settings)
-    try:
-        landmarks = predictions.labels.astype(np.int64)
-    except ValueError as error:
-        raise DataError(f"{labels}: a submission names landmarks by whole numbers ({error})") from error
+    names = [label for one in members[:1] for label in labels_of(one.reference, known, labels, reference[0])]
+    predictions = recognise(members, names, **settings)
+    landmarks = predictions.labels.astype(np.int64)
     write_recognition(out, Recognition(predictions.ids, landmarks, predictions.scores), predictions.ids.tolist())
     return f"{len(predictions.ids)} queries, {len(np.unique(landmarks))} landmarks: {out}"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import DataError
 from ..files import PathLike, check_writable, read_json
 from ..metrics import evaluate
 from ..metrics.align import align
+from ..metrics.hits import from_ranking
 from ..metrics.truths import read_truth
 from ..report import page
 from ..structures import Ranking
@@ -36,12 +39,12 @@ def show_files(ranking: PathLike, truth: PathLike, out: PathLike, images: Sequen
     Raises:
         DataError: a file is no ranking, truth or results.json, or no query has an answer.
         ArtefactError: ranking and truth do not fit, or a file is damaged. UsageError: a metric is not known,
-            or `out` cannot be written.
+            or `out` cannot be written or is an input.
     """
-    check_writable(out)
+    check_writable(out, [ranking, truth, results])
     loaded = Ranking.load(ranking)
     known = read_truth(truth, loaded)
-    calls = list(metrics) or ["recall(1)", f"map({max(1, min(loaded.indices.shape[1], 100))})", "gap()"]
+    calls = list(metrics) or ["recall(1)", f"map({min(max(1, from_ranking(loaded, known).reach), 100)})", "gap()"]
     scores = evaluate(loaded, known, calls)
     ordering = evaluate(loaded, known, [order])[0] if order else None
     if ordering is not None and ordering.per_query is None:
@@ -55,6 +58,15 @@ def show_files(ranking: PathLike, truth: PathLike, out: PathLike, images: Sequen
 def _steps(results: PathLike) -> list[dict]:
     found = read_json(results)
     rows = found.get("rows") if isinstance(found, dict) else None
-    if not isinstance(rows, list) or not all({"name", "metrics"} <= set(row) for row in rows):
-        raise DataError(f"{results}: no results.json; expected {{\"rows\": [{{\"name\": …, \"metrics\": {{…}}}}]}}")
+    if not isinstance(rows, list) or not all(map(_is_step, rows)):
+        raise DataError(f"{results}: no results.json; expected {{\"rows\": [{{\"name\": …, \"metrics\": {{…}}}}]}}, "
+                        "metrics and seconds numbers")
     return rows
+
+
+def _is_step(row: Any) -> bool:
+    if not isinstance(row, dict) or "name" not in row or not isinstance(row.get("metrics"), dict):
+        return False
+    seconds = row.get("seconds")
+    figures = [*row["metrics"].values(), *([] if seconds is None else [seconds])]
+    return all(isinstance(one, (int, float)) and abs(one) <= sys.float_info.max for one in figures)

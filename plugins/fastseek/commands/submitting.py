@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import ArtefactError, UsageError
+from ..errors import ArtefactError, DataError, UsageError
 from ..files import PathLike, check_writable
 from ..structures import Ranking
 from ..submit import digix, gldv2
@@ -49,11 +49,11 @@ def submit_file(kind: str, ranking: PathLike, out: PathLike, ids_of_queries: Pat
         one line that tells what was done.
 
     Raises:
-        UsageError: `out` cannot be written, or row numbers would be handed in as ids.
+        UsageError: `out` cannot be written or is an input, or row numbers would be handed in as ids.
         DataError: the submission would not be valid, or a file cannot be read; nothing is written.
         ArtefactError: names and ranking do not fit.
     """
-    check_writable(out)
+    check_writable(out, [ranking, ids_of_queries, ids_of_gallery, queries, gallery])
     form = FORMS[kind]
     found = Ranking.load(ranking)
     sides = [_named(found.query_ids, ids_of_queries, form, f"{ranking}: queries", "--ids-of-queries"),
@@ -78,8 +78,8 @@ def check_file(kind: str, file: PathLike, queries: PathLike | None = None, galle
         one line that tells what is in it.
 
     Raises:
-        UsageError: a gallery for a kind that names landmarks. DataError: it would be refused; names file and line or
-            query.
+        UsageError: a gallery for a kind that names landmarks. DataError: it would be refused, or is empty; names file
+            and line or query.
     """
     asked = read_names(queries) if queries is not None else None
     if kind == "gldv2-recognition":
@@ -95,6 +95,8 @@ def check_file(kind: str, file: PathLike, queries: PathLike | None = None, galle
         check_queries(rows, f"{file}", asked)
         check(lists, f"{file}", most=FORMS[kind].answers, least=least, images=known)
         answered, depth = len(lists.texts), _depth(lists)
+    if not len(rows):
+        raise DataError(f"{file}: holds no query, so there is nothing to hand in")
     return f"{file}: {len(rows)} queries, {answered} answered, {depth} answers at most: nothing to complain of"
 
 

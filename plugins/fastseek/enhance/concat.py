@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..opened import open_embeddings
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from .concatenated import concatenated
@@ -25,7 +26,8 @@ class Concat:
 
     Raises:
         UsageError: as many queries as galleries, types and weights are wanted.
-        ArtefactError: a model has other images. DataError: a vector is zero or not finite; names its id.
+        ArtefactError: a model has other images, or its files were changed.
+        DataError: a vector is zero or not finite; names its id.
     """
 
     def __init__(self, queries: Sequence[str] = (), gallery: Sequence[str] = (), types: Sequence[str] = (),
@@ -42,7 +44,7 @@ class Concat:
         return self._one(queries, self.queries, "queries"), self._one(gallery, self.gallery, "gallery")
 
     def _one(self, side: Embeddings, others: tuple[str, ...], name: str) -> Embeddings:
-        members = [side, *(Embeddings.load(path) for path in others)]
+        members = [side, *(open_embeddings(path) for path in others)]
         whole = concatenated(members, self.types, self.weights, [f"the given {name}", *others])
         if others:
             return whole

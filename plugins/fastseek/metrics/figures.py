@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from ..files import PathLike, write_json
+from ..files import PathLike, check_writable, write_json
 from ..structures import Ranking, Score, interval
 from .scoring import evaluate
 from .truths import read_truth
@@ -24,8 +24,11 @@ def score_file(ranking: PathLike, truth: PathLike, calls: Sequence[str], to: Pat
         a table with 95 % intervals; with to="-" the JSON object instead.
 
     Raises:
-        DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`.
+        DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a `to` that cannot be
+            written or is an input.
     """
+    if to not in (None, "-"):
+        check_writable(to, [ranking, truth])
     loaded = Ranking.load(ranking)
     return told(evaluate(loaded, read_truth(truth, loaded), calls), to)
 

@@ -54,14 +54,19 @@ class Hits:
         """[Q] how many relevant images were listed."""
         return np.diff(self.starts)
 
+    @property
+    def reach(self) -> int:
+        """How many places that are no junk every counted list has; a list that could hold no more counts as full."""
+        return self.depth - int(np.where(self.counted, self.junk, 0).max(initial=0))
+
     def need_depth(self, k: int, name: str) -> None:
         """Check that lists are deep enough for a figure over the first k places, junk taken out.
 
         Raises:
             ArtefactError: they are not; says how deep to search.
         """
-        k, junk = min(k, self.gallery), int(np.where(self.counted, self.junk, 0).max(initial=0))
-        if self.depth - junk >= k:
+        k, junk = min(k, self.gallery), self.depth - self.reach
+        if self.reach >= k:
             return
         taken = f", of which up to {junk} are junk, which takes no place" if junk else ""
         raise ArtefactError(f"{name} needs lists of {k} images, this ranking has {self.depth}{taken}: "

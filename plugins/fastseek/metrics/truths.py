@@ -20,7 +20,8 @@ def read_truth(path: PathLike, ranking: Ranking) -> Truth:
 
     With a column split, the rows marked "query" and "gallery" are the two sides and others are left out; without it,
     every image of the ranking is looked up by its id, queries and gallery alike. Relevant is the same label; with
-    groups, the same label in the same group is junk.
+    groups, the same label in the same group is junk, and so is the query itself, known by its id. Row numbers, as bare
+    vectors have them for ids, name no photos: where both sides of a split are numbered from 0, none is the other's.
 
     Raises:
         DataError: the file cannot be read, lacks a column, a row has more or fewer values, or an id stands twice; names
@@ -38,7 +39,12 @@ def read_truth(path: PathLike, ranking: Ranking) -> Truth:
         sides = [_pick(known, ids, path) for ids in (ranking.query_ids, ranking.gallery_ids)]
     columns = [[row.get(name) or "" for row in side.values()] for side in sides for name in ("id", "label", "group")]
     q_ids, q_labels, q_groups, g_ids, g_labels, g_groups = columns
-    return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
+    bare = "split" in rows[0] and _numbered(q_ids) and _numbered(g_ids)
+    return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups, shared=not bare)
+
+
+def _numbered(ids: list[str]) -> bool:
+    return set(ids) == set(map(str, range(len(ids))))
 
 
 def read_labels(path: PathLike) -> dict[str, str]:

@@ -6,10 +6,13 @@ import numpy as np
 
 from ..errors import DataError
 from ..kernel.nearest import nearest
+from ..opened import open_embeddings
 from ..passports import check_same_model
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from .sorting import check_cosine, check_sides, resorted
+
+SAME = 0.999  # the cosine of a photo with itself, whatever its vector was rounded to
 
 
 @RERANKERS.register()
@@ -29,7 +32,8 @@ class NonLandmark:
         query_k: how many cosines C is the mean of; 0 for no C.
 
     Raises:
-        ArtefactError: ranking, embeddings and reference do not belong together, or the scores are no cosines.
+        ArtefactError: ranking, embeddings and reference do not belong together, the reference was changed, or the
+            scores are no cosines.
         DataError: the reference cannot be read or is empty, or a vector cannot be used.
     """
 
@@ -40,7 +44,7 @@ class NonLandmark:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        return self.with_reference(Embeddings.load(self.reference), ranking, queries, gallery)
+        return self.with_reference(open_embeddings(self.reference), ranking, queries, gallery)
 
     def with_reference(self, reference: Embeddings, ranking: Ranking, queries: Embeddings,
                        gallery: Embeddings) -> Ranking:
@@ -65,8 +69,8 @@ class NonLandmark:
 def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "images") -> np.ndarray:
     """The mean of every image's k largest cosines with a set [N] float64; 0 for k = 0.
 
-    An image of the set is not compared with itself, known by its id; a set of fewer than k images gives the mean of
-    all there are.
+    An image of the set is not compared with itself, known by its id and a cosine of 1: of bare vectors the ids are row
+    numbers, and equal ones name different photos. A set of fewer than k images gives the mean of all there are.
 
     Raises:
         ArtefactError: they are of different models.
@@ -77,7 +81,7 @@ def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "image
         return np.zeros(len(side))
     own = _rows_of(side.ids, reference.ids)
     found = nearest(side, reference, k + bool((own >= 0).any()), lowest=False)
-    other = found.rows != own[:, None]
+    other = (found.rows != own[:, None]) | (found.scores < SAME)
     other &= np.cumsum(other, axis=1) <= k
     counts = other.sum(axis=1)
     if not counts.all():

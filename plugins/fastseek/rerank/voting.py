@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ..errors import DataError
 from ..files import PathLike
 from ..kernel.nearest import nearest
+from ..opened import open_embeddings
 from ..passports import check_same_model
 from ..structures import Embeddings
 from .labels import read_labels
@@ -61,13 +63,10 @@ class Reference:
 
         Raises:
             DataError: a file cannot be read, or an image has no label; names file and line, or the image.
+            ArtefactError: a byte of the embeddings was changed.
         """
-        embeddings = Embeddings.load(folder)
-        known = read_labels(labels)
-        missing = [str(name) for name in embeddings.ids if str(name) not in known]
-        if missing:
-            raise DataError(f"{labels}: no label for {len(missing)} images of {folder}, the first is {missing[0]!r}")
-        return cls.of(embeddings, np.array([known[str(name)] for name in embeddings.ids], str))
+        embeddings = open_embeddings(folder)
+        return cls.of(embeddings, labels_of(embeddings, read_labels(labels), labels, folder))
 
     def vote(self, side: Embeddings, votes: int = 3, confidence: str = "sum/3", name: str = "images") -> Votes:
         """The label whose cosines, among the `votes` nearest reference images, sum up to most.
@@ -96,6 +95,23 @@ class Reference:
         sure = {"sum": total, "sum/3": total / votes, "mean-of-agreeing": total / agreeing,
                 "top1": np.take_along_axis(cosines, winner, axis=1)[:, 0]}[confidence]
         return Votes(np.take_along_axis(labels, winner, axis=1)[:, 0], np.maximum(sure, 0))
+
+
+def labels_of(embeddings: Embeddings, known: Mapping[str, str], labels: PathLike, folder: PathLike) -> np.ndarray:
+    """The label [R] of every image, out of id -> label.
+
+    Args:
+        embeddings: the images.
+        known: may tell of other images too.
+        labels, folder: where both come from, for the error.
+
+    Raises:
+        DataError: an image has no label; names the first.
+    """
+    missing = [str(name) for name in embeddings.ids if str(name) not in known]
+    if missing:
+        raise DataError(f"{labels}: no label for {len(missing)} images of {folder}, the first is {missing[0]!r}")
+    return np.array([known[str(name)] for name in embeddings.ids], str)
 
 
 def check_votes(votes: int, confidence: str) -> None:
