@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
-import functools
 import importlib
 import inspect
-import numbers
-import os
 import pkgutil
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +13,7 @@ from typing import Any
 
 from fvcore.common.registry import Registry as FvcoreRegistry
 
+from .arguments import cut, shown, take_what_is_said
 from .errors import UsageError
 
 
@@ -33,7 +31,7 @@ class Registry(FvcoreRegistry):
     def _do_register(self, name: str, obj: Any) -> None:
         super()._do_register(recipe_name(name), obj)
         if inspect.isclass(obj):
-            _take_what_is_said(obj)
+            take_what_is_said(obj)
 
     def get(self, name: str) -> Any:
         """The member of that name.
@@ -42,64 +40,12 @@ class Registry(FvcoreRegistry):
             UsageError: no such member; lists the known ones and the nearest.
         """
         if name not in self:
-            raise UsageError(f"no {self._name} is called {_shown(name)}{_nearest(name, self.names())}")
+            raise UsageError(f"no {self._name} is called {shown(name)}{_nearest(name, self.names())}")
         return super().get(name)
 
     def names(self) -> list[str]:
         """The recipe names of all members, sorted."""
         return sorted(name for name, _ in self)
-
-
-def _take_what_is_said(part: type) -> None:
-    """Let the constructor look at what it is given for its `int`, `float` and `str` parameters."""
-    constructor = part.__init__
-    signature = inspect.signature(constructor)
-    said = {name: parameter for name, parameter in signature.parameters.items() if _kind(parameter)[0] in CHECKS}
-    if not said:
-        return
-
-    @functools.wraps(constructor)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
-        given = signature.bind(self, *args, **kwargs).arguments
-        for name in said.keys() & given.keys():
-            several = said[name].kind is inspect.Parameter.VAR_POSITIONAL
-            for value in given[name] if several else (given[name],):
-                _check(name, value, *_kind(said[name]))
-        constructor(self, *args, **kwargs)
-
-    part.__init__ = checked
-
-
-def _kind(parameter: inspect.Parameter) -> tuple[str, bool]:
-    """What the annotation says, such as "int", and whether None may stand for it."""
-    said = parameter.annotation
-    kind, *rest = (said.__name__ if isinstance(said, type) else str(said)).split(" | ")
-    return ("", False) if rest not in ([], ["None"]) else (kind, bool(rest))
-
-
-def _check(name: str, value: Any, kind: str, optional: bool) -> None:
-    wanted, legal = CHECKS[kind]
-    if not (value is None and optional) and not legal(value):
-        raise ValueError(f"{name} must be {wanted}{' or None' if optional else ''}, got {_shown(value)}")
-    if name == "seed" and kind == "int" and value is not None and value < 0:
-        raise ValueError(f"seed must be 0 or more, got {value}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and -2 ** 63 <= value < 2 ** 63
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) or _is_whole(value)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, (str, os.PathLike))
-
-
-CHECKS = {"int": ("a whole number of at most 64 bits", _is_whole),
-          "float": ("a number (a whole one of at most 64 bits)", _is_real),
-          "str": ("text", _is_text)}
 
 
 def recipe_name(class_name: str) -> str:
@@ -124,7 +70,7 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     Raises:
         UsageError: the text is not one call of a name with literal arguments.
     """
-    refused = f"{_shown(call)} is not a call string such as \"map(100)\""
+    refused = f"{shown(call)} is not a call string such as \"map(100)\""
     if not isinstance(call, str):
         raise UsageError(refused)
     try:
@@ -138,12 +84,12 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     names = [_keyword(keyword, call) for keyword in node.keywords]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UsageError(f"{_shown(call)}: {twice[0]} is given twice")
+        raise UsageError(f"{shown(call)}: {twice[0]} is given twice")
     try:
         args = [ast.literal_eval(value) for value in node.args]
         kwargs = {name: ast.literal_eval(keyword.value) for name, keyword in zip(names, node.keywords, strict=True)}
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{_shown(call)}: arguments must be plain literals (numbers, strings, tuples …)") from error
+        raise UsageError(f"{shown(call)}: arguments must be plain literals (numbers, strings, tuples …)") from error
     return node.func.id, args, kwargs
 
 
@@ -154,17 +100,8 @@ def unparse(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
 
 def _keyword(keyword: ast.keyword, call: str) -> str:
     if keyword.arg is None:
-        raise UsageError(f"{_shown(call)}: ** is not allowed in a recipe")
+        raise UsageError(f"{shown(call)}: ** is not allowed in a recipe")
     return keyword.arg
-
-
-def _shown(value: Any) -> str:
-    """A value as an error tells it, cut where it is long."""
-    return _cut(repr(value))
-
-
-def _cut(text: str, most: int = 200) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def build(call: str, registry: Registry, **runtime: Any) -> Any:
@@ -184,17 +121,17 @@ def build(call: str, registry: Registry, **runtime: Any) -> Any:
     signature = inspect.signature(member)
     clash = sorted(set(kwargs) & set(runtime))
     if clash:
-        raise UsageError(f"{_shown(call)}: {', '.join(clash)} cannot be set by a recipe")
+        raise UsageError(f"{shown(call)}: {', '.join(clash)} cannot be set by a recipe")
     given = {key: value for key, value in runtime.items() if _takes(signature, key)}
     try:
         signature.bind(*args, **kwargs, **given)
     except TypeError as error:
         own = [str(p) for p in signature.parameters.values() if p.name not in runtime]
-        raise UsageError(f"{_shown(call)}: {_cut(str(error))}; {name} takes ({', '.join(own)})") from error
+        raise UsageError(f"{shown(call)}: {cut(str(error))}; {name} takes ({', '.join(own)})") from error
     try:
         return member(*args, **kwargs, **given)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{_shown(call)}: {error}") from error
+        raise UsageError(f"{shown(call)}: {error}") from error
 
 
 def _takes(signature: inspect.Signature, key: str) -> bool:
