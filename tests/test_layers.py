@@ -12,7 +12,8 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 
 # Level 0 stands on nothing of ours but level 0, a part (1) on level 0, what joins parts (2) on both, engine (3) on all.
 LEVELS = {
-    0: """errors files progress lock registry config compat structures kernel passports rows landmarks opened arguments""",
+    0: """errors files progress lock registry config compat structures kernel passports rows landmarks opened
+          arguments""",
     1: """data.images data.crops data.datasets data.transforms data.samplers
           modeling.layers modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
           views store enhance search rerank fuse metrics report submit audit regions schedules
