@@ -1,8 +1,12 @@
 """What every test may rely on, however the suite was started."""
 
+import os
 import signal
 
 import pytest
+
+# Tests fork to kill what they forked; a child of a process with OpenMP threads waits for them for ever.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)
