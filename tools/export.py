@@ -22,9 +22,7 @@ def main() -> None:
         parser.error("--size takes the side of the photos, or height and width")
 
     from fastseek.engine.export import export
-    from fastseek.files import check_writable
 
-    check_writable(args.out, [args.config_file, args.weights])
     sys.stdout.write(export(args.config_file, args.weights, args.out, (args.size * 2)[:2], args.opts) + "\n")
 
 

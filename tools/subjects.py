@@ -10,8 +10,6 @@ import argparse
 
 from fastseek.errors import exit_with
 
-INPUTS = ("config_file", "weights", "ranking", "queries", "gallery")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,7 +30,7 @@ def main() -> None:
     from fastseek.files import check_apart
 
     only = args.pop("only")
-    check_apart(args["out"], [only, *(args[name] for name in INPUTS)])
+    check_apart(args["out"], [only])
     print(search_subjects(**args, only=disagreeing(only) if only else ()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .arguments import cut
 from .errors import ArtefactError
 from .structures import Embeddings
 
@@ -48,5 +49,4 @@ def _plain(value: Any) -> Any:
 
 
 def _told(value: Any) -> str:
-    text = str(value) if value is not None else "model unknown"
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return cut(str(value) if value is not None else "model unknown")

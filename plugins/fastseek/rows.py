@@ -6,10 +6,12 @@ import csv
 import pathlib
 from collections.abc import Iterator, Sequence
 
+from .arguments import cut
 from .errors import DataError
 from .files import PathLike
 
 Row = tuple[int, list[str]]
+SHOWN = 80  # letters of a row or value that an error tells
 
 
 def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bool = False) -> Iterator[Row]:
@@ -30,14 +32,15 @@ def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bo
     names = [name.strip() for name in header]
     if only and names != list(columns) or not set(columns) <= set(names):
         raise DataError(f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, "
-                        f"found {repr(_cut(','.join(header))) if header else 'nothing'}{_separator(header)}")
+                        f"found {repr(cut(','.join(header), SHOWN)) if header else 'nothing'}{_separator(header)}")
     twice = [name for name in columns if names.count(name) > 1]
     if twice:
         raise DataError(f"{path}:{line}: the header names the column {twice[0]!r} twice, must be once")
     places = [names.index(name) for name in columns]
     for line, row in lines:
         if len(row) != len(header):
-            raise DataError(f"{path}:{line}: {len(row)} values, the header has {len(header)}: {_cut(','.join(row))}")
+            raise DataError(f"{path}:{line}: {len(row)} values, the header has {len(header)}: "
+                            f"{cut(','.join(row), SHOWN)}")
         yield line, [row[place] for place in places]
 
 
@@ -92,7 +95,7 @@ def whole_number(text: str, path: PathLike, line: int, what: str) -> int:
     """
     digits = text[1:] if text.startswith("-") else text
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
-        raise DataError(f"{path}:{line}: {what} must be a whole number, found {_cut(text)!r}")
+        raise DataError(f"{path}:{line}: {what} must be a whole number, found {cut(text, SHOWN)!r}")
     return int(text)
 
 
@@ -109,7 +112,3 @@ def _line_of(path: PathLike, error: UnicodeDecodeError) -> int:
     except UnicodeDecodeError as whole:
         return content.count(b"\n", 0, whole.start) + 1
     return content.count(b"\n", 0, error.start) + 1
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:80]}…"

@@ -15,7 +15,8 @@ from ..classify.blend import aligned, blended
 from ..classify.evolve import Evolved, evolve, halves
 from ..classify.prior import with_prior
 from ..errors import ArtefactError, UsageError
-from ..files import PathLike, check_apart, check_writable, read_json, write_json
+from ..files import PathLike, check_apart, read_json, write_json
+from ..metrics.figures import check_told
 from ..metrics.truths import read_labels
 from ..opened import open_embeddings
 from ..registry import parse
@@ -64,8 +65,7 @@ def blend_files(folders: Sequence[PathLike], wanted: Wanted = Wanted(), truth: P
     """
     _check(wanted, truth, figures, classes)
     inputs = [*folders, wanted.prior or None, truth, classes]
-    if to not in (None, "-"):
-        check_writable(to, inputs)
+    check_told(to, inputs)
     if out is not None:
         check_apart(out, inputs)
     members, names = [open_embeddings(folder) for folder in folders], [str(folder) for folder in folders]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import UsageError
-from ..files import PathLike, check_writable, write_json
+from ..files import PathLike, write_json
 from ..metrics import evaluate, interval
 from ..metrics.align import align
+from ..metrics.figures import check_told
 from ..metrics.truths import read_truth
 from ..report import page, row
 from ..structures import Ranking, Score, Truth
@@ -82,8 +83,7 @@ def compare_files(a: PathLike, b: PathLike, truth: PathLike, calls: Sequence[str
             is an input.
     """
     for path in (to, out):
-        if path not in (None, "-"):
-            check_writable(path, [a, b, truth])
+        check_told(path, [a, b, truth])
     loaded = [Ranking.load(path) for path in (a, b)]
     known = read_truth(truth, loaded[0])
     found = compare(*loaded, known, calls)

@@ -11,7 +11,7 @@ from ..errors import ArtefactError
 from ..files import PathLike
 from ..metrics import evaluate
 from ..metrics.digix import Digix
-from ..metrics.figures import told
+from ..metrics.figures import check_told, told
 from ..metrics.map import Map
 from ..metrics.position import Position
 from ..metrics.precision import Precision
@@ -37,8 +37,9 @@ def gldv2_file(task: str, predictions: PathLike, solution: PathLike, to: PathLik
         to: also write one JSON object, metric name -> value, to this file; "-" returns that object.
 
     Raises:
-        DataError: a file cannot be used; names file and line.
+        DataError: a file cannot be used; names file and line. UsageError: `to` cannot be written or is an input.
     """
+    check_told(to, [predictions, solution])
     if task == "recognition":
         right = gldv2.read_recognition_solution(solution)
         answers, score = gldv2.read_recognition(predictions, right), recognition
@@ -46,8 +47,8 @@ def gldv2_file(task: str, predictions: PathLike, solution: PathLike, to: PathLik
         right = gldv2.read_retrieval_solution(solution)
         answers, score = gldv2.read_retrieval(predictions, right), retrieval
     scores = score(answers, right.only(*SPLITS))
-    parts = {split: right.only(split) for split in SPLITS if len(set(right.usage) & set(SPLITS)) > 1}
-    for split, part in parts.items():
+    for split in SPLITS if len(set(right.usage) & set(SPLITS)) > 1 else ():
+        part = right.only(split)
         if task == "retrieval" or any(part.right):
             scores += [_renamed(one, f"{split.lower()} {one.name}") for one in score(answers, part)]
     return told(scores, to)
@@ -102,7 +103,9 @@ def revisited_file(ranking: PathLike, gnd: PathLike, protocol: str, to: PathLike
 
     Raises:
         ArtefactError: the ranking is not of this benchmark. DataError: a file cannot be used.
+        UsageError: `to` cannot be written or is an input.
     """
+    check_told(to, [ranking, gnd])
     truth, loaded = revisited.read_gnd(gnd), Ranking.load(ranking)
     named, distractors = _benchmark(loaded, truth, ranking)
     right = revisited.truth(truth, protocol, distractors)
@@ -131,7 +134,9 @@ def digix_file(predictions: PathLike, queries: PathLike, gallery: PathLike, to: 
 
     Raises:
         DataError: a file cannot be used, a query is missing or unknown, or an answer is unknown.
+        UsageError: `to` cannot be written or is an input.
     """
+    check_told(to, [predictions, queries, gallery])
     return told(digix_scores(predictions, digix.read_labels(queries), digix.read_labels(gallery), divisor), to)
 
 

@@ -18,7 +18,7 @@ from torch.export import Dim, ExportedProgram
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import RunError, UsageError
-from ..files import PathLike, atomic
+from ..files import PathLike, atomic, check_writable
 from . import extract, recipe
 from .embed import load_model
 
@@ -49,9 +49,11 @@ def export(config_file: PathLike, weights: PathLike, out: PathLike, size: Sequen
         a line telling what was written, for which sizes, and how far it is from the model.
 
     Raises:
-        UsageError: another ending, packages missing, or photos of a size that the net refuses.
+        UsageError: `out` cannot be written or is an input, another ending, packages missing, or photos of a size that
+            the net refuses.
         RunError: torch cannot export the net, or what came out differs from the model.
     """
+    check_writable(out, [config_file, weights])
     making = {".onnx": _onnx, ".pt2": _pt2}.get(pathlib.Path(out).suffix)
     if making is None:
         raise UsageError(f"{out}: name a file that ends in .onnx or .pt2")

@@ -60,9 +60,9 @@ def search_subjects(config_file: PathLike, weights: PathLike, ranking: PathLike,
 
     Raises:
         ArtefactError: ranking, gallery and model do not belong together.
-        UsageError: a map the backbone does not give, or another architecture.
+        UsageError: `out` cannot be written or is an input, a map the backbone does not give, or another architecture.
     """
-    check_writable(out)
+    check_writable(out, [config_file, weights, ranking, queries, gallery])
     cfg = recipe.load(config_file, opts)
     whole, known = Ranking.load(ranking), Embeddings.load(gallery)
     if not np.array_equal(whole.gallery_ids, known.ids):

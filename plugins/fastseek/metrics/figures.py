@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..files import PathLike, check_writable, write_json
 from ..structures import Ranking, Score, interval
@@ -27,8 +27,7 @@ def score_file(ranking: PathLike, truth: PathLike, calls: Sequence[str], to: Pat
         DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a `to` that cannot be
             written or is an input.
     """
-    if to not in (None, "-"):
-        check_writable(to, [ranking, truth])
+    check_told(to, [ranking, truth])
     loaded = Ranking.load(ranking)
     return told(evaluate(loaded, read_truth(truth, loaded), calls), to)
 
@@ -41,6 +40,16 @@ def told(scores: Sequence[Score], to: PathLike | None = None) -> str:
     if to is not None:
         write_json(to, values)
     return text_table(scores)
+
+
+def check_told(to: PathLike | None, inputs: Iterable[PathLike | None]) -> None:
+    """Check that `told` can write to its file, if there is one.
+
+    Raises:
+        UsageError: it cannot be written or is an input.
+    """
+    if to not in (None, "-"):
+        check_writable(to, inputs)
 
 
 def text_table(scores: Sequence[Score]) -> str:

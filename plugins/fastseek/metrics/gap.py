@@ -8,7 +8,7 @@ from ..errors import ArtefactError, DataError
 from ..registry import METRICS
 from ..structures import Ranking, Score, Truth
 from .align import align
-from .hits import JUNK, RELEVANT, kinds_of
+from .hits import JUNK, RELEVANT, in_the_way, kinds_of
 
 
 @METRICS.register()
@@ -81,7 +81,7 @@ def _predictions(ranking: Ranking, truth: Truth) -> tuple[np.ndarray, np.ndarray
 def _refuse_junk_alone(ranking: Ranking, truth: Truth, without: np.ndarray) -> None:
     """A query whose list ends before its first image that is no junk would predict nothing."""
     depth = ranking.indices.shape[1]
-    cut = without & (ranking.indices >= 0).all(axis=1) & (np.diff(truth.junk_starts) < len(truth.gallery_ids))
-    if depth and cut.any():
+    cut = in_the_way(ranking, truth, np.where(without, depth, 0))
+    if cut.any():
         raise ArtefactError(f"gap needs the best image that is no junk; all {depth} listed for query "
                             f"{str(ranking.query_ids[cut.argmax()])!r} are junk: search deeper")

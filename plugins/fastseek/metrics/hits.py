@@ -87,9 +87,14 @@ def from_ranking(ranking: Ranking, truth: Truth) -> Hits:
         found.append(hit.sum(axis=1))
         taken[here] = ((kinds == JUNK) & (ranking.indices[here] >= 0)).sum(axis=1)
     hits = _hits(places, np.concatenate(found) if found else [], truth, ranking.indices.shape[1], "as listed")
-    ended = (ranking.indices < 0).any(axis=1)  # a deeper search would list no more
-    whole = ended | (hits.depth - taken >= hits.gallery - np.diff(truth.junk_starts))
-    return dataclasses.replace(hits, junk=np.where(whole, 0, taken))
+    return dataclasses.replace(hits, junk=in_the_way(ranking, truth, taken))
+
+
+def in_the_way(ranking: Ranking, truth: Truth, junk: np.ndarray) -> np.ndarray:
+    """Of the junk listed [Q], how much keeps images out that are none: nothing where a deeper list holds no more."""
+    ended = (ranking.indices[:, -1:] < 0).any(axis=1)
+    rest = len(truth.gallery_ids) - np.diff(truth.junk_starts)
+    return np.where(ended | (ranking.indices.shape[1] - junk >= rest), 0, junk)
 
 
 def kinds_of(ranking: Ranking, truth: Truth) -> Iterator[tuple[slice, np.ndarray]]:

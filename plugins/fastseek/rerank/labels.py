@@ -15,17 +15,26 @@ def read_labels(path: PathLike) -> dict[str, str]:
     """Image id -> label, from a CSV file with the columns `id` and `label` (or `landmark_id`) in any order.
 
     Raises:
+        DataError: as for `labelled`.
+    """
+    return {name: label for _, name, label in labelled(path)}
+
+
+def labelled(path: PathLike) -> Iterator[tuple[int, str, str]]:
+    """Yield (line, id, label) for every row.
+
+    Raises:
         DataError: the file cannot be read, a column is missing, a row is cut, a label is empty or an id stands twice;
             names file and line.
     """
-    known: dict[str, str] = {}
+    known: set[str] = set()
     for line, name, label in _rows(path):
         if not name or not label:
             raise DataError(f"{path}:{line}: needs an id and a label, found {name!r} and {label!r}")
         if name in known:
             raise DataError(f"{path}:{line}: id {name!r} stands twice, must be once")
-        known[name] = label
-    return known
+        known.add(name)
+        yield line, name, label
 
 
 def _rows(path: PathLike) -> Iterator[tuple[int, str, str]]:
