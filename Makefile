@@ -43,6 +43,7 @@ test: env lint
 
 lint: env
 	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
 
 bench: env
 	for name in k_reciprocal ranking_evaluation loader contest_files exact_search; do \

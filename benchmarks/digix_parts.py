@@ -1,11 +1,12 @@
-"""What the parts of the DIGIX systems bring on real photos: repair of noise, turned views, search by subject.
+"""What the parts of the DIGIX systems bring on real photos: repair of noise, turned views, search
+by subject.
 
     python benchmarks/digix_parts.py --out benchmarks/results/digix_parts.json
     python benchmarks/digix_parts.py --config-file recipe.yml --weights model_final.safetensors
 
-Queries are test photos of Grocery and the gallery its training photos. Noise, quarter turns and pairs of products are
-planted into the queries only. Without a model of your own a frozen ImageNet MobileNet is asked, so that figures are
-low; what counts is the change from one row to the next.
+Queries are test photos of Grocery and the gallery its training photos. Noise, quarter turns and
+pairs of products are planted into the queries only. Without a model of your own a frozen ImageNet
+MobileNet is asked, so that figures are low; what counts is the change from one row to the next.
 """
 
 from __future__ import annotations
@@ -39,8 +40,16 @@ from fastseek.structures import Embeddings, Item, Ranking, Truth
 from fastreid.modeling import build_model
 
 RECIPE = pathlib.Path(__file__).parents[1] / "configs" / "Grocery" / "dolg_mobilenetv2.yml"
-FROZEN = ["SEEK.BRANCHES", "[\"gem(on='s4')\"]", "SEEK.LOSSES", "[]", "MODEL.DEVICE", "cpu",
-          "DATALOADER.NUM_WORKERS", "0"]
+FROZEN = [
+    "SEEK.BRANCHES",
+    "[\"gem(on='s4')\"]",
+    "SEEK.LOSSES",
+    "[]",
+    "MODEL.DEVICE",
+    "cpu",
+    "DATALOADER.NUM_WORKERS",
+    "0",
+]
 METRICS = ["recall(1)", "map(100)"]
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -62,14 +71,28 @@ class Bench:
         self.rows: list[dict[str, Any]] = []
         self.known: dict[str, Embeddings] = {}
 
-    def recipe(self, size: int, denoise: bool = False, views: Sequence[str] = (), foreground: str = "") -> Any:
+    def recipe(
+        self, size: int, denoise: bool = False, views: Sequence[str] = (), foreground: str = ""
+    ) -> Any:
         """The recipe at a size of photo; the first call builds the model."""
         test = [*(["denoise()"] if denoise else []), f"rescale_pad({size})"]
         frozen = [] if self.args.weights else FROZEN
-        cfg = recipe.load(self.args.config_file, [*frozen, "SEEK.TEST", repr(test), "SEEK.VIEWS", repr(list(views)),
-                                                     "SEEK.FOREGROUND", foreground])
+        cfg = recipe.load(
+            self.args.config_file,
+            [
+                *frozen,
+                "SEEK.TEST",
+                repr(test),
+                "SEEK.VIEWS",
+                repr(list(views)),
+                "SEEK.FOREGROUND",
+                foreground,
+            ],
+        )
         if self.model is None:
-            self.model = load_model(cfg, self.args.weights) if self.args.weights else build_model(cfg).eval()
+            self.model = (
+                load_model(cfg, self.args.weights) if self.args.weights else build_model(cfg).eval()
+            )
         return cfg
 
     def embedded(self, cfg: Any, items: Sequence[Item]) -> Embeddings:
@@ -88,36 +111,57 @@ class Bench:
         made = []
         for row, item in enumerate(self.queries):
             path = self.work / f"{name}_{row}.png"
-            pixels = change(np.array(decode(item.path)), np.random.default_rng([self.args.seed, row]))
+            pixels = change(
+                np.array(decode(item.path)), np.random.default_rng([self.args.seed, row])
+            )
             Image.fromarray(pixels).save(path, compress_level=1)
             made.append(Item(str(path), item.label, split="query", id=item.id))
         return made
 
     def row(self, name: str, ranking: Ranking, truth: Truth, started: float) -> None:
         """Add the figures of a ranking."""
-        figures = {score.name: round(float(score.value), 4) for score in evaluate(ranking, truth, METRICS)}
-        self.rows.append({"name": name, "metrics": figures, "seconds": round(time.perf_counter() - started, 1)})
+        figures = {
+            score.name: round(float(score.value), 4) for score in evaluate(ranking, truth, METRICS)
+        }
+        self.rows.append(
+            {"name": name, "metrics": figures, "seconds": round(time.perf_counter() - started, 1)}
+        )
 
     def asked(self, name: str, items: Sequence[Item], size: int, **options: Any) -> None:
         """Embed both sides, search, add a row."""
         started = time.perf_counter()
         cfg = self.recipe(size, **options)
-        pair = self.embedded(cfg, items), self.embedded(cfg, self.gallery)  # one passport: repaired on both sides
+        pair = (
+            self.embedded(cfg, items),
+            self.embedded(cfg, self.gallery),
+        )  # one passport: repaired on both sides
         self.row(name, Exact(k=100)(*pair), by_label(items, self.gallery), started)
 
 
 def some(items: Sequence[Item], count: int) -> list[Item]:
     """Items spread evenly."""
-    return [items[row] for row in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)]
+    return [
+        items[row] for row in np.linspace(0, len(items) - 1, min(count, len(items))).astype(int)
+    ]
 
 
 def by_label(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
     """Relevant is what has the query's label; "a|b" has two."""
-    lists = [[row for row, item in enumerate(gallery) if item.label in query.label.split("|")] for query in queries]
+    lists = [
+        [row for row, item in enumerate(gallery) if item.label in query.label.split("|")]
+        for query in queries
+    ]
     starts = np.cumsum([0, *map(len, lists)])
     nothing = np.zeros(len(queries) + 1, int), np.empty(0, int)
-    return Truth([item.id for item in queries], [item.id for item in gallery], starts, np.concatenate(lists), *nothing,
-                 [item.label for item in queries], [item.label for item in gallery])
+    return Truth(
+        [item.id for item in queries],
+        [item.id for item in gallery],
+        starts,
+        np.concatenate(lists),
+        *nothing,
+        [item.label for item in queries],
+        [item.label for item in gallery],
+    )
 
 
 def noisy(bench: Bench, size: int) -> None:
@@ -125,14 +169,18 @@ def noisy(bench: Bench, size: int) -> None:
     bench.asked("clean queries", bench.queries, size)
     bench.asked("clean queries, denoise()", bench.queries, size, denoise=True)
     for kind in (noise.IMPULSE, noise.GAUSSIAN, noise.BOTH):
-        items = bench.changed(noise.NAMES[kind], lambda pixels, random, kind=kind: planted(pixels, kind, random)[0])
+        items = bench.changed(
+            noise.NAMES[kind], lambda pixels, random, kind=kind: planted(pixels, kind, random)[0]
+        )
         for told, repair in (("", False), (", denoise()", True)):
             bench.asked(f"{noise.NAMES[kind]} noise{told}", items, size, denoise=repair)
 
 
 def turned(bench: Bench, size: int) -> None:
     """Quarter turns, with and without views on both sides."""
-    items = bench.changed("turned", lambda pixels, random: np.rot90(pixels, int(random.choice([1, 3]))).copy())
+    items = bench.changed(
+        "turned", lambda pixels, random: np.rot90(pixels, int(random.choice([1, 3]))).copy()
+    )
     for views in ((), ("rotations()",), ("rotations(raw=True)",)):
         bench.asked(", ".join(["turned queries", *views]), items, size, views=views)
     bench.asked("upright queries, rotations()", bench.queries, size, views=("rotations()",))
@@ -182,15 +230,21 @@ def several(bench: Bench, size: int) -> None:
 
 def found_both(ranking: Ranking, items: Sequence[Item], gallery: Sequence[Item]) -> float:
     """Share of the queries that have an answer of each of their labels among the first ten."""
-    hits = [set(item.label.split("|")) <= {gallery[row].label for row in found[:10]}
-            for item, found in zip(items, ranking.indices, strict=True)]
+    hits = [
+        set(item.label.split("|")) <= {gallery[row].label for row in found[:10]}
+        for item, found in zip(items, ranking.indices, strict=True)
+    ]
     return round(float(np.mean(hits)), 4)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", default=str(RECIPE), help="a Seeker recipe")
-    parser.add_argument("--weights", default="", help="its weights; without, a frozen MobileNet with GeM")
+    parser.add_argument(
+        "--weights", default="", help="its weights; without, a frozen MobileNet with GeM"
+    )
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--gallery", type=int, default=600)
     parser.add_argument("--size", type=int, default=160)
@@ -206,8 +260,13 @@ def main() -> None:
         several(bench, args.subject_size)
     print(table(bench.rows))
     model = args.weights or "frozen mobilenetv2_100 (ImageNet), GeM"
-    write(args.out, f"planted noise, turns and pairs of products on Grocery, {args.queries} queries, {args.gallery} "
-          f"gallery photos; {model}", ("torch", "timm", "opencv-python-headless", "numpy"), bench.rows)
+    write(
+        args.out,
+        f"planted noise, turns and pairs of products on Grocery, {args.queries} queries,"
+        f" {args.gallery} gallery photos; {model}",
+        ("torch", "timm", "opencv-python-headless", "numpy"),
+        bench.rows,
+    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""The k best of a gallery: ours in every precision against faiss IndexFlatIP, side by side, with its indexes if asked.
+"""The k best of a gallery: ours in every precision against faiss IndexFlatIP, side by side, with
+its indexes if asked.
 
     python benchmarks/exact_search.py --sizes 100000 --out benchmarks/results/exact_search.json
 
-Ours begin with vectors as they come: reading, checking and normalising is in their time; faiss is given unit vectors.
-"Prepare" is what is done once for a gallery. Memory is what a process of its own holds beside the vectors on disk.
+Ours begin with vectors as they come: reading, checking and normalising is in their time; faiss is
+    given unit vectors.
+"Prepare" is what is done once for a gallery. Memory is what a process of its own holds beside the
+vectors on disk.
 """
 
 from __future__ import annotations
@@ -30,9 +33,14 @@ from fastseek.search.quantized import Quantized
 from fastseek.structures import Embeddings
 
 PEER = "faiss IndexFlatIP"
-OURS = ("exact(k={k}, metric='ip', scan='float32')", "exact(k={k}, scan='float32')", "exact(k={k}, scan='bfloat16')",
-        "quantized(k={k}, storage='bfloat16')", "quantized(k={k}, storage='int8')",
-        "quantized(k={k}, storage='int8', rescore=4)")
+OURS = (
+    "exact(k={k}, metric='ip', scan='float32')",
+    "exact(k={k}, scan='float32')",
+    "exact(k={k}, scan='bfloat16')",
+    "quantized(k={k}, storage='bfloat16')",
+    "quantized(k={k}, storage='int8')",
+    "quantized(k={k}, storage='int8', rescore=4)",
+)
 APPROXIMATE = ("faiss_ivf(k={k}, probes=32)", "faiss_hnsw(k={k})", "faiss_pq(k={k})")
 Found = np.ndarray
 
@@ -47,7 +55,9 @@ class Engine:
 
     def __init__(self, name: str, folder: pathlib.Path, k: int) -> None:
         self.name, self.k = name, k
-        self.queries, self.gallery = (embeddings(folder / f"{side}.npy", side[0]) for side in ("queries", "gallery"))
+        self.queries, self.gallery = (
+            embeddings(folder / f"{side}.npy", side[0]) for side in ("queries", "gallery")
+        )
         self.index = faiss.IndexFlatIP(self.gallery.dim) if name == PEER else build(name, SEARCHERS)
 
     def prepare(self) -> None:
@@ -76,7 +86,9 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 
 def compare(count: int, runs: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row an engine; the runs of all engines take turns, so that a busy machine is busy for all."""
+    """One row an engine; the runs of all engines take turns, so that a busy machine is busy for
+    all.
+    """
     names = [PEER, *OURS, *(APPROXIMATE if args.approximate else ())]
     with tempfile.TemporaryDirectory() as home:
         folder = pathlib.Path(home)
@@ -97,18 +109,32 @@ def compare(count: int, runs: int, args: argparse.Namespace) -> list[dict[str, A
         for name, engine in engines.items():
             cpu, wall = (statistics.median(column) for column in zip(*taken[name], strict=True))
             hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found[name], right, strict=True))
-            rows.append({"engine": engine.name, "gallery": count, "queries": args.queries, "dim": args.dim,
-                         "prepare CPU s": round(once[name][0], 2), "search CPU s": round(cpu, 3),
-                         "search wall s": round(wall, 3), "recall": round(hits / right.size, 4), "runs": runs,
-                         "memory MB": held(engine.name, folder, args.k)})
+            rows.append(
+                {
+                    "engine": engine.name,
+                    "gallery": count,
+                    "queries": args.queries,
+                    "dim": args.dim,
+                    "prepare CPU s": round(once[name][0], 2),
+                    "search CPU s": round(cpu, 3),
+                    "search wall s": round(wall, 3),
+                    "recall": round(hits / right.size, 4),
+                    "runs": runs,
+                    "memory MB": held(engine.name, folder, args.k),
+                }
+            )
     peer = rows[0]["search CPU s"]
     return [row | {"by faiss": round(row["search CPU s"] / peer, 2)} for row in rows]
 
 
 def held(name: str, folder: pathlib.Path, k: int) -> float:
-    """Most megabytes of its own that a fresh process holds above what it held before, to prepare and search."""
+    """Most megabytes of its own that a fresh process holds above what it held before, to prepare
+    and search.
+    """
     command = [sys.executable, __file__, "--held", name, str(folder), str(k)]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    return float(
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]
+    )
 
 
 def watch(name: str, folder: pathlib.Path, k: int) -> None:
@@ -125,27 +151,43 @@ def watch(name: str, folder: pathlib.Path, k: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000], help="gallery images")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--k", type=int, default=100)
-    parser.add_argument("--runs", type=int, nargs="+", default=[3],
-                        help="runs of every engine, of which the median counts: one number, or one a size")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        nargs="+",
+        default=[3],
+        help="runs of every engine, of which the median counts: one number, or one a size",
+    )
     parser.add_argument("--approximate", action="store_true", help="faiss IVF, HNSW and PQ too")
     parser.add_argument("--out", help="JSON file")
-    parser.add_argument("--held", nargs=3, metavar=("ENGINE", "FOLDER", "K"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--held", nargs=3, metavar=("ENGINE", "FOLDER", "K"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     if args.held:
         watch(args.held[0], pathlib.Path(args.held[1]), int(args.held[2]))
         return
     faiss.omp_set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
     table = []
-    for count, runs in itertools.zip_longest(args.sizes, args.runs[:len(args.sizes)], fillvalue=args.runs[-1]):
+    for count, runs in itertools.zip_longest(
+        args.sizes, args.runs[: len(args.sizes)], fillvalue=args.runs[-1]
+    ):
         for row in compare(count, runs, args):
             table.append(row)
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        write(args.out, f"the {args.k} best of a gallery for every query", ("numpy", "torch", "faiss-cpu"), table)
+        write(
+            args.out,
+            f"the {args.k} best of a gallery for every query",
+            ("numpy", "torch", "faiss-cpu"),
+            table,
+        )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python benchmarks/full_forms.py --out benchmarks/results/landmark_forms.json                  (CPU, reduced size)
     python benchmarks/full_forms.py --device cuda --out benchmarks/results/landmark_forms_cuda.json     (full size)
 
-On a CPU the nets are whole, but images, batch and number of classes are small; a Swin is given a smaller grid with the
-window it has. On a GPU size, batch and classes are the published ones, with float16 and a gradient scaler.
+On a CPU the nets are whole, but images, batch and number of classes are small; a Swin is given a
+smaller grid with the window it has. On a GPU size, batch and classes are the published ones, with
+float16 and a gradient scaler.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ SWIN224, SWIN384 = "swin_base_patch4_window7_224", "swin_base_patch4_window12_38
 
 
 class Form(NamedTuple):
-    """A published model: side and batch as published, the side on a CPU, backbone and branch as call strings."""
+    """A published model: side and batch as published, the side on a CPU, backbone and branch as
+    call strings.
+    """
 
     side: int
     batch: int
@@ -43,8 +46,12 @@ FORMS = {
     "DOLG B6 768": Form(768, 10, 128, "timm('tf_efficientnet_b6')", "dolg()"),
     "DOLG B7 448 stride 1": Form(448, 4, 64, "timm('tf_efficientnet_b7', stem_stride=1)", "dolg()"),
     "B3-Swin224 896": Form(896, 12, 224, f"hybrid_swin('tf_efficientnet_b3', 3, '{SWIN224}')"),
-    "B5-Swin224 448 stride 1": Form(448, 8, 112, f"hybrid_swin('tf_efficientnet_b5', 3, '{SWIN224}', 1)"),
-    "B6-Swin384 384 stride 1": Form(384, 16, 96, f"hybrid_swin('tf_efficientnet_b6', 2, '{SWIN384}', 1)"),
+    "B5-Swin224 448 stride 1": Form(
+        448, 8, 112, f"hybrid_swin('tf_efficientnet_b5', 3, '{SWIN224}', 1)"
+    ),
+    "B6-Swin384 384 stride 1": Form(
+        384, 16, 96, f"hybrid_swin('tf_efficientnet_b6', 2, '{SWIN384}', 1)"
+    ),
 }
 
 
@@ -54,16 +61,30 @@ def model_of(form: Form, device: str) -> torch.nn.Module:
 
     backbone = form.backbone
     if device == "cpu" and backbone.startswith("hybrid"):
-        options = {"img_size": (224 if SWIN224 in backbone else 384) * form.small // form.side,
-                   "window_size": 7 if SWIN224 in backbone else 12}
+        options = {
+            "img_size": (224 if SWIN224 in backbone else 384) * form.small // form.side,
+            "window_size": 7 if SWIN224 in backbone else 12,
+        }
         backbone = f"{backbone[:-1]}, kwargs={options!r})"
     cfg = get_cfg()
     register(cfg)
     branch = form.branch.split("(")[0]
-    cfg.merge_from_list([
-        "MODEL.META_ARCHITECTURE", "Seeker", "MODEL.DEVICE", device, "SEEK.BACKBONE", backbone,
-        "SEEK.BRANCHES", [form.branch], "MODEL.HEADS.NUM_CLASSES", FEW if device == "cpu" else LANDMARKS,
-        "SEEK.LOSSES", [f"subcenter_arcface('{branch}', k=3, s=45, margin=0.3)"]])
+    cfg.merge_from_list(
+        [
+            "MODEL.META_ARCHITECTURE",
+            "Seeker",
+            "MODEL.DEVICE",
+            device,
+            "SEEK.BACKBONE",
+            backbone,
+            "SEEK.BRANCHES",
+            [form.branch],
+            "MODEL.HEADS.NUM_CLASSES",
+            FEW if device == "cpu" else LANDMARKS,
+            "SEEK.LOSSES",
+            [f"subcenter_arcface('{branch}', k=3, s=45, margin=0.3)"],
+        ]
+    )
     return build_model(cfg).train()
 
 
@@ -75,8 +96,10 @@ def child(name: str, device: str, steps: int) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     side, rows = (form.small, 2) if device == "cpu" else (form.side, form.batch)
     classes = FEW if device == "cpu" else LANDMARKS
-    batch = {"images": torch.rand(rows, 3, side, side, device=device) * 255,
-             "targets": torch.randint(classes, (rows,), device=device)}
+    batch = {
+        "images": torch.rand(rows, 3, side, side, device=device) * 255,
+        "targets": torch.randint(classes, (rows,), device=device),
+    }
     scaler = torch.amp.GradScaler(device, enabled=device == "cuda")
     dtype = torch.float16 if device == "cuda" else torch.bfloat16
     taken = []
@@ -92,21 +115,48 @@ def child(name: str, device: str, steps: int) -> None:
         scaler.step(optimizer)
         scaler.update()
         taken.append(time.perf_counter() - started)  # reading `finite` has waited for the device
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else 1000 * resource.getrusage(
-        resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({
-        "parameters M, without classes": round(sum(one.numel() for key, one in model.named_parameters()
-                                                   if not key.startswith("losses.")) / 1e6, 2),
-        "published side": form.side, "side": side, "batch": rows, "classes": classes, "device": device,
-        "precision": str(dtype).removeprefix("torch."), "loss": round(loss.item(), 3),
-        "loss is finite": bool(loss.isfinite()), "every gradient is there and finite": finite,
-        "step s": round(min(taken), 2), "images/s": round(rows / min(taken), 2), "peak memory MB": round(peak / 1e6)}))
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if device == "cuda"
+        else 1000 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    print(
+        json.dumps(
+            {
+                "parameters M, without classes": round(
+                    sum(
+                        one.numel()
+                        for key, one in model.named_parameters()
+                        if not key.startswith("losses.")
+                    )
+                    / 1e6,
+                    2,
+                ),
+                "published side": form.side,
+                "side": side,
+                "batch": rows,
+                "classes": classes,
+                "device": device,
+                "precision": str(dtype).removeprefix("torch."),
+                "loss": round(loss.item(), 3),
+                "loss is finite": bool(loss.isfinite()),
+                "every gradient is there and finite": finite,
+                "step s": round(min(taken), 2),
+                "images/s": round(rows / min(taken), 2),
+                "peak memory MB": round(peak / 1e6),
+            }
+        )
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--steps", type=int, help="of which the fastest counts; 1 on a CPU, 4 on a GPU")
+    parser.add_argument(
+        "--steps", type=int, help="of which the fastest counts; 1 on a CPU, 4 on a GPU"
+    )
     parser.add_argument("--out", help="JSON file")
     parser.add_argument("--form", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -116,15 +166,32 @@ def main() -> None:
         return
     rows: list[dict[str, Any]] = []
     for name in FORMS:
-        command = [sys.executable, __file__, "--form", name, "--device", args.device, "--steps", str(steps)]
+        command = [
+            sys.executable,
+            __file__,
+            "--form",
+            name,
+            "--device",
+            args.device,
+            "--steps",
+            str(steps),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{name} failed:\n{done.stderr}")
         rows.append({"form": name, **json.loads(done.stdout.splitlines()[-1])})
         print("  ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
-    told = "at full size" if args.device == "cuda" else "at reduced size on the CPU; no GPU run was made"
-    write(args.out, f"one training step of every published landmark model from random weights, {told}",
-          ("torch", "timm"), rows)
+    told = (
+        "at full size"
+        if args.device == "cuda"
+        else "at reduced size on the CPU; no GPU run was made"
+    )
+    write(
+        args.out,
+        f"one training step of every published landmark model from random weights, {told}",
+        ("torch", "timm"),
+        rows,
+    )
 
 
 if __name__ == "__main__":

@@ -37,8 +37,11 @@ def sides(count: int) -> tuple[Embeddings, Embeddings, Embeddings]:
     """Queries, gallery, and both as one; 20 images to a direction."""
     vectors, cut = photos(count, DIM, 0, max(2, count // 20)), int(count * QUERIES)
     names = np.arange(count).astype(str)
-    return (Embeddings(np.char.add("q", names[:cut]), vectors[:cut]),
-            Embeddings(np.char.add("g", names[cut:]), vectors[cut:]), Embeddings(names, vectors))
+    return (
+        Embeddings(np.char.add("q", names[:cut]), vectors[:cut]),
+        Embeddings(np.char.add("g", names[cut:]), vectors[cut:]),
+        Embeddings(names, vectors),
+    )
 
 
 def compare(count: int, k1: int, k2: int, runs: int) -> dict[str, Any]:
@@ -48,7 +51,9 @@ def compare(count: int, k1: int, k2: int, runs: int) -> dict[str, Any]:
 
     def theirs() -> np.ndarray:
         distances = np.sqrt(np.maximum(2 - 2 * vectors @ vectors.T, 0))
-        return re_ranking(distances[:cut, cut:], distances[:cut, :cut], distances[cut:, cut:], k1, k2, 0.3)
+        return re_ranking(
+            distances[:cut, cut:], distances[:cut, :cut], distances[cut:, cut:], k1, k2, 0.3
+        )
 
     def ours() -> np.ndarray:
         return -part.matrix(queries, gallery)
@@ -75,14 +80,24 @@ def compare(count: int, k1: int, k2: int, runs: int) -> dict[str, Any]:
 def alone(count: int, k1: int, k2: int, lists: int, max_ram: float | None) -> dict[str, Any]:
     """One row, ours only, for the answers of an exact search."""
     queries, gallery, both = sides(count)
-    row: dict[str, Any] = {"images": count, "queries": len(queries), "k1": k1, "k2": k2, "answers": lists,
-                           "max_ram": max_ram, "fastreid": None, "why_no_fastreid": "matrices of all by all images"}
+    row: dict[str, Any] = {
+        "images": count,
+        "queries": len(queries),
+        "k1": k1,
+        "k2": k2,
+        "answers": lists,
+        "max_ram": max_ram,
+        "fastreid": None,
+        "why_no_fastreid": "matrices of all by all images",
+    }
     found: list[Any] = []
     row["search_of_queries"] = seconds(lambda: found.append(Exact(lists)(queries, gallery)), 1)
     print(f"{count} images: lists of {lists} after {row['search_of_queries']}", flush=True)
 
     def work() -> None:
-        row["ours"] = seconds(lambda: KReciprocal(k1, k2, max_ram=max_ram)(found[0], queries, gallery), 1)
+        row["ours"] = seconds(
+            lambda: KReciprocal(k1, k2, max_ram=max_ram)(found[0], queries, gallery), 1
+        )
 
     with contextlib.redirect_stderr(io.StringIO()) as said:
         row["peak_megabytes"] = {"ours": held_megabytes(work)}
@@ -95,10 +110,21 @@ def alone(count: int, k1: int, k2: int, lists: int, max_ram: float | None) -> di
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", metavar="IMAGES/K1/K2", default=["1000/20/6", "3000/20/6", "3000/50/15"])
-    parser.add_argument("--runs", type=int, default=3, help="runs of ours, of which the median counts")
-    parser.add_argument("--whole", type=int, default=20_000, help="most images that fast-reid's code is given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        metavar="IMAGES/K1/K2",
+        default=["1000/20/6", "3000/20/6", "3000/50/15"],
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="runs of ours, of which the median counts"
+    )
+    parser.add_argument(
+        "--whole", type=int, default=20_000, help="most images that fast-reid's code is given"
+    )
     parser.add_argument("--lists", type=int, default=100, help="answers a query beyond that")
     parser.add_argument("--max-ram", type=float, help="gigabytes that ours may take beyond that")
     parser.add_argument("--out", help="JSON file")
@@ -106,11 +132,18 @@ def main() -> None:
     rows = []
     for asked in args.rows:
         count, k1, k2 = map(int, asked.split("/"))
-        rows.append(row := compare(count, k1, k2, args.runs) if count <= args.whole else
-                    alone(count, k1, k2, args.lists, args.max_ram))
+        rows.append(
+            row := compare(count, k1, k2, args.runs)
+            if count <= args.whole
+            else alone(count, k1, k2, args.lists, args.max_ram)
+        )
         print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        write(args.out, "k-reciprocal re-ranking of all gallery images, from 512-d vectors to final distances",
-              ("numpy", "scipy", "fastreid"), rows)
+        write(
+            args.out,
+            "k-reciprocal re-ranking of all gallery images, from 512-d vectors to final distances",
+            ("numpy", "scipy", "fastreid"),
+            rows,
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What a training list of millions of rows takes: reading it, opening it again, and training with loader workers.
+"""What a training list of millions of rows takes: reading it, opening it again, and training with
+loader workers.
 
     python benchmarks/manifest_memory.py --out benchmarks/results/manifest_memory.json
 
-The list is made up in the form and size of GLDv2's train.csv. Memory is the proportional set size (pages that several
-processes share count once) of the training process and its loader workers together, less what the same processes take
-with a list of 1,000 rows: Python and torch are no part of the list. No photo is decoded.
+The list is made up in the form and size of GLDv2's train.csv. Memory is the proportional set size
+(pages that several processes share count once) of the training process and its loader workers
+together, less what the same processes take with a list of 1,000 rows: Python and torch are no part
+of the list. No photo is decoded.
 """
 
 from __future__ import annotations
@@ -45,8 +47,12 @@ class Drawn(TrainPhotos):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[200_000, 4_132_914], help="rows of the lists")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[200_000, 4_132_914], help="rows of the lists"
+    )
     parser.add_argument("--workers", type=int, default=2, help="loader workers")
     parser.add_argument("--out", help="a JSON file")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
@@ -67,16 +73,26 @@ def row(home: pathlib.Path, count: int, workers: int) -> dict[str, Any]:
     for size in (SMALL, count):
         if not (home / str(size)).exists():
             make(home / str(size), size)
-    first, again, listed = (measured(task, home / str(count)) for task in ("read", "open", "listed"))
-    made: dict[str, Any] = {"rows": count, "classes": CLASSES, "workers": workers, "first_reading": first,
-                            "opening_again": again, "list_of_items": listed}
+    first, again, listed = (
+        measured(task, home / str(count)) for task in ("read", "open", "listed")
+    )
+    made: dict[str, Any] = {
+        "rows": count,
+        "classes": CLASSES,
+        "workers": workers,
+        "first_reading": first,
+        "opening_again": again,
+        "list_of_items": listed,
+    }
     for context in ("fork", "spawn"):
         measured("read", home / str(SMALL))
         bare = measured("train", home / str(SMALL), workers, context)
         full = measured("train", home / str(count), workers, context)
-        made[f"training_{context}"] = {"megabytes": round(full["megabytes"] - bare["megabytes"], 1),
-                                       "seconds_to_first_batch": full["seconds"],
-                                       "a_workers_share": round(full["worker"] - bare["worker"], 1)}
+        made[f"training_{context}"] = {
+            "megabytes": round(full["megabytes"] - bare["megabytes"], 1),
+            "seconds_to_first_batch": full["seconds"],
+            "a_workers_share": round(full["worker"] - bare["worker"], 1),
+        }
     return made
 
 
@@ -88,14 +104,20 @@ def make(folder: pathlib.Path, count: int) -> None:
     names = random.integers(0, 1 << 62, count)
     with open(folder / "train.csv", "w", encoding="utf-8") as file:
         file.write("id,url,landmark_id\n")
-        file.writelines(f"{name:016x},https://upload.wikimedia.org/wikipedia/commons/0/00/{name}_photo.jpg,{landmark}\n"
-                        for name, landmark in zip(names.tolist(), landmarks.tolist(), strict=True))
+        file.writelines(
+            f"{name:016x},https://upload.wikimedia.org/wikipedia/commons/0/00/{name}_photo.jpg,{landmark}\n"
+            for name, landmark in zip(names.tolist(), landmarks.tolist(), strict=True)
+        )
 
 
-def measured(task: str, folder: pathlib.Path, workers: int = 0, context: str = "fork") -> dict[str, float]:
+def measured(
+    task: str, folder: pathlib.Path, workers: int = 0, context: str = "fork"
+) -> dict[str, float]:
     """What a task says that is done in a process of its own."""
     command = [sys.executable, __file__, "--one", task, str(folder), str(workers), context]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    return json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+    )
 
 
 def opened(folder: pathlib.Path, **options: Any) -> Gldv2:
@@ -133,8 +155,11 @@ def train(folder: pathlib.Path, workers: int, context: str) -> dict[str, float]:
         next(batches)
     crew = [child.pid for child in multiprocessing.active_children()]
     each = [proportional(pid) for pid in crew]
-    found = {"megabytes": proportional(os.getpid()) + sum(each), "worker": sum(each) / max(1, len(each)),
-             "seconds": round(spent, 2)}
+    found = {
+        "megabytes": proportional(os.getpid()) + sum(each),
+        "worker": sum(each) / max(1, len(each)),
+        "seconds": round(spent, 2),
+    }
     batches.close()
     return found
 

@@ -1,4 +1,6 @@
-"""What every benchmark shares: seconds, peak memory, facts about the machine, and the result as JSON."""
+"""What every benchmark shares: seconds, peak memory, facts about the machine, and the result as
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from fastseek.files import write_json
 
 
 def seconds(work: Callable[[], Any], runs: int = 3) -> dict[str, float]:
-    """Median wall-clock and CPU seconds of a few runs; on a busy machine CPU seconds are the ones to compare."""
+    """Median wall-clock and CPU seconds of a few runs; on a busy machine CPU seconds are the ones
+    to compare.
+    """
     wall, cpu = [], []
     for _ in range(runs):
         started, busy = time.perf_counter(), time.process_time()
@@ -42,10 +46,11 @@ def peak_megabytes(work: Callable[[], Any]) -> float:
 
 
 def held_megabytes(work: Callable[[], Any]) -> float:
-    """Most memory of its own, in MB, that this process holds above what it held before, while the work is done.
+    """Most memory of its own, in MB, that this process holds above what it held before, while the
+    work is done.
 
-    Unlike `peak_megabytes` it slows nothing down and sees what torch and other libraries take; mapped files are none
-    of a process's own.
+    Unlike `peak_megabytes` it slows nothing down and sees what torch and other libraries take;
+    mapped files are none of a process's own.
     """
     before, peak, done = anonymous(), [0.0], threading.Event()
 
@@ -75,23 +80,32 @@ def photos(count: int, dim: int, seed: int, groups: int) -> np.ndarray:
     centres = np.random.default_rng(7).standard_normal((groups, dim), np.float32)
     vectors = np.empty((count, dim), np.float32)
     for start in range(0, count, 65536):
-        block = random.standard_normal((min(65536, count - start), dim), np.float32) * np.float32(1.2)
+        block = random.standard_normal((min(65536, count - start), dim), np.float32) * np.float32(
+            1.2
+        )
         block += centres[random.integers(0, groups, len(block))]
-        vectors[start:start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
+        vectors[start : start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
     return vectors
 
 
 def machine() -> dict[str, Any]:
     """Processor, cores, threads, system and load."""
-    return {"processor": _processor(), "cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS", "all"),
-            "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(),
-            "load": round(os.getloadavg()[0], 1)}
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def _processor() -> str:
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor() or "unknown"
 
@@ -101,9 +115,22 @@ def versions(*packages: str) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in packages}
 
 
-def write(path: str | None, what: str, packages: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+def write(
+    path: str | None, what: str, packages: tuple[str, ...], rows: list[dict[str, Any]]
+) -> None:
     """Write the rows with machine and versions to `path`, if there is one."""
     if path:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-        write_json(path, {"what": what, "machine": machine(), "versions": versions(*packages), "rows": rows,
-                          "commit": commit.stdout.strip(), "date": datetime.date.today().isoformat()})
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        )
+        write_json(
+            path,
+            {
+                "what": what,
+                "machine": machine(),
+                "versions": versions(*packages),
+                "rows": rows,
+                "commit": commit.stdout.strip(),
+                "date": datetime.date.today().isoformat(),
+            },
+        )

@@ -10,23 +10,43 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 
-# Level 0 stands on nothing of ours but level 0, a part (1) on level 0, what joins parts (2) on both, engine (3) on all.
+# Level 0 stands on nothing of ours but level 0, a part (1) on level 0, what joins parts (2) on
+# both, engine (3) on all.
 LEVELS = {
-    0: """errors files progress lock registry config compat structures kernel passports rows landmarks opened
-          arguments""",
-    1: """data.images data.crops data.datasets data.transforms data.samplers
+    0: (
+        """errors files progress lock registry config compat structures kernel passports rows landmarks opened
+          arguments"""
+    ),
+    1: (
+        """data.images data.crops data.datasets data.transforms data.samplers
           modeling.layers modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
           views store enhance search rerank fuse metrics report submit audit regions schedules
-          classify""",
+          classify"""
+    ),
     2: """data modeling.seeker commands grow""",
     3: "engine",
 }
 LEVEL = {group: level for level, groups in LEVELS.items() for group in groups.split()}
-SHARED = {("modeling.backbones", "modeling.layers"), ("modeling.blocks", "modeling.layers"),
-          ("modeling.branches", "modeling.layers"),
-          ("modeling.heads", "modeling.layers"), ("modeling.losses", "modeling.layers")}  # mathematics without config
-FASTREID = {"config", "modeling.backbones", "modeling.blocks", "modeling.branches", "modeling.heads",
-            "modeling.losses", "modeling.layers", "modeling.seeker", "data.bridge", "data.loader", "engine"}
+SHARED = {
+    ("modeling.backbones", "modeling.layers"),
+    ("modeling.blocks", "modeling.layers"),
+    ("modeling.branches", "modeling.layers"),
+    ("modeling.heads", "modeling.layers"),
+    ("modeling.losses", "modeling.layers"),
+}  # mathematics without config
+FASTREID = {
+    "config",
+    "modeling.backbones",
+    "modeling.blocks",
+    "modeling.branches",
+    "modeling.heads",
+    "modeling.losses",
+    "modeling.layers",
+    "modeling.seeker",
+    "data.bridge",
+    "data.loader",
+    "engine",
+}
 SEEK = """structures store enhance search rerank fuse metrics report submit classify
           commands.seek commands.show commands.compare commands.contests commands.fusing commands.recognise
           commands.submitting commands.blending""".split()
@@ -54,9 +74,13 @@ def imports(name, nodes=ast.walk):
             for alias in node.names:
                 yield from known(alias.name.split("."), "", node.lineno)
         elif isinstance(node, ast.ImportFrom):
-            up = ["fastseek", *home[:len(home) - node.level + 1]] if node.level else []
+            up = ["fastseek", *home[: len(home) - node.level + 1]] if node.level else []
             for alias in node.names:
-                yield from known([*up, *(node.module or "").split(".")] if node.module else up, alias.name, node.lineno)
+                yield from known(
+                    [*up, *(node.module or "").split(".")] if node.module else up,
+                    alias.name,
+                    node.lineno,
+                )
 
 
 def known(base, last, line):
@@ -83,7 +107,9 @@ def group(name):
 
 def test_every_module_stands_in_the_table():
     missing = [name for name in MODULES if name not in ("", "modeling") and group(name) is None]
-    assert missing == [], f"{missing} are in no line of LEVELS: say in tests/test_layers.py which level they are"
+    assert missing == [], (
+        f"{missing} are in no line of LEVELS: say in tests/test_layers.py which level they are"
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name not in ("", "data", "modeling")])
@@ -91,7 +117,9 @@ def test_a_module_imports_only_what_its_level_may(name):
     mine = group(name)
     for kind, other, line in imports(name):
         if kind != "ours" or other == "":
-            assert other != "" or LEVEL[mine] == 3 or name == "", f"{name}:{line} imports the whole package"
+            assert other != "" or LEVEL[mine] == 3 or name == "", (
+                f"{name}:{line} imports the whole package"
+            )
             continue
         theirs = group(other)
         legal = theirs == mine or (mine, theirs) in SHARED or LEVEL[theirs] < LEVEL[mine]
@@ -106,17 +134,25 @@ def test_only_the_training_half_imports_fastreid_and_always_after_compat():
         if not lines:
             continue
         assert name in FASTREID or group(name) in FASTREID, f"{name}:{lines[0]} imports fastreid"
-        before = [line for kind, other, line in found if (kind, other) == ("ours", "compat") and line < lines[0]]
+        before = [
+            line
+            for kind, other, line in found
+            if (kind, other) == ("ours", "compat") and line < lines[0]
+        ]
         assert before, f"{name}:{lines[0]} imports fastreid before compat"
 
 
 def test_no_import_makes_a_circle():
-    graph = {name: {other for kind, other, _ in imports(name, top_level) if kind == "ours" and other != name}
-             for name in MODULES}
+    graph = {
+        name: {
+            other for kind, other, _ in imports(name, top_level) if kind == "ours" and other != name
+        }
+        for name in MODULES
+    }
     done, path = set(), []
 
     def visit(name):
-        assert name not in path, " -> ".join([*path[path.index(name):], name])
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
         if name in done:
             return
         path.append(name)
@@ -131,27 +167,45 @@ def test_no_import_makes_a_circle():
 
 def test_the_package_imports_nothing_of_the_repository_around_it():
     for name in MODULES:
-        bad = [other for kind, other, _ in imports(name)
-               if kind == "other" and other in ("projects", "tools", "configs", "tests", "benchmarks", "toy")]
+        bad = [
+            other
+            for kind, other, _ in imports(name)
+            if kind == "other"
+            and other in ("projects", "tools", "configs", "tests", "benchmarks", "toy")
+        ]
         assert bad == [], f"{name} imports {bad}"
 
 
 def test_the_seek_half_imports_without_torch_and_fastreid():
     names = [name for name in MODULES if group(name) in SEEK]
     assert len(names) > 30
-    script = ("import sys, importlib\n"
-              "for name in ('torch', 'fastreid', 'faiss', 'torchvision', 'timm', 'yacs'):\n"
-              "    sys.modules[name] = None\n"
-              f"for name in {names!r}:\n    importlib.import_module('fastseek.' + name)\n")
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-                          capture_output=True, text=True, timeout=120)
+    script = (
+        "import sys, importlib\n"
+        "for name in ('torch', 'fastreid', 'faiss', 'torchvision', 'timm', 'yacs'):\n"
+        "    sys.modules[name] = None\n"
+        f"for name in {names!r}:\n    importlib.import_module('fastseek.' + name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_importing_the_seek_half_is_not_what_loads_torch():
     names = [name for name in MODULES if group(name) in SEEK]
-    script = (f"import sys, importlib\nfor name in {names!r}:\n    importlib.import_module('fastseek.' + name)\n"
-              "print(sorted({'torch', 'fastreid', 'faiss', 'timm'} & set(sys.modules)))")
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
-                          capture_output=True, text=True, timeout=120)
+    script = (
+        f"import sys, importlib\nfor name in {names!r}:\n    importlib.import_module('fastseek.' +"
+        " name)\nprint(sorted({'torch', 'fastreid', 'faiss', 'timm'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT.parent)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.stdout.strip() == "[]", done.stdout + done.stderr

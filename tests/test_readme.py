@@ -22,11 +22,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def _commands():
     """Every indented tools/ or torchrun line of the README, continuation lines joined."""
     text = README.replace("\\\n", " ")
-    return [" ".join(line.split()) for line in text.splitlines() if re.match(r" {4}\.venv/bin/\S+ ", line)]
+    return [
+        " ".join(line.split())
+        for line in text.splitlines()
+        if re.match(r" {4}\.venv/bin/\S+ ", line)
+    ]
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(ROOT.glob("projects/*/README.md"))],
-                         ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "README.md", *sorted(ROOT.glob("projects/*/README.md"))],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 def test_the_tables_are_those_of_the_results_files(path):
     text = path.read_text(encoding="utf-8")
     assert fill(text, ROOT) == text, f"run: python tools/readme.py {path.relative_to(ROOT)}"
@@ -61,16 +68,24 @@ def test_the_example_of_a_part_registers_and_runs():
 
 @pytest.mark.slow
 def test_the_commands_run_one_after_the_other_as_they_stand(tmp_path):
-    """On the toy gallery and its quick recipe, and with the machine's own Python; nothing else is changed."""
+    """On the toy gallery and its quick recipe, and with the machine's own Python; nothing else is
+    changed.
+    """
     photos = toy.gallery(tmp_path / "photos", classes=5, train=6, query=2, size=48)
     toy.market(tmp_path / "data")
     _vectors(tmp_path / "vectors")
-    swaps = {"/my/photos": str(photos / "train"), "/my/questions": str(photos / "query"),
-             "outputs/": f"{tmp_path}/outputs/", "vectors/": f"{tmp_path}/vectors/",
-             "configs/Own/dolg.yml": "configs/quick/dolg.yml",
-             "bagtricks_R50.yml": "configs/quick/bagtricks.yml", ".venv/bin/torchrun": "torchrun",
-             ".venv/bin/python": sys.executable, "--num-gpus 4": "--num-gpus 1",
-             "--nproc-per-node 4": "--nproc-per-node 2"}
+    swaps = {
+        "/my/photos": str(photos / "train"),
+        "/my/questions": str(photos / "query"),
+        "outputs/": f"{tmp_path}/outputs/",
+        "vectors/": f"{tmp_path}/vectors/",
+        "configs/Own/dolg.yml": "configs/quick/dolg.yml",
+        "bagtricks_R50.yml": "configs/quick/bagtricks.yml",
+        ".venv/bin/torchrun": "torchrun",
+        ".venv/bin/python": sys.executable,
+        "--num-gpus 4": "--num-gpus 1",
+        "--nproc-per-node 4": "--nproc-per-node 2",
+    }
     ran = []
     for command in _commands():
         if "recipes.py check" in command or "projects/" in command:
@@ -87,7 +102,11 @@ def _vectors(folder):
     for seed, end in ((1, ""), (2, "2")):
         for side, rows in (("queries", 15), ("gallery", 120)):
             np.save(folder / f"{side}{end}.npy", toy.circle(np.arange(rows) % 5, seed, 0.4, 48))
-    lines = [f"{row},{row % 5},{split}" for split, rows in (("query", 15), ("gallery", 120)) for row in range(rows)]
+    lines = [
+        f"{row},{row % 5},{split}"
+        for split, rows in (("query", 15), ("gallery", 120))
+        for row in range(rows)
+    ]
     for side, rows in (("queries", 15), ("gallery", 120)):
         (folder / f"{side}.txt").write_text("".join(f"{side[0]}{row:03d}\n" for row in range(rows)))
     (folder / "test.csv").write_text("id\n" + (folder / "queries.txt").read_text())
@@ -100,8 +119,13 @@ def _run(command, tmp_path):
         words[:1] = [sys.executable, "-m", "torch.distributed.run"]
     if "train_net.py" in command:
         words += ["MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(tmp_path / "outputs" / "reid")]
-    env = {"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path),
-           "FASTREID_DATASETS": str(tmp_path / "data")}
+    env = {
+        "PYTHONPATH": str(ROOT / "plugins"),
+        "PATH": "/usr/bin:/bin",
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(tmp_path),
+        "FASTREID_DATASETS": str(tmp_path / "data"),
+    }
     done = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return command

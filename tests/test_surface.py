@@ -1,6 +1,6 @@
 """What other people's recipes and programs lean on: config keys, names of parts, their arguments.
 
-    python tests/test_surface.py        writes tests/surface.json anew
+python tests/test_surface.py        writes tests/surface.json anew
 """
 
 import inspect
@@ -17,8 +17,12 @@ from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
 FILE = pathlib.Path(__file__).parent / "surface.json"
-THEIRS = {"BACKBONE": BACKBONE_REGISTRY, "REID_HEADS": REID_HEADS_REGISTRY, "META_ARCH": META_ARCH_REGISTRY,
-          "DATASET": DATASET_REGISTRY}
+THEIRS = {
+    "BACKBONE": BACKBONE_REGISTRY,
+    "REID_HEADS": REID_HEADS_REGISTRY,
+    "META_ARCH": META_ARCH_REGISTRY,
+    "DATASET": DATASET_REGISTRY,
+}
 
 
 def surface():
@@ -35,37 +39,64 @@ def surface():
     for name, members in sorted(vars(registry).items()):
         if isinstance(members, registry.Registry):
             parts[name] = {part: arguments(members.get(part)) for part in members.names()}
-    theirs = {name: sorted(part for part, made in members._obj_map.items() if made.__module__.startswith("fastseek."))
-              for name, members in THEIRS.items()}
+    theirs = {
+        name: sorted(
+            part
+            for part, made in members._obj_map.items()
+            if made.__module__.startswith("fastseek.")
+        )
+        for name, members in THEIRS.items()
+    }
     return {"config": ours, "parts": parts, "in fast-reid's registries": theirs}
 
 
 def arguments(part):
     """The arguments a recipe can give, with their defaults; annotations may change."""
-    shown = [parameter.replace(annotation=parameter.empty) for parameter in inspect.signature(part).parameters.values()]
+    shown = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in inspect.signature(part).parameters.values()
+    ]
     return str(inspect.Signature(shown))
 
 
 def flat(tree, prefix=""):
     if not isinstance(tree, dict) or not tree:
         return {prefix: tree}
-    return {key: value for name, inner in tree.items() for key, value in flat(inner, f"{prefix}/{name}").items()}
+    return {
+        key: value
+        for name, inner in tree.items()
+        for key, value in flat(inner, f"{prefix}/{name}").items()
+    }
 
 
 def test_nothing_public_was_taken_away_or_changed():
     frozen, now = flat(json.loads(FILE.read_text())), flat(json.loads(json.dumps(surface())))
-    gone = {key: (value, now.get(key)) for key, value in frozen.items() if key in now and now[key] != value}
+    gone = {
+        key: (value, now.get(key))
+        for key, value in frozen.items()
+        if key in now and now[key] != value
+    }
     gone |= {key: (value, "gone") for key, value in frozen.items() if key not in now}
-    lists = {key for key, (old, new) in gone.items() if isinstance(old, list) and isinstance(new, list)
-             and key.startswith("/in fast-reid") and set(old) <= set(new)}
+    lists = {
+        key
+        for key, (old, new) in gone.items()
+        if isinstance(old, list)
+        and isinstance(new, list)
+        and key.startswith("/in fast-reid")
+        and set(old) <= set(new)
+    }
     gone = {key: pair for key, pair in gone.items() if key not in lists}
-    assert gone == {}, ("recipes of others may lean on this (frozen, now); if it must change, tell it in CHANGELOG.md "
-                        "and run: python tests/test_surface.py")
+    assert gone == {}, (
+        "recipes of others may lean on this (frozen, now); if it must change, tell it in"
+        " CHANGELOG.md and run: python tests/test_surface.py"
+    )
 
 
 def test_what_is_new_and_public_is_recorded():
     frozen, now = json.loads(FILE.read_text()), json.loads(json.dumps(surface()))
-    new = {key: value for key, value in flat(now).items() if flat(frozen).get(key, "absent") != value}
+    new = {
+        key: value for key, value in flat(now).items() if flat(frozen).get(key, "absent") != value
+    }
     assert new == {}, "new names are promises: record them with: python tests/test_surface.py"
 
 

@@ -1,4 +1,6 @@
-"""A synthetic gallery: every class is a coloured shape on noise, drawn from a seed, so answers can be seen."""
+"""A synthetic gallery: every class is a coloured shape on noise, drawn from a seed, so answers can
+be seen.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ SHAPES = ("circle", "square", "triangle", "bar")
 
 
 def photo(label: int, number: int, size: int = 64) -> Image.Image:
-    """Photo `number` of class `label`: hue and shape tell the class, place, size and noise the photo."""
+    """Photo `number` of class `label`: hue and shape tell the class, place, size and noise the
+    photo.
+    """
     random = np.random.default_rng((label, number))
     image = Image.fromarray(random.integers(90, 166, (size, size, 3)).astype(np.uint8))
     red, green, blue = colorsys.hsv_to_rgb((label * 0.381966) % 1, 0.9, 0.5 + 0.5 * (label % 2))
@@ -33,9 +37,15 @@ def photo(label: int, number: int, size: int = 64) -> Image.Image:
     return image
 
 
-def gallery(folder: pathlib.Path, classes: int = 8, train: int = 6, query: int = 2, size: int = 64) -> pathlib.Path:
+def gallery(
+    folder: pathlib.Path, classes: int = 8, train: int = 6, query: int = 2, size: int = 64
+) -> pathlib.Path:
     """Write train/, query/ and gallery/ folders of class folders below `folder`; return it."""
-    plan = {"train": range(train), "query": range(100, 100 + query), "gallery": range(200, 200 + train)}
+    plan = {
+        "train": range(train),
+        "query": range(100, 100 + query),
+        "gallery": range(200, 200 + train),
+    }
     for split, numbers in plan.items():
         for label in range(classes):
             home = folder / split / f"class_{label:02d}"
@@ -53,7 +63,9 @@ def market(folder: pathlib.Path, people: int = 8, cameras: int = 3, shots: int =
         for person in range(first, first + people):
             for camera in range(1, cameras + 1):
                 for shot in range(1 if split == "query" else shots):
-                    name = f"{person + 1:04d}_c{camera}s1_{shot + 10 * (split == 'query'):06d}_00.jpg"
+                    name = (
+                        f"{person + 1:04d}_c{camera}s1_{shot + 10 * (split == 'query'):06d}_00.jpg"
+                    )
                     image = photo(person, camera * 10 + shot + 100 * (split == "query"))
                     image.resize((32, 64)).save(root / split / name, quality=92)
     return folder

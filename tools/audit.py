@@ -1,11 +1,11 @@
 """Quality of data and models, one subcommand a question; none changes what it looks at.
 
-    python tools/audit.py noise --images photos --out noise.csv
-    python tools/audit.py duplicate-classes --weights model_final.safetensors --loss arcface --out duplicates.html
-    python tools/audit.py collisions --groups duplicates.json --batch 32
-    python tools/audit.py disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
-    python tools/audit.py clean --ranking self.npz --labels train.csv --images train --out train_clean.csv
-    python tools/audit.py size --limit-mb 500 a.safetensors b.safetensors
+python tools/audit.py noise --images photos --out noise.csv
+python tools/audit.py duplicate-classes --weights model_final.safetensors --loss arcface --out duplicates.html
+python tools/audit.py collisions --groups duplicates.json --batch 32
+python tools/audit.py disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
+python tools/audit.py clean --ranking self.npz --labels train.csv --images train --out train_clean.csv
+python tools/audit.py size --limit-mb 500 a.safetensors b.safetensors
 """
 
 import argparse
@@ -15,7 +15,9 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="what", required=True)
     for add in (noise, duplicate_classes, collisions, disagreement, clean, size):
         add(commands)
@@ -27,60 +29,122 @@ def main() -> None:
 
 
 def noise(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("noise", help="impulse share and Gaussian sigma of every photo, and its class of four")
-    parser.add_argument("--images", required=True, help="a folder of photos, or a CSV or Parquet table with a path")
+    parser = commands.add_parser(
+        "noise", help="impulse share and Gaussian sigma of every photo, and its class of four"
+    )
+    parser.add_argument(
+        "--images", required=True, help="a folder of photos, or a CSV or Parquet table with a path"
+    )
     parser.add_argument("--out", required=True, help="the table: path,class,share,sigma")
-    parser.add_argument("--share", type=float, default=0.01, help="impulses from this share on (default: %(default)s)")
-    parser.add_argument("--sigma", type=float, default=10.0, help="Gaussian from this sigma on (default: %(default)s)")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.01,
+        help="impulses from this share on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        default=10.0,
+        help="Gaussian from this sigma on (default: %(default)s)",
+    )
     parser.set_defaults(run=("noise_table", "noise_file"))
 
 
 def duplicate_classes(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("duplicate-classes", help="classes whose classifier rows nearly agree")
+    parser = commands.add_parser(
+        "duplicate-classes", help="classes whose classifier rows nearly agree"
+    )
     parser.add_argument("--weights", required=True, help="a trained model, .safetensors")
-    parser.add_argument("--loss", default="", help="the loss whose rows are taken, such as arcface; not needed for one")
-    parser.add_argument("--classes", help="classes.json of the training (default: beside the weights)")
-    parser.add_argument("--tau", type=float, help="least cosine (default: by the rule of audit.duplicate_classes)")
-    parser.add_argument("--data", help="call string of the training photos, such as \"grocery()\", for samples")
-    parser.add_argument("--out", required=True, help="the groups, .json, or a page with samples, .html (then both)")
-    parser.add_argument("--batch", type=int, default=32, help="batch size of the advice (default: %(default)s)")
+    parser.add_argument(
+        "--loss",
+        default="",
+        help="the loss whose rows are taken, such as arcface; not needed for one",
+    )
+    parser.add_argument(
+        "--classes", help="classes.json of the training (default: beside the weights)"
+    )
+    parser.add_argument(
+        "--tau", type=float, help="least cosine (default: by the rule of audit.duplicate_classes)"
+    )
+    parser.add_argument(
+        "--data", help='call string of the training photos, such as "grocery()", for samples'
+    )
+    parser.add_argument(
+        "--out", required=True, help="the groups, .json, or a page with samples, .html (then both)"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="batch size of the advice (default: %(default)s)"
+    )
     parser.set_defaults(run=("auditing", "duplicate_classes_file"))
 
 
 def collisions(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("collisions", help="how often a batch holds two classes of one duplicate group")
+    parser = commands.add_parser(
+        "collisions", help="how often a batch holds two classes of one duplicate group"
+    )
     parser.add_argument("--groups", required=True, help="what duplicate-classes wrote as .json")
-    parser.add_argument("--batch", type=int, default=32, help="photos a batch (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=int, default=32, help="photos a batch (default: %(default)s)"
+    )
     parser.set_defaults(run=("auditing", "collisions_file"))
 
 
 def disagreement(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("disagreement", help="queries whose models' best answers differ")
-    parser.add_argument("--rankings", required=True, nargs="+", metavar="R", help="rankings of the same queries")
-    parser.add_argument("--depth", type=int, default=10, help="answers compared (default: %(default)s)")
-    parser.add_argument("--below", type=float, default=0.2, help="mean overlap that counts (default: %(default)s)")
-    parser.add_argument("--out", required=True, help="the table: query,overlap,disagrees, least overlap first")
+    parser.add_argument(
+        "--rankings", required=True, nargs="+", metavar="R", help="rankings of the same queries"
+    )
+    parser.add_argument(
+        "--depth", type=int, default=10, help="answers compared (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--below", type=float, default=0.2, help="mean overlap that counts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", required=True, help="the table: query,overlap,disagrees, least overlap first"
+    )
     parser.set_defaults(run=("auditing", "disagreement_file"))
 
 
 def clean(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("clean", help="training images that verify with others of their class, as a list")
-    parser.add_argument("--ranking", required=True, help="the images searched in themselves, with k=101")
-    parser.add_argument("--labels", required=True, help="CSV file with the columns id and landmark_id")
+    parser = commands.add_parser(
+        "clean", help="training images that verify with others of their class, as a list"
+    )
+    parser.add_argument(
+        "--ranking", required=True, help="the images searched in themselves, with k=101"
+    )
+    parser.add_argument(
+        "--labels", required=True, help="CSV file with the columns id and landmark_id"
+    )
     parser.add_argument("--images", metavar="DIR", help="the photos, verified by SIFT and RANSAC")
-    parser.add_argument("--inliers", metavar="FILE", help="instead first,second,inliers of another verification")
-    parser.add_argument("--neighbours", type=int, default=100, help="looked at for an image (default: %(default)s)")
-    parser.add_argument("--least-inliers", type=int, default=30, help="of a match (default: %(default)s)")
-    parser.add_argument("--least-matches", type=int, default=3, help="of an image (default: %(default)s)")
-    parser.add_argument("--least-images", type=int, default=2, help="of a class (default: %(default)s)")
+    parser.add_argument(
+        "--inliers", metavar="FILE", help="instead first,second,inliers of another verification"
+    )
+    parser.add_argument(
+        "--neighbours", type=int, default=100, help="looked at for an image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least-inliers", type=int, default=30, help="of a match (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least-matches", type=int, default=3, help="of an image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least-images", type=int, default=2, help="of a class (default: %(default)s)"
+    )
     parser.add_argument("--out", required=True, help="the list of what is kept: landmark_id,images")
     parser.set_defaults(run=("cleaning", "clean_file"))
 
 
 def size(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("size", help="whether an ensemble's files stay within a budget (exit code 5 if not)")
+    parser = commands.add_parser(
+        "size", help="whether an ensemble's files stay within a budget (exit code 5 if not)"
+    )
     parser.add_argument("files", nargs="+", metavar="FILES", help="weight files")
-    parser.add_argument("--limit-mb", type=float, default=500, help="megabytes of 10^6 bytes (default: %(default)s)")
+    parser.add_argument(
+        "--limit-mb", type=float, default=500, help="megabytes of 10^6 bytes (default: %(default)s)"
+    )
     parser.set_defaults(run=("auditing", "size_files"))
 
 

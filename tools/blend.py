@@ -1,8 +1,8 @@
 """Class probabilities of several models to one.
 
-    python tools/blend.py --probabilities a b c --truth truth.csv --figures "top(1, 5)" --out blended
-    python tools/blend.py --probabilities a b c --evolve de --truth truth.csv --figures "top(1, 5)" --json blend.json
-    python tools/blend.py --probabilities a --prior places --truth truth.csv --figures "top(1)"
+python tools/blend.py --probabilities a b c --truth truth.csv --figures "top(1, 5)" --out blended
+python tools/blend.py --probabilities a b c --evolve de --truth truth.csv --figures "top(1, 5)" --json blend.json
+python tools/blend.py --probabilities a --prior places --truth truth.csv --figures "top(1)"
 """
 
 import argparse
@@ -12,26 +12,54 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--probabilities", required=True, nargs="+", metavar="P", help="what tools/classify.py wrote")
-    parser.add_argument("--mean", default="probabilities", choices=("probabilities", "logits"),
-                        help="what is averaged (default: %(default)s)")
-    parser.add_argument("--evolve", default="", choices=("de", "cma"),
-                        help="find the weights on half of the photos; equal ones where the other half says so")
-    parser.add_argument("--seed", type=int, default=0, help="of the evolution (default: %(default)s)")
-    parser.add_argument("--prior", default="", metavar="P", help="probabilities the blend is multiplied with")
-    parser.add_argument("--power", type=float, default=1.0, help="of the prior (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--probabilities",
+        required=True,
+        nargs="+",
+        metavar="P",
+        help="what tools/classify.py wrote",
+    )
+    parser.add_argument(
+        "--mean",
+        default="probabilities",
+        choices=("probabilities", "logits"),
+        help="what is averaged (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--evolve",
+        default="",
+        choices=("de", "cma"),
+        help="find the weights on half of the photos; equal ones where the other half says so",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the evolution (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--prior", default="", metavar="P", help="probabilities the blend is multiplied with"
+    )
+    parser.add_argument(
+        "--power", type=float, default=1.0, help="of the prior (default: %(default)s)"
+    )
     parser.add_argument("--truth", help="a CSV file: id,label[,split]")
-    parser.add_argument("--figures", nargs="+", default=[], metavar="CALL", help="such as \"top(1, 5)\" \"class_mean\"")
+    parser.add_argument(
+        "--figures", nargs="+", default=[], metavar="CALL", help='such as "top(1, 5)" "class_mean"'
+    )
     parser.add_argument("--classes", help="classes.json of a training, for by_size")
     parser.add_argument("--out", help="folder of the blended probabilities")
-    parser.add_argument("--json", metavar="FILE", help="also write weights and figures; - prints that, no table")
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write weights and figures; - prints that, no table"
+    )
     args = parser.parse_args()
 
     from fastseek.commands.blending import Wanted, blend_files
 
     wanted = Wanted(args.mean, args.evolve, args.prior, args.power, args.seed)
-    told = blend_files(args.probabilities, wanted, args.truth, args.figures, args.classes, args.out, args.json)
+    told = blend_files(
+        args.probabilities, wanted, args.truth, args.figures, args.classes, args.out, args.json
+    )
     sys.stdout.write(told + "\n")
 
 

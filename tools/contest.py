@@ -13,11 +13,22 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", required=True, nargs="+", metavar="FILE", help="contest recipes")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--recipe", required=True, nargs="+", metavar="FILE", help="contest recipes"
+    )
     parser.add_argument("--out", required=True, help="folder of the run")
-    parser.add_argument("--short", action="store_true", help="with the changes of the recipe's SHORT: a quick look")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to every member's recipe")
+    parser.add_argument(
+        "--short", action="store_true", help="with the changes of the recipe's SHORT: a quick look"
+    )
+    parser.add_argument(
+        "opts",
+        nargs=argparse.REMAINDER,
+        metavar="KEY VALUE",
+        help="changes to every member's recipe",
+    )
     args = parser.parse_args()
 
     from fastseek.engine.contest import run_files

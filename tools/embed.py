@@ -11,17 +11,31 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, help="the recipe the weights were trained with")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config-file", required=True, help="the recipe the weights were trained with"
+    )
     parser.add_argument("--weights", required=True, help="a checkpoint (.safetensors or .pth)")
-    parser.add_argument("--images", required=True, help="a folder (searched through), or a CSV/Parquet file with path")
-    parser.add_argument("--out", required=True, help="folder of the embeddings; the same command again goes on")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe")
+    parser.add_argument(
+        "--images",
+        required=True,
+        help="a folder (searched through), or a CSV/Parquet file with path",
+    )
+    parser.add_argument(
+        "--out", required=True, help="folder of the embeddings; the same command again goes on"
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
     args = parser.parse_args()
 
     from fastseek.engine.embed import embed_images
 
-    sys.stdout.write(embed_images(args.config_file, args.weights, args.images, args.out, args.opts) + "\n")
+    sys.stdout.write(
+        embed_images(args.config_file, args.weights, args.images, args.out, args.opts) + "\n"
+    )
 
 
 if __name__ == "__main__":

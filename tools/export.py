@@ -11,19 +11,29 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, help="the recipe the weights were trained with")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config-file", required=True, help="the recipe the weights were trained with"
+    )
     parser.add_argument("--weights", required=True, help="a checkpoint (.safetensors or .pth)")
     parser.add_argument("--out", required=True, help="FILE.onnx or FILE.pt2")
-    parser.add_argument("--size", type=int, nargs="+", default=[224], help="side of the photos, or height and width")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[224], help="side of the photos, or height and width"
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
     args = parser.parse_args()
     if len(args.size) > 2 or min(args.size) < 1:
         parser.error("--size takes the side of the photos, or height and width")
 
     from fastseek.engine.export import export
 
-    sys.stdout.write(export(args.config_file, args.weights, args.out, (args.size * 2)[:2], args.opts) + "\n")
+    sys.stdout.write(
+        export(args.config_file, args.weights, args.out, (args.size * 2)[:2], args.opts) + "\n"
+    )
 
 
 if __name__ == "__main__":

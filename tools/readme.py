@@ -1,6 +1,6 @@
 """Print the tables of Markdown files anew from the results files they name.
 
-    python tools/readme.py README.md
+python tools/readme.py README.md
 """
 
 import argparse
@@ -10,8 +10,12 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=pathlib.Path, help="files with <!-- results: … --> blocks")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "files", nargs="+", type=pathlib.Path, help="files with <!-- results: … --> blocks"
+    )
     args = parser.parse_args()
 
     from fastseek.files import atomic

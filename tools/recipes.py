@@ -1,11 +1,11 @@
 """What recipes there are, what they mean, and whether they work.
 
-    python tools/recipes.py list
-    python tools/recipes.py explain configs/Grocery/dolg_mobilenetv2.yml SOLVER.MAX_EPOCH 3
-    python tools/recipes.py check                     (all, plans too; or name some files)
-    python tools/recipes.py schedule configs/Grocery/dolg_mobilenetv2.yml --iters-per-epoch 120 SOLVER.MAX_EPOCH 30
-    python tools/recipes.py memory configs/Grocery/dolg_mobilenetv2.yml --gib 80 SOLVER.IMS_PER_BATCH 64
-    python tools/recipes.py schedule "warmup_steps(preset='digix')" --iters-per-epoch 387 --epochs 300
+python tools/recipes.py list
+python tools/recipes.py explain configs/Grocery/dolg_mobilenetv2.yml SOLVER.MAX_EPOCH 3
+python tools/recipes.py check                     (all, plans too; or name some files)
+python tools/recipes.py schedule configs/Grocery/dolg_mobilenetv2.yml --iters-per-epoch 120 SOLVER.MAX_EPOCH 30
+python tools/recipes.py memory configs/Grocery/dolg_mobilenetv2.yml --gib 80 SOLVER.IMS_PER_BATCH 64
+python tools/recipes.py schedule "warmup_steps(preset='digix')" --iters-per-epoch 387 --epochs 300
 """
 
 import argparse
@@ -19,25 +19,48 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every recipe, what it says of itself, what it reaches")
-    explain = commands.add_parser("explain", help="the merged config, each line with the file that set it")
+    explain = commands.add_parser(
+        "explain", help="the merged config, each line with the file that set it"
+    )
     explain.add_argument("file", help="the recipe")
-    explain.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to it")
-    check = commands.add_parser("check", help="build recipes and take two training steps on made-up photos")
-    check.add_argument("--large", action="store_true", help="train those of more than 12 million parameters too, "
-                       "as when files are named")
+    explain.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to it"
+    )
+    check = commands.add_parser(
+        "check", help="build recipes and take two training steps on made-up photos"
+    )
+    check.add_argument(
+        "--large",
+        action="store_true",
+        help="train those of more than 12 million parameters too, as when files are named",
+    )
     check.add_argument("files", nargs="*", help="recipes; all of them when none is named")
-    schedule = commands.add_parser("schedule", help="the learning rate at every corner of a training")
+    schedule = commands.add_parser(
+        "schedule", help="the learning rate at every corner of a training"
+    )
     schedule.add_argument("what", help="the recipe, or the call string of a schedule")
-    schedule.add_argument("--iters-per-epoch", type=int, default=0, help="batches an epoch; counts the recipe's photos")
+    schedule.add_argument(
+        "--iters-per-epoch",
+        type=int,
+        default=0,
+        help="batches an epoch; counts the recipe's photos",
+    )
     schedule.add_argument("--epochs", type=int, default=120, help="for a call string")
     schedule.add_argument("--base-lr", type=float, default=3.5e-4, help="for a call string")
     schedule.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
     memory = commands.add_parser("memory", help="what a training needs, estimated from shapes")
     memory.add_argument("file", help="the recipe")
-    memory.add_argument("--gib", type=float, default=0.0, help="memory of a device: tells the largest batch it holds")
+    memory.add_argument(
+        "--gib",
+        type=float,
+        default=0.0,
+        help="memory of a device: tells the largest batch it holds",
+    )
     memory.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
     args, rest = parser.parse_known_args()
     if rest and (args.command not in ("schedule", "memory") or rest[0].startswith("-")):
@@ -56,10 +79,15 @@ def main() -> None:
     elif args.command == "schedule":
         from fastseek.engine.rate_table import table
 
-        sys.stdout.write(table(args.what, args.iters_per_epoch, [*args.opts, *rest], args.epochs, args.base_lr) + "\n")
+        sys.stdout.write(
+            table(args.what, args.iters_per_epoch, [*args.opts, *rest], args.epochs, args.base_lr)
+            + "\n"
+        )
     else:
         found = [*catalogue.find(ROOT), *catalogue.plans(ROOT)]
-        run_check(args.files or [os.path.relpath(path) for path in found], args.large or bool(args.files))
+        run_check(
+            args.files or [os.path.relpath(path) for path in found], args.large or bool(args.files)
+        )
 
 
 def run_check(files: list[str], large: bool) -> None:

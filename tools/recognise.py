@@ -12,23 +12,53 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, what in (("queries", "embeddings of the test images"), ("reference", "embeddings of labelled images"),
-                       ("non-landmarks", "embeddings of images that show no landmark")):
-        parser.add_argument(f"--{name}", required=True, action="append", help=f"{what}; may be repeated")
-    parser.add_argument("--labels", required=True, help="CSV file with the columns id and landmark_id")
-    parser.add_argument("--quantiles", type=int, default=1000, help="learned a dimension; 0 for none (%(default)s)")
-    parser.add_argument("--votes", type=int, default=3, help="reference images that vote (%(default)s)")
-    parser.add_argument("--gallery-k", type=int, default=5, help="cosines of a reference image's penalty (%(default)s)")
-    parser.add_argument("--query-k", type=int, default=10, help="cosines of a query's penalty (%(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, what in (
+        ("queries", "embeddings of the test images"),
+        ("reference", "embeddings of labelled images"),
+        ("non-landmarks", "embeddings of images that show no landmark"),
+    ):
+        parser.add_argument(
+            f"--{name}", required=True, action="append", help=f"{what}; may be repeated"
+        )
+    parser.add_argument(
+        "--labels", required=True, help="CSV file with the columns id and landmark_id"
+    )
+    parser.add_argument(
+        "--quantiles", type=int, default=1000, help="learned a dimension; 0 for none (%(default)s)"
+    )
+    parser.add_argument(
+        "--votes", type=int, default=3, help="reference images that vote (%(default)s)"
+    )
+    parser.add_argument(
+        "--gallery-k",
+        type=int,
+        default=5,
+        help="cosines of a reference image's penalty (%(default)s)",
+    )
+    parser.add_argument(
+        "--query-k", type=int, default=10, help="cosines of a query's penalty (%(default)s)"
+    )
     parser.add_argument("--out", required=True, help="the submission: id,landmarks")
     args = parser.parse_args()
 
     from fastseek.commands.recognise import recognise_files
 
-    print(recognise_files(args.queries, args.reference, args.labels, args.non_landmarks, args.out,
-                          n_quantiles=args.quantiles, votes=args.votes, gallery_k=args.gallery_k,
-                          query_k=args.query_k))
+    print(
+        recognise_files(
+            args.queries,
+            args.reference,
+            args.labels,
+            args.non_landmarks,
+            args.out,
+            n_quantiles=args.quantiles,
+            votes=args.votes,
+            gallery_k=args.gallery_k,
+            query_k=args.query_k,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Photos to an answer with one command: train a recipe, search, re-rank, score, and write the page.
 
-    python tools/run.py --config-file configs/Grocery/dolg_mobilenetv2.yml --out outputs/demo
-    python tools/run.py --config-file configs/own.yml --data /my/photos --out outputs/mine SOLVER.MAX_EPOCH 10
+python tools/run.py --config-file configs/Grocery/dolg_mobilenetv2.yml --out outputs/demo
+python tools/run.py --config-file configs/own.yml --data /my/photos --out outputs/mine SOLVER.MAX_EPOCH 10
 """
 
 import argparse
@@ -11,11 +11,20 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", required=True, help="the recipe")
-    parser.add_argument("--out", required=True, help="folder of the run; the same command again goes on")
-    parser.add_argument("--data", help="a folder of class folders, or a CSV/Parquet file with path,label[,group,split]")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe")
+    parser.add_argument(
+        "--out", required=True, help="folder of the run; the same command again goes on"
+    )
+    parser.add_argument(
+        "--data",
+        help="a folder of class folders, or a CSV/Parquet file with path,label[,group,split]",
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
     args = parser.parse_args()
 
     from fastseek.engine.pipeline import run_file

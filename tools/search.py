@@ -10,12 +10,24 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", required=True, help="an embeddings folder, or an .npy file (row numbers as ids)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--queries",
+        required=True,
+        help="an embeddings folder, or an .npy file (row numbers as ids)",
+    )
     parser.add_argument("--gallery", required=True, help="the same, of what is searched")
-    parser.add_argument("--search", default="exact(k=100)", help="call string of a searcher (default: %(default)s)")
-    parser.add_argument("--rerank", action="append", default=[], help="call string of a re-ranker; may be repeated")
-    parser.add_argument("--enhance", action="append", default=[], help="call string of an enhancer; may be repeated")
+    parser.add_argument(
+        "--search", default="exact(k=100)", help="call string of a searcher (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rerank", action="append", default=[], help="call string of a re-ranker; may be repeated"
+    )
+    parser.add_argument(
+        "--enhance", action="append", default=[], help="call string of an enhancer; may be repeated"
+    )
     parser.add_argument("--out", required=True, help="the ranking, an .npz with indices and scores")
     args = parser.parse_args()
 

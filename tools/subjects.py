@@ -12,17 +12,27 @@ from fastseek.errors import exit_with
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config-file", required=True, help="the recipe of the model")
     parser.add_argument("--weights", required=True, help="the model that made the embeddings")
-    parser.add_argument("--ranking", required=True, help="what tools/search.py wrote for the whole photos")
+    parser.add_argument(
+        "--ranking", required=True, help="what tools/search.py wrote for the whole photos"
+    )
     parser.add_argument("--queries", required=True, help="the query photos, a folder or a table")
     parser.add_argument("--gallery", required=True, help="the gallery's embeddings folder")
     parser.add_argument("--out", required=True, help="the new ranking, an .npz")
-    parser.add_argument("--map", default="", dest="on", help="the map attention is read from (default: the deepest)")
+    parser.add_argument(
+        "--map", default="", dest="on", help="the map attention is read from (default: the deepest)"
+    )
     parser.add_argument("--every", action="store_true", help="search a photo's only subject too")
-    parser.add_argument("--only", metavar="CSV", help="look only at queries that tools/audit.py disagreement marks")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe")
+    parser.add_argument(
+        "--only", metavar="CSV", help="look only at queries that tools/audit.py disagreement marks"
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
     args = vars(parser.parse_args())
 
     from fastseek.commands.auditing import disagreeing

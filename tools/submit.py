@@ -12,7 +12,10 @@ import argparse
 
 from fastseek.errors import exit_with
 
-KINDS = {"gldv2-retrieval": "100 images a query, id,images", "digix": "10 images a query, query,{first,second,…}"}
+KINDS = {
+    "gldv2-retrieval": "100 images a query, id,images",
+    "digix": "10 images a query, query,{first,second,…}",
+}
 
 
 def main() -> None:
@@ -23,26 +26,48 @@ def main() -> None:
     if args.what == "check":
         print(submitting.check_file(args.kind, args.file, args.queries, args.gallery))
     else:
-        print(submitting.submit_file(args.what, args.ranking, args.out, args.ids_of_queries, args.ids_of_gallery,
-                                     args.queries, args.gallery))
+        print(
+            submitting.submit_file(
+                args.what,
+                args.ranking,
+                args.out,
+                args.ids_of_queries,
+                args.ids_of_gallery,
+                args.queries,
+                args.gallery,
+            )
+        )
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="what", required=True)
     for kind, what in KINDS.items():
         command = commands.add_parser(kind, help=what)
-        command.add_argument("--ranking", required=True, help="what tools/search.py or tools/fuse.py wrote")
+        command.add_argument(
+            "--ranking", required=True, help="what tools/search.py or tools/fuse.py wrote"
+        )
         for side in ("queries", "gallery"):
-            command.add_argument(f"--ids-of-{side}", metavar="FILE",
-                                 help=f"names of the {side} where a bare .npy was searched, one a row of it")
+            command.add_argument(
+                f"--ids-of-{side}",
+                metavar="FILE",
+                help=f"names of the {side} where a bare .npy was searched, one a row of it",
+            )
         command.add_argument("--out", required=True, help="the submission")
     check = commands.add_parser("check", help="whether a submission would be taken")
-    check.add_argument("--kind", required=True, choices=[*KINDS, "gldv2-recognition"], help="whose form it has")
+    check.add_argument(
+        "--kind", required=True, choices=[*KINDS, "gldv2-recognition"], help="whose form it has"
+    )
     check.add_argument("--file", required=True, help="the submission")
     for command in commands.choices.values():
-        command.add_argument("--queries", metavar="FILE", help="what must be answered (default: not compared)")
-        command.add_argument("--gallery", metavar="FILE", help="what may be answered with (default: not compared)")
+        command.add_argument(
+            "--queries", metavar="FILE", help="what must be answered (default: not compared)"
+        )
+        command.add_argument(
+            "--gallery", metavar="FILE", help="what may be answered with (default: not compared)"
+        )
     return parser
 
 

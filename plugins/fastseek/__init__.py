@@ -1,4 +1,6 @@
-"""FastSeek: instance-level image retrieval on top of fast-reid; `register(cfg)` is its one door for fast-reid."""
+"""FastSeek: instance-level image retrieval on top of fast-reid; `register(cfg)` is its one door for
+fast-reid.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,27 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-PARTS = ("data.datasets", "data.transforms", "data.samplers", "data.crops", "data.bridge", "modeling.backbones",
-         "modeling.blocks", "modeling.branches", "modeling.heads", "modeling.losses", "modeling.seeker", "views",
-         "enhance", "search", "rerank", "fuse", "metrics", "classify", "schedules")
+PARTS = (
+    "data.datasets",
+    "data.transforms",
+    "data.samplers",
+    "data.crops",
+    "data.bridge",
+    "modeling.backbones",
+    "modeling.blocks",
+    "modeling.branches",
+    "modeling.heads",
+    "modeling.losses",
+    "modeling.seeker",
+    "views",
+    "enhance",
+    "search",
+    "rerank",
+    "fuse",
+    "metrics",
+    "classify",
+    "schedules",
+)
 
 
 def register(cfg: Any) -> None:

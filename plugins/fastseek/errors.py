@@ -10,7 +10,11 @@ from collections.abc import Callable
 
 logger = logging.getLogger("fastseek")
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of an OSError: the disk, or one's share of it, is full
+NO_ROOM = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+)  # of an OSError: the disk, or one's share of it, is full
 
 
 class FastSeekError(Exception):
@@ -46,9 +50,9 @@ class ArtefactError(FastSeekError):
 def exit_with(main: Callable[[], object]) -> None:
     """Run a tool's main and leave with the exit code its error carries, 0 without one.
 
-    A file name that is no UTF-8 is printed as the bytes it has on disk. An OSError of no kind of its own (a full or
-    failing disk) ends in a line; what the program could have known, such as a missing file, is a mistake of ours and
-    keeps its traceback.
+    A file name that is no UTF-8 is printed as the bytes it has on disk. An OSError of no kind of
+    its own (a full or failing disk) ends in a line; what the program could have known, such as a
+    missing file, is a mistake of ours and keeps its traceback.
 
     Args:
         main: takes nothing; what it returns is ignored.
@@ -76,6 +80,11 @@ def exit_with(main: Callable[[], object]) -> None:
 
 def _told(error: OSError) -> str:
     if error.errno in NO_ROOM:
-        return f"{error.filename or 'output'}: {error.strerror}: make room and run the same command again"
+        return (
+            f"{error.filename or 'output'}: {error.strerror}: make room and run the same command"
+            " again"
+        )
     named = f"{error.filename}: " if error.filename else ""
-    return " ".join(f"{named}{error.strerror or error}: mend that and run the same command again".split())
+    return " ".join(
+        f"{named}{error.strerror or error}: mend that and run the same command again".split()
+    )

@@ -23,9 +23,9 @@ _living: dict[str, object] = {}  # the temporary files that calls of this proces
 def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary neighbour of `path` and rename it over `path` when the block ends well.
 
-    A killed or failing writer leaves the old file as it was; the reader never sees half a file. What a killed writer
-    left of its temporary file, the next one removes. Text is UTF-8; a file name that is not goes out as the bytes it
-    has on disk.
+    A killed or failing writer leaves the old file as it was; the reader never sees half a file.
+    What a killed writer left of its temporary file, the next one removes. Text is UTF-8; a file
+    name that is not goes out as the bytes it has on disk.
 
     Args:
         path: the final name; its folder is made when missing.
@@ -42,7 +42,9 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(temporary, path)  # still open, so still locked: nobody takes it for a dead writer's
+                os.replace(
+                    temporary, path
+                )  # still open, so still locked: nobody takes it for a dead writer's
         except BaseException as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -52,7 +54,9 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def _name_file(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> None:
-    """Put the file into the error of a full disk: `write` knows no name, and numpy does not even tell the reason."""
+    """Put the file into the error of a full disk: `write` knows no name, and numpy does not even
+    tell the reason.
+    """
     if error.errno is None and " requested and " in str(error):
         error.errno, error.strerror = errno.ENOSPC, f"not all could be written ({error})"
     if error.errno in NO_ROOM and error.filename in (None, str(temporary)):
@@ -60,14 +64,16 @@ def _name_file(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> N
 
 
 def check_writable(path: PathLike, inputs: Iterable[PathLike | None] = ()) -> None:
-    """Check that `atomic` could write a file, so that a wrong name is told before the work and not after it.
+    """Check that `atomic` could write a file, so that a wrong name is told before the work and not
+    after it.
 
     Args:
         path: the final name.
         inputs: as for `check_apart`.
 
     Raises:
-        UsageError: nothing can be written there, or an input would be lost; nothing is left behind either way.
+        UsageError: nothing can be written there, or an input would be lost; nothing is left behind
+            either way.
     """
     check_apart(path, inputs)
     path = _target(path)
@@ -99,12 +105,20 @@ def check_apart(out: PathLike, inputs: Iterable[PathLike | None]) -> None:
 
 @contextlib.contextmanager
 def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A name beside `path` that no other call of this process has now: the system's locks are of processes only."""
+    """A name beside `path` that no other call of this process has now: the system's locks are of
+    processes only.
+    """
     start, token = f".{path.name}.tmp-{os.getpid()}", object()
-    names = (path.with_name(f"{start}-{number}" if number else start) for number in itertools.count())
+    names = (
+        path.with_name(f"{start}-{number}" if number else start) for number in itertools.count()
+    )
     # setdefault is one step, so of two threads only one finds its own token there
-    mine = next(name for name in names if _living.setdefault(os.path.realpath(name), token) is token)
-    kept = os.path.realpath(mine)  # taken now: the working folder may be another when the block ends
+    mine = next(
+        name for name in names if _living.setdefault(os.path.realpath(name), token) is token
+    )
+    kept = os.path.realpath(
+        mine
+    )  # taken now: the working folder may be another when the block ends
     try:
         yield mine
     finally:
@@ -119,10 +133,14 @@ def _target(path: PathLike) -> pathlib.Path:
 
 
 def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
-    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    text = (
+        {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    )
     made = make_folder(path.parent)
     try:
-        if path.exists() and not path.is_file():  # a folder, or a device that a rename would put an end to
+        if (
+            path.exists() and not path.is_file()
+        ):  # a folder, or a device that a rename would put an end to
             raise UsageError(f"{path}: cannot be written (it is no file): name another file")
         _sweep(path)
         while True:
@@ -138,11 +156,17 @@ def _opened(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
 
 
 def _sweep(path: pathlib.Path) -> None:
-    """Remove the temporary neighbours of `path` whose writers are dead: those that nobody has locked."""
+    """Remove the temporary neighbours of `path` whose writers are dead: those that nobody has
+    locked.
+    """
     start = f".{path.name}.tmp-"
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
-        for name in [path.with_name(entry.name) for entry in entries if entry.name.startswith(start)]:
-            if os.path.realpath(name) in _living:  # to open and close it would let go of our own lock
+        for name in [
+            path.with_name(entry.name) for entry in entries if entry.name.startswith(start)
+        ]:
+            if (
+                os.path.realpath(name) in _living
+            ):  # to open and close it would let go of our own lock
                 continue
             with contextlib.suppress(OSError), open(name, "r+b") as file:
                 if _locked(file):
@@ -150,7 +174,9 @@ def _sweep(path: pathlib.Path) -> None:
 
 
 def _locked(file: IO[Any]) -> bool:
-    """Take the lock of a file that is open for writing; the system lets go of it when this process dies."""
+    """Take the lock of a file that is open for writing; the system lets go of it when this process
+    dies.
+    """
     import fcntl
 
     try:
@@ -181,7 +207,9 @@ def make_folder(folder: PathLike) -> list[pathlib.Path]:
 
 def _unmake(folders: list[pathlib.Path]) -> None:
     for folder in folders:
-        with contextlib.suppress(OSError):  # never was made, or another process has written there meanwhile
+        with contextlib.suppress(
+            OSError
+        ):  # never was made, or another process has written there meanwhile
             folder.rmdir()
 
 
@@ -209,7 +237,10 @@ def read_json(path: PathLike) -> Any:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number or a nesting beyond all measure
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # no JSON, no UTF-8, a number or a nesting beyond all measure
         raise DataError(f"{path}: not a JSON file ({error})") from error
 
 
@@ -220,7 +251,9 @@ def sha256(path: PathLike) -> str:
 
 
 def data_roots() -> list[pathlib.Path]:
-    """The folders searched for data, in order: FASTREID_DATASETS, ../shared/data, ~/.cache/fastseek."""
+    """The folders searched for data, in order: FASTREID_DATASETS, ../shared/data,
+    ~/.cache/fastseek.
+    """
     named = os.environ.get("FASTREID_DATASETS")
     rest = [pathlib.Path("../shared/data"), pathlib.Path.home() / ".cache" / "fastseek"]
     return ([pathlib.Path(named)] if named else []) + rest
@@ -237,4 +270,6 @@ def locate(name: PathLike, purpose: str = "it") -> pathlib.Path:
         if candidate.exists():
             return candidate
     looked = ", ".join(str(root) for root in data_roots())
-    raise DataError(f"{name} not found (for {purpose}): put it below one of {looked}, or set FASTREID_DATASETS")
+    raise DataError(
+        f"{name} not found (for {purpose}): put it below one of {looked}, or set FASTREID_DATASETS"
+    )

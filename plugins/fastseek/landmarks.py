@@ -1,4 +1,6 @@
-"""What all who read Google Landmarks v2 (Weyand et al. 2020) go by: categories join label spaces, ids name files."""
+"""What all who read Google Landmarks v2 (Weyand et al. 2020) go by: categories join label spaces,
+ids name files.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,15 @@ from .errors import DataError
 
 
 def category(text: str) -> str:
-    """The bare name of a Wikimedia category, whether given as address or name: "…/Category:Z%C3%BCrich" -> "Zürich"."""
+    """The bare name of a Wikimedia category, whether given as address or name:
+    "…/Category:Z%C3%BCrich" -> "Zürich".
+    """
     return urllib.parse.unquote(text.strip().rsplit("Category:", 1)[-1]).replace(" ", "_")
 
 
 def join_labels(theirs: Mapping[int, str], ours: Mapping[int, str]) -> dict[int, int]:
-    """Landmark ids of one label space -> those of another, joined through the category, never by the number.
+    """Landmark ids of one label space -> those of another, joined through the category, never by
+    the number.
 
     Args:
         theirs: landmark id -> category, such as the index's.
@@ -29,8 +34,10 @@ def join_labels(theirs: Mapping[int, str], ours: Mapping[int, str]) -> dict[int,
     known: dict[str, int] = {}
     for landmark, name in ours.items():
         if known.setdefault(name, landmark) != landmark:
-            raise DataError(f"landmarks {known[name]} and {landmark} have one category, {name!r}: labels cannot be "
-                            "joined through it")
+            raise DataError(
+                f"landmarks {known[name]} and {landmark} have one category, {name!r}: labels cannot"
+                " be joined through it"
+            )
     return {landmark: known[name] for landmark, name in theirs.items() if name in known}
 
 

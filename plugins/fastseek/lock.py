@@ -22,7 +22,8 @@ _between_threads = threading.Lock()
 def alone(folder: pathlib.Path) -> Iterator[None]:
     """Hold a folder, made when missing, so that no second process writes there.
 
-    The system lets go of the lock when its process dies, however it dies; the file only tells who holds it.
+    The system lets go of the lock when its process dies, however it dies; the file only tells who
+    holds it.
 
     Raises:
         RunError: at once, if another process (or this one) holds it; names process and host.
@@ -50,7 +51,8 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_turn(folder: pathlib.Path) -> Iterator[None]:
-    """Hold a folder, made when missing, after waiting for whoever holds it; processes only, not threads.
+    """Hold a folder, made when missing, after waiting for whoever holds it; processes only, not
+    threads.
 
     Raises:
         UsageError: the folder cannot be made or written to.
@@ -59,13 +61,16 @@ def in_turn(folder: pathlib.Path) -> Iterator[None]:
 
     make_folder(folder)
     with _opened(pathlib.Path(folder) / ".turn") as file:
-        with contextlib.suppress(OSError):  # a file system without locks: what is written is whole all the same
+        with contextlib.suppress(
+            OSError
+        ):  # a file system without locks: what is written is whole all the same
             fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
 
 def _locked(path: pathlib.Path) -> IO[str]:
-    # lockf and not flock: loader workers, forked while the lock is held, must not keep it after their parent's death.
+    # lockf and not flock: loader workers, forked while the lock is held, must not keep it after
+    # their parent's death.
     import fcntl
 
     while True:
@@ -74,7 +79,10 @@ def _locked(path: pathlib.Path) -> IO[str]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             file.seek(0)
-            message = f"{path.parent}: another process is writing here ({file.read()}): wait for it, or stop it"
+            message = (
+                f"{path.parent}: another process is writing here ({file.read()}): wait for it, or"
+                " stop it"
+            )
             file.close()
             raise RunError(message) from error
         with contextlib.suppress(FileNotFoundError):
@@ -89,4 +97,6 @@ def _opened(path: pathlib.Path) -> IO[str]:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
-        raise UsageError(f"{path.parent}: cannot be written ({error.strerror}): name another folder") from error
+        raise UsageError(
+            f"{path.parent}: cannot be written ({error.strerror}): name another folder"
+        ) from error

@@ -12,8 +12,9 @@ from .structures import Embeddings
 KEYS = ("model", "preprocessing", "views", "enhance")
 
 
-def check_same_model(queries: Embeddings, gallery: Embeddings, asked: str = "queries",
-                     found: str = "gallery") -> None:
+def check_same_model(
+    queries: Embeddings, gallery: Embeddings, asked: str = "queries", found: str = "gallery"
+) -> None:
     """Check that queries and gallery come from one model, seen and treated alike.
 
     What a passport does not say is not compared, so bare vectors pass.
@@ -23,16 +24,21 @@ def check_same_model(queries: Embeddings, gallery: Embeddings, asked: str = "que
         asked, found: what an error calls them.
 
     Raises:
-        ArtefactError: they differ in dimension, model, preprocessing, views or enhancement; says in which and how.
+        ArtefactError: they differ in dimension, model, preprocessing, views or enhancement; says in
+            which and how.
     """
     if queries.dim != gallery.dim:
         models = [_told(side.passport.get("model")) for side in (queries, gallery)]
-        raise ArtefactError(f"{asked} have {queries.dim} dimensions ({models[0]}), the {found} {gallery.dim} "
-                            f"({models[1]}): embed both with one model")
+        raise ArtefactError(
+            f"{asked} have {queries.dim} dimensions ({models[0]}), the {found} {gallery.dim} "
+            f"({models[1]}): embed both with one model"
+        )
     key = differing(queries.passport, gallery.passport)
     if key:
-        raise ArtefactError(f"{asked} and {found} differ in {key}: {_told(queries.passport[key])} and "
-                            f"{_told(gallery.passport[key])}; embed both in the same way")
+        raise ArtefactError(
+            f"{asked} and {found} differ in {key}: {_told(queries.passport[key])} and "
+            f"{_told(gallery.passport[key])}; embed both in the same way"
+        )
 
 
 def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -12,7 +12,9 @@ from tqdm import tqdm
 Thing = TypeVar("Thing")
 
 
-def progress(things: Iterable[Thing], what: str, total: int | None = None, every: float = 15.0) -> Iterator[Thing]:
+def progress(
+    things: Iterable[Thing], what: str, total: int | None = None, every: float = 15.0
+) -> Iterator[Thing]:
     """Yield the things while telling on stderr how far the work is and when it will be done.
 
     Args:

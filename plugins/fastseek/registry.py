@@ -20,8 +20,8 @@ from .errors import UsageError
 class Registry(FvcoreRegistry):
     """fvcore's registry; a class `KReciprocal` is known by its recipe name, `k_reciprocal`.
 
-    Where the constructor of a class says `int`, `float` or `str`, it takes such values only, and a `seed` of 0 or more:
-    others are a ValueError.
+    Where the constructor of a class says `int`, `float` or `str`, it takes such values only, and a
+    `seed` of 0 or more: others are a ValueError.
     """
 
     def __init__(self, name: str, contract: str) -> None:
@@ -40,7 +40,9 @@ class Registry(FvcoreRegistry):
             UsageError: no such member; lists the known ones and the nearest.
         """
         if name not in self:
-            raise UsageError(f"no {self._name} is called {shown(name)}{_nearest(name, self.names())}")
+            raise UsageError(
+                f"no {self._name} is called {shown(name)}{_nearest(name, self.names())}"
+            )
         return super().get(name)
 
     def names(self) -> list[str]:
@@ -70,7 +72,7 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     Raises:
         UsageError: the text is not one call of a name with literal arguments.
     """
-    refused = f"{shown(call)} is not a call string such as \"map(100)\""
+    refused = f'{shown(call)} is not a call string such as "map(100)"'
     if not isinstance(call, str):
         raise UsageError(refused)
     try:
@@ -87,9 +89,14 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
         raise UsageError(f"{shown(call)}: {twice[0]} is given twice")
     try:
         args = [ast.literal_eval(value) for value in node.args]
-        kwargs = {name: ast.literal_eval(keyword.value) for name, keyword in zip(names, node.keywords, strict=True)}
+        kwargs = {
+            name: ast.literal_eval(keyword.value)
+            for name, keyword in zip(names, node.keywords, strict=True)
+        }
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{shown(call)}: arguments must be plain literals (numbers, strings, tuples …)") from error
+        raise UsageError(
+            f"{shown(call)}: arguments must be plain literals (numbers, strings, tuples …)"
+        ) from error
     return node.func.id, args, kwargs
 
 
@@ -127,7 +134,9 @@ def build(call: str, registry: Registry, **runtime: Any) -> Any:
         signature.bind(*args, **kwargs, **given)
     except TypeError as error:
         own = [str(p) for p in signature.parameters.values() if p.name not in runtime]
-        raise UsageError(f"{shown(call)}: {cut(str(error))}; {name} takes ({', '.join(own)})") from error
+        raise UsageError(
+            f"{shown(call)}: {cut(str(error))}; {name} takes ({', '.join(own)})"
+        ) from error
     try:
         return member(*args, **kwargs, **given)
     except (TypeError, ValueError) as error:
@@ -145,70 +154,118 @@ def import_parts(package: str, path: Iterable[str]) -> None:
         importlib.import_module(f"{package}.{module.name}")
 
 
-DATASETS = Registry("dataset", """Where photos come from.
+DATASETS = Registry(
+    "dataset",
+    """Where photos come from.
 Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train", "query", "gallery").
-`folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows reach fast-reid's own.""")
+`folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows reach fast-reid's own.""",
+)
 
-TRANSFORMS = Registry("transform", """One image before it becomes a batch.
+TRANSFORMS = Registry(
+    "transform",
+    """One image before it becomes a batch.
 Built with the recipe's arguments; called with a PIL RGB image, or a float32 tensor [3, H, W] in 0..255, and
 returns one of the two. Draws random numbers from torch's global generator only (the loader seeds it per sample).
-What it is given is not changed.""")
+What it is given is not changed.""",
+)
 
-SAMPLERS = Registry("sampler", """Which images stand together in a batch.
+SAMPLERS = Registry(
+    "sampler",
+    """Which images stand together in a batch.
 Built with `labels` (int64 [N], class of each image), `groups` (int64 [N], camera or session), `batch_size` (all
 processes together), `world_size` and `seed`; `epoch(n)` returns int64 [batches, batch_size], row numbers, a
 function of seed and n alone, with as many batches in every epoch. Cutting every row into `world_size` equal runs must
-be legal. Impossible settings raise ValueError when built.""")
+be legal. Impossible settings raise ValueError when built.""",
+)
 
-CROPS = Registry("crop", """Where the second picture of a photo is cut.
+CROPS = Registry(
+    "crop",
+    """Where the second picture of a photo is cut.
 Built with the recipe's arguments; called with items it returns float32 [N, 4], left, top, right and bottom as shares of
-width and height, NaN where the whole photo is taken. `digest` tells what else its answer depends on, as a string.""")
+width and height, NaN where the whole photo is taken. `digest` tells what else its answer depends on, as a string.""",
+)
 
-BACKBONES = Registry("backbone", """Images to feature maps.
+BACKBONES = Registry(
+    "backbone",
+    """Images to feature maps.
 Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised float tensor
-[B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].""")
+[B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].""",
+)
 
-BLOCKS = Registry("block", """What is put into a backbone: attention, another normalisation.
+BLOCKS = Registry(
+    "block",
+    """What is put into a backbone: attention, another normalisation.
 Built with the recipe's arguments; called with a backbone of ours whose weights are loaded, it returns the backbone with
-the block in its place; `channels` stays what the maps have. A name the backbone does not have is a ValueError.""")
+the block in its place; `channels` stays what the maps have. A name the backbone does not have is a ValueError.""",
+)
 
-BRANCHES = Registry("branch", """Feature maps to embeddings.
+BRANCHES = Registry(
+    "branch",
+    """Feature maps to embeddings.
 Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B, D] that holds at
 least its own recipe name, the vector used for retrieval unless `tested` names another; `dims` tells D of every
-name. Where a batch tells more, the maps hold "places" float32 [B, 4] and "crops", the maps of a second picture.""")
+name. Where a batch tells more, the maps hold "places" float32 [B, 4] and "crops", the maps of a second picture.""",
+)
 
-LOSSES = Registry("loss", """Named embeddings to one scalar.
+LOSSES = Registry(
+    "loss",
+    """Named embeddings to one scalar.
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the
 name of the embedding it wants; called with (embedding [B, D], targets int64 [B]) it returns a scalar, its weight
 already applied. One that classifies has `logits`, [B, D] to [B, C]. A module of the model with `at_step(step)` is told
-the number of every training step before it.""")
+the number of every training step before it.""",
+)
 
-SCHEDULES = Registry("schedule", """The learning rate over a training.
+SCHEDULES = Registry(
+    "schedule",
+    """The learning rate over a training.
 Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is what the learning
 rate of every group is multiplied with in step `step` (from 0), a function of the step alone. A step is an update of the
-weights, with SEEK.ACCUMULATE that of several batches. `corners`, where there, are the steps a table must show.""")
+weights, with SEEK.ACCUMULATE that of several batches. `corners`, where there, are the steps a table must show.""",
+)
 
-VIEWS = Registry("view", """Test-time views.
+VIEWS = Registry(
+    "view",
+    """Test-time views.
 Called with a batch [B, 3, H, W] it returns a list of batches, the given one included. The features of all
-views are brought to length 1 and added; with a member whose `raw` is True they are added as they are.""")
+views are brought to length 1 and added; with a member whose `raw` is True they are added as they are.""",
+)
 
-ENHANCERS = Registry("enhancer", """Embeddings to better embeddings.
-Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.""")
+ENHANCERS = Registry(
+    "enhancer",
+    """Embeddings to better embeddings.
+Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.""",
+)
 
-SEARCHERS = Registry("searcher", """Embeddings x Embeddings to a ranking.
-Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.""")
+SEARCHERS = Registry(
+    "searcher",
+    """Embeddings x Embeddings to a ranking.
+Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.""",
+)
 
-RERANKERS = Registry("reranker", """A ranking to a better ranking.
+RERANKERS = Registry(
+    "reranker",
+    """A ranking to a better ranking.
 Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for every query.
-Only a member whose `inserts` is True may put other images in their place; lists do not grow longer.""")
+Only a member whose `inserts` is True may put other images in their place; lists do not grow longer.""",
+)
 
-FUSERS = Registry("fuser", """Many rankings to one.
+FUSERS = Registry(
+    "fuser",
+    """Many rankings to one.
 Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched by id, it returns one
-`Ranking` in the first one's order. Fusing a ranking with itself leaves its order as it is.""")
+`Ranking` in the first one's order. Fusing a ranking with itself leaves its order as it is.""",
+)
 
-METRICS = Registry("metric", """A ranking and the truth to scores.
-Called with (ranking, truth) it returns a list of `Score`.""")
+METRICS = Registry(
+    "metric",
+    """A ranking and the truth to scores.
+Called with (ranking, truth) it returns a list of `Score`.""",
+)
 
-FIGURES = Registry("figure", """Class probabilities and the true classes to scores.
+FIGURES = Registry(
+    "figure",
+    """Class probabilities and the true classes to scores.
 Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of the C, counts int64
-[C], training images a class) it returns a list of `Score` whose `per_query` are the N photos.""")
+[C], training images a class) it returns a list of `Score` whose `per_query` are the N photos.""",
+)

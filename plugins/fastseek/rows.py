@@ -14,8 +14,11 @@ Row = tuple[int, list[str]]
 SHOWN = 80  # letters of a row or value that an error tells
 
 
-def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bool = False) -> Iterator[Row]:
-    """Yield (line, the values of `columns`) for every row below the header; blank rows are passed over.
+def table(
+    path: PathLike, columns: Sequence[str], only: bool = False, marked: bool = False
+) -> Iterator[Row]:
+    """Yield (line, the values of `columns`) for every row below the header; blank rows are passed
+    over.
 
     Args:
         path: a CSV file in UTF-8.
@@ -24,28 +27,35 @@ def table(path: PathLike, columns: Sequence[str], only: bool = False, marked: bo
         marked: whether a byte order mark is passed over.
 
     Raises:
-        DataError: the file cannot be read, its header is another or names a column twice, or a row has more or fewer
-            values; names the line.
+        DataError: the file cannot be read, its header is another or names a column twice, or a row
+            has more or fewer values; names the line.
     """
     lines = plain(path, marked)
     line, header = next(lines, (1, []))
     names = [name.strip() for name in header]
     if only and names != list(columns) or not set(columns) <= set(names):
-        raise DataError(f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, "
-                        f"found {repr(cut(','.join(header), SHOWN)) if header else 'nothing'}{_separator(header)}")
+        raise DataError(
+            f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, found"
+            f" {repr(cut(','.join(header), SHOWN)) if header else 'nothing'}{_separator(header)}"
+        )
     twice = [name for name in columns if names.count(name) > 1]
     if twice:
-        raise DataError(f"{path}:{line}: the header names the column {twice[0]!r} twice, must be once")
+        raise DataError(
+            f"{path}:{line}: the header names the column {twice[0]!r} twice, must be once"
+        )
     places = [names.index(name) for name in columns]
     for line, row in lines:
         if len(row) != len(header):
-            raise DataError(f"{path}:{line}: {len(row)} values, the header has {len(header)}: "
-                            f"{cut(','.join(row), SHOWN)}")
+            raise DataError(
+                f"{path}:{line}: {len(row)} values, the header has {len(header)}: "
+                f"{cut(','.join(row), SHOWN)}"
+            )
         yield line, [row[place] for place in places]
 
 
 def plain(path: PathLike, marked: bool = False) -> Iterator[Row]:
-    """Yield (line, values) for every row that is not blank; a byte order mark is passed over if it may be `marked`.
+    """Yield (line, values) for every row that is not blank; a byte order mark is passed over if it
+    may be `marked`.
 
     Raises:
         DataError: the file cannot be read or is no CSV file in UTF-8; names the line.
@@ -57,13 +67,17 @@ def plain(path: PathLike, marked: bool = False) -> Iterator[Row]:
             if file.read(1) != "\ufeff":
                 file.seek(0)
             elif not marked:
-                raise DataError(f"{path}:1: begins with a byte order mark, which contests refuse: save it as plain "
-                                "UTF-8")
+                raise DataError(
+                    f"{path}:1: begins with a byte order mark, which contests refuse: save it as"
+                    " plain UTF-8"
+                )
             reader = csv.reader(file, strict=True)
             for row in reader:
                 line = reader.line_num
                 if "\0" in "".join(row):
-                    raise DataError(f"{path}:{line}: holds a zero byte, so it is no text: write the file anew")
+                    raise DataError(
+                        f"{path}:{line}: holds a zero byte, so it is no text: write the file anew"
+                    )
                 if row and (row[0].strip() or any(value.strip() for value in row)):
                     yield line, row
     except OSError as error:
@@ -84,7 +98,9 @@ def once(seen: dict[str, int], name: str, path: PathLike, line: int, what: str =
         raise DataError(f"{path}:{line}: {what} {name!r} must be one word")
     before = seen.setdefault(name, line)
     if before != line:
-        raise DataError(f"{path}:{line}: {what} {name!r} stands in line {before} already, must be once")
+        raise DataError(
+            f"{path}:{line}: {what} {name!r} stands in line {before} already, must be once"
+        )
 
 
 def whole_number(text: str, path: PathLike, line: int, what: str) -> int:
@@ -100,7 +116,9 @@ def whole_number(text: str, path: PathLike, line: int, what: str) -> int:
 
 
 def _separator(header: Sequence[str]) -> str:
-    found = next((sign for sign in ("\t", ";", " ") if len(header) == 1 and sign in header[0].strip()), None)
+    found = next(
+        (sign for sign in ("\t", ";", " ") if len(header) == 1 and sign in header[0].strip()), None
+    )
     return f"; values must be separated by commas, not {found!r}" if found else ""
 
 

@@ -95,16 +95,28 @@ def test_a_row_that_says_nothing_is_an_error(row):
         duplicate_classes(np.ones((1, 4)))
 
 
-@pytest.mark.parametrize("sizes, classes, ids", [
-    ((2,), 5, 2), ((2, 3), 7, 3), ((3, 3), 6, 2), ((), 6, 3), ((2, 2, 2), 6, 3), ((4,), 9, 1), ((2,), 5, 0),
-    ((2,), 3, 3)])
+@pytest.mark.parametrize(
+    "sizes, classes, ids",
+    [
+        ((2,), 5, 2),
+        ((2, 3), 7, 3),
+        ((3, 3), 6, 2),
+        ((), 6, 3),
+        ((2, 2, 2), 6, 3),
+        ((4,), 9, 1),
+        ((2,), 5, 0),
+        ((2,), 3, 3),
+    ],
+)
 def test_the_chance_of_a_collision_is_the_share_of_such_batches(sizes, classes, ids):
     """finegrained row 40. A slow twin: all batches, one by one."""
     name = [number for number, size in enumerate(sizes) for _ in range(size)]
     name += list(range(-1, -1 - (classes - len(name)), -1))
     batches = list(itertools.combinations(range(classes), ids))
     hit = sum(len({name[one] for one in batch}) < len(batch) for batch in batches)
-    assert collision_probability(sizes, classes, ids) == pytest.approx(hit / len(batches), abs=1e-12)
+    assert collision_probability(sizes, classes, ids) == pytest.approx(
+        hit / len(batches), abs=1e-12
+    )
 
 
 def test_the_chance_agrees_with_drawing_batches():
@@ -119,7 +131,16 @@ def test_the_chance_agrees_with_drawing_batches():
 def test_fewer_classes_with_more_photos_collide_less():
     """finegrained row 40."""
     ways = advice((2,) * 80, 3097, 48)
-    assert [(n, m) for n, m, _ in ways] == [(2, 24), (3, 16), (4, 12), (6, 8), (8, 6), (12, 4), (16, 3), (24, 2)]
+    assert [(n, m) for n, m, _ in ways] == [
+        (2, 24),
+        (3, 16),
+        (4, 12),
+        (6, 8),
+        (8, 6),
+        (12, 4),
+        (16, 3),
+        (24, 2),
+    ]
     chances = [chance for *_, chance in ways]
     assert chances == sorted(chances) and chances[-1] > 100 * chances[0]
 
@@ -134,16 +155,24 @@ def ranking(rows, queries=None, gallery=None):
     rows = np.asarray(rows)
     count = int(rows.max()) + 1 if gallery is None else len(gallery)
     scores = np.where(rows < 0, -np.inf, -np.arange(rows.shape[1], dtype=float))
-    return Ranking(queries or [f"q{row}" for row in range(len(rows))],
-                   gallery or [f"g{number}" for number in range(count)], rows, scores)
+    return Ranking(
+        queries or [f"q{row}" for row in range(len(rows))],
+        gallery or [f"g{number}" for number in range(count)],
+        rows,
+        scores,
+    )
 
 
 def test_overlap_is_the_mean_over_pairs_of_models():
     """finegrained row 45."""
-    members = [ranking([[0, 1, 2, 3], [0, 1, 2, 3]], gallery=list("abcdefgh")),
-               ranking([[3, 2, 1, 0], [4, 5, 6, 7]], gallery=list("abcdefgh")),
-               ranking([[0, 1, 4, 5], [4, 5, 2, 3]], gallery=list("abcdefgh"))]
-    assert overlaps(members, 4).tolist() == pytest.approx([(1 + 0.5 + 0.5) / 3, (0 + 0.5 + 0.5) / 3])
+    members = [
+        ranking([[0, 1, 2, 3], [0, 1, 2, 3]], gallery=list("abcdefgh")),
+        ranking([[3, 2, 1, 0], [4, 5, 6, 7]], gallery=list("abcdefgh")),
+        ranking([[0, 1, 4, 5], [4, 5, 2, 3]], gallery=list("abcdefgh")),
+    ]
+    assert overlaps(members, 4).tolist() == pytest.approx(
+        [(1 + 0.5 + 0.5) / 3, (0 + 0.5 + 0.5) / 3]
+    )
     assert overlaps(members, 1).tolist() == pytest.approx([1 / 3, 1 / 3])
 
 
@@ -154,8 +183,12 @@ def test_order_of_queries_and_gallery_do_not_matter():
     second = ranking([random.permutation(12)[:6] for _ in range(5)], gallery=list("abcdefghijkl"))
     shuffle = random.permutation(12)
     place = np.argsort(shuffle)
-    turned = Ranking(second.query_ids[::-1], second.gallery_ids[shuffle], place[second.indices[::-1]],
-                     second.scores[::-1])
+    turned = Ranking(
+        second.query_ids[::-1],
+        second.gallery_ids[shuffle],
+        place[second.indices[::-1]],
+        second.scores[::-1],
+    )
     assert overlaps([first, second], 4).tolist() == overlaps([first, turned], 4).tolist()
 
 
@@ -189,5 +222,10 @@ def test_an_ensemble_within_its_budget_is_told_and_a_larger_one_is_an_error(tmp_
 
 def test_names_on_a_contact_sheet_are_escaped():
     page = contact_sheet("<t>", "a & b", [("<h>", [("<script>", [b"jpeg"])])])
-    assert "<script>" not in page and "&lt;script&gt;" in page and "&lt;h&gt;" in page and "a &amp; b" in page
+    assert (
+        "<script>" not in page
+        and "&lt;script&gt;" in page
+        and "&lt;h&gt;" in page
+        and "a &amp; b" in page
+    )
     assert page.count("data:image/jpeg;base64,anBlZw==") == 1 and "http" not in page

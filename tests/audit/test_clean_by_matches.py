@@ -21,7 +21,12 @@ from fastseek.submit.gldv2_lists import read_train_clean
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-@given(seed=st.integers(0, 10_000), inliers=st.integers(0, 40), matches=st.integers(1, 4), images=st.integers(1, 3))
+@given(
+    seed=st.integers(0, 10_000),
+    inliers=st.integers(0, 40),
+    matches=st.integers(1, 4),
+    images=st.integers(1, 3),
+)
 @settings(max_examples=60, deadline=None)
 def test_the_rule_is_that_of_three_loops(seed, inliers, matches, images):
     """landmark row 9."""
@@ -33,11 +38,19 @@ def test_the_rule_is_that_of_three_loops(seed, inliers, matches, images):
     table = random.integers(0, 60, (count, count))
     table = np.minimum(table, table.T)
     asked = []
-    found = clean_by_matches(labels, near, lambda a, b: asked.append((a, b)) or table[a, b], inliers, matches, images)
+    found = clean_by_matches(
+        labels, near, lambda a, b: asked.append((a, b)) or table[a, b], inliers, matches, images
+    )
     good = []
     for row in range(count):
-        agree = [other for other in near[row] if other >= 0 and other != row and labels[other] == labels[row]
-                 and table[row, other] >= inliers]
+        agree = [
+            other
+            for other in near[row]
+            if other >= 0
+            and other != row
+            and labels[other] == labels[row]
+            and table[row, other] >= inliers
+        ]
         if labels[row] >= 0 and len(agree) >= matches:
             good.append(row)
     kept = [row for row in good if sum(labels[other] == labels[row] for other in good) >= images]
@@ -49,11 +62,22 @@ def test_thirty_inliers_three_matches_and_two_images_are_the_least():
     """landmark row 9."""
     labels = np.asarray([7] * 5 + [8] * 4)
     near = np.asarray([[other for other in range(9) if other != row] for row in range(9)])
-    count = {(0, 1): 30, (0, 2): 30, (0, 3): 29, (0, 4): 31, (1, 2): 30, (1, 3): 29, (1, 4): 30, (2, 4): 3}
+    count = {
+        (0, 1): 30,
+        (0, 2): 30,
+        (0, 3): 29,
+        (0, 4): 31,
+        (1, 2): 30,
+        (1, 3): 29,
+        (1, 4): 30,
+        (2, 4): 3,
+    }
     found = clean_by_matches(labels, near, lambda a, b: count.get((a, b), 0))
     assert np.flatnonzero(found.keep).tolist() == [0, 1]
     del count[1, 4]
-    assert not clean_by_matches(labels, near, lambda a, b: count.get((a, b), 0)).keep.any()  # one image is no class
+    assert not clean_by_matches(
+        labels, near, lambda a, b: count.get((a, b), 0)
+    ).keep.any()  # one image is no class
 
 
 def test_labels_and_neighbours_must_belong_together():
@@ -69,7 +93,9 @@ def scene(seed, size=260):
     grey = np.full((size, size), 128, np.uint8)
     for _ in range(150):
         x, y = random.integers(0, size - 20, 2)
-        grey[y:y + random.integers(5, 30), x:x + random.integers(5, 30)] = random.integers(0, 256)
+        grey[y : y + random.integers(5, 30), x : x + random.integers(5, 30)] = random.integers(
+            0, 256
+        )
     return grey
 
 
@@ -79,8 +105,13 @@ def seen(seed, angle, scale=1.0):
 
 
 def test_views_of_one_scene_agree_and_others_do_not():
-    photos = [np.asarray(seen(1, 0)), np.asarray(seen(1, 12, 0.9)), np.asarray(seen(2, 0)), None,
-              np.full((60, 60), 7, np.uint8)]
+    photos = [
+        np.asarray(seen(1, 0)),
+        np.asarray(seen(1, 12, 0.9)),
+        np.asarray(seen(2, 0)),
+        None,
+        np.full((60, 60), 7, np.uint8),
+    ]
     verify = Verification(lambda row: photos[row])
     assert verify(0, 1) >= 30 > 2 * verify(0, 2)
     assert verify(0, 1) == verify(0, 1) and verify(0, 3) == verify(0, 4) == verify(3, 4) == 0
@@ -90,21 +121,36 @@ def test_views_of_one_scene_agree_and_others_do_not():
 def home(tmp_path, monkeypatch):
     """Landmark 5: four views and a stray; landmark 9: three views; every image ranks all."""
     monkeypatch.chdir(tmp_path)
-    plan = [("aaa0", 5, 1, 0), ("aaa1", 5, 1, 8), ("aaa2", 5, 1, -8), ("aaa3", 5, 1, 15), ("abb4", 5, 3, 0),
-            ("bbb0", 9, 2, 0), ("bbb1", 9, 2, 9), ("bbb2", 9, 2, -9)]
+    plan = [
+        ("aaa0", 5, 1, 0),
+        ("aaa1", 5, 1, 8),
+        ("aaa2", 5, 1, -8),
+        ("aaa3", 5, 1, 15),
+        ("abb4", 5, 3, 0),
+        ("bbb0", 9, 2, 0),
+        ("bbb1", 9, 2, 9),
+        ("bbb2", 9, 2, -9),
+    ]
     for name, _, seed, angle in plan:
         path = tmp_path / "train" / name[0] / name[1] / name[2] / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         seen(seed, angle).save(path, quality=95)
     ids = [name for name, *_ in plan]
-    (tmp_path / "train.csv").write_text("id,url,landmark_id\n" + "".join(f"{n},u,{label}\n" for n, label, *_ in plan))
+    (tmp_path / "train.csv").write_text(
+        "id,url,landmark_id\n" + "".join(f"{n},u,{label}\n" for n, label, *_ in plan)
+    )
     indices = np.stack([np.roll(np.arange(8), -row) for row in range(8)])
     Ranking(ids, ids, indices, np.tile(-np.arange(8.0), (8, 1))).save("self.npz")
-    Ranking([f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg" for name in ids[::-1]],
-            [f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg" for name in ids], indices[::-1],
-            np.tile(-np.arange(8.0), (8, 1))).save("paths.npz")
+    Ranking(
+        [f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg" for name in ids[::-1]],
+        [f"{name[0]}/{name[1]}/{name[2]}/{name}.jpg" for name in ids],
+        indices[::-1],
+        np.tile(-np.arange(8.0), (8, 1)),
+    ).save("paths.npz")
     pairs = [(a, b, 40) for a in ids[:4] for b in ids[:4] if a < b] + [("bbb0", "bbb1", 99)]
-    (tmp_path / "inliers.csv").write_text("first,second,inliers\n" + "".join(f"{b},{a},{n}\n" for a, b, n in pairs))
+    (tmp_path / "inliers.csv").write_text(
+        "first,second,inliers\n" + "".join(f"{b},{a},{n}\n" for a, b, n in pairs)
+    )
     return tmp_path
 
 
@@ -115,7 +161,9 @@ def test_the_list_holds_what_verifies(home, ranking, how):
     told = clean_file(ranking, "train.csv", "clean.csv", **how)
     assert told.startswith("4 of 8 images, 1 of 2 classes kept")
     kept = read_train_clean("clean.csv")
-    assert kept.ids.tolist() == ["aaa0", "aaa1", "aaa2", "aaa3"] and set(kept.landmarks.tolist()) == {5}
+    assert kept.ids.tolist() == ["aaa0", "aaa1", "aaa2", "aaa3"] and set(
+        kept.landmarks.tolist()
+    ) == {5}
     clean_file(ranking, "train.csv", "clean.csv", least_matches=1, **how)
     ids = read_train_clean("clean.csv").ids.tolist()
     assert ids[4:6] == ["bbb0", "bbb1"] and "abb4" not in ids
@@ -126,7 +174,14 @@ def test_a_photo_that_cannot_be_read_agrees_with_nothing_and_is_counted(home):
     (home / "train/a/a/a/aaa0.jpg").write_bytes(b"no photo")
     told = clean_file("self.npz", "train.csv", "clean.csv", images="train", least_matches=2)
     assert "1 photos could not be read" in told
-    assert read_train_clean("clean.csv").ids.tolist() == ["aaa1", "aaa2", "aaa3", "bbb0", "bbb1", "bbb2"]
+    assert read_train_clean("clean.csv").ids.tolist() == [
+        "aaa1",
+        "aaa2",
+        "aaa3",
+        "bbb0",
+        "bbb1",
+        "bbb2",
+    ]
 
 
 def test_what_does_not_fit_is_told(home):
@@ -151,9 +206,22 @@ def test_what_does_not_fit_is_told(home):
 
 
 def test_the_tool_writes_the_list(home):
-    command = [sys.executable, str(ROOT / "tools" / "audit.py"), "clean", "--ranking", "self.npz", "--labels",
-               "train.csv", "--inliers", "inliers.csv", "--out", "clean.csv"]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "audit.py"),
+        "clean",
+        "--ranking",
+        "self.npz",
+        "--labels",
+        "train.csv",
+        "--inliers",
+        "inliers.csv",
+        "--out",
+        "clean.csv",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=home, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0 and "4 of 8 images" in done.stdout, done.stderr
     assert (home / "clean.csv").read_text() == "landmark_id,images\n5,aaa0 aaa1 aaa2 aaa3\n"

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 
 from fastseek import progress as progress_module
-from fastseek.errors import NO_ROOM, ArtefactError, DataError, FastSeekError, RunError, UsageError, exit_with
+from fastseek.errors import (
+    NO_ROOM,
+    ArtefactError,
+    DataError,
+    FastSeekError,
+    RunError,
+    UsageError,
+    exit_with,
+)
 from fastseek.files import atomic, check_writable, data_roots, locate, read_json, sha256, write_json
 from fastseek.lock import alone
 from fastseek.progress import progress
@@ -20,12 +28,21 @@ from fastseek.progress import progress
 def raising(error):
     def main():
         raise error
+
     return main
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (UsageError("x"), 2), (DataError("x"), 3), (RunError("x"), 4), (ArtefactError("x"), 5), (FastSeekError("x"), 4),
-    (KeyboardInterrupt(), 4)])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (DataError("x"), 3),
+        (RunError("x"), 4),
+        (ArtefactError("x"), 5),
+        (FastSeekError("x"), 4),
+        (KeyboardInterrupt(), 4),
+    ],
+)
 def test_a_tool_leaves_with_the_code_of_its_error_and_one_line(error, code, capsys):
     with pytest.raises(SystemExit) as left:
         exit_with(raising(error))
@@ -62,13 +79,23 @@ def barred(tmp_path):
     (tmp_path / "file").write_text("old")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "shut").mkdir(mode=0o500)
-    names = [tmp_path / "folder", tmp_path / "file" / "x", tmp_path / "new" / "newer" / ("x" * 300), tmp_path / "pipe",
-             tmp_path / "new" / ("y" * 300) / "x", pathlib.Path("/proc/none/x"), pathlib.Path("/"), pathlib.Path()]
+    names = [
+        tmp_path / "folder",
+        tmp_path / "file" / "x",
+        tmp_path / "new" / "newer" / ("x" * 300),
+        tmp_path / "pipe",
+        tmp_path / "new" / ("y" * 300) / "x",
+        pathlib.Path("/proc/none/x"),
+        pathlib.Path("/"),
+        pathlib.Path(),
+    ]
     return names + ([] if os.access(tmp_path / "shut", os.W_OK) else [tmp_path / "shut" / "x"])
 
 
 @pytest.mark.parametrize("mode", ["w", "wb"])
-def test_a_name_that_cannot_be_written_is_wrong_use_and_leaves_nothing_behind(tmp_path, barred, mode):
+def test_a_name_that_cannot_be_written_is_wrong_use_and_leaves_nothing_behind(
+    tmp_path, barred, mode
+):
     before = sorted(tmp_path.rglob("*"))
     for path in barred:
         with pytest.raises(UsageError, match="cannot be written") as told, atomic(path, mode):
@@ -78,7 +105,12 @@ def test_a_name_that_cannot_be_written_is_wrong_use_and_leaves_nothing_behind(tm
 
 
 def test_folders_that_cannot_be_made_or_written_to_are_wrong_use(tmp_path, barred):
-    for path in (tmp_path / "file", tmp_path / "file" / "x", pathlib.Path("/proc/none"), pathlib.Path("/proc/self")):
+    for path in (
+        tmp_path / "file",
+        tmp_path / "file" / "x",
+        pathlib.Path("/proc/none"),
+        pathlib.Path("/proc/self"),
+    ):
         with pytest.raises(UsageError, match="cannot be written"), alone(path):
             pytest.fail("never gets there")
 
@@ -106,11 +138,22 @@ def test_a_tool_on_a_full_disk_leaves_with_4_and_one_line(capsys):
     with pytest.raises(SystemExit) as left:
         exit_with(raising(OSError(28, "No space left on device", "r.npz")))
     told = capsys.readouterr().err
-    assert left.value.code == 4 and told.count("\n") == 1 and "r.npz" in told and "No space left" in told
+    assert (
+        left.value.code == 4
+        and told.count("\n") == 1
+        and "r.npz" in told
+        and "No space left" in told
+    )
 
 
-@pytest.mark.parametrize("error", [OSError(27, "File too large", "r.npz"), OSError(5, "Input/output error", "r.npz"),
-                                   OSError("r.npz went\naway")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(27, "File too large", "r.npz"),
+        OSError(5, "Input/output error", "r.npz"),
+        OSError("r.npz went\naway"),
+    ],
+)
 def test_a_disk_that_fails_ends_a_tool_with_4_and_one_line(capsys, error):
     with pytest.raises(SystemExit) as left:
         exit_with(raising(error))
@@ -123,7 +166,9 @@ def test_a_missing_file_that_nobody_expected_keeps_its_traceback():
         exit_with(raising(PermissionError(13, "Permission denied")))
 
 
-@pytest.mark.parametrize("save", [lambda file: np.save(file, np.zeros(9999)), lambda file: file.write(bytes(99999))])
+@pytest.mark.parametrize(
+    "save", [lambda file: np.save(file, np.zeros(9999)), lambda file: file.write(bytes(99999))]
+)
 def test_the_error_of_a_full_disk_names_the_file(tmp_path, save):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40960, before[1]))
@@ -181,7 +226,9 @@ def test_progress_gives_the_things_unchanged_and_lines_to_a_pipe(monkeypatch, ca
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
     assert list(progress(range(5), "work", every=15)) == [0, 1, 2, 3, 4]
     lines = capsys.readouterr().err.splitlines()
-    assert lines and all(line.startswith("work: ") and "/5" in line and "s left" in line for line in lines)
+    assert lines and all(
+        line.startswith("work: ") and "/5" in line and "s left" in line for line in lines
+    )
 
 
 def test_progress_without_an_end_tells_what_is_done(monkeypatch, capsys):
@@ -194,15 +241,25 @@ def test_progress_without_an_end_tells_what_is_done(monkeypatch, capsys):
 def test_the_seek_half_imports_without_torch_faiss_and_fastreid():
     import subprocess
 
-    code = ("import sys\nfor n in ('torch', 'fastreid', 'faiss', 'timm'): sys.modules[n] = None\n"
-            "import fastseek.commands.seek, fastseek.metrics, fastseek.store, fastseek.structures, fastseek.report")
+    code = (
+        "import sys\nfor n in ('torch', 'fastreid', 'faiss', 'timm'): sys.modules[n] = None\nimport"
+        " fastseek.commands.seek, fastseek.metrics, fastseek.store, fastseek.structures,"
+        " fastseek.report"
+    )
     plugins = pathlib.Path(__file__).parents[2] / "plugins"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(plugins)},
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(plugins)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_writers_file_is_not(tmp_path):
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_writers_file_is_not(
+    tmp_path,
+):
     dead = tmp_path / ".x.tmp-1"
     dead.write_bytes(b"half")
     (tmp_path / ".xy.tmp-1").write_bytes(b"another file's")
@@ -216,7 +273,11 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_a_living_writers_f
     os.read(reader, 1)
     with atomic(tmp_path / "x") as file:
         file.write(b"whole")
-    assert not dead.exists() and (tmp_path / f".x.tmp-{child}").exists() and (tmp_path / ".xy.tmp-1").exists()
+    assert (
+        not dead.exists()
+        and (tmp_path / f".x.tmp-{child}").exists()
+        and (tmp_path / ".xy.tmp-1").exists()
+    )
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     with atomic(tmp_path / "x") as file:

@@ -35,8 +35,11 @@ def test_members_are_matched_by_the_names_of_photos_and_classes():
 @pytest.mark.parametrize("harm", ["photo", "class", "kind"])
 def test_a_member_that_does_not_fit_is_named(harm):
     table, ids, classes = rows(0), [f"p{n}" for n in range(40)], list("abcde")
-    other = {"photo": member(table, [*ids[1:], "q"], classes), "class": member(table, ids, list("abcdf")),
-             "kind": Embeddings(ids, table)}[harm]
+    other = {
+        "photo": member(table, [*ids[1:], "q"], classes),
+        "class": member(table, ids, list("abcdf")),
+        "kind": Embeddings(ids, table),
+    }[harm]
     with pytest.raises(ArtefactError, match="second"):
         aligned([member(table, ids, classes), other], ["first", "second"])
 
@@ -64,14 +67,18 @@ def test_impossible_weights_are_wrong_use(weights):
 
 
 def planted(seed=0, photos=1200, classes=8, truth_weights=(0.7, 0.3, 0.0)):
-    """Members whose weighted sum is right far more often than their mean: the third is noise that is sure of itself."""
+    """Members whose weighted sum is right far more often than their mean: the third is noise that
+    is sure of itself.
+    """
     random = np.random.default_rng(seed)
     truth = random.integers(0, classes, photos)
     signal = np.eye(classes)[truth]
     shared = random.normal(0, 1.2, (photos, classes))
     tables = []
     for weight in truth_weights:
-        logits = 3 * weight * signal + (shared if weight else 4 * random.normal(size=(photos, classes)))
+        logits = 3 * weight * signal + (
+            shared if weight else 4 * random.normal(size=(photos, classes))
+        )
         logits = logits + random.normal(0, 0.8, (photos, classes))
         powers = np.exp(logits)
         tables.append(powers / powers.sum(axis=1, keepdims=True))
@@ -101,14 +108,21 @@ def test_members_that_are_one_another_get_equal_weights(method):
 def test_evolution_depends_on_names_and_seed_not_on_the_order_of_photos():
     stack, truth, ids = planted(photos=200)
     order = np.random.default_rng(0).permutation(len(ids))
-    first, second = evolve(stack, truth, ids, 1), evolve(stack[:, order], truth[order], ids[order], 1)
+    first, second = (
+        evolve(stack, truth, ids, 1),
+        evolve(stack[:, order], truth[order], ids[order], 1),
+    )
     assert first.held_out == second.held_out and np.allclose(first.weights, second.weights)
 
 
 def test_photos_of_no_known_class_take_no_part():
     stack, truth, ids = planted(photos=200)
     more = np.concatenate([stack, stack[:, :50]], axis=1)
-    padded = evolve(more, np.concatenate([truth, np.full(50, -1)]), np.concatenate([ids, [f"x{n}" for n in range(50)]]))
+    padded = evolve(
+        more,
+        np.concatenate([truth, np.full(50, -1)]),
+        np.concatenate([ids, [f"x{n}" for n in range(50)]]),
+    )
     assert padded == evolve(stack, truth, ids)
     with pytest.raises(DataError):
         evolve(stack, truth * 0 - 1, ids)
@@ -165,9 +179,14 @@ def test_every_confused_photo_is_counted_in_the_pair_of_its_classes():
         assert pair.first_as_second == np.sum((truth == one) & (said == other))
         assert pair.second_as_first == np.sum((truth == other) & (said == one))
         assert pair.photos == np.isin(truth, (one, other)).sum()
-    assert sum(p.first_as_second + p.second_as_first for p in pairs) == np.sum((truth >= 0) & (said != truth))
+    assert sum(p.first_as_second + p.second_as_first for p in pairs) == np.sum(
+        (truth >= 0) & (said != truth)
+    )
     sizes = [pair.first_as_second + pair.second_as_first for pair in pairs]
-    assert sizes == sorted(sizes, reverse=True) and len(confused_pairs(table, truth, list("abcde"), 3)) == 3
+    assert (
+        sizes == sorted(sizes, reverse=True)
+        and len(confused_pairs(table, truth, list("abcde"), 3)) == 3
+    )
 
 
 def embedded(seed, dim, truth):
@@ -181,7 +200,9 @@ def test_an_inner_product_of_joined_embeddings_is_the_weighted_sum_of_cosines():
     members = [embedded(1, 4, truth), embedded(2, 9, truth)]
     joined = Refit((3, 1)).joined(members)
     units = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in members]
-    assert np.allclose(joined @ joined.T, 0.75 * units[0] @ units[0].T + 0.25 * units[1] @ units[1].T)
+    assert np.allclose(
+        joined @ joined.T, 0.75 * units[0] @ units[0].T + 0.25 * units[1] @ units[1].T
+    )
 
 
 def test_a_refitted_head_over_two_models_is_no_worse_than_over_either():

@@ -22,8 +22,11 @@ def test_top_k_is_what_sorting_every_row_gives():
     probabilities, truth, counts = made()
     found = values(["top(1, 3)"], probabilities, truth, counts)
     for k in (1, 3):
-        right = [true in sorted(range(7), key=lambda c: (-row[c], c))[:k]
-                 for row, true in zip(probabilities, truth, strict=True) if true >= 0]
+        right = [
+            true in sorted(range(7), key=lambda c: (-row[c], c))[:k]
+            for row, true in zip(probabilities, truth, strict=True)
+            if true >= 0
+        ]
         assert found[f"top({k})"] == pytest.approx(np.mean(right))
 
 
@@ -36,7 +39,10 @@ def test_equal_probabilities_stand_by_class_number():
 def test_a_photo_of_an_unknown_class_is_left_out_and_counted():
     probabilities, truth, counts = made()
     score = evaluate(probabilities, truth, counts, ["top(1)"])[0]
-    assert np.isnan(score.per_query[truth < 0]).all() and not np.isnan(score.per_query[truth >= 0]).any()
+    assert (
+        np.isnan(score.per_query[truth < 0]).all()
+        and not np.isnan(score.per_query[truth >= 0]).any()
+    )
     assert score.protocol["of no known class"] == (truth < 0).sum()
     inside = truth >= 0
     assert score.value == values(["top(1)"], probabilities[inside], truth[inside], counts)["top(1)"]
@@ -46,7 +52,9 @@ def test_class_mean_is_the_mean_over_classes_of_their_accuracy():
     probabilities, truth, counts = made(1)
     score = evaluate(probabilities, truth, counts, ["class_mean"])[0]
     right = probabilities.argmax(axis=1) == truth
-    assert score.value == pytest.approx(np.mean([right[truth == c].mean() for c in set(truth[truth >= 0])]))
+    assert score.value == pytest.approx(
+        np.mean([right[truth == c].mean() for c in set(truth[truth >= 0])])
+    )
     assert np.nanmean(score.per_query) == pytest.approx(score.value)
 
 
@@ -59,18 +67,28 @@ def test_accuracy_by_class_size_covers_every_photo_once():
     assert (covered.sum(axis=0) == (truth >= 0)).all()
     for score, (low, high) in zip(scores, ((0, 20), (21, 100), (101, 10**9)), strict=True):
         chosen = [n for n, true in enumerate(truth) if true >= 0 and low <= counts[true] <= high]
-        assert score.value == pytest.approx(np.mean([probabilities[n].argmax() == truth[n] for n in chosen]))
+        assert score.value == pytest.approx(
+            np.mean([probabilities[n].argmax() == truth[n] for n in chosen])
+        )
 
 
 def test_calibration_error_is_the_weighted_gap_of_the_bins():
     probabilities, truth, counts = made(3, 300)
     error, kept = 0.0, truth >= 0
     for low in np.arange(10) / 10:
-        rows = [n for n in np.flatnonzero(kept) if low < probabilities[n].max() <= low + 0.1 + 1e-12]
+        rows = [
+            n for n in np.flatnonzero(kept) if low < probabilities[n].max() <= low + 0.1 + 1e-12
+        ]
         if rows:
             right = np.mean([probabilities[n].argmax() == truth[n] for n in rows])
-            error += len(rows) / kept.sum() * abs(right - np.mean([probabilities[n].max() for n in rows]))
-    assert values(["calibration(bins=10)"], probabilities, truth, counts)["ece"] == pytest.approx(error, abs=1e-6)
+            error += (
+                len(rows)
+                / kept.sum()
+                * abs(right - np.mean([probabilities[n].max() for n in rows]))
+            )
+    assert values(["calibration(bins=10)"], probabilities, truth, counts)["ece"] == pytest.approx(
+        error, abs=1e-6
+    )
 
 
 def test_sure_and_right_has_no_calibration_error_sure_and_wrong_has_all_of_it():
@@ -82,14 +100,18 @@ def test_sure_and_right_has_no_calibration_error_sure_and_wrong_has_all_of_it():
 def test_a_monotone_change_moves_no_figure_of_order():
     probabilities, truth, counts = made(4)
     calls = ["top(1, 3)", "class_mean", "by_size(50)"]
-    assert values(calls, probabilities, truth, counts) == values(calls, np.sqrt(probabilities), truth, counts)
+    assert values(calls, probabilities, truth, counts) == values(
+        calls, np.sqrt(probabilities), truth, counts
+    )
 
 
 def test_permuting_the_photos_permutes_the_answer():
     probabilities, truth, counts = made(5)
     order = np.random.default_rng(0).permutation(len(truth))
-    first, second = (evaluate(p, t, counts, ["top(1)", "class_mean"])
-                     for p, t in ((probabilities, truth), (probabilities[order], truth[order])))
+    first, second = (
+        evaluate(p, t, counts, ["top(1)", "class_mean"])
+        for p, t in ((probabilities, truth), (probabilities[order], truth[order]))
+    )
     for one, other in zip(first, second, strict=True):
         assert np.allclose(one.per_query[order], other.per_query, equal_nan=True)
 
@@ -98,8 +120,16 @@ def test_labels_become_the_numbers_of_the_model():
     assert class_numbers(["b", "z", "a"], ["a", "b"]).tolist() == [1, -1, 0]
 
 
-@pytest.mark.parametrize(("harm", "error"), [("shape", ArtefactError), ("beyond", ArtefactError), ("nan", DataError),
-                                             ("unknown", DataError), ("none", UsageError)])
+@pytest.mark.parametrize(
+    ("harm", "error"),
+    [
+        ("shape", ArtefactError),
+        ("beyond", ArtefactError),
+        ("nan", DataError),
+        ("unknown", DataError),
+        ("none", UsageError),
+    ],
+)
 def test_what_does_not_fit_is_refused(harm, error):
     probabilities, truth, counts = made(6)
     calls = [] if harm == "none" else ["top(1)"]
@@ -110,7 +140,9 @@ def test_what_does_not_fit_is_refused(harm, error):
         evaluate(probabilities, truth, counts, calls)
 
 
-@pytest.mark.parametrize("call", ["top()", "top(0)", "by_size()", "by_size(5, 5)", "calibration(0)"])
+@pytest.mark.parametrize(
+    "call", ["top()", "top(0)", "by_size()", "by_size(5, 5)", "calibration(0)"]
+)
 def test_an_impossible_figure_is_wrong_use(call):
     with pytest.raises(UsageError):
         evaluate(*made(), [call])

@@ -27,22 +27,40 @@ def table(truth, strength, seed):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """300 photos: two good members, three of noise, a prior that knows two thirds of the photos, the truth."""
+    """300 photos: two good members, three of noise, a prior that knows two thirds of the photos,
+    the truth.
+    """
     home = tmp_path_factory.mktemp("blend")
     truth = np.random.default_rng(0).integers(0, 5, 300)
     ids = np.array([f"p{n:03d}" for n in range(300)])
-    (home / "truth.csv").write_text("id,label\n" + "".join(f"{name},{CLASSES[one]}\n" for name, one
-                                                           in zip(ids, truth, strict=True)))
-    for name, strength, seed in (("a", 2.2, 1), ("b", 2.0, 2), ("x", 0, 3), ("y", 0, 4), ("z", 0, 5), ("prior", 2, 6)):
-        rows = np.random.default_rng(seed).permutation(300)[:200 if name == "prior" else 300]
+    (home / "truth.csv").write_text(
+        "id,label\n"
+        + "".join(f"{name},{CLASSES[one]}\n" for name, one in zip(ids, truth, strict=True))
+    )
+    for name, strength, seed in (
+        ("a", 2.2, 1),
+        ("b", 2.0, 2),
+        ("x", 0, 3),
+        ("y", 0, 4),
+        ("z", 0, 5),
+        ("prior", 2, 6),
+    ):
+        rows = np.random.default_rng(seed).permutation(300)[: 200 if name == "prior" else 300]
         columns = np.random.default_rng(seed).permutation(5)
-        Embeddings(ids[rows], table(truth, strength, seed)[rows][:, columns],
-                   {"classes": [CLASSES[n] for n in columns], "kind": "probabilities"}).save(home / name)
-    (home / "classes.json").write_text(json.dumps({"labels": CLASSES[::-1], "counts": [50, 40, 30, 20, 10]}))
+        Embeddings(
+            ids[rows],
+            table(truth, strength, seed)[rows][:, columns],
+            {"classes": [CLASSES[n] for n in columns], "kind": "probabilities"},
+        ).save(home / name)
+    (home / "classes.json").write_text(
+        json.dumps({"labels": CLASSES[::-1], "counts": [50, 40, 30, 20, 10]})
+    )
     return home
 
 
-@pytest.mark.parametrize("given", [{"folders": ["m"]}, {"folders": ["a"], "wanted": Wanted(prior="m")}])
+@pytest.mark.parametrize(
+    "given", [{"folders": ["m"]}, {"folders": ["a"], "wanted": Wanted(prior="m")}]
+)
 def test_a_changed_byte_in_a_folder_is_refused(home, tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)
     for name in "am":
@@ -53,36 +71,81 @@ def test_a_changed_byte_in_a_folder_is_refused(home, tmp_path, monkeypatch, give
 
 
 def page(home, names, **kwargs):
-    return json.loads(blend_files([home / name for name in names], truth=home / "truth.csv", to="-", **kwargs))
+    return json.loads(
+        blend_files([home / name for name in names], truth=home / "truth.csv", to="-", **kwargs)
+    )
 
 
 def test_the_tool_evolves_weights_proves_them_and_writes_what_it_says(home, tmp_path):
     """finegrained row 79."""
-    done = subprocess.run([sys.executable, "tools/blend.py", "--probabilities", *(str(home / one) for one in "abxyz"),
-                           "--evolve", "de", "--seed", "3", "--truth", str(home / "truth.csv"), "--figures",
-                           "top(1, 2)", "class_mean", "--out", str(tmp_path / "out"), "--json",
-                           str(tmp_path / "b.json")], cwd=ROOT, capture_output=True, text=True, timeout=120,
-                          env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")})
+    done = subprocess.run(
+        [
+            sys.executable,
+            "tools/blend.py",
+            "--probabilities",
+            *(str(home / one) for one in "abxyz"),
+            "--evolve",
+            "de",
+            "--seed",
+            "3",
+            "--truth",
+            str(home / "truth.csv"),
+            "--figures",
+            "top(1, 2)",
+            "class_mean",
+            "--out",
+            str(tmp_path / "out"),
+            "--json",
+            str(tmp_path / "b.json"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "b.json").read_text())
     assert told["evolved"]["better"] and sum(told["weights"]) == pytest.approx(1)
-    assert min(told["weights"][:2]) > max(told["weights"][2:]) and told["scored"] == "the held-out half"
+    assert (
+        min(told["weights"][:2]) > max(told["weights"][2:])
+        and told["scored"] == "the held-out half"
+    )
     figures = {row["name"]: row["metrics"] for row in told["rows"]}
-    assert figures["equal weights"]["top(1)"] == pytest.approx(told["evolved"]["held_out"]["uniform"])
-    assert figures["evolved weights"]["top(1)"] == pytest.approx(told["evolved"]["held_out"]["evolved"])
+    assert figures["equal weights"]["top(1)"] == pytest.approx(
+        told["evolved"]["held_out"]["uniform"]
+    )
+    assert figures["evolved weights"]["top(1)"] == pytest.approx(
+        told["evolved"]["held_out"]["evolved"]
+    )
     assert "evolved weights; top-1 held out" in done.stdout and "class_mean" in done.stdout
     made = Embeddings.load(tmp_path / "out")
     assert len(made) == 300 and np.allclose(np.asarray(made.vectors).sum(1), 1, atol=1e-5)
-    assert made.passport["blend"]["weights"] == told["weights"] and made.passport["kind"] == "probabilities"
+    assert (
+        made.passport["blend"]["weights"] == told["weights"]
+        and made.passport["kind"] == "probabilities"
+    )
 
 
 def test_what_was_written_can_be_blended_again(home, tmp_path):
     blend_files([home / "a", home / "b"], out=tmp_path / "ab")
     again = page(home, ["a"], figures=["top(1)"])["rows"][0]["metrics"]
-    assert json.loads(blend_files([home / "a"], truth=home / "truth.csv", figures=["top(1)"],
-                                  to="-"))["rows"][0]["metrics"] == again
-    rows = json.loads(blend_files([tmp_path / "ab", home / "x"], truth=home / "truth.csv", figures=["top(1)"], to="-"))
-    assert [row["name"] for row in rows["rows"]] == [str(tmp_path / "ab"), str(home / "x"), "equal weights"]
+    assert (
+        json.loads(blend_files([home / "a"], truth=home / "truth.csv", figures=["top(1)"], to="-"))[
+            "rows"
+        ][0]["metrics"]
+        == again
+    )
+    rows = json.loads(
+        blend_files(
+            [tmp_path / "ab", home / "x"], truth=home / "truth.csv", figures=["top(1)"], to="-"
+        )
+    )
+    assert [row["name"] for row in rows["rows"]] == [
+        str(tmp_path / "ab"),
+        str(home / "x"),
+        "equal weights",
+    ]
 
 
 def test_where_nothing_is_to_be_gained_weights_stay_equal_and_that_is_told(home):
@@ -93,41 +156,68 @@ def test_where_nothing_is_to_be_gained_weights_stay_equal_and_that_is_told(home)
 
 def test_the_prior_multiplies_the_photos_it_knows_and_leaves_the_others(home, tmp_path):
     """finegrained row 76."""
-    told = page(home, ["a", "b"], wanted=Wanted(prior=str(home / "prior"), power=0.5), figures=["top(1)"],
-                out=tmp_path / "out")
+    told = page(
+        home,
+        ["a", "b"],
+        wanted=Wanted(prior=str(home / "prior"), power=0.5),
+        figures=["top(1)"],
+        out=tmp_path / "out",
+    )
     assert [row["name"] for row in told["rows"]][-1] == "with the prior"
     figures = [row["metrics"]["top(1)"] for row in told["rows"]]
     assert figures[-1] > max(figures[:-1])
     members = [Embeddings.load(home / name) for name in ("a", "b", "prior")]
-    lists = [{name: dict(zip(one.passport["classes"], row.tolist(), strict=True)) for name, row
-              in zip(one.ids.tolist(), np.asarray(one.vectors), strict=True)} for one in members]
+    lists = [
+        {
+            name: dict(zip(one.passport["classes"], row.tolist(), strict=True))
+            for name, row in zip(one.ids.tolist(), np.asarray(one.vectors), strict=True)
+        }
+        for one in members
+    ]
     made = Embeddings.load(tmp_path / "out")
     for name, row in list(zip(made.ids.tolist(), np.asarray(made.vectors), strict=True))[::7]:
         mean = {c: (lists[0][name][c] + lists[1][name][c]) / 2 for c in CLASSES}
-        product = {c: mean[c] * lists[2][name][c] ** 0.5 if name in lists[2] else mean[c] for c in CLASSES}
+        product = {
+            c: mean[c] * lists[2][name][c] ** 0.5 if name in lists[2] else mean[c] for c in CLASSES
+        }
         expected = [product[c] / sum(product.values()) for c in made.passport["classes"]]
         assert row.tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_figures_by_class_size_take_the_sizes_by_name(home):
-    found = page(home, ["a"], figures=["by_size(25)"], classes=home / "classes.json")["rows"][0]["metrics"]
+    found = page(home, ["a"], figures=["by_size(25)"], classes=home / "classes.json")["rows"][0][
+        "metrics"
+    ]
     assert set(found) == {"top1[0-25]", "top1[>25]"}
 
 
 def test_photos_the_truth_does_not_tell_of_are_not_scored(home, tmp_path):
     lines = (home / "truth.csv").read_text().splitlines()
     (tmp_path / "part.csv").write_text("\n".join(lines[:101]))
-    told = json.loads(blend_files([home / "a"], truth=tmp_path / "part.csv", figures=["top(1)"], to="-"))
+    told = json.loads(
+        blend_files([home / "a"], truth=tmp_path / "part.csv", figures=["top(1)"], to="-")
+    )
     truth = {line.split(",")[0]: line.split(",")[1] for line in lines[1:101]}
     member = Embeddings.load(home / "a")
-    right = [member.passport["classes"][row.argmax()] == truth[name] for name, row
-             in zip(member.ids.tolist(), np.asarray(member.vectors), strict=True) if name in truth]
-    assert len(right) == 100 and told["rows"][0]["metrics"]["top(1)"] == pytest.approx(np.mean(right))
+    right = [
+        member.passport["classes"][row.argmax()] == truth[name]
+        for name, row in zip(member.ids.tolist(), np.asarray(member.vectors), strict=True)
+        if name in truth
+    ]
+    assert len(right) == 100 and told["rows"][0]["metrics"]["top(1)"] == pytest.approx(
+        np.mean(right)
+    )
 
 
-@pytest.mark.parametrize(("kwargs", "says"), [
-    ({"wanted": Wanted(evolve="de")}, "truth"), ({"figures": ["top(1)"]}, "truth"),
-    ({"wanted": Wanted(power=-1)}, "power"), ({"wanted": Wanted(mean="sum")}, "mean must be")])
+@pytest.mark.parametrize(
+    ("kwargs", "says"),
+    [
+        ({"wanted": Wanted(evolve="de")}, "truth"),
+        ({"figures": ["top(1)"]}, "truth"),
+        ({"wanted": Wanted(power=-1)}, "power"),
+        ({"wanted": Wanted(mean="sum")}, "mean must be"),
+    ],
+)
 def test_what_lacks_an_argument_says_which(home, kwargs, says):
     with pytest.raises(UsageError, match=says):
         blend_files([home / "a", home / "b"], **kwargs)
@@ -141,8 +231,13 @@ def test_sizes_and_logits_that_would_mislead_are_refused(home):
 
 
 def test_a_prior_of_other_classes_or_photos_is_refused(home, tmp_path):
-    for ids, classes, says in ((["p000"], ["ape"], "classes"), (["other"], CLASSES, "none of the 300")):
-        Embeddings(ids, np.ones((1, len(classes)), np.float32), {"classes": classes}).save(tmp_path / says[:4])
+    for ids, classes, says in (
+        (["p000"], ["ape"], "classes"),
+        (["other"], CLASSES, "none of the 300"),
+    ):
+        Embeddings(ids, np.ones((1, len(classes)), np.float32), {"classes": classes}).save(
+            tmp_path / says[:4]
+        )
         with pytest.raises(ArtefactError, match=says):
             blend_files([home / "a"], Wanted(prior=str(tmp_path / says[:4])))
 

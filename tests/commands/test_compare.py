@@ -16,30 +16,44 @@ def case(seed, queries=9, gallery=25):
     random = np.random.default_rng(seed)
     labels = random.integers(0, 4, queries + gallery).astype(str)
     labels[0], labels[1], labels[queries] = "none", "0", "0"
-    truth = Truth.from_labels([f"q{n}" for n in range(queries)], labels[:queries],
-                              [f"g{n:02d}" for n in range(gallery)], labels[queries:])
-    return truth, [ranked(truth, random.normal(size=(queries, gallery)).astype(np.float32)) for _ in range(2)]
+    truth = Truth.from_labels(
+        [f"q{n}" for n in range(queries)],
+        labels[:queries],
+        [f"g{n:02d}" for n in range(gallery)],
+        labels[queries:],
+    )
+    return truth, [
+        ranked(truth, random.normal(size=(queries, gallery)).astype(np.float32)) for _ in range(2)
+    ]
 
 
 def ranked(truth, scores):
     order = np.argsort(-scores, axis=1)
-    return Ranking(truth.query_ids, truth.gallery_ids, order, np.take_along_axis(scores, order, axis=1))
+    return Ranking(
+        truth.query_ids, truth.gallery_ids, order, np.take_along_axis(scores, order, axis=1)
+    )
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10_000))
 def test_wins_losses_and_ties_are_counted_query_by_query(seed):
     truth, (a, b) = case(seed)
-    for one, call in zip(compare(a, b, truth, ["map()", "recall(3)"]), ("map()", "recall(3)"), strict=True):
+    for one, call in zip(
+        compare(a, b, truth, ["map()", "recall(3)"]), ("map()", "recall(3)"), strict=True
+    ):
         before, after = (evaluate(ranking, truth, [call])[0] for ranking in (a, b))
-        pairs = [(str(name), x, y) for name, x, y in
-                 zip(truth.query_ids, before.per_query, after.per_query, strict=True) if x == x]
+        pairs = [
+            (str(name), x, y)
+            for name, x, y in zip(truth.query_ids, before.per_query, after.per_query, strict=True)
+            if x == x
+        ]
         assert (one.a, one.b) == (before.value, after.value)
         assert one.wins == sum(y > x + 1e-12 for _, x, y in pairs)
         assert one.losses == sum(y < x - 1e-12 for _, x, y in pairs) == len(one.worse)
         assert one.wins + one.losses + one.ties == len(pairs)
         assert [name for name, _, _ in one.worse] == [
-            name for name, x, y in sorted(pairs, key=lambda p: (p[2] - p[1], p[0])) if y < x - 1e-12]
+            name for name, x, y in sorted(pairs, key=lambda p: (p[2] - p[1], p[0])) if y < x - 1e-12
+        ]
 
 
 @settings(max_examples=20, deadline=None)
@@ -47,7 +61,13 @@ def test_wins_losses_and_ties_are_counted_query_by_query(seed):
 def test_swapping_the_rankings_swaps_everything(seed):
     truth, (a, b) = case(seed)
     one, other = compare(a, b, truth, ["map()"])[0], compare(b, a, truth, ["map()"])[0]
-    assert (one.a, one.b, one.wins, one.losses, one.ties) == (other.b, other.a, other.losses, other.wins, other.ties)
+    assert (one.a, one.b, one.wins, one.losses, one.ties) == (
+        other.b,
+        other.a,
+        other.losses,
+        other.wins,
+        other.ties,
+    )
     assert one.span == pytest.approx((-other.span[1], -other.span[0]))
 
 
@@ -81,7 +101,12 @@ def test_a_figure_that_is_no_mean_over_queries_is_refused():
 def test_a_ranking_of_other_queries_is_refused():
     truth, (a, b) = case(4)
     with pytest.raises(ArtefactError, match="ranking lacks 1 of"):
-        compare(a, Ranking(b.query_ids[1:], b.gallery_ids, b.indices[1:], b.scores[1:]), truth, ["map()"])
+        compare(
+            a,
+            Ranking(b.query_ids[1:], b.gallery_ids, b.indices[1:], b.scores[1:]),
+            truth,
+            ["map()"],
+        )
 
 
 def test_files_are_compared_and_the_page_begins_with_what_got_worse(tmp_path):
@@ -97,7 +122,9 @@ def test_files_are_compared_and_the_page_begins_with_what_got_worse(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "What got worse from A to B" in page
     lowest = min(one.worse, key=lambda row: row[2])[0]
-    others = [str(name) for name in truth.query_ids if str(name) not in {row[0] for row in one.worse}]
+    others = [
+        str(name) for name in truth.query_ids if str(name) not in {row[0] for row in one.worse}
+    ]
     assert all(page.index(f">{lowest}<") < page.index(f">{name}<") for name in others)
     assert "worse in B by map" in compare_files(*files, ["map()"], tmp_path / "c.json")
     assert json.loads((tmp_path / "c.json").read_text())["map"] == found
@@ -107,5 +134,12 @@ def test_a_page_where_nothing_got_worse_is_written_too(tmp_path):
     truth, (a, _) = case(6)
     truth.save(tmp_path / "t.npz")
     a.save(tmp_path / "a.npz")
-    compare_files(tmp_path / "a.npz", tmp_path / "a.npz", tmp_path / "t.npz", ["map()"], None, tmp_path / "page.html")
+    compare_files(
+        tmp_path / "a.npz",
+        tmp_path / "a.npz",
+        tmp_path / "t.npz",
+        ["map()"],
+        None,
+        tmp_path / "page.html",
+    )
     assert (tmp_path / "page.html").exists()

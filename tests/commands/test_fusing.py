@@ -14,15 +14,17 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("fuse")
     random = np.random.default_rng(0)
     labels = random.integers(0, 6, 100).astype(str)
-    truth = Truth.from_labels([f"q{n:02d}" for n in range(40)], labels[:40], [f"g{n:02d}" for n in range(60)],
-                              labels[40:])
+    truth = Truth.from_labels(
+        [f"q{n:02d}" for n in range(40)], labels[:40], [f"g{n:02d}" for n in range(60)], labels[40:]
+    )
     truth.save(home / "t.npz")
     right = (labels[:40, None] == labels[None, 40:]).astype(np.float32)
     for name, strength in (("good", 2.0), ("noise", 0.0)):
         scores = random.normal(size=(40, 60)).astype(np.float32) + strength * right
         order = np.argsort(-scores, axis=1)[:, :50]
-        Ranking(truth.query_ids, truth.gallery_ids, order, np.take_along_axis(scores, order, axis=1)).save(
-            home / f"{name}.npz")
+        Ranking(
+            truth.query_ids, truth.gallery_ids, order, np.take_along_axis(scores, order, axis=1)
+        ).save(home / f"{name}.npz")
     return home
 
 
@@ -45,18 +47,27 @@ def test_weights_are_tuned_and_told_in_the_passport(home, tmp_path):
     assert made.passport["tuned"]["found"][0] > 0.7
     truth = Truth.load(home / "t.npz")
     plain = build("distance_average()", FUSERS)([Ranking.load(path) for path in paths])
-    assert evaluate(made, truth, ["map(20)"])[0].value > evaluate(plain, truth, ["map(20)"])[0].value + 0.05
+    assert (
+        evaluate(made, truth, ["map(20)"])[0].value
+        > evaluate(plain, truth, ["map(20)"])[0].value + 0.05
+    )
 
 
 def test_equal_weights_are_told_as_such(home, tmp_path):
-    line = fuse_files([home / "good.npz"] * 2, "sum_top()", tmp_path / "out.npz", "map(20)", home / "t.npz")
+    line = fuse_files(
+        [home / "good.npz"] * 2, "sum_top()", tmp_path / "out.npz", "map(20)", home / "t.npz"
+    )
     assert line.startswith("equal weights") and "0.500, 0.500" in line
 
 
 def test_a_member_that_does_not_fit_is_named_by_its_file(home, tmp_path):
     good = Ranking.load(home / "good.npz")
-    Ranking(good.query_ids[1:], good.gallery_ids, good.indices[1:], good.scores[1:]).save(tmp_path / "short.npz")
-    with pytest.raises(ArtefactError, match="short.npz does not fit .*good.npz: it lacks 1 queries"):
+    Ranking(good.query_ids[1:], good.gallery_ids, good.indices[1:], good.scores[1:]).save(
+        tmp_path / "short.npz"
+    )
+    with pytest.raises(
+        ArtefactError, match="short.npz does not fit .*good.npz: it lacks 1 queries"
+    ):
         fuse_files([home / "good.npz", tmp_path / "short.npz"], "vote()", tmp_path / "out.npz")
     assert not (tmp_path / "out.npz").exists()
 
@@ -67,9 +78,15 @@ def test_a_member_with_no_numbers_is_named_by_its_file(home, tmp_path):
     np.savez(tmp_path / "nan.npz", **arrays, scores=np.full_like(good.scores, np.nan))
     np.savez(tmp_path / "flat.npz", **arrays, scores=np.ones_like(good.scores))
     np.savez(tmp_path / "turned.npz", **{**arrays, "indices": good.indices.T}, scores=good.scores.T)
-    for name, said in (("nan", "NaN"), ("flat", "all 2000 scores are 1.0"), ("turned", "rows for 40 queries")):
+    for name, said in (
+        ("nan", "NaN"),
+        ("flat", "all 2000 scores are 1.0"),
+        ("turned", "rows for 40 queries"),
+    ):
         with pytest.raises(DataError, match=f"{name}.npz.*{said}"):
-            fuse_files([home / "good.npz", tmp_path / f"{name}.npz"], "vote()", tmp_path / "out.npz")
+            fuse_files(
+                [home / "good.npz", tmp_path / f"{name}.npz"], "vote()", tmp_path / "out.npz"
+            )
 
 
 def test_tuning_needs_metric_and_truth_and_a_mean_over_queries(home, tmp_path):

@@ -13,8 +13,11 @@ from fastseek.structures import Embeddings
 
 def predictions(seed, count=30, classes=6):
     random = np.random.default_rng(seed)
-    return Predictions(np.array([f"q{n:02d}" for n in range(count)]), random.integers(0, classes, count).astype(str),
-                       random.normal(size=count))
+    return Predictions(
+        np.array([f"q{n:02d}" for n in range(count)]),
+        random.integers(0, classes, count).astype(str),
+        random.normal(size=count),
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -27,7 +30,9 @@ def test_a_landmark_predicted_too_often_stands_below_all_others_in_its_own_order
     for row, banned in enumerate(often):
         for other, too in enumerate(often):
             if banned == too:
-                assert (before.scores[row] < before.scores[other]) == (after.scores[row] < after.scores[other])
+                assert (before.scores[row] < before.scores[other]) == (
+                    after.scores[row] < after.scores[other]
+                )
             elif banned:
                 assert after.scores[row] < after.scores[other]
     kept = ~np.array(often)
@@ -65,15 +70,19 @@ def test_neighbours_times_classifier_is_its_definition(seed, votes):
     labels = random.integers(0, 5, 12).astype(str)
     classes = ["0", "2", "3", "9"]
     likely = random.uniform(-0.2, 1, (5, 4))
-    sides = [Embeddings([f"{letter}{n:02d}" for n in range(len(rows))], rows.astype(np.float32))
-             for letter, rows in (("q", queries), ("r", reference))]
+    sides = [
+        Embeddings([f"{letter}{n:02d}" for n in range(len(rows))], rows.astype(np.float32))
+        for letter, rows in (("q", queries), ("r", reference))
+    ]
     found = by_class(*sides, labels, likely, classes, votes=votes)
     for row in range(5):
         scores = {}
-        for image in sorted(range(12), key=lambda one: -float(queries[row] @ reference[one]))[:votes]:
+        for image in sorted(range(12), key=lambda one: -float(queries[row] @ reference[one]))[
+            :votes
+        ]:
             cosine, label = float(queries[row] @ reference[image]), labels[image]
             chance = likely[row, classes.index(label)] if label in classes else 1e-8
-            scores[label] = scores.get(label, 0) + cosine ** 9 * max(chance, 1e-8) ** 10
+            scores[label] = scores.get(label, 0) + cosine**9 * max(chance, 1e-8) ** 10
         assert found.scores[row] == pytest.approx(max(scores.values()), rel=1e-4, abs=1e-12)
         assert scores[found.labels[row]] == pytest.approx(max(scores.values()), rel=1e-4, abs=1e-12)
 

@@ -9,12 +9,22 @@ from fastseek.structures import Embeddings, Ranking
 
 def pair(seed=0, model="m"):
     random = np.random.default_rng(seed)
-    return (Embeddings(np.arange(6).astype(str), random.normal(size=(6, 8)).astype(np.float32), {"model": "m"}),
-            Embeddings(np.arange(40).astype(str), random.normal(size=(40, 8)).astype(np.float32), {"model": model}))
+    return (
+        Embeddings(
+            np.arange(6).astype(str), random.normal(size=(6, 8)).astype(np.float32), {"model": "m"}
+        ),
+        Embeddings(
+            np.arange(40).astype(str),
+            random.normal(size=(40, 8)).astype(np.float32),
+            {"model": model},
+        ),
+    )
 
 
 def test_every_step_gives_a_ranking_and_the_passport_tells_them_all():
-    rankings = seek(*pair(), "exact(k=9)", ["aqe(k=3)"], ["k_reciprocal(k1=4)", "k_reciprocal(k1=6)"])
+    rankings = seek(
+        *pair(), "exact(k=9)", ["aqe(k=3)"], ["k_reciprocal(k1=4)", "k_reciprocal(k1=6)"]
+    )
     assert len(rankings) == 3
     passport = rankings[-1].passport
     assert passport["queries"]["enhance"] == ["aqe(k=3, times=1, alpha=3.0)"]
@@ -67,9 +77,15 @@ def test_a_flipped_byte_in_the_gallery_is_refused(tmp_path):
     assert not (tmp_path / "r.npz").exists()
 
 
-@pytest.mark.parametrize("calls", [
-    {"rerank_calls": ["non_landmark(reference='other')"]}, {"rerank_calls": ["hard_rank('other', 'labels.csv')"]},
-    {"enhance_calls": ["concat('other', 'other')"]}, {"enhance_calls": ["concat(('q', 'other'), ('q', 'q'))"]}])
+@pytest.mark.parametrize(
+    "calls",
+    [
+        {"rerank_calls": ["non_landmark(reference='other')"]},
+        {"rerank_calls": ["hard_rank('other', 'labels.csv')"]},
+        {"enhance_calls": ["concat('other', 'other')"]},
+        {"enhance_calls": ["concat(('q', 'other'), ('q', 'q'))"]},
+    ],
+)
 def test_a_changed_byte_in_what_a_step_reads_is_refused(tmp_path, monkeypatch, calls):
     monkeypatch.chdir(tmp_path)
     for name, side in zip(("q", "g"), pair(), strict=True):

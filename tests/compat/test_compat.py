@@ -14,7 +14,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def python(*args):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *args], capture_output=True, text=True, env=env, timeout=240)
+    return subprocess.run(
+        [sys.executable, *args], capture_output=True, text=True, env=env, timeout=240
+    )
 
 
 def test_fast_reid_imports_after_compat_and_not_without_it():
@@ -50,8 +52,10 @@ assert collections.Mapping is collections.abc.Mapping
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("missing, command", [("fastreid", "pip install --no-deps fastreid==1.4.0"),
-                                              ("faiss", "pip install faiss-cpu")])
+@pytest.mark.parametrize(
+    "missing, command",
+    [("fastreid", "pip install --no-deps fastreid==1.4.0"), ("faiss", "pip install faiss-cpu")],
+)
 def test_without_it_train_net_says_in_one_line_what_to_install(missing, command):
     code = f"""
 import importlib.util, runpy, sys
@@ -93,8 +97,10 @@ def test_fast_reids_transforms_work_in_spawned_workers(tmp_path):
 
 
 def test_the_seek_half_needs_neither_fast_reid_nor_torch():
-    code = ("import sys; sys.modules['torch'] = None; sys.modules['fastreid'] = None; "
-            "import fastseek, fastseek.structures, fastseek.registry, fastseek.search, fastseek.rerank, "
-            "fastseek.metrics; print('in')")
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.modules['fastreid'] = None; import fastseek,"
+        " fastseek.structures, fastseek.registry, fastseek.search, fastseek.rerank,"
+        " fastseek.metrics; print('in')"
+    )
     done = python("-c", code)
     assert done.stdout.strip() == "in", done.stderr

@@ -1,4 +1,6 @@
-"""Without the packages of training the search half works, and the rest says in one line what to install."""
+"""Without the packages of training the search half works, and the rest says in one line what to
+install.
+"""
 
 import pathlib
 import subprocess
@@ -26,13 +28,24 @@ TRAINING = {"torch", "torchvision", "timm", "fastreid", "faiss", "sklearn"}
 
 def _run(hidden, *argv):
     code = HIDE.format(hidden=hidden, argv=[str(ROOT / "tools" / argv[0]), *map(str, argv[1:])])
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT,
-                          env={"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin"})
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin"},
+    )
 
 
-@pytest.mark.parametrize("tool", [("train_net.py", "--config-file", "configs/quick/dolg.yml"),
-                                  ("run.py", "--config-file", "configs/quick/dolg.yml", "--out", "x"),
-                                  ("embed.py", "--config-file", "a", "--weights", "b", "--images", "c", "--out", "d")])
+@pytest.mark.parametrize(
+    "tool",
+    [
+        ("train_net.py", "--config-file", "configs/quick/dolg.yml"),
+        ("run.py", "--config-file", "configs/quick/dolg.yml", "--out", "x"),
+        ("embed.py", "--config-file", "a", "--weights", "b", "--images", "c", "--out", "d"),
+    ],
+)
 @pytest.mark.parametrize("missing", ["fastreid", "torch", "timm"])
 def test_a_missing_package_of_training_is_told_in_one_line_with_the_command(tool, missing):
     done = _run({missing}, *tool)
@@ -44,14 +57,28 @@ def test_search_score_and_page_work_without_any_of_them(tmp_path):
     random = np.random.default_rng(0)
     for name, rows in (("q", 4), ("g", 30)):
         np.save(tmp_path / f"{name}.npy", random.normal(size=(rows, 8)).astype(np.float32))
-    lines = [f"{row},{'ab'[row % 2]},{split}" for split, rows in (("query", 4), ("gallery", 30)) for row in range(rows)]
+    lines = [
+        f"{row},{'ab'[row % 2]},{split}"
+        for split, rows in (("query", 4), ("gallery", 30))
+        for row in range(rows)
+    ]
     (tmp_path / "truth.csv").write_text("\n".join(["id,label,split", *lines]) + "\n")
     files = ["--ranking", tmp_path / "r.npz", "--truth", tmp_path / "truth.csv"]
     sides = ["--queries", tmp_path / "q.npy", "--gallery", tmp_path / "g.npy"]
-    for words in (["search.py", *sides, "--search", "exact(k=30)", "--rerank", "k_reciprocal(k1=5, k2=2)",
-                   "--out", tmp_path / "r.npz"],
-                  ["score.py", "ranking", *files, "--metrics", "map(100)", "recall(1)", "gap"],
-                  ["report.py", *files, "--out", tmp_path / "page.html"]):
+    for words in (
+        [
+            "search.py",
+            *sides,
+            "--search",
+            "exact(k=30)",
+            "--rerank",
+            "k_reciprocal(k1=5, k2=2)",
+            "--out",
+            tmp_path / "r.npz",
+        ],
+        ["score.py", "ranking", *files, "--metrics", "map(100)", "recall(1)", "gap"],
+        ["report.py", *files, "--out", tmp_path / "page.html"],
+    ):
         done = _run(TRAINING, *words)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "page.html").exists()

@@ -44,8 +44,10 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
     """A PNG written by hand: `rows` are the raw rows, each with its filter byte."""
     header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     chunks = (b"IHDR", header), (b"IDAT", zlib.compress(rows, 9)), (b"IEND", b"")
-    packed = [struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-              for name, data in chunks]
+    packed = [
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
@@ -56,7 +58,9 @@ def wide_rgb(red: int, green: int, blue: int) -> bytes:
 
 
 def bomb(side: int = 20_000) -> bytes:
-    """A small PNG of side x side black pixels, one bit each in the file and one byte each once decoded."""
+    """A small PNG of side x side black pixels, one bit each in the file and one byte each once
+    decoded.
+    """
     return png(side, side, 1, 0, (b"\0" * (1 + side // 8)) * side)
 
 
@@ -72,7 +76,9 @@ def good_files() -> dict[str, bytes]:
         "lossless.webp": encoded(image, "WEBP", lossless=True),
         "photo.bmp": encoded(image, "BMP"),
         "photo.gif": encoded(image.quantize(), "GIF"),
-        "moving.gif": encoded(still.quantize(), "GIF", save_all=True, append_images=[moved.quantize()]),
+        "moving.gif": encoded(
+            still.quantize(), "GIF", save_all=True, append_images=[moved.quantize()]
+        ),
         "moving.webp": encoded(still, "WEBP", save_all=True, append_images=[moved], lossless=True),
         "moving.png": encoded(still, "PNG", save_all=True, append_images=[moved]),
     }
@@ -85,7 +91,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "empty.jpg": (b"", "EMPTY"),
         "page.jpg": (b"<!DOCTYPE html><html><body>404 Not Found</body></html>", "UNKNOWN_FORMAT"),
         "note.png": ("Straße, kein Bild\n".encode(), "UNKNOWN_FORMAT"),
-        "half.jpg": (whole[:len(whole) // 2], "TRUNCATED"),
+        "half.jpg": (whole[: len(whole) // 2], "TRUNCATED"),
         "scan.tiff.jpg": (encoded(scene(), "TIFF"), "FORMAT_NOT_ALLOWED"),
         "phone.heic.jpg": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "FORMAT_NOT_ALLOWED"),
         "thin.png": (encoded(Image.new("RGB", (200, 1)), "PNG"), "TOO_SMALL"),

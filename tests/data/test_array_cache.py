@@ -45,7 +45,9 @@ def test_a_cached_photo_is_what_the_transforms_give(tmp_path, paths):
     assert len(cache) == 10 and cache.size == (24, 24)
     for row, path in enumerate(paths):
         if row != 3:
-            assert np.array_equal(np.asarray(cache[row]), compose(CALLS)(decode(path)).numpy().transpose(1, 2, 0))
+            assert np.array_equal(
+                np.asarray(cache[row]), compose(CALLS)(decode(path)).numpy().transpose(1, 2, 0)
+            )
 
 
 def test_a_photo_that_cannot_be_read_is_told_as_without_a_cache(tmp_path, paths):
@@ -54,7 +56,10 @@ def test_a_photo_that_cannot_be_read_is_told_as_without_a_cache(tmp_path, paths)
         cache[3]
     with pytest.raises(BadImage) as error:
         decode(paths[3])
-    assert (cached_error.value.code, cached_error.value.detail) == (error.value.code, error.value.detail)
+    assert (cached_error.value.code, cached_error.value.detail) == (
+        error.value.code,
+        error.value.detail,
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -66,7 +71,9 @@ def test_batches_are_the_same_with_and_without_a_cache(cfg, tmp_path, workers):
     for folder in ("", str(tmp_path / "c")):
         cfg.SEEK.CACHE = folder
         items = build_train_loader(cfg).dataset.items
-        train = [batch["images"] for batch, _ in zip(build_train_loader(cfg), range(4), strict=False)]
+        train = [
+            batch["images"] for batch, _ in zip(build_train_loader(cfg), range(4), strict=False)
+        ]
         batches.append(train + [batch["images"] for batch in build_test_loader(cfg, items)])
     assert len(batches[0]) > 8
     assert all(torch.equal(*pair) for pair in zip(*batches, strict=True))
@@ -76,7 +83,12 @@ def test_colour_order_format_and_size_are_written_down(tmp_path, paths):
     """finegrained row 23, trap 10."""
     folder = cached(tmp_path / "c", paths, CALLS, PIXELS).folder
     told = json.loads((folder / "manifest.json").read_text())
-    assert (told["colours"], told["format"], told["size"], told["transforms"]) == ("RGB", 1, [24, 24], CALLS)
+    assert (told["colours"], told["format"], told["size"], told["transforms"]) == (
+        "RGB",
+        1,
+        [24, 24],
+        CALLS,
+    )
     told["colours"] = "BGR"
     (folder / "manifest.json").write_text(json.dumps(told))
     with pytest.raises(ArtefactError, match="colours BGR; this version reads 1, RGB"):
@@ -88,7 +100,9 @@ def test_red_stays_red(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (30, 30), (255, 0, 10)).save(tmp_path / "red.png")
-    assert cached(tmp_path / "c", [str(tmp_path / "red.png")], CALLS, PIXELS)[0].getpixel((12, 12)) == (255, 0, 10)
+    assert cached(tmp_path / "c", [str(tmp_path / "red.png")], CALLS, PIXELS)[0].getpixel(
+        (12, 12)
+    ) == (255, 0, 10)
 
 
 def test_changed_bytes_are_noticed_when_the_photo_is_read(tmp_path, paths):
@@ -99,7 +113,9 @@ def test_changed_bytes_are_noticed_when_the_photo_is_read(tmp_path, paths):
         file.write(b"x")
     fresh = ArrayCache(cache.folder)
     assert fresh[7].size == (24, 24)
-    with pytest.raises(ArtefactError, match="00001.npy: the bytes of photo 6 are not those that were written"):
+    with pytest.raises(
+        ArtefactError, match="00001.npy: the bytes of photo 6 are not those that were written"
+    ):
         fresh[6]
 
 
@@ -114,13 +130,17 @@ def test_a_cut_shard_is_noticed(tmp_path, paths):
 def changed(paths, what):
     if what == "photo":
         os.utime(paths[0], (1, 1))
-    return {"paths": paths[:9] if what == "fewer" else paths,
-            "calls": ["rescale_pad(25)"] if what == "transform" else CALLS,
-            "max_pixels": 50_000 if what == "limit" else PIXELS}
+    return {
+        "paths": paths[:9] if what == "fewer" else paths,
+        "calls": ["rescale_pad(25)"] if what == "transform" else CALLS,
+        "max_pixels": 50_000 if what == "limit" else PIXELS,
+    }
 
 
 @pytest.mark.parametrize("what", ["photo", "fewer", "transform", "limit"])
-def test_other_photos_or_transforms_get_a_cache_of_their_own_and_refuse_this_one(tmp_path, paths, what):
+def test_other_photos_or_transforms_get_a_cache_of_their_own_and_refuse_this_one(
+    tmp_path, paths, what
+):
     """finegrained row 23."""
     first = cached(tmp_path / "c", paths, CALLS, PIXELS)
     other = cached(tmp_path / "c", **changed(paths, what))
@@ -133,7 +153,9 @@ def test_another_table_of_noise_is_another_cache(tmp_path, paths):
     table, digests = tmp_path / "noise.csv", []
     for kind in ("clean", "impulse"):
         table.write_text("path,class\n" + "".join(f"{path},{kind}\n" for path in paths))
-        digests.append(cached(tmp_path / "c", paths, [f"denoise({str(table)!r})", *CALLS], PIXELS).folder)
+        digests.append(
+            cached(tmp_path / "c", paths, [f"denoise({str(table)!r})", *CALLS], PIXELS).folder
+        )
     assert digests[0] != digests[1]
 
 
@@ -150,12 +172,15 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path, paths, monkeypatch):
     monkeypatch.setattr(array_cache, "decode", counted)
     with pytest.raises(KeyboardInterrupt):
         cached(tmp_path / "c", paths, CALLS, PIXELS)
-    monkeypatch.setattr(array_cache, "decode", lambda path, limit: seen.append(path) or decode(path, limit))
+    monkeypatch.setattr(
+        array_cache, "decode", lambda path, limit: seen.append(path) or decode(path, limit)
+    )
     assert not list((tmp_path / "c").glob("*/manifest.json"))
     seen.clear()
     cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
-    assert sorted(seen) == paths[4:] and np.array_equal(np.asarray(cache[1]), compose(CALLS)(decode(paths[1])).numpy()
-                                                        .transpose(1, 2, 0))
+    assert sorted(seen) == paths[4:] and np.array_equal(
+        np.asarray(cache[1]), compose(CALLS)(decode(paths[1])).numpy().transpose(1, 2, 0)
+    )
     seen.clear()
     cached(tmp_path / "c", paths, CALLS, PIXELS)
     assert seen == []
@@ -171,9 +196,13 @@ def test_an_unfinished_cache_is_none(tmp_path, paths):
 def test_two_builders_wait_for_each_other(tmp_path, paths, monkeypatch):
     monkeypatch.setattr(array_cache, "_WAIT", 0.01)
     found, decoded = [], []
-    monkeypatch.setattr(array_cache, "decode", lambda path, limit: decoded.append(path) or decode(path, limit))
-    threads = [threading.Thread(target=lambda: found.append(cached(tmp_path / "c", paths, CALLS, PIXELS)))
-               for _ in range(3)]
+    monkeypatch.setattr(
+        array_cache, "decode", lambda path, limit: decoded.append(path) or decode(path, limit)
+    )
+    threads = [
+        threading.Thread(target=lambda: found.append(cached(tmp_path / "c", paths, CALLS, PIXELS)))
+        for _ in range(3)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -185,7 +214,9 @@ def test_a_cache_is_small_when_sent_to_a_worker(tmp_path, paths):
     cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
     assert np.asarray(cache[0]).shape == (24, 24, 3)
     sent = pickle.dumps(cache)
-    assert len(sent) < 4000 and np.array_equal(np.asarray(pickle.loads(sent)[0]), np.asarray(cache[0]))
+    assert len(sent) < 4000 and np.array_equal(
+        np.asarray(pickle.loads(sent)[0]), np.asarray(cache[0])
+    )
 
 
 def test_photos_of_several_sizes_cannot_be_cached(tmp_path, paths):
@@ -194,8 +225,10 @@ def test_photos_of_several_sizes_cannot_be_cached(tmp_path, paths):
 
 
 def test_what_draws_nothing_is_done_once_and_the_rest_every_time():
-    assert split(["denoise()", "resize(20)", "hflip()", "resize(10)"]) == (["denoise()", "resize(20)"],
-                                                                         ["hflip()", "resize(10)"])
+    assert split(["denoise()", "resize(20)", "hflip()", "resize(10)"]) == (
+        ["denoise()", "resize(20)"],
+        ["hflip()", "resize(10)"],
+    )
 
 
 @pytest.mark.parametrize("calls", [["hflip(0.5)", "resize(20)"], []])

@@ -45,12 +45,17 @@ def test_fast_reids_data_sets_become_items(cfg, market):
         mine = {(item.path, item.label, item.group) for item in items if item.split == split}
         assert mine == {(path, str(pid), str(camid)) for path, pid, camid in getattr(theirs, split)}
     assert all(str(market / item.id) == item.path for item in items)
-    assert [item.path for item in items if item.split == "train"] == sorted(path for path, *_ in theirs.train)
+    assert [item.path for item in items if item.split == "train"] == sorted(
+        path for path, *_ in theirs.train
+    )
 
 
 def test_classes_have_the_codes_fast_reid_gives_them(cfg, market):
     items = [item for item in resolve("Market1501", cfg) if item.split == "train"]
-    mine, theirs = TrainSet(items), CommDataset([(item.path, item.label, item.group) for item in items])
+    mine, theirs = (
+        TrainSet(items),
+        CommDataset([(item.path, item.label, item.group) for item in items]),
+    )
     assert mine.classes == theirs.pids and mine.cameras == theirs.cams
     assert mine.labels.tolist() == [theirs.pid_dict[item.label] for item in items]
     assert mine.groups.tolist() == [theirs.cam_dict[item.group] for item in items]
@@ -80,10 +85,14 @@ def test_combineall_adds_our_own_photos_once(cfg):
     after = resolve(cfg.DATASETS.NAMES[0], cfg)
     trained = [item.id for item in after if item.split == "train"]
     assert len(trained) == len(set(trained)) == len({item.id for item in before})
-    assert [item for item in after if item.split != "train"] == [item for item in before if item.split != "train"]
+    assert [item for item in after if item.split != "train"] == [
+        item for item in before if item.split != "train"
+    ]
 
 
-@pytest.mark.parametrize("name", ["folder({!r})", "Folder({!r})", "folder(root={!r})", " folder({!r}) "])
+@pytest.mark.parametrize(
+    "name", ["folder({!r})", "Folder({!r})", "folder(root={!r})", " folder({!r}) "]
+)
 def test_our_names_may_be_written_as_class_or_recipe_name(cfg, toy_root, name):
     assert resolve(name.format(str(toy_root)), cfg) == resolve(cfg.DATASETS.NAMES[0], cfg)
 
@@ -108,11 +117,16 @@ def test_stock_fast_reid_can_train_and_test_on_them(own):
     data = DATASET_REGISTRY.get(own)(root="anywhere", combineall=False)
     train = CommDataset(data.train, relabel=True)
     assert (len(train), train.num_classes) == (48, 8) and train[0]["targets"] == 0
-    assert all(isinstance(pid, int) and isinstance(camid, int) for _, pid, camid in data.query + data.gallery)
+    assert all(
+        isinstance(pid, int) and isinstance(camid, int)
+        for _, pid, camid in data.query + data.gallery
+    )
     assert {pid for _, pid, _ in data.query} == {pid for _, pid, _ in data.gallery} == set(range(8))
     # the camera rule drops matches of one camera, so the two sides must not share one
     assert not {camid for _, _, camid in data.query} & {camid for _, _, camid in data.gallery}
-    assert {pid for _, pid, _ in data.train} == {f"own_photos_class_{label:02d}" for label in range(8)}
+    assert {pid for _, pid, _ in data.train} == {
+        f"own_photos_class_{label:02d}" for label in range(8)
+    }
     data.show_train(), data.show_test()
 
 

@@ -29,7 +29,9 @@ def _archive(folder, evil=False, lost=None):
             if name != lost:
                 out.writestr(f"Repo-abc/dataset/{name}", f"bytes of {name}")
         for part in fetch.LISTS:
-            out.writestr(f"Repo-abc/dataset/{part}.txt", "".join(f"{n}, 1, 0\n" for n in [*PHOTOS, "x.jpg"]))
+            out.writestr(
+                f"Repo-abc/dataset/{part}.txt", "".join(f"{n}, 1, 0\n" for n in [*PHOTOS, "x.jpg"])
+            )
         if evil:
             out.writestr("Repo-abc/../../evil.txt", "outside")
     return path.as_uri()

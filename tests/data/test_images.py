@@ -24,21 +24,45 @@ MODES = {
     "L jpeg": (photos.encoded(photos.plain("L", 77), "JPEG", quality=100), (77, 77, 77)),
     "LA half": (photos.encoded(photos.plain("LA", (0, 128)), "PNG"), (127, 127, 127)),
     "LA clear": (photos.encoded(photos.plain("LA", (9, 0)), "PNG"), (255, 255, 255)),
-    "L one clear grey": (photos.encoded(photos.plain("L", 9), "PNG", transparency=9), (255, 255, 255)),
+    "L one clear grey": (
+        photos.encoded(photos.plain("L", 9), "PNG", transparency=9),
+        (255, 255, 255),
+    ),
     "P": (photos.encoded(photos.palette([(1, 2, 3), (200, 100, 50)]), "PNG"), (200, 100, 50)),
     "P gif": (photos.encoded(photos.palette([(1, 2, 3), (200, 100, 50)]), "GIF"), (200, 100, 50)),
-    "P clear": (photos.encoded(photos.palette([(1, 2, 3), (200, 100, 50)]), "PNG", transparency=1), (255, 255, 255)),
-    "P half": (photos.encoded(photos.palette([(0, 0, 0), (0, 0, 0)]), "PNG", transparency=b"\xff\x80"), (127,) * 3),
+    "P clear": (
+        photos.encoded(photos.palette([(1, 2, 3), (200, 100, 50)]), "PNG", transparency=1),
+        (255, 255, 255),
+    ),
+    "P half": (
+        photos.encoded(photos.palette([(0, 0, 0), (0, 0, 0)]), "PNG", transparency=b"\xff\x80"),
+        (127,) * 3,
+    ),
     "RGB": (photos.encoded(photos.plain("RGB", (10, 20, 30)), "PNG"), (10, 20, 30)),
     "RGB bmp": (photos.encoded(photos.plain("RGB", (10, 20, 30)), "BMP"), (10, 20, 30)),
     "RGB 16 bits": (photos.wide_rgb(10 * 257, 20 * 257, 30 * 257), (10, 20, 30)),
     "RGBA": (photos.encoded(photos.plain("RGBA", (255, 0, 0, 255)), "PNG"), (255, 0, 0)),
     "RGBA half": (photos.encoded(photos.plain("RGBA", (255, 0, 0, 128)), "PNG"), (255, 127, 127)),
-    "RGBA webp": (photos.encoded(photos.plain("RGBA", (0, 0, 255, 0)), "WEBP", lossless=True), (255, 255, 255)),
-    "CMYK red": (photos.encoded(photos.plain("CMYK", (0, 255, 255, 0)), "JPEG", quality=100), (255, 0, 0)),
-    "CMYK dark": (photos.encoded(photos.plain("CMYK", (0, 0, 0, 155)), "JPEG", quality=100), (100, 100, 100)),
-    "YCbCr": (photos.encoded(photos.plain("RGB", (10, 200, 30)), "JPEG", quality=100, subsampling=0), (10, 200, 30)),
-    "I;16": (photos.encoded(Image.fromarray(np.full((16, 24), 77 * 257, np.uint16)), "PNG"), (77, 77, 77)),
+    "RGBA webp": (
+        photos.encoded(photos.plain("RGBA", (0, 0, 255, 0)), "WEBP", lossless=True),
+        (255, 255, 255),
+    ),
+    "CMYK red": (
+        photos.encoded(photos.plain("CMYK", (0, 255, 255, 0)), "JPEG", quality=100),
+        (255, 0, 0),
+    ),
+    "CMYK dark": (
+        photos.encoded(photos.plain("CMYK", (0, 0, 0, 155)), "JPEG", quality=100),
+        (100, 100, 100),
+    ),
+    "YCbCr": (
+        photos.encoded(photos.plain("RGB", (10, 200, 30)), "JPEG", quality=100, subsampling=0),
+        (10, 200, 30),
+    ),
+    "I;16": (
+        photos.encoded(Image.fromarray(np.full((16, 24), 77 * 257, np.uint16)), "PNG"),
+        (77, 77, 77),
+    ),
 }
 
 
@@ -61,8 +85,17 @@ def test_every_mode_becomes_the_rgb_a_person_sees(name):
     assert np.abs(np.subtract(centre(image), expected)).max() <= 2
 
 
-@pytest.mark.parametrize("mode, stored, expected", [("I", 77 * 257, 77), ("I", 10**6, 255), ("I", -5, 0),
-                                                    ("F", 77.4, 77), ("F", 1e9, 255), ("F", float("nan"), 0)])
+@pytest.mark.parametrize(
+    "mode, stored, expected",
+    [
+        ("I", 77 * 257, 77),
+        ("I", 10**6, 255),
+        ("I", -5, 0),
+        ("F", 77.4, 77),
+        ("F", 1e9, 255),
+        ("F", float("nan"), 0),
+    ],
+)
 def test_numbers_become_grey_when_tiff_is_asked_for(mode, stored, expected):
     data = photos.encoded(photos.plain(mode, stored), "TIFF")
     assert centre(decode(data, formats=("TIFF",))) == (expected,) * 3
@@ -86,20 +119,41 @@ def test_converting_changes_nothing_that_was_passed_in():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_exif_orientation_comes_out_upright(kind, orientation):
     upright = np.asarray(photos.scene())
-    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
-              5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1), 7: upright[::-1, ::-1].transpose(1, 0, 2),
-              8: np.rot90(upright, -1)}[orientation]
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}, "PNG": {}}[kind]
-    image = decode(photos.encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **lossless))
+    lossless = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}, "PNG": {}}[
+        kind
+    ]
+    image = decode(
+        photos.encoded(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **lossless)
+    )
     assert image.size == (60, 40)
-    assert np.abs(np.asarray(image).astype(int) - upright).max() <= 12  # JPEG at quality 100 is nearly lossless
+    assert (
+        np.abs(np.asarray(image).astype(int) - upright).max() <= 12
+    )  # JPEG at quality 100 is nearly lossless
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-@pytest.mark.parametrize("block", [b"", b"Exif\0\0", b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff",
-                                   b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"",
+        b"Exif\0\0",
+        b"Exif\0\0garbage",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40,
+    ],
+)
 def test_broken_exif_leaves_the_photo_as_stored(block):
     plain = photos.encoded(photos.scene(), "JPEG", quality=90)
     marked = plain[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
@@ -117,16 +171,27 @@ def test_path_and_bytes_give_the_same_photo(name, tmp_path):
 @pytest.mark.parametrize("kind", ["moving.gif", "moving.webp", "moving.png"])
 def test_of_a_moving_picture_the_first_frame_is_taken(kind):
     still = photos.scene().quantize().convert("RGB") if kind.endswith("gif") else photos.scene()
-    assert np.abs(np.asarray(decode(photos.good_files()[kind])).astype(int) - np.asarray(still)).max() <= 2
+    assert (
+        np.abs(np.asarray(decode(photos.good_files()[kind])).astype(int) - np.asarray(still)).max()
+        <= 2
+    )
 
 
-@pytest.mark.parametrize("name", [name for name in photos.good_files() if not name.startswith("moving")])
+@pytest.mark.parametrize(
+    "name", [name for name in photos.good_files() if not name.startswith("moving")]
+)
 def test_a_file_cut_anywhere_is_refused(name):
     data = photos.good_files()[name]
-    lengths = {len(data) * part // 60 for part in range(1, 60)} | {len(data) - cut for cut in (1, 3, 4, 8, 13, 20)}
+    lengths = {len(data) * part // 60 for part in range(1, 60)} | {
+        len(data) - cut for cut in (1, 3, 4, 8, 13, 20)
+    }
     decoded = {length: decode_or_code(data[:length]) for length in sorted(lengths)}
     # a GIF may lack its last bytes, the trailer and an empty block, when all its pixels are there
-    told = {length: code for length, code in decoded.items() if not (name.endswith("gif") and length >= len(data) - 4)}
+    told = {
+        length: code
+        for length, code in decoded.items()
+        if not (name.endswith("gif") and length >= len(data) - 4)
+    }
     assert set(told.values()) <= {"TRUNCATED", "UNKNOWN_FORMAT"}
     assert all(code == "TRUNCATED" for length, code in told.items() if length >= 32)
 
@@ -167,7 +232,15 @@ def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch):
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     monkeypatch.setattr("builtins.open", lambda *_: pytest.fail("opened"))
-    for name in ("pipe.jpg", "folder.jpg", "dangling.jpg", "loop.jpg", "missing.jpg", "a" * 300 + ".jpg", "nul\0.jpg"):
+    for name in (
+        "pipe.jpg",
+        "folder.jpg",
+        "dangling.jpg",
+        "loop.jpg",
+        "missing.jpg",
+        "a" * 300 + ".jpg",
+        "nul\0.jpg",
+    ):
         assert bad(tmp_path / name if "\0" not in name else f"{tmp_path}/{name}") == "MISSING"
     assert bad("/dev/zero") == "MISSING"
 
@@ -189,7 +262,10 @@ def test_a_bomb_is_refused_before_any_pixel_is_decoded(monkeypatch):
 
 
 def test_a_photo_at_the_limit_is_accepted():
-    assert decode(photos.encoded(Image.new("L", (100, 100)), "PNG"), max_pixels=10_000).size == (100, 100)
+    assert decode(photos.encoded(Image.new("L", (100, 100)), "PNG"), max_pixels=10_000).size == (
+        100,
+        100,
+    )
 
 
 def test_refusing_a_bomb_takes_little_memory(tmp_path):
@@ -205,8 +281,13 @@ try:
 except BadImage as error:
     sys.stdout.write(f"{error.code} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before}")
 """
-    told = subprocess.run([sys.executable, "-c", script, str(tmp_path / "bomb.png")], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(PLUGINS)}, check=True).stdout.split()
+    told = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "bomb.png")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PLUGINS)},
+        check=True,
+    ).stdout.split()
     assert told[0] == "TOO_LARGE" and int(told[1]) < 50_000  # kB; decoded it would be 400 MB
 
 

@@ -39,24 +39,36 @@ def test_every_flag_does_what_it_does_in_fast_reid(plain, flag):
     if "PROB" in plain.INPUT[flag]:
         plain.INPUT[flag].PROB = 1.0
     mine, other = build_transforms(plain, True), theirs(plain, is_train=True)
-    results = [(applied(mine, seed), applied(other, seed), applied(unset, seed)) for seed in range(8)]
+    results = [
+        (applied(mine, seed), applied(other, seed), applied(unset, seed)) for seed in range(8)
+    ]
     for one, two, _ in results:
         assert torch.equal(one, two)
-    changed = [one.shape != without.shape or not torch.equal(one, without) for one, _, without in results]
+    changed = [
+        one.shape != without.shape or not torch.equal(one, without) for one, _, without in results
+    ]
     assert any(changed) or flag == "RPT"  # random patch first fills its pool with a hundred photos
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_without_flags_a_photo_is_resized_and_no_more(plain):
     assert applied(build_transforms(plain, True), 0).shape == (3, 48, 24)
-    assert torch.equal(applied(build_transforms(plain, False), 0), applied(theirs(plain, is_train=False), 0))
+    assert torch.equal(
+        applied(build_transforms(plain, False), 0), applied(theirs(plain, is_train=False), 0)
+    )
     assert applied(build_transforms(plain, False), 0).shape == (3, 40, 20)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_affine_works_and_is_the_change_fast_reid_meant(plain):
     plain.INPUT.AFFINE.ENABLED = True
-    twin = T.Compose([T.Resize([48, 24], interpolation=3), T.RandomAffine(10, scale=(0.9, 1.1), shear=0.1), ToTensor()])
+    twin = T.Compose(
+        [
+            T.Resize([48, 24], interpolation=3),
+            T.RandomAffine(10, scale=(0.9, 1.1), shear=0.1),
+            ToTensor(),
+        ]
+    )
     for seed in range(8):
         assert torch.equal(applied(build_transforms(plain, True), seed), applied(twin, seed))
     assert plain.INPUT.AFFINE.ENABLED
@@ -70,7 +82,10 @@ def test_affine_stands_where_fast_reid_has_it(plain, flag):
     plain.INPUT.AFFINE.ENABLED = True
     place = {"FLIP": 2, "AUGMIX": 1, "REA": 1}[flag]
     assert [type(part).__name__ for part in build_transforms(plain, True).transforms] == [
-        *names[:place], "RandomAffine", *names[place:]]
+        *names[:place],
+        "RandomAffine",
+        *names[place:],
+    ]
 
 
 def test_our_own_lists_take_the_place_of_the_flags(cfg):

@@ -1,4 +1,6 @@
-"""Laws of the loaders: batch n is a function of seed and n, bad photos are named and replaced, nothing hangs."""
+"""Laws of the loaders: batch n is a function of seed and n, bad photos are named and replaced,
+nothing hangs.
+"""
 
 import csv
 import os
@@ -26,12 +28,18 @@ def take(loader, count, step=0):
 
 
 def same(one, other):
-    return (set(one) == set(other) and all(torch.equal(one[key], other[key]) for key in ("images", "targets", "camids"))
-            and one["ids"] == other["ids"] and one["img_paths"] == other["img_paths"])
+    return (
+        set(one) == set(other)
+        and all(torch.equal(one[key], other[key]) for key in ("images", "targets", "camids"))
+        and one["ids"] == other["ids"]
+        and one["img_paths"] == other["img_paths"]
+    )
 
 
 def rejected(cfg):
-    with open(os.path.join(cfg.OUTPUT_DIR, "rejects.csv"), newline="", errors="surrogateescape") as file:
+    with open(
+        os.path.join(cfg.OUTPUT_DIR, "rejects.csv"), newline="", errors="surrogateescape"
+    ) as file:
         return list(csv.DictReader(file))
 
 
@@ -46,13 +54,15 @@ def damaged(cfg, toy_root, tmp_path):
 
 def test_a_batch_is_what_the_model_is_promised(cfg):
     loader = build_train_loader(cfg)
-    batch, = take(loader, 1)
+    (batch,) = take(loader, 1)
     assert set(batch) == KEYS
     assert batch["images"].shape == (8, 3, 24, 24) and batch["images"].dtype == torch.float32
     assert 0 <= batch["images"].min() and 100 < batch["images"].max() <= 255
     assert batch["targets"].dtype == batch["camids"].dtype == torch.int64
     assert batch["camids"].tolist() == [0] * 8
-    for target, path, name in zip(batch["targets"].tolist(), batch["img_paths"], batch["ids"], strict=True):
+    for target, path, name in zip(
+        batch["targets"].tolist(), batch["img_paths"], batch["ids"], strict=True
+    ):
         assert loader.dataset.classes[target] == name.split("/")[1] and path.endswith(name)
 
 
@@ -60,7 +70,9 @@ def test_the_dataset_tells_its_classes(cfg):
     dataset = build_train_loader(cfg).dataset
     assert len(dataset) == 48 and dataset.num_classes == 8 and dataset.num_cameras == 1
     assert dataset.classes == sorted(dataset.classes) and dataset.counts.tolist() == [6] * 8
-    assert [dataset.classes[code] for code in dataset.labels] == [item.label for item in dataset.items]
+    assert [dataset.classes[code] for code in dataset.labels] == [
+        item.label for item in dataset.items
+    ]
 
 
 def test_batch_n_is_the_same_however_it_is_reached(cfg):
@@ -99,14 +111,17 @@ def test_workers_change_nothing_of_fast_reids_own_transforms_either(cfg, workers
 def test_the_processes_runs_are_the_global_batch(cfg, sampler, world_size):
     cfg.SEEK.SAMPLER = sampler
     whole = take(build_train_loader(cfg), 2, 5)
-    parts = [take(build_train_loader(cfg, rank=rank, world_size=world_size), 2, 5) for rank in range(world_size)]
+    parts = [
+        take(build_train_loader(cfg, rank=rank, world_size=world_size), 2, 5)
+        for rank in range(world_size)
+    ]
     for number, batch in enumerate(whole):
         assert batch["ids"] == [name for part in parts for name in part[number]["ids"]]
         assert torch.equal(batch["images"], torch.cat([part[number]["images"] for part in parts]))
 
 
 def test_another_seed_gives_other_photos_and_another_augmentation(cfg):
-    first, = take(build_train_loader(cfg), 1)
+    (first,) = take(build_train_loader(cfg), 1)
     cfg.SEED = 1
     assert not same(first, take(build_train_loader(cfg), 1)[0])
 
@@ -117,7 +132,9 @@ def test_one_photo_is_augmented_anew_every_time(cfg):
     for batch in take(loader, 30):
         for name, image in zip(batch["ids"], batch["images"], strict=True):
             seen.setdefault(name, []).append(image)
-    assert all(any(not torch.equal(images[0], other) for other in images) for images in seen.values())
+    assert all(
+        any(not torch.equal(images[0], other) for other in images) for images in seen.values()
+    )
     rows = np.arange(8)
     first, later = loader.photos[(0, 0, rows)]["images"], loader.photos[(1, 0, rows)]["images"]
     assert not torch.equal(first, later)
@@ -135,7 +152,9 @@ def test_the_models_random_numbers_are_not_used_up(cfg, workers):
 
 def test_nothing_starts_before_the_first_batch_is_asked_for(cfg, monkeypatch):
     started = []
-    monkeypatch.setattr("fastseek.data.feed.DataLoader", lambda *_, **options: started.append(options) or [])
+    monkeypatch.setattr(
+        "fastseek.data.feed.DataLoader", lambda *_, **options: started.append(options) or []
+    )
     loader = build_train_loader(cfg)
     batches = iter(loader)
     assert not started
@@ -148,15 +167,24 @@ def test_len_is_the_batches_of_an_epoch(cfg):
     assert len(build_train_loader(cfg)) == 6
 
 
-BAD = {"truncated": lambda path: path.write_bytes(path.read_bytes()[:300]),
-       "page": lambda path: path.write_bytes(photos.bad_files()["page.jpg"][0]),
-       "empty": lambda path: path.write_bytes(b""),
-       "gone": lambda path: path.unlink(),
-       "fifo": lambda path: (path.unlink(), os.mkfifo(path)),
-       "folder": lambda path: (path.unlink(), path.mkdir()),
-       "bomb": lambda path: path.write_bytes(photos.bomb(10_000))}
-CODES = {"truncated": "TRUNCATED", "page": "UNKNOWN_FORMAT", "empty": "EMPTY", "gone": "MISSING", "fifo": "MISSING",
-         "folder": "MISSING", "bomb": "TOO_LARGE"}
+BAD = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:300]),
+    "page": lambda path: path.write_bytes(photos.bad_files()["page.jpg"][0]),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": lambda path: path.unlink(),
+    "fifo": lambda path: (path.unlink(), os.mkfifo(path)),
+    "folder": lambda path: (path.unlink(), path.mkdir()),
+    "bomb": lambda path: path.write_bytes(photos.bomb(10_000)),
+}
+CODES = {
+    "truncated": "TRUNCATED",
+    "page": "UNKNOWN_FORMAT",
+    "empty": "EMPTY",
+    "gone": "MISSING",
+    "fifo": "MISSING",
+    "folder": "MISSING",
+    "bomb": "TOO_LARGE",
+}
 
 
 @pytest.mark.timeout(60)
@@ -180,8 +208,12 @@ def test_a_bad_photo_is_replaced_by_its_own_class_and_named_once(cfg, damaged, k
             assert after["ids"][place].split("/")[1] == old.split("/")[1]
             assert (old == name) or torch.equal(before["images"][place], after["images"][place])
     assert hit >= 2
-    row, = rejected(cfg)
-    assert row["path"] == str(damaged / name) and row["code"] == CODES[kind] and row["phase"] == "train"
+    (row,) = rejected(cfg)
+    assert (
+        row["path"] == str(damaged / name)
+        and row["code"] == CODES[kind]
+        and row["phase"] == "train"
+    )
     assert loader.dataset.items[int(row["row"])].id == name and row["detail"]
     if kind in ("truncated", "page"):
         assert int(row["bytes"]) == (damaged / name).stat().st_size and len(row["sha256"]) == 64
@@ -202,7 +234,9 @@ def test_a_class_without_a_readable_photo_is_an_error_that_names_it(cfg, damaged
     cfg.DATALOADER.NUM_WORKERS = workers
     for path in (damaged / "train" / "class_06").iterdir():
         path.write_bytes(b"no photo")
-    with pytest.raises(DataError, match=r"no photo of class 'class_06' can be read: see .*rejects\.csv"):
+    with pytest.raises(
+        DataError, match=r"no photo of class 'class_06' can be read: see .*rejects\.csv"
+    ):
         take(build_train_loader(cfg), 8)
     assert len(rejected(cfg)) == 6
 
@@ -260,8 +294,12 @@ def test_a_transform_that_fails_names_the_photo(cfg, workers, monkeypatch):
 
 
 def test_a_transform_that_gives_no_picture_names_the_photo(cfg, monkeypatch):
-    monkeypatch.setattr("fastseek.data.transforms.resize.Resize.__call__", lambda *_: torch.zeros(1, 5, 5))
-    with pytest.raises(RunError, match=r"\.jpg: the transforms gave no tensor \[3, H, W\] but Tensor \(1, 5, 5\)"):
+    monkeypatch.setattr(
+        "fastseek.data.transforms.resize.Resize.__call__", lambda *_: torch.zeros(1, 5, 5)
+    )
+    with pytest.raises(
+        RunError, match=r"\.jpg: the transforms gave no tensor \[3, H, W\] but Tensor \(1, 5, 5\)"
+    ):
         take(build_train_loader(cfg), 1)
 
 
@@ -273,17 +311,30 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(cfg, monkeypatch):
         take(build_train_loader(cfg, context="fork"), 1)
 
 
-@pytest.mark.parametrize("batch, world_size, expected", [(0, 1, "from 1 to 48"), (-8, 1, "from 1 to 48"),
-                                                         (49, 1, "from 1 to 48"), (8, 3, "a multiple of 3")])
+@pytest.mark.parametrize(
+    "batch, world_size, expected",
+    [
+        (0, 1, "from 1 to 48"),
+        (-8, 1, "from 1 to 48"),
+        (49, 1, "from 1 to 48"),
+        (8, 3, "a multiple of 3"),
+    ],
+)
 def test_a_batch_size_that_cannot_work_tells_the_legal_ones(cfg, batch, world_size, expected):
     cfg.SOLVER.IMS_PER_BATCH = batch
     with pytest.raises(UsageError, match=f"IMS_PER_BATCH {batch}.*{expected}"):
         build_train_loader(cfg, world_size=world_size)
 
 
-@pytest.mark.parametrize("name, call", [
-    ("TrainingSampler", "shuffle()"), ("NaiveIdentitySampler", "pk(k=2)"),
-    ("BalancedIdentitySampler", "balanced_pk(k=2)"), ("ImbalancedDatasetSampler", "imbalanced()")])
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        ("TrainingSampler", "shuffle()"),
+        ("NaiveIdentitySampler", "pk(k=2)"),
+        ("BalancedIdentitySampler", "balanced_pk(k=2)"),
+        ("ImbalancedDatasetSampler", "imbalanced()"),
+    ],
+)
 def test_fast_reids_sampler_names_stand_for_ours(cfg, name, call):
     cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER.NUM_INSTANCE = name, 2
     theirs = take(build_train_loader(cfg), 2)
@@ -291,7 +342,9 @@ def test_fast_reids_sampler_names_stand_for_ours(cfg, name, call):
     assert all(map(same, take(build_train_loader(cfg), 2), theirs))
 
 
-@pytest.mark.parametrize("name, expected", [("SetReWeightSampler", "cannot run"), ("Sampler", "is none of")])
+@pytest.mark.parametrize(
+    "name, expected", [("SetReWeightSampler", "cannot run"), ("Sampler", "is none of")]
+)
 def test_samplers_that_cannot_run_are_refused(cfg, name, expected):
     cfg.DATALOADER.SAMPLER_TRAIN = name
     with pytest.raises(UsageError, match=expected):
@@ -315,12 +368,15 @@ def test_photos_without_labels_cannot_be_trained_on(cfg, tmp_path):
 
 
 def test_groups_are_camera_codes(cfg, toy_root, tmp_path):
-    rows = [f"{item.path},{item.label},{'cam' + item.id[-5] if number % 3 else ''}"
-            for number, item in enumerate(resolve(cfg.DATASETS.NAMES[0], cfg)) if item.split == "train"]
+    rows = [
+        f"{item.path},{item.label},{'cam' + item.id[-5] if number % 3 else ''}"
+        for number, item in enumerate(resolve(cfg.DATASETS.NAMES[0], cfg))
+        if item.split == "train"
+    ]
     (tmp_path / "list.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
     cfg.DATASETS.NAMES = (f"manifest({str(tmp_path / 'list.csv')!r})",)
     loader = build_train_loader(cfg)
-    batch, = take(loader, 1)
+    (batch,) = take(loader, 1)
     groups = {item.path: item.group for item in loader.dataset.items}
     assert loader.dataset.cameras[0] == "" and loader.dataset.num_cameras == 5
     for path, camera in zip(batch["img_paths"], batch["camids"].tolist(), strict=True):
@@ -349,7 +405,12 @@ def test_test_batches_are_the_items_in_their_order(cfg, workers):
     assert [name for batch in batches for name in batch["ids"]] == [item.id for item in items]
     assert torch.cat([batch["rows"] for batch in batches]).tolist() == list(range(64))
     assert set(batches[0]) == KEYS | {"rows", "rejects"} and batches[0]["rejects"] == []
-    assert batches[0]["images"].shape == (10, 3, 24, 24) and batches[-1]["images"].shape == (4, 3, 24, 24)
+    assert batches[0]["images"].shape == (10, 3, 24, 24) and batches[-1]["images"].shape == (
+        4,
+        3,
+        24,
+        24,
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -364,18 +425,29 @@ def test_bad_photos_are_left_out_of_test_batches_and_named(cfg, damaged, workers
     batches = list(build_test_loader(cfg, items))
     assert batches[0]["rows"].tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert torch.equal(batches[0]["images"], good[0]["images"][batches[0]["rows"]])
-    reject, = batches[0]["rejects"]
+    (reject,) = batches[0]["rejects"]
     assert list(reject) == ["path", "row", "phase", "code", "detail", "sha256", "bytes"]
     assert (reject["path"], reject["row"], reject["phase"], reject["code"], reject["bytes"]) == (
-        items[3].path, 3, "extract", "TRUNCATED", 100)
-    assert len(batches[1]["images"]) == 0 and batches[1]["ids"] == [] and len(batches[1]["rejects"]) == 10
+        items[3].path,
+        3,
+        "extract",
+        "TRUNCATED",
+        100,
+    )
+    assert (
+        len(batches[1]["images"]) == 0
+        and batches[1]["ids"] == []
+        and len(batches[1]["rejects"]) == 10
+    )
     cfg.SEEK.ON_BAD = "fail"
     with pytest.raises(DataError, match="TRUNCATED"):
         list(build_test_loader(cfg, items))
 
 
-@pytest.mark.parametrize("count, world_size, start", [(64, 1, 0), (64, 3, 0), (5, 8, 0), (64, 2, 31), (10, 2, 10),
-                                                      (10, 2, 99), (0, 2, 0)])
+@pytest.mark.parametrize(
+    "count, world_size, start",
+    [(64, 1, 0), (64, 3, 0), (5, 8, 0), (64, 2, 31), (10, 2, 10), (10, 2, 99), (0, 2, 0)],
+)
 def test_shards_are_runs_that_hold_everything_once(count, world_size, start):
     runs = [shard(count, rank, world_size, start) for rank in range(world_size)]
     assert [row for run in runs for row in run] == list(range(start, count))
@@ -385,7 +457,11 @@ def test_shards_are_runs_that_hold_everything_once(count, world_size, start):
 def test_test_batches_of_the_processes_hold_everything_once(cfg):
     items = items_of(cfg)
     whole = torch.cat([batch["images"] for batch in build_test_loader(cfg, items, start=7)])
-    parts = [batch for rank in range(3) for batch in build_test_loader(cfg, items, rank=rank, world_size=3, start=7)]
+    parts = [
+        batch
+        for rank in range(3)
+        for batch in build_test_loader(cfg, items, rank=rank, world_size=3, start=7)
+    ]
     assert torch.equal(torch.cat([batch["images"] for batch in parts]), whole)
     assert torch.cat([batch["rows"] for batch in parts]).tolist() == list(range(7, 64))
 
@@ -405,11 +481,15 @@ def test_workers_hold_no_items(cfg):
 
 
 def test_patches_of_other_photos_do_not_depend_on_the_workers(cfg):
-    """finegrained row 29: elsewhere every worker has a pool of its own, filled with what it happened to see."""
+    """finegrained row 29: elsewhere every worker has a pool of its own, filled with what it
+    happened to see.
+    """
     cfg.SEEK.TRAIN = ["resize(24)", "random_patch(0.8, pool=7)"]
     found = []
     for workers in (0, 1, 2):
         cfg.DATALOADER.NUM_WORKERS = workers
-        found.append([batch["images"] for batch, _ in zip(build_train_loader(cfg), range(6), strict=False)])
+        found.append(
+            [batch["images"] for batch, _ in zip(build_train_loader(cfg), range(6), strict=False)]
+        )
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))

@@ -30,16 +30,22 @@ def table(toy_root):
         for split in ("train", "query", "gallery"):
             for number, photo in enumerate(sorted((toy_root / split).rglob("*.jpg"))):
                 told = [number / 2, -number, "2021-01-02", 7] if number % 2 else ["", "", "", ""]
-                rows.writerow([photo.relative_to(toy_root).as_posix(), photo.parent.name, split, *told])
+                rows.writerow(
+                    [photo.relative_to(toy_root).as_posix(), photo.parent.name, split, *told]
+                )
     return path
 
 
 @pytest.fixture
 def boxes(toy_root):
-    """A file in COCO's format: photos 0000 and 0001 of every class have boxes, 0002 an unsure one, others none."""
+    """A file in COCO's format: photos 0000 and 0001 of every class have boxes, 0002 an unsure one,
+    others none.
+    """
     page = {"images": [], "annotations": []}
     for number, photo in enumerate(sorted((toy_root / "train").rglob("*.jpg"))):
-        page["images"].append({"id": number, "file_name": "/".join(photo.parts[-2:]), "width": 32, "height": 32})
+        page["images"].append(
+            {"id": number, "file_name": "/".join(photo.parts[-2:]), "width": 32, "height": 32}
+        )
         for score in (0.31, 0.9, 0.6):
             left, top, right, bottom = SHARES.get(photo.stem, (0, 0, 0.1, 0.1))
             box = [32 * left, 32 * top, 32 * (right - left), 32 * (bottom - top)]
@@ -62,10 +68,17 @@ def test_places_reach_the_batches_of_training_and_test_row_by_row(cfg, table):
     batches += list(build_test_loader(cfg, items, start=3))
     seen = 0
     for batch in batches:
-        assert batch["places"].shape == (len(batch["ids"]), 4) and batch["places"].dtype == torch.float32
+        assert (
+            batch["places"].shape == (len(batch["ids"]), 4)
+            and batch["places"].dtype == torch.float32
+        )
         for name, row in zip(batch["ids"], batch["places"].tolist(), strict=True):
             meta = told[name]
-            expected = [float(meta["lat"]), float(meta["lon"]), 1 / 365, 7] if meta["lat"] else [math.nan] * 4
+            expected = (
+                [float(meta["lat"]), float(meta["lon"]), 1 / 365, 7]
+                if meta["lat"]
+                else [math.nan] * 4
+            )
             assert row == pytest.approx(expected, nan_ok=True)
             seen += meta["lat"] != ""
     assert seen > 20
@@ -74,7 +87,9 @@ def test_places_reach_the_batches_of_training_and_test_row_by_row(cfg, table):
 def test_a_batch_has_neither_places_nor_crops_where_none_are_known(cfg):
     loader = build_train_loader(cfg)
     assert not {"places", "crops"} & set(next(iter(loader)))
-    assert not {"places", "crops"} & set(next(iter(build_test_loader(cfg, with_split(loader.dataset.items, "train")))))
+    assert not {"places", "crops"} & set(
+        next(iter(build_test_loader(cfg, with_split(loader.dataset.items, "train"))))
+    )
 
 
 def test_a_wrong_place_in_a_manifest_names_file_and_line(tmp_path):
@@ -90,19 +105,25 @@ def test_crops_are_the_best_boxes_through_the_same_transforms(cfg, toy_root, box
     found = list(build_test_loader(cfg, loader.dataset.items))
     for batch in found:
         assert batch["crops"].shape == batch["images"].shape
-        for path, image, crop in zip(batch["img_paths"], batch["images"], batch["crops"], strict=True):
+        for path, image, crop in zip(
+            batch["img_paths"], batch["images"], batch["crops"], strict=True
+        ):
             box = SHARES.get(path[-8:-4])
             if box is None:
                 assert torch.equal(image, crop)
             else:
                 inside = Image.open(path).convert("RGB").crop([round(32 * side) for side in box])
-                expected = np.asarray(inside.resize((24, 24), Image.Resampling.BICUBIC)).mean((0, 1))
+                expected = np.asarray(inside.resize((24, 24), Image.Resampling.BICUBIC)).mean(
+                    (0, 1)
+                )
                 assert crop.mean((1, 2)).numpy() == pytest.approx(expected, abs=2)
     assert {path[-8:-4] for batch in found for path in batch["img_paths"]} > set(SHARES)
     for _, batch in zip(range(4), loader, strict=False):
         assert batch["crops"].shape == batch["images"].shape
         whole = torch.tensor([path[-8:-4] not in SHARES for path in batch["img_paths"]])
-        assert torch.equal(batch["images"][whole], batch["crops"][whole])  # the same draws, flip and cutout too
+        assert torch.equal(
+            batch["images"][whole], batch["crops"][whole]
+        )  # the same draws, flip and cutout too
         assert not torch.equal(batch["images"][~whole], batch["crops"][~whole])
 
 
@@ -144,21 +165,41 @@ def test_unsure_boxes_and_photos_without_any_are_whole(boxes, toy_root):
 
 
 def test_a_box_found_by_id_or_by_any_end_of_the_path(tmp_path):
-    page = {"images": [{"id": 1, "file_name": "x/b.jpg", "width": 10, "height": 20}],
-            "annotations": [{"image_id": 1, "bbox": [1, 2, 5, 10]}]}
+    page = {
+        "images": [{"id": 1, "file_name": "x/b.jpg", "width": 10, "height": 20}],
+        "annotations": [{"image_id": 1, "bbox": [1, 2, 5, 10]}],
+    }
     (tmp_path / "boxes.json").write_text(json.dumps(page))
     part = build(f"boxes(file={str(tmp_path / 'boxes.json')!r}, margin=0)", CROPS)
-    found = part([Item("/far/x/b.jpg"), Item("q.jpg", id="x/b.jpg"), Item("/far/y/b.jpg"), Item("xx/b.jpg")])
+    found = part(
+        [Item("/far/x/b.jpg"), Item("q.jpg", id="x/b.jpg"), Item("/far/y/b.jpg"), Item("xx/b.jpg")]
+    )
     assert np.isnan(found[:, 0]).tolist() == [False, False, True, True]
     assert found[0].tolist() == pytest.approx([0.1, 0.1, 0.6, 0.6]) and len(part.digest) == 64
 
 
-@pytest.mark.parametrize(("page", "says"), [
-    ({"images": []}, "COCO"), ([], "COCO"), ({"images": [{"id": 1}], "annotations": []}, "COCO"),
-    ({"images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
-      "annotations": [{"image_id": 1, "bbox": [5, 0, 2, 2]}]}, "no area"),
-    ({"images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
-      "annotations": [{"image_id": 2, "bbox": [0, 0, 2, 2]}]}, "COCO")])
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ({"images": []}, "COCO"),
+        ([], "COCO"),
+        ({"images": [{"id": 1}], "annotations": []}, "COCO"),
+        (
+            {
+                "images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
+                "annotations": [{"image_id": 1, "bbox": [5, 0, 2, 2]}],
+            },
+            "no area",
+        ),
+        (
+            {
+                "images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
+                "annotations": [{"image_id": 2, "bbox": [0, 0, 2, 2]}],
+            },
+            "COCO",
+        ),
+    ],
+)
 def test_a_damaged_file_of_boxes_is_told(tmp_path, page, says):
     (tmp_path / "boxes.json").write_text(json.dumps(page))
     with pytest.raises(DataError, match=says):
@@ -166,8 +207,10 @@ def test_a_damaged_file_of_boxes_is_told(tmp_path, page, says):
 
 
 def test_training_with_boxes_of_other_photos_or_with_a_cache_is_refused(cfg, tmp_path):
-    page = {"images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
-            "annotations": [{"image_id": 1, "bbox": [0, 0, 2, 2]}]}
+    page = {
+        "images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
+        "annotations": [{"image_id": 1, "bbox": [0, 0, 2, 2]}],
+    }
     (tmp_path / "boxes.json").write_text(json.dumps(page))
     cfg.SEEK.CROPS = f"boxes(file='{tmp_path / 'boxes.json'}')"
     with pytest.raises(DataError, match="none of 48 training photos has a box"):

@@ -57,11 +57,24 @@ def test_the_same_photo_may_be_bad_in_two_phases(tmp_path):
     append(tmp_path / "x.csv", [entry("a.jpg"), entry("a.jpg"), entry("a.jpg", phase="extract")])
     append(tmp_path / "x.csv", [entry("a.jpg"), entry("b.jpg")])
     assert [(row["path"], row["phase"]) for row in read(tmp_path / "x.csv")] == [
-        ("a.jpg", "train"), ("a.jpg", "extract"), ("b.jpg", "train")]
+        ("a.jpg", "train"),
+        ("a.jpg", "extract"),
+        ("b.jpg", "train"),
+    ]
 
 
-@pytest.mark.parametrize("name", ["a,b.jpg", 'say "x".jpg', "new\nline.jpg", "ü.jpg", os.fsdecode(b"\xff\xfe.jpg"),
-                                  "=1+1.jpg", " spaces .jpg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a,b.jpg",
+        'say "x".jpg',
+        "new\nline.jpg",
+        "ü.jpg",
+        os.fsdecode(b"\xff\xfe.jpg"),
+        "=1+1.jpg",
+        " spaces .jpg",
+    ],
+)
 def test_odd_names_come_back_as_they_were(tmp_path, name):
     append(tmp_path / "x.csv", [entry(name)])
     append(tmp_path / "x.csv", [entry(name)])
@@ -73,7 +86,10 @@ def test_hash_and_size_are_of_the_file(tmp_path):
     told = entry(tmp_path / "x.jpg", 5)
     assert told["bytes"] == 3 and told["row"] == 5 and told["detail"] == "has 0 bytes"
     assert told["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert (entry(tmp_path / "gone.jpg")["sha256"], entry(tmp_path / "gone.jpg")["bytes"]) == ("", 0)
+    assert (entry(tmp_path / "gone.jpg")["sha256"], entry(tmp_path / "gone.jpg")["bytes"]) == (
+        "",
+        0,
+    )
 
 
 @pytest.mark.timeout(30)

@@ -9,12 +9,22 @@ import toy
 from fastseek import register
 
 SEEKER = {
-    "MODEL.META_ARCHITECTURE": "Seeker", "MODEL.DEVICE": "cpu",
+    "MODEL.META_ARCHITECTURE": "Seeker",
+    "MODEL.DEVICE": "cpu",
     "SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), drop_path=0.1)",
-    "SEEK.BRANCHES": ["gem(dim=32)"], "SEEK.LOSSES": ["cross_entropy(on='gem')"],
-    "SEEK.TRAIN": ["resize(32)", "hflip(0.5)"], "SEEK.TEST": ["resize(32)"], "SEEK.METRICS": ["recall(1)", "map(10)"],
-    "SOLVER.IMS_PER_BATCH": 12, "SOLVER.MAX_EPOCH": 2, "SOLVER.BASE_LR": 0.003, "SOLVER.WARMUP_ITERS": 2,
-    "SOLVER.CHECKPOINT_PERIOD": 1, "DATALOADER.NUM_WORKERS": 0, "TEST.EVAL_PERIOD": 0, "DATASETS.TESTS": (),
+    "SEEK.BRANCHES": ["gem(dim=32)"],
+    "SEEK.LOSSES": ["cross_entropy(on='gem')"],
+    "SEEK.TRAIN": ["resize(32)", "hflip(0.5)"],
+    "SEEK.TEST": ["resize(32)"],
+    "SEEK.METRICS": ["recall(1)", "map(10)"],
+    "SOLVER.IMS_PER_BATCH": 12,
+    "SOLVER.MAX_EPOCH": 2,
+    "SOLVER.BASE_LR": 0.003,
+    "SOLVER.WARMUP_ITERS": 2,
+    "SOLVER.CHECKPOINT_PERIOD": 1,
+    "DATALOADER.NUM_WORKERS": 0,
+    "TEST.EVAL_PERIOD": 0,
+    "DATASETS.TESTS": (),
 }
 
 
@@ -34,13 +44,19 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def recipe_of(photos, tmp_path):
-    """recipe_of(SOLVER__MAX_EPOCH=3) -> a frozen config that trains on the small gallery into tmp_path/out."""
+    """recipe_of(SOLVER__MAX_EPOCH=3) -> a frozen config that trains on the small gallery into
+    tmp_path/out.
+    """
     from fastreid.config import get_cfg
 
     def make(**changes):
         cfg = get_cfg()
         register(cfg)
-        keys = {**SEEKER, "DATASETS.NAMES": (f"folder('{photos}')",), "OUTPUT_DIR": str(tmp_path / "out")}
+        keys = {
+            **SEEKER,
+            "DATASETS.NAMES": (f"folder('{photos}')",),
+            "OUTPUT_DIR": str(tmp_path / "out"),
+        }
         keys |= {key.replace("__", "."): value for key, value in changes.items()}
         cfg.merge_from_list([part for pair in keys.items() for part in pair])
         cfg.freeze()
@@ -56,7 +72,9 @@ def tests_on(photos):
 
 
 def in_child(work):
-    """Run `work` in a forked process and return how that ended (negative: the signal that killed it)."""
+    """Run `work` in a forked process and return how that ended (negative: the signal that killed
+    it).
+    """
     child = os.fork()
     if not child:
         try:

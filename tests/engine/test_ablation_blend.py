@@ -59,13 +59,25 @@ def test_a_blend_trains_nothing_and_says_what_its_members_say_together(files):
     out = files.parent / "out"
     told = ablate_files([files, other], out)
     rows = json.loads((out / "results.json").read_text())["rows"]
-    assert [row["name"] for row in rows] == ["Blends: image", "Blends: place", "Blends: product", "Blends: both",
-                                             "Others: image"]
+    assert [row["name"] for row in rows] == [
+        "Blends: image",
+        "Blends: place",
+        "Blends: product",
+        "Blends: both",
+        "Others: image",
+    ]
     assert "Blends: both" in (out / "report.html").read_text() and "product" in told
-    steps = {step["name"]: step for step in json.loads((out / "blends" / "ablation.json").read_text())["steps"]}
+    steps = {
+        step["name"]: step
+        for step in json.loads((out / "blends" / "ablation.json").read_text())["steps"]
+    }
     assert steps["product"]["ensemble"] == {"of": ["image"], "evolve": "", "prior": "place"}
-    said = {name: Classified.load(out / "blends" / "answers" / step["seeds"][0]["answer"] / "classified.npz")
-            for name, step in steps.items()}
+    said = {
+        name: Classified.load(
+            out / "blends" / "answers" / step["seeds"][0]["answer"] / "classified.npz"
+        )
+        for name, step in steps.items()
+    }
     product = said["image"].probabilities * said["place"].probabilities
     product /= product.sum(1, keepdims=True)
     used = np.isclose(said["product"].probabilities, product, atol=1e-5).all(1)
@@ -78,7 +90,10 @@ def test_a_blend_trains_nothing_and_says_what_its_members_say_together(files):
 def test_one_file_stands_in_the_folder_itself(files):
     files.write_text(ABLATION.split("  - NAME: place")[0])
     ablate_files([files], files.parent / "out")
-    assert [row["name"] for row in json.loads((files.parent / "out" / "results.json").read_text())["rows"]] == ["image"]
+    assert [
+        row["name"]
+        for row in json.loads((files.parent / "out" / "results.json").read_text())["rows"]
+    ] == ["image"]
 
 
 def test_two_files_of_one_name_are_refused(files):
@@ -89,7 +104,8 @@ def test_two_files_of_one_name_are_refused(files):
 def saved(folder, probabilities, truth):
     folder.mkdir()
     Classified(np.asarray(probabilities, np.float32), np.asarray(truth), np.ones(2, np.int64)).save(
-        folder / "classified.npz")
+        folder / "classified.npz"
+    )
     return folder
 
 
@@ -103,11 +119,17 @@ def test_members_of_a_blend_must_have_seen_the_same_photos(tmp_path, files):
         blend(Blend(), [a, saved(tmp_path / "c", [[0.5, 0.5], [0.2, 0.8]], [1, 1])], 0, cfg)
 
 
-@pytest.mark.parametrize(("old", "new", "says"), [
-    ("PRIOR: place", "PRIOR: absent", "wrong: absent"), ("EVOLVE: de", "EVOLVE: sga", "BLEND must be"),
-    ("OF: [image], PRIOR: place", "OF: [image]", "several steps"), ("EVOLVE: de", "SEARCH: de", "wrong: SEARCH"),
-    ("OF: [image, product]", "OF: [both, image]", "wrong: both"),
-    ("FIGURES: [\"top(1)\"]", "METRICS: [\"map\"]\nFIGURES: [\"top(1)\"]", "FIGURES alone")])
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("PRIOR: place", "PRIOR: absent", "wrong: absent"),
+        ("EVOLVE: de", "EVOLVE: sga", "BLEND must be"),
+        ("OF: [image], PRIOR: place", "OF: [image]", "several steps"),
+        ("EVOLVE: de", "SEARCH: de", "wrong: SEARCH"),
+        ("OF: [image, product]", "OF: [both, image]", "wrong: both"),
+        ('FIGURES: ["top(1)"]', 'METRICS: ["map"]\nFIGURES: ["top(1)"]', "FIGURES alone"),
+    ],
+)
 def test_what_is_wrong_with_a_blend_is_told(files, old, new, says):
     assert old in ABLATION
     files.write_text(ABLATION.replace(old, new, 1))

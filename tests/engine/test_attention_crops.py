@@ -1,4 +1,6 @@
-"""Training crops by the attention of the epoch before: whose weights, which file, and what a killed run does."""
+"""Training crops by the attention of the epoch before: whose weights, which file, and what a killed
+run does.
+"""
 
 import os
 import pathlib
@@ -26,7 +28,9 @@ def file_of(cfg, number):
 
 
 def trained(cfg, resume=False, step=None):
-    """Train; returns the trainer, which has kept every batch by its step, and the windows it was cut by."""
+    """Train; returns the trainer, which has kept every batch by its step, and the windows it was
+    cut by.
+    """
 
     class Watched(Trainer):
         def run_step(self):
@@ -60,20 +64,27 @@ def trained(cfg, resume=False, step=None):
 @pytest.fixture
 def cropped(recipe_of, tmp_path):
     def make(**changes):
-        return recipe_of(**{"SEEK__TRAIN": CROPS, "SOLVER__MAX_EPOCH": 3, "SOLVER__BASE_LR": 0.03, **changes})
+        return recipe_of(
+            **{"SEEK__TRAIN": CROPS, "SOLVER__MAX_EPOCH": 3, "SOLVER__BASE_LR": 0.03, **changes}
+        )
 
     return make
 
 
 def test_an_epoch_is_cut_by_the_weights_at_the_end_of_the_one_before(cropped):
-    """finegrained row 60, row 62: the first epoch is cut plainly, later ones by windows named by an earlier epoch."""
+    """finegrained row 60, row 62: the first epoch is cut plainly, later ones by windows named by an
+    earlier epoch.
+    """
     cfg = cropped()
     trainer = trained(cfg)
     assert all(trainer.cut[step] is None for step in range(3))
     for epoch in (1, 2):
         arrays, passport = load_npz(file_of(cfg, epoch - 1), ["windows"])
         assert passport["epoch"] == epoch - 1 and passport["weights"] == trainer.hashes[epoch - 1]
-        assert all(np.array_equal(trainer.cut[step], arrays["windows"]) for step in range(3 * epoch, 3 * epoch + 3))
+        assert all(
+            np.array_equal(trainer.cut[step], arrays["windows"])
+            for step in range(3 * epoch, 3 * epoch + 3)
+        )
     assert not file_of(cfg, 2).exists(), "no epoch follows, so nobody looks"
     first, second = (load_npz(file_of(cfg, number), ["windows"])[0]["windows"] for number in (0, 1))
     assert not np.array_equal(first, second)
@@ -83,7 +94,9 @@ def test_the_windows_lie_inside_the_photos_and_are_the_ones_that_hold_most(cropp
     """finegrained row 60, row 61: on the same draws ten tries never hold less than one."""
     looked = []
     whole = attention.AttentionCrops._looked
-    monkeypatch.setattr(attention.AttentionCrops, "_looked", lambda self: looked.append(whole(self)) or looked[-1])
+    monkeypatch.setattr(
+        attention.AttentionCrops, "_looked", lambda self: looked.append(whole(self)) or looked[-1]
+    )
     cfg = cropped(SOLVER__MAX_EPOCH=2)
     trainer = trained(cfg)
     windows = trainer.cut[3]
@@ -96,8 +109,13 @@ def test_the_windows_lie_inside_the_photos_and_are_the_ones_that_hold_most(cropp
     for row, one in zip(rows.tolist(), heat, strict=True):
         mask = above(one.reshape(grid))
         random = np.random.default_rng([cfg.SEED, 0, row])
-        single = attended_window(mask, random, 1, (0.4, 1.0), shape=shape_of(trainer._trainer.data_loader.dataset
-                                                                             .items[row].path))
+        single = attended_window(
+            mask,
+            random,
+            1,
+            (0.4, 1.0),
+            shape=shape_of(trainer._trainer.data_loader.dataset.items[row].path),
+        )
         chosen = (top[row], left[row], bottom[row], right[row])
         assert held(mask, [chosen])[0] >= held(mask, [single])[0] - 1e-5
 
@@ -122,7 +140,9 @@ def test_a_killed_run_goes_on_with_the_same_batches(cropped, tmp_path, forked, s
     assert forked(lambda: trained(cfg, step=die)) == -signal.SIGKILL
     resumed = trained(cfg, resume=True)
     assert resumed.start_step == step and set(resumed.batches) == set(range(step, 9))
-    assert all(torch.equal(batch, whole.batches[number]) for number, batch in resumed.batches.items())
+    assert all(
+        torch.equal(batch, whole.batches[number]) for number, batch in resumed.batches.items()
+    )
     assert resumed.hashes[2] == whole.hashes[2]
 
 
@@ -175,11 +195,14 @@ def test_a_photo_that_cannot_be_read_has_no_window(photos, cropped, tmp_path):
     assert np.flatnonzero(np.isnan(trainer.cut[3]).any(axis=1)).tolist() == [0]
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"SEEK__TRAIN": ["hflip(0.5)", "attended_crop(32)"]}, "before it nothing but resize"),
-    ({"SEEK__TRAIN": ["attended_crop(32)", "attended_crop(32)"]}, "must stand once"),
-    ({"SEEK__TRAIN": ["attended_crop(32, on='s9')"]}, "the backbone gives s4"),
-])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"SEEK__TRAIN": ["hflip(0.5)", "attended_crop(32)"]}, "before it nothing but resize"),
+        ({"SEEK__TRAIN": ["attended_crop(32)", "attended_crop(32)"]}, "must stand once"),
+        ({"SEEK__TRAIN": ["attended_crop(32, on='s9')"]}, "the backbone gives s4"),
+    ],
+)
 def test_what_cannot_follow_attention_is_refused_before_anything_starts(cropped, changes, told):
     with pytest.raises(UsageError, match=told):
         Trainer(cropped(**changes))
@@ -190,5 +213,7 @@ def test_the_shape_of_a_photo_is_that_of_its_upright_pixels(tmp_path):
     exif[0x0112] = 6
     image.save(tmp_path / "turned.jpg", exif=exif)
     image.save(tmp_path / "plain.jpg")
-    assert shape_of(tmp_path / "plain.jpg") == 1.5 and shape_of(tmp_path / "turned.jpg") == pytest.approx(2 / 3)
+    assert shape_of(tmp_path / "plain.jpg") == 1.5 and shape_of(
+        tmp_path / "turned.jpg"
+    ) == pytest.approx(2 / 3)
     assert shape_of(tmp_path / "absent.jpg") == 1

@@ -15,7 +15,9 @@ class Model(nn.Module):
         super().__init__()
         self.backbone = nn.Linear(250, 1000, bias=False)
         self.register_buffer("kept", torch.zeros(500, dtype=torch.float16))
-        self.losses = nn.ModuleDict({"cross_entropy": nn.ModuleDict({"classifier": nn.Linear(8, 100_000)})})
+        self.losses = nn.ModuleDict(
+            {"cross_entropy": nn.ModuleDict({"classifier": nn.Linear(8, 100_000)})}
+        )
 
 
 def test_class_weights_do_not_count():

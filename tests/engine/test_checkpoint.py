@@ -32,7 +32,9 @@ def checkpointer(folder, value=0.0):
 
 
 def what_resumes(folder):
-    """The `mark` of the checkpoint a run would go on from, after its weights are compared with the mark."""
+    """The `mark` of the checkpoint a run would go on from, after its weights are compared with the
+    mark.
+    """
     if not Checkpointer(model(9.0), str(folder)).has_checkpoint():
         return None
     found = checkpointer(folder, 9.0)
@@ -48,8 +50,14 @@ class Failing:
 
     def __init__(self, monkeypatch, n=None, act=None):
         self.n, self.done, self.act = n, 0, act or self.full
-        for place, name in ((os, "replace"), (os, "fsync"), (os, "link"), (pathlib.Path, "unlink"), (torch, "save"),
-                            (shutil, "disk_usage")):
+        for place, name in (
+            (os, "replace"),
+            (os, "fsync"),
+            (os, "link"),
+            (pathlib.Path, "unlink"),
+            (torch, "save"),
+            (shutil, "disk_usage"),
+        ):
             monkeypatch.setattr(place, name, self.wrapped(getattr(place, name)))
 
     def full(self):
@@ -62,6 +70,7 @@ class Failing:
                 self.act()
             self.done += 1
             return function(*args, **kwargs)
+
         return call
 
 
@@ -69,9 +78,13 @@ def save(folder, mark, name):
     checkpointer(folder, mark).save(name, mark=mark, run="r")
 
 
-@pytest.mark.parametrize("first, second", [("model_0000", "model_0001"), ("model_final", "model_final")])
+@pytest.mark.parametrize(
+    "first, second", [("model_0000", "model_0001"), ("model_final", "model_final")]
+)
 @pytest.mark.parametrize("how", ["disk full", "killed"])
-def test_a_save_that_fails_at_any_operation_leaves_the_old_checkpoint_or_the_new(tmp_path, forked, first, second, how):
+def test_a_save_that_fails_at_any_operation_leaves_the_old_checkpoint_or_the_new(
+    tmp_path, forked, first, second, how
+):
     with pytest.MonkeyPatch.context() as patch:
         count = Failing(patch)
         folder = tmp_path / "count"
@@ -112,7 +125,9 @@ def test_a_checkpoint_that_never_was_leaves_nothing_to_resume(tmp_path, monkeypa
     assert what_resumes(tmp_path) is None
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "missing", "newer format", "no manifest"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "flipped", "missing", "newer format", "no manifest"]
+)
 @pytest.mark.parametrize("suffix", [manifests.WEIGHTS, manifests.STATE])
 def test_damage_of_the_newest_checkpoint_leads_to_the_one_before(tmp_path, damage, suffix):
     save(tmp_path, 1.0, "model_0000")
@@ -120,7 +135,7 @@ def test_damage_of_the_newest_checkpoint_leads_to_the_one_before(tmp_path, damag
     path, manifest = tmp_path / f"model_0001{suffix}", tmp_path / f"model_0001{manifests.MANIFEST}"
     content = bytearray(path.read_bytes())
     if damage == "cut":
-        path.write_bytes(content[:len(content) // 2])
+        path.write_bytes(content[: len(content) // 2])
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "flipped":
@@ -193,14 +208,25 @@ def test_tensors_that_share_memory_are_saved_whole(tmp_path):
     net.register_buffer("part", net[0].weight.detach()[:2])
     Checkpointer(net, str(tmp_path)).save("model_0000", run="r")
     saved = load_file(tmp_path / "model_0000.safetensors")
-    assert torch.equal(saved["1.weight"], net[0].weight) and torch.equal(saved["part"], net[0].weight[:2])
+    assert torch.equal(saved["1.weight"], net[0].weight) and torch.equal(
+        saved["part"], net[0].weight[:2]
+    )
 
 
 def test_pruning_sweeps_what_killed_writers_left_and_nothing_of_others(tmp_path):
     save(tmp_path, 1.0, "model_0000")
-    for name in (".model_0001.safetensors.tmp-7", "model_0001.state.pt", "model_step_00000009.safetensors"):
+    for name in (
+        ".model_0001.safetensors.tmp-7",
+        "model_0001.state.pt",
+        "model_step_00000009.safetensors",
+    ):
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "model_mine.safetensors").write_bytes(b"x")
     checkpointer(tmp_path).prune(2, "r")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "last_checkpoint", "model_0000.json", "model_0000.safetensors", "model_0000.state.pt", "model_mine.safetensors"]
+        "last_checkpoint",
+        "model_0000.json",
+        "model_0000.safetensors",
+        "model_0000.state.pt",
+        "model_mine.safetensors",
+    ]

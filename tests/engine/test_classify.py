@@ -16,7 +16,9 @@ from fastseek.structures import Embeddings
 @pytest.fixture
 def trained(recipe_of, tests_on):
     """A short training that is evaluated by classification alone."""
-    cfg = recipe_of(SEEK__FIGURES=["top(1, 2)", "class_mean"], SEEK__METRICS=[], DATASETS__TESTS=tests_on)
+    cfg = recipe_of(
+        SEEK__FIGURES=["top(1, 2)", "class_mean"], SEEK__METRICS=[], DATASETS__TESTS=tests_on
+    )
     trainer = Trainer(cfg)
     return trainer, trainer.train()
 
@@ -28,7 +30,9 @@ def test_a_training_is_evaluated_by_its_figures_in_percent(trained):
     assert found["top(1)"] == found["class_mean"]  # one query photo a class
     items = evaluator.resolve(trainer.cfg.DATASETS.TESTS[0], trainer.cfg)
     queries = evaluator.split_of(items, "query", "toy")
-    rows, logits, _ = classify.extract.in_memory(trainer.cfg, trainer.model, queries, trainer.model.logits)
+    rows, logits, _ = classify.extract.in_memory(
+        trainer.cfg, trainer.model, queries, trainer.model.logits
+    )
     labels, counts = classify.classes_of(trainer.cfg)
     right = [labels[logits[n].argmax()] == queries[row].label for n, row in enumerate(rows)]
     assert found["top(1)"] == pytest.approx(100 * np.mean(right))
@@ -54,35 +58,55 @@ def test_views_are_averaged_as_probabilities_or_as_logits(recipe_of):
 
     images = torch.zeros(2, 3, 4, 4)
     images[:, :, :, 0] = 1
-    means = {"probabilities": (3 * table).softmax(1).mean(0), "logits": (3 * table).mean(0).softmax(0)}
+    means = {
+        "probabilities": (3 * table).softmax(1).mean(0),
+        "logits": (3 * table).mean(0).softmax(0),
+    }
     for vote, expected in means.items():
         cfg = recipe_of(SEEK__VIEWS=["hflip()"], SEEK__VOTE=vote)
-        assert torch.allclose(classify.classifier(cfg, Two())(images), expected.expand(2, 5), atol=1e-6)
+        assert torch.allclose(
+            classify.classifier(cfg, Two())(images), expected.expand(2, 5), atol=1e-6
+        )
 
 
-def test_probabilities_on_disk_are_those_of_the_model_and_name_their_classes(trained, photos, tmp_path):
+def test_probabilities_on_disk_are_those_of_the_model_and_name_their_classes(
+    trained, photos, tmp_path
+):
     trainer, _ = trained
     out = tmp_path / "probabilities"
-    told = classify.classify_images(pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml",
-                                    pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.safetensors",
-                                    photos / "query", out)
+    told = classify.classify_images(
+        pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml",
+        pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.safetensors",
+        photos / "query",
+        out,
+    )
     found = Embeddings.load(out)
     assert told.startswith("6 of 6 photos, 6 classes") and found.passport["kind"] == "probabilities"
     assert np.allclose(np.asarray(found.vectors).sum(axis=1), 1, atol=1e-5)
-    labels = json.loads((pathlib.Path(trainer.cfg.OUTPUT_DIR) / "classes.json").read_text())["labels"]
+    labels = json.loads((pathlib.Path(trainer.cfg.OUTPUT_DIR) / "classes.json").read_text())[
+        "labels"
+    ]
     assert found.passport["classes"] == labels
     before = {file.name: file.read_bytes() for file in out.iterdir()}
-    classify.classify_images(pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml",
-                             pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.safetensors", photos / "query", out)
+    classify.classify_images(
+        pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml",
+        pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.safetensors",
+        photos / "query",
+        out,
+    )
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
 
 
 def test_a_model_without_classes_cannot_classify(trained, recipe_of, photos, tmp_path):
     trainer, _ = trained
     lost = tmp_path / "lost.safetensors"
-    lost.write_bytes((pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.safetensors").read_bytes())
+    lost.write_bytes(
+        (pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.safetensors").read_bytes()
+    )
     with pytest.raises(DataError, match="classes.json"):
-        classify.classify_images(pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml", lost, photos, tmp_path / "x")
+        classify.classify_images(
+            pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml", lost, photos, tmp_path / "x"
+        )
     with pytest.raises(ArtefactError, match="SEEK.CLASSES"):
         classify.classes_of(recipe_of())
     with pytest.raises(UsageError, match="Seeker"):

@@ -69,8 +69,16 @@ def _oracle(cfg):
     cameras = np.array([0] * len(queries) + [1] * len(found))
     q = len(queries)
     distance = 1 - unit[:q] @ unit[q:].T
-    cmc, ap, inp = evaluate_rank(distance, pids[:q], pids[q:], cameras[:q], cameras[q:], use_cython=False)
-    return {"Rank-1": cmc[0], "Rank-5": cmc[4], "Rank-10": cmc[9], "mAP": np.mean(ap), "mINP": np.mean(inp)}
+    cmc, ap, inp = evaluate_rank(
+        distance, pids[:q], pids[q:], cameras[:q], cameras[q:], use_cython=False
+    )
+    return {
+        "Rank-1": cmc[0],
+        "Rank-5": cmc[4],
+        "Rank-10": cmc[9],
+        "mAP": np.mean(ap),
+        "mINP": np.mean(inp),
+    }
 
 
 def test_a_plain_recipe_gets_the_figures_of_fastreids_own_evaluation(cfg):
@@ -111,8 +119,11 @@ def test_a_gallery_photo_that_cannot_be_read_is_absent_and_nothing_else_changes(
     _, whole, _ = extract.in_memory(cfg, MeanColour(), found)
     broken.write_bytes(b"")
     rows, vectors, rejects = extract.in_memory(cfg, MeanColour(), found)
-    lost = [number for number, item in enumerate(found) if item.path.endswith(f"{broken.parent.name}/{broken.name}")
-            and "/gallery/" in item.path]
+    lost = [
+        number
+        for number, item in enumerate(found)
+        if item.path.endswith(f"{broken.parent.name}/{broken.name}") and "/gallery/" in item.path
+    ]
     assert [reject["row"] for reject in rejects] == lost
     np.testing.assert_array_equal(rows, np.setdiff1d(np.arange(len(found)), lost))
     np.testing.assert_array_equal(vectors, np.delete(whole, lost, axis=0))
@@ -144,7 +155,9 @@ def test_flip_test_is_honest_for_models_that_change_their_batch(cfg):
     cfg.TEST.FLIP.ENABLED = True
     _, both, _ = extract.in_memory(cfg, InPlace(), queries)
     cells = straight.reshape(-1, 3, 4, 4)
-    np.testing.assert_allclose(both, ((cells + cells[..., ::-1]) / 2).reshape(both.shape), atol=1e-3)
+    np.testing.assert_allclose(
+        both, ((cells + cells[..., ::-1]) / 2).reshape(both.shape), atol=1e-3
+    )
 
 
 def test_flip_test_of_fastreids_own_baseline_is_the_mean_of_two_honest_passes(cfg):
@@ -170,9 +183,17 @@ def test_flip_test_in_a_seek_recipe_is_a_view_and_the_passport_says_so(cfg):
     np.testing.assert_array_equal(flipped, viewed)
 
 
-@pytest.mark.parametrize(("key", "value"), [("INPUT.CROP.ENABLED", True), ("INPUT.SIZE_TEST", [48, 48]),
-                                            ("SEEK.METRICS", ["map"]), ("TEST.FLIP.ENABLED", True),
-                                            ("MODEL.PIXEL_MEAN", [1.0, 2.0, 3.0]), ("SEEK.TEST", ["resize(32)"])])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("INPUT.CROP.ENABLED", True),
+        ("INPUT.SIZE_TEST", [48, 48]),
+        ("SEEK.METRICS", ["map"]),
+        ("TEST.FLIP.ENABLED", True),
+        ("MODEL.PIXEL_MEAN", [1.0, 2.0, 3.0]),
+        ("SEEK.TEST", ["resize(32)"]),
+    ],
+)
 def test_what_changes_the_vectors_changes_the_passport(cfg, key, value):
     before = extract.passport(cfg, MeanColour())
     cfg.merge_from_list([key, value])
@@ -182,7 +203,10 @@ def test_what_changes_the_vectors_changes_the_passport(cfg, key, value):
 def test_the_source_follows_the_photos_and_not_where_they_lie(cfg, photos, tmp_path):
     queries, found = _items(cfg)
     source = extract.source_of(found)
-    moved = [dataclasses.replace(item, path=item.path.replace(str(photos), str(tmp_path / "moved"))) for item in found]
+    moved = [
+        dataclasses.replace(item, path=item.path.replace(str(photos), str(tmp_path / "moved")))
+        for item in found
+    ]
     shutil.copytree(photos, tmp_path / "moved")
     assert extract.source_of(moved) == source != extract.source_of(queries)
     photo = pathlib.Path(found[0].path)
@@ -196,7 +220,9 @@ def test_flip_test_is_the_mean_of_both_sides(cfg):
     cfg.TEST.FLIP.ENABLED = True
     _, both, _ = extract.in_memory(cfg, MeanColour(), queries)
     cells = straight.reshape(-1, 3, 4, 4)
-    np.testing.assert_allclose(both, ((cells + cells[..., ::-1]) / 2).reshape(both.shape), atol=1e-3)
+    np.testing.assert_allclose(
+        both, ((cells + cells[..., ::-1]) / 2).reshape(both.shape), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("flag", ["AQE", "RERANK"])
@@ -211,16 +237,27 @@ def test_expansion_and_reranking_flags_change_the_ranking_and_keep_the_figures_l
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_reranking_of_a_plain_recipe_is_fastreids_own_cpu_code(cfg, metric):
-    cfg.TEST.RERANK.ENABLED, cfg.TEST.RERANK.K1, cfg.TEST.RERANK.K2, cfg.TEST.METRIC = True, 4, 2, metric
+    cfg.TEST.RERANK.ENABLED, cfg.TEST.RERANK.K1, cfg.TEST.RERANK.K2, cfg.TEST.METRIC = (
+        True,
+        4,
+        2,
+        metric,
+    )
     queries, found = _items(cfg)
     _, vectors, _ = extract.in_memory(cfg, MeanColour(), queries + found)
     if metric == "cosine":
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    distance = np.sqrt(np.maximum(((vectors[:, None].astype(np.float64) - vectors[None]) ** 2).sum(2), 0))
+    distance = np.sqrt(
+        np.maximum(((vectors[:, None].astype(np.float64) - vectors[None]) ** 2).sum(2), 0)
+    )
     q = len(queries)
-    reranked = re_ranking(distance[:q, q:], distance[:q, :q], distance[q:, q:], k1=4, k2=2, lambda_value=0.3)
+    reranked = re_ranking(
+        distance[:q, q:], distance[:q, :q], distance[q:, q:], k1=4, k2=2, lambda_value=0.3
+    )
     pids = np.array([int(item.label[-2:]) for item in queries + found])
-    _, ap, _ = evaluate_rank(reranked, pids[:q], pids[q:], np.zeros(q), np.ones(len(found)), use_cython=False)
+    _, ap, _ = evaluate_rank(
+        reranked, pids[:q], pids[q:], np.zeros(q), np.ones(len(found)), use_cython=False
+    )
     assert _evaluate(cfg)["mAP"] == pytest.approx(100 * np.mean(ap), abs=1e-3)
 
 
@@ -228,11 +265,19 @@ def test_roc_figures_are_fastreids_own(cfg):
     random = np.random.default_rng(3)
     pids, cameras = random.integers(0, 4, 30), random.integers(0, 3, 30)
     distance = random.random((8, 22)).astype(np.float32)
-    scores, labels = evaluate_roc(distance, pids[:8], pids[8:], cameras[:8], cameras[8:], use_cython=False)
+    scores, labels = evaluate_roc(
+        distance, pids[:8], pids[8:], cameras[:8], cameras[8:], use_cython=False
+    )
     false, true, _ = roc_curve(labels, scores)
     ids = [f"i{number}" for number in range(30)]
-    truth = Truth.from_labels(ids[:8], pids[:8].astype(str), ids[8:], pids[8:].astype(str),
-                              cameras[:8].astype(str), cameras[8:].astype(str))
+    truth = Truth.from_labels(
+        ids[:8],
+        pids[:8].astype(str),
+        ids[8:],
+        pids[8:].astype(str),
+        cameras[:8].astype(str),
+        cameras[8:].astype(str),
+    )
     for name, value in roc(-distance, truth).items():
         assert value == pytest.approx(true[np.argmin(np.abs(false - float(name.split("=")[1])))])
 

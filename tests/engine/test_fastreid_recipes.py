@@ -156,9 +156,24 @@ DATASETS:
 OUTPUT_DIR: logs/market1501/{0}
 """
 # Only what makes it fit a test: two steps of few small photos, no download.
-QUICK = ["MODEL.BACKBONE.PRETRAIN", "False", "INPUT.SIZE_TRAIN", "[96, 32]", "INPUT.SIZE_TEST", "[96, 32]",
-         "SOLVER.IMS_PER_BATCH", "24", "DATALOADER.NUM_INSTANCE", "4", "DATALOADER.NUM_WORKERS", "0",
-         "SOLVER.MAX_EPOCH", "1", "MODEL.DEVICE", "cpu"]
+QUICK = [
+    "MODEL.BACKBONE.PRETRAIN",
+    "False",
+    "INPUT.SIZE_TRAIN",
+    "[96, 32]",
+    "INPUT.SIZE_TEST",
+    "[96, 32]",
+    "SOLVER.IMS_PER_BATCH",
+    "24",
+    "DATALOADER.NUM_INSTANCE",
+    "4",
+    "DATALOADER.NUM_WORKERS",
+    "0",
+    "SOLVER.MAX_EPOCH",
+    "1",
+    "MODEL.DEVICE",
+    "cpu",
+]
 SHALLOW = ["MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.FEAT_DIM", "512"]
 
 
@@ -174,13 +189,37 @@ def market(tmp_path, monkeypatch):
     return tmp_path / "Market1501"
 
 
-@pytest.mark.parametrize("name, options", [
-    ("bagtricks", SHALLOW),
-    ("AGW", [*SHALLOW, "TEST.FLIP.ENABLED", "True", "TEST.AQE.ENABLED", "True", "TEST.RERANK.ENABLED", "True"]),
-    ("SBS", [*SHALLOW, "DATALOADER.SAMPLER_TRAIN", "BalancedIdentitySampler", "TEST.PRECISE_BN.ENABLED", "True",
-             "TEST.PRECISE_BN.NUM_ITER", "1"]),
-    pytest.param("MGN", [], marks=pytest.mark.slow),
-])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("bagtricks", SHALLOW),
+        (
+            "AGW",
+            [
+                *SHALLOW,
+                "TEST.FLIP.ENABLED",
+                "True",
+                "TEST.AQE.ENABLED",
+                "True",
+                "TEST.RERANK.ENABLED",
+                "True",
+            ],
+        ),
+        (
+            "SBS",
+            [
+                *SHALLOW,
+                "DATALOADER.SAMPLER_TRAIN",
+                "BalancedIdentitySampler",
+                "TEST.PRECISE_BN.ENABLED",
+                "True",
+                "TEST.PRECISE_BN.NUM_ITER",
+                "1",
+            ],
+        ),
+        pytest.param("MGN", [], marks=pytest.mark.slow),
+    ],
+)
 def test_an_unchanged_recipe_of_fast_reid_trains_and_evaluates(market, name, options):
     results = run(str(market / f"{name}.yml"), QUICK + options)
     assert list(results)[:5] == ["Rank-1", "Rank-5", "Rank-10", "mAP", "mINP"]
@@ -191,18 +230,38 @@ def test_an_unchanged_recipe_of_fast_reid_trains_and_evaluates(market, name, opt
     assert len(trained) == 2
     parts = {key for key in trained[0] if key.startswith("loss_")}
     assert {part.split("_")[1] for part in parts} == {"cls", "triplet"}
-    assert json.loads((out / "results.json").read_text())["metrics"]["mAP"] == pytest.approx(results["mAP"])
+    assert json.loads((out / "results.json").read_text())["metrics"]["mAP"] == pytest.approx(
+        results["mAP"]
+    )
 
 
-def test_weights_of_a_run_give_its_figures_again_and_take_over_another_number_of_classes(market, tmp_path):
+def test_weights_of_a_run_give_its_figures_again_and_take_over_another_number_of_classes(
+    market, tmp_path
+):
     recipe = str(market / "bagtricks.yml")
     results = run(recipe, QUICK + SHALLOW)
     weights = "logs/market1501/bagtricks/model_final.safetensors"
-    again = run(recipe, [*QUICK, *SHALLOW, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", "logs/again"], eval_only=True)
+    again = run(
+        recipe,
+        [*QUICK, *SHALLOW, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", "logs/again"],
+        eval_only=True,
+    )
     assert again == pytest.approx(results)
     toy.market(tmp_path / "fewer", people=6)
     os.environ["FASTREID_DATASETS"] = str(tmp_path / "fewer")
-    run(recipe, [*QUICK, *SHALLOW, "MODEL.WEIGHTS", weights, "OUTPUT_DIR", "logs/fewer", "SOLVER.IMS_PER_BATCH", "16"])
+    run(
+        recipe,
+        [
+            *QUICK,
+            *SHALLOW,
+            "MODEL.WEIGHTS",
+            weights,
+            "OUTPUT_DIR",
+            "logs/fewer",
+            "SOLVER.IMS_PER_BATCH",
+            "16",
+        ],
+    )
 
 
 def test_a_missed_expectation_ends_the_run_with_both_figures_and_code_4(market, capsys):

@@ -11,7 +11,9 @@ from fastseek.errors import UsageError
 
 
 class Spot(nn.Module):
-    """A Seeker whose map is the photo's red channel, four pixels a place; its embedding is the mean colour."""
+    """A Seeker whose map is the photo's red channel, four pixels a place; its embedding is the mean
+    colour.
+    """
 
     def __init__(self):
         super().__init__()
@@ -45,7 +47,7 @@ def test_the_part_with_high_response_is_cut_with_its_margin_and_enlarged():
     before = image.clone()
     found = cutter(Spot(), "foreground()")(image)
     margin = 2  # a tenth of 24 pixels, to whole pixels outward
-    part = image[:, :, 8 - margin - 1:32 + margin, 12 - margin - 1:36 + margin]
+    part = image[:, :, 8 - margin - 1 : 32 + margin, 12 - margin - 1 : 36 + margin]
     expected = nn.functional.interpolate(part, size=(40, 40), mode="bilinear", antialias=True)
     assert found.shape == image.shape and torch.allclose(found, expected, atol=12)
     assert found[:, 0].mean() > 1.5 * image[:, 0].mean() and torch.equal(image, before)
@@ -70,8 +72,10 @@ def test_a_box_of_nothing_still_takes_a_pixel():
 
 def test_a_recipe_embeds_the_foreground_over_all_its_views_and_its_passport_says_so(recipe_of):
     images, model = torch.cat([photo(8, 12, 32, 36), photo(4, 0, 24, 20)]), Spot()
-    plain, cut = recipe_of(SEEK__VIEWS=["hflip()"]), recipe_of(SEEK__VIEWS=["hflip()"],
-                                                               SEEK__FOREGROUND="foreground()")
+    plain, cut = (
+        recipe_of(SEEK__VIEWS=["hflip()"]),
+        recipe_of(SEEK__VIEWS=["hflip()"], SEEK__FOREGROUND="foreground()"),
+    )
     expected = extract.embedder(plain, model)(cutter(model, "foreground()")(images))
     assert torch.equal(extract.embedder(cut, model)(images), expected)
     assert torch.equal(extract.embedder(cut, model)({"images": images}), expected)
@@ -80,7 +84,9 @@ def test_a_recipe_embeds_the_foreground_over_all_its_views_and_its_passport_says
     assert told[1] == told[0] | {"foreground": "foreground()"}
 
 
-@pytest.mark.parametrize("call", ["crop()", "foreground(3)", "foreground(edge=1)", "foreground(at='s9')"])
+@pytest.mark.parametrize(
+    "call", ["crop()", "foreground(3)", "foreground(edge=1)", "foreground(at='s9')"]
+)
 def test_another_call_is_wrong_use(call):
     with pytest.raises(UsageError, match="SEEK.FOREGROUND"):
         cutter(Spot(), call)

@@ -14,7 +14,9 @@ from fastseek.errors import ArtefactError, RunError, UsageError
 
 
 def train(cfg):
-    """Train in one of several processes; a module-level function, because new processes import it."""
+    """Train in one of several processes; a module-level function, because new processes import
+    it.
+    """
     import fastseek.modeling.seeker  # noqa: F401
     from fastseek.engine.trainer import Trainer
 
@@ -32,7 +34,9 @@ def train_with_nan(cfg):
 
     def poisoned(batch):
         bad = torch.distributed.get_rank() == 1 and trainer.iter == 1
-        return {name: loss * (float("nan") if bad else 1.0) for name, loss in forward(batch).items()}
+        return {
+            name: loss * (float("nan") if bad else 1.0) for name, loss in forward(batch).items()
+        }
 
     trainer._trainer._forward = poisoned
     trainer.train()
@@ -59,15 +63,21 @@ def told(folder):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(recipe_of, tmp_path):
-    # batch norm in eval mode, no randomness inside the model: then two halves of a batch are the whole batch
-    plain = {"SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)", "SOLVER__OPT": "SGD",
-             "SOLVER__BASE_LR": 0.01}
+    # batch norm in eval mode, no randomness inside the model: then two halves of a batch are the
+    # whole batch
+    plain = {
+        "SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)",
+        "SOLVER__OPT": "SGD",
+        "SOLVER__BASE_LR": 0.01,
+    }
     cfgs = [recipe_of(OUTPUT_DIR=str(tmp_path / name), **plain) for name in ("one", "two")]
     train(cfgs[0])
     assert launch(train, num_gpus=2, args=(cfgs[1],), device="cpu") is None
     one, two = (cfg.OUTPUT_DIR for cfg in cfgs)
     assert (told(one) - told(two)).abs().max() < 1e-4
-    first, second = (load_file(pathlib.Path(folder) / "model_final.safetensors") for folder in (one, two))
+    first, second = (
+        load_file(pathlib.Path(folder) / "model_final.safetensors") for folder in (one, two)
+    )
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
 
 
@@ -79,8 +89,13 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_names_its_photos
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("main, error, words", [(fail, ArtefactError, "rank 1 found something"),
-                                                (crash, RunError, "process 1 of the run died")])
+@pytest.mark.parametrize(
+    "main, error, words",
+    [
+        (fail, ArtefactError, "rank 1 found something"),
+        (crash, RunError, "process 1 of the run died"),
+    ],
+)
 def test_a_process_that_fails_ends_the_others_and_its_error_is_raised(tmp_path, main, error, words):
     start = time.monotonic()
     with pytest.raises(error, match=words):
@@ -90,7 +105,11 @@ def test_a_process_that_fails_ends_the_others_and_its_error_is_raised(tmp_path, 
 
 def test_one_process_needs_no_group_and_returns_what_main_returns(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
-    assert launch(lambda a, b: (a, b, torch.distributed.is_initialized()), args=(1, 2)) == (1, 2, False)
+    assert launch(lambda a, b: (a, b, torch.distributed.is_initialized()), args=(1, 2)) == (
+        1,
+        2,
+        False,
+    )
 
 
 def test_a_torchrun_of_one_is_one_process(monkeypatch):
@@ -99,8 +118,15 @@ def test_a_torchrun_of_one_is_one_process(monkeypatch):
     assert launch(lambda: torch.distributed.is_initialized(), num_gpus=8) is False
 
 
-@pytest.mark.parametrize("numbers", [{"num_gpus": 0}, {"num_machines": 0}, {"num_machines": 2, "machine_rank": 2},
-                                     {"num_machines": 2, "dist_url": "auto"}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"num_gpus": 0},
+        {"num_machines": 0},
+        {"num_machines": 2, "machine_rank": 2},
+        {"num_machines": 2, "dist_url": "auto"},
+    ],
+)
 def test_impossible_numbers_of_processes_are_refused(numbers):
     with pytest.raises(UsageError):
         launch(print, **numbers)

@@ -26,7 +26,9 @@ class Plain(nn.Module):
 
 
 def test_what_is_kept_is_the_input_and_the_result_of_every_layer_once():
-    """finegrained row 57: the weights are not counted; the relu's result, which two layers keep, is counted once."""
+    """finegrained row 57: the weights are not counted; the relu's result, which two layers keep, is
+    counted once.
+    """
     assert kept_bytes(Plain(), torch.zeros(7, 30)) == 4 * 7 * (30 + 20)
     with torch.device("meta"):
         assert kept_bytes(Plain(), torch.zeros(7, 30)) == 4 * 7 * (30 + 20)
@@ -34,8 +36,11 @@ def test_what_is_kept_is_the_input_and_the_result_of_every_layer_once():
 
 def test_the_estimate_of_a_small_net_is_what_the_allocator_holds_after_its_forward_pass(recipe_of):
     """finegrained row 57: within a tenth."""
-    cfg = recipe_of(SEEK__BACKBONE="timm(name='mobilenetv2_050', stages=(4,))", SEEK__TRAIN=["resize(64)"],
-                    SEEK__LOSSES=[])
+    cfg = recipe_of(
+        SEEK__BACKBONE="timm(name='mobilenetv2_050', stages=(4,))",
+        SEEK__TRAIN=["resize(64)"],
+        SEEK__LOSSES=[],
+    )
     model = build_model(cfg).train()
     images = torch.randn(8, 3, 64, 64)
     model.embed(images)
@@ -48,12 +53,20 @@ def test_the_estimate_of_a_small_net_is_what_the_allocator_holds_after_its_forwa
 
 def test_frozen_layers_and_mixed_precision_take_less_and_a_larger_photo_takes_more(recipe_of):
     small = memory_of(recipe_of())
-    assert small.size == (32, 32) and small.batch == 12 and small.together > small.fixed > small.weights
+    assert (
+        small.size == (32, 32)
+        and small.batch == 12
+        and small.together > small.fixed > small.weights
+    )
     larger = memory_of(recipe_of(SEEK__TRAIN=["resize(64)"]))
     assert larger.photo == pytest.approx(4 * small.photo, rel=0.1) and larger.fixed == small.fixed
     assert memory_of(recipe_of(SOLVER__AMP__ENABLED=True)).photo == small.photo / 2
     frozen = memory_of(recipe_of(SEEK__FREEZE=["blocks(3)"]))
-    assert frozen.gradients < small.gradients and frozen.photo < small.photo and frozen.weights == small.weights
+    assert (
+        frozen.gradients < small.gradients
+        and frozen.photo < small.photo
+        and frozen.weights == small.weights
+    )
 
 
 def test_another_architecture_is_refused(recipe_of):
@@ -62,7 +75,9 @@ def test_another_architecture_is_refused(recipe_of):
 
 
 def test_the_two_sizes_of_sorghum_are_told_with_the_largest_batch():
-    """finegrained row 57: 83.6 million weights with the embedding's; 960 pixels need 3.5 times as much as 512."""
+    """finegrained row 57: 83.6 million weights with the embedding's; 960 pixels need 3.5 times as
+    much as 512.
+    """
     found = []
     for name in ("regnety_512", "regnety_960"):
         told = memory_table(ROOT / "projects" / "Sorghum100" / "configs" / f"{name}.yml", gib=80)

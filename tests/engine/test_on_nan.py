@@ -22,7 +22,9 @@ class Poisoned(Trainer):
         forward, self.held = self._trainer._forward, {}
 
         def changed(batch):
-            self.held[self.iter] = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.held[self.iter] = {
+                name: value.clone() for name, value in self.model.state_dict().items()
+            }
             if self.iter in self.at:
                 batch = {**batch, "images": batch["images"] * BAD}
             return forward(batch)
@@ -47,12 +49,19 @@ def test_the_update_is_left_out_counted_and_told_and_the_run_goes_on(recipe_of):
     cfg = recipe_of(SEEK__ON_NAN="skip", SOLVER__WARMUP_ITERS=0)
     trainer = trained(cfg, 1, 4)
     held = trainer.held
-    assert same(held[1], held[2]) and same(held[4], held[5]), "weights and running statistics as before"
+    assert same(held[1], held[2]) and same(held[4], held[5]), (
+        "weights and running statistics as before"
+    )
     assert not same(held[2], held[3]) and not same(held[3], held[4])
     assert all(value.isfinite().all() for value in trainer.model.state_dict().values())
-    lines = [json.loads(line) for line in (pathlib.Path(cfg.OUTPUT_DIR) / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (pathlib.Path(cfg.OUTPUT_DIR) / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [line["iteration"] for line in lines if "total_loss" in line] == [0, 2, 3, 5]
-    assert {line["iteration"]: line["skipped_updates"] for line in lines if "skipped_updates" in line} == {1: 1, 4: 2}
+    assert {
+        line["iteration"]: line["skipped_updates"] for line in lines if "skipped_updates" in line
+    } == {1: 1, 4: 2}
     log = (pathlib.Path(cfg.OUTPUT_DIR) / "log.txt").read_text()
     assert log.count("is left out, the") == 2 and "class_0" in log.split("left out, the 1.")[1]
 
@@ -70,8 +79,11 @@ def test_many_in_a_row_end_the_run_and_name_the_photos(recipe_of):
     with pytest.raises(RunError, match="10 updates in a row were left out.*iteration 12") as told:
         trained(cfg, *range(3, 24))
     assert "class_0" in str(told.value)
-    whole = trained(recipe_of(SEEK__ON_NAN="skip", SOLVER__MAX_EPOCH=8, SOLVER__WARMUP_ITERS=0), *range(1, 10),
-                    *range(11, 20))
+    whole = trained(
+        recipe_of(SEEK__ON_NAN="skip", SOLVER__MAX_EPOCH=8, SOLVER__WARMUP_ITERS=0),
+        *range(1, 10),
+        *range(11, 20),
+    )
     assert whole._trainer.skipped == 18
 
 

@@ -23,12 +23,20 @@ def pair():
 
 
 SETTINGS = [
-    {"SOLVER__OPT": "SGD", "SOLVER__NESTEROV": True}, {"SOLVER__OPT": "AdamW"},
-    {"SOLVER__BIAS_LR_FACTOR": 2.0, "SOLVER__HEADS_LR_FACTOR": 3.0, "SOLVER__WEIGHT_DECAY_NORM": 0.0,
-     "SOLVER__WEIGHT_DECAY_BIAS": 0.1},
+    {"SOLVER__OPT": "SGD", "SOLVER__NESTEROV": True},
+    {"SOLVER__OPT": "AdamW"},
+    {
+        "SOLVER__BIAS_LR_FACTOR": 2.0,
+        "SOLVER__HEADS_LR_FACTOR": 3.0,
+        "SOLVER__WEIGHT_DECAY_NORM": 0.0,
+        "SOLVER__WEIGHT_DECAY_BIAS": 0.1,
+    },
     {"SOLVER__CLIP_GRADIENTS__ENABLED": True, "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 0.01},
-    {"SOLVER__CLIP_GRADIENTS__ENABLED": True, "SOLVER__CLIP_GRADIENTS__CLIP_TYPE": "value",
-     "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 0.01},
+    {
+        "SOLVER__CLIP_GRADIENTS__ENABLED": True,
+        "SOLVER__CLIP_GRADIENTS__CLIP_TYPE": "value",
+        "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 0.01,
+    },
 ]
 
 
@@ -50,10 +58,15 @@ def test_grouped_parameters_move_as_fast_reids_single_ones(recipe_of, changes):
         assert torch.allclose(first, second, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("changes", [
-    {"SOLVER__SCHED": "MultiStepLR", "SOLVER__STEPS": [1, 3]}, {"SOLVER__SCHED": "CosineAnnealingLR"},
-    {"SOLVER__SCHED": "CosineAnnealingLR", "SOLVER__DELAY_EPOCHS": 2},
-    {"SOLVER__SCHED": "MultiStepLR", "SOLVER__STEPS": [2], "SOLVER__WARMUP_ITERS": 0}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SOLVER__SCHED": "MultiStepLR", "SOLVER__STEPS": [1, 3]},
+        {"SOLVER__SCHED": "CosineAnnealingLR"},
+        {"SOLVER__SCHED": "CosineAnnealingLR", "SOLVER__DELAY_EPOCHS": 2},
+        {"SOLVER__SCHED": "MultiStepLR", "SOLVER__STEPS": [2], "SOLVER__WARMUP_ITERS": 0},
+    ],
+)
 def test_learning_rates_are_those_of_fast_reids_schedules(recipe_of, changes):
     from fastreid.solver import build_lr_scheduler as upstream
 
@@ -76,13 +89,23 @@ def test_learning_rates_are_those_of_fast_reids_schedules(recipe_of, changes):
 
 def test_the_optimizer_holds_the_models_own_parameters(recipe_of):
     net = Net()
-    held = [parameter for group in build_optimizer(recipe_of(), net).param_groups for parameter in group["params"]]
-    assert {id(parameter) for parameter in held} == {id(parameter) for parameter in net.parameters()}
+    held = [
+        parameter
+        for group in build_optimizer(recipe_of(), net).param_groups
+        for parameter in group["params"]
+    ]
+    assert {id(parameter) for parameter in held} == {
+        id(parameter) for parameter in net.parameters()
+    }
     assert len(held) == len(set(held))
 
 
 def test_parameters_without_gradient_are_left_out(recipe_of):
     net = Net()
     net.backbone.requires_grad_(False)
-    held = [parameter for group in build_optimizer(recipe_of(), net).param_groups for parameter in group["params"]]
+    held = [
+        parameter
+        for group in build_optimizer(recipe_of(), net).param_groups
+        for parameter in group["params"]
+    ]
     assert len(held) == 2

@@ -27,8 +27,13 @@ def holder():
 
     def start(folder):
         package = str(pathlib.Path(folders.__file__).parents[2])
-        child = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": package})
+        child = subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": package},
+        )
         started.append(child)
         assert child.stdout.readline() == "held\n"
         return child
@@ -74,7 +79,9 @@ def test_a_run_holds_its_folder_while_it_trains_and_its_loader_workers_do_not(re
         pass
 
 
-def test_one_run_may_hold_its_folder_twice_and_lets_go_at_the_end_of_the_outer_block(tmp_path, forked):
+def test_one_run_may_hold_its_folder_twice_and_lets_go_at_the_end_of_the_outer_block(
+    tmp_path, forked
+):
     def other():
         with held(tmp_path):
             pass

@@ -29,15 +29,21 @@ def run(photos, tmp_path_factory):
 
 
 def _bytes(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and "log" not in path.name and "events" not in path.name}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "log" not in path.name and "events" not in path.name
+    }
 
 
 def test_a_run_tells_every_step_in_order_and_writes_what_the_design_says(run):
     out, told = run
     results = json.loads((out / "results.json").read_text())
-    assert [row["name"] for row in results["rows"]] == ["before training", "after training",
-                                                        "after re-ranking (k_reciprocal)"]
+    assert [row["name"] for row in results["rows"]] == [
+        "before training",
+        "after training",
+        "after re-ranking (k_reciprocal)",
+    ]
     for row in results["rows"]:
         assert set(row["metrics"]) == {"recall(1)", "map(100)", "gap"}
         assert all(0 <= value <= 1 for value in row["metrics"].values())
@@ -76,14 +82,19 @@ def test_a_finished_run_goes_on_with_more_epochs_and_shows_the_new_model(photos,
     pipeline.run_file(RECIPE, tmp_path, str(photos), SHORT)
     again = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
     assert first.passport["model"] != again.passport["model"]
-    assert Ranking.load(tmp_path / "ranking.npz").passport["queries"]["model"] == again.passport["model"]
+    assert (
+        Ranking.load(tmp_path / "ranking.npz").passport["queries"]["model"]
+        == again.passport["model"]
+    )
 
 
 def test_a_few_photos_of_ones_own_are_enough_and_a_bad_one_stops_nothing(tmp_path):
     photos = toy.gallery(tmp_path / "toy", classes=2, train=6, query=1, size=40) / "train"
     for folder in sorted(photos.iterdir()):
         (folder / "0003.jpg").write_bytes(b"")
-    told = pipeline.run_file(RECIPE, tmp_path / "out", str(photos), [*SHORT, "SOLVER.MAX_EPOCH", "1"])
+    told = pipeline.run_file(
+        RECIPE, tmp_path / "out", str(photos), [*SHORT, "SOLVER.MAX_EPOCH", "1"]
+    )
     assert "after training" in told
     truth = Truth.load(tmp_path / "out" / "truth.npz")
     assert not any("0003" in name for name in [*truth.query_ids, *truth.gallery_ids])
@@ -107,7 +118,9 @@ def test_embedding_a_folder_gives_the_vectors_of_the_run(run, photos, tmp_path):
     told = _embed(run, photos / "gallery", tmp_path / "e")
     ours = Embeddings.load(tmp_path / "e")
     theirs = Embeddings.load(run[0] / "embeddings" / "after" / "gallery")
-    assert [f"gallery/{name}" for name in ours.ids] == list(theirs.ids) and "36 of 36 photos" in told
+    assert [f"gallery/{name}" for name in ours.ids] == list(
+        theirs.ids
+    ) and "36 of 36 photos" in told
     np.testing.assert_allclose(np.asarray(ours.vectors), np.asarray(theirs.vectors), atol=1e-5)
     assert ours.passport["model"] == theirs.passport["model"]
 
@@ -151,8 +164,13 @@ def test_a_table_without_labels_is_enough_and_a_bad_photo_is_named(run, photos, 
 def test_weights_of_another_recipe_are_refused_with_the_differences(run, photos, tmp_path):
     train = run[0] / "train"
     with pytest.raises(ArtefactError, match="hidden|shape"):
-        embed_images(train / "config.yaml", train / "model_final.safetensors", photos / "query", tmp_path / "e",
-                     ["SEEK.BRANCHES", "['dolg(dilations=(1, 2), atrous=16, hidden=48, dim=64)']"])
+        embed_images(
+            train / "config.yaml",
+            train / "model_final.safetensors",
+            photos / "query",
+            tmp_path / "e",
+            ["SEEK.BRANCHES", "['dolg(dilations=(1, 2), atrous=16, hidden=48, dim=64)']"],
+        )
 
 
 def test_an_empty_folder_is_a_data_error(tmp_path):

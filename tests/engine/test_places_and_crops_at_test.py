@@ -23,7 +23,9 @@ class Told(torch.nn.Module):
 
     def forward(self, batch):
         self.given.append(batch)
-        return torch.cat([batch["images"].mean((2, 3)), batch["crops"].mean((2, 3)), batch["places"]], 1)
+        return torch.cat(
+            [batch["images"].mean((2, 3)), batch["crops"].mean((2, 3)), batch["places"]], 1
+        )
 
     def logits(self, batch):
         return self(batch)
@@ -32,7 +34,11 @@ class Told(torch.nn.Module):
 @pytest.fixture
 def batch():
     torch.manual_seed(0)
-    return {"images": torch.rand(2, 3, 8, 8), "crops": torch.rand(2, 3, 8, 8), "places": torch.rand(2, 4)}
+    return {
+        "images": torch.rand(2, 3, 8, 8),
+        "crops": torch.rand(2, 3, 8, 8),
+        "places": torch.rand(2, 4),
+    }
 
 
 def test_every_view_keeps_its_places_and_crops(recipe_of, batch):
@@ -43,7 +49,9 @@ def test_every_view_keeps_its_places_and_crops(recipe_of, batch):
     assert len(model.given) == 2 * 6 * 2
     parts = [extract.build(call, extract.VIEWS) for call in VIEWS]
     crops = all_views(batch["crops"], parts)
-    for given, images, crop in zip(model.given, all_views(batch["images"], parts), crops, strict=True):
+    for given, images, crop in zip(
+        model.given, all_views(batch["images"], parts), crops, strict=True
+    ):
         assert torch.equal(given["images"], images) and torch.equal(given["crops"], crop)
         assert given["places"] is batch["places"]
     assert torch.allclose(found.norm(dim=1), torch.ones(2))
@@ -54,12 +62,16 @@ def test_classifying_and_fast_reids_flip_keep_them_too(recipe_of, batch):
     model = Told()
     classify.classifier(recipe_of(SEEK__VIEWS=["hflip()"]), model)(batch)
     extract.embedder(recipe_of(SEEK__METRICS=[], TEST__FLIP__ENABLED=True), model)(batch)
-    assert len(model.given) == 4 and all("places" in given and "crops" in given for given in model.given)
+    assert len(model.given) == 4 and all(
+        "places" in given and "crops" in given for given in model.given
+    )
 
 
 @pytest.fixture
 def placed(photos, tmp_path):
-    """A manifest of the small gallery: class n lives at latitude 10 n; the subject is in the middle."""
+    """A manifest of the small gallery: class n lives at latitude 10 n; the subject is in the
+    middle.
+    """
     rows = ["path,label,split,lat,lon,box"]
     for photo in sorted(photos.rglob("*.jpg")):
         split, label = photo.parts[-3], photo.parent.name
@@ -70,12 +82,23 @@ def placed(photos, tmp_path):
 
 def test_a_training_with_places_and_crops_runs_and_its_answers_depend_on_them(recipe_of, placed):
     """finegrained rows 75 and 77."""
-    cfg = recipe_of(DATASETS__NAMES=(placed,), DATASETS__TESTS=(placed,), SOLVER__MAX_EPOCH=1, SEEK__CROPS="boxes()",
-                    SEEK__BRANCHES=["two_stream(of=\"geo(dim=16, hidden=16, drop=0.5)\")"],
-                    SEEK__LOSSES=["arcface(on='two_stream')"], SEEK__FIGURES=["top(1)"], SEEK__VIEWS=["hflip()"])
+    cfg = recipe_of(
+        DATASETS__NAMES=(placed,),
+        DATASETS__TESTS=(placed,),
+        SOLVER__MAX_EPOCH=1,
+        SEEK__CROPS="boxes()",
+        SEEK__BRANCHES=['two_stream(of="geo(dim=16, hidden=16, drop=0.5)")'],
+        SEEK__LOSSES=["arcface(on='two_stream')"],
+        SEEK__FIGURES=["top(1)"],
+        SEEK__VIEWS=["hflip()"],
+    )
     trainer = Trainer(cfg)
     assert set(trainer.train()) == {"recall(1)", "map(10)", "top(1)", "metric"}
-    items = [item for item in extract.build_test_loader(cfg, list(resolved(cfg))).items if item.split == "query"]
+    items = [
+        item
+        for item in extract.build_test_loader(cfg, list(resolved(cfg))).items
+        if item.split == "query"
+    ]
     _, told, _ = extract.in_memory(cfg, trainer.model, items)
     bare = [Item(item.path, item.label, split=item.split, id=item.id) for item in items]
     _, plain, _ = extract.in_memory(cfg, trainer.model, bare)
@@ -85,12 +108,20 @@ def test_a_training_with_places_and_crops_runs_and_its_answers_depend_on_them(re
 
 def resolved(cfg):
     from fastseek.data.bridge import resolve
+
     return resolve(cfg.DATASETS.TESTS[0], cfg)
 
 
 def test_other_places_or_boxes_are_other_photos(photos):
     path = str(next(photos.rglob("*.jpg")))
-    metas = ({}, {"note": 1}, {"lat": 1, "lon": 2}, {"lat": 1, "lon": 3}, {"box": "0 0 1 1"}, {"date": "2020-01-01"})
+    metas = (
+        {},
+        {"note": 1},
+        {"lat": 1, "lon": 2},
+        {"lat": 1, "lon": 3},
+        {"box": "0 0 1 1"},
+        {"date": "2020-01-01"},
+    )
     assert len({extract.source_of([Item(path, meta=meta)]) for meta in metas}) == 5
 
 

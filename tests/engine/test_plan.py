@@ -65,16 +65,27 @@ def book(home, out="out"):
 
 def weights(home, step, out="out", name="model_final"):
     # copied, because what safetensors gives is mapped from a file that a test may write to
-    return {key: value.clone() for key, value in load_file(home / out / step / f"{name}.safetensors").items()}
+    return {
+        key: value.clone()
+        for key, value in load_file(home / out / step / f"{name}.safetensors").items()
+    }
 
 
 def same(first, second):
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def losses(home, step, out="out"):
-    lines = [json.loads(line) for line in (home / out / step / "metrics.jsonl").read_text().splitlines()]
-    return [(line["iteration"], line["total_loss"], line["lr"]) for line in lines if "total_loss" in line]
+    lines = [
+        json.loads(line) for line in (home / out / step / "metrics.jsonl").read_text().splitlines()
+    ]
+    return [
+        (line["iteration"], line["total_loss"], line["lr"])
+        for line in lines
+        if "total_loss" in line
+    ]
 
 
 def test_steps_run_in_order_each_from_the_weights_of_the_one_before(home):
@@ -83,29 +94,47 @@ def test_steps_run_in_order_each_from_the_weights_of_the_one_before(home):
     folder = home / "out" / "large"
     assert made == plans.Trained(folder / "model_final.safetensors", folder / "config.yaml")
     first, last = weights(home, "small"), weights(home, "large")
-    frozen = [name for name in first if name.startswith(("backbone.net.conv_stem", "backbone.net.bn1",
-                                                         "backbone.net.blocks.0."))]
+    frozen = [
+        name
+        for name in first
+        if name.startswith(("backbone.net.conv_stem", "backbone.net.bn1", "backbone.net.blocks.0."))
+    ]
     assert frozen and all(torch.equal(first[name], last[name]) for name in frozen)
-    moved = [name for name in first if name not in frozen and not torch.equal(first[name], last[name])]
-    assert any(name.startswith("branches.") for name in moved) and any(name.startswith("losses.") for name in moved)
+    moved = [
+        name for name in first if name not in frozen and not torch.equal(first[name], last[name])
+    ]
+    assert any(name.startswith("branches.") for name in moved) and any(
+        name.startswith("losses.") for name in moved
+    )
     config = made.config.read_text()
     assert "resize(40)" in config and "BASE_LR: 0.002" in config and "ACCUMULATE: 2" in config
-    assert len(losses(home, "small")) == 6 and len(losses(home, "large")) == 12, "stopped after 2 of 3 epochs"
+    assert len(losses(home, "small")) == 6 and len(losses(home, "large")) == 12, (
+        "stopped after 2 of 3 epochs"
+    )
     told = book(home)
-    assert [(one["name"], one["state"]) for one in told["steps"]] == [("small", "done"), ("large", "done")]
-    assert told["steps"][1]["from"] == told["steps"][0]["weights"] and told["steps"][0]["from"] == ""
+    assert [(one["name"], one["state"]) for one in told["steps"]] == [
+        ("small", "done"),
+        ("large", "done"),
+    ]
+    assert (
+        told["steps"][1]["from"] == told["steps"][0]["weights"] and told["steps"][0]["from"] == ""
+    )
 
 
 def test_finished_steps_are_skipped(home, monkeypatch):
     first = run(home)
-    before = {path: path.stat().st_mtime_ns for path in (home / "out").glob("*/model_final.safetensors")}
+    before = {
+        path: path.stat().st_mtime_ns for path in (home / "out").glob("*/model_final.safetensors")
+    }
     monkeypatch.setattr(plans, "_train", None)
     assert run(home) == first
     assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 2
 
 
 @pytest.mark.parametrize("step, number", [("small", 3), ("large", 7)])
-def test_a_killed_plan_goes_on_inside_its_step_as_if_nothing_had_happened(home, forked, monkeypatch, step, number):
+def test_a_killed_plan_goes_on_inside_its_step_as_if_nothing_had_happened(
+    home, forked, monkeypatch, step, number
+):
     """landmark row 36."""
     run(home, "whole")
     real = Trainer.run_step
@@ -120,19 +149,27 @@ def test_a_killed_plan_goes_on_inside_its_step_as_if_nothing_had_happened(home, 
         patch.setattr(Trainer, "run_step", die)
         assert forked(lambda: run(home, opts=opts)) == -signal.SIGKILL
     seen = []
-    monkeypatch.setattr(Trainer, "run_step", lambda trainer: (seen.append(trainer.iter), real(trainer)))
+    monkeypatch.setattr(
+        Trainer, "run_step", lambda trainer: (seen.append(trainer.iter), real(trainer))
+    )
     run(home, opts=opts)
-    assert seen[0] == (number if step == "small" else 6), "large makes updates of two steps, and 7 is inside one"
+    assert seen[0] == (number if step == "small" else 6), (
+        "large makes updates of two steps, and 7 is inside one"
+    )
     assert len(seen) == (15 if step == "small" else 6)
     for name in ("small", "large"):
         assert same(weights(home, name), weights(home, name, "whole"))
         assert losses(home, name) == losses(home, name, "whole")
 
 
-def test_a_step_that_has_changed_is_trained_anew_with_those_after_it_and_its_old_folder_stays(home, capfd):
+def test_a_step_that_has_changed_is_trained_anew_with_those_after_it_and_its_old_folder_stays(
+    home, capfd
+):
     run(home)
     old = [weights(home, step) for step in ("small", "large")]
-    (home / "plan.yml").write_text(PLAN.replace("MAX_EPOCH: 1}", "MAX_EPOCH: 1, SOLVER.BASE_LR: 0.02}"))
+    (home / "plan.yml").write_text(
+        PLAN.replace("MAX_EPOCH: 1}", "MAX_EPOCH: 1, SOLVER.BASE_LR: 0.02}")
+    )
     run(home)
     log = (home / "out" / "log.txt").read_text()
     assert "small is trained anew" in log and "SOLVER.BASE_LR: 0.01 -> 0.02" in log
@@ -147,7 +184,10 @@ def test_a_change_in_the_last_step_leaves_the_first_alone_and_how_it_runs_is_no_
     run(home)
     before = (home / "out" / "small" / "model_final.safetensors").stat().st_mtime_ns
     (home / "plan.yml").write_text(PLAN.replace("BASE_LR: 0.002", "BASE_LR: 0.003"))
-    run(home, opts=["SEEK.KEEP_CHECKPOINTS", "1", "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"])
+    run(
+        home,
+        opts=["SEEK.KEEP_CHECKPOINTS", "1", "MODEL.DEVICE", "cpu", "DATALOADER.NUM_WORKERS", "0"],
+    )
     assert (home / "out" / "small" / "model_final.safetensors").stat().st_mtime_ns == before
     assert (home / "out" / "large.old1").is_dir() and not (home / "out" / "small.old1").exists()
 
@@ -161,22 +201,30 @@ def test_damaged_weights_of_a_finished_step_are_noticed_and_made_again(home, per
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
     run(home, opts=opts)
     assert same(weights(home, "large"), whole)
-    assert (home / "out" / "large.old1").exists() == (period == "100"), "else it goes on from the first epoch"
+    assert (home / "out" / "large.old1").exists() == (period == "100"), (
+        "else it goes on from the first epoch"
+    )
     assert "not as it was" in (home / "out" / "log.txt").read_text()
 
 
 def test_pairs_of_the_command_line_hold_in_every_step(home):
     run(home, opts=["SOLVER.MAX_EPOCH", "2", "SEEK.STOP_AT", "1", "SEED", "7"])
     for step in ("small", "large"):
-        assert "SEED: 7" in (home / "out" / step / "config.yaml").read_text() and len(losses(home, step)) == 6
+        assert (
+            "SEED: 7" in (home / "out" / step / "config.yaml").read_text()
+            and len(losses(home, step)) == 6
+        )
 
 
-def test_classes_that_change_between_steps_drop_the_class_weights_and_other_shapes_are_listed(home, tmp_path_factory):
+def test_classes_that_change_between_steps_drop_the_class_weights_and_other_shapes_are_listed(
+    home, tmp_path_factory
+):
     """landmark row 34: full GLDv2 has 203,094 classes, the next step 81,313."""
     import toy
 
     more = toy.gallery(tmp_path_factory.mktemp("more"), classes=9, train=4, query=1, size=40)
-    (home / "plan.yml").write_text(f"""
+    (home / "plan.yml").write_text(
+        f"""
 RECIPE: toy.yml
 STEPS:
   - NAME: full
@@ -187,15 +235,28 @@ STEPS:
   - NAME: listed
     FROM: full
     SET: {{SOLVER.MAX_EPOCH: 1, SEEK.BRANCHES: ["gem(dim=8)"], SEEK.FREEZE: ["backbone"]}}
-""".replace("SET: {SOLVER.MAX_EPOCH: 0}", "SET: {SOLVER.MAX_EPOCH: 1, SEEK.FREEZE: [backbone]}"))
+""".replace("SET: {SOLVER.MAX_EPOCH: 0}", "SET: {SOLVER.MAX_EPOCH: 1, SEEK.FREEZE: [backbone]}")
+    )
     run(home)
-    told = {step: json.loads((home / "out" / step / "taken_over.json").read_text()) for step in ("clean", "listed")}
-    assert told["clean"]["dropped"] and all(name.startswith("losses.") for name in told["clean"]["dropped"])
-    assert told["clean"]["of another shape"] == [] and told["clean"]["not in the file"] == told["clean"]["dropped"]
-    assert any(name.startswith("branches.gem") and "(16, " in name and "(8, " in name
-               for name in told["listed"]["of another shape"])
+    told = {
+        step: json.loads((home / "out" / step / "taken_over.json").read_text())
+        for step in ("clean", "listed")
+    }
+    assert told["clean"]["dropped"] and all(
+        name.startswith("losses.") for name in told["clean"]["dropped"]
+    )
+    assert (
+        told["clean"]["of another shape"] == []
+        and told["clean"]["not in the file"] == told["clean"]["dropped"]
+    )
+    assert any(
+        name.startswith("branches.gem") and "(16, " in name and "(8, " in name
+        for name in told["listed"]["of another shape"]
+    )
     first, last = weights(home, "full"), weights(home, "listed")
-    backbone = [name for name in first if name.startswith("backbone.") and "num_batches" not in name]
+    backbone = [
+        name for name in first if name.startswith("backbone.") and "num_batches" not in name
+    ]
     assert all(torch.equal(first[name], last[name]) for name in backbone)
 
 
@@ -213,7 +274,8 @@ STEPS:
     run(home)
     first, last = weights(home, "natural"), weights(home, "balanced")
     assert {name for name in first if not torch.equal(first[name], last[name])} == {
-        name for name in first if name.startswith("losses.")}
+        name for name in first if name.startswith("losses.")
+    }
 
 
 def test_recipes_check_runs_every_step_of_a_plan_on_made_up_photos(home):
@@ -224,11 +286,19 @@ def test_recipes_check_runs_every_step_of_a_plan_on_made_up_photos(home):
     assert bad.failed and "'heads.' is in no name" in bad.told
 
 
-@pytest.mark.parametrize("flag, changes, told", [
-    ("STRICT: true", "SEEK.BRANCHES: [\"gem(dim=8)\"]", "does not fit the model"),
-    ("GROW: true", "SEEK.BACKBONE: \"timm(name='mobilenetv2_050', stages=(3,))\", "
-     "SEEK.BRANCHES: [\"gem(on='s3', dim=16)\"]", "not in the model"),
-    ("DROP: [\"heads.\"]", "SOLVER.BASE_LR: 0.1", "'heads.' is in no name")])
+@pytest.mark.parametrize(
+    "flag, changes, told",
+    [
+        ("STRICT: true", 'SEEK.BRANCHES: ["gem(dim=8)"]', "does not fit the model"),
+        (
+            "GROW: true",
+            "SEEK.BACKBONE: \"timm(name='mobilenetv2_050', stages=(3,))\", "
+            "SEEK.BRANCHES: [\"gem(on='s3', dim=16)\"]",
+            "not in the model",
+        ),
+        ('DROP: ["heads."]', "SOLVER.BASE_LR: 0.1", "'heads.' is in no name"),
+    ],
+)
 def test_what_must_fit_and_does_not_stops_the_plan_at_that_step(home, flag, changes, told):
     (home / "plan.yml").write_text(f"""
 RECIPE: toy.yml
@@ -260,8 +330,12 @@ STEPS:
     first, last = weights(home, "short"), weights(home, "long")
     shared = [name for name in first if name.startswith("backbone.")]
     assert len(shared) < len([name for name in last if name.startswith("backbone.")])
-    kept = [name for name in shared if not name.startswith("backbone.net.blocks.5.")
-            and not name.startswith("backbone.net.blocks.4.2")]
+    kept = [
+        name
+        for name in shared
+        if not name.startswith("backbone.net.blocks.5.")
+        and not name.startswith("backbone.net.blocks.4.2")
+    ]
     assert kept and all(torch.equal(first[name], last[name]) for name in kept)
     told = json.loads((home / "out" / "long" / "taken_over.json").read_text())
     assert any(name.startswith("backbone.net.blocks.6.") for name in told["not in the file"])
@@ -284,11 +358,16 @@ STEPS:
     assert one["from"] == book(home)["steps"][1]["weights"] and set(one["metrics"]) >= {"recall(1)"}
 
 
-def test_a_figure_that_is_not_as_expected_is_told_after_the_plan_and_again_on_a_restart(home, photos):
-    text = PLAN.replace("{SOLVER.MAX_EPOCH: 1}", f"""
+def test_a_figure_that_is_not_as_expected_is_told_after_the_plan_and_again_on_a_restart(
+    home, photos
+):
+    text = PLAN.replace(
+        "{SOLVER.MAX_EPOCH: 1}",
+        f"""
       SOLVER.MAX_EPOCH: 1
       DATASETS.TESTS: ["folder('{photos}')"]
-      SEEK.EXPECT: ["recall(1) 300 +- 1"]""")
+      SEEK.EXPECT: ["recall(1) 300 +- 1"]""",
+    )
     (home / "plan.yml").write_text(text)
     for _ in range(2):
         with pytest.raises(RunError, match="expected 300"):
@@ -296,23 +375,33 @@ def test_a_figure_that_is_not_as_expected_is_told_after_the_plan_and_again_on_a_
     assert [one["state"] for one in book(home)["steps"]] == ["done", "done"]
 
 
-@pytest.mark.parametrize("text, told", [
-    ("STEPS: []", "STEPS is missing or empty"), ("NAME: a/b\nSTEPS: [{NAME: x}]", ":1: NAME 'a/b'"),
-    ("RECIPE: toy.yml\nSTEPS: [{NAME: x, FORM: none}]", ":2: there is no key STEPS.0..FORM"),
-    ("RECIPE: toy.yml\nSTEPS:\n  - NAME: x\n  - NAME: x", ":4: NAME 'x'"),
-    ("RECIPE: toy.yml\nSTEPS:\n  - {NAME: x, FROM: previous}", ":3: FROM previous"),
-    ("RECIPE: toy.yml\nSTEPS:\n  - {NAME: x, FROM: y}", "no earlier step"),
-    ("RECIPE: no.yml\nSTEPS:\n  - {NAME: x}", ":1: RECIPE 'no.yml'"),
-    ("RECIPE: toy.yml\nSTEPS:\n  - NAME: x\n    SET:\n      SOLVER.BASE_LRR: 1", ":5: there is no key SOLVER.BASE_LRR"),
-    ("RECIPE: toy.yml\nSET: {SEEK.STOP_AT: 9}\nSTEPS: [{NAME: x}]", ":2: SEEK.STOP_AT is 9"),
-    ("RECIPE: toy.yml\nSET: {OUTPUT_DIR: x}\nSTEPS: [{NAME: x}]", ":2: OUTPUT_DIR is the plan's own"),
-    ("RECIPE: toy.yml\nSTEPS: [{NAME: x, TAKE: last}]", "legal: final, best"),
-    ("RECIPE: toy.yml\nSTEPS: [{NAME: x, STRICT: true, GROW: true}]", "exclude each other"),
-    ("RECIPE: toy.yml\nSTEPS: [{NAME: x, DROP: heads}]", "DROP must be a list"),
-    ("RECIPE: toy.yml\nSTEPS: [{NAME: x}, {NAME: y, TAKE: best}]", "has no DATASETS.TESTS"),
-    ("RECIPE: toy.yml\nSTEPS: [x]", "a step is a mapping"),
-    ("RECIPE: toy.yml\nSET: {SEEK.LOSSES: [\"arc(1)\"]}\nSTEPS: [{NAME: x}]", ":2: SEEK.LOSSES"),
-])
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("STEPS: []", "STEPS is missing or empty"),
+        ("NAME: a/b\nSTEPS: [{NAME: x}]", ":1: NAME 'a/b'"),
+        ("RECIPE: toy.yml\nSTEPS: [{NAME: x, FORM: none}]", ":2: there is no key STEPS.0..FORM"),
+        ("RECIPE: toy.yml\nSTEPS:\n  - NAME: x\n  - NAME: x", ":4: NAME 'x'"),
+        ("RECIPE: toy.yml\nSTEPS:\n  - {NAME: x, FROM: previous}", ":3: FROM previous"),
+        ("RECIPE: toy.yml\nSTEPS:\n  - {NAME: x, FROM: y}", "no earlier step"),
+        ("RECIPE: no.yml\nSTEPS:\n  - {NAME: x}", ":1: RECIPE 'no.yml'"),
+        (
+            "RECIPE: toy.yml\nSTEPS:\n  - NAME: x\n    SET:\n      SOLVER.BASE_LRR: 1",
+            ":5: there is no key SOLVER.BASE_LRR",
+        ),
+        ("RECIPE: toy.yml\nSET: {SEEK.STOP_AT: 9}\nSTEPS: [{NAME: x}]", ":2: SEEK.STOP_AT is 9"),
+        (
+            "RECIPE: toy.yml\nSET: {OUTPUT_DIR: x}\nSTEPS: [{NAME: x}]",
+            ":2: OUTPUT_DIR is the plan's own",
+        ),
+        ("RECIPE: toy.yml\nSTEPS: [{NAME: x, TAKE: last}]", "legal: final, best"),
+        ("RECIPE: toy.yml\nSTEPS: [{NAME: x, STRICT: true, GROW: true}]", "exclude each other"),
+        ("RECIPE: toy.yml\nSTEPS: [{NAME: x, DROP: heads}]", "DROP must be a list"),
+        ("RECIPE: toy.yml\nSTEPS: [{NAME: x}, {NAME: y, TAKE: best}]", "has no DATASETS.TESTS"),
+        ("RECIPE: toy.yml\nSTEPS: [x]", "a step is a mapping"),
+        ('RECIPE: toy.yml\nSET: {SEEK.LOSSES: ["arc(1)"]}\nSTEPS: [{NAME: x}]', ":2: SEEK.LOSSES"),
+    ],
+)
 def test_a_wrong_plan_is_told_with_its_line_before_anything_starts(home, text, told):
     (home / "plan.yml").write_text(text)
     with pytest.raises(UsageError, match=told):
@@ -331,16 +420,40 @@ def test_a_folder_that_is_no_plans_is_left_alone(home):
 
 def test_the_steps_are_told_without_training(home):
     told = plan_file.told(plan_file.read_plan(home / "plan.yml")).splitlines()
-    assert told[0].startswith("toy (") and told[1].split()[:6] == ["step", "from", "size", "batch", "lr", "epochs"]
+    assert told[0].startswith("toy (") and told[1].split()[:6] == [
+        "step",
+        "from",
+        "size",
+        "batch",
+        "lr",
+        "epochs",
+    ]
     assert told[2].split()[:6] == ["small", "none", "resize(32)", "6", "0.01", "1"]
-    assert told[3].split()[:10] == ["large", "small", "resize(40)", "6", "x", "2", "0.002", "2", "of", "3"]
+    assert told[3].split()[:10] == [
+        "large",
+        "small",
+        "resize(40)",
+        "6",
+        "x",
+        "2",
+        "0.002",
+        "2",
+        "of",
+        "3",
+    ]
     assert told[4] == "small: as published"
 
 
 def command(*args):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, str(ROOT / "tools" / "train_net.py"), *map(str, args)], text=True, env=env,
-                          capture_output=True, timeout=240, check=False)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "train_net.py"), *map(str, args)],
+        text=True,
+        env=env,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.mark.slow

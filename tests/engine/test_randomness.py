@@ -7,7 +7,13 @@ from fastseek.engine import randomness
 
 
 def draws():
-    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), float(torch.rand(()))]
+    return [
+        random.random(),
+        random.gauss(0, 1),
+        np.random.rand(),
+        np.random.randn(),
+        float(torch.rand(())),
+    ]
 
 
 def test_restored_generators_go_on_where_they_were(tmp_path):

@@ -30,8 +30,15 @@ def trained(cfg, resume=False, step=None):
 
 
 def losses(folder):
-    lines = [json.loads(line) for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    return {line["iteration"]: (line["total_loss"], line["lr"]) for line in lines if "total_loss" in line}
+    lines = [
+        json.loads(line)
+        for line in (pathlib.Path(folder) / "metrics.jsonl").read_text().splitlines()
+    ]
+    return {
+        line["iteration"]: (line["total_loss"], line["lr"])
+        for line in lines
+        if "total_loss" in line
+    }
 
 
 def weights(folder):
@@ -51,7 +58,9 @@ def assert_same(folder, whole):
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_a_run_killed_before_any_step_goes_on_as_if_nothing_had_happened(recipe_of, whole, forked, step):
+def test_a_run_killed_before_any_step_goes_on_as_if_nothing_had_happened(
+    recipe_of, whole, forked, step
+):
     """landmark row 36: the same losses, step by step, and the same weights."""
     cfg = recipe_of(SEEK__CHECKPOINT_MINUTES=EVERY_STEP)
 
@@ -65,7 +74,9 @@ def test_a_run_killed_before_any_step_goes_on_as_if_nothing_had_happened(recipe_
     assert_same(cfg.OUTPUT_DIR, whole)
 
 
-def test_a_run_killed_without_a_recent_checkpoint_repeats_the_steps_since_the_last(recipe_of, whole, forked):
+def test_a_run_killed_without_a_recent_checkpoint_repeats_the_steps_since_the_last(
+    recipe_of, whole, forked
+):
     cfg = recipe_of()
 
     def die(trainer):
@@ -117,7 +128,9 @@ def test_a_run_stopped_after_the_last_step_of_an_epoch_still_ends_that_epoch(rec
     assert (trainer.start_epoch, trainer.start_step, len(epochs)) == (0, 3, 2)
 
 
-def test_the_best_score_survives_a_kill_and_a_worse_model_does_not_replace_the_best(recipe_of, tests_on):
+def test_the_best_score_survives_a_kill_and_a_worse_model_does_not_replace_the_best(
+    recipe_of, tests_on
+):
     scores = iter([0.9, 0.2, 0.5])
 
     class Scored(Trainer):
@@ -153,21 +166,33 @@ def test_resuming_a_finished_run_trains_nothing_and_gives_its_results(recipe_of,
     assert again.train() == {"metric": 0.7}
 
 
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_is_taken(recipe_of, whole, caplog):
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_is_taken(
+    recipe_of, whole, caplog
+):
     cfg = recipe_of(SOLVER__MAX_EPOCH=1, SEEK__CHECKPOINT_MINUTES=EVERY_STEP)
     with pytest.raises(RunError):
-        trained(cfg, step=lambda trainer: trainer.iter == 2 and os.kill(os.getpid(), signal.SIGTERM))
+        trained(
+            cfg, step=lambda trainer: trainer.iter == 2 and os.kill(os.getpid(), signal.SIGTERM)
+        )
     newest = pathlib.Path(cfg.OUTPUT_DIR) / "model_step_00000003.state.pt"
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     newest.write_bytes(content)
     trainer = Trainer(recipe_of())
     told = []
-    trainer.checkpointer.logger = type("Log", (), {"warning": lambda self, *text: told.append(text[0] % text[1:]),
-                                                   "info": lambda self, *text: None})()
+    trainer.checkpointer.logger = type(
+        "Log",
+        (),
+        {
+            "warning": lambda self, *text: told.append(text[0] % text[1:]),
+            "info": lambda self, *text: None,
+        },
+    )()
     trainer.resume_or_load()
     assert trainer.start_step == 2
-    assert "model_step_00000003.state.pt was changed" in told[0] and "model_step_00000002" in told[0]
+    assert (
+        "model_step_00000003.state.pt was changed" in told[0] and "model_step_00000002" in told[0]
+    )
 
 
 def test_when_every_checkpoint_is_damaged_the_run_says_so_for_each(recipe_of):
@@ -188,8 +213,10 @@ def test_changed_settings_are_named_on_resume(recipe_of):
     from fastseek.engine.classes import changed
 
     old, new = recipe_of(), recipe_of(SOLVER__BASE_LR=0.1, SEEK__TEST=["resize(40)"])
-    assert changed(old.dump(), new.dump()) == ["SEEK.TEST: ['resize(32)'] -> ['resize(40)']",
-                                               "SOLVER.BASE_LR: 0.003 -> 0.1"]
+    assert changed(old.dump(), new.dump()) == [
+        "SEEK.TEST: ['resize(32)'] -> ['resize(40)']",
+        "SOLVER.BASE_LR: 0.003 -> 0.1",
+    ]
 
 
 def test_only_the_newest_checkpoints_stay_beside_the_best_and_the_final(recipe_of):
@@ -201,8 +228,12 @@ def test_only_the_newest_checkpoints_stay_beside_the_best_and_the_final(recipe_o
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(recipe_of, tmp_path):
-    runs = [trained(recipe_of(OUTPUT_DIR=str(tmp_path / name), SEED=seed, SOLVER__MAX_EPOCH=1)).cfg.OUTPUT_DIR
-            for name, seed in (("a", 5), ("b", 5), ("c", 6))]
+    runs = [
+        trained(
+            recipe_of(OUTPUT_DIR=str(tmp_path / name), SEED=seed, SOLVER__MAX_EPOCH=1)
+        ).cfg.OUTPUT_DIR
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    ]
     assert losses(runs[0]) == losses(runs[1]) != losses(runs[2])
 
 
@@ -223,7 +254,9 @@ def evaluated(scores, seen=None):
     return Scored
 
 
-def test_an_evaluation_that_fails_costs_no_epoch_and_is_made_up_for_on_resume(recipe_of, tests_on, whole):
+def test_an_evaluation_that_fails_costs_no_epoch_and_is_made_up_for_on_resume(
+    recipe_of, tests_on, whole
+):
     cfg = recipe_of(DATASETS__TESTS=tests_on)
     with pytest.raises(DataError):
         evaluated(iter([DataError("a query photo cannot be read")]))(cfg).train()
@@ -240,7 +273,9 @@ def test_an_evaluation_that_fails_costs_no_epoch_and_is_made_up_for_on_resume(re
     assert [(line["iteration"], line["epoch"]) for line in lines if "metric" in line] == [(5, 1)]
 
 
-def test_a_failed_evaluation_between_epochs_changes_nothing_but_the_time_it_takes(recipe_of, tests_on, tmp_path):
+def test_a_failed_evaluation_between_epochs_changes_nothing_but_the_time_it_takes(
+    recipe_of, tests_on, tmp_path
+):
     keys = {"DATASETS__TESTS": tests_on, "TEST__EVAL_PERIOD": 1}
     straight = recipe_of(OUTPUT_DIR=str(tmp_path / "straight"), **keys)
     evaluated(iter([0.5, 0.4]))(straight).train()

@@ -1,4 +1,6 @@
-"""Rounds over unlabelled photos: what is made, what is kept when a run is killed, and when it ends."""
+"""Rounds over unlabelled photos: what is made, what is kept when a run is killed, and when it
+ends.
+"""
 
 import csv
 import dataclasses
@@ -58,7 +60,9 @@ STEPS:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_sweeping():
-    """After every training garbage is collected; with a test suite in memory that takes longer than the training."""
+    """After every training garbage is collected; with a test suite in memory that takes longer than
+    the training.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastseek.engine.plan.gc.collect", lambda: 0)
         yield
@@ -98,9 +102,13 @@ def without_time(rows):
 
 def test_every_step_is_a_row_in_order_and_the_first_step_comes_once(done):
     """finegrained row 88."""
-    names = [line.split("NAME: ")[1].split(",")[0] for line in PLAN.splitlines() if "{{NAME" in line]
+    names = [
+        line.split("NAME: ")[1].split(",")[0] for line in PLAN.splitlines() if "{{NAME" in line
+    ]
     assert [row["name"] for row in results(done[0])] == [
-        *(f"round 1: {name}" for name in names), *(f"round 2: {name}" for name in names[1:])]
+        *(f"round 1: {name}" for name in names),
+        *(f"round 2: {name}" for name in names[1:]),
+    ]
 
 
 def test_trainings_are_measured_with_intervals_and_choices_by_what_was_hidden(done):
@@ -111,7 +119,8 @@ def test_trainings_are_measured_with_intervals_and_choices_by_what_was_hidden(do
     assert set(rows["round 1: pretrained"]["metrics"]) == {"prototype top(1)"}
     assert {"purity", "inside precision", "inside recall"} <= set(rows["round 1: kept"]["metrics"])
     assert {"inside precision", "inside recall", "label precision", "label recall"} == set(
-        rows["round 1: pseudo"]["metrics"])
+        rows["round 1: pseudo"]["metrics"]
+    )
     assert {"purity", "label precision"} <= set(rows["round 1: kept2"]["metrics"])
 
 
@@ -119,9 +128,14 @@ def test_every_artefact_tells_its_round(done):
     """finegrained row 88."""
     out = done[0] / "out"
     for number in (1, 2):
-        made = [path.name for path in (out / f"round{number}").rglob("*") if path.suffix in (".csv", ".safetensors")
-                and not path.name.startswith("model_")]
-        assert made and all(name.startswith(f"round{number}.") or name == "rejects.csv" for name in made)
+        made = [
+            path.name
+            for path in (out / f"round{number}").rglob("*")
+            if path.suffix in (".csv", ".safetensors") and not path.name.startswith("model_")
+        ]
+        assert made and all(
+            name.startswith(f"round{number}.") or name == "rejects.csv" for name in made
+        )
     with open(out / "round2" / "pseudo" / "round2.pseudo.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     model = json.loads((out / "round2" / "classify" / "stage.json").read_text())["told"]["model"]
@@ -131,15 +145,22 @@ def test_every_artefact_tells_its_round(done):
 
 def test_hidden_labels_teach_nobody(done):
     out = done[0] / "out"
-    hidden = {row["id"]: row["label"] for row in csv.DictReader((out / "photos" / "truth.csv").open())}
-    labelled = {item.label for item in Manifest(str(next((out / "photos").glob("round0.labelled.*")))).items}
+    hidden = {
+        row["id"]: row["label"] for row in csv.DictReader((out / "photos" / "truth.csv").open())
+    }
+    labelled = {
+        item.label for item in Manifest(str(next((out / "photos").glob("round0.labelled.*")))).items
+    }
     for path in (out / "round1" / "photos").glob("*.csv"):
         for item in Manifest(str(path)).items:
             assert item.group == "" and item.split == "train"
             assert item.label in labelled or item.label.startswith("cluster ")
             if item.id not in hidden:
                 assert item.meta["source"] in ("labelled", "kept", "kept2", "pseudo")
-    taught = {path.name.split(".")[1]: Manifest(str(path)).items for path in (out / "round1" / "photos").glob("*.csv")}
+    taught = {
+        path.name.split(".")[1]: Manifest(str(path)).items
+        for path in (out / "round1" / "photos").glob("*.csv")
+    }
     assert {item.label for item in taught["tuned"]} == labelled
     assert {item.label[:8] for item in taught["pretrained"]} == {"cluster "}
 
@@ -151,11 +172,18 @@ def test_cluster_ids_give_a_backbone_that_the_next_training_starts_from(done):
     out = done[0] / "out" / "round1"
     book = json.loads((out / "plan.json").read_text())["steps"]
     entry = {step["name"]: step for step in book}
-    assert entry["tuned"]["from"] == entry["pretrained"]["weights"] and entry["pretrained"]["from"] == ""
+    assert (
+        entry["tuned"]["from"] == entry["pretrained"]["weights"]
+        and entry["pretrained"]["from"] == ""
+    )
     assert entry["second"]["from"] == entry["pretrained"]["weights"]
-    weights = {name: load_file(out / name / "model_final.safetensors") for name in ("pretrained", "tuned")}
+    weights = {
+        name: load_file(out / name / "model_final.safetensors") for name in ("pretrained", "tuned")
+    }
     still = [name for name in weights["tuned"] if "blocks.0" in name or "bn1" in name]
-    assert still and all((weights["tuned"][name] == weights["pretrained"][name]).all() for name in still)
+    assert still and all(
+        (weights["tuned"][name] == weights["pretrained"][name]).all() for name in still
+    )
 
 
 def test_the_second_stage_moves_only_what_stands_behind_the_backbone(done):
@@ -163,9 +191,16 @@ def test_the_second_stage_moves_only_what_stands_behind_the_backbone(done):
     from safetensors.torch import load_file
 
     out = done[0] / "out" / "round1"
-    second, final = (load_file(out / name / "model_final.safetensors") for name in ("second", "final"))
-    moved = {name for name in final if name in second and final[name].shape == second[name].shape
-             and not (final[name] == second[name]).all()}
+    second, final = (
+        load_file(out / name / "model_final.safetensors") for name in ("second", "final")
+    )
+    moved = {
+        name
+        for name in final
+        if name in second
+        and final[name].shape == second[name].shape
+        and not (final[name] == second[name]).all()
+    }
     assert moved and not any(name.startswith("backbone") for name in moved)
 
 
@@ -174,7 +209,9 @@ def test_the_page_and_the_record_of_the_rounds_are_there(done):
     page = (folder / "out" / "report.html").read_text()
     assert "toy rounds" in page and "round 2: final" in page
     record = json.loads((folder / "out" / "rounds.json").read_text())
-    assert [one["round"] for one in record["rounds"]] == [0, 1, 2] and (folder / "out" / record["best"]).exists()
+    assert [one["round"] for one in record["rounds"]] == [0, 1, 2] and (
+        folder / "out" / record["best"]
+    ).exists()
     assert record["outside"] > 0.6 and "all 2 rounds are done" in told
     best = max(record["rounds"], key=lambda one: (one["figure"], -one["round"]))
     assert record["best"] == f"{best['training']}/model_final.safetensors"
@@ -183,7 +220,9 @@ def test_the_page_and_the_record_of_the_rounds_are_there(done):
 def test_a_finished_run_does_nothing_again(done, monkeypatch):
     """finegrained row 88."""
     before = (done[0] / "out" / "results.json").read_bytes()
-    monkeypatch.setattr(rounds_work.Round, "_work", lambda *args: pytest.fail("it was done already"))
+    monkeypatch.setattr(
+        rounds_work.Round, "_work", lambda *args: pytest.fail("it was done already")
+    )
     rounds.run_rounds(done[0] / "plan.yml", done[0] / "out")
     assert (done[0] / "out" / "results.json").read_bytes() == before
 
@@ -207,10 +246,21 @@ def killing_after(steps, seen):
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(home, done, monkeypatch):
     """finegrained row 88."""
-    command = [sys.executable, str(ROOT / "tools" / "grow.py"), "--plan", str(home / "plan.yml"), "--out",
-               str(home / "out"), "--short"]
-    running = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "plugins")},
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "grow.py"),
+        "--plan",
+        str(home / "plan.yml"),
+        "--out",
+        str(home / "out"),
+        "--short",
+    ]
+    running = subprocess.Popen(
+        command,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "plugins")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while not (home / "out" / "round1" / "pretrained" / "config.yaml").exists():
         assert running.poll() is None
         time.sleep(0.02)
@@ -226,14 +276,18 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(home, done, monke
             except Killed:
                 continue
     assert seen[0] == "pretrained" and len(seen) == len(set(seen)) and kills > 2
-    assert without_time(results(home)) == without_time(results(done[0]))[:len(results(home))]
+    assert without_time(results(home)) == without_time(results(done[0]))[: len(results(home))]
 
 
 def first_to_do(folder, plan, monkeypatch):
     """Which step a run would begin with; None when all is done."""
     seen = []
     with monkeypatch.context() as patch:
-        patch.setattr(rounds_work.Round, "_work", lambda self, step, folder: seen.append(step.name) or killed())
+        patch.setattr(
+            rounds_work.Round,
+            "_work",
+            lambda self, step, folder: seen.append(step.name) or killed(),
+        )
         try:
             rounds.run_rounds(folder / plan, folder / "out", short=True)
         except Killed:
@@ -245,12 +299,15 @@ def killed():
     raise Killed
 
 
-@pytest.mark.parametrize(("old", "new", "step"), [
-    ("imbalanced()", "shuffle()", "final"),
-    ("THRESHOLD: [0.2", "THRESHOLD: [0.3", "pseudo"),
-    ("RECIPE: toy.yml", "RECIPE: toy.yml\nSEED: 5", "start"),
-    ("PER: 8", "PER: 9", "clusters"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "step"),
+    [
+        ("imbalanced()", "shuffle()", "final"),
+        ("THRESHOLD: [0.2", "THRESHOLD: [0.3", "pseudo"),
+        ("RECIPE: toy.yml", "RECIPE: toy.yml\nSEED: 5", "start"),
+        ("PER: 8", "PER: 9", "clusters"),
+    ],
+)
 def test_what_a_plan_changes_is_done_again_and_nothing_before_it(done, monkeypatch, old, new, step):
     """finegrained row 88."""
     text = (done[0] / "plan.yml").read_text()
@@ -259,8 +316,14 @@ def test_what_a_plan_changes_is_done_again_and_nothing_before_it(done, monkeypat
     assert first_to_do(done[0], "other.yml", monkeypatch) == step
 
 
-@pytest.mark.parametrize(("damaged", "step"), [
-    ("pseudo/round1.pseudo.csv", "pseudo"), ("kept/round1.choice.csv", "kept"), ("tuned/config.yaml", "tuned")])
+@pytest.mark.parametrize(
+    ("damaged", "step"),
+    [
+        ("pseudo/round1.pseudo.csv", "pseudo"),
+        ("kept/round1.choice.csv", "kept"),
+        ("tuned/config.yaml", "tuned"),
+    ],
+)
 def test_a_damaged_artefact_is_made_again(done, monkeypatch, damaged, step):
     """finegrained row 88."""
     path = done[0] / "out" / "round1" / damaged
@@ -284,8 +347,16 @@ def test_rounds_end_when_one_gains_too_little(done, tmp_path):
         def do(self, step):
             value = next(figures) if step.name in ("start", "final") else 0.0
             metrics = {"top(1)": value} if step.name in ("start", "final") else {}
-            return rounds_stage.Stage(tmp_path, "", {}, {"kind": step.kind, "figure": value, "row": {
-                "name": step.name, "metrics": metrics}})
+            return rounds_stage.Stage(
+                tmp_path,
+                "",
+                {},
+                {
+                    "kind": step.kind,
+                    "figure": value,
+                    "row": {"name": step.name, "metrics": metrics},
+                },
+            )
 
     run = rounds._Run(dataclasses.replace(plan, gain=0.002, rounds=9), None, tmp_path, ())
     assert [run._round(Fake(number), number) for number in (1, 2, 3)] == [True, True, False]
@@ -294,7 +365,9 @@ def test_rounds_end_when_one_gains_too_little(done, tmp_path):
 
 def test_rounds_end_when_the_pseudo_labels_stay(done, tmp_path):
     """finegrained row 64."""
-    plan = dataclasses.replace(rounds_plan.read_rounds(done[0] / "plan.yml"), changed=0.01, rounds=9, gain=-1.0)
+    plan = dataclasses.replace(
+        rounds_plan.read_rounds(done[0] / "plan.yml"), changed=0.01, rounds=9, gain=-1.0
+    )
 
     class Fake:
         def __init__(self, share):
@@ -303,12 +376,22 @@ def test_rounds_end_when_the_pseudo_labels_stay(done, tmp_path):
         def do(self, step):
             train = step.kind == "train"
             more = {"changed": self.share} if step.kind == "pseudo" else {}
-            return rounds_stage.Stage(tmp_path, "", {}, {"kind": step.kind, "figure": 0.5, **more, "row": {
-                "name": step.name, "metrics": {"top(1)": 0.5} if train else {}}})
+            return rounds_stage.Stage(
+                tmp_path,
+                "",
+                {},
+                {
+                    "kind": step.kind,
+                    "figure": 0.5,
+                    **more,
+                    "row": {"name": step.name, "metrics": {"top(1)": 0.5} if train else {}},
+                },
+            )
 
     run = rounds._Run(plan, None, tmp_path, ())
-    assert [run._round(Fake(share), number) for number, share in ((1, 0.0), (2, 0.02), (3, 0.005))] == [
-        True, True, False]
+    assert [
+        run._round(Fake(share), number) for number, share in ((1, 0.0), (2, 0.02), (3, 0.005))
+    ] == [True, True, False]
     assert "0.50%" in run.why
 
 
@@ -339,23 +422,28 @@ STEPS:
     assert {item.meta["source"] for item in items} == {"labelled", "pseudo"}
     book = json.loads((home / "out" / "round1" / "plan.json").read_text())["steps"]
     assert {step["from"] for step in book} == {""}
-    why = [(home / "out" / f"round{n}" / "pseudo" / f"round{n}.pseudo.csv").read_text() for n in (1, 2)]
+    why = [
+        (home / "out" / f"round{n}" / "pseudo" / f"round{n}.pseudo.csv").read_text() for n in (1, 2)
+    ]
     assert "quantile: " not in why[0] and "confidence: " not in why[1]
 
 
-@pytest.mark.parametrize(("old", "new", "told"), [
-    ("DO: embed}", "DO: embeds}", "STEPS|step is a mapping"),
-    ("NAME: embed2", "NAME: embed", "NAME 'embed'"),
-    ("PHOTOS: [kept]", "PHOTOS: [later]", "PHOTOS are"),
-    ("FROM: pretrained", "FROM: nobody", "FROM 'nobody'"),
-    ("PER: 8", "PERS: 8", "no key"),
-    ("PER: 8", "PER: many", "must be a number"),
-    ("ROUNDS: 2", "ROUNDS: 0", "ROUNDS"),
-    ("layer_decay: 0.75", "layer_decay: 7", "layer_decay"),
-    ("l2()", "l3()", "l3"),
-    ("SHOTS: [2, 4]", 'LABELLED: "x", SHOTS: [2, 4]', "DATA names either"),
-    ("  - {NAME: embed, DO: embed}\n", "", "needs a step before it"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("DO: embed}", "DO: embeds}", "STEPS|step is a mapping"),
+        ("NAME: embed2", "NAME: embed", "NAME 'embed'"),
+        ("PHOTOS: [kept]", "PHOTOS: [later]", "PHOTOS are"),
+        ("FROM: pretrained", "FROM: nobody", "FROM 'nobody'"),
+        ("PER: 8", "PERS: 8", "no key"),
+        ("PER: 8", "PER: many", "must be a number"),
+        ("ROUNDS: 2", "ROUNDS: 0", "ROUNDS"),
+        ("layer_decay: 0.75", "layer_decay: 7", "layer_decay"),
+        ("l2()", "l3()", "l3"),
+        ("SHOTS: [2, 4]", 'LABELLED: "x", SHOTS: [2, 4]', "DATA names either"),
+        ("  - {NAME: embed, DO: embed}\n", "", "needs a step before it"),
+    ],
+)
 def test_a_wrong_plan_is_told_before_anything_is_trained(home, old, new, told):
     text = (home / "plan.yml").read_text()
     assert old in text
@@ -365,8 +453,11 @@ def test_a_wrong_plan_is_told_before_anything_is_trained(home, old, new, told):
 
 
 def test_a_plan_without_unlabelled_photos_is_told(home, many):
-    (home / "plan.yml").write_text((home / "plan.yml").read_text().replace("HIDE: ", f"LABELLED: \"folder('{many}')\","
-                                                                           " UNLABELLED: "))
+    (home / "plan.yml").write_text(
+        (home / "plan.yml")
+        .read_text()
+        .replace("HIDE: ", f"LABELLED: \"folder('{many}')\", UNLABELLED: ")
+    )
     text = (home / "plan.yml").read_text().replace(", CLASSES: 3, SHOTS: [2, 4], FOLDER: 0", "")
     (home / "plan.yml").write_text(text)
     with pytest.raises(DataError, match="no unlabelled"):

@@ -17,8 +17,12 @@ from fastseek.errors import DataError, RunError, UsageError
 from fastseek.registry import SCHEDULES, build
 
 ROOT = pathlib.Path(__file__).parents[2]
-CALLS = ["warmup_steps('repo', epochs=2, milestones=(3,))", "warmup_steps('digix', iterations=4, gamma=0.9)",
-         "warmup_cosine(epochs=1)", "piecewise(((1, 0.1), (2, 1.0)))"]
+CALLS = [
+    "warmup_steps('repo', epochs=2, milestones=(3,))",
+    "warmup_steps('digix', iterations=4, gamma=0.9)",
+    "warmup_cosine(epochs=1)",
+    "piecewise(((1, 0.1), (2, 1.0)))",
+]
 
 
 def rates(cfg):
@@ -62,12 +66,20 @@ def test_what_the_solver_says_of_schedules_is_told_to_do_nothing(recipe_of):
     cfg = recipe_of(SEEK__SCHEDULE="warmup_cosine()", SOLVER__STEPS=[5], SOLVER__WARMUP_ITERS=7)
     Trainer(cfg)
     log = (pathlib.Path(cfg.OUTPUT_DIR) / "log.txt").read_text()
-    assert "SOLVER.STEPS, SOLVER.WARMUP_ITERS" in log and "do nothing" in log and "SOLVER.SCHED," not in log
+    assert (
+        "SOLVER.STEPS, SOLVER.WARMUP_ITERS" in log
+        and "do nothing" in log
+        and "SOLVER.SCHED," not in log
+    )
 
 
 def test_stop_at_ends_the_training_where_its_longer_twin_passes_by(recipe_of, tests_on, tmp_path):
     """landmark row 33: the schedule is that of the whole, the end that of any training."""
-    long = {"SOLVER__MAX_EPOCH": 5, "SEEK__SCHEDULE": "warmup_cosine()", "DATASETS__TESTS": tests_on}
+    long = {
+        "SOLVER__MAX_EPOCH": 5,
+        "SEEK__SCHEDULE": "warmup_cosine()",
+        "DATASETS__TESTS": tests_on,
+    }
     whole = recipe_of(OUTPUT_DIR=str(tmp_path / "whole"), SEEK__KEEP_CHECKPOINTS=9, **long)
     Trainer(whole).train()
     cfg = recipe_of(SEEK__STOP_AT=2, **long)
@@ -87,35 +99,53 @@ def test_stop_at_ends_the_training_where_its_longer_twin_passes_by(recipe_of, te
 
 def test_gap_and_map_are_measured_after_every_epoch(recipe_of, tests_on):
     """landmark row 38."""
-    cfg = recipe_of(DATASETS__TESTS=tests_on, TEST__EVAL_PERIOD=1, SOLVER__MAX_EPOCH=3,
-                    SEEK__METRICS=["gap()", "map(100)"])
+    cfg = recipe_of(
+        DATASETS__TESTS=tests_on,
+        TEST__EVAL_PERIOD=1,
+        SOLVER__MAX_EPOCH=3,
+        SEEK__METRICS=["gap()", "map(100)"],
+    )
     found = Trainer(cfg).train()
-    lines = [json.loads(line) for line in (pathlib.Path(cfg.OUTPUT_DIR) / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (pathlib.Path(cfg.OUTPUT_DIR) / "metrics.jsonl").read_text().splitlines()
+    ]
     told = [(line["epoch"], line["gap"], line["map(100)"]) for line in lines if "gap" in line]
     assert [epoch for epoch, _, _ in told] == [0, 1, 2]
     assert told[-1][1:] == (pytest.approx(found["gap"]), pytest.approx(found["map(100)"]))
 
 
 def rows(text):
-    return {int(line.split()[1]): (int(line.split()[0]), float(line.split()[2])) for line in text.splitlines()[2:]}
+    return {
+        int(line.split()[1]): (int(line.split()[0]), float(line.split()[2]))
+        for line in text.splitlines()[2:]
+    }
 
 
 def test_the_table_shows_the_corners_of_the_three_warmups():
     """finegrained row 4: a printable table of rates."""
     paper = rows(rate_table.table("warmup_steps(preset='paper')", 10))
     assert paper[0] == (1, 3.5e-5) and paper[90] == (10, 3.5e-4) and paper[399] == (40, 3.5e-4)
-    assert paper[400] == (41, 3.5e-5) and paper[700] == (71, 3.5e-6) and paper[1199] == (120, 3.5e-6)
+    assert (
+        paper[400] == (41, 3.5e-5) and paper[700] == (71, 3.5e-6) and paper[1199] == (120, 3.5e-6)
+    )
     repo = rows(rate_table.table("warmup_steps(preset='repo')", 10))
     assert repo[0] == (1, 3.815e-5) and repo[389] == (39, 3.5e-4) and repo[390] == (40, 3.5e-5)
     digix = rows(rate_table.table("warmup_steps(preset='digix')", 387, max_epoch=300, base_lr=8e-4))
-    assert digix[0] == (1, 0) and digix[1999] == (6, pytest.approx(8e-4, rel=1e-3)) and len(digix) < 60
+    assert (
+        digix[0] == (1, 0) and digix[1999] == (6, pytest.approx(8e-4, rel=1e-3)) and len(digix) < 60
+    )
     assert digix[300 * 387 - 1][1] == pytest.approx(8e-5, rel=0.03)
 
 
-@pytest.mark.parametrize("changes", [
-    {"SOLVER__SCHED": "MultiStepLR", "SOLVER__STEPS": [1, 2], "SOLVER__MAX_EPOCH": 4},
-    {"SOLVER__SCHED": "CosineAnnealingLR", "SOLVER__WARMUP_ITERS": 3, "SOLVER__MAX_EPOCH": 5},
-    {"SOLVER__SCHED": "CosineAnnealingLR", "SOLVER__DELAY_EPOCHS": 2, "SOLVER__MAX_EPOCH": 4}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SOLVER__SCHED": "MultiStepLR", "SOLVER__STEPS": [1, 2], "SOLVER__MAX_EPOCH": 4},
+        {"SOLVER__SCHED": "CosineAnnealingLR", "SOLVER__WARMUP_ITERS": 3, "SOLVER__MAX_EPOCH": 5},
+        {"SOLVER__SCHED": "CosineAnnealingLR", "SOLVER__DELAY_EPOCHS": 2, "SOLVER__MAX_EPOCH": 4},
+    ],
+)
 def test_the_rates_of_fast_reids_schedules_are_those_of_a_training(recipe_of, changes):
     cfg = recipe_of(**changes)
     Trainer(cfg).train()
@@ -131,18 +161,39 @@ SEEK: {{SCHEDULE: "warmup_cosine()", ACCUMULATE: 2, STOP_AT: 3}}
 """)
     assert "(5 steps an epoch, 3 epochs" in rate_table.table(str(path))
     assert "(50 steps an epoch" in rate_table.table(str(path), 100)
-    assert "MultiStepLR (9 steps an epoch, 6 epochs" in rate_table.table(str(path), 0, ["SEEK.SCHEDULE", "",
-                                                                                        "SEEK.STOP_AT", "0"])
+    assert "MultiStepLR (9 steps an epoch, 6 epochs" in rate_table.table(
+        str(path), 0, ["SEEK.SCHEDULE", "", "SEEK.STOP_AT", "0"]
+    )
     with pytest.raises(DataError, match="--iters-per-epoch"):
-        rate_table.table(str(path), 0, ["DATASETS.NAMES", "(\"Market1501\",)"])
+        rate_table.table(str(path), 0, ["DATASETS.NAMES", '("Market1501",)'])
     with pytest.raises(UsageError, match="takes no KEY VALUE"):
         rate_table.table("warmup_cosine()", 0, ["SEED", "1"])
 
 
 def test_the_tool_prints_the_table():
     env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(ROOT / "tools" / "recipes.py"), "schedule", "warmup_steps('repo')",
-                           "--iters-per-epoch", "3", "--epochs", "80"], text=True, capture_output=True, timeout=240,
-                          env=env, check=False)
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "tools" / "recipes.py"),
+            "schedule",
+            "warmup_steps('repo')",
+            "--iters-per-epoch",
+            "3",
+            "--epochs",
+            "80",
+        ],
+        text=True,
+        capture_output=True,
+        timeout=240,
+        env=env,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    assert "3.815e-05" in done.stdout and done.stdout.splitlines()[1].split() == ["epoch", "step", "lr", "of", "base"]
+    assert "3.815e-05" in done.stdout and done.stdout.splitlines()[1].split() == [
+        "epoch",
+        "step",
+        "lr",
+        "of",
+        "base",
+    ]

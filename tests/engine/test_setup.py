@@ -54,8 +54,13 @@ def test_a_folder_that_cannot_be_written_is_a_wrong_recipe(tmp_path):
 
 
 def test_a_depth_the_backbone_does_not_have_is_a_wrong_recipe(recipe_of):
-    cfg = recipe_of(MODEL__META_ARCHITECTURE="Baseline", SEEK__BACKBONE="", MODEL__BACKBONE__DEPTH="18y",
-                    MODEL__BACKBONE__NAME="build_resnet_backbone", MODEL__HEADS__NUM_CLASSES=6)
+    cfg = recipe_of(
+        MODEL__META_ARCHITECTURE="Baseline",
+        SEEK__BACKBONE="",
+        MODEL__BACKBONE__DEPTH="18y",
+        MODEL__BACKBONE__NAME="build_resnet_backbone",
+        MODEL__HEADS__NUM_CLASSES=6,
+    )
     with pytest.raises(UsageError, match="DEPTH is '18y': build_resnet_backbone has no such depth"):
         build_model(cfg)
 

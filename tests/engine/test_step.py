@@ -23,8 +23,12 @@ def poisoned(trainer, at, part="loss_cross_entropy", value=float("nan")):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_rate_losses_and_photos(recipe_of, value):
-    cfg = recipe_of(SEEK__LOSSES=["cross_entropy(on='gem')", "triplet(on='gem')"], SEEK__SAMPLER="pk(k=2)")
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_rate_losses_and_photos(
+    recipe_of, value
+):
+    cfg = recipe_of(
+        SEEK__LOSSES=["cross_entropy(on='gem')", "triplet(on='gem')"], SEEK__SAMPLER="pk(k=2)"
+    )
     trainer = Trainer(cfg)
     poisoned(trainer, 4, value=value)
     with pytest.raises(RunError) as told:
@@ -33,7 +37,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_rate_losses_and_
     assert "iteration 4" in text and "lr 0.003" in text
     assert f"loss_cross_entropy {value:g}" in text and "loss_triplet 0." in text
     named = [line.strip() for line in text.splitlines()[1:]]
-    assert len(named) == 12 and set(named) <= {item.id for item in trainer.data_loader.dataset.items}
+    assert len(named) == 12 and set(named) <= {
+        item.id for item in trainer.data_loader.dataset.items
+    }
     again = Trainer(cfg)
     again.resume_or_load()
     assert again.start_step == 3
@@ -57,7 +63,9 @@ def test_a_not_finite_loss_never_reaches_the_weights(recipe_of):
 
 
 def test_the_run_fails_when_the_learning_rate_moves_nothing(recipe_of):
-    with pytest.raises(RunError, match="no parameter moved in step 1: every learning rate is 0; set SOLVER.BASE_LR"):
+    with pytest.raises(
+        RunError, match="no parameter moved in step 1: every learning rate is 0; set SOLVER.BASE_LR"
+    ):
         Trainer(recipe_of(SOLVER__BASE_LR=0.0)).train()
 
 
@@ -105,17 +113,24 @@ class Slip(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("slope", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_touched(recipe_of, slope):
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_are_touched(
+    recipe_of, slope
+):
     trainer = Trainer(recipe_of(SOLVER__MAX_EPOCH=1))
     forward, kept, ids = trainer._trainer._forward, {}, []
 
     def slipped(batch):
         kept.update({name: value.clone() for name, value in trainer.model.named_parameters()})
         ids[:] = batch["ids"]
-        return {name: Slip.apply(loss, slope if trainer.iter == 1 else 1.0) for name, loss in forward(batch).items()}
+        return {
+            name: Slip.apply(loss, slope if trainer.iter == 1 else 1.0)
+            for name, loss in forward(batch).items()
+        }
 
     trainer._trainer._forward = slipped
-    with pytest.raises(RunError, match="the gradient, and not the loss, is not finite at iteration 1") as told:
+    with pytest.raises(
+        RunError, match="the gradient, and not the loss, is not finite at iteration 1"
+    ) as told:
         trainer.train()
     assert [line.strip() for line in str(told.value).splitlines()[1:]] == ids
     assert all(torch.equal(kept[name], value) for name, value in trainer.model.named_parameters())
@@ -192,9 +207,9 @@ def test_taking_a_batch_leaves_the_global_generator_alone():
 
 
 def test_overflow_in_float16_skips_the_update_and_lowers_the_scale():
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** 127)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     model, step = stepped([4.0, 1.0], steps.AmpStep, scaler)
-    assert scaler.get_scale() < 2.0 ** 127
+    assert scaler.get_scale() < 2.0**127
     assert model.weight.tolist() == pytest.approx([0.9, 0.9], rel=1e-2)
 
 
@@ -205,7 +220,9 @@ def test_the_scaler_is_part_of_the_checkpoint(recipe_of):
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     trainer.checkpointer.checkpointables["grad_scaler"] = scaler
     trainer.train()
-    saved = torch.load(pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.state.pt", weights_only=True)
+    saved = torch.load(
+        pathlib.Path(trainer.cfg.OUTPUT_DIR) / "model_final.state.pt", weights_only=True
+    )
     assert saved["grad_scaler"]["scale"] == 8.0
 
 
@@ -221,5 +238,7 @@ def test_steps_are_those_of_fast_reids_own_trainer(recipe_of):
     with EventStorage():
         for stock.iter in range(3):
             stock.run_step()
-    for (name, first), second in zip(ours.model.named_parameters(), theirs.model.parameters(), strict=True):
+    for (name, first), second in zip(
+        ours.model.named_parameters(), theirs.model.parameters(), strict=True
+    ):
         assert torch.equal(first, second), name

@@ -36,7 +36,9 @@ SEEK:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A gallery, three queries of two shapes each, a recipe and an untrained model, embedded and searched."""
+    """A gallery, three queries of two shapes each, a recipe and an untrained model, embedded and
+    searched.
+    """
     home = tmp_path_factory.mktemp("subjects")
     for label in range(6):
         (home / "gallery").mkdir(exist_ok=True)
@@ -53,10 +55,15 @@ def home(tmp_path_factory):
     from fastreid.modeling import build_model
 
     made = build_model(model)
-    save_file({name: value.contiguous() for name, value in made.state_dict().items()}, home / "w.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in made.state_dict().items()},
+        home / "w.safetensors",
+    )
     for side in ("queries", "gallery"):
         embed_images(home / "recipe.yml", home / "w.safetensors", home / side, home / f"{side}.emb")
-    Exact(k=4)(*(Embeddings.load(home / f"{side}.emb") for side in ("queries", "gallery"))).save(home / "r.npz")
+    Exact(k=4)(*(Embeddings.load(home / f"{side}.emb") for side in ("queries", "gallery"))).save(
+        home / "r.npz"
+    )
     return home
 
 
@@ -87,28 +94,49 @@ def test_a_part_is_its_place_of_the_map_through_the_branch(loaded):
     values = maps["s4"][1, :, 1:4, 2:5].double().clamp(min=1e-6)
     exponent = float(model.branches["gem"].pool.p.detach())
     expected = F.normalize(values.pow(exponent).mean((1, 2)).pow(1 / exponent), dim=0)
-    torch.testing.assert_close(embed_part(model, maps, 1, box, "s4").double(), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        embed_part(model, maps, 1, box, "s4").double(), expected, atol=1e-5, rtol=1e-4
+    )
     finer = (2, 4, 8, 10)
-    torch.testing.assert_close(embed_part(model, maps, 1, box, "s4"), embed_part(model, maps, 1, finer, "s3"))
+    torch.testing.assert_close(
+        embed_part(model, maps, 1, box, "s4"), embed_part(model, maps, 1, finer, "s3")
+    )
 
 
 def test_every_subject_of_every_photo_is_embedded(loaded):
     """finegrained row 46."""
     cfg, model, items = loaded
     found = parts_of(cfg, model, items, every=True)
-    expected = {name: [subject.box for subject in subjects(attention(maps["s4"][row].numpy()))]
-                for ids, maps in maps_of(cfg, model, items) for row, name in enumerate(ids)}
+    expected = {
+        name: [subject.box for subject in subjects(attention(maps["s4"][row].numpy()))]
+        for ids, maps in maps_of(cfg, model, items)
+        for row, name in enumerate(ids)
+    }
     for name, boxes in expected.items():
-        assert np.allclose(found.boxes.get(name, []), np.array(boxes) / 5) if boxes else name not in found.boxes
-    assert found.embeddings.ids.tolist() == [f"{name}#{number}" for name, boxes in expected.items()
-                                             for number in range(1, len(boxes) + 1)]
+        assert (
+            np.allclose(found.boxes.get(name, []), np.array(boxes) / 5)
+            if boxes
+            else name not in found.boxes
+        )
+    assert found.embeddings.ids.tolist() == [
+        f"{name}#{number}"
+        for name, boxes in expected.items()
+        for number in range(1, len(boxes) + 1)
+    ]
 
 
 def test_the_tool_merges_and_names_its_boxes(home):
     """finegrained row 47."""
     whole = np.load(home / "r.npz")["scores"]
-    told = search_subjects(home / "recipe.yml", home / "w.safetensors", home / "r.npz", home / "queries",
-                           home / "gallery.emb", home / "better.npz", every=True)
+    told = search_subjects(
+        home / "recipe.yml",
+        home / "w.safetensors",
+        home / "r.npz",
+        home / "queries",
+        home / "gallery.emb",
+        home / "better.npz",
+        every=True,
+    )
     better = np.load(home / "better.npz")["scores"]
     boxes = json.loads((home / "better.boxes.json").read_text())
     assert set(boxes) <= {"0.png", "1.png", "2.png"} and boxes and "parts searched" in told
@@ -118,8 +146,16 @@ def test_the_tool_merges_and_names_its_boxes(home):
 
 def test_only_the_queries_that_are_named_are_looked_at(home):
     """finegrained row 45."""
-    search_subjects(home / "recipe.yml", home / "w.safetensors", home / "r.npz", home / "queries", home / "gallery.emb",
-                    home / "one.npz", every=True, only=["1.png"])
+    search_subjects(
+        home / "recipe.yml",
+        home / "w.safetensors",
+        home / "r.npz",
+        home / "queries",
+        home / "gallery.emb",
+        home / "one.npz",
+        every=True,
+        only=["1.png"],
+    )
     assert set(json.loads((home / "one.boxes.json").read_text())) <= {"1.png"}
     before, after = (np.load(home / name)["scores"] for name in ("r.npz", "one.npz"))
     assert np.array_equal(before[[0, 2]], after[[0, 2]])
@@ -132,15 +168,27 @@ def test_the_answer_is_the_maximum_over_photo_and_parts(home, loaded):
     parts = parts_of(cfg, model, items, every=True)
     found = search_parts(Exact(k=6)(queries, gallery), parts, gallery)
     for row, name in enumerate(found.query_ids.tolist()):
-        own = [queries.vectors[row], *(vector for part, vector in zip(parts.embeddings.ids, parts.embeddings.vectors,
-                                                                      strict=True) if parts.owner[part] == name)]
+        own = [
+            queries.vectors[row],
+            *(
+                vector
+                for part, vector in zip(parts.embeddings.ids, parts.embeddings.vectors, strict=True)
+                if parts.owner[part] == name
+            ),
+        ]
         best = (np.stack(own) @ np.asarray(gallery.vectors[:]).T).max(axis=0)
         np.testing.assert_allclose(found.scores[row], np.sort(best)[::-1], atol=1e-5)
 
 
 def test_what_does_not_belong_together_is_refused(home):
-    arguments = [home / "recipe.yml", home / "w.safetensors", home / "r.npz", home / "queries", home / "gallery.emb",
-                 home / "x.npz"]
+    arguments = [
+        home / "recipe.yml",
+        home / "w.safetensors",
+        home / "r.npz",
+        home / "queries",
+        home / "gallery.emb",
+        home / "x.npz",
+    ]
     with pytest.raises(UsageError, match="no map 's7', only s3, s4"):
         search_subjects(*arguments, on="s7")
     with pytest.raises(ArtefactError, match="not over the images"):
@@ -151,5 +199,13 @@ def test_what_does_not_belong_together_is_refused(home):
 
 def test_parts_of_another_recipe_are_not_compared(home):
     with pytest.raises(ArtefactError, match="preprocessing"):
-        search_subjects(home / "recipe.yml", home / "w.safetensors", home / "r.npz", home / "queries",
-                        home / "gallery.emb", home / "x.npz", every=True, opts=["SEEK.TEST", '["resize(192)"]'])
+        search_subjects(
+            home / "recipe.yml",
+            home / "w.safetensors",
+            home / "r.npz",
+            home / "queries",
+            home / "gallery.emb",
+            home / "x.npz",
+            every=True,
+            opts=["SEEK.TEST", '["resize(192)"]'],
+        )

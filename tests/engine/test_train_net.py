@@ -41,8 +41,13 @@ def recipe(tmp_path, photos):
 def start(*args, launcher=()):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
     env.pop("RANK", None)
-    return subprocess.Popen([sys.executable, *launcher, str(ROOT / "tools" / "train_net.py"), *args], text=True,
-                            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, *launcher, str(ROOT / "tools" / "train_net.py"), *args],
+        text=True,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def finished(process):
@@ -73,8 +78,20 @@ def test_torchrun_with_two_processes_gives_the_results_of_one(recipe, tmp_path):
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_sigterm_saves_ends_with_code_4_and_one_process_can_go_on(recipe, tmp_path, processes):
     out = tmp_path / "out"
-    process = start("--config-file", recipe, "--num-gpus", processes, "OUTPUT_DIR", str(out), "SOLVER.MAX_EPOCH", "400")
-    while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text().count("\n") > 2:
+    process = start(
+        "--config-file",
+        recipe,
+        "--num-gpus",
+        processes,
+        "OUTPUT_DIR",
+        str(out),
+        "SOLVER.MAX_EPOCH",
+        "400",
+    )
+    while (
+        not (out / "metrics.jsonl").exists()
+        or not (out / "metrics.jsonl").read_text().count("\n") > 2
+    ):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
@@ -82,15 +99,28 @@ def test_sigterm_saves_ends_with_code_4_and_one_process_can_go_on(recipe, tmp_pa
     assert code == 4
     assert err.splitlines()[-1].startswith("error: stopped by SIGTERM")
     assert "run the same command with --resume" in err and "Traceback" not in err
-    step = json.loads((out / f"{(out / 'last_checkpoint').read_text().split('.')[0]}.json").read_text())["step"]
-    code, text, err = finished(start("--config-file", recipe, "--resume", "OUTPUT_DIR", str(out), "SOLVER.MAX_EPOCH",
-                                   str(step // 3 + 1)))
+    step = json.loads(
+        (out / f"{(out / 'last_checkpoint').read_text().split('.')[0]}.json").read_text()
+    )["step"]
+    code, text, err = finished(
+        start(
+            "--config-file",
+            recipe,
+            "--resume",
+            "OUTPUT_DIR",
+            str(out),
+            "SOLVER.MAX_EPOCH",
+            str(step // 3 + 1),
+        )
+    )
     assert code == 0, err
     assert f" epochs, {step} steps" in text
 
 
 def test_a_wrong_option_ends_with_code_2_in_one_line(recipe, tmp_path):
-    code, _, err = finished(start("--config-file", recipe, "SOLVER.SHED", "x", "OUTPUT_DIR", str(tmp_path)))
+    code, _, err = finished(
+        start("--config-file", recipe, "SOLVER.SHED", "x", "OUTPUT_DIR", str(tmp_path))
+    )
     assert code == 2
     assert len(err.splitlines()) == 1 and "SOLVER.SHED" in err
 

@@ -22,18 +22,26 @@ def test_training_moves_parameters_and_lowers_the_loss(recipe_of):
     trainer = Trainer(cfg)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()
-    moved = [name for name, value in trainer.model.named_parameters() if not torch.equal(value, before[name])]
+    moved = [
+        name
+        for name, value in trainer.model.named_parameters()
+        if not torch.equal(value, before[name])
+    ]
     assert len(moved) == len(list(trainer.model.parameters()))
     assert sum(losses(cfg)[-3:]) < 0.9 * sum(losses(cfg)[:3])
 
 
 def test_every_step_and_every_loss_is_written_under_its_own_name(recipe_of):
-    cfg = recipe_of(SEEK__LOSSES=["cross_entropy(on='gem')", "triplet(on='gem')"], SEEK__SAMPLER="pk(k=2)")
+    cfg = recipe_of(
+        SEEK__LOSSES=["cross_entropy(on='gem')", "triplet(on='gem')"], SEEK__SAMPLER="pk(k=2)"
+    )
     Trainer(cfg).train()
     steps = lines(cfg)
     assert [line["iteration"] for line in steps] == list(range(6))
     for line in steps:
-        assert line["total_loss"] == pytest.approx(line["loss_cross_entropy"] + line["loss_triplet"])
+        assert line["total_loss"] == pytest.approx(
+            line["loss_cross_entropy"] + line["loss_triplet"]
+        )
         assert line["lr"] > 0 and line["data_time"] >= 0
 
 
@@ -43,7 +51,9 @@ def test_without_test_sets_any_evaluation_period_trains(recipe_of, period):
 
 
 @pytest.mark.parametrize("period, evaluations", [(-1, 1), (0, 1), (1, 3), (2, 2), (5, 1)])
-def test_the_period_counts_epochs_and_the_last_epoch_is_always_evaluated(recipe_of, tests_on, period, evaluations):
+def test_the_period_counts_epochs_and_the_last_epoch_is_always_evaluated(
+    recipe_of, tests_on, period, evaluations
+):
     seen = []
 
     class Counted(Trainer):
@@ -52,7 +62,9 @@ def test_the_period_counts_epochs_and_the_last_epoch_is_always_evaluated(recipe_
             seen.append(model.training)
             return {"metric": float(len(seen))}
 
-    trainer = Counted(recipe_of(TEST__EVAL_PERIOD=period, DATASETS__TESTS=tests_on, SOLVER__MAX_EPOCH=3))
+    trainer = Counted(
+        recipe_of(TEST__EVAL_PERIOD=period, DATASETS__TESTS=tests_on, SOLVER__MAX_EPOCH=3)
+    )
     assert trainer.train() == {"metric": float(evaluations)}
     assert len(seen) == evaluations
 
@@ -67,15 +79,18 @@ def test_the_run_tells_its_classes_and_its_recipe(recipe_of):
     assert "NUM_CLASSES: 6" in (out / "config.yaml").read_text()
 
 
-@pytest.mark.parametrize("changes, told", [
-    ({"SOLVER__IMS_PER_BATCH": 48}, "48"),
-    ({"SOLVER__SCHED": "StepLR"}, "MultiStepLR, CosineAnnealingLR"),
-    ({"SOLVER__OPT": "Adamm"}, "AdamW"),
-    ({"SOLVER__BASE_LR": -1.0}, "not negative"),
-    ({"MODEL__HEADS__NUM_CLASSES": 5}, "less than the 6 classes"),
-    ({"SEEK__AMP_DTYPE": "fp8"}, "fp16, bf16"),
-    ({"OUTPUT_DIR": ""}, "OUTPUT_DIR is empty"),
-])
+@pytest.mark.parametrize(
+    "changes, told",
+    [
+        ({"SOLVER__IMS_PER_BATCH": 48}, "48"),
+        ({"SOLVER__SCHED": "StepLR"}, "MultiStepLR, CosineAnnealingLR"),
+        ({"SOLVER__OPT": "Adamm"}, "AdamW"),
+        ({"SOLVER__BASE_LR": -1.0}, "not negative"),
+        ({"MODEL__HEADS__NUM_CLASSES": 5}, "less than the 6 classes"),
+        ({"SEEK__AMP_DTYPE": "fp8"}, "fp16, bf16"),
+        ({"OUTPUT_DIR": ""}, "OUTPUT_DIR is empty"),
+    ],
+)
 def test_what_cannot_be_trained_is_said_before_anything_starts(recipe_of, changes, told):
     with pytest.raises(UsageError, match=told):
         Trainer(recipe_of(**changes))
@@ -114,7 +129,15 @@ def test_frozen_layers_stay_for_as_long_as_the_recipe_says(recipe_of):
     trainer = Trainer(cfg)
     before = [value.clone() for value in trainer.model.backbone.parameters()]
     trainer.train()
-    assert all(torch.equal(old, new) for old, new in zip(before, trainer.model.backbone.parameters(), strict=True))
-    again = Trainer(recipe_of(MODEL__FREEZE_LAYERS=["backbone"], SOLVER__FREEZE_ITERS=2, SOLVER__MAX_EPOCH=1))
+    assert all(
+        torch.equal(old, new)
+        for old, new in zip(before, trainer.model.backbone.parameters(), strict=True)
+    )
+    again = Trainer(
+        recipe_of(MODEL__FREEZE_LAYERS=["backbone"], SOLVER__FREEZE_ITERS=2, SOLVER__MAX_EPOCH=1)
+    )
     again.train()
-    assert not all(torch.equal(old, new) for old, new in zip(before, again.model.backbone.parameters(), strict=True))
+    assert not all(
+        torch.equal(old, new)
+        for old, new in zip(before, again.model.backbone.parameters(), strict=True)
+    )

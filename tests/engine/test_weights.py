@@ -41,14 +41,19 @@ def assert_holds(net, expected, but=()):
         assert name in but or torch.equal(value, expected[name]), name
 
 
-@pytest.mark.parametrize("form", ["safetensors", "fast-reid", "state_dict", "plain", "DDP", "numpy"])
+@pytest.mark.parametrize(
+    "form", ["safetensors", "fast-reid", "state_dict", "plain", "DDP", "numpy"]
+)
 def test_every_form_of_weight_file_loads(tmp_path, form):
     tensors = state()
     path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pth")
-    forms = {"fast-reid": {"model": tensors, "epoch": 3, "metric": np.float64(0.5)},
-             "state_dict": {"state_dict": tensors}, "plain": tensors,
-             "DDP": {"model": {f"module.{name}": value for name, value in tensors.items()}},
-             "numpy": {"model": {name: value.numpy() for name, value in tensors.items()}}}
+    forms = {
+        "fast-reid": {"model": tensors, "epoch": 3, "metric": np.float64(0.5)},
+        "state_dict": {"state_dict": tensors},
+        "plain": tensors,
+        "DDP": {"model": {f"module.{name}": value for name, value in tensors.items()}},
+        "numpy": {"model": {name: value.numpy() for name, value in tensors.items()}},
+    }
     if form == "safetensors":
         save_file(tensors, path)
     else:
@@ -61,7 +66,10 @@ def test_every_form_of_weight_file_loads(tmp_path, form):
 @pytest.mark.parametrize("embedding, place", [(0, 0), (6, 1)])
 def test_the_old_names_of_the_model_zoo_are_known(tmp_path, embedding, place):
     tensors = state(embedding=embedding)
-    names = {f"heads.bottleneck.{place}.": "heads.bnneck.", "heads.weight": "heads.classifier.weight"}
+    names = {
+        f"heads.bottleneck.{place}.": "heads.bnneck.",
+        "heads.weight": "heads.classifier.weight",
+    }
     old = {}
     for name, value in tensors.items():
         start = next((start for start in names if name.startswith(start)), "")
@@ -114,7 +122,9 @@ def test_nan_and_infinity_are_refused_by_name(tmp_path, suffix):
     tensors["heads.bottleneck.0.running_var"][1] = float("inf")
     path = tmp_path / f"w.{suffix}"
     save_file(tensors, path) if suffix == "safetensors" else torch.save(tensors, path)
-    with pytest.raises(ArtefactError, match="2 tensors hold NaN.*backbone.weight, heads.bottleneck.0.running_var"):
+    with pytest.raises(
+        ArtefactError, match="2 tensors hold NaN.*backbone.weight, heads.bottleneck.0.running_var"
+    ):
         read(path)
 
 

@@ -17,21 +17,32 @@ oracle = pytest.importorskip("fastreid.evaluation.query_expansion")
 def pair(seed, queries=9, gallery=50, dim=12):
     random = np.random.default_rng(seed)
     centres = random.normal(size=(6, dim))
-    vectors = centres[random.integers(0, 6, queries + gallery)] + 0.3 * random.normal(size=(queries + gallery, dim))
+    vectors = centres[random.integers(0, 6, queries + gallery)] + 0.3 * random.normal(
+        size=(queries + gallery, dim)
+    )
     vectors = vectors.astype(np.float32)
-    return (Embeddings(np.arange(queries).astype(str), vectors[:queries], {"model": "m"}),
-            Embeddings(np.arange(gallery).astype(str), vectors[queries:], {"model": "m"}))
+    return (
+        Embeddings(np.arange(queries).astype(str), vectors[:queries], {"model": "m"}),
+        Embeddings(np.arange(gallery).astype(str), vectors[queries:], {"model": "m"}),
+    )
 
 
-@pytest.mark.parametrize(("k", "times", "alpha"), [(5, 1, 3.0), (10, 2, 3.0), (1, 1, 3.0), (4, 3, 0.0), (6, 1, 0.5)])
+@pytest.mark.parametrize(
+    ("k", "times", "alpha"), [(5, 1, 3.0), (10, 2, 3.0), (1, 1, 3.0), (4, 3, 0.0), (6, 1, 0.5)]
+)
 def test_vectors_are_those_of_fastreid(k, times, alpha):
     """finegrained row 18."""
     import torch
 
     for seed in range(3):
         queries, gallery = pair(seed)
-        expected = oracle.aqe(torch.from_numpy(queries.vectors.copy()), torch.from_numpy(gallery.vectors.copy()),
-                              times, k, alpha)
+        expected = oracle.aqe(
+            torch.from_numpy(queries.vectors.copy()),
+            torch.from_numpy(gallery.vectors.copy()),
+            times,
+            k,
+            alpha,
+        )
         for ours, theirs in zip(Aqe(k, times, alpha)(queries, gallery), expected, strict=True):
             np.testing.assert_allclose(ours.vectors, theirs.numpy(), rtol=0, atol=5e-6)
 
@@ -100,5 +111,7 @@ def test_every_enhancer_stands_to_its_contract():
     queries, gallery = pair(7)
     for name in ENHANCERS.names():
         assert inspect.getdoc(ENHANCERS.get(name))
-        for before, after in zip((queries, gallery), build(f"{name}()", ENHANCERS)(queries, gallery), strict=True):
+        for before, after in zip(
+            (queries, gallery), build(f"{name}()", ENHANCERS)(queries, gallery), strict=True
+        ):
             np.testing.assert_array_equal(before.ids, after.ids)

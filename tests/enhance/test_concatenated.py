@@ -15,7 +15,9 @@ from fastseek.structures import Embeddings
 
 def model(seed, count=12, dim=6, name=None, prefix="i"):
     vectors = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32) * (seed + 1)
-    return Embeddings([f"{prefix}{n:02d}" for n in range(count)], vectors, {"model": name or f"m{seed}"})
+    return Embeddings(
+        [f"{prefix}{n:02d}" for n in range(count)], vectors, {"model": name or f"m{seed}"}
+    )
 
 
 def unit(rows):
@@ -30,7 +32,9 @@ def test_eight_models_of_three_types_become_1536_dimensions():
     assert whole.dim == 1536
     for place, (first, last) in enumerate([(0, 3), (3, 6), (6, 8)]):
         expected = unit(sum(unit(member.vectors) for member in members[first:last])) / np.sqrt(3)
-        np.testing.assert_allclose(whole.vectors[:, 512 * place:512 * (place + 1)], expected, atol=1e-6)
+        np.testing.assert_allclose(
+            whole.vectors[:, 512 * place : 512 * (place + 1)], expected, atol=1e-6
+        )
 
 
 @settings(max_examples=20, deadline=None)
@@ -40,14 +44,18 @@ def test_the_cosine_is_the_weighted_mean_of_the_models_cosines(weights, seed):
     members = [model(seed + n, dim=3 + n) for n in range(len(weights))]
     whole = concatenated(members, weights=weights).vectors.astype(np.float64)
     cosines = [unit(member.vectors) @ unit(member.vectors).T for member in members]
-    np.testing.assert_allclose(whole @ whole.T, np.average(cosines, axis=0, weights=weights), atol=1e-5)
+    np.testing.assert_allclose(
+        whole @ whole.T, np.average(cosines, axis=0, weights=weights), atol=1e-5
+    )
 
 
 def test_weights_within_a_type_weigh_its_mean():
     a, b, c = model(0), model(1), model(2)
     whole = concatenated([a, b, c], ["x", "y", "x"], [3, 5, 1]).vectors
     mixed = unit(3 * unit(a.vectors) + unit(c.vectors)) * np.sqrt(2 / 7)
-    np.testing.assert_allclose(whole, np.concatenate([mixed, unit(b.vectors) * np.sqrt(5 / 7)], axis=1), atol=1e-6)
+    np.testing.assert_allclose(
+        whole, np.concatenate([mixed, unit(b.vectors) * np.sqrt(5 / 7)], axis=1), atol=1e-6
+    )
 
 
 def test_a_model_beside_itself_ranks_as_alone():
@@ -70,13 +78,17 @@ def test_images_are_matched_by_id_and_not_by_place(monkeypatch):
 def test_a_scale_of_a_models_vectors_changes_nothing():
     """finegrained row 50; trap 16."""
     a, b = model(0), model(1)
-    one, two = (concatenated([a, Embeddings(b.ids, b.vectors * factor)]).vectors for factor in (1, 1000))
+    one, two = (
+        concatenated([a, Embeddings(b.ids, b.vectors * factor)]).vectors for factor in (1, 1000)
+    )
     np.testing.assert_allclose(one, two, atol=1e-6)
 
 
 def test_members_with_other_images_are_named():
     a, fewer, more = model(0), model(1, count=11), model(2, count=13)
-    with pytest.raises(ArtefactError, match="b.npy does not fit a.npy: it lacks 1 images, the first is 'i11'"):
+    with pytest.raises(
+        ArtefactError, match="b.npy does not fit a.npy: it lacks 1 images, the first is 'i11'"
+    ):
         concatenated([a, fewer], names=["a.npy", "b.npy"])
     with pytest.raises(ArtefactError, match="it has, unlike a.npy, 1 images, the first is 'i12'"):
         concatenated([a, more], names=["a.npy", "b.npy"])
@@ -87,8 +99,16 @@ def test_members_that_cannot_be_averaged_are_named():
         concatenated([model(0), model(1, dim=7)], ["x", "x"])
 
 
-@pytest.mark.parametrize("wrong", [{"types": ["x"]}, {"weights": [1.0]}, {"weights": [1, 0]}, {"weights": [1, np.nan]},
-                                   {"names": ["a"]}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"types": ["x"]},
+        {"weights": [1.0]},
+        {"weights": [1, 0]},
+        {"weights": [1, np.nan]},
+        {"names": ["a"]},
+    ],
+)
 def test_types_and_weights_must_be_one_a_member(wrong):
     with pytest.raises(UsageError):
         concatenated([model(0), model(1)], **wrong)
@@ -104,8 +124,10 @@ def test_a_zero_vector_is_named():
 
 
 def test_only_concatenations_of_the_same_models_meet():
-    made = [concatenated([model(0, name="a"), model(1, name=name)], **more)
-            for name, more in (("b", {}), ("b", {}), ("c", {}), ("b", {"weights": [1, 2]}))]
+    made = [
+        concatenated([model(0, name="a"), model(1, name=name)], **more)
+        for name, more in (("b", {}), ("b", {}), ("c", {}), ("b", {"weights": [1, 2]}))
+    ]
     Exact(k=1)(*made[:2])
     for other, key in ((made[2], "model"), (made[3], "enhance"), (model(5, dim=12), "model")):
         with pytest.raises(ArtefactError, match=f"differ in {key}"):
@@ -115,15 +137,23 @@ def test_only_concatenations_of_the_same_models_meet():
 
 
 def test_the_step_of_a_recipe_reads_the_other_models(tmp_path):
-    queries, gallery = [model(n, prefix="q", name=f"m{n}") for n in range(3)], [model(n, count=20) for n in range(3)]
+    queries, gallery = (
+        [model(n, prefix="q", name=f"m{n}") for n in range(3)],
+        [model(n, count=20) for n in range(3)],
+    )
     for n in (1, 2):
         queries[n].save(tmp_path / f"q{n}")
         gallery[n].save(tmp_path / f"g{n}", rows=6)
     q1, q2, g1, g2 = (str(tmp_path / name) for name in ("q1", "q2", "g1", "g2"))
-    part = build(f"concat(queries={(q1, q2)!r}, gallery={(g1, g2)!r}, types=('a', 'a', 'b'), weights=(1, 1, 2))",
-                 ENHANCERS)
+    part = build(
+        f"concat(queries={(q1, q2)!r}, gallery={(g1, g2)!r}, types=('a', 'a', 'b'), weights=(1,"
+        " 1, 2))",
+        ENHANCERS,
+    )
     for members, after in zip((queries, gallery), part(queries[0], gallery[0]), strict=True):
-        np.testing.assert_array_equal(after.vectors, concatenated(members, ["a", "a", "b"], [1, 1, 2]).vectors)
+        np.testing.assert_array_equal(
+            after.vectors, concatenated(members, ["a", "a", "b"], [1, 1, 2]).vectors
+        )
     Exact(k=3)(*part(queries[0], gallery[0]))
 
 
@@ -134,8 +164,14 @@ def test_the_step_without_other_models_only_normalises():
     assert after[1].passport == {"model": "m1", "enhance": ["concat()"]}
 
 
-@pytest.mark.parametrize("call", ["concat(queries=('a',))", "concat(queries='a', gallery='b', types=('x',))",
-                                  "concat(weights=(1, 2))"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "concat(queries=('a',))",
+        "concat(queries='a', gallery='b', types=('x',))",
+        "concat(weights=(1, 2))",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, ENHANCERS)

@@ -12,8 +12,10 @@ from fastseek.structures import Embeddings
 def pair(seed=0, queries=9, gallery=50, dim=6):
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(queries + gallery, dim)).astype(np.float32) + 1
-    return (Embeddings([f"q{n}" for n in range(queries)], vectors[:queries], {"model": "m"}),
-            Embeddings([f"g{n}" for n in range(gallery)], vectors[queries:], {"model": "m"}))
+    return (
+        Embeddings([f"q{n}" for n in range(queries)], vectors[:queries], {"model": "m"}),
+        Embeddings([f"g{n}" for n in range(gallery)], vectors[queries:], {"model": "m"}),
+    )
 
 
 @pytest.mark.parametrize("name", ENHANCERS.names())
@@ -26,21 +28,31 @@ def test_ids_stay_what_was_given_stays_and_both_sides_tell_the_same(name):
         np.testing.assert_array_equal(side.vectors, old)
         assert np.isfinite(new.vectors).all() and new.vectors.dtype == np.float32
         assert side.passport == {"model": "m"}
-    assert after[0].passport["enhance"] == after[1].passport["enhance"] and len(after[0].passport["enhance"]) == 1
+    assert (
+        after[0].passport["enhance"] == after[1].passport["enhance"]
+        and len(after[0].passport["enhance"]) == 1
+    )
     Exact(k=3)(*after)
 
 
 @pytest.mark.parametrize("name", ENHANCERS.names())
 def test_a_second_step_is_told_after_the_first(name):
     steps = build(f"{name}()", ENHANCERS)(*build("l2()", ENHANCERS)(*pair()))[0].passport["enhance"]
-    assert len(steps) == 2 and steps[0] == "l2()" and steps[1].startswith(f"{name.replace('whiten', 'pca')}(")
+    assert (
+        len(steps) == 2
+        and steps[0] == "l2()"
+        and steps[1].startswith(f"{name.replace('whiten', 'pca')}(")
+    )
 
 
 @pytest.mark.parametrize("name", ENHANCERS.names())
 def test_the_same_work_gives_the_same_bytes(name):
     one, two = (build(f"{name}()", ENHANCERS)(*pair()) for _ in range(2))
     for a, b in zip(one, two, strict=True):
-        assert np.asarray(a.vectors).tobytes() == np.asarray(b.vectors).tobytes() and a.passport == b.passport
+        assert (
+            np.asarray(a.vectors).tobytes() == np.asarray(b.vectors).tobytes()
+            and a.passport == b.passport
+        )
 
 
 @pytest.mark.parametrize("name", ENHANCERS.names())

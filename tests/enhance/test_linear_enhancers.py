@@ -18,7 +18,14 @@ from fastseek.registry import ENHANCERS, build
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Shards
 
-CALLS = ("l2()", "center()", "pca(dim=5)", "pca(dim=5, whiten=True)", "whiten()", "center(fit='queries')")
+CALLS = (
+    "l2()",
+    "center()",
+    "pca(dim=5)",
+    "pca(dim=5, whiten=True)",
+    "whiten()",
+    "center(fit='queries')",
+)
 
 
 def pair(seed=0, queries=9, gallery=60, dim=8, passport=None):
@@ -26,22 +33,26 @@ def pair(seed=0, queries=9, gallery=60, dim=8, passport=None):
     mix = random.normal(size=(dim, dim)) * np.arange(1, dim + 1)
     vectors = (random.normal(size=(queries + gallery, dim)) @ mix + 3).astype(np.float32)
     passport = {"model": "m"} if passport is None else passport
-    return (Embeddings([f"q{n}" for n in range(queries)], vectors[:queries], passport),
-            Embeddings([f"g{n}" for n in range(gallery)], vectors[queries:], passport))
+    return (
+        Embeddings([f"q{n}" for n in range(queries)], vectors[:queries], passport),
+        Embeddings([f"g{n}" for n in range(gallery)], vectors[queries:], passport),
+    )
 
 
 def principal(vectors):
     """Directions by the definition, from a singular value decomposition in float64."""
     middle = vectors.astype(np.float64).mean(axis=0)
     _, values, directions = np.linalg.svd(vectors.astype(np.float64) - middle, full_matrices=False)
-    return middle, values ** 2 / (len(vectors) - 1), directions
+    return middle, values**2 / (len(vectors) - 1), directions
 
 
 def test_l2_makes_every_length_1_and_turns_nothing():
     queries, gallery = pair()
     for before, after in zip((queries, gallery), L2()(queries, gallery), strict=True):
         lengths = [sum(float(x) ** 2 for x in row) ** 0.5 for row in before.vectors]
-        np.testing.assert_allclose(after.vectors, before.vectors / np.array(lengths)[:, None], atol=1e-6)
+        np.testing.assert_allclose(
+            after.vectors, before.vectors / np.array(lengths)[:, None], atol=1e-6
+        )
         np.testing.assert_allclose(np.linalg.norm(after.vectors, axis=1), 1, atol=1e-6)
 
 
@@ -66,7 +77,11 @@ def test_projections_are_those_of_a_singular_value_decomposition(whiten, dim):
     queries, gallery = pair(2)
     middle, variances, directions = principal(gallery.vectors)
     for before, after in zip((queries, gallery), Pca(dim, whiten)(queries, gallery), strict=True):
-        expected = (before.vectors - middle) @ directions[:dim].T / (np.sqrt(variances[:dim]) if whiten else 1)
+        expected = (
+            (before.vectors - middle)
+            @ directions[:dim].T
+            / (np.sqrt(variances[:dim]) if whiten else 1)
+        )
         signs = np.sign((after.vectors * expected).sum(axis=0))
         np.testing.assert_allclose(after.vectors, expected * signs, rtol=1e-3, atol=1e-3)
 
@@ -75,9 +90,13 @@ def test_projections_are_those_of_a_singular_value_decomposition(whiten, dim):
 def test_projections_are_those_of_scikit_learn(whiten):
     decomposition = pytest.importorskip("sklearn.decomposition")
     queries, gallery = pair(3)
-    theirs = decomposition.PCA(4, whiten=whiten, svd_solver="full").fit(gallery.vectors.astype(np.float64))
+    theirs = decomposition.PCA(4, whiten=whiten, svd_solver="full").fit(
+        gallery.vectors.astype(np.float64)
+    )
     ours = Pca(4, whiten)(queries, gallery)[0].vectors
-    np.testing.assert_allclose(np.abs(ours), np.abs(theirs.transform(queries.vectors)), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        np.abs(ours), np.abs(theirs.transform(queries.vectors)), rtol=1e-3, atol=1e-3
+    )
 
 
 @settings(max_examples=15, deadline=None)
@@ -103,8 +122,10 @@ def test_whiten_is_pca_with_whitening():
 
 def test_directions_without_variance_are_left_out_or_refused():
     queries, gallery = pair(6)
-    flat = [Embeddings(side.ids, np.concatenate([side.vectors, side.vectors[:, :2]], axis=1))
-            for side in (queries, gallery)]
+    flat = [
+        Embeddings(side.ids, np.concatenate([side.vectors, side.vectors[:, :2]], axis=1))
+        for side in (queries, gallery)
+    ]
     assert Whiten()(*flat)[0].dim == 8
     with pytest.raises(DataError, match="vary in 8 directions, not in 9"):
         Whiten(9)(*flat)
@@ -144,10 +165,14 @@ def test_the_order_of_the_gallery_and_the_blocks_change_nothing(call, monkeypatc
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_half_precision_shards_on_disk_and_files_of_vectors_give_the_same(call, tmp_path, monkeypatch):
+def test_half_precision_shards_on_disk_and_files_of_vectors_give_the_same(
+    call, tmp_path, monkeypatch
+):
     queries, gallery = (Embeddings(side.ids, side.vectors.astype(np.float16)) for side in pair(9))
     gallery.save(tmp_path / "g", rows=13)
-    expected = build(call, ENHANCERS)(queries, Embeddings(gallery.ids, gallery.vectors.astype(np.float32)))
+    expected = build(call, ENHANCERS)(
+        queries, Embeddings(gallery.ids, gallery.vectors.astype(np.float32))
+    )
     monkeypatch.setattr(treated, "IN_MEMORY", 0)
     loaded = Embeddings.load(tmp_path / "g")
     assert isinstance(loaded.vectors, Shards)
@@ -162,15 +187,21 @@ def test_a_disk_too_small_is_told_before_anything_is_written(monkeypatch):
 
     def full(*_):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(treated.os, "posix_fallocate", full)
     with pytest.raises(RunError, match=r"no room for .* set TMPDIR"):
         L2()(*pair())
 
 
-@pytest.mark.parametrize(("call", "again"), [("center(save={0!r})", "center(fit={0!r})"),
-                                             ("pca(dim=3, save={0!r})", "pca(dim=3, fit={0!r})"),
-                                             ("pca(dim=3, save={0!r})", "pca(dim=8, whiten=True, fit={0!r})"),
-                                             ("whiten(save={0!r})", "pca(dim=2, fit={0!r})")])
+@pytest.mark.parametrize(
+    ("call", "again"),
+    [
+        ("center(save={0!r})", "center(fit={0!r})"),
+        ("pca(dim=3, save={0!r})", "pca(dim=3, fit={0!r})"),
+        ("pca(dim=3, save={0!r})", "pca(dim=8, whiten=True, fit={0!r})"),
+        ("whiten(save={0!r})", "pca(dim=2, fit={0!r})"),
+    ],
+)
 def test_a_saved_fit_does_to_others_what_it_did_to_its_own(call, again, tmp_path):
     file = str(tmp_path / "fit.safetensors")
     queries, gallery = pair(10)
@@ -230,21 +261,30 @@ def test_files_that_are_no_fit_are_refused(tmp_path):
     save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="holds no fit"):
         Center(str(tmp_path / "other.safetensors"))(*pair())
-    save_file({"x": np.zeros(3)}, tmp_path / "later.safetensors",
-              {"fastseek": json.dumps({"format": 2, "kind": "center"})})
+    save_file(
+        {"x": np.zeros(3)},
+        tmp_path / "later.safetensors",
+        {"fastseek": json.dumps({"format": 2, "kind": "center"})},
+    )
     with pytest.raises(DataError, match="of format 2"):
         Center(str(tmp_path / "later.safetensors"))(*pair())
 
 
-@pytest.mark.parametrize(("kind", "arrays", "told", "said"), [
-    ("center", {}, {"passport": {"rows": 60}}, "what it was learned from"),
-    ("center", {}, {"passport": {"source": {}}}, "what it was learned from"),
-    ("center", {}, {"passport": [1]}, "what it was learned from"), ("center", {}, [1], "it tells"),
-    ("center", {"mean": np.full(8, np.nan)}, {}, "mean holds what is no finite number"),
-    ("center", {"mean": np.ones((8, 8))}, {}, r"mean is \(8, 8\)"), ("center", {"mean": None}, {}, "it lacks mean"),
-    ("pca", {"directions": None}, {}, "it lacks directions"),
-    ("pca", {"directions": np.eye(7)}, {}, r"directions is \(7, 7\)"),
-    ("pca", {"variances": np.ones(8, int)}, {}, "variances holds what is no finite number")])
+@pytest.mark.parametrize(
+    ("kind", "arrays", "told", "said"),
+    [
+        ("center", {}, {"passport": {"rows": 60}}, "what it was learned from"),
+        ("center", {}, {"passport": {"source": {}}}, "what it was learned from"),
+        ("center", {}, {"passport": [1]}, "what it was learned from"),
+        ("center", {}, [1], "it tells"),
+        ("center", {"mean": np.full(8, np.nan)}, {}, "mean holds what is no finite number"),
+        ("center", {"mean": np.ones((8, 8))}, {}, r"mean is \(8, 8\)"),
+        ("center", {"mean": None}, {}, "it lacks mean"),
+        ("pca", {"directions": None}, {}, "it lacks directions"),
+        ("pca", {"directions": np.eye(7)}, {}, r"directions is \(7, 7\)"),
+        ("pca", {"variances": np.ones(8, int)}, {}, "variances holds what is no finite number"),
+    ],
+)
 def test_a_fit_of_ours_that_is_not_whole_is_refused_by_its_name(kind, arrays, told, said, tmp_path):
     from safetensors.numpy import load_file, save_file
 
@@ -273,7 +313,9 @@ def test_a_vector_that_is_not_finite_is_named(call):
         build(call, ENHANCERS)(queries, Embeddings(gallery.ids, vectors))
 
 
-@pytest.mark.parametrize("call", ["pca(dim=0)", "whiten(dim=-1)", "l2(3)", "center(mean=1)", "whiten(whiten=False)"])
+@pytest.mark.parametrize(
+    "call", ["pca(dim=0)", "whiten(dim=-1)", "l2(3)", "center(mean=1)", "whiten(whiten=False)"]
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, ENHANCERS)

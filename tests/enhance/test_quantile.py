@@ -18,18 +18,24 @@ def pair(seed=0, queries=50, gallery=70, dim=7):
     random = np.random.default_rng(seed)
     one = random.gamma(2.0, size=(queries, dim)).astype(np.float32)
     two = (random.gamma(2.0, size=(gallery, dim)) + 0.3).astype(np.float32)
-    return (Embeddings([f"q{n:02d}" for n in range(queries)], one, {"model": "m"}),
-            Embeddings([f"g{n:02d}" for n in range(gallery)], two, {"model": "m"}))
+    return (
+        Embeddings([f"q{n:02d}" for n in range(queries)], one, {"model": "m"}),
+        Embeddings([f"g{n:02d}" for n in range(gallery)], two, {"model": "m"}),
+    )
 
 
 @pytest.mark.parametrize("n", [1000, 50, 10])
 def test_values_are_those_of_scikit_learn_fitted_on_the_queries(n):
     """landmark row 47."""
     queries, gallery = pair()
-    theirs = preprocessing.QuantileTransformer(n_quantiles=min(n, 50), output_distribution="normal", subsample=None)
+    theirs = preprocessing.QuantileTransformer(
+        n_quantiles=min(n, 50), output_distribution="normal", subsample=None
+    )
     theirs.fit(queries.vectors.astype(np.float64))
     for before, after in zip((queries, gallery), Quantile(n)(queries, gallery), strict=True):
-        np.testing.assert_allclose(after.vectors, theirs.transform(before.vectors.astype(np.float64)), atol=2e-5)
+        np.testing.assert_allclose(
+            after.vectors, theirs.transform(before.vectors.astype(np.float64)), atol=2e-5
+        )
 
 
 def test_a_value_becomes_the_normal_quantile_of_its_place_among_the_queries():
@@ -90,7 +96,9 @@ def test_a_third_set_goes_the_same_way():
     queries, gallery = pair(5)
     part = Quantile()
     fit = part.learned(queries, gallery)
-    np.testing.assert_array_equal(part.apply(fit, gallery).vectors, part(queries, gallery)[1].vectors)
+    np.testing.assert_array_equal(
+        part.apply(fit, gallery).vectors, part(queries, gallery)[1].vectors
+    )
 
 
 def test_one_query_has_no_quantiles():

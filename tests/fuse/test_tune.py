@@ -13,13 +13,19 @@ QUERIES, GALLERY = 40, 30
 
 
 def member(seed, strength):
-    """A full ranking in which gallery image q of query q stands the higher the stronger the member."""
+    """A full ranking in which gallery image q of query q stands the higher the stronger the
+    member.
+    """
     random = np.random.default_rng(seed)
     scores = random.normal(size=(QUERIES, GALLERY)).astype(np.float32)
     scores[np.arange(QUERIES), np.arange(QUERIES) % GALLERY] += strength
     order = np.argsort(-scores, axis=1)
-    return Ranking([f"q{n:02d}" for n in range(QUERIES)], [f"g{n:02d}" for n in range(GALLERY)], order,
-                   np.take_along_axis(scores, order, axis=1))
+    return Ranking(
+        [f"q{n:02d}" for n in range(QUERIES)],
+        [f"g{n:02d}" for n in range(GALLERY)],
+        order,
+        np.take_along_axis(scores, order, axis=1),
+    )
 
 
 def reciprocal_place(ranking):
@@ -120,7 +126,10 @@ def test_queries_that_do_not_count_are_left_out():
 
 def test_a_half_without_a_counted_query_is_refused():
     with pytest.raises(DataError, match="none of the 20 queries of one half is counted"):
-        quick([member(1, 3.0), member(2, 0.0)], lambda ranking: np.full(len(ranking.query_ids), np.nan))
+        quick(
+            [member(1, 3.0), member(2, 0.0)],
+            lambda ranking: np.full(len(ranking.query_ids), np.nan),
+        )
 
 
 def test_a_negative_seed_is_refused():

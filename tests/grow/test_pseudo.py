@@ -26,16 +26,25 @@ def slow(probabilities, counts, rule, near, least):
     """The rules one photo at a time."""
     rows = range(len(probabilities))
     best = [max(range(len(counts)), key=lambda c, p=p: (p[c], -c)) for p in probabilities]
-    taken = [row for row in rows if probabilities[row].sum() > 0 and (near is None or near[row] >= least)]
+    taken = [
+        row for row in rows if probabilities[row].sum() > 0 and (near is None or near[row] >= least)
+    ]
     if rule.quantile is None:
-        taken = [row for row in taken if probabilities[row][best[row]] >= np.float32(rule.threshold)]
+        taken = [
+            row for row in taken if probabilities[row][best[row]] >= np.float32(rule.threshold)
+        ]
     for limit in ("quantile", "cap"):
         kept = []
         for number in range(len(counts)):
-            own = sorted((row for row in taken if best[row] == number), key=lambda r: (-probabilities[r].max(), r))
+            own = sorted(
+                (row for row in taken if best[row] == number),
+                key=lambda r: (-probabilities[r].max(), r),
+            )
             room = len(own)
             if limit == "quantile" and rule.quantile is not None:
-                room = int(np.round(rule.quantile * len(probabilities) * counts[number] / sum(counts)))
+                room = int(
+                    np.round(rule.quantile * len(probabilities) * counts[number] / sum(counts))
+                )
             if limit == "cap" and rule.cap is not None:
                 room = rule.cap
             kept += own[:room]
@@ -43,8 +52,13 @@ def slow(probabilities, counts, rule, near, least):
     return sorted(taken)
 
 
-@given(st.integers(0, 10 ** 6), st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([None, 0.2, 0.7]),
-       st.sampled_from([None, 1, 4]), st.booleans())
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 0.5, 0.9]),
+    st.sampled_from([None, 0.2, 0.7]),
+    st.sampled_from([None, 1, 4]),
+    st.booleans(),
+)
 @settings(max_examples=60, deadline=None)
 def test_who_is_accepted_is_what_the_slow_rules_accept(seed, threshold, quantile, cap, tested):
     """finegrained rows 64 and 83."""
@@ -72,8 +86,12 @@ def test_the_quantile_keeps_the_histogram_of_the_labelled_photos():
 def test_classes_of_other_groups_are_masked_and_what_is_left_sums_to_one():
     """finegrained row 83."""
     probabilities = np.array([[0.6, 0.3, 0.1]] * 4, np.float32)
-    made = masked(probabilities, ["plants", "animals", "", "fungi"], [{"plants"}, {"animals"}, {"animals"}])
-    np.testing.assert_allclose(made, [[1, 0, 0], [0, 0.75, 0.25], [0.6, 0.3, 0.1], [0, 0, 0]], atol=1e-6)
+    made = masked(
+        probabilities, ["plants", "animals", "", "fungi"], [{"plants"}, {"animals"}, {"animals"}]
+    )
+    np.testing.assert_allclose(
+        made, [[1, 0, 0], [0, 0.75, 0.25], [0.6, 0.3, 0.1], [0, 0, 0]], atol=1e-6
+    )
     why = decide(made, np.ones(3), Rule(0.5))[2]
     assert why.tolist() == ["", "", "", "no class of its group"]
 
@@ -88,23 +106,31 @@ def test_groups_of_classes_come_from_the_labelled_photos():
 
 
 def slow_floor(vectors, numbers, percentile):
-    points = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    points = vectors.astype(np.float64) / np.linalg.norm(
+        vectors.astype(np.float64), axis=1, keepdims=True
+    )
     scores = []
     for row, number in enumerate(numbers):
-        others = [points[other] for other in range(len(points)) if numbers[other] == number and other != row]
+        others = [
+            points[other]
+            for other in range(len(points))
+            if numbers[other] == number and other != row
+        ]
         if others:
             mean = np.mean(others, axis=0)
             scores.append(points[row] @ mean / np.linalg.norm(mean))
     return np.percentile(scores, percentile)
 
 
-@given(st.integers(0, 10 ** 6), st.sampled_from([0, 5, 50]))
+@given(st.integers(0, 10**6), st.sampled_from([0, 5, 50]))
 @settings(max_examples=20, deadline=None)
 def test_the_prototype_floor_is_that_of_leaving_every_photo_out(seed, percentile):
     """finegrained row 83."""
     random = np.random.default_rng(seed)
     vectors, numbers = random.normal(size=(20, 6)).astype(np.float32), random.integers(0, 6, 20)
-    np.testing.assert_allclose(floor(vectors, numbers, percentile), slow_floor(vectors, numbers, percentile), atol=1e-5)
+    np.testing.assert_allclose(
+        floor(vectors, numbers, percentile), slow_floor(vectors, numbers, percentile), atol=1e-5
+    )
 
 
 def test_the_prototype_test_refuses_photos_of_no_class():
@@ -114,7 +140,9 @@ def test_the_prototype_test_refuses_photos_of_no_class():
     known = truth < 4
     of_classes = prototypes(vectors[known], truth[known], 4)
     least = floor(vectors[known], truth[known], 5)
-    taken = similarity(vectors, of_classes, nearest_class(vectors, of_classes).argmax(axis=1)) >= least
+    taken = (
+        similarity(vectors, of_classes, nearest_class(vectors, of_classes).argmax(axis=1)) >= least
+    )
     assert taken[known].mean() > 0.9 and taken[~known].mean() < 0.1
 
 
@@ -124,7 +152,9 @@ def test_one_photo_a_class_leaves_nothing_to_test_with():
 
 
 def test_a_class_without_photos_is_nobodys_nearest():
-    found = nearest_class(-np.eye(3, dtype=np.float32), prototypes(np.eye(3)[:2], np.array([0, 1]), 3))
+    found = nearest_class(
+        -np.eye(3, dtype=np.float32), prototypes(np.eye(3)[:2], np.array([0, 1]), 3)
+    )
     assert (found.argmax(axis=1) != 2).all()
 
 
@@ -146,15 +176,26 @@ def test_a_temperature_moves_no_order_and_one_changes_nothing():
 
 def test_probabilities_that_were_made_too_sure_get_their_temperature_back():
     probabilities = table(5, 4000)
-    truth = np.array([np.random.default_rng(row).choice(5, p=p / p.sum()) for row, p
-                      in enumerate(probabilities.astype(float))])
+    truth = np.array(
+        [
+            np.random.default_rng(row).choice(5, p=p / p.sum())
+            for row, p in enumerate(probabilities.astype(float))
+        ]
+    )
     assert abs(temperature(scaled(probabilities, 1 / 3), truth) - 3) < 0.3
 
 
 def of_round(number, labels, why):
     size = len(labels)
-    return PseudoLabels(np.array([f"photo {row}" for row in range(size)]), np.array(labels),
-                        np.full(size, 1 / 3, np.float32), np.full(size, np.nan, np.float32), np.array(why), number, "a")
+    return PseudoLabels(
+        np.array([f"photo {row}" for row in range(size)]),
+        np.array(labels),
+        np.full(size, 1 / 3, np.float32),
+        np.full(size, np.nan, np.float32),
+        np.array(why),
+        number,
+        "a",
+    )
 
 
 def test_where_every_label_comes_from_is_written_and_read_back(tmp_path):
@@ -163,9 +204,16 @@ def test_where_every_label_comes_from_is_written_and_read_back(tmp_path):
     made.save(tmp_path / "round2.pseudo.csv")
     back = PseudoLabels.load(tmp_path / "round2.pseudo.csv")
     for field in dataclasses.fields(PseudoLabels):
-        assert np.array_equal(getattr(made, field.name), getattr(back, field.name),
-                              equal_nan=field.name == "similarity"), field.name
-    assert (tmp_path / "round2.pseudo.csv").read_text().startswith("id,label,confidence,similarity,round,model,accept")
+        assert np.array_equal(
+            getattr(made, field.name),
+            getattr(back, field.name),
+            equal_nan=field.name == "similarity",
+        ), field.name
+    assert (
+        (tmp_path / "round2.pseudo.csv")
+        .read_text()
+        .startswith("id,label,confidence,similarity,round,model,accept")
+    )
     with pytest.raises(DataError, match="cannot be read"):
         PseudoLabels.load(tmp_path / "none.csv")
 
@@ -175,7 +223,10 @@ def test_changes_count_labels_gained_lost_and_moved():
     before = of_round(1, ["a", "b", "c", "d", "e"], ["", "", "", "x", "x"])
     after = of_round(2, ["a", "c", "c", "d", "a"], ["", "", "x", "", "x"])
     assert changed(before, after) == pytest.approx(3 / 4)
-    assert changed(before, before) == 0 and changed(of_round(1, ["a"], ["x"]), of_round(2, ["b"], ["x"])) == 0
+    assert (
+        changed(before, before) == 0
+        and changed(of_round(1, ["a"], ["x"]), of_round(2, ["b"], ["x"])) == 0
+    )
 
 
 def test_test_photos_are_refused_unless_the_task_allows_them(tmp_path):
@@ -183,7 +234,10 @@ def test_test_photos_are_refused_unless_the_task_allows_them(tmp_path):
     photo = tmp_path / "a.jpg"
     photo.write_bytes(b"")
     os.symlink(photo, tmp_path / "b.jpg")
-    held_back, renamed = Item(str(photo), split="query"), Item(str(tmp_path / "b.jpg"), split="train", id="other")
+    held_back, renamed = (
+        Item(str(photo), split="query"),
+        Item(str(tmp_path / "b.jpg"), split="train", id="other"),
+    )
     for unlabelled in ([held_back], [renamed]):
         with pytest.raises(UsageError, match="TEST_DATA"):
             check_allowed(unlabelled, [held_back], False)

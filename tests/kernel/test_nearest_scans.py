@@ -20,15 +20,19 @@ METRICS = ["cosine", "ip", "l2"]
 
 
 def embeddings(vectors):
-    return Embeddings([f"{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32))
+    return Embeddings(
+        [f"{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32)
+    )
 
 
 def pair(seed, queries=40, gallery=700, dim=24, spread=1.0, twins=3):
     """Clustered vectors, every one of the gallery `twins` times: ties everywhere."""
     random = np.random.default_rng(seed)
     centres = random.normal(size=(9, dim))
-    q, g = (centres[random.integers(0, 9, n)] + spread * random.normal(size=(n, dim))
-            for n in (queries, -(-gallery // twins)))
+    q, g = (
+        centres[random.integers(0, 9, n)] + spread * random.normal(size=(n, dim))
+        for n in (queries, -(-gallery // twins))
+    )
     return embeddings(q), embeddings(np.repeat(g, twins, axis=0)[random.permutation(gallery)])
 
 
@@ -49,8 +53,13 @@ def by_sorting(queries, gallery, k, metric):
 
 @pytest.mark.parametrize("scan", SCANS)
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10_000), k=st.integers(1, 60), metric=st.sampled_from(["ip", "l2"]),
-       tile=st.sampled_from([64, 333, 8192]), span=st.sampled_from([100, 1000]))
+@given(
+    seed=st.integers(0, 10_000),
+    k=st.integers(1, 60),
+    metric=st.sampled_from(["ip", "l2"]),
+    tile=st.sampled_from([64, 333, 8192]),
+    span=st.sampled_from([100, 1000]),
+)
 def test_every_scan_finds_what_a_full_sort_finds(scan, seed, k, metric, tile, span):
     random = np.random.default_rng(seed)
     queries, gallery = (embeddings(random.integers(-2, 3, (rows, 20))) for rows in (11, 400))
@@ -82,7 +91,10 @@ def test_vectors_of_all_lengths_are_found_by_every_scan(scan):
     g = random.normal(size=(900, 16)) * 10.0 ** random.integers(-25, 9, (900, 1))
     queries, gallery = embeddings(g[:30] * 3), embeddings(g)
     for metric in METRICS:
-        same(nearest(queries, gallery, 12, metric, scan=scan), nearest(queries, gallery, 12, metric, scan="float32"))
+        same(
+            nearest(queries, gallery, 12, metric, scan=scan),
+            nearest(queries, gallery, 12, metric, scan="float32"),
+        )
 
 
 @pytest.mark.parametrize("scan", ["float32", "bfloat16", "int8"])
@@ -97,8 +109,11 @@ def test_threads_change_nothing(scan, monkeypatch):
 def test_a_gallery_coded_before_gives_the_same_answer(scan):
     queries, gallery = pair(2)
     part = scans.choose(scan, "cosine")
-    kept, = spans.spans(gallery, "cosine", part, len(gallery))
-    same(nearest(queries, gallery, 20, scan=scan, kept=kept), nearest(queries, gallery, 20, scan="float32"))
+    (kept,) = spans.spans(gallery, "cosine", part, len(gallery))
+    same(
+        nearest(queries, gallery, 20, scan=scan, kept=kept),
+        nearest(queries, gallery, 20, scan="float32"),
+    )
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -139,7 +154,9 @@ def test_a_scan_that_breaks_its_promise_is_found_out_and_replaced(monkeypatch, c
     queries, gallery = pair(3)
     right = nearest(queries, gallery, 9, scan="float32")
     product = Bfloat16.product
-    monkeypatch.setattr(Bfloat16, "product", lambda self, q, g, work: product(self, q, g, work).mul_(1.25))
+    monkeypatch.setattr(
+        Bfloat16, "product", lambda self, q, g, work: product(self, q, g, work).mul_(1.25)
+    )
     found = nearest(queries, gallery, 9, scan="bfloat16")
     same(found, right)
     assert found.scan == "float32" and "less exact" in caplog.text

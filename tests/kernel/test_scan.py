@@ -54,8 +54,12 @@ def slack_of(scan, dim, q, g):
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), shape=SHAPES, metric=st.sampled_from(["ip", "l2"]),
-       kind=st.sampled_from(["plain", "sparse", "outliers", "lengths", "tiny", "whole"]))
+@given(
+    seed=st.integers(0, 10_000),
+    shape=SHAPES,
+    metric=st.sampled_from(["ip", "l2"]),
+    kind=st.sampled_from(["plain", "sparse", "outliers", "lengths", "tiny", "whole"]),
+)
 def test_no_score_is_farther_off_than_its_slack(name, seed, shape, metric, kind):
     random, (q_rows, g_rows, dim) = np.random.default_rng(seed), shape
     q, g = (vectors(random, rows, dim, kind) for rows in (q_rows, g_rows))
@@ -68,9 +72,16 @@ def test_no_score_is_farther_off_than_its_slack(name, seed, shape, metric, kind)
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), shape=SHAPES, metric=st.sampled_from(["ip", "l2"]),
-       kind=st.sampled_from(["plain", "outliers", "lengths", "whole"]), shift=st.sampled_from([-2, -1, 0, 1, 2]))
-def test_the_mask_leaves_out_no_score_that_reaches_the_floor(name, seed, shape, metric, kind, shift):
+@given(
+    seed=st.integers(0, 10_000),
+    shape=SHAPES,
+    metric=st.sampled_from(["ip", "l2"]),
+    kind=st.sampled_from(["plain", "outliers", "lengths", "whole"]),
+    shift=st.sampled_from([-2, -1, 0, 1, 2]),
+)
+def test_the_mask_leaves_out_no_score_that_reaches_the_floor(
+    name, seed, shape, metric, kind, shift
+):
     random, (q_rows, g_rows, dim) = np.random.default_rng(seed), shape
     scan = scans.choose(name, metric)
     q, g = (coded(scan, vectors(random, rows, dim, kind)) for rows in (q_rows, g_rows))
@@ -81,22 +92,32 @@ def test_the_mask_leaves_out_no_score_that_reaches_the_floor(name, seed, shape, 
     scan.reaching(tile, q, g, floor, mask)
     assert mask[scores >= floor[:, None]].all()
     rows, cols = np.nonzero(mask)
-    np.testing.assert_allclose(scan.at(tile, q, g, rows, cols), scores[rows, cols], rtol=2.0 ** -20)
+    np.testing.assert_allclose(scan.at(tile, q, g, rows, cols), scores[rows, cols], rtol=2.0**-20)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), shape=SHAPES, metric=st.sampled_from(["ip", "l2"]), shift=st.sampled_from([0, 9]))
+@given(
+    seed=st.integers(0, 10_000),
+    shape=SHAPES,
+    metric=st.sampled_from(["ip", "l2"]),
+    shift=st.sampled_from([0, 9]),
+)
 def test_the_lowest_of_a_tile_is_the_lowest_of_its_scores(name, seed, shape, metric, shift):
     random, (q_rows, g_rows, dim) = np.random.default_rng(seed), shape
     scan = scans.choose(name, metric)
-    q, g = (coded(scan, vectors(random, rows, dim, "plain") + np.float32(shift)) for rows in (q_rows, g_rows))
+    q, g = (
+        coded(scan, vectors(random, rows, dim, "plain") + np.float32(shift))
+        for rows in (q_rows, g_rows)
+    )
     tile = tile_of(scan, q, g)
     np.testing.assert_array_equal(scan.lowest(tile, q, g), scan.scores(tile, q, g).min(axis=1))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000), st.integers(0, 9), st.integers(0, 40), st.sampled_from([0.0, 0.1, 0.9]))
+@given(
+    st.integers(0, 10_000), st.integers(0, 9), st.integers(0, 40), st.sampled_from([0.0, 0.1, 0.9])
+)
 def test_set_cells_are_those_a_look_at_every_cell_finds(seed, rows, cols, share):
     mask = np.random.default_rng(seed).random((rows, cols)) < share
     np.testing.assert_array_equal(set_cells(mask), np.flatnonzero(mask))
@@ -136,7 +157,7 @@ def test_without_torch_auto_is_float32_and_the_others_say_what_to_install(monkey
     monkeypatch.setattr(choice.importlib.util, "find_spec", lambda name: None)
     choice.quicker.cache_clear()
     try:
-        assert scans.choose("auto", "ip", 10 ** 15).name == "float32"
+        assert scans.choose("auto", "ip", 10**15).name == "float32"
         with pytest.raises(UsageError, match="pip install torch"):
             scans.choose("int8", "ip")
     finally:
@@ -150,8 +171,8 @@ def test_without_a_gpu_cuda_is_refused_and_with_one_auto_takes_it(monkeypatch):
     with pytest.raises(UsageError, match="needs a GPU"):
         scans.choose("cuda", "ip")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert scans.choose("auto", "ip", 10 ** 15).name == "cuda"
+    assert scans.choose("auto", "ip", 10**15).name == "cuda"
 
 
 def test_small_work_does_not_load_torch():
-    assert scans.choose("auto", "cosine", 10 ** 6).name == "float32"
+    assert scans.choose("auto", "cosine", 10**6).name == "float32"

@@ -13,12 +13,18 @@ CALLS = ["map(100)", "recall(1, 2)", "gap()"]
 
 
 def ranking():
-    return Ranking(["q1", "q2", "q3"], ["a1", "a2", "b1"], [[1, 0, 2], [2, 0, 1], [0, 1, 2]],
-                   [[3, 2, 1], [9, 2, 1], [5, 4, 3]])
+    return Ranking(
+        ["q1", "q2", "q3"],
+        ["a1", "a2", "b1"],
+        [[1, 0, 2], [2, 0, 1], [0, 1, 2]],
+        [[3, 2, 1], [9, 2, 1], [5, 4, 3]],
+    )
 
 
 def truth():
-    return Truth.from_labels(["q1", "q2", "q3"], ["a", "a", ""], ["a1", "a2", "b1"], ["a", "a", "b"])
+    return Truth.from_labels(
+        ["q1", "q2", "q3"], ["a", "a", ""], ["a1", "a2", "b1"], ["a", "a", "b"]
+    )
 
 
 def write(path, text):
@@ -33,7 +39,15 @@ PLAIN = "\ufefflabel,id,other\na,q1,\na,q2,\n,q3,\na,a1,\na,a2,\nb,b1,\nb,unused
 @pytest.mark.parametrize("text", [SPLIT, PLAIN])
 def test_a_csv_truth_is_the_truth_by_labels(tmp_path, text):
     read = read_truth(write(tmp_path / "t.csv", text), ranking())
-    for name in ("query_ids", "gallery_ids", "relevant_starts", "relevant", "junk", "query_labels", "gallery_labels"):
+    for name in (
+        "query_ids",
+        "gallery_ids",
+        "relevant_starts",
+        "relevant",
+        "junk",
+        "query_labels",
+        "gallery_labels",
+    ):
         np.testing.assert_array_equal(getattr(read, name), getattr(truth(), name))
 
 
@@ -48,25 +62,41 @@ def test_row_numbers_of_two_files_name_different_photos_and_those_of_one_set_the
     split = "id,label,split\n0,a,query\n1,b,query\n0,a,gallery\n1,b,gallery\n2,a,gallery\n"
     two = evaluate(rows, read_truth(write(tmp_path / "t.csv", split), rows), ["recall(1)"])
     assert two[0].value == 1 and two[0].protocol["self_match"] == "none: ids are row numbers"
-    one = evaluate(rows, read_truth(write(tmp_path / "u.csv", "id,label\n0,a\n1,b\n2,a\n"), rows), ["recall(1)"])
+    one = evaluate(
+        rows,
+        read_truth(write(tmp_path / "u.csv", "id,label\n0,a\n1,b\n2,a\n"), rows),
+        ["recall(1)"],
+    )
     assert one[0].value == 0 and one[0].protocol["self_match"] == "junk"
 
 
 def test_one_id_on_both_sides_is_fine_with_and_without_split(tmp_path):
     same = Ranking(["x", "y"], ["x", "y"], [[0, 1], [1, 0]], [[2, 1], [2, 1]])
-    for text in ("id,label\nx,a\ny,a\n", "id,label,split\nx,a,query\ny,a,query\nx,a,gallery\ny,a,gallery\n"):
+    for text in (
+        "id,label\nx,a\ny,a\n",
+        "id,label,split\nx,a,query\ny,a,query\nx,a,gallery\ny,a,gallery\n",
+    ):
         scores = evaluate(same, read_truth(write(tmp_path / "t.csv", text), same), ["map()"])
         assert scores[0].value == 1
 
 
 def test_an_npz_truth_is_read_as_it_was_saved(tmp_path):
     truth().save(tmp_path / "t.npz")
-    np.testing.assert_array_equal(read_truth(tmp_path / "t.npz", ranking()).relevant, truth().relevant)
+    np.testing.assert_array_equal(
+        read_truth(tmp_path / "t.npz", ranking()).relevant, truth().relevant
+    )
 
 
-@pytest.mark.parametrize(("text", "told"), [
-    ("id,label\nq1,a\nq1,b\n", r"t\.csv:3: id 'q1' stands in row 2"), ("id,class\nq1,a\n", "no column label"),
-    ("id,label\n", "no row"), ("", "no column id and label"), ('id,label\n"q1,a\n', "not a CSV")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("id,label\nq1,a\nq1,b\n", r"t\.csv:3: id 'q1' stands in row 2"),
+        ("id,class\nq1,a\n", "no column label"),
+        ("id,label\n", "no row"),
+        ("", "no column id and label"),
+        ('id,label\n"q1,a\n', "not a CSV"),
+    ],
+)
 def test_a_csv_that_cannot_be_used_is_refused_with_its_row(tmp_path, text, told):
     with pytest.raises(DataError, match=told):
         read_truth(write(tmp_path / "t.csv", text), ranking())
@@ -87,7 +117,9 @@ def test_an_image_of_the_ranking_that_the_csv_does_not_know_is_named(tmp_path):
 def test_scores_of_files_are_those_in_memory(tmp_path):
     ranking().save(tmp_path / "r.npz")
     expected = {score.name: score.value for score in evaluate(ranking(), truth(), CALLS)}
-    table = score_file(tmp_path / "r.npz", write(tmp_path / "t.csv", SPLIT), CALLS, tmp_path / "s.json")
+    table = score_file(
+        tmp_path / "r.npz", write(tmp_path / "t.csv", SPLIT), CALLS, tmp_path / "s.json"
+    )
     assert json.loads((tmp_path / "s.json").read_text()) == expected
     assert all(name in table and f"{value:.4f}" in table for name, value in expected.items())
     assert json.loads(score_file(tmp_path / "r.npz", tmp_path / "t.csv", CALLS, "-")) == expected

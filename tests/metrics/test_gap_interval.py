@@ -25,7 +25,9 @@ def test_the_interval_is_that_of_copied_queries(seed):
     random, values = np.random.default_rng(0), []
     for _ in range(40):
         drawn = random.integers(0, len(answerable), len(answerable))
-        copies = sorted((-scores[row], row) for query in drawn for row in np.flatnonzero(answered == query))
+        copies = sorted(
+            (-scores[row], row) for query in drawn for row in np.flatnonzero(answered == query)
+        )
         count = sum(answerable[query] for query in drawn)
         if count:
             found, total = 0, 0.0
@@ -34,7 +36,9 @@ def test_the_interval_is_that_of_copied_queries(seed):
                 total += right[row] * found / rank
             values.append(total / count)
     expected = np.quantile(values, [0.025, 0.975])
-    assert gap_interval(scores, right, answered, answerable, answered, draws=40) == pytest.approx(tuple(expected))
+    assert gap_interval(scores, right, answered, answerable, answered, draws=40) == pytest.approx(
+        tuple(expected)
+    )
 
 
 def test_the_figure_lies_inside_and_certainty_has_no_width():
@@ -46,4 +50,6 @@ def test_the_figure_lies_inside_and_certainty_has_no_width():
 
 
 def test_without_any_answer_there_is_no_interval():
-    assert np.isnan(gap_interval(np.ones(2), np.zeros(2, bool), np.arange(2), np.zeros(2, bool))).all()
+    assert np.isnan(
+        gap_interval(np.ones(2), np.zeros(2, bool), np.arange(2), np.zeros(2, bool))
+    ).all()

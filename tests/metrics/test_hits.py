@@ -13,16 +13,27 @@ from fastseek.structures import Embeddings, Ranking, Truth
 def truth_of(seed, queries=6, gallery=30, classes=4, cameras=3):
     random = np.random.default_rng(seed)
     ids = [f"g{number:02d}" for number in random.permutation(gallery)]
-    columns = [random.integers(0, n, size).astype(str) for size in (queries, gallery) for n in (classes, cameras)]
+    columns = [
+        random.integers(0, n, size).astype(str)
+        for size in (queries, gallery)
+        for n in (classes, cameras)
+    ]
     q_labels, q_groups, g_labels, g_groups = columns
-    return Truth.from_labels([f"q{n}" for n in range(queries)], q_labels, ids, g_labels, q_groups, g_groups)
+    return Truth.from_labels(
+        [f"q{n}" for n in range(queries)], q_labels, ids, g_labels, q_groups, g_groups
+    )
 
 
 def full_ranking(scores, truth):
     """The whole gallery for every query, by (score, id), the obvious way."""
-    indices = [sorted(range(scores.shape[1]), key=lambda g: (-row[g], truth.gallery_ids[g])) for row in scores]
+    indices = [
+        sorted(range(scores.shape[1]), key=lambda g: (-row[g], truth.gallery_ids[g]))
+        for row in scores
+    ]
     indices = np.array(indices, np.int64).reshape(scores.shape)
-    return Ranking(truth.query_ids, truth.gallery_ids, indices, np.take_along_axis(scores, indices, axis=1))
+    return Ranking(
+        truth.query_ids, truth.gallery_ids, indices, np.take_along_axis(scores, indices, axis=1)
+    )
 
 
 def slow_places(ranking, truth):
@@ -41,7 +52,9 @@ def slow_places(ranking, truth):
 
 
 def by_query(hits):
-    return [hits.places[a:b].tolist() for a, b in zip(hits.starts[:-1], hits.starts[1:], strict=True)]
+    return [
+        hits.places[a:b].tolist() for a, b in zip(hits.starts[:-1], hits.starts[1:], strict=True)
+    ]
 
 
 def tied_scores(seed, truth, values=6):
@@ -58,7 +71,7 @@ def test_places_are_those_of_a_walk_down_the_list(seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0, 4, 100]), st.sampled_from([6, 60, 10 ** 6]))
+@given(st.integers(0, 10_000), st.sampled_from([0, 4, 100]), st.sampled_from([6, 60, 10**6]))
 def test_counting_gives_the_places_of_sorting_also_among_ties(seed, few, values):
     truth = truth_of(seed)
     scores = tied_scores(seed, truth, values)
@@ -77,7 +90,9 @@ def test_counting_gives_the_places_of_sorting_also_among_ties(seed, few, values)
 def test_scores_whose_squares_overflow_are_scores_like_any_other(large):
     truth = truth_of(5)
     scores = tied_scores(5, truth) - 3
-    assert by_query(from_scores(scores * np.float32(large / 3), truth)) == by_query(from_scores(scores, truth))
+    assert by_query(from_scores(scores * np.float32(large / 3), truth)) == by_query(
+        from_scores(scores, truth)
+    )
 
 
 @pytest.mark.filterwarnings("error")
@@ -106,11 +121,20 @@ def test_when_all_embeddings_are_equal_the_order_of_the_gallery_does_not_matter(
     order = np.random.default_rng(5).permutation(70)
     groups = np.random.default_rng(6).integers(0, 4, 70).astype(str)
     one = Truth.from_labels(truth.query_ids, truth.query_labels, truth.gallery_ids, groups)
-    two = Truth.from_labels(truth.query_ids, truth.query_labels, truth.gallery_ids[order], groups[order])
+    two = Truth.from_labels(
+        truth.query_ids, truth.query_labels, truth.gallery_ids[order], groups[order]
+    )
     vector = np.random.default_rng(7).normal(size=(1, 129)).astype(np.float32)
-    places = [by_query(from_embeddings(Embeddings(side.query_ids, vector.repeat(6, 0)),
-                                       Embeddings(side.gallery_ids, vector.repeat(70, 0)), side))
-              for side in (one, two)]
+    places = [
+        by_query(
+            from_embeddings(
+                Embeddings(side.query_ids, vector.repeat(6, 0)),
+                Embeddings(side.gallery_ids, vector.repeat(70, 0)),
+                side,
+            )
+        )
+        for side in (one, two)
+    ]
     assert places[0] == places[1]
 
 
@@ -151,7 +175,9 @@ def test_embeddings_of_other_images_are_refused():
     truth = truth_of(1)
     queries = Embeddings(truth.query_ids, np.ones((6, 3), np.float32))
     with pytest.raises(ArtefactError, match="gallery"):
-        from_embeddings(queries, Embeddings(truth.gallery_ids[::-1], np.ones((30, 3), np.float32)), truth)
+        from_embeddings(
+            queries, Embeddings(truth.gallery_ids[::-1], np.ones((30, 3), np.float32)), truth
+        )
 
 
 def test_scores_are_not_changed():

@@ -19,18 +19,27 @@ CALLS = ["map(3)", "map(100)", "map()", "recall(1, 5)", "cmc(1, 10)", "minp()", 
 
 def ranked(scores, truth, depth=None):
     order = np.lexsort((np.broadcast_to(truth.gallery_ids, scores.shape), -scores))[:, :depth]
-    return Ranking(truth.query_ids, truth.gallery_ids, order, np.take_along_axis(scores, order, axis=1))
+    return Ranking(
+        truth.query_ids, truth.gallery_ids, order, np.take_along_axis(scores, order, axis=1)
+    )
 
 
 def case(seed, queries=7, gallery=25, classes=5):
     """Labels with some unanswerable queries and some images without label, and scores with ties."""
     random = np.random.default_rng(seed)
     q_labels = random.integers(0, classes + 1, queries).astype(str)
-    g_labels = np.where(random.random(gallery) < 0.1, "", random.integers(0, classes, gallery).astype(str))
+    g_labels = np.where(
+        random.random(gallery) < 0.1, "", random.integers(0, classes, gallery).astype(str)
+    )
     q_labels[0], g_labels[0] = "0", "0"
-    truth = Truth.from_labels([f"q{n}" for n in range(queries)], q_labels, [f"g{n:02d}" for n in range(gallery)],
-                              g_labels, random.integers(0, 3, queries).astype(str),
-                              random.integers(0, 9, gallery).astype(str))
+    truth = Truth.from_labels(
+        [f"q{n}" for n in range(queries)],
+        q_labels,
+        [f"g{n:02d}" for n in range(gallery)],
+        g_labels,
+        random.integers(0, 3, queries).astype(str),
+        random.integers(0, 9, gallery).astype(str),
+    )
     scores = random.integers(0, 9, (queries, gallery)).astype(np.float32)
     if not len(truth.relevant_to(0)):
         return case(seed + 100_000, queries, gallery, classes)
@@ -42,7 +51,10 @@ def values(ranking, truth, calls=CALLS):
 
 
 def slow_ap(marks, relevant, k):
-    """marks: 1 right, 0 wrong, in order, junk removed. The sum as it is written in the definition."""
+    """marks: 1 right, 0 wrong, in order, junk removed.
+
+    The sum as it is written in the definition.
+    """
     right, total = 0, 0.0
     for place, mark in enumerate(marks[:k], 1):
         right += mark
@@ -51,8 +63,11 @@ def slow_ap(marks, relevant, k):
 
 
 def slow_marks(ranking, truth, query):
-    return [int(item in truth.relevant_to(query)) for item in ranking.indices[query]
-            if item >= 0 and item not in truth.junk_of(query)]
+    return [
+        int(item in truth.relevant_to(query))
+        for item in ranking.indices[query]
+        if item >= 0 and item not in truth.junk_of(query)
+    ]
 
 
 @settings(max_examples=40, deadline=None)
@@ -84,7 +99,9 @@ def test_gap_is_its_definition(seed):
         label = truth.gallery_labels[row[place]]
         if label:
             answer = truth.query_labels[query] if len(truth.relevant_to(query)) else None
-            predictions.append((-ranking.scores[query, place], truth.query_ids[query], label == answer))
+            predictions.append(
+                (-ranking.scores[query, place], truth.query_ids[query], label == answer)
+            )
     right, total = 0, 0.0
     for rank, (_, _, correct) in enumerate(sorted(predictions), 1):
         right += correct
@@ -96,7 +113,9 @@ def test_gap_is_its_definition(seed):
 def test_gap_by_hand_with_a_query_without_answer_between_the_right_ones():
     """landmark row 52."""
     truth = Truth.from_labels(["1", "2", "3"], ["a", "", "b"], ["x", "y"], ["a", "b"])
-    ranking = Ranking(["1", "2", "3"], ["x", "y"], [[0, 1], [1, 0], [1, 0]], [[0.9, 0], [0.8, 0], [0.7, 0]])
+    ranking = Ranking(
+        ["1", "2", "3"], ["x", "y"], [[0, 1], [1, 0], [1, 0]], [[0.9, 0], [0.8, 0], [0.7, 0]]
+    )
     score = Gap()(ranking, truth)[0]
     assert score.value == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert score.per_query is None and score.protocol["without_answer"] == 1
@@ -121,10 +140,18 @@ def test_a_monotone_change_of_scores_moves_no_metric(seed):
 def test_permuted_queries_and_gallery_are_matched_by_id(seed):
     scores, truth = case(seed)
     random = np.random.default_rng(seed)
-    rows, cols = random.permutation(len(truth.query_ids)), random.permutation(len(truth.gallery_ids))
+    rows, cols = (
+        random.permutation(len(truth.query_ids)),
+        random.permutation(len(truth.gallery_ids)),
+    )
     ranking = ranked(scores, truth)
     back = np.argsort(cols)
-    turned = Ranking(truth.query_ids[rows], truth.gallery_ids[cols], back[ranking.indices[rows]], ranking.scores[rows])
+    turned = Ranking(
+        truth.query_ids[rows],
+        truth.gallery_ids[cols],
+        back[ranking.indices[rows]],
+        ranking.scores[rows],
+    )
     assert values(turned, truth) == pytest.approx(values(ranking, truth), abs=1e-12)
 
 
@@ -132,8 +159,16 @@ def test_permuted_queries_and_gallery_are_matched_by_id(seed):
 @given(st.integers(0, 10_000), st.floats(-1, 10))
 def test_adding_an_irrelevant_image_never_raises_average_precision(seed, score):
     scores, truth = case(seed)
-    more = Truth(truth.query_ids, [*truth.gallery_ids, "zz"], truth.relevant_starts, truth.relevant, truth.junk_starts,
-                 truth.junk, truth.query_labels, [*truth.gallery_labels, "other"])
+    more = Truth(
+        truth.query_ids,
+        [*truth.gallery_ids, "zz"],
+        truth.relevant_starts,
+        truth.relevant,
+        truth.junk_starts,
+        truth.junk,
+        truth.query_labels,
+        [*truth.gallery_labels, "other"],
+    )
     wider = np.concatenate([scores, np.full((len(scores), 1), score, np.float32)], axis=1)
     for k in (2, 10, None):
         less = Map(k)(ranked(scores, truth), truth)[0].per_query
@@ -150,7 +185,9 @@ def test_a_perfect_ranking_scores_one():
 
 def test_map_at_k_divides_by_k_when_there_are_more_relevant_images():
     truth = Truth.from_labels(["q"], ["a"], list("vwxyz"), list("aaaab"))
-    assert Map(2)(ranked(np.array([[9, 1, 1, 1, 5]], np.float32), truth), truth)[0].value == pytest.approx(0.5)
+    assert Map(2)(ranked(np.array([[9, 1, 1, 1, 5]], np.float32), truth), truth)[
+        0
+    ].value == pytest.approx(0.5)
 
 
 def test_queries_without_answer_are_left_out_and_counted():
@@ -169,7 +206,9 @@ def test_every_score_tells_its_protocol():
 def test_every_metric_stands_to_its_contract():
     scores, truth = case(1)
     for name in METRICS.names():
-        part = build(f"{name}(1)" if name in ("recall", "cmc", "precision") else f"{name}()", METRICS)
+        part = build(
+            f"{name}(1)" if name in ("recall", "cmc", "precision") else f"{name}()", METRICS
+        )
         for score in part(ranked(scores, truth), truth):
             assert score.name.startswith(name)
             assert 0 <= score.value <= (101 if name == "position" else 1)
@@ -178,7 +217,13 @@ def test_every_metric_stands_to_its_contract():
 def test_scores_come_in_the_order_of_the_calls():
     scores, truth = case(1)
     calls = ["gap()", "recall(5, 1)", "map(100)", "map"]
-    assert list(values(ranked(scores, truth), truth, calls)) == ["gap", "recall(5)", "recall(1)", "map(100)", "map"]
+    assert list(values(ranked(scores, truth), truth, calls)) == [
+        "gap",
+        "recall(5)",
+        "recall(1)",
+        "map(100)",
+        "map",
+    ]
 
 
 def test_no_relevant_image_anywhere_is_told():
@@ -199,11 +244,21 @@ def test_lists_too_short_for_a_figure_are_refused_with_the_depth():
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 25))
-def test_a_figure_of_the_first_k_is_that_of_whole_lists_or_refused_where_junk_takes_the_places(seed, k, depth):
+def test_a_figure_of_the_first_k_is_that_of_whole_lists_or_refused_where_junk_takes_the_places(
+    seed, k, depth
+):
     scores, truth = case(seed)
     whole, cut = ranked(scores, truth), ranked(scores, truth, depth=depth)
-    for call in (f"recall({k})", f"cmc({k})", f"precision({k})", f"position({k})", f"digix(k={k})", f"map({k})",
-                 f"revisited({k})", "top1"):
+    for call in (
+        f"recall({k})",
+        f"cmc({k})",
+        f"precision({k})",
+        f"position({k})",
+        f"digix(k={k})",
+        f"map({k})",
+        f"revisited({k})",
+        "top1",
+    ):
         wanted = values(whole, truth, [call])
         try:
             found = values(cut, truth, [call])
@@ -218,13 +273,17 @@ def test_a_figure_of_the_first_k_is_that_of_whole_lists_or_refused_where_junk_ta
 def test_the_depth_that_junk_asks_for_is_enough():
     """Leave one out: the query itself is junk in its own list."""
     ids = [f"i{n:02d}" for n in range(40)]
-    truth = Truth.from_labels(ids, [str(n % 4) for n in range(40)], ids, [str(n % 4) for n in range(40)])
+    truth = Truth.from_labels(
+        ids, [str(n % 4) for n in range(40)], ids, [str(n % 4) for n in range(40)]
+    )
     vectors = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
     ranking = ranked(vectors @ vectors.T, truth)
     for call in ("recall(5)", "precision(5)", "map(5)"):
         with pytest.raises(ArtefactError, match="of which up to 1 are junk.*search with k=6"):
             evaluate(ranked(vectors @ vectors.T, truth, depth=5), truth, [call])
-        assert values(ranked(vectors @ vectors.T, truth, depth=6), truth, [call]) == values(ranking, truth, [call])
+        assert values(ranked(vectors @ vectors.T, truth, depth=6), truth, [call]) == values(
+            ranking, truth, [call]
+        )
     with pytest.raises(ArtefactError, match="gap needs the best image that is no junk"):
         evaluate(ranked(vectors @ vectors.T, truth, depth=1), truth, ["gap()"])
 
@@ -233,7 +292,10 @@ def test_average_precision_of_a_short_list_counts_what_is_in_it():
     """landmark.md 7.3: the sum runs to min(n, k), the divisor stays."""
     scores, truth = case(1)
     whole, short = ranked(scores, truth), ranked(scores, truth, depth=5)
-    assert values(short, truth, ["map(100)"])["map(100)"] <= values(whole, truth, ["map(100)"])["map(100)"]
+    assert (
+        values(short, truth, ["map(100)"])["map(100)"]
+        <= values(whole, truth, ["map(100)"])["map(100)"]
+    )
     assert values(short, truth, ["map(5)"]) == values(whole, truth, ["map(5)"])
 
 
@@ -255,7 +317,9 @@ def test_a_ranking_of_other_images_is_refused_and_the_first_is_named(side):
     ids[side][2] = "new"
     ranking = ranked(scores, truth)
     with pytest.raises(ArtefactError, match="ranking lacks 1 of .*(q2|g02)"):
-        evaluate(Ranking(ids["query"], ids["gallery"], ranking.indices, ranking.scores), truth, ["map()"])
+        evaluate(
+            Ranking(ids["query"], ids["gallery"], ranking.indices, ranking.scores), truth, ["map()"]
+        )
 
 
 def test_a_ranking_of_part_of_the_gallery_is_refused():
@@ -265,7 +329,9 @@ def test_a_ranking_of_part_of_the_gallery_is_refused():
         evaluate(part, truth, ["map()"])
 
 
-@pytest.mark.parametrize("call", ["map(0)", "map(2.5)", "recall()", "recall(0)", "cmc('1')", "gap(3)", "mapp(3)"])
+@pytest.mark.parametrize(
+    "call", ["map(0)", "map(2.5)", "recall()", "recall(0)", "cmc('1')", "gap(3)", "mapp(3)"]
+)
 def test_impossible_calls_are_refused(call):
     scores, truth = case(1)
     with pytest.raises(UsageError):

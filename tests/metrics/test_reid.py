@@ -13,14 +13,19 @@ rank = pytest.importorskip("fastreid.evaluation.rank")
 
 def case(seed, queries=40, gallery=200, people=15, cameras=4):
     random = np.random.default_rng(seed)
-    columns = [random.integers(0, n, size) for size in (queries, gallery) for n in (people, cameras)]
+    columns = [
+        random.integers(0, n, size) for size in (queries, gallery) for n in (people, cameras)
+    ]
     distances = random.random((queries, gallery)).astype(np.float32)
     return distances, columns
 
 
 def truth_of(columns):
     q_pids, q_cams, g_pids, g_cams = (column.astype(str) for column in columns)
-    ids = [[f"{side}{n:04d}" for n in range(len(column))] for side, column in (("q", q_pids), ("g", g_pids))]
+    ids = [
+        [f"{side}{n:04d}" for n in range(len(column))]
+        for side, column in (("q", q_pids), ("g", g_pids))
+    ]
     return Truth.from_labels(ids[0], q_pids, ids[1], g_pids, q_cams, g_cams)
 
 
@@ -36,7 +41,9 @@ def test_market_gives_fastreids_figures(seed):
     cmc, aps, inps = theirs(distances, columns)
     ours = market(-distances, truth_of(columns))
     assert list(ours) == ["Rank-1", "Rank-5", "Rank-10", "mAP", "mINP", "metric"]
-    assert [ours[f"Rank-{k}"] for k in (1, 5, 10)] == pytest.approx([100 * cmc[k - 1] for k in (1, 5, 10)], abs=1e-4)
+    assert [ours[f"Rank-{k}"] for k in (1, 5, 10)] == pytest.approx(
+        [100 * cmc[k - 1] for k in (1, 5, 10)], abs=1e-4
+    )
     assert ours["mAP"] == pytest.approx(100 * np.mean(aps), abs=1e-9)
     assert ours["mINP"] == pytest.approx(100 * np.mean(inps), abs=1e-9)
     assert ours["metric"] == pytest.approx((ours["mAP"] + ours["Rank-1"]) / 2)
@@ -49,8 +56,13 @@ def test_metrics_of_a_full_ranking_give_fastreids_figures(seed):
     cmc, aps, inps = theirs(distances, columns)
     truth = truth_of(columns)
     order = np.argsort(distances, axis=1)
-    ranking = Ranking(truth.query_ids, truth.gallery_ids, order, -np.take_along_axis(distances, order, axis=1))
-    scores = {score.name: score for score in evaluate(ranking, truth, ["map()", "minp()", "cmc(1, 5, 50)"])}
+    ranking = Ranking(
+        truth.query_ids, truth.gallery_ids, order, -np.take_along_axis(distances, order, axis=1)
+    )
+    scores = {
+        score.name: score
+        for score in evaluate(ranking, truth, ["map()", "minp()", "cmc(1, 5, 50)"])
+    }
     for name, per_query in (("map", aps), ("minp", inps)):
         ours = scores[name].per_query
         np.testing.assert_allclose(ours[~np.isnan(ours)], per_query, rtol=0, atol=1e-9)
@@ -62,12 +74,17 @@ def test_embeddings_give_the_figures_of_their_matrix():
     _, columns = case(3)
     truth = truth_of(columns)
     random = np.random.default_rng(3)
-    q, g = random.normal(size=(40, 16)).astype(np.float32), random.normal(size=(200, 16)).astype(np.float32)
+    q, g = (
+        random.normal(size=(40, 16)).astype(np.float32),
+        random.normal(size=(200, 16)).astype(np.float32),
+    )
     cosine = (q / np.linalg.norm(q, axis=1)[:, None]) @ (g / np.linalg.norm(g, axis=1)[:, None]).T
     pair = Embeddings(truth.query_ids, q), Embeddings(truth.gallery_ids, g)
     assert market_from_embeddings(*pair, truth) == pytest.approx(market(cosine, truth), abs=1e-9)
     distances = ((q[:, None].astype(np.float64) - g[None]) ** 2).sum(axis=2)
-    assert market_from_embeddings(*pair, truth, metric="l2") == pytest.approx(market(-distances, truth), abs=1e-9)
+    assert market_from_embeddings(*pair, truth, metric="l2") == pytest.approx(
+        market(-distances, truth), abs=1e-9
+    )
 
 
 def test_a_gallery_of_fewer_than_ten_is_scored():

@@ -15,12 +15,30 @@ from fastseek.registry import parse
 from fastseek.structures import Ranking
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "DIGIX2020"
-FILES = ("second.yml", "third.yml", "small/second_place.yml", "small/third_place.yml", "small/third_place_joined.yml")
+FILES = (
+    "second.yml",
+    "third.yml",
+    "small/second_place.yml",
+    "small/third_place.yml",
+    "small/third_place_joined.yml",
+)
 BACKBONE = "timm(name='mobilenetv2_050', stages=(4,), head=True)"
-TINY = ["SEEK.BACKBONE", BACKBONE, "SOLVER.MAX_EPOCH", "1", "SOLVER.IMS_PER_BATCH", "8", "MODEL.DEVICE", "cpu",
-        "DATALOADER.NUM_WORKERS", "0",
-        "SEEK.TRAIN", str(["rescale_pad(32)", "de_gaussian(0.5)", "random_rotate90(0.5)"]),
-        "SEEK.TEST", str(["planted_noise(share=0.33)", "denoise()", "rescale_pad(32)"])]
+TINY = [
+    "SEEK.BACKBONE",
+    BACKBONE,
+    "SOLVER.MAX_EPOCH",
+    "1",
+    "SOLVER.IMS_PER_BATCH",
+    "8",
+    "MODEL.DEVICE",
+    "cpu",
+    "DATALOADER.NUM_WORKERS",
+    "0",
+    "SEEK.TRAIN",
+    str(["rescale_pad(32)", "de_gaussian(0.5)", "random_rotate90(0.5)"]),
+    "SEEK.TEST",
+    str(["planted_noise(share=0.33)", "denoise()", "rescale_pad(32)"]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +66,17 @@ def placed(name, photos, folder, **changes):
 @pytest.fixture(scope="module")
 def run(photos, tmp_path_factory):
     home = tmp_path_factory.mktemp("digix_run")
-    recipes = [placed(name, photos, home) for name in ("second_place", "third_place", "third_place_joined")]
+    recipes = [
+        placed(name, photos, home) for name in ("second_place", "third_place", "third_place_joined")
+    ]
     contest.run_files(recipes, home / "out", opts=tiny(photos))
     return home / "out"
 
 
 def test_small_digix_runs_from_photos_to_submissions_and_scores(run, photos):
-    """finegrained rows 48 to 52 and 56: vote, distances and features together, two stages, the submission."""
+    """finegrained rows 48 to 52 and 56: vote, distances and features together, two stages, the
+    submission.
+    """
     rows = json.loads((run / "results.json").read_text())["rows"]
     assert len(rows) == 18 and (run / "report.html").exists()
     for row in rows:
@@ -63,15 +85,21 @@ def test_small_digix_runs_from_photos_to_submissions_and_scores(run, photos):
     assert len(lines) == 12
     for line in lines:
         query, found = line.split(",", 1)
-        assert found.startswith("{") and found.endswith("}") and len(found.strip("{}").split(",")) == 10
+        assert (
+            found.startswith("{")
+            and found.endswith("}")
+            and len(found.strip("{}").split(",")) == 10
+        )
     assert len(Ranking.load(run / "second_place" / "ranking.npz").query_ids) == 12
 
 
 def test_members_that_contests_share_are_trained_once_and_the_long_tail_in_two_stages(run):
     assert sorted(path.name for path in (run / "members").iterdir()) == ["margin", "softmax"]
-    plan, = (run / "members" / "softmax").rglob("plan.json")
+    (plan,) = (run / "members" / "softmax").rglob("plan.json")
     steps = json.loads(plan.read_text())["steps"]
-    assert [step["name"] for step in steps] == ["all", "capped"] and steps[1]["from"] == steps[0]["weights"]
+    assert [step["name"] for step in steps] == ["all", "capped"] and steps[1]["from"] == steps[0][
+        "weights"
+    ]
 
 
 def test_an_ensemble_above_its_budget_is_not_handed_in(run, photos, tmp_path):
@@ -85,7 +113,11 @@ def test_an_ensemble_above_its_budget_is_not_handed_in(run, photos, tmp_path):
 def test_every_member_of_every_contest_has_a_recipe_that_loads(name):
     for member in read_contest(HOME / name).members:
         opts = [part for pair in member.settings.items() for part in pair]
-        found = [recipe.load(member.recipe, opts)] if member.recipe else configs(read_plan(member.plan), opts)
+        found = (
+            [recipe.load(member.recipe, opts)]
+            if member.recipe
+            else configs(read_plan(member.plan), opts)
+        )
         assert all(cfg.SEEK.METRICS[0] == "digix()" for cfg in found)
 
 
@@ -93,22 +125,49 @@ def test_the_second_stage_of_the_long_tail_is_short_slow_and_capped():
     """finegrained row 52."""
     for plan in ("plans/long_tail.yml", "small/long_tail.yml"):
         first, second = configs(read_plan(HOME / plan))
-        assert first.SEEK.SAMPLER == "pk(k=4)" and second.SEEK.SAMPLER == "capped(cap='median', of='pk(k=4)')"
+        assert (
+            first.SEEK.SAMPLER == "pk(k=4)"
+            and second.SEEK.SAMPLER == "capped(cap='median', of='pk(k=4)')"
+        )
         assert second.SOLVER.BASE_LR == pytest.approx(first.SOLVER.BASE_LR / 10)
         assert second.SOLVER.MAX_EPOCH <= 0.34 * first.SOLVER.MAX_EPOCH
 
 
 def test_the_full_size_members_have_the_published_settings():
-    """finegrained 2.1 to 2.3; trap 14: losses by the files of the authors, whose ArcFace is CurricularFace."""
-    members = {member.name: recipe.load(member.recipe, [part for pair in member.settings.items() for part in pair])
-               for member in read_contest(HOME / "second.yml").members}
+    """finegrained 2.1 to 2.3; trap 14: losses by the files of the authors, whose ArcFace is
+    CurricularFace.
+    """
+    members = {
+        member.name: recipe.load(
+            member.recipe, [part for pair in member.settings.items() for part in pair]
+        )
+        for member in read_contest(HOME / "second.yml").members
+    }
     sizes = {name: parse(cfg.SEEK.TRAIN[0])[1][0] for name, cfg in members.items()}
-    assert sizes == {"densenet169-512": 512, "densenet169-rga-576": 576, "b3-640": 640, "b4-704": 704, "b5-512": 512}
-    assert [members[name].SOLVER.IMS_PER_BATCH for name in sizes] == [7 * 4, 5 * 4, 8 * 5, 8 * 5, 9 * 5]
+    assert sizes == {
+        "densenet169-512": 512,
+        "densenet169-rga-576": 576,
+        "b3-640": 640,
+        "b4-704": 704,
+        "b5-512": 512,
+    }
+    assert [members[name].SOLVER.IMS_PER_BATCH for name in sizes] == [
+        7 * 4,
+        5 * 4,
+        8 * 5,
+        8 * 5,
+        9 * 5,
+    ]
     assert [members[name].SEEK.FREEZE for name in ("b3-640", "b4-704", "b5-512")] == [
-        ["blocks(15)"], ["blocks(15)"], ["blocks(25)"]]
+        ["blocks(15)"],
+        ["blocks(15)"],
+        ["blocks(25)"],
+    ]
     for cfg in members.values():
-        assert cfg.SEEK.LOSSES[0] == "curricular(on='bnneck', preset='repo')" and cfg.SOLVER.AMP.ENABLED
+        assert (
+            cfg.SEEK.LOSSES[0] == "curricular(on='bnneck', preset='repo')"
+            and cfg.SOLVER.AMP.ENABLED
+        )
         assert "margin=0.6" in cfg.SEEK.LOSSES[1] and parse(cfg.SEEK.LOSSES[2])[2]["stop"]
         assert cfg.SEEK.RERANK == ["k_reciprocal(k1=25, k2=6, lambda_=0.5, variant='digix')"]
         assert cfg.SEEK.VIEWS == ["rotations(raw=True)"]
@@ -119,4 +178,6 @@ def test_turned_photos_in_training_and_turned_views_in_testing_come_with_one_bas
     cfg = recipe.load(HOME / "configs" / "third" / "resnest50.yml")
     calls = [parse(call)[0] for call in cfg.SEEK.TRAIN]
     assert {"random_rotate90", "hflip", "vflip"} <= set(calls) and cfg.SEEK.VIEWS == ["rotations()"]
-    assert recipe.origins(HOME / "configs" / "third" / "resnest50.yml")["SEEK.VIEWS"].endswith("presets/rotated.yml")
+    assert recipe.origins(HOME / "configs" / "third" / "resnest50.yml")["SEEK.VIEWS"].endswith(
+        "presets/rotated.yml"
+    )

@@ -1,4 +1,6 @@
-"""iNat 2021: every recipe loads and says what the facts say, its parts can be built, and its ablation runs tiny."""
+"""iNat 2021: every recipe loads and says what the facts say, its parts can be built, and its
+ablation runs tiny.
+"""
 
 import json
 import pathlib
@@ -17,9 +19,21 @@ from fastseek.registry import BACKBONES, VIEWS, build
 from fastseek.views.embedding import all_views
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "INat2021"
-FULL = sorted(path.stem for path in (HOME / "configs").glob("*.yml") if path.stem not in ("Base-inat2021", "small"))
-ROWS = ["softmax", "ArcFace", "place alone", "ArcFace x prior of place", "+ geo, places shuffled", "+ geo",
-        "+ test views", "+ evolved blend"]
+FULL = sorted(
+    path.stem
+    for path in (HOME / "configs").glob("*.yml")
+    if path.stem not in ("Base-inat2021", "small")
+)
+ROWS = [
+    "softmax",
+    "ArcFace",
+    "place alone",
+    "ArcFace x prior of place",
+    "+ geo, places shuffled",
+    "+ geo",
+    "+ test views",
+    "+ evolved blend",
+]
 
 
 def load(name):
@@ -32,7 +46,10 @@ def test_a_member_is_an_arcface_classifier_with_the_published_augmentation_and_v
     cfg = load(name)
     branch = cfg.SEEK.BRANCHES[0].split("(")[0]
     assert cfg.SEEK.LOSSES == [f"arcface(on='{branch}', s=30, margin=0.3, warm=10000)"]
-    assert "random_erasing(0.25, fill='image', law='log')" in cfg.SEEK.TRAIN and "hflip(0.5)" in cfg.SEEK.TRAIN
+    assert (
+        "random_erasing(0.25, fill='image', law='log')" in cfg.SEEK.TRAIN
+        and "hflip(0.5)" in cfg.SEEK.TRAIN
+    )
     views = [build(call, VIEWS) for call in cfg.SEEK.VIEWS]
     size = int(cfg.SEEK.TEST[0].split("(")[-1].split(",")[0])
     assert len(all_views(torch.zeros(1, 3, size, size), views)) == 6 * 2 * 3
@@ -47,12 +64,17 @@ def small(name, net):
     return cfg
 
 
-@pytest.mark.parametrize(("name", "two"), [("swin_l_384", 1), ("swin_l_384_image", 1), ("swin_l_384_two_stream", 2)])
+@pytest.mark.parametrize(
+    ("name", "two"), [("swin_l_384", 1), ("swin_l_384_image", 1), ("swin_l_384_two_stream", 2)]
+)
 def test_a_member_trains_a_step_with_ten_thousand_classes(name, two):
     """finegrained rows 73, 75 and 77."""
     model = Seeker(small(name, "timm(name='test_efficientnet', stages=(4,))"))
-    batch = {"images": torch.rand(2, 3, 64, 64) * 255, "targets": torch.tensor([3, 9999]),
-             "places": torch.tensor([(10.0, 20.0, 0.5, 30.0), (torch.nan,) * 4])}
+    batch = {
+        "images": torch.rand(2, 3, 64, 64) * 255,
+        "targets": torch.tensor([3, 9999]),
+        "places": torch.tensor([(10.0, 20.0, 0.5, 30.0), (torch.nan,) * 4]),
+    }
     if two == 2:
         batch["crops"] = batch["images"].flip(0)
     loss = sum(model.train()(batch).values())
@@ -63,23 +85,40 @@ def test_a_member_trains_a_step_with_ten_thousand_classes(name, two):
 
 def test_a_swin_takes_the_sizes_of_the_views():
     """finegrained row 78: sizes that 32 divides."""
-    net = build("timm(name='swin_tiny_patch4_window7_224', stages=(4,), kwargs={'strict_img_size': False})", BACKBONES)
+    net = build(
+        "timm(name='swin_tiny_patch4_window7_224', stages=(4,), kwargs={'strict_img_size': False})",
+        BACKBONES,
+    )
     with torch.no_grad():
         for size in (64, 96):
-            assert net.eval()(torch.zeros(1, 3, size, size))["s4"].shape == (1, 768, size // 32, size // 32)
+            assert net.eval()(torch.zeros(1, 3, size, size))["s4"].shape == (
+                1,
+                768,
+                size // 32,
+                size // 32,
+            )
     assert [round(384 * factor) % 32 for factor in (0.9167, 1.1667)] == [0, 0]
 
 
 def test_the_prior_learns_from_places_alone():
     """finegrained row 76."""
     cfg = load("place")
-    assert cfg.SEEK.LOSSES == ["cross_entropy(on='geo/place', smoothing=0.0)"] and cfg.SEEK.FREEZE == ["backbone"]
-    assert cfg.SEEK.SAMPLER == "capped(cap=100)" and cfg.SOLVER.BASE_LR == 0.0005 and cfg.SOLVER.MAX_EPOCH == 30
+    assert cfg.SEEK.LOSSES == [
+        "cross_entropy(on='geo/place', smoothing=0.0)"
+    ] and cfg.SEEK.FREEZE == ["backbone"]
+    assert (
+        cfg.SEEK.SAMPLER == "capped(cap=100)"
+        and cfg.SOLVER.BASE_LR == 0.0005
+        and cfg.SOLVER.MAX_EPOCH == 30
+    )
 
 
 def test_the_two_stream_member_crops_as_told():
     """finegrained row 77."""
-    assert load("swin_l_384_two_stream").SEEK.CROPS == "boxes(file='inat2021/boxes.json', margin=0.1, score=0.3)"
+    assert (
+        load("swin_l_384_two_stream").SEEK.CROPS
+        == "boxes(file='inat2021/boxes.json', margin=0.1, score=0.3)"
+    )
 
 
 @pytest.mark.parametrize("long", [False, True])
@@ -87,11 +126,19 @@ def test_shuffled_places_stand_beside_planted_ones_and_differ_in_nothing_else(lo
     """finegrained row 75."""
     steps = {step.name: step for step in read_ablation(HOME / "ablation.yml", long).steps}
     assert list(steps) == ROWS
-    said = {name: dict(zip(step.opts[::2], step.opts[1::2], strict=True)) for name, step in steps.items()}
+    said = {
+        name: dict(zip(step.opts[::2], step.opts[1::2], strict=True))
+        for name, step in steps.items()
+    }
     shuffled, planted = said["+ geo, places shuffled"], said["+ geo"]
-    assert {key for key in shuffled if shuffled[key] != planted.get(key)} == {"DATASETS.NAMES", "DATASETS.TESTS"}
+    assert {key for key in shuffled if shuffled[key] != planted.get(key)} == {
+        "DATASETS.NAMES",
+        "DATASETS.TESTS",
+    }
     cfg = recipe.load(steps["+ geo"].config, steps["+ geo"].opts)
-    assert tuple(shuffled["DATASETS.NAMES"]) == tuple(one[:-1] + ", shuffled=True)" for one in cfg.DATASETS.NAMES)
+    assert tuple(shuffled["DATASETS.NAMES"]) == tuple(
+        one[:-1] + ", shuffled=True)" for one in cfg.DATASETS.NAMES
+    )
     assert steps["+ geo"].before == steps["+ geo, places shuffled"].before == ROWS.index("ArcFace")
 
 
@@ -106,13 +153,20 @@ def test_its_ablation_runs_tiny_on_the_toy_gallery(tmp_path):
                 step["SET"][key] = [f"planted_places(of=\"folder('{photos}')\", shuffled=True)"]
             elif key in ("SEEK.BACKBONE", "SEEK.TRAIN", "SEEK.TEST") or "EPOCH" in key:
                 step["SET"][key] = 1 if "EPOCH" in key else value
-    said["SHORT"]["SET"] = {"SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), head=True)",
-                            "SEEK.TRAIN": ["resize(32)"], "SEEK.TEST": ["resize(32)"], "SOLVER.MAX_EPOCH": 1,
-                            "DATASETS.NAMES": [f"planted_places(of=\"folder('{photos}')\")"],
-                            "DATASETS.TESTS": [f"planted_places(of=\"folder('{photos}')\")"]}
+    said["SHORT"]["SET"] = {
+        "SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), head=True)",
+        "SEEK.TRAIN": ["resize(32)"],
+        "SEEK.TEST": ["resize(32)"],
+        "SOLVER.MAX_EPOCH": 1,
+        "DATASETS.NAMES": [f"planted_places(of=\"folder('{photos}')\")"],
+        "DATASETS.TESTS": [f"planted_places(of=\"folder('{photos}')\")"],
+    }
     (tmp_path / "ablation.yml").write_text(yaml.safe_dump(said, sort_keys=False))
-    told = ablate_files([tmp_path / "ablation.yml"], tmp_path / "out",
-                        opts=["SOLVER.IMS_PER_BATCH", "12", "MODEL.DEVICE", "cpu"])
+    told = ablate_files(
+        [tmp_path / "ablation.yml"],
+        tmp_path / "out",
+        opts=["SOLVER.IMS_PER_BATCH", "12", "MODEL.DEVICE", "cpu"],
+    )
     rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ROWS and all(name in told for name in ROWS)
     assert len(list((tmp_path / "out" / "trainings").iterdir())) == 5

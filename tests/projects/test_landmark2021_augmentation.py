@@ -18,7 +18,9 @@ from fastseek.registry import TRANSFORMS, build, parse
 from fastreid.modeling import build_model
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "Landmark2021"
-CONFIGS = sorted(path for path in (HOME / "configs").glob("*.yml") if not path.name.startswith("Base-"))
+CONFIGS = sorted(
+    path for path in (HOME / "configs").glob("*.yml") if not path.name.startswith("Base-")
+)
 OTHER = {"efficientnet_b5_s7"}  # of the second place of 2020, who augmented otherwise
 OURS = [path for path in CONFIGS if path.stem not in OTHER and not path.stem.startswith("small")]
 
@@ -83,18 +85,24 @@ def test_the_seed_decides_the_augmented_photo_and_nothing_else():
 
 
 def test_each_part_happens_as_often_as_published():
-    """landmark row 10: the shares of .5, .5, .7 and .5 within three standard deviations of 2,000 draws."""
+    """landmark row 10: the shares of .5, .5, .7 and .5 within three standard deviations of 2,000
+    draws.
+    """
     calls = train_calls(OURS[0])
     image = photo(20, 30)
     for place, share in ((0, 0.5), (1, 0.5), (2, 0.7), (4, 0.5)):
         part = build(calls[place], TRANSFORMS)
         torch.manual_seed(place)
-        count = sum(np.asarray(part(image)).tobytes() != np.asarray(image).tobytes() for _ in range(2000))
+        count = sum(
+            np.asarray(part(image)).tobytes() != np.asarray(image).tobytes() for _ in range(2000)
+        )
         assert abs(count / 2000 - share) < 3 * (share * (1 - share) / 2000) ** 0.5 + 0.002
 
 
 def test_the_affine_change_works_on_the_photo_and_not_on_the_square():
-    """landmark row 10: a shift is a share of the photo's own width and height, and what comes in is black."""
+    """landmark row 10: a shift is a share of the photo's own width and height, and what comes in is
+    black.
+    """
     part = build("shift_scale_rotate(0.2, 0.0, 0, p=1.0)", TRANSFORMS)
     white = Image.new("RGB", (200, 100), (255, 255, 255))
     widest, highest = 0.0, 0.0
@@ -118,10 +126,23 @@ def test_the_hole_has_two_fifths_of_the_side_and_is_black_before_normalising():
 
 
 def test_a_known_pixel_keeps_its_red_green_and_blue(tmp_path):
-    """landmark row 11: the file's red is the first channel the model sees, normalised by the first mean."""
+    """landmark row 11: the file's red is the first channel the model sees, normalised by the first
+    mean.
+    """
     Image.new("RGB", (40, 30), (250, 120, 10)).save(tmp_path / "a.png")
-    cfg = recipe.load(OURS[0], ["SEEK.BACKBONE", "timm(name='mobilenetv2_050', stages=(3, 4))", "MODEL.DEVICE", "cpu",
-                                "SEEK.BRANCHES", "['gem(dim=8)']", "SEEK.LOSSES", "[]"])
+    cfg = recipe.load(
+        OURS[0],
+        [
+            "SEEK.BACKBONE",
+            "timm(name='mobilenetv2_050', stages=(3, 4))",
+            "MODEL.DEVICE",
+            "cpu",
+            "SEEK.BRANCHES",
+            "['gem(dim=8)']",
+            "SEEK.LOSSES",
+            "[]",
+        ],
+    )
     seen = pipelines.compose(["resize(32, interpolation='bilinear')"])(decode(tmp_path / "a.png"))
     assert seen.shape == (3, 32, 32)
     np.testing.assert_allclose(seen[:, 5, 7], [250, 120, 10])

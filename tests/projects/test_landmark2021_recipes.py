@@ -1,4 +1,6 @@
-"""The Landmark2021 project: every recipe, plan and contest loads, says what was published, and builds its models."""
+"""The Landmark2021 project: every recipe, plan and contest loads, says what was published, and
+builds its models.
+"""
 
 import pathlib
 
@@ -15,13 +17,21 @@ from fastseek.registry import BACKBONES, BRANCHES, build
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "Landmark2021"
 PLANS = sorted((HOME / "plans").glob("*.yml"))
 FULL = [path for path in PLANS if not path.stem.startswith("small")]
-CONTESTS = [HOME / "retrieval.yml", HOME / "recognition.yml", *sorted((HOME / "small").glob("*.yml"))]
-# landmark.md 1.2, million parameters without head; the published hybrids also carry a tail that is never used
+CONTESTS = [
+    HOME / "retrieval.yml",
+    HOME / "recognition.yml",
+    *sorted((HOME / "small").glob("*.yml")),
+]
+# landmark.md 1.2, million parameters without head; the published hybrids also carry a tail that is
+# never used
 SIZES = {"dolg_b5": 33.93, "dolg_b6": 46.44, "dolg_b7": 69.58}
-# size, rate, decay, epochs, stop, batch a GPU, accumulation of every published step (landmark.md 1.2 and 2.2)
+# size, rate, decay, epochs, stop, batch a GPU, accumulation of every published step (landmark.md
+# 1.2 and 2.2)
 PUBLISHED = {
-    ("dolg_b7", "small"): (256, 1e-4, 1e-4, 10, 0, 64, 1), ("dolg_b7", "medium"): (448, 1e-4, 1e-4, 40, 29, 20, 1),
-    ("dolg_b7", "stride_1"): (448, 5e-5, 1e-4, 15, 0, 4, 4), ("dolg_b6", "large"): (768, 1e-4, 1e-4, 7, 0, 10, 1),
+    ("dolg_b7", "small"): (256, 1e-4, 1e-4, 10, 0, 64, 1),
+    ("dolg_b7", "medium"): (448, 1e-4, 1e-4, 40, 29, 20, 1),
+    ("dolg_b7", "stride_1"): (448, 5e-5, 1e-4, 15, 0, 4, 4),
+    ("dolg_b6", "large"): (768, 1e-4, 1e-4, 7, 0, 10, 1),
     ("dolg_b5", "large"): (768, 5e-5, 0.0, 7, 0, 10, 1),
     ("hybrid_b3_swin224", "large"): (896, 1e-4, 0.0, 40, 16, 12, 1),
     ("hybrid_b5_swin224", "stride_1"): (448, 5e-5, 0.0, 40, 16, 8, 1),
@@ -40,10 +50,18 @@ def test_a_published_step_has_its_published_numbers(plan, step):
     size, rate, decay, epochs, stop, batch, accumulate = PUBLISHED[plan, step]
     cfg = steps(HOME / "plans" / f"{plan}.yml")[step]
     assert f"resize({size}, interpolation='bilinear')" in cfg.SEEK.TRAIN
-    assert cfg.SOLVER.OPT == "Adam" and cfg.SOLVER.AMP.ENABLED and cfg.SOLVER.BASE_LR == pytest.approx(rate)
+    assert (
+        cfg.SOLVER.OPT == "Adam"
+        and cfg.SOLVER.AMP.ENABLED
+        and cfg.SOLVER.BASE_LR == pytest.approx(rate)
+    )
     for kind in ("", "_NORM", "_BIAS"):
         assert cfg.SOLVER[f"WEIGHT_DECAY{kind}"] == pytest.approx(decay)
-    assert (cfg.SOLVER.MAX_EPOCH, cfg.SEEK.STOP_AT, cfg.SEEK.ACCUMULATE) == (epochs, stop, accumulate)
+    assert (cfg.SOLVER.MAX_EPOCH, cfg.SEEK.STOP_AT, cfg.SEEK.ACCUMULATE) == (
+        epochs,
+        stop,
+        accumulate,
+    )
     assert cfg.SOLVER.IMS_PER_BATCH == 8 * batch
     warm = 0 if (plan, step) == ("hybrid_b3_swin224", "large") else 1
     assert cfg.SEEK.SCHEDULE == f"warmup_cosine(epochs={warm})"
@@ -69,9 +87,15 @@ def test_every_step_of_a_plan_builds_its_model_and_a_step_grows_out_of_the_one_b
     for step, cfg in zip(plan.steps, configs(plan), strict=True):
         with torch.device("meta"):
             backbone = build(untrained(cfg).SEEK.BACKBONE, BACKBONES)
-            branches = [build(call, BRANCHES, channels=backbone.channels) for call in cfg.SEEK.BRANCHES]
+            branches = [
+                build(call, BRANCHES, channels=backbone.channels) for call in cfg.SEEK.BRANCHES
+            ]
         shapes = {f"backbone.{name}": one.shape for name, one in backbone.named_parameters()}
-        shapes |= {f"branches.{name}": one.shape for branch in branches for name, one in branch.named_parameters()}
+        shapes |= {
+            f"branches.{name}": one.shape
+            for branch in branches
+            for name, one in branch.named_parameters()
+        }
         for name in set(before) & set(shapes):
             assert before[name] == shapes[name] or any(part in name for part in step.drop), name
         new = [name for name in shapes if before and name not in before]
@@ -88,12 +112,16 @@ def test_every_contest_loads_and_its_members_have_plans(path):
     for member in contest.members:
         assert configs(read_plan(member.plan))
     small = path.parent.name == "small"
-    assert len({member.family for member in contest.members}) == 3 and len(contest.members) == (3 if small else 8)
+    assert len({member.family for member in contest.members}) == 3 and len(contest.members) == (
+        3 if small else 8
+    )
 
 
 def test_the_contests_are_post_processed_with_the_published_numbers():
     """landmark rows 43, 44 and 46."""
-    retrieval, recognition = (read_contest(HOME / f"{task}.yml") for task in ("retrieval", "recognition"))
+    retrieval, recognition = (
+        read_contest(HOME / f"{task}.yml") for task in ("retrieval", "recognition")
+    )
     assert retrieval.post == ("label_rank(up=1.0, down=0.1, votes=3, conf='sum/3')",)
     assert (retrieval.search, retrieval.ensemble) == ("exact(k=10000)", "sum_top(750, 100)")
     assert recognition.ensemble == "concatenated"

@@ -28,8 +28,20 @@ def test_the_stated_steps_come_in_the_stated_order(name):
     """finegrained rows 80 to 88."""
     plan = read_rounds(HOME / "plans" / f"{name}.yml")
     kinds = [step.kind for step in plan.steps]
-    assert kinds[:12] == ["train", "embed", "cluster", "select", "train", "train", "embed", "classify", "pseudo",
-                          "recluster", "select", "train"]
+    assert kinds[:12] == [
+        "train",
+        "embed",
+        "cluster",
+        "select",
+        "train",
+        "train",
+        "embed",
+        "classify",
+        "pseudo",
+        "recluster",
+        "select",
+        "train",
+    ]
     assert {step.kind for step in plan.steps[12:]} == {"train"} and plan.gain == 0.002
     named = {step.name: step for step in plan.steps}
     assert named["pretrained1"].photos == ("kept",) and named["again"].values["PHOTOS"] == "pseudo"
@@ -37,33 +49,50 @@ def test_the_stated_steps_come_in_the_stated_order(name):
 
 
 @pytest.mark.parametrize(("name", "frozen"), [("resnest269e", ["norms"]), ("nfnet_f3", ["gain"])])
-def test_big_models_are_tuned_in_one_stage_by_layer_with_frozen_norms_and_balanced_classes(name, frozen):
+def test_big_models_are_tuned_in_one_stage_by_layer_with_frozen_norms_and_balanced_classes(
+    name, frozen
+):
     """finegrained row 86."""
     cfg = recipe.load(HOME / "configs" / f"{name}_tuned.yml")
-    assert (cfg.SEEK.FREEZE, cfg.SEEK.RATES, cfg.SEEK.SAMPLER) == (frozen, ["layer_decay: 0.75"], "imbalanced()")
+    assert (cfg.SEEK.FREEZE, cfg.SEEK.RATES, cfg.SEEK.SAMPLER) == (
+        frozen,
+        ["layer_decay: 0.75"],
+        "imbalanced()",
+    )
     assert cfg.SOLVER.BASE_LR == 1e-3 and 20 <= cfg.SOLVER.MAX_EPOCH <= 30
 
 
 def test_small_models_are_tuned_in_two_stages():
     """finegrained row 87."""
-    first, second = (recipe.load(HOME / "configs" / f"resnet50_{name}.yml") for name in ("tuned", "balanced"))
+    first, second = (
+        recipe.load(HOME / "configs" / f"resnet50_{name}.yml") for name in ("tuned", "balanced")
+    )
     assert (first.SEEK.FREEZE, first.SEEK.SAMPLER) == (["norms"], "shuffle()")
     assert (second.SEEK.FREEZE, second.SEEK.SAMPLER) == (["backbone"], "imbalanced()")
-    assert second.SOLVER.BASE_LR == pytest.approx(first.SOLVER.BASE_LR / 10) and second.SOLVER.MAX_EPOCH == 10
+    assert (
+        second.SOLVER.BASE_LR == pytest.approx(first.SOLVER.BASE_LR / 10)
+        and second.SOLVER.MAX_EPOCH == 10
+    )
 
 
 def test_every_training_has_the_prototype_loss():
     """finegrained row 85."""
     for path in sorted((HOME / "configs").glob("[!B]*.yml")):
         losses = recipe.load(path).SEEK.LOSSES
-        assert any(call.startswith("prototype(") and "weight=0.5" in call for call in losses), path.name
+        assert any(call.startswith("prototype(") and "weight=0.5" in call for call in losses), (
+            path.name
+        )
 
 
 @pytest.fixture
 def small_model(tmp_path):
     """The small model without its weights."""
     write_json(tmp_path / "classes.json", {"labels": ["a", "b", "c"], "counts": [3, 2, 1]})
-    cfg = untrained(recipe.load(HOME / "configs" / "small.yml", ["SEEK.CLASSES", str(tmp_path / "classes.json")]))
+    cfg = untrained(
+        recipe.load(
+            HOME / "configs" / "small.yml", ["SEEK.CLASSES", str(tmp_path / "classes.json")]
+        )
+    )
     cfg.defrost()
     cfg.MODEL.HEADS.NUM_CLASSES = 3
     return build_model(cfg)
@@ -73,10 +102,17 @@ def test_what_the_small_plan_freezes_and_drops_is_there(small_model):
     """finegrained rows 86 and 87."""
     plan = read_rounds(HOME / "plans" / "small.yml")
     final = plan.steps[-1]
-    assert all(any(fragment in name for name in small_model.state_dict()) for fragment in final.values["DROP"])
+    assert all(
+        any(fragment in name for name in small_model.state_dict())
+        for fragment in final.values["DROP"]
+    )
     assert rates.factors(small_model, ["backbone: 0.5"])
     frozen = freeze.freeze(small_model, ["backbone"])
-    left = {name.split(".")[0] for name, parameter in small_model.named_parameters() if parameter.requires_grad}
+    left = {
+        name.split(".")[0]
+        for name, parameter in small_model.named_parameters()
+        if parameter.requires_grad
+    }
     assert left == {"branches", "losses"} and frozen.modules
 
 
@@ -92,4 +128,6 @@ def test_the_norms_of_the_small_model_rest_whoever_calls_train(small_model):
 
 def test_test_photos_are_learned_from_only_where_the_task_allowed_it():
     """finegrained row 65, trap 25."""
-    assert {path.stem for path in PLANS if read_rounds(path).data.get("TEST_DATA")} == {"pseudo_labels"}
+    assert {path.stem for path in PLANS if read_rounds(path).data.get("TEST_DATA")} == {
+        "pseudo_labels"
+    }

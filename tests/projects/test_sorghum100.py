@@ -16,7 +16,9 @@ HOME = pathlib.Path(__file__).parents[2] / "projects" / "Sorghum100"
 
 @pytest.mark.parametrize("name", ["regnety_512", "regnety_960", "regnety_960_dropout"])
 def test_every_member_is_regnety_16gf_at_its_size(name):
-    """finegrained row 57: 83.6 million parameters with ImageNet's classifier of 3.0 million, which is not built."""
+    """finegrained row 57: 83.6 million parameters with ImageNet's classifier of 3.0 million, which
+    is not built.
+    """
     cfg = recipe.load(HOME / "configs" / f"{name}.yml")
     found = memory_of(cfg)
     side = 512 if "512" in name else 960
@@ -38,17 +40,30 @@ def test_dropout_begins_late_and_views_vote():
     seek = recipe.load(HOME / "configs" / "regnety_960_dropout.yml").SEEK
     _, _, given = parse(seek.BRANCHES[0])
     assert given["dropout"] > 0 and given["dropout_from"] > 0
-    assert [parse(call)[0] for call in seek.VIEWS] == ["hflip", "scale"] and seek.VOTE == "probabilities"
+    assert [parse(call)[0] for call in seek.VIEWS] == [
+        "hflip",
+        "scale",
+    ] and seek.VOTE == "probabilities"
 
 
 def test_the_table_has_the_steps_of_the_source_in_order():
     """finegrained row 68: the last step is the ensemble under a refitted head."""
     for long in (False, True):
         found = read_ablation(HOME / "ablation.yml", long)
-        assert [step.name for step in found.steps] == ["64 pixels", "96 pixels", "+ AutoAugment", "+ attention crop",
-                                                       "+ pseudo labels", "+ late dropout", "+ test views",
-                                                       "+ ensemble"]
-        assert found.figures == ("top(1)", "class_mean") and found.steps[-1].members == ((6, 1.0), (1, 1.0))
+        assert [step.name for step in found.steps] == [
+            "64 pixels",
+            "96 pixels",
+            "+ AutoAugment",
+            "+ attention crop",
+            "+ pseudo labels",
+            "+ late dropout",
+            "+ test views",
+            "+ ensemble",
+        ]
+        assert found.figures == ("top(1)", "class_mean") and found.steps[-1].members == (
+            (6, 1.0),
+            (1, 1.0),
+        )
         assert [bool(step.plan) for step in found.steps] == [False] * 4 + [True] * 3 + [False]
         assert found.seeds == ((0, 1, 2) if long else (0,))
 

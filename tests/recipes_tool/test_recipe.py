@@ -84,8 +84,23 @@ def test_a_recipe_of_fastreid_means_the_same_to_both(child):
 
 
 def test_overrides_win_and_take_the_type_of_their_key(child):
-    cfg = recipe.load(child, ["SOLVER.BASE_LR", "1", "SOLVER.STEPS", "(1, 2)", "MODEL.BACKBONE.DEPTH", "50",
-                              "DATASETS.TESTS", "()", "SEEK.VIEWS", "['hflip()']", "INPUT.REA.ENABLED", "False"])
+    cfg = recipe.load(
+        child,
+        [
+            "SOLVER.BASE_LR",
+            "1",
+            "SOLVER.STEPS",
+            "(1, 2)",
+            "MODEL.BACKBONE.DEPTH",
+            "50",
+            "DATASETS.TESTS",
+            "()",
+            "SEEK.VIEWS",
+            "['hflip()']",
+            "INPUT.REA.ENABLED",
+            "False",
+        ],
+    )
     assert cfg.SOLVER.BASE_LR == 1.0 and isinstance(cfg.SOLVER.BASE_LR, float)
     assert cfg.SOLVER.STEPS == [1, 2] and cfg.DATASETS.TESTS == () and cfg.SEEK.VIEWS == ["hflip()"]
     assert cfg.MODEL.BACKBONE.DEPTH == "50" and cfg.INPUT.REA.ENABLED is False
@@ -110,44 +125,65 @@ def test_origins_name_the_file_that_set_each_key_last(child, tmp_path):
     found = recipe.origins(child, ["SOLVER.MAX_EPOCH", "3"])
     base = str(tmp_path / "base.yml")
     assert found["SOLVER.BASE_LR"] == base and found["MODEL.BACKBONE.WITH_IBN"] == str(child)
-    assert found["SOLVER.MAX_EPOCH"] == "command line" and "SOLVER.GAMMA" not in found and "_BASE_" not in found
+    assert (
+        found["SOLVER.MAX_EPOCH"] == "command line"
+        and "SOLVER.GAMMA" not in found
+        and "_BASE_" not in found
+    )
 
 
 def test_the_chain_ends_with_the_file_itself(child):
-    assert [setting.value for setting in chain(child) if setting.key == "MODEL.BACKBONE.WITH_IBN"] == [True, False]
+    assert [
+        setting.value for setting in chain(child) if setting.key == "MODEL.BACKBONE.WITH_IBN"
+    ] == [True, False]
 
 
-@pytest.mark.parametrize(("text", "match"), [
-    ("", "r.yml: the file is empty"),
-    ("# only a comment\n", "r.yml: the file is empty"),
-    ("- a\n- b\n", "r.yml:1: a recipe is a mapping"),
-    ("SOLVER:\n\tMAX_EPOCH: 3\n", "r.yml:2: a tab stands here"),
-    ("SEED: 1\nSEED: 2\n", "r.yml:2: SEED stands twice, first in line 1"),
-    ("SOLVER:\n  GAMMA: 0.1\nMODEL: {}\nSOLVER:\n  MAX_EPOCH: 1\n", "r.yml:4: SOLVER stands twice"),
-    ("SEED: !!python/object/apply:os.system ['true']\n", "r.yml:1: could not determine a constructor"),
-    ("A: &a [x]\nB: *a\n", "r.yml:2: aliases"),
-    ("SEED: [1, 2\n", r"r.yml:\d: expected"),
-    ("1: x\n", "r.yml:1: a key must be a name"),
-    ("SEED: 1\n---\nSEED: 2\n", r"r.yml:2: "),
-    (b"SEED: \xff\xfe\n", "r.yml: not a UTF-8"),
-    (b"SEED: \x00\n", "r.yml: not a UTF-8"),
-    ("A: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
-    (b"#" * 1_000_001, "larger than"),
-    ("SEED: 2001-99-99\n", "r.yml"),
-])
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("", "r.yml: the file is empty"),
+        ("# only a comment\n", "r.yml: the file is empty"),
+        ("- a\n- b\n", "r.yml:1: a recipe is a mapping"),
+        ("SOLVER:\n\tMAX_EPOCH: 3\n", "r.yml:2: a tab stands here"),
+        ("SEED: 1\nSEED: 2\n", "r.yml:2: SEED stands twice, first in line 1"),
+        (
+            "SOLVER:\n  GAMMA: 0.1\nMODEL: {}\nSOLVER:\n  MAX_EPOCH: 1\n",
+            "r.yml:4: SOLVER stands twice",
+        ),
+        (
+            "SEED: !!python/object/apply:os.system ['true']\n",
+            "r.yml:1: could not determine a constructor",
+        ),
+        ("A: &a [x]\nB: *a\n", "r.yml:2: aliases"),
+        ("SEED: [1, 2\n", r"r.yml:\d: expected"),
+        ("1: x\n", "r.yml:1: a key must be a name"),
+        ("SEED: 1\n---\nSEED: 2\n", r"r.yml:2: "),
+        (b"SEED: \xff\xfe\n", "r.yml: not a UTF-8"),
+        (b"SEED: \x00\n", "r.yml: not a UTF-8"),
+        ("A: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        (b"#" * 1_000_001, "larger than"),
+        ("SEED: 2001-99-99\n", "r.yml"),
+    ],
+)
 def test_files_that_are_no_recipes_are_refused_with_their_line(tmp_path, text, match):
     refused(tmp_path, text, match)
 
 
-@pytest.mark.parametrize(("text", "match"), [
-    ("_BASE_: r.yml\n", "r.yml:1: _BASE_ leads back"),
-    ("_BASE_: gone.yml\n", "r.yml:1: _BASE_ gone.yml is not there"),
-    ("_BASE_: [a.yml]\n", "r.yml:1: _BASE_ must be one file"),
-    ("_BASE_: https://example.org/a.yml\n", "download it"),
-    ("SEED: 1\nPLUGINS: [\"no_such_plugin_x\"]\n", "r.yml:2: plugin 'no_such_plugin_x' cannot be imported"),
-    ("PLUGINS: [\"json\"]\n", "r.yml:1: plugin 'json' has no register"),
-    ("PLUGINS: fastseek\n", "r.yml:1: PLUGINS must be a list"),
-])
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("_BASE_: r.yml\n", "r.yml:1: _BASE_ leads back"),
+        ("_BASE_: gone.yml\n", "r.yml:1: _BASE_ gone.yml is not there"),
+        ("_BASE_: [a.yml]\n", "r.yml:1: _BASE_ must be one file"),
+        ("_BASE_: https://example.org/a.yml\n", "download it"),
+        (
+            'SEED: 1\nPLUGINS: ["no_such_plugin_x"]\n',
+            "r.yml:2: plugin 'no_such_plugin_x' cannot be imported",
+        ),
+        ('PLUGINS: ["json"]\n', "r.yml:1: plugin 'json' has no register"),
+        ("PLUGINS: fastseek\n", "r.yml:1: PLUGINS must be a list"),
+    ],
+)
 def test_bases_and_plugins_that_do_not_load_are_refused(tmp_path, text, match):
     refused(tmp_path, text, match)
 
@@ -162,7 +198,10 @@ def test_a_circle_over_several_files_is_found(tmp_path):
 
 def test_the_fault_is_told_of_the_file_that_holds_it(tmp_path, child):
     written(tmp_path, BASE.replace("MARGIN: 0.", "MARGN: 0."), "base.yml")
-    with pytest.raises(UsageError, match=r"base\.yml:12: there is no key MODEL.HEADS.MARGN; did you mean .*MARGIN\?"):
+    with pytest.raises(
+        UsageError,
+        match=r"base\.yml:12: there is no key MODEL.HEADS.MARGN; did you mean .*MARGIN\?",
+    ):
         recipe.load(child)
 
 
@@ -236,7 +275,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("key", "value", "match"), MISTAKES, ids=[f"{key}={value}" for key, value, _ in MISTAKES])
+@pytest.mark.parametrize(
+    ("key", "value", "match"), MISTAKES, ids=[f"{key}={value}" for key, value, _ in MISTAKES]
+)
 def test_planted_mistakes_are_caught_before_any_data_is_read(tmp_path, key, value, match):
     path = written(tmp_path, "SEED: 3\n")
     with pytest.raises(UsageError, match=match) as told:
@@ -244,8 +285,12 @@ def test_planted_mistakes_are_caught_before_any_data_is_read(tmp_path, key, valu
     assert str(told.value).startswith("command line: ")
 
 
-@pytest.mark.parametrize(("key", "instead"), [("TEST.AQE", "SEEK.ENHANCE"), ("TEST.RERANK", "SEEK.RERANK")])
-def test_steps_of_fast_reids_evaluation_are_refused_where_they_would_do_nothing(tmp_path, key, instead):
+@pytest.mark.parametrize(
+    ("key", "instead"), [("TEST.AQE", "SEEK.ENHANCE"), ("TEST.RERANK", "SEEK.RERANK")]
+)
+def test_steps_of_fast_reids_evaluation_are_refused_where_they_would_do_nothing(
+    tmp_path, key, instead
+):
     path = written(tmp_path, "SEED: 3\n")
     assert recipe.load(path, [f"{key}.ENABLED", "True"])
     with pytest.raises(UsageError, match=f"command line: {key}.ENABLED .*{instead}"):
@@ -255,7 +300,12 @@ def test_steps_of_fast_reids_evaluation_are_refused_where_they_would_do_nothing(
 def test_parts_that_want_files_are_left_to_the_run(tmp_path):
     path = written(tmp_path, "SEED: 3\n")
     calls = ["label_rank('gone', 'gone.csv')", "k_reciprocal_query(graph='gone')"]
-    assert recipe.load(path, ["SEEK.RERANK", repr(calls), "SEEK.ENHANCE", "[\"pca(fit='gone')\"]"]).SEEK.RERANK == calls
+    assert (
+        recipe.load(
+            path, ["SEEK.RERANK", repr(calls), "SEEK.ENHANCE", "[\"pca(fit='gone')\"]"]
+        ).SEEK.RERANK
+        == calls
+    )
 
 
 def test_a_base_may_leave_out_what_its_heirs_add(tmp_path):
@@ -264,21 +314,32 @@ def test_a_base_may_leave_out_what_its_heirs_add(tmp_path):
     refused(tmp_path, text, "r.yml:2: MODEL.META_ARCHITECTURE is Seeker and SEEK.BRANCHES is empty")
 
 
-@pytest.mark.parametrize(("text", "match"), [
-    ("raise KeyError('moon')\n", "r.yml:1: plugin 'broken_plugin' cannot be imported .KeyError: 'moon'"),
-    ("def register(cfg):\n    cfg.NO.SUCH = 1\n", "'broken_plugin' failed in its register.cfg. .AttributeError: NO"),
-])
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (
+            "raise KeyError('moon')\n",
+            "r.yml:1: plugin 'broken_plugin' cannot be imported .KeyError: 'moon'",
+        ),
+        (
+            "def register(cfg):\n    cfg.NO.SUCH = 1\n",
+            "'broken_plugin' failed in its register.cfg. .AttributeError: NO",
+        ),
+    ],
+)
 def test_a_plugin_that_fails_is_named_with_the_cause(tmp_path, monkeypatch, text, match):
     written(tmp_path, text, "broken_plugin.py")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken_plugin", raising=False)
-    refused(tmp_path, "PLUGINS: [\"broken_plugin\"]\n", match)
+    refused(tmp_path, 'PLUGINS: ["broken_plugin"]\n', match)
     sys.modules.pop("broken_plugin", None)
 
 
 def test_mistakes_in_files_are_told_with_their_line(tmp_path):
     text = "SEED: 1\nSOLVER:\n  BASE_LR: -1.0\n"
-    assert refused(tmp_path, text, "above 0").startswith(f"{tmp_path / 'r.yml'}:3: SOLVER.BASE_LR is -1.0")
+    assert refused(tmp_path, text, "above 0").startswith(
+        f"{tmp_path / 'r.yml'}:3: SOLVER.BASE_LR is -1.0"
+    )
     refused(tmp_path, "SOLVER:\n  # nothing yet\n", "r.yml:1: SOLVER must be a group of keys")
     refused(tmp_path, "OUTPUT_DIR:\n", "r.yml:1: OUTPUT_DIR must be a string, got None")
 
@@ -288,9 +349,13 @@ def test_an_override_without_value_is_refused(tmp_path):
 
 
 def test_a_plugin_adds_its_keys_before_they_are_read(tmp_path, monkeypatch):
-    written(tmp_path, "def register(cfg):\n    cfg.ORCHARD = type(cfg)({'TREES': 3})\n", "orchard_plugin.py")
+    written(
+        tmp_path,
+        "def register(cfg):\n    cfg.ORCHARD = type(cfg)({'TREES': 3})\n",
+        "orchard_plugin.py",
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    path = written(tmp_path, "PLUGINS: [\"fastseek\", \"orchard_plugin\"]\nORCHARD:\n  TREES: 5\n")
+    path = written(tmp_path, 'PLUGINS: ["fastseek", "orchard_plugin"]\nORCHARD:\n  TREES: 5\n')
     assert recipe.load(path).ORCHARD.TREES == 5
     assert recipe.load(path, ["ORCHARD.TREES", "6"]).ORCHARD.TREES == 6
     del sys.modules["orchard_plugin"]
@@ -299,4 +364,6 @@ def test_a_plugin_adds_its_keys_before_they_are_read(tmp_path, monkeypatch):
 
 def test_every_default_is_legal(tmp_path):
     cfg = recipe.load(written(tmp_path, "SEED: 0\n"))
-    assert isinstance(cfg, CfgNode) and yaml.safe_load(cfg.dump())["SEEK"]["SEARCH"] == "exact(k=100)"
+    assert (
+        isinstance(cfg, CfgNode) and yaml.safe_load(cfg.dump())["SEEK"]["SEARCH"] == "exact(k=100)"
+    )

@@ -38,9 +38,17 @@ def test_the_score_of_an_image_is_its_largest_over_photo_and_parts(searched, k):
         return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
 
     for row, name in enumerate(photos.ids):
-        own = [photos.vectors[row], *(parts.vectors[n] for n, part in enumerate(parts.ids) if owner[part] == name)]
-        best = sorted(((max(cosine(one, image) for one in own), number) for number, image in
-                       enumerate(gallery.vectors)), reverse=True)[:k]
+        own = [
+            photos.vectors[row],
+            *(parts.vectors[n] for n, part in enumerate(parts.ids) if owner[part] == name),
+        ]
+        best = sorted(
+            (
+                (max(cosine(one, image) for one in own), number)
+                for number, image in enumerate(gallery.vectors)
+            ),
+            reverse=True,
+        )[:k]
         assert found.indices[row].tolist() == [number for _, number in best]
         np.testing.assert_allclose(found.scores[row], [score for score, _ in best], atol=1e-6)
 
@@ -56,7 +64,9 @@ def test_photos_without_parts_keep_their_answers(searched):
 
 def test_a_photo_that_is_its_own_part_changes_nothing(searched):
     whole, _, _ = rankings(searched, 10)
-    again = Ranking(np.char.add(whole.query_ids, "#1"), whole.gallery_ids, whole.indices, whole.scores)
+    again = Ranking(
+        np.char.add(whole.query_ids, "#1"), whole.gallery_ids, whole.indices, whole.scores
+    )
     found = merged(whole, again, {f"{name}#1": str(name) for name in whole.query_ids})
     assert np.array_equal(found.indices, whole.indices)
 

@@ -28,7 +28,10 @@ def blob(random, size=20):
     mask = np.zeros((size, size), bool)
     mask[tuple(random.integers(5, size - 5, 2))] = True
     while mask.sum() < 25:
-        row, column = random.choice(np.argwhere(mask)) + [(0, 1), (1, 0), (0, -1), (-1, 0)][random.integers(4)]
+        row, column = (
+            random.choice(np.argwhere(mask))
+            + [(0, 1), (1, 0), (0, -1), (-1, 0)][random.integers(4)]
+        )
         if 1 <= row < size - 1 and 1 <= column < size - 1:
             mask[row, column] = True
     return mask
@@ -47,7 +50,9 @@ def test_two_things_are_two_boxes_and_one_is_one():
     one, two = (2, 3, 8, 9), (10, 9, 15, 15)
     assert [subject.box for subject in subjects(blank(one))] == [one]
     found = subjects(blank(one, two))
-    assert [subject.box for subject in found] == [one, two] and [round(one.share, 3) for one in found] == [0.545, 0.455]
+    assert [subject.box for subject in found] == [one, two] and [
+        round(one.share, 3) for one in found
+    ] == [0.545, 0.455]
 
 
 def test_a_random_blob_stays_whole_under_three_neighbours():
@@ -96,7 +101,9 @@ def test_the_second_eigenvalue_is_the_one_of_the_normalised_laplacian():
     weights = np.zeros((18, 18))
     for i, j in itertools.permutations(range(18), 2):
         if np.hypot(*(places[i] - places[j])) <= 1.5:
-            weights[i, j] = np.exp(-(field[tuple(places[i])] - field[tuple(places[j])]) ** 2 / (2 * 0.1**2))
+            weights[i, j] = np.exp(
+                -((field[tuple(places[i])] - field[tuple(places[j])]) ** 2) / (2 * 0.1**2)
+            )
     degrees = np.diag(weights.sum(1))
     values = np.sort(scipy.linalg.eigvals(degrees - weights, degrees).real)
     assert _loosest(places, field)[0] == pytest.approx(values[1], abs=1e-9)
@@ -110,7 +117,9 @@ def test_small_parts_are_dropped_and_no_more_than_asked_for_are_given():
     assert len(subjects(blank((0, 0, 10, 10), (14, 14, 16, 16)), least=0.01)) == 2
 
 
-@pytest.mark.parametrize("field", [np.zeros((7, 7)), np.ones((7, 7)), blank((3, 3, 5, 5)), np.zeros((1, 1))])
+@pytest.mark.parametrize(
+    "field", [np.zeros((7, 7)), np.ones((7, 7)), blank((3, 3, 5, 5)), np.zeros((1, 1))]
+)
 def test_nothing_to_see_is_no_subject(field):
     assert subjects(field) == []
 
@@ -129,12 +138,20 @@ def test_boxes_lie_inside_and_shares_add_up_to_one_at_most(seed, height, width):
 def test_a_mirrored_map_has_mirrored_boxes():
     field = blank((2, 3, 8, 9), (10, 9, 15, 13))
     mirrored = [subject.box for subject in subjects(field[:, ::-1])]
-    assert mirrored == [(top, 16 - right, bottom, 16 - left) for top, left, bottom, right in
-                        (subject.box for subject in subjects(field))]
+    assert mirrored == [
+        (top, 16 - right, bottom, 16 - left)
+        for top, left, bottom, right in (subject.box for subject in subjects(field))
+    ]
 
 
-@pytest.mark.parametrize("box, other, expected", [
-    ((1, 1, 3, 4), (10, 10), (2, 2, 6, 8)), ((0, 0, 5, 5), (7, 7), (0, 0, 7, 7)), ((2, 3, 3, 4), (3, 3), (1, 1, 2, 3))])
+@pytest.mark.parametrize(
+    "box, other, expected",
+    [
+        ((1, 1, 3, 4), (10, 10), (2, 2, 6, 8)),
+        ((0, 0, 5, 5), (7, 7), (0, 0, 7, 7)),
+        ((2, 3, 3, 4), (3, 3), (1, 1, 2, 3)),
+    ],
+)
 def test_a_box_on_another_grid_is_the_same_part_and_never_empty(box, other, expected):
     assert rescaled(box, (5, 5), other) == expected
 
@@ -143,8 +160,12 @@ def test_pooling_a_box_is_pooling_a_map_that_is_only_that_box():
     """finegrained row 47."""
     maps = np.random.default_rng(0).uniform(0, 3, (6, 7, 8))
     box = (1, 2, 5, 7)
-    expected = np.array([np.mean([max(value, 1e-6) ** 3 for value in channel[1:5, 2:7].ravel()]) ** (1 / 3)
-                         for channel in maps])
+    expected = np.array(
+        [
+            np.mean([max(value, 1e-6) ** 3 for value in channel[1:5, 2:7].ravel()]) ** (1 / 3)
+            for channel in maps
+        ]
+    )
     np.testing.assert_allclose(gem(maps, box), expected / np.sqrt((expected**2).sum()))
     np.testing.assert_allclose(gem(maps), gem(maps, (0, 0, 7, 8)))
 
@@ -195,7 +216,9 @@ def test_scda_keeps_the_largest_4_connected_part_above_the_mean():
 
 
 def test_scda_is_mean_and_maximum_of_what_is_selected():
-    """finegrained row 59: PyRetri averages over the whole grid, the paper over the selected places."""
+    """finegrained row 59: PyRetri averages over the whole grid, the paper over the selected
+    places.
+    """
     random = np.random.default_rng(0)
     maps = random.uniform(size=(5, 6, 7))
     mask = scda_mask(maps)
@@ -220,11 +243,15 @@ def test_what_a_window_holds_is_the_sum_below_it():
     for _ in range(20):
         (top, bottom), (left, right) = np.sort(random.integers(0, (201, 321), (2, 2)), axis=0).T
         window = (top / 200, left / 320, bottom / 200, right / 320)
-        assert held(mask, [window])[0] == pytest.approx(large[top:bottom, left:right].sum() / 1600, abs=1e-9)
+        assert held(mask, [window])[0] == pytest.approx(
+            large[top:bottom, left:right].sum() / 1600, abs=1e-9
+        )
 
 
 def test_more_tries_never_hold_less():
-    """finegrained row 61: on the same draws, white share with N = 10 is never below that with N = 1."""
+    """finegrained row 61: on the same draws, white share with N = 10 is never below that with N =
+    1.
+    """
     random = np.random.default_rng(3)
     better = 0
     for seed in range(200):
@@ -245,15 +272,26 @@ def test_windows_lie_inside_and_have_the_size_that_was_drawn():
         assert 0 <= top < bottom <= 1 and 0 <= left < right <= 1
         areas.append((bottom - top) * (right - left))
         shapes.append((right - left) / (bottom - top))
-    assert 0.38 < min(areas) < 0.45 and max(areas) > 0.95 and 0.74 < min(shapes) < 0.8 and 1.25 < max(shapes) < 1.34
+    assert (
+        0.38 < min(areas) < 0.45
+        and max(areas) > 0.95
+        and 0.74 < min(shapes) < 0.8
+        and 1.25 < max(shapes) < 1.34
+    )
 
 
 def test_of_equal_windows_the_first_is_taken_so_an_empty_mask_changes_nothing():
     """finegrained row 61."""
     for seed in range(20):
-        one, ten = (attended_window(np.zeros((7, 7), bool), np.random.default_rng(seed), tries) for tries in (1, 10))
+        one, ten = (
+            attended_window(np.zeros((7, 7), bool), np.random.default_rng(seed), tries)
+            for tries in (1, 10)
+        )
         assert one[2] - one[0] == pytest.approx(ten[2] - ten[0])
-    places = [attended_window(np.zeros((7, 7), bool), np.random.default_rng(seed))[:2] for seed in range(200)]
+    places = [
+        attended_window(np.zeros((7, 7), bool), np.random.default_rng(seed))[:2]
+        for seed in range(200)
+    ]
     assert np.ptp(places, axis=0).min() > 0.25
 
 
@@ -261,7 +299,9 @@ def test_a_wide_photo_gets_windows_whose_aspect_is_in_pixels():
     shapes = []
     for seed in range(200):
         random = np.random.default_rng(seed)
-        top, left, bottom, right = attended_window(np.ones((4, 4)), random, area=(0.2, 0.3), shape=2)
+        top, left, bottom, right = attended_window(
+            np.ones((4, 4)), random, area=(0.2, 0.3), shape=2
+        )
         shapes.append(2 * (right - left) / (bottom - top))
     assert 0.74 < min(shapes) and max(shapes) < 1.34
 

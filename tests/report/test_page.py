@@ -16,16 +16,33 @@ from fastseek.report import page
 from fastseek.structures import Ranking, Score, Truth
 
 HOSTILE = [
-    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "\"><svg onload=alert(1)>", "' onmouseover='alert(1)",
-    "javascript:alert(1)", "</style><script>alert(1)</script>", "</title><h1>x</h1>", "--><b>x</b>", "&lt;b&gt;",
-    "{{ 7 * 7 }}", "a\x00b", "tab\tnew\nline", "\u202egpj.exe", "\udcff\udcfe", "]]><x>", "`onclick=x`",
-    "\" autofocus onfocus=\"x", "url(https://example.org/x)", "\u2028x",
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(1)</script>",
+    '"><svg onload=alert(1)>',
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "</style><script>alert(1)</script>",
+    "</title><h1>x</h1>",
+    "--><b>x</b>",
+    "&lt;b&gt;",
+    "{{ 7 * 7 }}",
+    "a\x00b",
+    "tab\tnew\nline",
+    "\u202egpj.exe",
+    "\udcff\udcfe",
+    "]]><x>",
+    "`onclick=x`",
+    '" autofocus onfocus="x',
+    "url(https://example.org/x)",
+    "\u2028x",
 ]
-BONES = set("""
+BONES = set(
+    """
 class id href title aria-label aria-labelledby aria-hidden role data-id data-label data-mark data-score data-rank
  data-first data-text data-find type name value checked hidden open lang charset http-equiv content
 viewbox preserveaspectratio x y rx width height cx cy r d scope placeholder autocomplete spellcheck autofocus
-""".split())
+""".split()
+)
 
 
 class Bones(html.parser.HTMLParser):
@@ -54,15 +71,26 @@ class Bones(html.parser.HTMLParser):
 
 
 def small(names=None, passport=None):
-    """Four queries, six photos, two classes; query 0 right, 1 wrong, 2 with junk first, 3 without an answer."""
+    """Four queries, six photos, two classes; query 0 right, 1 wrong, 2 with junk first, 3 without
+    an answer.
+    """
     names = names or [f"g{row}" for row in range(6)]
     queries = [f"q {name}" for name in names[:4]]
     labels = [f"class {name}" for name in names]
     g_labels = [labels[row] for row in (0, 0, 1, 1, 2, 2)]
     indices = np.array([[0, 2, 1], [4, 5, 3], [4, 5, 0], [1, 2, -1]])
     scores = np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4], [0.95, 0.9, 0.1], [0.3, 0.2, -np.inf]])
-    truth = Truth(queries, names, [0, 2, 4, 5, 5], [0, 1, 2, 3, 5], [0, 0, 0, 1, 1], [4],
-                  [labels[0], labels[1], labels[2], ""], g_labels, {"relevant": "same label"})
+    truth = Truth(
+        queries,
+        names,
+        [0, 2, 4, 5, 5],
+        [0, 1, 2, 3, 5],
+        [0, 0, 0, 1, 1],
+        [4],
+        [labels[0], labels[1], labels[2], ""],
+        g_labels,
+        {"relevant": "same label"},
+    )
     ranking = Ranking(queries, names, indices, scores, passport or {"search": "exact(k=3)"})
     ap = Score("map(3)", 0.61, np.array([5 / 6, 1 / 6, 1.0, np.nan]), {"counted": 3})
     return ranking, truth, [ap, Score("gap", 0.5)]
@@ -75,7 +103,10 @@ def made(tmp_path, *what, name="page.html", images=None, **options):
 
 
 def marks(text):
-    return [re.findall(r'class="hit (\w+)(?: (missed))?"', case) for case in text.split('<li class="case"')[1:]]
+    return [
+        re.findall(r'class="hit (\w+)(?: (missed))?"', case)
+        for case in text.split('<li class="case"')[1:]
+    ]
 
 
 def test_marks_say_what_the_truth_says(tmp_path):
@@ -89,7 +120,11 @@ def test_marks_say_what_the_truth_says(tmp_path):
 def test_worst_queries_stand_first_and_uncounted_ones_last(tmp_path):
     text = made(tmp_path, *small())
     assert re.findall(r'data-first="(\w+)" data-text="(?:class )?(\w*)', text) == [
-        ("wrong", "g1"), ("right", "g0"), ("right", "g2"), ("open", "")]
+        ("wrong", "g1"),
+        ("right", "g0"),
+        ("right", "g2"),
+        ("open", ""),
+    ]
 
 
 def test_a_given_order_overrides_the_first_map(tmp_path):
@@ -100,8 +135,11 @@ def test_a_given_order_overrides_the_first_map(tmp_path):
 
 def test_the_page_names_recipe_model_and_search_without_telling_where_things_lie(tmp_path):
     model = "ab" * 32
-    passport = {"search": "exact(k=3)", "queries": {"root": "/home/someone/secret/photos", "model": model},
-                "weights": "C:\\someone\\w.pth"}
+    passport = {
+        "search": "exact(k=3)",
+        "queries": {"root": "/home/someone/secret/photos", "model": model},
+        "weights": "C:\\someone\\w.pth",
+    }
     text = Bones(made(tmp_path, *small(passport=passport))).text
     assert "exact(k=3)" in text and "…/photos" in text and "…/w.pth" in text
     assert "someone" not in text
@@ -112,7 +150,9 @@ def test_hostile_names_and_labels_add_no_element_and_no_attribute(tmp_path):
         names = [f"{HOSTILE[(start + row) % len(HOSTILE)]}{row}" for row in range(6)]
         steps = [{"name": names[1], "metrics": {names[2]: 1}}]
         bones = Bones(made(tmp_path, *small(names), title=names[0], steps=steps))
-        tame = Bones(made(tmp_path, *small(), title="t", steps=[{"name": "s", "metrics": {"m": 1}}]))
+        tame = Bones(
+            made(tmp_path, *small(), title="t", steps=[{"name": "s", "metrics": {"m": 1}}])
+        )
         assert bones.tags == tame.tags
         assert bones.raw == tame.raw
         assert {name for _, name, _ in bones.values} <= BONES
@@ -127,29 +167,44 @@ def test_hostile_names_stay_readable(tmp_path):
 def test_only_the_pages_own_style_and_script_may_run(tmp_path):
     text = made(tmp_path, *small())
     bones = Bones(text)
-    policy = next(value for tag, name, value in bones.values if (tag, name) == ("meta", "content") and "-src" in value)
+    policy = next(
+        value
+        for tag, name, value in bones.values
+        if (tag, name) == ("meta", "content") and "-src" in value
+    )
     assert policy.startswith("default-src 'none'; img-src data:;") and "unsafe" not in policy
     for tag, body in bones.raw.items():
         wanted = base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{wanted}'" in policy
-    assert not [value for _, name, value in bones.values if name == "style" or name.startswith("on")]
+    assert not [
+        value for _, name, value in bones.values if name == "style" or name.startswith("on")
+    ]
 
 
 def test_nothing_is_fetched_from_elsewhere(tmp_path):
     toy.photo(0, 0).save(tmp_path / "p.jpg")
     text = made(tmp_path, *small(), images={"q g0": tmp_path / "p.jpg"})
     bones = Bones(text)
-    assert all(value.startswith("#") for _, name, value in bones.values if name in ("href", "src", "action"))
+    assert all(
+        value.startswith("#")
+        for _, name, value in bones.values
+        if name in ("href", "src", "action")
+    )
     links = re.findall(r"url\(([^)]{0,22})", bones.raw["style"])
     assert links == ["data:image/jpeg;base64"]
-    assert "@import" not in bones.raw["style"] and "http" not in bones.raw["style"] + bones.raw["script"]
+    assert (
+        "@import" not in bones.raw["style"]
+        and "http" not in bones.raw["style"] + bones.raw["script"]
+    )
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     for row in range(6):
         toy.photo(row, row).save(tmp_path / f"g{row}.jpg")
-    first, second = (made(tmp_path, *small([f"g{row}.jpg" for row in range(6)]), name=name, images=tmp_path)
-                     for name in ("one.html", "two.html"))
+    first, second = (
+        made(tmp_path, *small([f"g{row}.jpg" for row in range(6)]), name=name, images=tmp_path)
+        for name in ("one.html", "two.html")
+    )
     assert first == second and "base64" in first
 
 
@@ -167,7 +222,10 @@ def test_photos_are_found_below_the_roots_of_the_passport(tmp_path):
         (tmp_path / side).mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "asked" / "q g0", "PNG")
     Image.new("RGB", (8, 8), "blue").save(tmp_path / "stored" / "g0", "PNG")
-    passport = {"queries": {"root": str(tmp_path / "asked")}, "gallery": {"root": str(tmp_path / "stored")}}
+    passport = {
+        "queries": {"root": str(tmp_path / "asked")},
+        "gallery": {"root": str(tmp_path / "stored")},
+    }
     text = made(tmp_path, *small(passport=passport))
     assert text.count("data:image/jpeg") == 2
 
@@ -175,8 +233,12 @@ def test_photos_are_found_below_the_roots_of_the_passport(tmp_path):
 def test_a_photo_whose_name_is_no_utf8_is_shown_and_its_name_escaped(tmp_path):
     odd = os.fsdecode(b"x\xff.jpg")
     Image.new("RGB", (8, 8), "red").save(tmp_path / odd, "JPEG")
-    text = made(tmp_path, *small([odd, *"bcdef"], {"gallery": {"root": os.fsdecode(b"/\xfe")}}), images=tmp_path,
-                title=odd)
+    text = made(
+        tmp_path,
+        *small([odd, *"bcdef"], {"gallery": {"root": os.fsdecode(b"/\xfe")}}),
+        images=tmp_path,
+        title=odd,
+    )
     assert "x\\udcff.jpg" in text and "\udcff" not in text and text.count("data:image/jpeg") == 1
 
 
@@ -188,7 +250,18 @@ def test_more_queries_than_fit_are_counted(tmp_path):
     text = made(tmp_path, ranking, truth, [Score("map(2)", 0.5, rows / 50)], queries=10)
     assert text.count('<li class="case"') == 10
     assert "10 of 50 queries" in text and "40 are not shown" in text
-    assert re.findall(r'class="id" title="q(\d+)"', text) == ["0", "1", "2", "3", "4", "5", "6", "20", "35", "49"]
+    assert re.findall(r'class="id" title="q(\d+)"', text) == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "6",
+        "20",
+        "35",
+        "49",
+    ]
 
 
 def test_nothing_found_and_no_scores_still_make_a_page(tmp_path):
@@ -218,8 +291,10 @@ def test_a_failing_page_leaves_the_old_one(tmp_path):
 
 
 def test_steps_show_the_change_from_row_to_row(tmp_path):
-    steps = [{"name": "before", "metrics": {"gap": 0.5}, "seconds": 20.0},
-             {"name": "after", "metrics": {"gap": 0.75, "map": 0.1}, "seconds": 540.0}]
+    steps = [
+        {"name": "before", "metrics": {"gap": 0.5}, "seconds": 20.0},
+        {"name": "after", "metrics": {"gap": 0.75, "map": 0.1}, "seconds": 540.0},
+    ]
     text = made(tmp_path, *small(), steps=steps)
     assert "+25.0" in text and "9.0 min" in text and "20 s" in text
     assert re.findall(r'class="number best">([\d.]+)', text) == ["75.0", "10.0"]
@@ -227,6 +302,6 @@ def test_steps_show_the_change_from_row_to_row(tmp_path):
 
 def test_class_table_tells_the_worst_class_first_and_what_it_is_taken_for(tmp_path):
     text = made(tmp_path, *small())
-    table = text[text.index('class="classes"'):]
+    table = text[text.index('class="classes"') :]
     assert re.findall(r'data-find="([^"]+)"', table) == ["class g1", "class g0", "class g2"]
     assert re.findall(r'class="confused">(?:<span>([^<]+)</span>)?', table) == ["class g2", "", ""]

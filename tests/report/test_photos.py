@@ -1,4 +1,6 @@
-"""Thumbnails: small, upright, silent about where they were taken; and where photos are looked for."""
+"""Thumbnails: small, upright, silent about where they were taken; and where photos are looked
+for.
+"""
 
 import io
 import os
@@ -30,7 +32,9 @@ def test_gps_exif_comments_and_profiles_are_gone(tmp_path):
     exif = Image.Exif()
     exif[0x010F] = "SecretCamera"
     exif.get_ifd(0x8825)[1] = "N"
-    toy.photo(0, 0).save(tmp_path / "a.jpg", exif=exif, comment=b"SecretComment", icc_profile=b"SecretProfile" * 20)
+    toy.photo(0, 0).save(
+        tmp_path / "a.jpg", exif=exif, comment=b"SecretComment", icc_profile=b"SecretProfile" * 20
+    )
     assert b"SecretCamera" in (tmp_path / "a.jpg").read_bytes()
     small, _ = thumbnail(tmp_path / "a.jpg")
     assert b"Secret" not in small and b"Exif" not in small
@@ -47,7 +51,9 @@ def test_photos_stand_upright(tmp_path):
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
 def test_every_mode_becomes_rgb(tmp_path, mode):
     values = np.full((20, 20), 40000 if mode.startswith("I") else 157)
-    photo = Image.fromarray(values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}.get(mode, np.uint8)))
+    photo = Image.fromarray(
+        values.astype({"I;16": np.uint16, "I": np.int32, "F": np.float32}.get(mode, np.uint8))
+    )
     photo = photo if photo.mode == mode else photo.convert(mode)
     photo.save(tmp_path / ("a.jpg" if mode == "CMYK" else "a.tiff"))
     made = opened(thumbnail(tmp_path / ("a.jpg" if mode == "CMYK" else "a.tiff")))
@@ -61,7 +67,9 @@ def test_transparent_parts_become_white(tmp_path):
     assert np.asarray(opened(thumbnail(tmp_path / "a.png"))).min() > 250
 
 
-@pytest.mark.parametrize("content", [b"", b"no photo", b"\xff\xd8\xff\xe0 cut", b"<svg onload='x'/>"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no photo", b"\xff\xd8\xff\xe0 cut", b"<svg onload='x'/>"]
+)
 def test_what_is_no_photo_is_not_shown(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     assert thumbnail(tmp_path / "a.jpg") is None
@@ -70,7 +78,7 @@ def test_what_is_no_photo_is_not_shown(tmp_path, content):
 def test_a_cut_photo_and_a_bomb_are_not_shown(tmp_path):
     toy.photo(0, 0, 300).save(tmp_path / "a.png")
     whole = (tmp_path / "a.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     Image.new("1", (9000, 9000)).save(tmp_path / "bomb.png")
     assert thumbnail(tmp_path / "cut.png") is None
     assert thumbnail(tmp_path / "bomb.png") is None
@@ -86,8 +94,10 @@ def test_ids_are_looked_for_below_the_roots_in_order(tmp_path):
     assert find("sub/b", roots) is None and find("sub", roots) is None
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../secret.png", "", ".", "x\0y", "\udcff",
-                                  "a" * 5000])
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.png", "/etc/passwd", "a/../../secret.png", "", ".", "x\0y", "\udcff", "a" * 5000],
+)
 def test_names_that_lead_out_of_the_root_or_nowhere_find_nothing(tmp_path, name):
     (tmp_path / "root").mkdir()
     (tmp_path / "secret.png").write_bytes(b"x")

@@ -5,8 +5,12 @@ import pytest
 from fastseek.errors import UsageError
 from fastseek.report.readme import fill
 
-RUN = {"rows": [{"name": "before", "metrics": {"map": 0.5}, "seconds": 3},
-                {"name": "after", "metrics": {"map": 0.75, "gap": 1}, "interval": {"map": [0.7, 0.8]}}]}
+RUN = {
+    "rows": [
+        {"name": "before", "metrics": {"map": 0.5}, "seconds": 3},
+        {"name": "after", "metrics": {"map": 0.75, "gap": 1}, "interval": {"map": [0.7, 0.8]}},
+    ]
+}
 BENCH = {"rows": [{"images": 1000, "ours": {"cpu": 0.029}}, {"images": 20000, "peer": 2400.0}]}
 
 
@@ -18,7 +22,9 @@ def root(tmp_path):
 
 
 def _filled(root, marker):
-    return fill(f"text\n<!-- results: {marker} -->\nold\n<!-- /results -->\nmore\n", root).splitlines()
+    return fill(
+        f"text\n<!-- results: {marker} -->\nold\n<!-- /results -->\nmore\n", root
+    ).splitlines()
 
 
 def test_a_run_is_printed_in_percent_with_its_intervals(root):
@@ -29,8 +35,12 @@ def test_a_run_is_printed_in_percent_with_its_intervals(root):
 
 def test_a_benchmark_is_printed_by_the_named_columns(root):
     lines = _filled(root, "bench.json columns: images=Images; ours.cpu=Ours, s; peer=Peer")
-    assert lines[2:6] == ["| Images | Ours, s | Peer |", "| --- | --- | --- |", "| 1,000 | 0.029 | - |",
-                          "| 20,000 | - | 2,400 |"]
+    assert lines[2:6] == [
+        "| Images | Ours, s | Peer |",
+        "| --- | --- | --- |",
+        "| 1,000 | 0.029 | - |",
+        "| 20,000 | - | 2,400 |",
+    ]
 
 
 def test_printing_twice_changes_nothing_and_the_text_around_stays(root):

@@ -35,31 +35,60 @@ def home(tmp_path):
             toy.photo(number % 3, number).save(tmp_path / name)
             rows.append(f"{name},class {number % 3},{split}")
     (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
-    ids = [[row.split(",")[0] for row in rows if row.endswith(split)] for split in ("query", "gallery")]
+    ids = [
+        [row.split(",")[0] for row in rows if row.endswith(split)] for split in ("query", "gallery")
+    ]
     scores = np.tile(np.linspace(1, 0.5, 6), (3, 1))
-    Ranking(*ids, np.tile(np.arange(6), (3, 1)), scores, {"search": "exact(k=6)"}).save(tmp_path / "r.npz")
+    Ranking(*ids, np.tile(np.arange(6), (3, 1)), scores, {"search": "exact(k=6)"}).save(
+        tmp_path / "r.npz"
+    )
     return tmp_path
 
 
 def run(home, *args):
-    command = [sys.executable, "-c", WITHOUT_TRAINING, str(ROOT / "tools" / "report.py"), *map(str, args)]
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_TRAINING,
+        str(ROOT / "tools" / "report.py"),
+        *map(str, args),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=home, env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_one_command_makes_the_page(home):
-    done = run(home, "--ranking", "r.npz", "--truth", "t.csv", "--out", "new/p.html", "--images", home,
-               "--title", "Mine")
+    done = run(
+        home,
+        "--ranking",
+        "r.npz",
+        "--truth",
+        "t.csv",
+        "--out",
+        "new/p.html",
+        "--images",
+        home,
+        "--title",
+        "Mine",
+    )
     assert (done.returncode, done.stderr) == (0, "")
     text = (home / "new" / "p.html").read_text()
-    assert "<h1>Mine</h1>" in text and text.count("data:image/jpeg") == 9 and "absent\"" not in text
+    assert "<h1>Mine</h1>" in text and text.count("data:image/jpeg") == 9 and 'absent"' not in text
     assert all(f"<h2>{name}</h2>" in text for name in ("recall(1)", "map(6)", "gap"))
 
 
-@pytest.mark.parametrize(("args", "code", "told"), [
-    (["--truth", "gone.csv"], 3, "gone.csv"), (["--ranking", "gone.npz"], 3, "gone.npz"),
-    (["--metrics", "no_such"], 2, "no_such"), (["--depth", "0"], 2, "--depth"), (["--ranking", "t.csv"], 5, "t.csv"),
-])
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["--truth", "gone.csv"], 3, "gone.csv"),
+        (["--ranking", "gone.npz"], 3, "gone.npz"),
+        (["--metrics", "no_such"], 2, "no_such"),
+        (["--depth", "0"], 2, "--depth"),
+        (["--ranking", "t.csv"], 5, "t.csv"),
+    ],
+)
 def test_what_is_wrong_is_told_by_the_exit_code_and_one_line(home, args, code, told):
     done = run(home, "--ranking", "r.npz", "--truth", "t.csv", "--out", "p.html", *args)
     assert done.returncode == code and told in done.stderr and "Traceback" not in done.stderr
@@ -71,7 +100,9 @@ def marks(page):
     found = {}
     for card in page.read_text().split('<li class="case"')[1:]:
         asked, *answers = re.findall(r'data-id="([^"]+)"', card.split('<ol class="rest"')[0])
-        found[asked] = list(zip(answers, re.findall(r'data-mark="(\w+)" data-score="([^"]+)"', card), strict=False))
+        found[asked] = list(
+            zip(answers, re.findall(r'data-mark="(\w+)" data-score="([^"]+)"', card), strict=False)
+        )
     return found
 
 
@@ -86,9 +117,18 @@ def test_the_order_of_the_truth_changes_no_mark(home):
 
 
 def test_steps_come_from_a_results_file(home):
-    rows = [{"name": "before", "metrics": {"gap": 0.25}}, {"name": "after", "metrics": {"gap": 0.5}}]
+    rows = [
+        {"name": "before", "metrics": {"gap": 0.25}},
+        {"name": "after", "metrics": {"gap": 0.5}},
+    ]
     (home / "results.json").write_text(json.dumps({"rows": rows, "commit": "", "seed": 0}))
-    show_files(home / "r.npz", home / "t.csv", home / "p.html", results=home / "results.json", order="map(2)")
+    show_files(
+        home / "r.npz",
+        home / "t.csv",
+        home / "p.html",
+        results=home / "results.json",
+        order="map(2)",
+    )
     text = (home / "p.html").read_text()
     assert "Step by step" in text and "+25.0" in text and "by map(2)" in text
     (home / "results.json").write_text("[1]")

@@ -10,15 +10,29 @@ from fastseek.structures import Score
 
 
 def test_results_hold_rows_commit_and_seed(tmp_path):
-    rows = [{"name": "before", "metrics": {"gap": 0.5}}, {"name": "after", "metrics": {"gap": 0.75}, "seconds": 1.5}]
+    rows = [
+        {"name": "before", "metrics": {"gap": 0.5}},
+        {"name": "after", "metrics": {"gap": 0.75}, "seconds": 1.5},
+    ]
     write_results(tmp_path / "new" / "results.json", rows, "abc", 3)
-    assert json.loads((tmp_path / "new" / "results.json").read_text()) == {"rows": rows, "commit": "abc", "seed": 3}
+    assert json.loads((tmp_path / "new" / "results.json").read_text()) == {
+        "rows": rows,
+        "commit": "abc",
+        "seed": 3,
+    }
 
 
-@pytest.mark.parametrize("bad", [{"name": "a"}, {"metrics": {}}, {"name": "a", "metrics": {"gap": float("nan")}},
-                                 {"name": "a", "metrics": {}, "note": "x"},
-                                 {"name": "a", "metrics": {}, "seconds": np.inf},
-                                 {"name": "a", "metrics": {"gap": 0.1}, "interval": {"gap": [0.0, float("nan")]}}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"name": "a"},
+        {"metrics": {}},
+        {"name": "a", "metrics": {"gap": float("nan")}},
+        {"name": "a", "metrics": {}, "note": "x"},
+        {"name": "a", "metrics": {}, "seconds": np.inf},
+        {"name": "a", "metrics": {"gap": 0.1}, "interval": {"gap": [0.0, float("nan")]}},
+    ],
+)
 def test_rows_that_are_none_are_refused_and_nothing_is_written(tmp_path, bad):
     with pytest.raises(ValueError, match="row 0"):
         write_results(tmp_path / "results.json", [bad], "", 0)
@@ -34,10 +48,15 @@ def test_a_row_of_scores_can_be_written_and_holds_their_intervals(tmp_path):
 
 
 def test_table_is_aligned_and_shows_dashes_for_what_a_row_lacks():
-    rows = [{"name": "before", "metrics": {"gap": 0.5}},
-            {"name": "x", "metrics": {"gap": 1.0, "map(100)": 0.0625}, "seconds": 3}]
-    assert table(rows).splitlines() == ["          gap  map(100)  seconds", "before   50.0         -        -",
-                                        "x       100.0       6.2      3.0"]
+    rows = [
+        {"name": "before", "metrics": {"gap": 0.5}},
+        {"name": "x", "metrics": {"gap": 1.0, "map(100)": 0.0625}, "seconds": 3},
+    ]
+    assert table(rows).splitlines() == [
+        "          gap  map(100)  seconds",
+        "before   50.0         -        -",
+        "x       100.0       6.2      3.0",
+    ]
     assert table(rows, ["gap"]).splitlines()[0].split() == ["gap", "seconds"]
 
 
@@ -52,10 +71,16 @@ def test_interval_agrees_with_the_normal_one_on_many_queries():
     values = np.random.default_rng(1).random(400)
     low, high = interval(Score("m", 0, values))
     half = 1.96 * values.std() / 20
-    assert abs(low - (values.mean() - half)) < 0.2 * half and abs(high - (values.mean() + half)) < 0.2 * half
+    assert (
+        abs(low - (values.mean() - half)) < 0.2 * half
+        and abs(high - (values.mean() + half)) < 0.2 * half
+    )
 
 
 def test_interval_leaves_out_uncounted_queries_and_is_none_without_a_mean():
     values = np.array([0.1, 0.9, 0.4])
     assert interval(Score("m", 0, np.append(values, np.nan))) == interval(Score("m", 0, values))
-    assert interval(Score("gap", 0.5)) is None and interval(Score("m", 0, np.array([0.5, np.nan]))) is None
+    assert (
+        interval(Score("gap", 0.5)) is None
+        and interval(Score("m", 0, np.array([0.5, np.nan]))) is None
+    )

@@ -26,8 +26,10 @@ def pair(seed, queries=13, gallery=77, dim=16, classes=9, spread=0.5):
 
 def sides(vectors, queries):
     vectors = np.asarray(vectors, np.float32)
-    return (Embeddings([f"{n:03d}" for n in range(queries)], vectors[:queries]),
-            Embeddings([f"{n:03d}" for n in range(len(vectors) - queries)], vectors[queries:]))
+    return (
+        Embeddings([f"{n:03d}" for n in range(queries)], vectors[:queries]),
+        Embeddings([f"{n:03d}" for n in range(len(vectors) - queries)], vectors[queries:]),
+    )
 
 
 def distances(one, other, metric):
@@ -38,25 +40,34 @@ def distances(one, other, metric):
 
 
 def theirs(queries, gallery, k1, k2, lambda_, metric):
-    three = [distances(a, b, metric) for a, b in ((queries, gallery), (queries, queries), (gallery, gallery))]
+    three = [
+        distances(a, b, metric)
+        for a, b in ((queries, gallery), (queries, queries), (gallery, gallery))
+    ]
     return oracle.re_ranking(*three, k1, k2, lambda_)
 
 
-@pytest.mark.parametrize(("k1", "k2", "lambda_"), [(20, 6, 0.3), (6, 3, 0.5), (27, 9, 0.0), (5, 1, 0.3), (50, 15, 1.0)])
+@pytest.mark.parametrize(
+    ("k1", "k2", "lambda_"), [(20, 6, 0.3), (6, 3, 0.5), (27, 9, 0.0), (5, 1, 0.3), (50, 15, 1.0)]
+)
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_distances_are_those_of_fastreid(k1, k2, lambda_, metric):
     """finegrained row 15; trap 6: the distance is squared once."""
     for seed in range(3):
         queries, gallery = pair(seed)
         ours = KReciprocal(k1, k2, lambda_, metric).matrix(queries, gallery)
-        np.testing.assert_allclose(-ours, theirs(queries, gallery, k1, k2, lambda_, metric), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            -ours, theirs(queries, gallery, k1, k2, lambda_, metric), rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (200, 6), (20, 200)])
 def test_neighbourhoods_larger_than_everything_there_is_are_those_of_fastreid(k1, k2):
     queries, gallery = pair(4, queries=3, gallery=15)
     ours = KReciprocal(k1, k2).matrix(queries, gallery)
-    np.testing.assert_allclose(-ours, theirs(queries, gallery, k1, k2, 0.3, "cosine"), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        -ours, theirs(queries, gallery, k1, k2, 0.3, "cosine"), rtol=0, atol=1e-5
+    )
 
 
 def slow_encoding(neighbours, k1, k2, weights, more=1, share=2 / 3):
@@ -75,7 +86,11 @@ def slow_encoding(neighbours, k1, k2, weights, more=1, share=2 / 3):
                 wide |= other
         chosen = sorted(near | wide)
         encoded[i, chosen] = weights[i, chosen] / weights[i, chosen].sum()
-    return np.array([encoded[neighbours[i, :k2]].mean(axis=0) for i in range(count)]) if k2 > 1 else encoded
+    return (
+        np.array([encoded[neighbours[i, :k2]].mean(axis=0) for i in range(count)])
+        if k2 > 1
+        else encoded
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -85,20 +100,24 @@ def test_sparse_encodings_are_those_of_sets_and_loops(seed, k1, k2, rows):
     random = np.random.default_rng(seed)
     points = random.normal(size=(30, 3))
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    neighbours = np.argsort(squared, axis=1)[:, :max(k1 + 1, k2)]
+    neighbours = np.argsort(squared, axis=1)[:, : max(k1 + 1, k2)]
     usual, reciprocal.ROWS = reciprocal.ROWS, rows
     try:
         ours = reciprocal.encode(neighbours, k1, k2, lambda i, j: squared[i, j])
     finally:
         reciprocal.ROWS = usual
-    np.testing.assert_allclose(ours.toarray(), slow_encoding(neighbours, k1, k2, np.exp(-squared)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        ours.toarray(), slow_encoding(neighbours, k1, k2, np.exp(-squared)), rtol=0, atol=1e-6
+    )
 
 
 def test_two_thirds_is_counted_as_fastreid_counts_it():
     sizes = np.arange(1, 500)
     for size in sizes:
         overlaps = np.arange(size + 1)
-        np.testing.assert_array_equal(overlaps > 2 / 3 * size, [n > 2. / 3 * int(size) for n in overlaps.tolist()])
+        np.testing.assert_array_equal(
+            overlaps > 2 / 3 * size, [n > 2.0 / 3 * int(size) for n in overlaps.tolist()]
+        )
 
 
 @settings(max_examples=15, deadline=None)
@@ -120,7 +139,9 @@ def test_scores_are_those_of_the_matrix_in_order():
 
 @pytest.mark.parametrize("room", [0, 1 << 30])
 @pytest.mark.parametrize("step", [1, 500, 1 << 21])
-@pytest.mark.parametrize(("k1", "k2", "metric"), [(20, 6, "cosine"), (5, 1, "l2"), (50, 15, "cosine")])
+@pytest.mark.parametrize(
+    ("k1", "k2", "metric"), [(20, 6, "cosine"), (5, 1, "l2"), (50, 15, "cosine")]
+)
 def test_short_lists_get_the_scores_of_the_matrix(room, step, k1, k2, metric, monkeypatch):
     """finegrained row 16: blocks of any size give the same."""
     monkeypatch.setattr(module, "ENTRIES", step)
@@ -140,10 +161,12 @@ def test_encodings_by_the_rule_of_digix_are_those_of_sets_and_loops(seed, k1, k2
     random = np.random.default_rng(seed)
     points = random.normal(size=(30, 3))
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
-    neighbours = np.argsort(squared, axis=1)[:, :max(k1 + 1, k2)]
+    neighbours = np.argsort(squared, axis=1)[:, : max(k1 + 1, k2)]
     usual, reciprocal.ROWS = reciprocal.ROWS, rows
     try:
-        ours = reciprocal.encode(neighbours, k1, k2, lambda i, j: squared[i, j], reciprocal.RULES["digix"])
+        ours = reciprocal.encode(
+            neighbours, k1, k2, lambda i, j: squared[i, j], reciprocal.RULES["digix"]
+        )
     finally:
         reciprocal.ROWS = usual
     theirs = slow_encoding(neighbours, k1, k2, np.exp(-squared), more=0, share=2 / 5)
@@ -154,10 +177,14 @@ def test_the_digix_variant_is_another_re_ranking_and_says_so():
     """finegrained row 17; trap 7."""
     queries, gallery = pair(3)
     ranking = Exact(k=77)(queries, gallery)
-    after = [build(f"k_reciprocal(25, 6, 0.5, variant={name!r})", RERANKERS)(ranking, queries, gallery)
-             for name in ("paper", "digix")]
+    after = [
+        build(f"k_reciprocal(25, 6, 0.5, variant={name!r})", RERANKERS)(ranking, queries, gallery)
+        for name in ("paper", "digix")
+    ]
     assert (after[0].scores != after[1].scores).any()
-    assert after[1].passport["rerank"] == ["k_reciprocal(k1=25, k2=6, lambda_=0.5, metric='cosine', variant='digix')"]
+    assert after[1].passport["rerank"] == [
+        "k_reciprocal(k1=25, k2=6, lambda_=0.5, metric='cosine', variant='digix')"
+    ]
 
 
 def grown(count, k=10, dim=6):
@@ -179,7 +206,11 @@ def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
     ranking, queries, gallery = grown(2000, depth)
     ended = []
     for part in (2, 5, 20, 100):
-        most = budget.Budget.of(len(queries) + len(gallery), 6, k1, k2, depth == 900, None).most * part / 100
+        most = (
+            budget.Budget.of(len(queries) + len(gallery), 6, k1, k2, depth == 900, None).most
+            * part
+            / 100
+        )
         tracemalloc.start()
         try:
             KReciprocal(k1, k2, max_ram=most / 1e9)(ranking, queries, gallery)
@@ -197,14 +228,18 @@ def test_too_little_memory_is_refused_before_any_work(monkeypatch):
     """finegrained row 16."""
     ranking, queries, gallery = grown(600)
     monkeypatch.setattr(module, "nearest", None)
-    with pytest.raises(RunError, match=r"takes at least 0\.17 GB, at most 0\.17: max_ram=0\.1 is too little"):
+    with pytest.raises(
+        RunError, match=r"takes at least 0\.17 GB, at most 0\.17: max_ram=0\.1 is too little"
+    ):
         KReciprocal(max_ram=0.1)(ranking, queries, gallery)
 
 
 def test_neighbourhoods_that_outgrow_the_memory_stop_the_work(monkeypatch):
     monkeypatch.setattr(budget.Budget, "entries", lambda self, max_ram: 3.0 * self.images)
     ranking, queries, gallery = grown(600)
-    with pytest.raises(RunError, match=r"entries after \d+ of them, more than max_ram has room for"):
+    with pytest.raises(
+        RunError, match=r"entries after \d+ of them, more than max_ram has room for"
+    ):
         KReciprocal(max_ram=1)(ranking, queries, gallery)
 
 
@@ -224,7 +259,9 @@ def test_long_work_tells_its_time_and_memory_beforehand(monkeypatch, capsys):
     with pytest.raises(TypeError):
         KReciprocal()(ranking, queries, gallery)
     told = capsys.readouterr().err
-    assert re.fullmatch(r"k-reciprocal re-ranking of 700 images: about \d+ s and 0\.2 GB \(at most 0\.2\)\n", told)
+    assert re.fullmatch(
+        r"k-reciprocal re-ranking of 700 images: about \d+ s and 0\.2 GB \(at most 0\.2\)\n", told
+    )
 
 
 def test_re_ranking_helps_where_neighbourhoods_are_clean():
@@ -232,12 +269,17 @@ def test_re_ranking_helps_where_neighbourhoods_are_clean():
     centres = random.normal(size=(20, 6))
     labels = np.repeat(np.arange(20), 12)
     vectors = centres[labels] + 0.55 * random.normal(size=(240, 6))
-    queries, gallery = sides(np.concatenate([vectors[::12], np.delete(vectors, np.s_[::12], 0)]), 20)
+    queries, gallery = sides(
+        np.concatenate([vectors[::12], np.delete(vectors, np.s_[::12], 0)]), 20
+    )
     gallery_labels = np.delete(labels, np.s_[::12])
     before = Exact(k=11)(queries, gallery)
     full = Exact(k=220)(queries, gallery)
     after = KReciprocal(k1=12, k2=4)(full, queries, gallery)
-    right = [(gallery_labels[ranking.indices[:, :11]] == np.arange(20)[:, None]).mean() for ranking in (before, after)]
+    right = [
+        (gallery_labels[ranking.indices[:, :11]] == np.arange(20)[:, None]).mean()
+        for ranking in (before, after)
+    ]
     assert right[1] > right[0]
 
 
@@ -246,7 +288,9 @@ def test_permuting_the_gallery_permutes_the_answer():
         queries, gallery = pair(seed)
         order = np.random.default_rng(seed).permutation(len(gallery))
         turned = Embeddings(gallery.ids[order], gallery.vectors[order])
-        one, two = (KReciprocal()(Exact(k=30)(queries, side), queries, side) for side in (gallery, turned))
+        one, two = (
+            KReciprocal()(Exact(k=30)(queries, side), queries, side) for side in (gallery, turned)
+        )
         np.testing.assert_array_equal(gallery.ids[one.indices], turned.ids[two.indices])
         np.testing.assert_allclose(one.scores, two.scores, rtol=0, atol=1e-6)
 
@@ -262,10 +306,14 @@ def test_block_sizes_change_nothing(monkeypatch):
 def test_equal_gallery_images_keep_the_order_of_their_ids():
     random = np.random.default_rng(3)
     vectors = random.normal(size=(40, 129)).astype(np.float32)
-    queries, gallery = sides(np.concatenate([random.normal(size=(4, 129)), vectors, vectors[:3], vectors[:3]]), 4)
+    queries, gallery = sides(
+        np.concatenate([random.normal(size=(4, 129)), vectors, vectors[:3], vectors[:3]]), 4
+    )
     after = KReciprocal(k1=8, k2=3)(Exact(k=46)(queries, gallery), queries, gallery)
     for twin in range(3):
-        places = np.stack([np.argmax(after.indices == row, axis=1) for row in (twin, 40 + twin, 43 + twin)])
+        places = np.stack(
+            [np.argmax(after.indices == row, axis=1) for row in (twin, 40 + twin, 43 + twin)]
+        )
         assert (np.diff(places, axis=0) > 0).all()
 
 
@@ -273,7 +321,9 @@ def test_equal_gallery_images_keep_the_order_of_their_ids():
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_identical_points_give_finite_scores_in_the_order_of_ids(vectors, metric):
     queries, gallery = sides(vectors, 2)
-    after = KReciprocal(k1=3, k2=2, metric=metric)(Exact(k=7, metric=metric)(queries, gallery), queries, gallery)
+    after = KReciprocal(k1=3, k2=2, metric=metric)(
+        Exact(k=7, metric=metric)(queries, gallery), queries, gallery
+    )
     assert np.isfinite(after.scores).all()
     if (vectors == 1).all():
         np.testing.assert_array_equal(after.indices, Exact(k=7)(queries, gallery).indices)
@@ -298,10 +348,14 @@ def test_empty_places_stay_at_the_end():
     full = Exact(k=6)(queries, gallery)
     indices, scores = full.indices.copy(), full.scores.copy()
     indices[3, 2:], scores[3, 2:], indices[5], scores[5] = -1, -np.inf, -1, -np.inf
-    after = KReciprocal()(Ranking(full.query_ids, full.gallery_ids, indices, scores), queries, gallery)
+    after = KReciprocal()(
+        Ranking(full.query_ids, full.gallery_ids, indices, scores), queries, gallery
+    )
     assert (after.indices[3, 2:] == -1).all() and (after.indices[5] == -1).all()
     assert set(after.indices[3, :2]) == set(indices[3, :2])
-    np.testing.assert_array_equal(after.indices[[0, 12]], KReciprocal()(full, queries, gallery).indices[[0, 12]])
+    np.testing.assert_array_equal(
+        after.indices[[0, 12]], KReciprocal()(full, queries, gallery).indices[[0, 12]]
+    )
 
 
 def test_half_precision_and_shards_on_disk_are_read(tmp_path):
@@ -309,15 +363,22 @@ def test_half_precision_and_shards_on_disk_are_read(tmp_path):
     queries, gallery = pair(7)
     gallery.save(tmp_path / "g", rows=10)
     expected = KReciprocal().matrix(queries, gallery)
-    np.testing.assert_array_equal(KReciprocal().matrix(queries, Embeddings.load(tmp_path / "g")), expected)
+    np.testing.assert_array_equal(
+        KReciprocal().matrix(queries, Embeddings.load(tmp_path / "g")), expected
+    )
 
 
 def test_what_was_passed_in_is_not_changed():
     queries, gallery = pair(8)
     ranking = Exact(k=9)(queries, gallery)
-    before = [array.copy() for array in (queries.vectors, gallery.vectors, ranking.indices, ranking.scores)]
+    before = [
+        array.copy()
+        for array in (queries.vectors, gallery.vectors, ranking.indices, ranking.scores)
+    ]
     KReciprocal()(ranking, queries, gallery)
-    for old, new in zip(before, (queries.vectors, gallery.vectors, ranking.indices, ranking.scores), strict=True):
+    for old, new in zip(
+        before, (queries.vectors, gallery.vectors, ranking.indices, ranking.scores), strict=True
+    ):
         np.testing.assert_array_equal(old, new)
 
 
@@ -326,7 +387,10 @@ def test_the_passport_lists_the_steps_in_order():
     ranking = Exact(k=9)(queries, gallery)
     for _ in range(2):
         ranking = build("k_reciprocal(k1=4)", RERANKERS)(ranking, queries, gallery)
-    assert ranking.passport["rerank"] == ["k_reciprocal(k1=4, k2=6, lambda_=0.3, metric='cosine', variant='paper')"] * 2
+    assert (
+        ranking.passport["rerank"]
+        == ["k_reciprocal(k1=4, k2=6, lambda_=0.3, metric='cosine', variant='paper')"] * 2
+    )
     assert ranking.passport["search"].startswith("exact(")
 
 
@@ -346,9 +410,18 @@ def test_a_vector_that_is_not_finite_is_named():
         KReciprocal()(ranking, queries, Embeddings(gallery.ids, vectors))
 
 
-@pytest.mark.parametrize("call", ["k_reciprocal(k1=0)", "k_reciprocal(k2=0)", "k_reciprocal(lambda_=1.5)",
-                                  "k_reciprocal(metric='ip')", "k_reciprocal(k3=1)", "k_reciprocal(variant='fast')",
-                                  "k_reciprocal(max_ram=0)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "k_reciprocal(k1=0)",
+        "k_reciprocal(k2=0)",
+        "k_reciprocal(lambda_=1.5)",
+        "k_reciprocal(metric='ip')",
+        "k_reciprocal(k3=1)",
+        "k_reciprocal(variant='fast')",
+        "k_reciprocal(max_ram=0)",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, RERANKERS)
@@ -368,6 +441,7 @@ def test_memory_does_not_grow_with_the_square():
         return most
 
     from fastseek.kernel.scan import Scan
+
     usual = Scan.tile, module.CELLS
     Scan.tile, module.CELLS = (128, 512), 1 << 16
     try:

@@ -18,9 +18,13 @@ def pair(seed, queries=7, gallery=50, dim=8, classes=6, spread=0.5):
     random = np.random.default_rng(seed)
     centres = random.normal(size=(classes, dim))
     labels = np.arange(queries + gallery) % classes
-    vectors = (centres[labels] + spread * random.normal(size=(queries + gallery, dim))).astype(np.float32)
-    return (Embeddings([f"q{n:02d}" for n in range(queries)], vectors[:queries]),
-            Embeddings([f"g{n:02d}" for n in range(gallery)], vectors[queries:]))
+    vectors = (centres[labels] + spread * random.normal(size=(queries + gallery, dim))).astype(
+        np.float32
+    )
+    return (
+        Embeddings([f"q{n:02d}" for n in range(queries)], vectors[:queries]),
+        Embeddings([f"g{n:02d}" for n in range(gallery)], vectors[queries:]),
+    )
 
 
 def slow(queries, gallery, k1, k2, lambda_, metric):
@@ -35,7 +39,7 @@ def slow(queries, gallery, k1, k2, lambda_, metric):
     asked = [sorted(range(count), key=lambda j: between[i, j]) for i in range(len(q))]
 
     def mutual(i, k):
-        return {j for j in order[i][:k + 1] if i in order[j][:k + 1]}
+        return {j for j in order[i][: k + 1] if i in order[j][: k + 1]}
 
     half = [mutual(i, int(np.around(k1 / 2))) for i in range(count)]
 
@@ -45,14 +49,20 @@ def slow(queries, gallery, k1, k2, lambda_, metric):
             if len(half[j] & near) > 2 / 3 * len(half[j]):
                 wide |= half[j]
         weights = {j: np.exp(-squares[j] / squares.max()) for j in wide}
-        return np.array([weights.get(j, 0) / max(sum(weights.values()), 1e-300) for j in range(count)])
+        return np.array(
+            [weights.get(j, 0) / max(sum(weights.values()), 1e-300) for j in range(count)]
+        )
 
     raw = np.array([encoding(mutual(i, k1), among[i]) for i in range(count)])
     images = np.array([raw[order[i][:k2]].mean(axis=0) for i in range(count)])
     final = np.zeros(between.shape)
     for i in range(len(q)):
-        near = {j for j in asked[i][:k1] if len(order[j]) <= k1 or between[i, j] <= among[j, order[j][k1]]}
-        mine = np.mean([encoding(near, between[i])] + [raw[j] for j in asked[i][:k2 - 1]], axis=0)
+        near = {
+            j
+            for j in asked[i][:k1]
+            if len(order[j]) <= k1 or between[i, j] <= among[j, order[j][k1]]
+        }
+        mine = np.mean([encoding(near, between[i])] + [raw[j] for j in asked[i][: k2 - 1]], axis=0)
         for j in range(count):
             jaccard = 1 - np.minimum(mine, images[j]).sum() / np.maximum(mine, images[j]).sum()
             final[i, j] = (1 - lambda_) * jaccard + lambda_ * between[i, j] / between[i].max()
@@ -60,24 +70,34 @@ def slow(queries, gallery, k1, k2, lambda_, metric):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 6), st.sampled_from([0.0, 0.3, 1.0]),
-       st.sampled_from(["cosine", "l2"]), st.integers(1, 40))
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 12),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.sampled_from(["cosine", "l2"]),
+    st.integers(1, 40),
+)
 def test_distances_are_those_of_sets_and_loops(seed, k1, k2, lambda_, metric, depth):
     queries, gallery = pair(seed, gallery=40)
     ranking = Exact(k=depth, metric=metric)(queries, gallery)
     after = KReciprocalQuery(k1, k2, lambda_, metric)(ranking, queries, gallery)
     expected = slow(queries, gallery, k1, k2, lambda_, metric)
-    np.testing.assert_allclose(-after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        -after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("k2", [1, 2, 6])
 def test_a_query_that_no_image_has_among_its_nearest_has_the_distance_of_the_definition_too(k2):
     places = np.array([[0], [0.1], [0.25], [0.45], [0.7], [1], [1.4], [2]], np.float32)
     line = Embeddings([f"g{n}" for n in range(8)], places)
-    far = Embeddings(["q"], np.array([[-3.]], np.float32))
+    far = Embeddings(["q"], np.array([[-3.0]], np.float32))
     after = KReciprocalQuery(2, k2, 0.3, "l2")(Exact(8, "l2")(far, line), far, line)
     expected = slow(far, line, 2, k2, 0.3, "l2")
-    np.testing.assert_allclose(-after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        -after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(("k1", "k2"), [(50, 6), (20, 50), (20, 6)])
@@ -85,7 +105,9 @@ def test_neighbourhoods_larger_than_the_gallery_take_all_of_it(k1, k2):
     queries, gallery = pair(1, gallery=9)
     after = KReciprocalQuery(k1, k2)(Exact(k=9)(queries, gallery), queries, gallery)
     expected = slow(queries, gallery, k1, k2, 0.3, "cosine")
-    np.testing.assert_allclose(-after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5)
+    np.testing.assert_allclose(
+        -after.scores, np.take_along_axis(expected, after.indices, axis=1), atol=1e-5
+    )
 
 
 def test_order_is_nearly_that_of_k_reciprocal_of_one_query():
@@ -93,7 +115,10 @@ def test_order_is_nearly_that_of_k_reciprocal_of_one_query():
     for seed in range(5):
         queries, gallery = pair(seed, queries=1, gallery=120)
         ranking = Exact(k=120)(queries, gallery)
-        one, two = (part(ranking, queries, gallery) for part in (KReciprocal(12, 4), KReciprocalQuery(12, 4)))
+        one, two = (
+            part(ranking, queries, gallery)
+            for part in (KReciprocal(12, 4), KReciprocalQuery(12, 4))
+        )
         agree.append(len(set(one.indices[0, :20]) & set(two.indices[0, :20])) / 20)
     assert np.mean(agree) > 0.85
 
@@ -103,14 +128,18 @@ def test_re_ranking_helps_where_neighbourhoods_are_clean():
     labels = np.arange(240) % 20
     ranking = Exact(k=220)(queries, gallery)
     after = KReciprocalQuery(k1=12, k2=4)(ranking, queries, gallery)
-    right = [(labels[20:][one.indices[:, :11]] == labels[:20, None]).mean() for one in (ranking, after)]
+    right = [
+        (labels[20:][one.indices[:, :11]] == labels[:20, None]).mean() for one in (ranking, after)
+    ]
     assert right[1] > right[0] + 0.02
 
 
 def test_lambda_1_keeps_the_order_of_the_search():
     queries, gallery = pair(2)
     ranking = Exact(k=50)(queries, gallery)
-    np.testing.assert_array_equal(KReciprocalQuery(lambda_=1)(ranking, queries, gallery).indices, ranking.indices)
+    np.testing.assert_array_equal(
+        KReciprocalQuery(lambda_=1)(ranking, queries, gallery).indices, ranking.indices
+    )
 
 
 def test_block_sizes_change_nothing(monkeypatch):
@@ -118,7 +147,9 @@ def test_block_sizes_change_nothing(monkeypatch):
     ranking = Exact(k=20)(queries, gallery)
     whole = KReciprocalQuery()(ranking, queries, gallery)
     monkeypatch.setattr(module, "ROWS", 2)
-    np.testing.assert_array_equal(KReciprocalQuery()(ranking, queries, gallery).scores, whole.scores)
+    np.testing.assert_array_equal(
+        KReciprocalQuery()(ranking, queries, gallery).scores, whole.scores
+    )
 
 
 def test_a_kept_graph_gives_the_same_to_new_queries_and_is_written_once(tmp_path):
@@ -141,8 +172,13 @@ def test_a_kept_graph_gives_the_same_to_new_queries_and_is_written_once(tmp_path
 def test_a_graph_of_photos_whose_names_are_no_utf8_is_kept(tmp_path):
     queries, gallery = pair(4)
     gallery = Embeddings(["x\udcff.jpg", *gallery.ids[1:]], gallery.vectors)
-    ranking, part = Exact(k=20)(queries, gallery), KReciprocalQuery(8, 3, graph=str(tmp_path / "graph.npz"))
-    np.testing.assert_array_equal(part(ranking, queries, gallery).scores, part(ranking, queries, gallery).scores)
+    ranking, part = (
+        Exact(k=20)(queries, gallery),
+        KReciprocalQuery(8, 3, graph=str(tmp_path / "graph.npz")),
+    )
+    np.testing.assert_array_equal(
+        part(ranking, queries, gallery).scores, part(ranking, queries, gallery).scores
+    )
 
 
 def test_a_graph_of_another_gallery_or_other_settings_is_refused(tmp_path):
@@ -162,8 +198,15 @@ def test_a_graph_of_another_gallery_or_other_settings_is_refused(tmp_path):
         KReciprocalQuery(8, 3, graph=file)(ranking, queries, gallery)
 
 
-@pytest.mark.parametrize("call", ["k_reciprocal_query(k1=0)", "k_reciprocal_query(k2=0)",
-                                  "k_reciprocal_query(lambda_=2)", "k_reciprocal_query(metric='ip')"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "k_reciprocal_query(k1=0)",
+        "k_reciprocal_query(k2=0)",
+        "k_reciprocal_query(lambda_=2)",
+        "k_reciprocal_query(metric='ip')",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, RERANKERS)

@@ -1,4 +1,6 @@
-"""Votes, label_rank, hard_rank and hard_insert against loops and the worked examples of the contests."""
+"""Votes, label_rank, hard_rank and hard_insert against loops and the worked examples of the
+contests.
+"""
 
 import numpy as np
 import pytest
@@ -33,24 +35,38 @@ def sides(seed, queries=6, gallery=30, reference=25, dim=5, classes=4):
     centres = random.normal(size=(classes, dim))
     made = []
     for letter, count in (("q", queries), ("g", gallery), ("r", reference)):
-        vectors = centres[random.integers(0, classes, count)] + 0.8 * random.normal(size=(count, dim))
-        made.append(Embeddings([f"{letter}{n:02d}" for n in range(count)], vectors.astype(np.float32)))
-    return made[0], made[1], Reference.of(made[2], random.integers(0, classes, reference).astype(str))
+        vectors = centres[random.integers(0, classes, count)] + 0.8 * random.normal(
+            size=(count, dim)
+        )
+        made.append(
+            Embeddings([f"{letter}{n:02d}" for n in range(count)], vectors.astype(np.float32))
+        )
+    return (
+        made[0],
+        made[1],
+        Reference.of(made[2], random.integers(0, classes, reference).astype(str)),
+    )
 
 
 def slow_vote(vector, reference, votes, confidence):
     """Label and confidence of one image, with a dictionary."""
     rows = reference.embeddings.vectors.astype(np.float64)
     cosines = rows @ vector / np.linalg.norm(rows, axis=1) / np.linalg.norm(vector)
-    best = sorted(range(len(rows)), key=lambda row: (-cosines[row], reference.embeddings.ids[row]))[:votes]
+    best = sorted(range(len(rows)), key=lambda row: (-cosines[row], reference.embeddings.ids[row]))[
+        :votes
+    ]
     sums, members = {}, {}
     for row in best:
         label = reference.labels[row]
         sums[label] = sums.get(label, 0) + cosines[row]
         members.setdefault(label, []).append(cosines[row])
     label = max(sums, key=sums.get)
-    sure = {"sum": sums[label], "sum/3": sums[label] / votes, "mean-of-agreeing": np.mean(members[label]),
-            "top1": max(members[label])}[confidence]
+    sure = {
+        "sum": sums[label],
+        "sum/3": sums[label] / votes,
+        "mean-of-agreeing": np.mean(members[label]),
+        "top1": max(members[label]),
+    }[confidence]
     return label, max(sure, 0)
 
 
@@ -61,13 +77,18 @@ def test_votes_are_those_of_a_dictionary(confidence, votes):
     for seed in range(4):
         queries, _, reference = sides(seed)
         labels, sure = reference.vote(queries, votes, confidence)
-        expected = [slow_vote(vector.astype(np.float64), reference, votes, confidence) for vector in queries.vectors]
+        expected = [
+            slow_vote(vector.astype(np.float64), reference, votes, confidence)
+            for vector in queries.vectors
+        ]
         np.testing.assert_array_equal(labels, [label for label, _ in expected])
         np.testing.assert_allclose(sure, [value for _, value in expected], atol=1e-6)
 
 
 def test_two_that_agree_outvote_the_nearest():
-    reference = Reference.of(Embeddings(list("abcd"), at(2, 20, 25, 90)), np.array(["x", "y", "y", "x"]))
+    reference = Reference.of(
+        Embeddings(list("abcd"), at(2, 20, 25, 90)), np.array(["x", "y", "y", "x"])
+    )
     votes = {name: reference.vote(Embeddings(["q"], at(0)), 3, name) for name in CONFIDENCES}
     assert all(reference.classes[found.labels[0]] == "y" for found in votes.values())
     total = cos(20) + cos(25)
@@ -97,8 +118,12 @@ def test_label_rank_is_the_formula_of_the_2021_winners():
     queries, gallery, reference, ranking = example()
     part = LabelRank("", "", votes=1, conf="sum")
     after = part.with_reference(reference, ranking, queries, gallery)
-    expected = {"a": cos(10) - 0.1 * cos(15), "b": cos(12) + cos(2), "c": cos(40) - 0.1 * cos(15),
-                "d": cos(60) + cos(50)}
+    expected = {
+        "a": cos(10) - 0.1 * cos(15),
+        "b": cos(12) + cos(2),
+        "c": cos(40) - 0.1 * cos(15),
+        "d": cos(60) + cos(50),
+    }
     found = dict(zip(gallery.ids[after.indices[0]].tolist(), after.scores[0].tolist(), strict=True))
     assert found == pytest.approx(expected, abs=1e-6)
     assert gallery.ids[after.indices[0]].tolist() == list("bdac")
@@ -116,9 +141,13 @@ def test_label_rank_is_the_formula_in_a_double_loop(confidence):
             mine, _ = slow_vote(queries.vectors[query].astype(np.float64), reference, 3, confidence)
             new = {}
             for row, score in zip(ranking.indices[query], ranking.scores[query], strict=True):
-                label, sure = slow_vote(gallery.vectors[row].astype(np.float64), reference, 3, confidence)
+                label, sure = slow_vote(
+                    gallery.vectors[row].astype(np.float64), reference, 3, confidence
+                )
                 new[int(row)] = score + 0.7 * sure if label == mine else score - 0.2 * sure
-            np.testing.assert_allclose(after.scores[query], [new[row] for row in after.indices[query]], atol=1e-6)
+            np.testing.assert_allclose(
+                after.scores[query], [new[row] for row in after.indices[query]], atol=1e-6
+            )
             assert (np.diff(after.scores[query]) <= 0).all()
 
 
@@ -158,7 +187,9 @@ def test_hard_rank_is_a_stable_partition(seed, depth):
     images, asked = reference.vote(gallery).labels, reference.vote(queries).labels
     for query in range(len(queries)):
         rows = ranking.indices[query].tolist()
-        expected = [r for r in rows if images[r] == asked[query]] + [r for r in rows if images[r] != asked[query]]
+        expected = [r for r in rows if images[r] == asked[query]] + [
+            r for r in rows if images[r] != asked[query]
+        ]
         assert after.indices[query].tolist() == expected
 
 
@@ -167,15 +198,21 @@ def test_hard_rank_keeps_the_scores_of_the_others_and_lifts_its_own_above_them()
     after = HardRank("", "", votes=1).with_reference(reference, ranking, queries, gallery)
     assert gallery.ids[after.indices[0]].tolist() == list("bdac")
     spread = cos(10) - cos(60)
-    np.testing.assert_allclose(after.scores[0], [cos(12) + spread, cos(60) + spread, cos(10), cos(40)], atol=1e-6)
+    np.testing.assert_allclose(
+        after.scores[0], [cos(12) + spread, cos(60) + spread, cos(10), cos(40)], atol=1e-6
+    )
 
 
 def slow_insert(ranking, query, labels, sure, mine, own, threshold, ids):
     rows = [row for row in ranking.indices[query].tolist() if row >= 0]
-    new = [row for row in range(len(ids)) if row not in rows and labels[row] == mine and own + sure[row] > threshold]
+    new = [
+        row
+        for row in range(len(ids))
+        if row not in rows and labels[row] == mine and own + sure[row] > threshold
+    ]
     new.sort(key=lambda row: (-sure[row], ids[row]))
     same = [row for row in rows if labels[row] == mine]
-    return (same + new + [row for row in rows if labels[row] != mine])[:ranking.indices.shape[1]]
+    return (same + new + [row for row in rows if labels[row] != mine])[: ranking.indices.shape[1]]
 
 
 @pytest.mark.parametrize("threshold", [-1.0, 0.6, 1.2, 9.0])
@@ -187,8 +224,16 @@ def test_hard_insert_is_the_rule_of_the_2019_winners_in_a_loop(threshold):
         after = HardInsert("", "", threshold).with_reference(reference, ranking, queries, gallery)
         images, asked = reference.vote(gallery), reference.vote(queries)
         for query in range(len(queries)):
-            expected = slow_insert(ranking, query, images.labels, images.confidence, asked.labels[query],
-                                   asked.confidence[query], threshold, gallery.ids)
+            expected = slow_insert(
+                ranking,
+                query,
+                images.labels,
+                images.confidence,
+                asked.labels[query],
+                asked.confidence[query],
+                threshold,
+                gallery.ids,
+            )
             assert after.indices[query].tolist() == expected
         if threshold == 9:
             hard = HardRank("", "").with_reference(reference, ranking, queries, gallery)
@@ -203,33 +248,51 @@ def test_hard_insert_fills_short_lists_before_it_drops_anything():
     assert gallery.ids[after.indices[0]].tolist() == ["b", "d", "a"]
     assert (np.diff(after.scores[0]) < 0).all()
     none = Ranking(full.query_ids, full.gallery_ids, [[-1, -1]], [[-np.inf, -np.inf]])
-    assert gallery.ids[part.with_reference(reference, none, queries, gallery).indices[0]].tolist() == ["b", "d"]
+    assert gallery.ids[
+        part.with_reference(reference, none, queries, gallery).indices[0]
+    ].tolist() == ["b", "d"]
 
 
 def test_only_hard_insert_may_bring_other_images():
-    assert [name for name in RERANKERS.names() if getattr(RERANKERS.get(name), "inserts", False)] == ["hard_insert"]
+    assert [
+        name for name in RERANKERS.names() if getattr(RERANKERS.get(name), "inserts", False)
+    ] == ["hard_insert"]
 
 
 def test_a_reference_of_another_model_is_refused():
     queries, gallery, reference, ranking = example()
     told = [Embeddings(side.ids, side.vectors, {"model": "m"}) for side in (queries, gallery)]
-    other = Reference(Embeddings(reference.embeddings.ids, reference.embeddings.vectors, {"model": "n"}),
-                      reference.classes, reference.labels)
+    other = Reference(
+        Embeddings(reference.embeddings.ids, reference.embeddings.vectors, {"model": "n"}),
+        reference.classes,
+        reference.labels,
+    )
     with pytest.raises(ArtefactError, match="queries and reference differ in model: m and n"):
         LabelRank("", "").with_reference(other, ranking, *told)
 
 
-@pytest.mark.parametrize("call", ["exact(k=9, metric='l2')", "exact(k=9, metric='ip')",
-                                  "sharded(\"exact(k=9, metric='l2')\", rows=7)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "exact(k=9, metric='l2')",
+        "exact(k=9, metric='ip')",
+        "sharded(\"exact(k=9, metric='l2')\", rows=7)",
+    ],
+)
 def test_scores_that_are_no_cosines_are_refused_by_those_that_take_them_for_cosines(call):
     queries, gallery, reference = sides(5)
     ranking = build(call, SEARCHERS)(queries, gallery)
-    for reranker, other in ((LabelRank("", ""), reference), (NonLandmark(""), reference.embeddings)):
+    for reranker, other in (
+        (LabelRank("", ""), reference),
+        (NonLandmark(""), reference.embeddings),
+    ):
         with pytest.raises(ArtefactError, match="search with metric='cosine'"):
             reranker.with_reference(other, ranking, queries, gallery)
     HardRank("", "").with_reference(reference, ranking, queries, gallery)
     for fits in ("exact(k=9)", "sharded('exact(k=9)', rows=7)"):
-        LabelRank("", "").with_reference(reference, build(fits, SEARCHERS)(queries, gallery), queries, gallery)
+        LabelRank("", "").with_reference(
+            reference, build(fits, SEARCHERS)(queries, gallery), queries, gallery
+        )
 
 
 def test_a_reference_without_images_or_labels_is_refused(tmp_path):
@@ -241,19 +304,31 @@ def test_a_reference_without_images_or_labels_is_refused(tmp_path):
         Reference.load(tmp_path / "r", tmp_path / "labels.csv")
 
 
-@pytest.mark.parametrize("text", ["id,label\na,x\nb,y z\n", "\ufeffid,landmark_id\r\na,x\r\nb,y z\r\n",
-                                  "label,url,id\nx,,a\n\ny z,\"h,t\",b\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,label\na,x\nb,y z\n",
+        "\ufeffid,landmark_id\r\na,x\r\nb,y z\r\n",
+        'label,url,id\nx,,a\n\ny z,"h,t",b\n',
+    ],
+)
 def test_label_files_are_read_whatever_their_columns(text, tmp_path):
     (tmp_path / "l.csv").write_bytes(text.encode())
     assert read_labels(tmp_path / "l.csv") == {"a": "x", "b": "y z"}
 
 
-@pytest.mark.parametrize(("text", "where"), [("", ":1: needs the columns"), ("id,name\na,x\n", ":1: needs the columns"),
-                                             ("id,label\na,x\na,y\n", ":3: id 'a' stands twice"),
-                                             ("id,label\na\n", ":2: 1 values, the header has 2"),
-                                             ("id,label\na, \n", ":2: needs an id and a label"),
-                                             ("id,label\n\"a,x\n", "not a CSV file"),
-                                             (b"id,label\n\xff,x\n", "not a CSV file in UTF-8")])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("", ":1: needs the columns"),
+        ("id,name\na,x\n", ":1: needs the columns"),
+        ("id,label\na,x\na,y\n", ":3: id 'a' stands twice"),
+        ("id,label\na\n", ":2: 1 values, the header has 2"),
+        ("id,label\na, \n", ":2: needs an id and a label"),
+        ('id,label\n"a,x\n', "not a CSV file"),
+        (b"id,label\n\xff,x\n", "not a CSV file in UTF-8"),
+    ],
+)
 def test_damaged_label_files_are_refused_with_the_line(text, where, tmp_path):
     (tmp_path / "l.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=where):
@@ -262,9 +337,18 @@ def test_damaged_label_files_are_refused_with_the_line(text, where, tmp_path):
         read_labels(tmp_path / "absent.csv")
 
 
-@pytest.mark.parametrize("call", ["label_rank()", "label_rank('r', 'l', up=-1)", "label_rank('r', 'l', votes=0)",
-                                  "label_rank('r', 'l', conf='best')", "hard_rank('r')", "hard_rank('r', 'l', votes=0)",
-                                  "hard_insert('r', 'l', conf='max')"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "label_rank()",
+        "label_rank('r', 'l', up=-1)",
+        "label_rank('r', 'l', votes=0)",
+        "label_rank('r', 'l', conf='best')",
+        "hard_rank('r')",
+        "hard_rank('r', 'l', votes=0)",
+        "hard_insert('r', 'l', conf='max')",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, RERANKERS)

@@ -10,7 +10,9 @@ from fastseek.rerank.overlaps import Overlaps, all_overlaps
 
 def encodings(seed, rows, columns):
     random = np.random.default_rng(seed)
-    return (random.random((rows, columns)) * (random.random((rows, columns)) < 0.3)).astype(np.float32)
+    return (random.random((rows, columns)) * (random.random((rows, columns)) < 0.3)).astype(
+        np.float32
+    )
 
 
 def slow(asked, images):
@@ -18,7 +20,12 @@ def slow(asked, images):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 12), st.sampled_from([1, 7, 40, 1 << 18]))
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 9),
+    st.integers(1, 12),
+    st.sampled_from([1, 7, 40, 1 << 18]),
+)
 def test_overlaps_with_all_images_are_sums_of_the_smaller_weights(seed, queries, images, touched):
     asked, theirs = encodings(seed, queries, 15), encodings(seed + 1, images, 15)
     usual, overlaps.TOUCHED = overlaps.TOUCHED, touched
@@ -26,8 +33,12 @@ def test_overlaps_with_all_images_are_sums_of_the_smaller_weights(seed, queries,
         parts = list(all_overlaps(csr_array(asked), csr_array(theirs).T.tocsr()))
     finally:
         overlaps.TOUCHED = usual
-    np.testing.assert_array_equal(np.concatenate([np.arange(queries)[rows] for rows, _ in parts]), np.arange(queries))
-    np.testing.assert_allclose(np.concatenate([part for _, part in parts]), slow(asked, theirs), rtol=1e-6, atol=0)
+    np.testing.assert_array_equal(
+        np.concatenate([np.arange(queries)[rows] for rows, _ in parts]), np.arange(queries)
+    )
+    np.testing.assert_allclose(
+        np.concatenate([part for _, part in parts]), slow(asked, theirs), rtol=1e-6, atol=0
+    )
 
 
 @pytest.mark.parametrize("listed", [[0, 3, 3, 1], []])

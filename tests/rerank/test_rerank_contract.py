@@ -11,8 +11,12 @@ from fastseek.registry import RERANKERS, build
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
 
-NEEDS = {"label_rank": "reference='R', labels='L'", "hard_rank": "reference='R', labels='L'",
-         "hard_insert": "reference='R', labels='L'", "non_landmark": "reference='R'"}
+NEEDS = {
+    "label_rank": "reference='R', labels='L'",
+    "hard_rank": "reference='R', labels='L'",
+    "hard_insert": "reference='R', labels='L'",
+    "non_landmark": "reference='R'",
+}
 KEEPING = [name for name in RERANKERS.names() if not getattr(RERANKERS.get(name), "inserts", False)]
 
 
@@ -20,25 +24,42 @@ def vectors(seed, count, dim=12):
     """Eight classes with some spread."""
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(8, dim))
-    return (centres[np.arange(count) % 8] + 0.6 * random.normal(size=(count, dim))).astype(np.float32)
+    return (centres[np.arange(count) % 8] + 0.6 * random.normal(size=(count, dim))).astype(
+        np.float32
+    )
 
 
 def pair(seed=0, queries=9, gallery=60):
-    return (Embeddings([f"q{n:02d}" for n in range(queries)], vectors(seed, queries), {"model": "m"}),
-            Embeddings([f"g{n:02d}" for n in range(gallery)], vectors(seed + 1, gallery), {"model": "m"}))
+    return (
+        Embeddings([f"q{n:02d}" for n in range(queries)], vectors(seed, queries), {"model": "m"}),
+        Embeddings(
+            [f"g{n:02d}" for n in range(gallery)], vectors(seed + 1, gallery), {"model": "m"}
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Called with a name and further arguments, builds that re-ranker with a reference of 40 labelled images."""
+    """Called with a name and further arguments, builds that re-ranker with a reference of 40
+    labelled images.
+    """
     folder = tmp_path_factory.mktemp("reference")
-    Embeddings([f"r{n}" for n in range(40)], vectors(50, 40), {"model": "m"}).save(folder / "R", rows=7)
+    Embeddings([f"r{n}" for n in range(40)], vectors(50, 40), {"model": "m"}).save(
+        folder / "R", rows=7
+    )
     (folder / "L").write_text("id,label\n" + "".join(f"r{n},class {n % 8}\n" for n in range(40)))
 
     def build_with(name, *more):
-        call = ", ".join([NEEDS.get(name, "").replace("'R'", repr(str(folder / "R"))).replace(
-            "'L'", repr(str(folder / "L"))), *more]).strip(", ")
+        call = ", ".join(
+            [
+                NEEDS.get(name, "")
+                .replace("'R'", repr(str(folder / "R")))
+                .replace("'L'", repr(str(folder / "L"))),
+                *more,
+            ]
+        ).strip(", ")
         return build(f"{name}({call})", RERANKERS)
+
     return build_with
 
 
@@ -143,7 +164,10 @@ def test_the_passport_lists_the_step_as_a_call_that_can_be_built_again(name, mad
     np.testing.assert_array_equal(once.indices, again.indices)
     np.testing.assert_array_equal(once.scores, again.scores)
     twice = made(name)(once, queries, gallery)
-    assert twice.passport["rerank"] == [call, call] and twice.passport["search"] == ranking.passport["search"]
+    assert (
+        twice.passport["rerank"] == [call, call]
+        and twice.passport["search"] == ranking.passport["search"]
+    )
 
 
 @pytest.mark.parametrize("name", RERANKERS.names())
@@ -151,9 +175,13 @@ def test_embeddings_that_are_not_the_rankings_are_refused(name, made):
     queries, gallery = pair(1)
     ranking = Exact(k=3)(queries, gallery)
     with pytest.raises(ArtefactError, match="gallery"):
-        made(name)(ranking, queries, Embeddings([f"x{name}" for name in gallery.ids], gallery.vectors))
+        made(name)(
+            ranking, queries, Embeddings([f"x{name}" for name in gallery.ids], gallery.vectors)
+        )
     with pytest.raises(ArtefactError, match="queries"):
-        made(name)(ranking, Embeddings([f"x{name}" for name in queries.ids], queries.vectors), gallery)
+        made(name)(
+            ranking, Embeddings([f"x{name}" for name in queries.ids], queries.vectors), gallery
+        )
 
 
 @pytest.mark.parametrize("name", RERANKERS.names())

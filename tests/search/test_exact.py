@@ -19,7 +19,10 @@ def embeddings(vectors, prefix="", passport=None, ids=None):
 def random_pair(seed, queries=7, gallery=40, dim=6, distinct=None):
     """Vectors of small integers: plenty of ties, and scores that float32 holds exactly."""
     random = np.random.default_rng(seed)
-    q, g = random.integers(-2, 3, (queries, dim)), random.integers(-2, 3, (distinct or gallery, dim))
+    q, g = (
+        random.integers(-2, 3, (queries, dim)),
+        random.integers(-2, 3, (distinct or gallery, dim)),
+    )
     g = g[random.integers(0, len(g), gallery)]
     q[:, 0], g[:, 0] = 3, random.integers(1, 3, gallery)
     return embeddings(q, "q"), embeddings(g, "g")
@@ -31,8 +34,11 @@ def slow_twin(queries, gallery, k, metric):
     for q in np.asarray(queries.vectors, np.float64):
         pairs = []
         for number, g in enumerate(np.asarray(gallery.vectors, np.float64)):
-            score = {"ip": q @ g, "l2": -((q - g) ** 2).sum(),
-                     "cosine": q @ g / (np.sqrt(q @ q) * np.sqrt(g @ g)) if metric == "cosine" else 0}[metric]
+            score = {
+                "ip": q @ g,
+                "l2": -((q - g) ** 2).sum(),
+                "cosine": q @ g / (np.sqrt(q @ q) * np.sqrt(g @ g)) if metric == "cosine" else 0,
+            }[metric]
             pairs.append((-np.float32(score), str(gallery.ids[number]), number))
         best = sorted(pairs)[:k]
         rows.append([number for _, _, number in best])
@@ -41,7 +47,12 @@ def slow_twin(queries, gallery, k, metric):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10_000), st.integers(1, 50), st.sampled_from(["ip", "l2"]), st.sampled_from([1, 7, 40, 1000]))
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 50),
+    st.sampled_from(["ip", "l2"]),
+    st.sampled_from([1, 7, 40, 1000]),
+)
 def test_search_is_the_double_loop_also_among_ties(seed, k, metric, block):
     """landmark row 40."""
     queries, gallery = random_pair(seed)
@@ -63,7 +74,10 @@ def test_cosine_is_the_double_loop_on_vectors_of_any_length():
 
 def test_the_proposal_by_groups_of_columns_loses_nothing():
     random = np.random.default_rng(5)
-    queries, gallery = embeddings(random.normal(size=(5, 8))), embeddings(random.normal(size=(9000, 8)))
+    queries, gallery = (
+        embeddings(random.normal(size=(5, 8))),
+        embeddings(random.normal(size=(9000, 8))),
+    )
     ranking = Exact(k=3, metric="l2")(queries, gallery)
     rows, _ = slow_twin(queries, gallery, 3, "l2")
     np.testing.assert_array_equal(ranking.indices, rows)
@@ -72,7 +86,10 @@ def test_the_proposal_by_groups_of_columns_loses_nothing():
 @pytest.mark.parametrize("metric", kernel.METRICS)
 def test_block_size_changes_nothing(metric, monkeypatch):
     random = np.random.default_rng(1)
-    queries, gallery = embeddings(random.normal(size=(60, 37))), embeddings(random.normal(size=(501, 37)))
+    queries, gallery = (
+        embeddings(random.normal(size=(60, 37))),
+        embeddings(random.normal(size=(501, 37))),
+    )
     whole = Exact(k=12, metric=metric)(queries, gallery)
     for block, tile, rows in ((17, 1, 31), (13, 5, 60), (500, 501, 7), (501, 40, 59)):
         monkeypatch.setattr(Scan, "tile", (rows, tile))
@@ -127,20 +144,32 @@ def test_an_empty_side_gives_an_empty_ranking():
 
 def test_shards_on_disk_give_the_answer_of_the_array_in_memory(tmp_path):
     random = np.random.default_rng(9)
-    queries, gallery = embeddings(random.normal(size=(6, 16))), embeddings(random.normal(size=(230, 16)))
+    queries, gallery = (
+        embeddings(random.normal(size=(6, 16))),
+        embeddings(random.normal(size=(230, 16))),
+    )
     gallery.save(tmp_path / "g", rows=50)
-    one, two = Exact(k=9)(queries, gallery), Exact(k=9, block=64)(queries, Embeddings.load(tmp_path / "g"))
+    one, two = (
+        Exact(k=9)(queries, gallery),
+        Exact(k=9, block=64)(queries, Embeddings.load(tmp_path / "g")),
+    )
     np.testing.assert_array_equal(one.indices, two.indices)
     np.testing.assert_array_equal(one.scores, two.scores)
 
 
 def test_the_gallery_is_never_held_whole():
     """landmark row 40."""
+
     class Watched:
         """An array that tells the largest piece anyone asked for."""
 
         def __init__(self, vectors):
-            self.vectors, self.shape, self.dtype, self.largest = vectors, vectors.shape, vectors.dtype, 0
+            self.vectors, self.shape, self.dtype, self.largest = (
+                vectors,
+                vectors.shape,
+                vectors.dtype,
+                0,
+            )
 
         def __len__(self):
             return len(self.vectors)
@@ -151,13 +180,18 @@ def test_the_gallery_is_never_held_whole():
             return piece
 
     watched = Watched(np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32))
-    Exact(k=3, block=32)(embeddings(np.ones((2, 4))), Embeddings(np.arange(300).astype(str), watched))
+    Exact(k=3, block=32)(
+        embeddings(np.ones((2, 4))), Embeddings(np.arange(300).astype(str), watched)
+    )
     assert watched.largest == 32
 
 
 def test_half_precision_is_read_as_it_is():
     vectors = np.random.default_rng(8).normal(size=(40, 12)).astype(np.float16)
-    half, single = Embeddings(np.arange(40).astype(str), vectors), embeddings(vectors, ids=np.arange(40).astype(str))
+    half, single = (
+        Embeddings(np.arange(40).astype(str), vectors),
+        embeddings(vectors, ids=np.arange(40).astype(str)),
+    )
     np.testing.assert_array_equal(Exact(k=7)(half, half).scores, Exact(k=7)(single, single).scores)
 
 
@@ -186,11 +220,21 @@ def test_a_zero_vector_has_no_cosine_and_is_named_but_is_a_point_otherwise():
     vectors[2] = 0
     with pytest.raises(DataError, match="'g00002' is zero"):
         Exact(k=2)(embeddings(vectors[:1]), embeddings(vectors, "g"))
-    assert Exact(k=1, metric="l2")(embeddings(np.zeros((1, 3))), embeddings(vectors)).indices.tolist() == [[2]]
+    assert Exact(k=1, metric="l2")(
+        embeddings(np.zeros((1, 3))), embeddings(vectors)
+    ).indices.tolist() == [[2]]
 
 
-@pytest.mark.parametrize("call", ["exact(k=0)", "exact(metric='manhattan')", "exact(block=0)", "exact(depth=3)",
-                                  "exact(k='many')"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "exact(k=0)",
+        "exact(metric='manhattan')",
+        "exact(block=0)",
+        "exact(depth=3)",
+        "exact(k='many')",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, SEARCHERS)

@@ -1,4 +1,6 @@
-"""Approximate searches: what they propose is scored exactly, what they miss is told, what they keep is checked."""
+"""Approximate searches: what they propose is scored exactly, what they miss is told, what they keep
+is checked.
+"""
 
 import json
 
@@ -14,18 +16,27 @@ from fastseek.structures import Embeddings, Ranking
 faiss = pytest.importorskip("faiss")
 NAMES = ["faiss_ivf", "faiss_hnsw", "faiss_pq"]
 THOROUGH = {"faiss_ivf": "probes=10000", "faiss_hnsw": "ef=600, m=64", "faiss_pq": "refine=1000"}
-POOR = {"faiss_ivf": "lists=60, probes=1", "faiss_hnsw": "m=2, build=1, ef=1", "faiss_pq": "bytes_=1, refine=1"}
+POOR = {
+    "faiss_ivf": "lists=60, probes=1",
+    "faiss_hnsw": "m=2, build=1, ef=1",
+    "faiss_pq": "bytes_=1, refine=1",
+}
 
 
 def embeddings(vectors, prefix="", passport=None):
-    return Embeddings([f"{prefix}{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32),
-                      passport or {})
+    return Embeddings(
+        [f"{prefix}{row:05d}" for row in range(len(vectors))],
+        np.asarray(vectors, np.float32),
+        passport or {},
+    )
 
 
 def pair(seed=0, queries=30, gallery=500, dim=16, passport=None):
     random = np.random.default_rng(seed)
-    return (embeddings(random.normal(size=(queries, dim)), "q", passport),
-            embeddings(random.normal(size=(gallery, dim)), "g", passport))
+    return (
+        embeddings(random.normal(size=(queries, dim)), "q", passport),
+        embeddings(random.normal(size=(gallery, dim)), "g", passport),
+    )
 
 
 def same(one, two):
@@ -37,7 +48,9 @@ def same(one, two):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_thorough_search_is_the_exact_search_bit_by_bit(name, metric):
     queries, gallery = pair()
-    ranking = build(f"{name}(k=9, metric={metric!r}, {THOROUGH[name]})", SEARCHERS)(queries, gallery)
+    ranking = build(f"{name}(k=9, metric={metric!r}, {THOROUGH[name]})", SEARCHERS)(
+        queries, gallery
+    )
     same(ranking, Exact(k=9, metric=metric)(queries, gallery))
     assert ranking.passport["recall"] == {"k": 9, "value": 1.0, "queries": 30, "seed": 0}
 
@@ -98,7 +111,9 @@ def test_no_queries_give_an_empty_ranking(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_images_stand_in_the_order_of_their_ids(name):
-    gallery = Embeddings([f"{(7 * row) % 30:02d}" for row in range(30)], np.ones((30, 4), np.float32))
+    gallery = Embeddings(
+        [f"{(7 * row) % 30:02d}" for row in range(30)], np.ones((30, 4), np.float32)
+    )
     queries = embeddings(np.ones((2, 4)))
     ranking = build(f"{name}(k=30, {THOROUGH[name]})", SEARCHERS)(queries, gallery)
     assert gallery.ids[ranking.indices].tolist() == [sorted(gallery.ids.tolist())] * 2
@@ -132,7 +147,9 @@ def test_an_index_is_built_once_for_a_gallery_and_anew_for_another(monkeypatch):
     other, made = pair(1)[1], []
     searcher = build("faiss_ivf(k=9, probes=10000)", SEARCHERS)
     usual = type(searcher)._made
-    monkeypatch.setattr(type(searcher), "_made", lambda self, side: made.append(side) or usual(self, side))
+    monkeypatch.setattr(
+        type(searcher), "_made", lambda self, side: made.append(side) or usual(self, side)
+    )
     same(searcher(queries, gallery), searcher(queries, gallery))
     same(searcher(queries, other), Exact(k=9)(queries, other))
     assert [side is gallery for side in made] == [True, False]
@@ -148,7 +165,9 @@ def test_an_index_whose_page_was_never_written_is_built_anew(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["i", "i.json"])
-@pytest.mark.parametrize("content", [b"id,label\n", b'["mine"]', b'{"mine": 1}', b"IxFI" + bytes(40)])
+@pytest.mark.parametrize(
+    "content", [b"id,label\n", b'["mine"]', b'{"mine": 1}', b"IxFI" + bytes(40)]
+)
 def test_a_file_that_is_no_index_of_ours_is_not_written_over(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises((UsageError, DataError), match=f"{name}"):
@@ -172,7 +191,10 @@ def test_a_damaged_index_is_refused(harm, tmp_path):
     queries, gallery = pair()
     call = f"faiss_hnsw(k=3, file={str(tmp_path / 'i')!r})"
     build(call, SEARCHERS)(queries, gallery)
-    data, page = bytearray((tmp_path / "i").read_bytes()), json.loads((tmp_path / "i.json").read_text())
+    data, page = (
+        bytearray((tmp_path / "i").read_bytes()),
+        json.loads((tmp_path / "i.json").read_text()),
+    )
     if harm == "version":
         (tmp_path / "i.json").write_text(json.dumps(page | {"format": 99}))
     elif harm == "no page":
@@ -195,7 +217,10 @@ def test_an_index_of_another_gallery_model_or_kind_is_refused(tmp_path):
     for gone in (other, renamed):
         with pytest.raises(ArtefactError, match="another gallery"):
             build(f"faiss_ivf(k=3, file={file!r})", SEARCHERS)(queries, gone)
-    bare, stranger = Embeddings(gallery.ids, gallery.vectors), embeddings(queries.vectors, "q", {"model": "two"})
+    bare, stranger = (
+        Embeddings(gallery.ids, gallery.vectors),
+        embeddings(queries.vectors, "q", {"model": "two"}),
+    )
     with pytest.raises(ArtefactError, match="another model"):
         build(f"faiss_ivf(k=3, file={file!r})", SEARCHERS)(stranger, bare)
     with pytest.raises(ArtefactError, match="differ in model"):
@@ -228,9 +253,21 @@ def test_two_dimensions_are_refused(name):
         build(f"{name}()", SEARCHERS)(pair()[0], pair(dim=8)[1])
 
 
-@pytest.mark.parametrize("call", ["faiss_ivf(k=0)", "faiss_ivf(lists=-1)", "faiss_ivf(probes=0)", "faiss_hnsw(m=1)",
-                                  "faiss_hnsw(ef=0)", "faiss_pq(bytes_=0)", "faiss_pq(refine=0)",
-                                  "faiss_pq(metric='manhattan')", "faiss_ivf(seed=-1)", "faiss_hnsw(train=5)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "faiss_ivf(k=0)",
+        "faiss_ivf(lists=-1)",
+        "faiss_ivf(probes=0)",
+        "faiss_hnsw(m=1)",
+        "faiss_hnsw(ef=0)",
+        "faiss_pq(bytes_=0)",
+        "faiss_pq(refine=0)",
+        "faiss_pq(metric='manhattan')",
+        "faiss_ivf(seed=-1)",
+        "faiss_hnsw(train=5)",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, SEARCHERS)
@@ -262,8 +299,12 @@ def test_a_gpu_build_of_faiss_is_used_where_it_works(works, monkeypatch, caplog)
     queries, gallery = pair()
     moved = []
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", lambda index: moved.append(OnGpus(index, works)) or moved[-1],
-                        raising=False)
+    monkeypatch.setattr(
+        faiss,
+        "index_cpu_to_all_gpus",
+        lambda index: moved.append(OnGpus(index, works)) or moved[-1],
+        raising=False,
+    )
     ranking = build(f"faiss_ivf(k=9, {THOROUGH['faiss_ivf']})", SEARCHERS)(queries, gallery)
     same(ranking, Exact(k=9)(queries, gallery))
     assert moved[0].asked == ([1, 30] if works else [])

@@ -1,4 +1,6 @@
-"""A gallery larger than memory: what a search holds at once is what its page says, however large the gallery."""
+"""A gallery larger than memory: what a search holds at once is what its page says, however large
+the gallery.
+"""
 
 import tracemalloc
 
@@ -37,24 +39,37 @@ def peak(work):
 
 
 def queries():
-    return Embeddings([f"q{row}" for row in range(QUERIES)],
-                      np.random.default_rng(1).standard_normal((QUERIES, DIM), np.float32))
+    return Embeddings(
+        [f"q{row}" for row in range(QUERIES)],
+        np.random.default_rng(1).standard_normal((QUERIES, DIM), np.float32),
+    )
 
 
-@pytest.mark.parametrize("call", [f"exact(k={K}, block={BLOCK}, scan='float32')",
-                                  f"exact(k={K}, metric='l2', block={BLOCK}, scan='float32')"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        f"exact(k={K}, block={BLOCK}, scan='float32')",
+        f"exact(k={K}, metric='l2', block={BLOCK}, scan='float32')",
+    ],
+)
 def test_exact_search_holds_a_block_and_never_the_gallery(call, galleries, monkeypatch):
     """landmark row 40."""
     monkeypatch.setattr(Scan, "tile", (QUERIES, 1024))
     monkeypatch.setattr(sweep, "PAIRS", 1 << 14)
     searcher = build(call, SEARCHERS)
-    small, large = (peak(lambda gallery=gallery: searcher(queries(), gallery)) for gallery in galleries.values())
+    small, large = (
+        peak(lambda gallery=gallery: searcher(queries(), gallery)) for gallery in galleries.values()
+    )
     block, tile = 2 * BLOCK * DIM * 4, QUERIES * 1024 * 3 * 5
     assert large < block + tile + (1 << 14) * 100 + 40_000 * IMAGE
     assert large - small < 30_000 * IMAGE < 30_000 * DIM
 
 
 def test_a_sharded_search_holds_one_run(galleries):
-    searcher = build(f"sharded(\"exact(k={K}, block={BLOCK}, scan='float32')\", rows=5000)", SEARCHERS)
-    small, large = (peak(lambda gallery=gallery: searcher(queries(), gallery)) for gallery in galleries.values())
+    searcher = build(
+        f"sharded(\"exact(k={K}, block={BLOCK}, scan='float32')\", rows=5000)", SEARCHERS
+    )
+    small, large = (
+        peak(lambda gallery=gallery: searcher(queries(), gallery)) for gallery in galleries.values()
+    )
     assert large - small < 30_000 * 2 * IMAGE < 30_000 * DIM * 4

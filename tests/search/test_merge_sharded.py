@@ -15,8 +15,11 @@ from fastseek.structures import Embeddings, Ranking
 
 
 def embeddings(vectors, prefix="", passport=None):
-    return Embeddings([f"{prefix}{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32),
-                      passport or {})
+    return Embeddings(
+        [f"{prefix}{row:05d}" for row in range(len(vectors))],
+        np.asarray(vectors, np.float32),
+        passport or {},
+    )
 
 
 def tied_pair(seed, queries=6, gallery=60, dim=5, passport=None):
@@ -35,11 +38,19 @@ def same(one, two):
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), k=st.integers(1, 80), rows=st.integers(1, 70), metric=st.sampled_from(["ip", "l2"]))
+@given(
+    seed=st.integers(0, 10_000),
+    k=st.integers(1, 80),
+    rows=st.integers(1, 70),
+    metric=st.sampled_from(["ip", "l2"]),
+)
 def test_merged_parts_are_the_whole_also_among_ties(seed, k, rows, metric):
     queries, gallery = tied_pair(seed)
     search = Exact(k=k, metric=metric)
-    parts = [search(queries, part_of(gallery, start, start + rows)) for start in range(0, len(gallery), rows)]
+    parts = [
+        search(queries, part_of(gallery, start, start + rows))
+        for start in range(0, len(gallery), rows)
+    ]
     same(merge(parts, min(k, len(gallery))), search(queries, gallery))
 
 
@@ -47,7 +58,10 @@ def test_merged_parts_are_the_whole_also_among_ties(seed, k, rows, metric):
 @given(seed=st.integers(0, 10_000))
 def test_merging_is_associative_and_its_order_permutes_the_gallery_only(seed):
     queries, gallery = tied_pair(seed)
-    a, b, c = (Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 20)) for start in (0, 20, 40))
+    a, b, c = (
+        Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 20))
+        for start in (0, 20, 40)
+    )
     same(merge([merge([a, b]), c]), merge([a, b, c]))
     one, two = merge([a, b, c]), merge([c, a, b])
     np.testing.assert_array_equal(one.gallery_ids[one.indices], two.gallery_ids[two.indices])
@@ -72,24 +86,43 @@ def test_empty_places_stay_at_the_end():
     none = Ranking(["q"], ["a", "b"], [[1, -1]], [[0.5, -np.inf]])
     some = Ranking(["q"], ["c", "d"], [[0, 1]], [[0.7, 0.1]])
     merged = merge([none, some], 4)
-    assert merged.indices.tolist() == [[2, 1, 3, -1]] and merged.gallery_ids.tolist() == ["a", "b", "c", "d"]
+    assert merged.indices.tolist() == [[2, 1, 3, -1]] and merged.gallery_ids.tolist() == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
 
 
 def test_the_passport_tells_what_the_parts_have_in_common():
     queries, gallery = tied_pair(3, passport={"model": "m"})
-    parts = [Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 20)) for start in (0, 20, 40)]
+    parts = [
+        Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 20))
+        for start in (0, 20, 40)
+    ]
     passport = merge(parts).passport
-    assert passport["exact"] is True and passport["merged"] == 3 and passport["gallery"] == {"model": "m"}
+    assert (
+        passport["exact"] is True
+        and passport["merged"] == 3
+        and passport["gallery"] == {"model": "m"}
+    )
     assert passport["search"] == "exact(k=9, metric='ip')"
-    rough = Ranking(parts[0].query_ids, parts[0].gallery_ids, parts[0].indices, parts[0].scores,
-                    {**parts[0].passport, "exact": False, "recall": {"value": 0.9}})
+    rough = Ranking(
+        parts[0].query_ids,
+        parts[0].gallery_ids,
+        parts[0].indices,
+        parts[0].scores,
+        {**parts[0].passport, "exact": False, "recall": {"value": 0.9}},
+    )
     mixed = merge([rough, *parts[1:]]).passport
     assert mixed["exact"] is False and mixed["recall"] == [{"value": 0.9}, None, None]
 
 
 def test_what_cannot_be_merged_is_refused_by_number():
     queries, gallery = tied_pair(4, passport={"model": "m"})
-    one, two = (Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 30)) for start in (0, 30))
+    one, two = (
+        Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 30)) for start in (0, 30)
+    )
     with pytest.raises(UsageError, match="no ranking"):
         merge([])
     with pytest.raises(DataError, match="stands 2 times"):
@@ -110,7 +143,9 @@ def test_what_cannot_be_merged_is_refused_by_number():
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 70), k=st.sampled_from([1, 7, 100]))
 def test_a_sharded_search_is_the_search(seed, rows, k):
     queries, gallery = tied_pair(seed)
-    sharded = build(f"sharded(\"exact(k={k}, metric='ip')\", rows={rows})", SEARCHERS)(queries, gallery)
+    sharded = build(f"sharded(\"exact(k={k}, metric='ip')\", rows={rows})", SEARCHERS)(
+        queries, gallery
+    )
     same(sharded, Exact(k=k, metric="ip")(queries, gallery))
     assert sharded.passport["exact"] is True and sharded.passport["search"].startswith("sharded(")
 
@@ -128,7 +163,10 @@ def test_shards_on_disk_are_searched_in_runs_that_cross_them(tmp_path):
     queries, gallery = tied_pair(5)
     gallery.save(tmp_path / "g", rows=17)
     there = Embeddings.load(tmp_path / "g")
-    same(Sharded("exact(k=8, metric='l2')", rows=23)(queries, there), Exact(k=8, metric="l2")(queries, gallery))
+    same(
+        Sharded("exact(k=8, metric='l2')", rows=23)(queries, there),
+        Exact(k=8, metric="l2")(queries, gallery),
+    )
 
 
 class Counted:
@@ -156,7 +194,10 @@ def test_a_search_that_was_killed_goes_on_and_ends_in_the_same_bytes(tmp_path):
     assert search("a") == 5
     with pytest.raises(KeyboardInterrupt):
         search("b", dies_at=3)
-    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["run-00000.npz", "run-00001.npz"]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "run-00000.npz",
+        "run-00001.npz",
+    ]
     assert search("b") == 3
     for name in ["a.npz", *(f"a/run-{number:05d}.npz" for number in range(5))]:
         assert (tmp_path / name).read_bytes() == (tmp_path / name.replace("a", "b", 1)).read_bytes()
@@ -201,7 +242,14 @@ def test_a_window_is_the_slice_of_the_array():
     array = np.arange(60, dtype=np.float32).reshape(20, 3)
     window = Window(array, 4, 15)
     np.testing.assert_array_equal(window, array[4:15])
-    for rows in (slice(2, 9), slice(None, None, 3), slice(-4, None), np.array([0, 5, 10, -1]), 3, -2):
+    for rows in (
+        slice(2, 9),
+        slice(None, None, 3),
+        slice(-4, None),
+        np.array([0, 5, 10, -1]),
+        3,
+        -2,
+    ):
         np.testing.assert_array_equal(window[rows], array[4:15][rows])
     assert window.shape == (11, 3) and len(window) == 11
 
@@ -209,7 +257,15 @@ def test_a_window_is_the_slice_of_the_array():
 def test_a_fingerprint_tells_ids_numbers_and_types_apart_and_nothing_else(tmp_path):
     _, gallery = tied_pair(10)
     gallery.save(tmp_path / "g", rows=7)
-    assert fingerprint(Embeddings.load(tmp_path / "g")) == fingerprint(gallery) == fingerprint(gallery, rows=3)
-    others = [Embeddings(gallery.ids[::-1], gallery.vectors), Embeddings(gallery.ids, gallery.vectors[::-1]),
-              Embeddings(gallery.ids, gallery.vectors.astype(np.float16)), part_of(gallery, 0, 59)]
+    assert (
+        fingerprint(Embeddings.load(tmp_path / "g"))
+        == fingerprint(gallery)
+        == fingerprint(gallery, rows=3)
+    )
+    others = [
+        Embeddings(gallery.ids[::-1], gallery.vectors),
+        Embeddings(gallery.ids, gallery.vectors[::-1]),
+        Embeddings(gallery.ids, gallery.vectors.astype(np.float16)),
+        part_of(gallery, 0, 59),
+    ]
     assert len({fingerprint(gallery), *map(fingerprint, others)}) == 5

@@ -1,4 +1,6 @@
-"""The database finds what the exact search finds, holds what it is told to, and refuses what does not fit."""
+"""The database finds what the exact search finds, holds what it is told to, and refuses what does
+not fit.
+"""
 
 import sys
 
@@ -18,14 +20,19 @@ from fastseek.search.rescored import rows_of  # noqa: E402
 
 
 def embeddings(vectors, prefix="", passport=None):
-    return Embeddings([f"{prefix}{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32),
-                      passport or {})
+    return Embeddings(
+        [f"{prefix}{row:05d}" for row in range(len(vectors))],
+        np.asarray(vectors, np.float32),
+        passport or {},
+    )
 
 
 def pair(seed=0, queries=9, gallery=80, dim=8, passport=None):
     random = np.random.default_rng(seed)
-    return (embeddings(random.normal(size=(queries, dim)), "q", passport),
-            embeddings(random.normal(size=(gallery, dim)), "g", passport))
+    return (
+        embeddings(random.normal(size=(queries, dim)), "q", passport),
+        embeddings(random.normal(size=(gallery, dim)), "g", passport),
+    )
 
 
 def milvus(tmp_path, extra=""):
@@ -65,8 +72,11 @@ def test_a_search_that_was_killed_while_storing_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         milvus(tmp_path)(queries, gallery)
     stored = []
-    monkeypatch.setattr(MilvusStore, "upsert",
-                        lambda self, some, holds: stored.append(len(some)) or upsert(self, some, holds))
+    monkeypatch.setattr(
+        MilvusStore,
+        "upsert",
+        lambda self, some, holds: stored.append(len(some)) or upsert(self, some, holds),
+    )
     same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
     assert stored == [50]
     with MilvusStore(str(tmp_path / "m.db")) as store:
@@ -98,9 +108,13 @@ def test_upsert_and_delete_go_by_id(tmp_path):
         assert store.count() == 79 and "g00003" not in store.ids() and "new" in store.ids()
         ranking = store.rank(queries, 5)
     keep = [row for row in range(80) if row not in (3, 4, 5)]
-    now = Embeddings([*gallery.ids[keep], *near.ids], np.concatenate([gallery.vectors[keep], near.vectors]))
+    now = Embeddings(
+        [*gallery.ids[keep], *near.ids], np.concatenate([gallery.vectors[keep], near.vectors])
+    )
     exact = Exact(k=5)(queries, now)
-    np.testing.assert_array_equal(ranking.gallery_ids[ranking.indices], exact.gallery_ids[exact.indices])
+    np.testing.assert_array_equal(
+        ranking.gallery_ids[ranking.indices], exact.gallery_ids[exact.indices]
+    )
     np.testing.assert_allclose(ranking.scores, exact.scores, atol=1e-6)
     assert ranking.gallery_ids.tolist() == sorted(now.ids.tolist())
 
@@ -127,7 +141,9 @@ def test_queries_and_images_of_another_model_or_dimension_are_refused(tmp_path):
     other = Embeddings(queries.ids, queries.vectors, {"model": "two"})
     narrow = embeddings(np.ones((2, 5)), "n")
     with MilvusStore(str(tmp_path / "m.db")) as store:
-        with pytest.raises(ArtefactError, match="queries and collection 'gallery' differ in model: two and one"):
+        with pytest.raises(
+            ArtefactError, match="queries and collection 'gallery' differ in model: two and one"
+        ):
             store.rank(other)
         with pytest.raises(ArtefactError, match="differ in model"):
             store.upsert(other)
@@ -164,7 +180,16 @@ def test_empty_sides_and_short_galleries_give_what_there_is(tmp_path):
 
 
 def test_ids_of_any_script_survive_and_none_is_read_as_a_filter(tmp_path):
-    ids = ["ü/ß.jpg", "写真 1.png", "it's \"quoted\"", "a\\b%27", "x'] or id != '", "x", "100%", "x\udcff.jpg"]
+    ids = [
+        "ü/ß.jpg",
+        "写真 1.png",
+        'it\'s "quoted"',
+        "a\\b%27",
+        "x'] or id != '",
+        "x",
+        "100%",
+        "x\udcff.jpg",
+    ]
     gallery = Embeddings(ids, np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
     queries = pair()[0]
     same(milvus(tmp_path)(queries, gallery), Exact(k=7)(queries, gallery))
@@ -208,7 +233,9 @@ def test_without_pymilvus_one_line_says_what_to_install(monkeypatch, tmp_path):
         MilvusStore(str(tmp_path / "m.db"))
 
 
-@pytest.mark.parametrize("call", ["milvus(k=0)", "milvus(k=10000, refine=2)", "milvus(metric='x')", "milvus(sample=0)"])
+@pytest.mark.parametrize(
+    "call", ["milvus(k=0)", "milvus(k=10000, refine=2)", "milvus(metric='x')", "milvus(sample=0)"]
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, SEARCHERS)

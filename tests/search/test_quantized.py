@@ -21,14 +21,19 @@ STORED = ["bfloat16", "int8"]
 
 
 def embeddings(vectors, prefix=""):
-    return Embeddings([f"{prefix}{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32))
+    return Embeddings(
+        [f"{prefix}{row:05d}" for row in range(len(vectors))], np.asarray(vectors, np.float32)
+    )
 
 
 def pair(seed=0, queries=20, gallery=400, dim=24, spread=1.0):
     random = np.random.default_rng(seed)
     centres = random.normal(size=(7, dim))
-    q, g = (centres[random.integers(0, 7, n)] + spread * random.normal(size=(n, dim)) for n in (queries, gallery))
-    g[1::2] = g[::2][:len(g[1::2])]
+    q, g = (
+        centres[random.integers(0, 7, n)] + spread * random.normal(size=(n, dim))
+        for n in (queries, gallery)
+    )
+    g[1::2] = g[::2][: len(g[1::2])]
     return embeddings(q, "q"), embeddings(g, "g")
 
 
@@ -39,8 +44,12 @@ def same(one, two):
 
 @pytest.mark.parametrize("storage", STORED)
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 10_000), k=st.integers(1, 50), metric=st.sampled_from(["cosine", "ip", "l2"]),
-       spread=st.sampled_from([1e-5, 0.1, 1.0]))
+@given(
+    seed=st.integers(0, 10_000),
+    k=st.integers(1, 50),
+    metric=st.sampled_from(["cosine", "ip", "l2"]),
+    spread=st.sampled_from([1e-5, 0.1, 1.0]),
+)
 def test_the_answer_is_the_exact_one_bit_by_bit(storage, seed, k, metric, spread):
     queries, gallery = pair(seed, spread=spread)
     ranking = Quantized(k=k, storage=storage, metric=metric)(queries, gallery)
@@ -55,7 +64,12 @@ def test_scoring_only_the_best_by_code_tells_the_recall_it_has(storage):
     exact = Exact(k=10)(queries, gallery)
     chosen = np.random.default_rng(2).permutation(20)[:15]
     hits = sum(len(set(ranking.indices[row]) & set(exact.indices[row])) for row in chosen)
-    assert ranking.passport["recall"] == {"k": 10, "value": round(hits / 150, 6), "queries": 15, "seed": 2}
+    assert ranking.passport["recall"] == {
+        "k": 10,
+        "value": round(hits / 150, 6),
+        "queries": 15,
+        "seed": 2,
+    }
     assert ranking.passport["exact"] is False and hits < 150
     whole = Quantized(k=10, storage=storage, rescore=40)(queries, gallery)
     same(whole, exact)
@@ -64,8 +78,10 @@ def test_scoring_only_the_best_by_code_tells_the_recall_it_has(storage):
 
 def test_more_rescoring_never_finds_less():
     queries, gallery = pair(3, spread=0.02, dim=64)
-    values = [Quantized(k=10, storage="int8", rescore=n)(queries, gallery).passport["recall"]["value"]
-              for n in (1, 2, 4, 8)]
+    values = [
+        Quantized(k=10, storage="int8", rescore=n)(queries, gallery).passport["recall"]["value"]
+        for n in (1, 2, 4, 8)
+    ]
     assert values == sorted(values)
 
 
@@ -92,7 +108,12 @@ def test_a_gallery_on_disk_is_read_in_small_pieces_only(tmp_path):
         """An array that tells the largest piece anyone asked for."""
 
         def __init__(self, vectors):
-            self.vectors, self.shape, self.dtype, self.largest = vectors, vectors.shape, vectors.dtype, 0
+            self.vectors, self.shape, self.dtype, self.largest = (
+                vectors,
+                vectors.shape,
+                vectors.dtype,
+                0,
+            )
 
         def __len__(self):
             return len(self.vectors)
@@ -166,8 +187,16 @@ def test_what_does_not_fit_is_refused():
         Quantized()(embeddings(np.ones((1, 3))), embeddings(bad))
 
 
-@pytest.mark.parametrize("call", ["quantized(k=0)", "quantized(storage='int4')", "quantized(rescore=-1)",
-                                  "quantized(metric='x')", "quantized(sample=0)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "quantized(k=0)",
+        "quantized(storage='int4')",
+        "quantized(rescore=-1)",
+        "quantized(metric='x')",
+        "quantized(sample=0)",
+    ],
+)
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, SEARCHERS)

@@ -16,7 +16,11 @@ from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.store import COLUMNS, fits, store
 from fastseek.structures import Embeddings
 
-PASSPORT = {"model": "abc", "views": ["hflip()"], "preprocessing": {"test": ["resize(224)"], "size": (1, 2)}}
+PASSPORT = {
+    "model": "abc",
+    "views": ["hflip()"],
+    "preprocessing": {"test": ["resize(224)"], "size": (1, 2)},
+}
 
 
 class Killed(BaseException):
@@ -29,6 +33,7 @@ def vector(item):
 
 def feed(total, bad=(), batch=4, die_at=None, calls=None):
     """Items in batches from anywhere; `bad` ones are rejected; dies when it comes to `die_at`."""
+
     def batches_from(start):
         if calls is not None:
             calls.append(start)
@@ -37,14 +42,34 @@ def feed(total, bad=(), batch=4, die_at=None, calls=None):
             if die_at is not None and die_at in numbers:
                 raise Killed
             good = [n for n in numbers if n not in bad]
-            rejects = [{"path": f"p{n}.jpg", "row": n, "phase": "embed", "code": "TRUNCATED", "detail": "x, \"y\"",
-                        "sha256": "00", "bytes": 7} for n in numbers if n in bad]
-            yield [f"p{n}.jpg" for n in good], np.array([vector(n) for n in good]), rejects, len(numbers)
+            rejects = [
+                {
+                    "path": f"p{n}.jpg",
+                    "row": n,
+                    "phase": "embed",
+                    "code": "TRUNCATED",
+                    "detail": 'x, "y"',
+                    "sha256": "00",
+                    "bytes": 7,
+                }
+                for n in numbers
+                if n in bad
+            ]
+            yield (
+                [f"p{n}.jpg" for n in good],
+                np.array([vector(n) for n in good]),
+                rejects,
+                len(numbers),
+            )
+
     return batches_from
 
 
 def files(folder):
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
 
 
 def test_what_is_stored_is_what_came_in_order(tmp_path):
@@ -59,9 +84,15 @@ def test_what_is_stored_is_what_came_in_order(tmp_path):
 
 
 @settings(max_examples=12, deadline=None)
-@given(kills=st.lists(st.integers(0, 29), max_size=3), bad=st.sets(st.integers(0, 29), max_size=8),
-       batch=st.integers(1, 9), shard=st.integers(4, 12))
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path_factory, kills, bad, batch, shard):
+@given(
+    kills=st.lists(st.integers(0, 29), max_size=3),
+    bad=st.sets(st.integers(0, 29), max_size=8),
+    batch=st.integers(1, 9),
+    shard=st.integers(4, 12),
+)
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    tmp_path_factory, kills, bad, batch, shard
+):
     """landmark row 39."""
     home = tmp_path_factory.mktemp("s")
     store(feed(30, bad, 4), 30, home / "whole", PASSPORT, shard)
@@ -102,23 +133,36 @@ def test_rejects_are_listed_in_order_with_all_columns(tmp_path):
     store(feed(12, bad={9, 2}), 12, tmp_path, PASSPORT, shard_items=5)
     lines = (tmp_path / "rejects.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
-    assert lines[1:] == ['p2.jpg,2,embed,TRUNCATED,"x, ""y""",00,7', 'p9.jpg,9,embed,TRUNCATED,"x, ""y""",00,7']
+    assert lines[1:] == [
+        'p2.jpg,2,embed,TRUNCATED,"x, ""y""",00,7',
+        'p9.jpg,9,embed,TRUNCATED,"x, ""y""",00,7',
+    ]
 
 
 def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
     good, bad = os.fsdecode(b"x\xff.jpg"), os.fsdecode(b"y\xfe.jpg")
-    batch = ([good], np.ones((1, 2), np.float32), [{"path": bad, "row": 1, "code": "TRUNCATED", "detail": bad}])
+    batch = (
+        [good],
+        np.ones((1, 2), np.float32),
+        [{"path": bad, "row": 1, "code": "TRUNCATED", "detail": bad}],
+    )
     for _ in range(2):  # the second run reads what the first one wrote
         made = store(lambda start: [batch], 2, tmp_path, {"root": bad}, source="aa")
     assert made.ids.tolist() == [good] and made.passport["root"] == bad
-    with open(tmp_path / "rejects.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open(
+        tmp_path / "rejects.csv", encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:
         rows = list(csv.DictReader(file))
-    assert [row["path"] for row in rows] == [bad] and b"y\xfe.jpg" in (tmp_path / "rejects.csv").read_bytes()
+    assert [row["path"] for row in rows] == [bad] and b"y\xfe.jpg" in (
+        tmp_path / "rejects.csv"
+    ).read_bytes()
     assert Embeddings.load(tmp_path).ids.tolist() == [good]
     Embeddings.load(tmp_path).verify(tmp_path)
 
 
-@pytest.mark.parametrize(("value", "detail"), [(np.nan, "5 of 5"), (np.inf, "5 of 5"), (0, "zero"), (1e30, "")])
+@pytest.mark.parametrize(
+    ("value", "detail"), [(np.nan, "5 of 5"), (np.inf, "5 of 5"), (0, "zero"), (1e30, "")]
+)
 def test_a_vector_that_is_not_finite_or_zero_is_rejected(tmp_path, value, detail):
     vectors = np.ones((3, 5), np.float32)
     vectors[1] = value
@@ -126,7 +170,9 @@ def test_a_vector_that_is_not_finite_or_zero_is_rejected(tmp_path, value, detail
     lines = (tmp_path / "rejects.csv").read_text().splitlines()[1:]
     assert result.ids.tolist() == (["a", "c"] if detail else ["a", "b", "c"])
     assert len(lines) == bool(detail)
-    assert all(line.startswith("b,1,embed,NONFINITE_EMBEDDING") and detail in line for line in lines)
+    assert all(
+        line.startswith("b,1,embed,NONFINITE_EMBEDDING") and detail in line for line in lines
+    )
 
 
 def test_half_precision_halves_the_space_and_rejects_what_it_cannot_hold(tmp_path):
@@ -136,8 +182,14 @@ def test_half_precision_halves_the_space_and_rejects_what_it_cannot_hold(tmp_pat
     assert result.vectors.dtype == np.float16 and result.ids.tolist() == ["a"]
 
 
-@pytest.mark.parametrize(("change", "told"), [({"model": "xyz"}, "model: 'abc' there, 'xyz' now"),
-                                              ({"views": []}, "views"), ({"new": 1}, "new: None there, 1 now")])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model": "xyz"}, "model: 'abc' there, 'xyz' now"),
+        ({"views": []}, "views"),
+        ({"new": 1}, "new: None there, 1 now"),
+    ],
+)
 def test_a_folder_of_other_embeddings_is_refused_with_what_differs(tmp_path, change, told):
     with pytest.raises(Killed):
         store(feed(10, die_at=5), 10, tmp_path, PASSPORT, shard_items=4)
@@ -154,7 +206,9 @@ def test_a_folder_of_other_photos_is_refused_whole_or_half_made(tmp_path):
     for name in ("whole", "half"):
         before = files(tmp_path / name)
         for other in ("bb", ""):
-            with pytest.raises(ArtefactError, match=r"other photos \(or they have changed\): choose another folder"):
+            with pytest.raises(
+                ArtefactError, match=r"other photos \(or they have changed\): choose another folder"
+            ):
                 store(feed(10), 10, tmp_path / name, PASSPORT, shard_items=4, source=other)
         assert files(tmp_path / name) == before
         assert len(store(feed(10), 10, tmp_path / name, PASSPORT, shard_items=4, source="aa")) == 10
@@ -180,8 +234,13 @@ def test_a_folder_fits_when_it_is_new_or_this_very_job(tmp_path, die_at):
         store(feed(10, die_at=die_at), 10, folder, PASSPORT, 4, "float16", "aa")
     before = files(folder)
     assert fits(folder, 10, PASSPORT, "aa", 4, "float16")
-    for wrong in ((11, PASSPORT, "aa", 4, "float16"), (10, PASSPORT | {"model": "x"}, "aa", 4, "float16"),
-                  (10, PASSPORT, "bb", 4, "float16"), (10, PASSPORT, "aa", 5, "float16"), (10, PASSPORT, "aa", 4)):
+    for wrong in (
+        (11, PASSPORT, "aa", 4, "float16"),
+        (10, PASSPORT | {"model": "x"}, "aa", 4, "float16"),
+        (10, PASSPORT, "bb", 4, "float16"),
+        (10, PASSPORT, "aa", 5, "float16"),
+        (10, PASSPORT, "aa", 4),
+    ):
         assert not fits(folder, *wrong)
     assert files(folder) == before
 
@@ -189,7 +248,9 @@ def test_a_folder_fits_when_it_is_new_or_this_very_job(tmp_path, die_at):
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"passport": 3}'])
 def test_a_folder_whose_plan_cannot_be_read_fits_nothing(tmp_path, content):
     (tmp_path / "store.json").write_text(content)
-    assert not fits(tmp_path, 3, PASSPORT, "") and not fits(tmp_path / "store.json", 3, PASSPORT, "")
+    assert not fits(tmp_path, 3, PASSPORT, "") and not fits(
+        tmp_path / "store.json", 3, PASSPORT, ""
+    )
     with pytest.raises((ArtefactError, DataError), match="store.json"):
         store(feed(3), 3, tmp_path, PASSPORT)
 
@@ -209,17 +270,22 @@ def test_nothing_embedded_is_told_and_the_rejects_are_written(tmp_path):
 def test_an_id_that_stands_twice_is_refused_also_across_shards_and_runs(tmp_path):
     def twice(start):
         return ([(f"p{n % 7}",), np.ones((1, 2)), []] for n in range(start, 9))
+
     for _ in range(2):
         with pytest.raises(DataError, match="'p0'"):
             store(twice, 9, tmp_path, {}, shard_items=3)
 
 
-@pytest.mark.parametrize(("total", "batches", "told"), [
-    (3, [(["a"], np.ones((1, 2)), [])], "only 1 of 3"),
-    (1, [(["a", "b"], np.ones((2, 2)), [])], "2 items came where 1"),
-    (2, [(["a", "b"], np.ones((1, 2)), [])], "2 ids, 1 vectors"),
-    (2, [(["a"], np.ones((1, 2)), [{"row": 7}])], "item 0"),
-    (2, [(["a"], np.ones((1, 2)), [], 2)], "covers 2 items and tells of 1")])
+@pytest.mark.parametrize(
+    ("total", "batches", "told"),
+    [
+        (3, [(["a"], np.ones((1, 2)), [])], "only 1 of 3"),
+        (1, [(["a", "b"], np.ones((2, 2)), [])], "2 items came where 1"),
+        (2, [(["a", "b"], np.ones((1, 2)), [])], "2 ids, 1 vectors"),
+        (2, [(["a"], np.ones((1, 2)), [{"row": 7}])], "item 0"),
+        (2, [(["a"], np.ones((1, 2)), [], 2)], "covers 2 items and tells of 1"),
+    ],
+)
 def test_items_that_go_missing_are_an_error(tmp_path, total, batches, told):
     with pytest.raises(RunError, match=told):
         store(lambda start: batches, total, tmp_path, {})
@@ -253,6 +319,7 @@ def hold(folder, ready):
         yield ["p0.jpg"], vector(0)[None], []
         ready.set()
         signal.pause()
+
     store(batches_from, 2, folder, PASSPORT, shard_items=1)
 
 
@@ -281,5 +348,6 @@ def test_one_process_does_not_write_twice_at_once(tmp_path):
         with pytest.raises(RunError, match="this process"):
             store(feed(2), 2, tmp_path, PASSPORT)
         return feed(2)(start)
+
     assert len(store(nested, 2, tmp_path, PASSPORT)) == 2
     assert os.listdir(tmp_path).count(".lock") == 0

@@ -41,7 +41,9 @@ def test_shards_behave_as_the_array_they_are_cut_from(sizes, data):
     part = slice(data.draw(bounds), data.draw(bounds), data.draw(st.sampled_from([None, 1, 2, -1])))
     np.testing.assert_array_equal(shards[part], whole[part])
     if len(whole):
-        rows = np.array(data.draw(st.lists(st.integers(-len(whole), len(whole) - 1), max_size=9)), int)
+        rows = np.array(
+            data.draw(st.lists(st.integers(-len(whole), len(whole) - 1), max_size=9)), int
+        )
         np.testing.assert_array_equal(shards[rows], whole[rows])
     np.testing.assert_array_equal(np.asarray(shards), whole)
 
@@ -65,9 +67,15 @@ def test_a_block_with_a_vector_that_is_not_finite_names_its_image():
         list(made.blocks(rows=5))
 
 
-@pytest.mark.parametrize(("ids", "vectors", "told"), [
-    (["a", "b", "a"], np.ones((3, 2)), "'a' stands 2 times"), (["a"], np.ones((2, 2)), "1 ids for 2"),
-    (["a"], np.ones(3), r"\[N, D\]"), (["a"], np.ones((1, 2), int), "floats")])
+@pytest.mark.parametrize(
+    ("ids", "vectors", "told"),
+    [
+        (["a", "b", "a"], np.ones((3, 2)), "'a' stands 2 times"),
+        (["a"], np.ones((2, 2)), "1 ids for 2"),
+        (["a"], np.ones(3), r"\[N, D\]"),
+        (["a"], np.ones((1, 2), int), "floats"),
+    ],
+)
 def test_what_is_no_embeddings_is_refused(ids, vectors, told):
     with pytest.raises(DataError, match=told):
         Embeddings(ids, vectors)
@@ -88,7 +96,9 @@ def test_safetensors_hold_one_array(tmp_path):
     from safetensors.numpy import save_file
 
     save_file({"any": embeddings().vectors}, tmp_path / "x.safetensors")
-    np.testing.assert_array_equal(Embeddings.load(tmp_path / "x.safetensors").vectors, embeddings().vectors)
+    np.testing.assert_array_equal(
+        Embeddings.load(tmp_path / "x.safetensors").vectors, embeddings().vectors
+    )
     save_file({"one": np.ones(2), "two": np.ones(2)}, tmp_path / "y.safetensors")
     with pytest.raises(DataError, match="one tensor"):
         Embeddings.load(tmp_path / "y.safetensors")
@@ -120,7 +130,9 @@ def damage(folder, how):
         manifest.write_text(json.dumps([content] if how == "list" else content))
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "missing", "rows", "dimension", "archive", "future", "keys", "list"])
+@pytest.mark.parametrize(
+    "how", ["cut", "empty", "missing", "rows", "dimension", "archive", "future", "keys", "list"]
+)
 def test_a_damaged_folder_is_an_artefact_error_never_another(tmp_path, how):
     embeddings().save(tmp_path, rows=4)
     damage(tmp_path, how)
@@ -129,13 +141,29 @@ def test_a_damaged_folder_is_an_artefact_error_never_another(tmp_path, how):
 
 
 def shard_of(**change):
-    return [{"rows": 10, "ids": "00000.ids.npy", "vectors": "00000.vectors.npy", "ids_sha256": "", "vectors_sha256": "",
-             **change}]
+    return [
+        {
+            "rows": 10,
+            "ids": "00000.ids.npy",
+            "vectors": "00000.vectors.npy",
+            "ids_sha256": "",
+            "vectors_sha256": "",
+            **change,
+        }
+    ]
 
 
-@pytest.mark.parametrize("change", [
-    {"shards": None}, {"shards": [5]}, {"shards": shard_of(ids=5)}, {"passport": [1]}, {"shards": []},
-    {"shards": shard_of(ids="00000.vectors.npy", vectors="00000.ids.npy")}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shards": None},
+        {"shards": [5]},
+        {"shards": shard_of(ids=5)},
+        {"passport": [1]},
+        {"shards": []},
+        {"shards": shard_of(ids="00000.vectors.npy", vectors="00000.ids.npy")},
+    ],
+)
 def test_a_manifest_of_another_kind_is_an_artefact_error(tmp_path, change):
     embeddings().save(tmp_path)
     file = tmp_path / "manifest.json"
@@ -144,8 +172,14 @@ def test_a_manifest_of_another_kind_is_an_artefact_error(tmp_path, change):
         Embeddings.load(tmp_path)
 
 
-@pytest.mark.parametrize("header", ["{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999, 8)}",
-                                    "{[1]: 2}", "{'descr': '<f4', 'shape': ((2, 8), \1"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999999, 8)}",
+        "{[1]: 2}",
+        "{'descr': '<f4', 'shape': ((2, 8), \1",
+    ],
+)
 def test_an_array_with_a_damaged_header_is_an_artefact_error(tmp_path, header):
     start = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little")
     (tmp_path / "x.npy").write_bytes(start + header.encode() + bytes(64))
@@ -160,7 +194,9 @@ def test_a_cut_archive_under_the_name_of_an_array_is_an_artefact_error(tmp_path)
         Embeddings.load(tmp_path / "x.npy")
 
 
-@pytest.mark.parametrize("vectors", [np.float32(3), np.ones(4, np.float32), np.ones((4, 8), np.int8)])
+@pytest.mark.parametrize(
+    "vectors", [np.float32(3), np.ones(4, np.float32), np.ones((4, 8), np.int8)]
+)
 def test_a_file_that_holds_no_vectors_is_named(tmp_path, vectors):
     from safetensors.numpy import save_file
 
@@ -172,12 +208,17 @@ def test_a_file_that_holds_no_vectors_is_named(tmp_path, vectors):
 
 
 @pytest.mark.parametrize("name", ["x.npz", "nowhere", "x.npy", "x.safetensors", ""])
-def test_what_cannot_be_opened_is_a_data_error_that_says_what_is_expected(tmp_path, name, monkeypatch):
+def test_what_cannot_be_opened_is_a_data_error_that_says_what_is_expected(
+    tmp_path, name, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     bare = name.endswith((".npy", ".safetensors"))
     (tmp_path / "x.npz").write_bytes(b"")
     (tmp_path / "x.npy").mkdir()
-    with pytest.raises(DataError, match="cannot be read|no such file" if bare else "expected a folder of embeddings"):
+    with pytest.raises(
+        DataError,
+        match="cannot be read|no such file" if bare else "expected a folder of embeddings",
+    ):
         Embeddings.load(name)
 
 

@@ -12,7 +12,11 @@ from fastseek.data.train_set import TrainSet, columns
 from fastseek.errors import ArtefactError, DataError
 from fastseek.structures import Item, Items, Kind, paths_of, with_split
 
-OF = [Kind("train", "/photos/train"), Kind("query", "/photos/test"), Kind("gallery", "/photos/train")]
+OF = [
+    Kind("train", "/photos/train"),
+    Kind("query", "/photos/test"),
+    Kind("gallery", "/photos/train"),
+]
 
 
 def layout(name):
@@ -22,8 +26,16 @@ def layout(name):
 def slow(items):
     """The same photos as a list, written out."""
     rows = zip(items.ids.tolist(), items.codes, items.kinds, strict=True)
-    return [Item(f"{OF[kind].root}/{layout(name.decode())}", items.labels[code] if code >= 0 else "", "",
-                 OF[kind].split, name.decode()) for name, code, kind in rows]
+    return [
+        Item(
+            f"{OF[kind].root}/{layout(name.decode())}",
+            items.labels[code] if code >= 0 else "",
+            "",
+            OF[kind].split,
+            name.decode(),
+        )
+        for name, code, kind in rows
+    ]
 
 
 @st.composite
@@ -31,10 +43,22 @@ def drawn(draw):
     kinds = draw(st.lists(st.integers(0, 2), max_size=20))
     codes = draw(st.lists(st.integers(-1, 3), min_size=len(kinds), max_size=len(kinds)))
     ids = np.asarray([f"{row:04d}" for row in range(len(kinds))], "S4")
-    return Items(ids, np.asarray(codes, np.int32), np.asarray(kinds, np.uint8), ["2", "9", "10", "x"], OF, layout)
+    return Items(
+        ids,
+        np.asarray(codes, np.int32),
+        np.asarray(kinds, np.uint8),
+        ["2", "9", "10", "x"],
+        OF,
+        layout,
+    )
 
 
-@given(items=drawn(), start=st.integers(-25, 25), stop=st.integers(-25, 25), step=st.sampled_from([1, 2, -1]))
+@given(
+    items=drawn(),
+    start=st.integers(-25, 25),
+    stop=st.integers(-25, 25),
+    step=st.sampled_from([1, 2, -1]),
+)
 @settings(max_examples=60, deadline=None)
 def test_items_are_the_list_of_their_items(items, start, stop, step):
     listed = slow(items)
@@ -50,8 +74,14 @@ def test_items_are_the_list_of_their_items(items, start, stop, step):
 
 
 def made(count=6):
-    return Items(np.asarray([f"{row:04d}" for row in range(count)], "S4"), np.arange(count, dtype=np.int32) % 3,
-                 np.zeros(count, np.uint8), ["2", "9", "10"], OF, layout)
+    return Items(
+        np.asarray([f"{row:04d}" for row in range(count)], "S4"),
+        np.arange(count, dtype=np.int32) % 3,
+        np.zeros(count, np.uint8),
+        ["2", "9", "10"],
+        OF,
+        layout,
+    )
 
 
 def test_what_was_saved_is_mapped_and_sent_by_name(tmp_path):
@@ -99,7 +129,9 @@ def test_classes_keep_the_order_of_their_numbers():
     assert train.classes == ["2", "9", "10"] and train.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert TrainSet(list(items)).classes == ["10", "2", "9"]
     assert train.items is items and train.counts.tolist() == [2, 2, 2] and train.num_cameras == 1
-    some = Items(items.ids, np.asarray([2, 0, 2, 2, 0, 2], np.int32), items.kinds, items.labels, OF, layout)
+    some = Items(
+        items.ids, np.asarray([2, 0, 2, 2, 0, 2], np.int32), items.kinds, items.labels, OF, layout
+    )
     assert columns(some)[0][0] == ["2", "10"] and columns(some)[0][1].tolist() == [1, 0, 1, 1, 0, 1]
 
 
@@ -113,9 +145,18 @@ def test_a_training_photo_without_a_label_is_named():
 
 
 def test_all_photos_can_be_trained_on():
-    items = Items(np.asarray(["aaa", "bbb", "aaa", "ccc"], "S3"), np.asarray([0, 1, 0, 1], np.int32),
-                  np.asarray([0, 1, 2, 2], np.uint8), ["5", "7"], OF, layout)
+    items = Items(
+        np.asarray(["aaa", "bbb", "aaa", "ccc"], "S3"),
+        np.asarray([0, 1, 0, 1], np.int32),
+        np.asarray([0, 1, 2, 2], np.uint8),
+        ["5", "7"],
+        OF,
+        layout,
+    )
     combined = items.all_trained_on()
     assert list(combined)[:4] == list(items)
     assert [(item.path, item.label) for item in with_split(combined, "train")] == [
-        ("/photos/train/a/aaa.jpg", "5"), ("/photos/test/b/bbb.jpg", "7"), ("/photos/train/c/ccc.jpg", "7")]
+        ("/photos/train/a/aaa.jpg", "5"),
+        ("/photos/test/b/bbb.jpg", "7"),
+        ("/photos/train/c/ccc.jpg", "7"),
+    ]

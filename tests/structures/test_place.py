@@ -12,27 +12,58 @@ from fastseek.structures import Item, place, places_of
 
 def test_numbers_and_text_tell_the_same_place():
     """finegrained row 74."""
-    text = place({"lat": "41.1", "lon": "-8.5", "date": "2021-07-02T12:00:00", "location_uncertainty": "30"}, "a")
-    assert text == place({"lat": 41.1, "lon": -8.5, "date": datetime.datetime(2021, 7, 2, 12),
-                          "location_uncertainty": 30}, "a")
+    text = place(
+        {"lat": "41.1", "lon": "-8.5", "date": "2021-07-02T12:00:00", "location_uncertainty": "30"},
+        "a",
+    )
+    assert text == place(
+        {
+            "lat": 41.1,
+            "lon": -8.5,
+            "date": datetime.datetime(2021, 7, 2, 12),
+            "location_uncertainty": 30,
+        },
+        "a",
+    )
     assert text[:2] == (41.1, -8.5) and text[2] == pytest.approx(0.5) and text[3] == 30
 
 
-@pytest.mark.parametrize(("date", "share"), [
-    ("2021-01-01", 0), ("2021-12-31", 364 / 365), ("2020-12-31", 365 / 366), ("2021-05-31T00:00:00+02:00", 150 / 365)])
+@pytest.mark.parametrize(
+    ("date", "share"),
+    [
+        ("2021-01-01", 0),
+        ("2021-12-31", 364 / 365),
+        ("2020-12-31", 365 / 366),
+        ("2021-05-31T00:00:00+02:00", 150 / 365),
+    ],
+)
 def test_a_date_is_its_share_of_its_own_year(date, share):
     assert place({"date": date}, "a")[2] == pytest.approx(share)
 
 
 def test_half_a_place_is_none():
     """finegrained row 74."""
-    for meta in ({"lat": 1.0}, {"lon": 1.0}, {"lat": 1.0, "lon": ""}, {"lat": math.nan, "lon": 2.0}, {}):
+    for meta in (
+        {"lat": 1.0},
+        {"lon": 1.0},
+        {"lat": 1.0, "lon": ""},
+        {"lat": math.nan, "lon": 2.0},
+        {},
+    ):
         assert np.isnan(place(meta, "a")).all()
 
 
-@pytest.mark.parametrize(("meta", "says"), [
-    ({"lat": 91}, "-90 to 90"), ({"lon": "-180.5"}, "-180 to 180"), ({"lat": "north"}, "a number"),
-    ({"date": "31.05.2021"}, "ISO 8601"), ({"location_uncertainty": -1}, "0 to inf"), ({"lat": math.inf}, "-90 to 90")])
+@pytest.mark.parametrize(
+    ("meta", "says"),
+    [
+        ({"lat": 91}, "-90 to 90"),
+        ({"lon": "-180.5"}, "-180 to 180"),
+        ({"lat": "north"}, "a number"),
+        ({"date": "31.05.2021"}, "ISO 8601"),
+        ({"location_uncertainty": -1}, "0 to inf"),
+        ({"lat": math.inf}, "-90 to 90"),
+    ],
+)
 def test_what_cannot_be_is_named(meta, says):
     with pytest.raises(DataError, match=f"photo 7: .*{says}"):
         place(meta, "photo 7")

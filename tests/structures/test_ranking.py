@@ -10,8 +10,13 @@ INDICES, SCORES = [[2, 0], [1, -1]], [[0.9, 0.5], [0.1, -np.inf]]
 
 
 def ranking(**change):
-    given = {"query_ids": ["q1", "q2"], "gallery_ids": ["a", "b", "c"], "indices": INDICES, "scores": SCORES,
-             "passport": {"search": "exact()", "queries": {"views": ["hflip()"]}}}
+    given = {
+        "query_ids": ["q1", "q2"],
+        "gallery_ids": ["a", "b", "c"],
+        "indices": INDICES,
+        "scores": SCORES,
+        "passport": {"search": "exact()", "queries": {"views": ["hflip()"]}},
+    }
     return Ranking(**given | change)
 
 
@@ -26,24 +31,36 @@ def test_what_is_saved_is_loaded(tmp_path):
 
 def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
     odd = os.fsdecode(b"x\xff.jpg")
-    ranking(query_ids=[odd, "q"], gallery_ids=["a", odd, "c"], passport={"queries": {"root": odd}}).save(tmp_path / "r")
+    ranking(
+        query_ids=[odd, "q"], gallery_ids=["a", odd, "c"], passport={"queries": {"root": odd}}
+    ).save(tmp_path / "r")
     loaded = Ranking.load(tmp_path / "r")
-    assert loaded.query_ids.tolist() == [odd, "q"] and loaded.gallery_ids.tolist() == ["a", odd, "c"]
-    assert os.fsencode(str(loaded.query_ids[0])) == b"x\xff.jpg" and loaded.passport == {"queries": {"root": odd}}
+    assert loaded.query_ids.tolist() == [odd, "q"] and loaded.gallery_ids.tolist() == [
+        "a",
+        odd,
+        "c",
+    ]
+    assert os.fsencode(str(loaded.query_ids[0])) == b"x\xff.jpg" and loaded.passport == {
+        "queries": {"root": odd}
+    }
 
 
-@pytest.mark.parametrize(("change", "told"), [
-    ({"indices": [[2, 3], [1, -1]]}, "outside the gallery of 3"),
-    ({"indices": [[2, -2], [1, -1]]}, "outside"),
-    ({"indices": [[2, 2], [1, -1]]}, "'q1' lists a gallery image twice"),
-    ({"indices": [[2, 0], [1, 0]]}, "-1 and score -inf"),
-    ({"scores": [[0.9, 0.5], [0.1, 0]]}, "-1 and score -inf"),
-    ({"scores": [[0.5, 0.9], [0.1, -np.inf]]}, "'q1' rise"),
-    ({"scores": [[0.9, np.nan], [0.1, -np.inf]]}, "'q1' are NaN"),
-    ({"scores": [[0.9], [0.1]]}, r"\[Q, K\]"),
-    ({"query_ids": ["q1"]}, "2 rows for 1 queries"),
-    ({"query_ids": ["q1", "q1"]}, "'q1' stands 2 times"),
-    ({"gallery_ids": ["a", "a", "b"]}, "'a' stands 2 times")])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"indices": [[2, 3], [1, -1]]}, "outside the gallery of 3"),
+        ({"indices": [[2, -2], [1, -1]]}, "outside"),
+        ({"indices": [[2, 2], [1, -1]]}, "'q1' lists a gallery image twice"),
+        ({"indices": [[2, 0], [1, 0]]}, "-1 and score -inf"),
+        ({"scores": [[0.9, 0.5], [0.1, 0]]}, "-1 and score -inf"),
+        ({"scores": [[0.5, 0.9], [0.1, -np.inf]]}, "'q1' rise"),
+        ({"scores": [[0.9, np.nan], [0.1, -np.inf]]}, "'q1' are NaN"),
+        ({"scores": [[0.9], [0.1]]}, r"\[Q, K\]"),
+        ({"query_ids": ["q1"]}, "2 rows for 1 queries"),
+        ({"query_ids": ["q1", "q1"]}, "'q1' stands 2 times"),
+        ({"gallery_ids": ["a", "a", "b"]}, "'a' stands 2 times"),
+    ],
+)
 def test_what_is_no_ranking_is_refused(change, told):
     with pytest.raises(DataError, match=told):
         ranking(**change)
@@ -56,13 +73,19 @@ def test_equal_scores_and_several_empty_places_are_fine():
 
 def test_a_ranking_of_no_images_or_no_queries_is_fine():
     assert ranking(indices=np.empty((2, 0)), scores=np.empty((2, 0))).indices.shape == (2, 0)
-    assert ranking(query_ids=[], indices=np.empty((0, 5)), scores=np.empty((0, 5))).indices.shape == (0, 5)
+    assert ranking(
+        query_ids=[], indices=np.empty((0, 5)), scores=np.empty((0, 5))
+    ).indices.shape == (0, 5)
 
 
 def test_a_file_that_is_not_there_or_something_else_is_a_data_error(tmp_path):
     np.savez(tmp_path / "other.npz", stuff=np.ones(3))
     np.save(tmp_path / "array.npy", np.ones(3))
-    for name, told in (("none.npz", "no such file"), ("other.npz", "lacks indices"), ("array.npy", "expected an .npz")):
+    for name, told in (
+        ("none.npz", "no such file"),
+        ("other.npz", "lacks indices"),
+        ("array.npy", "expected an .npz"),
+    ):
         with pytest.raises(DataError, match=told):
             Ranking.load(tmp_path / name)
 
@@ -76,7 +99,7 @@ def test_any_cut_and_any_flipped_byte_is_refused_or_harmless(tmp_path):
         with pytest.raises((ArtefactError, DataError)):
             Ranking.load(path)
     for place in range(0, len(whole), 11):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1:])
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         try:
             loaded = Ranking.load(path)
         except (ArtefactError, DataError):
@@ -86,8 +109,13 @@ def test_any_cut_and_any_flipped_byte_is_refused_or_harmless(tmp_path):
 
 
 def test_objects_are_never_unpickled(tmp_path):
-    np.savez(tmp_path / "r.npz", **{name: np.array([{}], object)
-                                    for name in ("indices", "scores", "query_ids", "gallery_ids")})
+    np.savez(
+        tmp_path / "r.npz",
+        **{
+            name: np.array([{}], object)
+            for name in ("indices", "scores", "query_ids", "gallery_ids")
+        },
+    )
     with pytest.raises(ArtefactError):
         Ranking.load(tmp_path / "r.npz")
 
@@ -107,23 +135,42 @@ def test_a_file_whose_passport_has_lost_its_name_is_refused(tmp_path):
 def foreign(path, **change):
     """A ranking as somebody else's program could have written it."""
     made = ranking()
-    np.savez(path, **{name: getattr(made, name) for name in ("query_ids", "gallery_ids", "indices", "scores")} | change)
+    np.savez(
+        path,
+        **{name: getattr(made, name) for name in ("query_ids", "gallery_ids", "indices", "scores")}
+        | change,
+    )
     return path
 
 
 def test_a_foreign_file_without_passport_and_with_more_in_it_is_read(tmp_path):
-    loaded = Ranking.load(foreign(tmp_path / "r.npz", more=np.ones(3), indices=np.array(INDICES, np.float64)))
+    loaded = Ranking.load(
+        foreign(tmp_path / "r.npz", more=np.ones(3), indices=np.array(INDICES, np.float64))
+    )
     assert loaded.passport == {} and loaded.indices.tolist() == INDICES
 
 
-@pytest.mark.parametrize("change", [
-    {"indices": np.array([[2.5, 0], [1, -1]])}, {"indices": np.array([[1e30, 0], [1, -1]])},
-    {"indices": np.array([[2, 0], [1, 2 ** 64 - 1]], np.uint64)}, {"indices": np.asarray("x")},
-    {"scores": np.array(SCORES) + 1j}, {"scores": np.array([[1e300, 0], [0, -np.inf]])}, {"scores": np.asarray("x")},
-    {"scores": np.array([[0, -1e300], [0, -np.inf]])}, {"scores": np.array([[np.inf, 0], [0, -np.inf]], np.float32)},
-    {"query_ids": np.array([b"\xff", b"q"])}, {"query_ids": np.asarray("q")}, {"gallery_ids": np.array([["a", "b"]])},
-    {"passport": np.asarray("[1]")}, {"passport": np.asarray("5")}, {"passport": np.asarray('{"queries": 5}')},
-    {"passport": np.asarray('{"gallery": null}')}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"indices": np.array([[2.5, 0], [1, -1]])},
+        {"indices": np.array([[1e30, 0], [1, -1]])},
+        {"indices": np.array([[2, 0], [1, 2**64 - 1]], np.uint64)},
+        {"indices": np.asarray("x")},
+        {"scores": np.array(SCORES) + 1j},
+        {"scores": np.array([[1e300, 0], [0, -np.inf]])},
+        {"scores": np.asarray("x")},
+        {"scores": np.array([[0, -1e300], [0, -np.inf]])},
+        {"scores": np.array([[np.inf, 0], [0, -np.inf]], np.float32)},
+        {"query_ids": np.array([b"\xff", b"q"])},
+        {"query_ids": np.asarray("q")},
+        {"gallery_ids": np.array([["a", "b"]])},
+        {"passport": np.asarray("[1]")},
+        {"passport": np.asarray("5")},
+        {"passport": np.asarray('{"queries": 5}')},
+        {"passport": np.asarray('{"gallery": null}')},
+    ],
+)
 @pytest.mark.filterwarnings("error")
 def test_a_foreign_file_that_is_no_ranking_is_refused_by_its_name(tmp_path, change):
     with pytest.raises((ArtefactError, DataError), match="r.npz: "):
@@ -137,4 +184,6 @@ def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path):
 
 
 def test_a_merged_ranking_may_list_the_passports_of_its_members():
-    assert ranking(passport={"gallery": [{"model": "a"}, [{}, None]]}).passport["gallery"][0] == {"model": "a"}
+    assert ranking(passport={"gallery": [{"model": "a"}, [{}, None]]}).passport["gallery"][0] == {
+        "model": "a"
+    }

@@ -25,7 +25,9 @@ def slow_twin(query, gallery):
 
 @settings(max_examples=80, deadline=None)
 @given(SIDE, SIDE, st.integers(0, 12))
-def test_relevant_is_the_same_label_and_junk_the_same_group_or_the_image_itself(queries, gallery, shared):
+def test_relevant_is_the_same_label_and_junk_the_same_group_or_the_image_itself(
+    queries, gallery, shared
+):
     q_ids = [f"x{n}" for n in range(len(queries))]
     g_ids = [f"x{n}" if n < shared else f"y{n}" for n in range(len(gallery))]
     columns = [[pair[column] for pair in side] for side in (queries, gallery) for column in (0, 1)]
@@ -33,7 +35,10 @@ def test_relevant_is_the_same_label_and_junk_the_same_group_or_the_image_itself(
     gallery_rows = list(zip(g_ids, columns[2], columns[3], strict=True))
     for number, query in enumerate(zip(q_ids, columns[0], columns[1], strict=True)):
         relevant, junk = slow_twin(query, gallery_rows)
-        assert truth.relevant_to(number).tolist() == relevant and truth.junk_of(number).tolist() == junk
+        assert (
+            truth.relevant_to(number).tolist() == relevant
+            and truth.junk_of(number).tolist() == junk
+        )
 
 
 def test_the_protocol_tells_whether_cameras_were_known():
@@ -47,14 +52,32 @@ def test_what_is_saved_is_loaded(tmp_path):
     truth = Truth.from_labels(["q", "r"], ["a", ""], ["x", "y", "q"], ["a", "b", "a"])
     truth.save(tmp_path / "t.npz")
     loaded = Truth.load(tmp_path / "t.npz")
-    for name in ("query_ids", "gallery_ids", "relevant_starts", "relevant", "junk_starts", "junk", "query_labels",
-                 "gallery_labels"):
+    for name in (
+        "query_ids",
+        "gallery_ids",
+        "relevant_starts",
+        "relevant",
+        "junk_starts",
+        "junk",
+        "query_labels",
+        "gallery_labels",
+    ):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(truth, name))
     assert loaded.protocol == truth.protocol
 
 
-@pytest.mark.parametrize(("starts", "rows"), [([0, 1], [3]), ([0, 1], [-1]), ([0, 2], [0]), ([1, 1], [0]), ([0], []),
-                                              ([0, 1, 1], [0]), ([], [])])
+@pytest.mark.parametrize(
+    ("starts", "rows"),
+    [
+        ([0, 1], [3]),
+        ([0, 1], [-1]),
+        ([0, 2], [0]),
+        ([1, 1], [0]),
+        ([0], []),
+        ([0, 1, 1], [0]),
+        ([], []),
+    ],
+)
 def test_lists_that_do_not_fit_are_refused(starts, rows):
     with pytest.raises(DataError):
         Truth(["q"], ["x", "y", "z"], starts, rows, [0, 0], [], ["a"], ["a", "b", "c"])
@@ -78,11 +101,27 @@ def test_an_item_is_named_by_its_path_unless_it_has_an_id():
         Item("a").label = "b"
 
 
-@pytest.mark.parametrize("change", [{"relevant": [0.5]}, {"relevant_starts": 0}, {"junk": [["x"]]},
-                                    {"query_labels": np.array([b"\xff"])}, {"gallery_labels": "x"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"relevant": [0.5]},
+        {"relevant_starts": 0},
+        {"junk": [["x"]]},
+        {"query_labels": np.array([b"\xff"])},
+        {"gallery_labels": "x"},
+    ],
+)
 def test_lists_of_another_kind_are_refused(change):
-    made = {"query_ids": ["q"], "gallery_ids": ["a"], "relevant_starts": [0, 1], "relevant": [0], "junk_starts": [0, 0],
-            "junk": np.empty(0, int), "query_labels": ["x"], "gallery_labels": ["x"]}
+    made = {
+        "query_ids": ["q"],
+        "gallery_ids": ["a"],
+        "relevant_starts": [0, 1],
+        "relevant": [0],
+        "junk_starts": [0, 0],
+        "junk": np.empty(0, int),
+        "query_labels": ["x"],
+        "gallery_labels": ["x"],
+    }
     Truth(**made)
     with pytest.raises(DataError):
         Truth(**made | change)

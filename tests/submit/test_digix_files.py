@@ -18,10 +18,14 @@ def test_labels_are_read_as_they_were_written(tmp_path):
     assert digix.read_labels(tmp_path / "label.txt") == labels
 
 
-@pytest.mark.parametrize("lines, line, said", [
-    (["a.jpg,1", "b.jpg"], 2, "expected image,class, found 1 values"),
-    (["a.jpg,1", "", "a.jpg,2"], 3, "image 'a.jpg' stands in line 1 already"),
-    (["a.jpg,phone"], 1, "class must be a whole number, found 'phone'")])
+@pytest.mark.parametrize(
+    "lines, line, said",
+    [
+        (["a.jpg,1", "b.jpg"], 2, "expected image,class, found 1 values"),
+        (["a.jpg,1", "", "a.jpg,2"], 3, "image 'a.jpg' stands in line 1 already"),
+        (["a.jpg,phone"], 1, "class must be a whole number, found 'phone'"),
+    ],
+)
 def test_labels_with_a_fault_are_refused_with_their_line(tmp_path, lines, line, said):
     path = tmp_path / "label.txt"
     path.write_text("\n".join(lines) + "\n")
@@ -49,11 +53,20 @@ def test_the_first_ten_of_a_ranking_are_written_in_braces(tmp_path):
     assert (tmp_path / "s.csv").read_text() == f"q.jpg,{{{expected}}}\n"
 
 
-@pytest.mark.parametrize("line, said", [
-    ("q.jpg,a.jpg", "expected query,{first,second,…}"), ("q.jpg", "expected query"), ("q.jpg,{a.jpg", "expected query"),
-    ("q.jpg,{a.jpg},b.jpg", "expected query"), ("q.jpg,{{a.jpg}}", "expected query"),
-    ("q.jpg,{a.jpg,}", "an answer must be one word, found ''"), ("q.jpg,{a b.jpg}", "found 'a b.jpg'"),
-    (",{a.jpg}", "query '' must be one word"), ("first.jpg,{a.jpg}", "'first.jpg' stands in line 1 already")])
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("q.jpg,a.jpg", "expected query,{first,second,…}"),
+        ("q.jpg", "expected query"),
+        ("q.jpg,{a.jpg", "expected query"),
+        ("q.jpg,{a.jpg},b.jpg", "expected query"),
+        ("q.jpg,{{a.jpg}}", "expected query"),
+        ("q.jpg,{a.jpg,}", "an answer must be one word, found ''"),
+        ("q.jpg,{a b.jpg}", "found 'a b.jpg'"),
+        (",{a.jpg}", "query '' must be one word"),
+        ("first.jpg,{a.jpg}", "'first.jpg' stands in line 1 already"),
+    ],
+)
 def test_a_submission_with_a_fault_is_refused_with_its_line(tmp_path, line, said):
     path = tmp_path / "s.csv"
     path.write_text(f"first.jpg,{{a.jpg,b.jpg}}\n{line}\n")
@@ -62,12 +75,20 @@ def test_a_submission_with_a_fault_is_refused_with_its_line(tmp_path, line, said
     assert str(error.value).startswith(f"{path}:2: ") and said in str(error.value)
 
 
-@pytest.mark.parametrize("names, said", [
-    (GALLERY[:9], "has 9 answers, must have 10 to 10"), (GALLERY[:11], "has 11 answers"),
-    ([*GALLERY[:9], "g0.jpg"], "'g0.jpg' twice"), ([*GALLERY[:9], "new.jpg"], "not in the gallery")])
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (GALLERY[:9], "has 9 answers, must have 10 to 10"),
+        (GALLERY[:11], "has 11 answers"),
+        ([*GALLERY[:9], "g0.jpg"], "'g0.jpg' twice"),
+        ([*GALLERY[:9], "new.jpg"], "not in the gallery"),
+    ],
+)
 def test_a_submission_with_a_fault_is_not_written(tmp_path, names, said):
     with pytest.raises(DataError, match=said):
         digix.write_submission(tmp_path / "s.csv", Lists.of([("q.jpg", names)]), ["q.jpg"], GALLERY)
     with pytest.raises(DataError, match="1 of 2 queries are missing"):
-        digix.write_submission(tmp_path / "s.csv", Lists.of([("q.jpg", GALLERY[:10])]), ["q.jpg", "r.jpg"], GALLERY)
+        digix.write_submission(
+            tmp_path / "s.csv", Lists.of([("q.jpg", GALLERY[:10])]), ["q.jpg", "r.jpg"], GALLERY
+        )
     assert not list(tmp_path.iterdir())

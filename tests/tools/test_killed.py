@@ -1,4 +1,6 @@
-"""A tool that is killed at any moment leaves whole files, and the same command again ends in the same bytes."""
+"""A tool that is killed at any moment leaves whole files, and the same command again ends in the
+same bytes.
+"""
 
 import os
 import pathlib
@@ -12,12 +14,23 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.commands import fusing, seek, submitting  # noqa: F401  (so that forked tools need not import them)
+from fastseek.commands import fusing, seek, submitting  # noqa: F401  (forked tools need not)
 from fastseek.errors import DataError
 from fastseek.structures import Embeddings, Ranking
 
 ROOT = pathlib.Path(__file__).parents[2]
-MOMENTS = {"open", "write", "flush", "fsync", "replace", "unlink", "mkdir", "write_index", "remove", "rename"}
+MOMENTS = {
+    "open",
+    "write",
+    "flush",
+    "fsync",
+    "replace",
+    "unlink",
+    "mkdir",
+    "write_index",
+    "remove",
+    "rename",
+}
 SEARCHES = {
     "exact": ["--search", "exact(k=90)"],
     "reranked": ["--search", "exact(k=90)", "--rerank", "k_reciprocal(k1=5, k2=3)"],
@@ -31,7 +44,9 @@ SEARCHES = {
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A folder with q.npy, g.npy and `earlier`, the bytes of another ranking; it is the working folder."""
+    """A folder with q.npy, g.npy and `earlier`, the bytes of another ranking; it is the working
+    folder.
+    """
     for name, rows, seed in (("q", 40, 1), ("g", 110, 2), ("old", 40, 3)):
         np.save(tmp_path / f"{name}.npy", toy.circle(np.arange(rows) % 5, seed, 0.4))
     monkeypatch.chdir(tmp_path)
@@ -39,9 +54,11 @@ def home(tmp_path, monkeypatch):
 
 
 def killed_at(moment, name, *args):
-    """Run a tool in a forked process that SIGKILLs itself when it is about to touch a file for the nth time.
+    """Run a tool in a forked process that SIGKILLs itself when it is about to touch a file for the
+    nth time.
 
-    Returns how it ended (0 or minus the signal) and, for a run to its end, how many such moments there were.
+    Returns how it ended (0 or minus the signal) and, for a run to its end, how many such moments
+    there were.
     """
     reader, writer = os.pipe()
     child = os.fork()
@@ -73,15 +90,20 @@ def killed_at(moment, name, *args):
 
 
 def files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def calls(options):
     """What seek_files takes: search, enhance and re-rank call strings of a command."""
     pairs = list(zip(options[::2], options[1::2], strict=True))
-    return (next(value for key, value in pairs if key == "--search"),
-            *([value for key, value in pairs if key == which] for which in ("--enhance", "--rerank")))
+    return (
+        next(value for key, value in pairs if key == "--search"),
+        *([value for key, value in pairs if key == which] for which in ("--enhance", "--rerank")),
+    )
 
 
 def clear(home, keep):
@@ -97,9 +119,21 @@ def test_a_search_killed_at_any_moment_leaves_whole_files_and_ends_in_the_same_b
     seek.seek_files("q.npy", "g.npy", "warm.npz", *calls(SEARCHES[kind]))
     clear(home, {"q.npy", "g.npy", "old.npy"})
     inputs = set(files(home))
-    assert killed_at(0, "search.py", "--queries", "old.npy", "--gallery", "g.npy", "--out", "r.npz")[0] == 0
+    assert (
+        killed_at(0, "search.py", "--queries", "old.npy", "--gallery", "g.npy", "--out", "r.npz")[0]
+        == 0
+    )
     earlier = (home / "r.npz").read_bytes()
-    command = ["search.py", "--queries", "q.npy", "--gallery", "g.npy", *SEARCHES[kind], "--out", "r.npz"]
+    command = [
+        "search.py",
+        "--queries",
+        "q.npy",
+        "--gallery",
+        "g.npy",
+        *SEARCHES[kind],
+        "--out",
+        "r.npz",
+    ]
     ended, moments = killed_at(0, *command)
     assert ended == 0 and moments > 10
     whole = files(home)
@@ -110,15 +144,37 @@ def test_a_search_killed_at_any_moment_leaves_whole_files_and_ends_in_the_same_b
         assert killed_at(moment, *command)[0] == -signal.SIGKILL
         assert (home / "r.npz").read_bytes() in (earlier, whole["r.npz"]), moment
         for name, content in files(home).items():
-            assert name in inputs or ".tmp-" in name or content in (earlier, whole[name]), (moment, name)
+            assert name in inputs or ".tmp-" in name or content in (earlier, whole[name]), (
+                moment,
+                name,
+            )
         assert killed_at(0, *command)[0] == 0
         assert files(home) == whole, moment
 
 
-@pytest.mark.parametrize("name, args", [
-    ("fuse.py", ["--rankings", "a.npz", "b.npz", "--fuse", "reciprocal_rank()", "--out", "out"]),
-    ("submit.py", ["gldv2-retrieval", "--ranking", "a.npz", "--ids-of-queries", "q.txt", "--ids-of-gallery", "g.txt",
-                   "--out", "out"])])
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        (
+            "fuse.py",
+            ["--rankings", "a.npz", "b.npz", "--fuse", "reciprocal_rank()", "--out", "out"],
+        ),
+        (
+            "submit.py",
+            [
+                "gldv2-retrieval",
+                "--ranking",
+                "a.npz",
+                "--ids-of-queries",
+                "q.txt",
+                "--ids-of-gallery",
+                "g.txt",
+                "--out",
+                "out",
+            ],
+        ),
+    ],
+)
 def test_fusing_and_submitting_killed_at_any_moment_lose_nothing(home, name, args):
     for ranking, queries in (("a.npz", "q.npy"), ("b.npz", "old.npy")):
         killed_at(0, "search.py", "--queries", queries, "--gallery", "g.npy", "--out", ranking)
@@ -142,36 +198,73 @@ def test_a_search_killed_from_outside_at_any_time_ends_in_the_same_bytes(home, s
     """landmark row 40."""
     np.save(home / "g.npy", toy.circle(np.arange(8000) % 50, 2, 0.4, 64))
     np.save(home / "q.npy", toy.circle(np.arange(1500) % 50, 1, 0.4, 64))
-    command = [sys.executable, str(ROOT / "tools" / "search.py"), "--queries", "q.npy", "--gallery", "g.npy",
-               "--search", "sharded('exact(k=100)', rows=1000, folder='runs')", "--out", "r.npz"]
+    command = [
+        sys.executable,
+        str(ROOT / "tools" / "search.py"),
+        "--queries",
+        "q.npy",
+        "--gallery",
+        "g.npy",
+        "--search",
+        "sharded('exact(k=100)', rows=1000, folder='runs')",
+        "--out",
+        "r.npz",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    with subprocess.Popen(command, env=environment, cwd=home, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as child:
+    with subprocess.Popen(
+        command, env=environment, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as child:
         time.sleep(seconds)
         child.kill()
     if (home / "r.npz").exists():
         Ranking.load(home / "r.npz")
-    assert subprocess.run(command, env=environment, cwd=home, capture_output=True, timeout=60).returncode == 0
+    assert (
+        subprocess.run(
+            command, env=environment, cwd=home, capture_output=True, timeout=60
+        ).returncode
+        == 0
+    )
     restarted = files(home)
     clear(home, {"q.npy", "g.npy", "old.npy"})
-    assert subprocess.run(command, env=environment, cwd=home, capture_output=True, timeout=60).returncode == 0
+    assert (
+        subprocess.run(
+            command, env=environment, cwd=home, capture_output=True, timeout=60
+        ).returncode
+        == 0
+    )
     assert files(home) == restarted and not [name for name in restarted if ".tmp-" in name]
 
 
 @pytest.mark.parametrize("step", ["create", "upsert"])
 def test_a_search_in_a_database_killed_after_a_step_goes_on_from_there(home, step):
     pytest.importorskip("milvus_lite")
-    deadly = ("import os, runpy, signal, sys\nfrom fastseek.search.milvus_store import MilvusStore as store\n"
-              f"work = store.{step}\n"
-              f"store.{step} = lambda *args: (work(*args), os.kill(os.getpid(), signal.SIGKILL))\n"
-              "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')")
-    command = [str(ROOT / "tools" / "search.py"), "--queries", "q.npy", "--gallery", "g.npy", "--search",
-               "milvus(k=20, uri='m.db')", "--out", "r.npz"]
+    deadly = (
+        "import os, runpy, signal, sys\nfrom fastseek.search.milvus_store import MilvusStore as"
+        f" store\nwork = store.{step}\nstore.{step} = lambda *args: (work(*args),"
+        " os.kill(os.getpid(), signal.SIGKILL))\nsys.argv ="
+        " sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    command = [
+        str(ROOT / "tools" / "search.py"),
+        "--queries",
+        "q.npy",
+        "--gallery",
+        "g.npy",
+        "--search",
+        "milvus(k=20, uri='m.db')",
+        "--out",
+        "r.npz",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
 
     def ended(*start):
-        done = subprocess.run([sys.executable, *start, *command], env=environment, cwd=home, capture_output=True,
-                              timeout=60)
+        done = subprocess.run(
+            [sys.executable, *start, *command],
+            env=environment,
+            cwd=home,
+            capture_output=True,
+            timeout=60,
+        )
         return done.returncode
 
     assert ended("-c", deadly) == -signal.SIGKILL and not (home / "r.npz").exists()

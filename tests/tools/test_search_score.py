@@ -24,8 +24,15 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def tool(name, *args, cwd):
     command = [sys.executable, "-c", WITHOUT_TRAINING, str(ROOT / "tools" / name), *map(str, args)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, errors="surrogateescape",
-                          timeout=120)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=120,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,46 +40,175 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 40)
-    vectors = (random.normal(size=(4, 8))[labels] + 0.2 * random.normal(size=(40, 8))).astype(np.float32)
+    vectors = (random.normal(size=(4, 8))[labels] + 0.2 * random.normal(size=(40, 8))).astype(
+        np.float32
+    )
     np.save(home / "q.npy", vectors[:8])
     np.save(home / "g.npy", vectors[8:])
-    rows = [f"{n if n < 8 else n - 8},c{label},{'query' if n < 8 else 'gallery'}" for n, label in enumerate(labels)]
+    rows = [
+        f"{n if n < 8 else n - 8},c{label},{'query' if n < 8 else 'gallery'}"
+        for n, label in enumerate(labels)
+    ]
     (home / "t.csv").write_text("\n".join(["id,label,split", *rows]) + "\n")
     return home
 
 
 def test_search_and_score_run_anywhere_without_torch_fastreid_and_faiss(home):
-    done = tool("search.py", "--queries", "q.npy", "--gallery", "g.npy", "--search", "exact(k=32)",
-                "--enhance", "aqe(k=3)", "--rerank", "k_reciprocal(k1=5)", "--rerank", "k_reciprocal(k1=4)",
-                "--out", "r.npz", cwd=home)
+    done = tool(
+        "search.py",
+        "--queries",
+        "q.npy",
+        "--gallery",
+        "g.npy",
+        "--search",
+        "exact(k=32)",
+        "--enhance",
+        "aqe(k=3)",
+        "--rerank",
+        "k_reciprocal(k1=5)",
+        "--rerank",
+        "k_reciprocal(k1=4)",
+        "--out",
+        "r.npz",
+        cwd=home,
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    done = tool("score.py", "ranking", "--ranking", "r.npz", "--truth", "t.csv",
-                "--metrics", "map(100)", "recall(1, 10)", "gap()", "--json", "-", cwd=home)
+    done = tool(
+        "score.py",
+        "ranking",
+        "--ranking",
+        "r.npz",
+        "--truth",
+        "t.csv",
+        "--metrics",
+        "map(100)",
+        "recall(1, 10)",
+        "gap()",
+        "--json",
+        "-",
+        cwd=home,
+    )
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
-    assert list(values) == ["map(100)", "recall(1)", "recall(10)", "gap"] and values["recall(1)"] == 1
+    assert (
+        list(values) == ["map(100)", "recall(1)", "recall(10)", "gap"] and values["recall(1)"] == 1
+    )
 
 
-@pytest.mark.parametrize(("name", "args", "code", "told"), [
-    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--search", "exat()", "--out", "x.npz"], 2, "exact"),
-    ("search.py", ["--queries", "q.npy", "--out", "x.npz"], 2, "--gallery"),
-    ("search.py", ["--queries", "none.npy", "--gallery", "g.npy", "--out", "x.npz"], 3, "none.npy"),
-    ("search.py", ["--queries", "cut.npy", "--gallery", "g.npy", "--out", "x.npz"], 5, "cut.npy"),
-    ("search.py", ["--queries", "wide.npy", "--gallery", "g.npy", "--out", "x.npz"], 5, "9 dim"),
-    ("search.py", ["--queries", "bare.npy", "--gallery", "g.npy", "--out", "x.npz"], 3, "bare.npy: holds no embedd"),
-    ("search.py", ["--queries", "q.npy", "--gallery", "bare.npy", "--out", "x.npz"], 3, "bare.npy: holds no embedd"),
-    ("search.py", ["--queries", "q.npy", "--gallery", "empty", "--out", "x.npz"], 3, "empty: holds no embeddings"),
-    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "/proc/none/x.npz"], 2, "/proc/none"),
-    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "."], 2, "no file"),
-    ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"], 2, "t.csv: cannot be written"),
-    ("search.py", ["--queries", "none.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"], 2, "t.csv: cannot be writt"),
-    ("fuse.py", ["--rankings", "none.npz", "--fuse", "vote()", "--out", "."], 2, "no file"),
-    ("report.py", ["--ranking", "none.npz", "--truth", "t.csv", "--out", "t.csv/p.html"], 2, "t.csv: cannot be writt"),
-    ("recognise.py", ["--queries", "none.npy", "--reference", "g.npy", "--labels", "t.csv", "--non-landmarks", "g.npy",
-                      "--out", "t.csv/s.csv"], 2, "t.csv: cannot be written"),
-    ("score.py", ["compare", "none.npz", "none.npz", "--truth", "t.csv", "--metric", "map()", "--out", "."], 2, "no f"),
-    ("score.py", ["ranking", "--ranking", "q.npy", "--truth", "t.csv", "--metrics", "gap()"], 3, "indices"),
-    ("score.py", [], 2, "ranking")])
+@pytest.mark.parametrize(
+    ("name", "args", "code", "told"),
+    [
+        (
+            "search.py",
+            ["--queries", "q.npy", "--gallery", "g.npy", "--search", "exat()", "--out", "x.npz"],
+            2,
+            "exact",
+        ),
+        ("search.py", ["--queries", "q.npy", "--out", "x.npz"], 2, "--gallery"),
+        (
+            "search.py",
+            ["--queries", "none.npy", "--gallery", "g.npy", "--out", "x.npz"],
+            3,
+            "none.npy",
+        ),
+        (
+            "search.py",
+            ["--queries", "cut.npy", "--gallery", "g.npy", "--out", "x.npz"],
+            5,
+            "cut.npy",
+        ),
+        (
+            "search.py",
+            ["--queries", "wide.npy", "--gallery", "g.npy", "--out", "x.npz"],
+            5,
+            "9 dim",
+        ),
+        (
+            "search.py",
+            ["--queries", "bare.npy", "--gallery", "g.npy", "--out", "x.npz"],
+            3,
+            "bare.npy: holds no embedd",
+        ),
+        (
+            "search.py",
+            ["--queries", "q.npy", "--gallery", "bare.npy", "--out", "x.npz"],
+            3,
+            "bare.npy: holds no embedd",
+        ),
+        (
+            "search.py",
+            ["--queries", "q.npy", "--gallery", "empty", "--out", "x.npz"],
+            3,
+            "empty: holds no embeddings",
+        ),
+        (
+            "search.py",
+            ["--queries", "q.npy", "--gallery", "g.npy", "--out", "/proc/none/x.npz"],
+            2,
+            "/proc/none",
+        ),
+        ("search.py", ["--queries", "q.npy", "--gallery", "g.npy", "--out", "."], 2, "no file"),
+        (
+            "search.py",
+            ["--queries", "q.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"],
+            2,
+            "t.csv: cannot be written",
+        ),
+        (
+            "search.py",
+            ["--queries", "none.npy", "--gallery", "g.npy", "--out", "t.csv/x.npz"],
+            2,
+            "t.csv: cannot be writt",
+        ),
+        ("fuse.py", ["--rankings", "none.npz", "--fuse", "vote()", "--out", "."], 2, "no file"),
+        (
+            "report.py",
+            ["--ranking", "none.npz", "--truth", "t.csv", "--out", "t.csv/p.html"],
+            2,
+            "t.csv: cannot be writt",
+        ),
+        (
+            "recognise.py",
+            [
+                "--queries",
+                "none.npy",
+                "--reference",
+                "g.npy",
+                "--labels",
+                "t.csv",
+                "--non-landmarks",
+                "g.npy",
+                "--out",
+                "t.csv/s.csv",
+            ],
+            2,
+            "t.csv: cannot be written",
+        ),
+        (
+            "score.py",
+            [
+                "compare",
+                "none.npz",
+                "none.npz",
+                "--truth",
+                "t.csv",
+                "--metric",
+                "map()",
+                "--out",
+                ".",
+            ],
+            2,
+            "no f",
+        ),
+        (
+            "score.py",
+            ["ranking", "--ranking", "q.npy", "--truth", "t.csv", "--metrics", "gap()"],
+            3,
+            "indices",
+        ),
+        ("score.py", [], 2, "ranking"),
+    ],
+)
 def test_failures_end_with_their_code_and_one_line(home, name, args, code, told):
     (home / "cut.npy").write_bytes((home / "q.npy").read_bytes()[:200])
     np.save(home / "wide.npy", np.ones((2, 9), np.float32))

@@ -11,7 +11,9 @@ from fastseek.views.embedding import all_views, embed
 def network(images):
     """Sees left from right and size, so that views matter."""
     ramp = torch.linspace(0, 1, images.shape[-1])
-    return torch.cat([(images * ramp).mean((2, 3)), images.amax((2, 3)), images.flatten(2).std(2)], dim=1)
+    return torch.cat(
+        [(images * ramp).mean((2, 3)), images.amax((2, 3)), images.flatten(2).std(2)], dim=1
+    )
 
 
 @pytest.fixture
@@ -30,7 +32,9 @@ def test_scale_gives_the_photos_and_every_other_size(images):
     found = build("scale(0.5, 1.0, 1.4142)", VIEWS)(images)
     assert [tuple(one.shape[2:]) for one in found] == [(10, 14), (5, 7), (14, 20)]
     assert torch.equal(found[0], images)
-    torch.testing.assert_close(found[1], F.interpolate(images, (5, 7), mode="bilinear", align_corners=False))
+    torch.testing.assert_close(
+        found[1], F.interpolate(images, (5, 7), mode="bilinear", align_corners=False)
+    )
 
 
 def test_a_tiny_photo_keeps_at_least_one_pixel():
@@ -62,22 +66,28 @@ def test_the_embedding_is_the_direction_of_the_mean_of_unit_vectors(images):
     calls = [build("hflip", VIEWS), build("scale(0.5, 2.0)", VIEWS)]
     found = embed(network, images, calls)
     for row in range(3):
-        units = [network(batch[row:row + 1])[0] for batch in all_views(images, calls)]
+        units = [network(batch[row : row + 1])[0] for batch in all_views(images, calls)]
         mean = torch.stack([unit / unit.norm() for unit in units]).mean(0)
         torch.testing.assert_close(found[row], mean / mean.norm())
 
 
 def test_three_scales_can_be_joined_by_their_largest_values(images):
-    """landmark row 41: every dimension's maximum over the unit embeddings of all views, element by element."""
+    """landmark row 41: every dimension's maximum over the unit embeddings of all views, element by
+    element.
+    """
     call = "scale(0.7071, 1.0, 1.4142, pool='max')"
     seen = [build("hflip", VIEWS), build(call, VIEWS)]
     found = embed(network, images, seen)
     for row in range(3):
-        units = [network(batch[row:row + 1])[0] for batch in all_views(images, seen)]
+        units = [network(batch[row : row + 1])[0] for batch in all_views(images, seen)]
         units = [unit / unit.norm() for unit in units]
-        largest = torch.tensor([max(float(unit[number]) for unit in units) for number in range(len(units[0]))])
+        largest = torch.tensor(
+            [max(float(unit[number]) for unit in units) for number in range(len(units[0]))]
+        )
         torch.testing.assert_close(found[row], largest / largest.norm())
-    assert not torch.allclose(found, embed(network, images, [build("hflip", VIEWS), build(call[:-12] + ")", VIEWS)]))
+    assert not torch.allclose(
+        found, embed(network, images, [build("hflip", VIEWS), build(call[:-12] + ")", VIEWS)])
+    )
     with pytest.raises(UsageError, match="'mean' or 'max'"):
         build("scale(0.5, pool='sum')", VIEWS)
 
@@ -94,7 +104,9 @@ def test_without_views_the_embedding_is_the_unit_vector_of_the_model(images):
 
 def test_a_photo_and_its_mirror_image_embed_alike_under_hflip(images):
     calls = [build("hflip", VIEWS)]
-    torch.testing.assert_close(embed(network, images, calls), embed(network, images.flip(-1), calls))
+    torch.testing.assert_close(
+        embed(network, images, calls), embed(network, images.flip(-1), calls)
+    )
     assert not torch.allclose(embed(network, images), embed(network, images.flip(-1)))
 
 
@@ -110,14 +122,21 @@ def test_rotations_are_the_photo_two_mirror_images_and_two_quarter_turns(images)
     for y in range(height):
         for x in range(width):
             pixel = images[:, :, y, x]
-            places = [found[0][:, :, y, x], found[1][:, :, y, width - 1 - x], found[2][:, :, height - 1 - y, x],
-                      found[3][:, :, x, height - 1 - y], found[4][:, :, width - 1 - x, y]]
+            places = [
+                found[0][:, :, y, x],
+                found[1][:, :, y, width - 1 - x],
+                found[2][:, :, height - 1 - y, x],
+                found[3][:, :, x, height - 1 - y],
+                found[4][:, :, width - 1 - x, y],
+            ]
             assert all(torch.equal(pixel, place) for place in places)
 
 
 def test_half_a_turn_is_both_mirror_images_together(images):
     """finegrained row 44."""
-    only = build("rotations(cw=False, ccw=False, hflip=False, vflip=False, half=True)", VIEWS)(images)
+    only = build("rotations(cw=False, ccw=False, hflip=False, vflip=False, half=True)", VIEWS)(
+        images
+    )
     assert len(only) == 2 and torch.equal(only[1], images.flip(2).flip(3))
 
 
@@ -130,9 +149,13 @@ def test_raw_views_are_summed_as_they_are_and_others_weigh_the_same(images):
 
     raw, even = (build(f"rotations(raw={flag})", VIEWS) for flag in (True, False))
     total = sum(lopsided(batch) for batch in raw(square))
-    torch.testing.assert_close(embed(lopsided, square, [raw]), total / total.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(
+        embed(lopsided, square, [raw]), total / total.norm(dim=1, keepdim=True)
+    )
     torch.testing.assert_close(embed(lopsided, square, [even]), embed(network, square, [even]))
-    assert not torch.allclose(embed(lopsided, square, [raw]), embed(network, square, [raw]), atol=1e-3)
+    assert not torch.allclose(
+        embed(lopsided, square, [raw]), embed(network, square, [raw]), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
@@ -140,7 +163,9 @@ def test_with_all_four_turns_a_turned_photo_embeds_as_the_photo(images, turns):
     """finegrained row 44: the views of the one are the views of the other."""
     square = images[:, :, :, :10]
     calls = [build("rotations(hflip=False, vflip=False, half=True)", VIEWS)]
-    torch.testing.assert_close(embed(network, torch.rot90(square, turns, (2, 3)), calls), embed(network, square, calls))
+    torch.testing.assert_close(
+        embed(network, torch.rot90(square, turns, (2, 3)), calls), embed(network, square, calls)
+    )
 
 
 def test_five_crop_shows_the_corners_and_the_middle(images):
@@ -149,8 +174,10 @@ def test_five_crop_shows_the_corners_and_the_middle(images):
     assert torch.equal(found[0], images)
     corners = [(0, 0), (0, 7), (5, 0), (5, 7), (2, 3)]
     for crop, (top, left) in zip(found[1:], corners, strict=True):
-        assert torch.equal(crop, images[:, :, top:top + 5, left:left + 7])
-    assert {tuple(one.shape) for one in build("five_crop(0.5, resize=True)", VIEWS)(images)} == {(3, 3, 10, 14)}
+        assert torch.equal(crop, images[:, :, top : top + 5, left : left + 7])
+    assert {tuple(one.shape) for one in build("five_crop(0.5, resize=True)", VIEWS)(images)} == {
+        (3, 3, 10, 14)
+    }
 
 
 def test_five_crops_times_mirror_images_times_scales(images):

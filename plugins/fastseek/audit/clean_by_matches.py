@@ -1,4 +1,6 @@
-"""A noisy training set cleaned by geometric verification: what looks like nothing else of its class goes."""
+"""A noisy training set cleaned by geometric verification: what looks like nothing else of its class
+goes.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +14,38 @@ from ..progress import progress
 
 
 class Cleaned(NamedTuple):
-    """What is kept: `keep` [N] truth values; `matches` [N] verified images of the same class, counted up to the least
-    that is asked for; `verified` how many pairs were looked at."""
+    """What is kept: `keep` [N] truth values; `matches` [N] verified images of the same class,
+    counted up to the least that is asked for; `verified` how many pairs were looked at.
+    """
 
     keep: np.ndarray
     matches: np.ndarray
     verified: int
 
 
-def clean_by_matches(labels: np.ndarray, neighbours: np.ndarray, inliers: Callable[[int, int], int],
-                     least_inliers: int = 30, least_matches: int = 3, least_images: int = 2) -> Cleaned:
-    """Keep the images that verify with others of their class, and the classes that keep enough of them.
+def clean_by_matches(
+    labels: np.ndarray,
+    neighbours: np.ndarray,
+    inliers: Callable[[int, int], int],
+    least_inliers: int = 30,
+    least_matches: int = 3,
+    least_images: int = 2,
+) -> Cleaned:
+    """Keep the images that verify with others of their class, and the classes that keep enough of
+    them.
 
-    Of an image's neighbours (its 100 nearest training images) those of its own class are verified, nearest first; one
-    that shares `least_inliers` local features or more under one transformation is a match. An image with
-    `least_matches` is kept, and a class with `least_images` kept images. So GLDv2 was cleaned to 1.6 million images of
-    81,313 classes (Ozaki and Yokoo, arXiv 1906.04087: 30, 3 and 2 of 100 neighbours).
+    Of an image's neighbours (its 100 nearest training images) those of its own class are verified,
+    nearest first; one that shares `least_inliers` local features or more under one transformation
+    is a match. An image with `least_matches` is kept, and a class with `least_images` kept images.
+    So GLDv2 was cleaned to 1.6 million images of 81,313 classes (Ozaki and Yokoo, arXiv 1906.04087:
+    30, 3 and 2 of 100 neighbours).
 
     Args:
         labels: [N], whole numbers; a negative one is of no class, and the image is not kept.
-        neighbours: [N, K] rows of the nearest images, best first; -1 for none; the image itself does not count.
-        inliers: verifies two rows: how many features agree. A pair is asked for once, the smaller row first.
+        neighbours: [N, K] rows of the nearest images, best first; -1 for none; the image itself
+            does not count.
+        inliers: verifies two rows: how many features agree. A pair is asked for once, the smaller
+            row first.
 
     Raises:
         DataError: labels and neighbours differ in length, or a neighbour is no row.
@@ -40,8 +53,10 @@ def clean_by_matches(labels: np.ndarray, neighbours: np.ndarray, inliers: Callab
     labels, neighbours = np.asarray(labels), np.asarray(neighbours)
     legal = not neighbours.size or -1 <= neighbours.min() <= neighbours.max() < len(labels)
     if len(labels) != len(neighbours) or not legal:
-        raise DataError(f"{len(labels)} labels and neighbours {neighbours.shape} of rows up to "
-                        f"{neighbours.max(initial=-1)}: must be the nearest rows of the same images")
+        raise DataError(
+            f"{len(labels)} labels and neighbours {neighbours.shape} of rows up to "
+            f"{neighbours.max(initial=-1)}: must be the nearest rows of the same images"
+        )
     known: dict[tuple[int, int], bool] = {}
 
     def agrees(row: int, other: int) -> bool:
@@ -53,7 +68,9 @@ def clean_by_matches(labels: np.ndarray, neighbours: np.ndarray, inliers: Callab
     matches = np.zeros(len(labels), np.int64)
     for row in progress(range(len(labels)), "verifying"):
         near = neighbours[row][neighbours[row] >= 0]
-        for other in near[(labels[near] == labels[row]) & (near != row)].tolist() if labels[row] >= 0 else ():
+        for other in (
+            near[(labels[near] == labels[row]) & (near != row)].tolist() if labels[row] >= 0 else ()
+        ):
             matches[row] += agrees(row, other)
             if matches[row] >= least_matches:
                 break

@@ -8,10 +8,13 @@ from math import comb
 
 
 def collision_probability(sizes: Sequence[int], classes: int, ids: int) -> float:
-    """The chance that of `ids` classes drawn without repetition two or more are of one duplicate group, exactly.
+    """The chance that of `ids` classes drawn without repetition two or more are of one duplicate
+    group, exactly.
 
-    The batches without such a pair take one class at most of every group: they are counted by the product of
-    (1 + size * x) over the groups and (1 + x) over all other classes, in which x stands for a class drawn.
+    The batches without such a pair take one class at most of every group: they are counted by the
+        product of
+    (1 + size * x) over the groups and (1 + x) over all other classes, in which x stands for a class
+    drawn.
 
     Args:
         sizes: classes of every duplicate group.
@@ -23,7 +26,9 @@ def collision_probability(sizes: Sequence[int], classes: int, ids: int) -> float
     """
     single = classes - sum(sizes)
     if single < 0 or not 0 <= ids <= classes:
-        raise ValueError(f"{sum(sizes)} classes in groups, {ids} a batch, of {classes}: there are too few")
+        raise ValueError(
+            f"{sum(sizes)} classes in groups, {ids} a batch, of {classes}: there are too few"
+        )
     ways = [1] + [0] * ids
     for size in sizes:
         for drawn in range(ids, 0, -1):
@@ -33,7 +38,8 @@ def collision_probability(sizes: Sequence[int], classes: int, ids: int) -> float
 
 
 def advice(sizes: Sequence[int], classes: int, batch: int) -> list[tuple[int, int, float]]:
-    """(n, m, chance of a collision) for every way to fill a batch with n classes of m photos each, n and m above 1.
+    """(n, m, chance of a collision) for every way to fill a batch with n classes of m photos each,
+    n and m above 1.
 
     Where duplicates cannot be mended, fewer classes with more photos each collide less.
 

@@ -24,14 +24,23 @@ def contact_sheet(title: str, text: str, groups: Sequence[Group]) -> str:
         text: a paragraph below it.
         groups: what is shown.
     """
-    parts = [f"<h2>{html.escape(heading)}</h2>\n" + "\n".join(map(_row, rows)) for heading, rows in groups]
-    return (f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>\n'
-            f"<style>{_STYLE}</style>\n<h1>{html.escape(title)}</h1>\n<p>{html.escape(text)}</p>\n"
-            + "\n".join(parts) + "\n</html>\n")
+    parts = [
+        f"<h2>{html.escape(heading)}</h2>\n" + "\n".join(map(_row, rows))
+        for heading, rows in groups
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><meta'
+        f' charset="utf-8"><title>{html.escape(title)}</title>\n'
+        f"<style>{_STYLE}</style>\n<h1>{html.escape(title)}</h1>\n<p>{html.escape(text)}</p>\n"
+        + "\n".join(parts)
+        + "\n</html>\n"
+    )
 
 
 def _row(row: Row) -> str:
     caption, pictures = row
-    shown = "".join(f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(one).decode("ascii")}">'
-                    for one in pictures)
+    shown = "".join(
+        f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(one).decode("ascii")}">'
+        for one in pictures
+    )
     return f'<div class="row"><b>{html.escape(caption)}</b>{shown}</div>'

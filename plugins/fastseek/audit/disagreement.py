@@ -12,7 +12,8 @@ from ..structures import Ranking
 
 
 def overlaps(rankings: Sequence[Ranking], depth: int = 10) -> np.ndarray:
-    """The share of equal images among the best answers of two models, the mean over all pairs of models.
+    """The share of equal images among the best answers of two models, the mean over all pairs of
+    models.
 
     Lists that are shorter than `depth` are compared by the length of the longer one.
 
@@ -28,19 +29,31 @@ def overlaps(rankings: Sequence[Ranking], depth: int = 10) -> np.ndarray:
         ArtefactError: the queries differ.
     """
     if len(rankings) < 2 or depth < 1:
-        raise UsageError(f"{len(rankings)} rankings, depth {depth}: at least two rankings are compared, 1 deep or more")
+        raise UsageError(
+            f"{len(rankings)} rankings, depth {depth}: at least two rankings are compared, 1 deep"
+            " or more"
+        )
     best = [_best(ranking, rankings[0], number, depth) for number, ranking in enumerate(rankings)]
     pairs = list(itertools.combinations(best, 2))
-    return np.array([np.mean([_overlap(one[row], other[row]) for one, other in pairs])
-                     for row in range(len(rankings[0].query_ids))])
+    return np.array(
+        [
+            np.mean([_overlap(one[row], other[row]) for one, other in pairs])
+            for row in range(len(rankings[0].query_ids))
+        ]
+    )
 
 
 def _best(ranking: Ranking, first: Ranking, number: int, depth: int) -> list[set[str]]:
     rows = {name: row for row, name in enumerate(ranking.query_ids.tolist())}
     if set(rows) != set(first.query_ids.tolist()):
-        raise ArtefactError(f"ranking {number} is not over the queries of ranking 0: search with the same queries")
+        raise ArtefactError(
+            f"ranking {number} is not over the queries of ranking 0: search with the same queries"
+        )
     order = [rows[name] for name in first.query_ids.tolist()]
-    return [set(ranking.gallery_ids[found[found >= 0]].tolist()) for found in ranking.indices[order, :depth]]
+    return [
+        set(ranking.gallery_ids[found[found >= 0]].tolist())
+        for found in ranking.indices[order, :depth]
+    ]
 
 
 def _overlap(one: set[str], other: set[str]) -> float:

@@ -33,19 +33,22 @@ class Duplicates:
 def duplicate_classes(rows: np.ndarray, centres: int = 1, tau: float | None = None) -> Duplicates:
     """Group the classes whose rows in a cosine classifier nearly agree; no label is changed.
 
-    A converged margin classifier pushes different classes apart, and cannot with one thing under two names. Classes of
-    cosine tau and more are joined, and connected ones are a group (DIGIX 2020, second place, found 150 to 200 of
-    3,097 so). Without tau it is the larger of 0.6 and the mean + 6 standard deviations of the cosines of every class
-    with its nearest other, both from their quartiles, so that the duplicates themselves do not raise it;
-    where there are few classes, or many duplicates, give tau.
+    A converged margin classifier pushes different classes apart, and cannot with one thing under
+    two names. Classes of cosine tau and more are joined, and connected ones are a group (DIGIX
+    2020, second place, found 150 to 200 of 3,097 so). Without tau it is the larger of 0.6 and the
+    mean + 6 standard deviations of the cosines of every class with its nearest other, both from
+    their quartiles, so that the duplicates themselves do not raise it; where there are few classes,
+    or many duplicates, give tau.
 
     Args:
-        rows: [C * centres, D], the classifier's weights; of several centres a class the mean direction is taken.
+        rows: [C * centres, D], the classifier's weights; of several centres a class the mean
+            direction is taken.
         centres: rows a class.
         tau: the least cosine.
 
     Raises:
-        DataError: a class has a row of zeros, or one that is not finite; or there are fewer than two classes.
+        DataError: a class has a row of zeros, or one that is not finite; or there are fewer than
+            two classes.
     """
     units = _unit(np.asarray(rows, np.float32)).reshape(-1, centres, np.shape(rows)[1]).mean(axis=1)
     units = _unit(units)
@@ -55,14 +58,20 @@ def duplicate_classes(rows: np.ndarray, centres: int = 1, tau: float | None = No
     tau = max(LEAST, _rule(nearest)) if tau is None else float(tau)
     kept = cosines >= tau
     pairs, cosines = pairs[kept], cosines[kept]
-    graph = scipy.sparse.coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(units),) * 2)
+    graph = scipy.sparse.coo_array(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(units),) * 2
+    )
     of_class = connected_components(graph, directed=False)[1]
     least = np.full(of_class.max() + 1, np.inf)
     np.minimum.at(least, of_class[pairs[:, 0]], cosines)
     found = [np.flatnonzero(of_class == part) for part in np.flatnonzero(np.isfinite(least))]
     found.sort(key=lambda group: (-len(group), group[0]))
-    return Duplicates(tuple(tuple(group.tolist()) for group in found),
-                      tuple(float(least[of_class[group[0]]]) for group in found), tau, len(units))
+    return Duplicates(
+        tuple(tuple(group.tolist()) for group in found),
+        tuple(float(least[of_class[group[0]]]) for group in found),
+        tau,
+        len(units),
+    )
 
 
 def _rule(nearest: np.ndarray) -> float:
@@ -72,10 +81,12 @@ def _rule(nearest: np.ndarray) -> float:
 
 
 def _pairs(units: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every class's cosine with its nearest other; the pairs from tau on, [P, 2], and their cosines."""
+    """Every class's cosine with its nearest other; the pairs from tau on, [P, 2], and their
+    cosines.
+    """
     nearest, pairs, cosines = [], [], []
     for start in range(0, len(units), BLOCK):
-        block = units[start:start + BLOCK] @ units.T
+        block = units[start : start + BLOCK] @ units.T
         own = np.arange(len(block))
         block[own, start + own] = -2
         nearest.append(block.max(axis=1))
@@ -90,6 +101,8 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     bad = ~(np.isfinite(lengths) & (lengths > 0))
     if bad.any():
-        raise DataError(f"row {int(bad.argmax())} of the classifier is zero or not finite: train on, or take another "
-                        "checkpoint")
+        raise DataError(
+            f"row {int(bad.argmax())} of the classifier is zero or not finite: train on, or take"
+            " another checkpoint"
+        )
     return rows / lengths

@@ -31,6 +31,8 @@ def check_size(files: Sequence[PathLike], limit: float = 500.0) -> dict[str, flo
     total = sum(size for _, size in sizes.values())
     if total > limit:
         each = ", ".join(f"{name} {size:.1f}" for name, size in sizes.values())
-        raise ArtefactError(f"{total:.1f} MB in {len(sizes)} files, {limit:g} are allowed ({each}): leave one out, or "
-                            "store halves (float16)")
+        raise ArtefactError(
+            f"{total:.1f} MB in {len(sizes)} files, {limit:g} are allowed ({each}): leave one out,"
+            " or store halves (float16)"
+        )
     return dict(sizes.values())

@@ -13,7 +13,8 @@ MEANS = ("probabilities", "logits")
 
 
 def aligned(members: Sequence[Embeddings], names: Sequence[str] | None = None) -> np.ndarray:
-    """Members' probabilities [M, N, C] float32, photos and classes in the order of the first, matched by name.
+    """Members' probabilities [M, N, C] float32, photos and classes in the order of the first,
+    matched by name.
 
     Args:
         members: of the same photos, each with "classes" in its passport.
@@ -21,7 +22,8 @@ def aligned(members: Sequence[Embeddings], names: Sequence[str] | None = None) -
 
     Raises:
         UsageError: there is no member.
-        ArtefactError: a member has other photos or classes, or is no table of probabilities; names it.
+        ArtefactError: a member has other photos or classes, or is no table of probabilities; names
+            it.
     """
     if not members:
         raise UsageError("no member to blend")
@@ -35,14 +37,18 @@ def aligned(members: Sequence[Embeddings], names: Sequence[str] | None = None) -
     return np.stack(tables)
 
 
-def blended(stack: np.ndarray, weights: Sequence[float] | np.ndarray | None = None,
-            mean: str = "probabilities") -> np.ndarray:
+def blended(
+    stack: np.ndarray,
+    weights: Sequence[float] | np.ndarray | None = None,
+    mean: str = "probabilities",
+) -> np.ndarray:
     """The weighted mean of M members.
 
     Args:
         stack: [M, N, C] probabilities.
         weights: [M], not negative, not all 0; equal when None. Only their proportions count.
-        mean: "probabilities", or "logits" for the normalised geometric mean, the softmax of the mean logits.
+        mean: "probabilities", or "logits" for the normalised geometric mean, the softmax of the
+            mean logits.
 
     Returns:
         float32 [N, C], rows that sum to 1 if the members' do.
@@ -52,7 +58,9 @@ def blended(stack: np.ndarray, weights: Sequence[float] | np.ndarray | None = No
     """
     given = np.ones(len(stack)) if weights is None else np.asarray(weights, float)
     if given.shape != (len(stack),) or (given < 0).any() or not 0 < given.sum() < np.inf:
-        raise UsageError(f"weights must be {len(stack)} numbers of 0 or more, not all 0, got {given.tolist()}")
+        raise UsageError(
+            f"weights must be {len(stack)} numbers of 0 or more, not all 0, got {given.tolist()}"
+        )
     if mean not in MEANS:
         raise UsageError(f"mean must be one of {', '.join(MEANS)}, got {mean!r}")
     share = given / given.sum()
@@ -66,7 +74,9 @@ def blended(stack: np.ndarray, weights: Sequence[float] | np.ndarray | None = No
 def _classes(member: Embeddings, name: str) -> np.ndarray:
     classes = member.passport.get("classes")
     if classes is None or len(classes) != member.dim:
-        raise ArtefactError(f"{name}: not a folder of class probabilities (tools/classify.py writes them)")
+        raise ArtefactError(
+            f"{name}: not a folder of class probabilities (tools/classify.py writes them)"
+        )
     return np.asarray(classes, str)
 
 
@@ -76,5 +86,7 @@ def _places(have: np.ndarray, want: np.ndarray, what: str) -> np.ndarray:
     rows = order[at]
     if len(have) != len(want) or (have[rows] != want).any():
         lost = next(iter(set(want.tolist()) ^ set(have.tolist())), "one that stands twice")
-        raise ArtefactError(f"{what} differ from the first member's: {lost!r}, of {len(want)} and {len(have)}")
+        raise ArtefactError(
+            f"{what} differ from the first member's: {lost!r}, of {len(want)} and {len(have)}"
+        )
     return rows

@@ -15,7 +15,8 @@ class BySize:
     """Top-1 accuracy among the classes of each size: the long-tail report.
 
     Args:
-        edges: by_size(20, 100) has the buckets of up to 20, 21 to 100, and more than 100 training images.
+        edges: by_size(20, 100) has the buckets of up to 20, 21 to 100, and more than 100 training
+            images.
     """
 
     def __init__(self, *edges: int) -> None:
@@ -23,7 +24,9 @@ class BySize:
             raise ValueError(f"edges must be rising whole numbers, got {edges}")
         self.edges = edges
 
-    def __call__(self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> list[Score]:
+    def __call__(
+        self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
+    ) -> list[Score]:
         """One score for every bucket that has photos, "top1[21-100]"."""
         inside = known(probabilities, truth, "by_size")
         right = places(probabilities, truth) < 1
@@ -34,8 +37,14 @@ class BySize:
             here = inside & (size > low) & (size <= high)
             if here.any():
                 values = np.where(here, right, np.nan).astype(float)
-                scores.append(Score(f"top1[{_bucket(low, high)}]", float(np.nanmean(values)), values,
-                                    protocol(truth) | {"of this size": int(here.sum())}))
+                scores.append(
+                    Score(
+                        f"top1[{_bucket(low, high)}]",
+                        float(np.nanmean(values)),
+                        values,
+                        protocol(truth) | {"of this size": int(here.sum())},
+                    )
+                )
         return scores
 
 

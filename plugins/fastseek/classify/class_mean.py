@@ -12,12 +12,15 @@ from .truths import known, places
 
 @FIGURES.register()
 class ClassMean:
-    """Mean over the classes of the share of their photos that are classified right: rare classes count like others.
+    """Mean over the classes of the share of their photos that are classified right: rare classes
+    count like others.
 
     `per_query` holds every photo with the weight of its class, so that its mean is the figure.
     """
 
-    def __call__(self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> list[Score]:
+    def __call__(
+        self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
+    ) -> list[Score]:
         """One score, "class_mean"; its protocol names how many classes have photos."""
         inside = known(probabilities, truth, "class_mean")
         right = (places(probabilities, truth) < 1).astype(float)
@@ -25,4 +28,6 @@ class ClassMean:
         seen = int((photos > 0).sum())
         weight = inside.sum() / (seen * np.maximum(photos[truth], 1))
         each = np.where(inside, right * weight, np.nan)
-        return [Score("class_mean", float(np.nanmean(each)), each, protocol(truth) | {"classes": seen})]
+        return [
+            Score("class_mean", float(np.nanmean(each)), each, protocol(truth) | {"classes": seen})
+        ]

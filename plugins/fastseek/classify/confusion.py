@@ -30,8 +30,9 @@ class Confused:
         return (self.first_as_second + self.second_as_first) / self.photos
 
 
-def confused_pairs(probabilities: np.ndarray, truth: np.ndarray, classes: Sequence[str], most: int = 20
-                   ) -> list[Confused]:
+def confused_pairs(
+    probabilities: np.ndarray, truth: np.ndarray, classes: Sequence[str], most: int = 20
+) -> list[Confused]:
     """The pairs of classes with the most photos taken for one another; ties stand by label.
 
     Args:
@@ -47,7 +48,11 @@ def confused_pairs(probabilities: np.ndarray, truth: np.ndarray, classes: Sequen
     for one, other in zip(true.tolist(), said.tolist(), strict=True):
         if one != other:
             counted.setdefault((min(one, other), max(one, other)), [0, 0])[int(one > other)] += 1
-    pairs = [Confused(classes[low], classes[high], *both, int(photos[low] + photos[high]))
-             for (low, high), both in counted.items()]
-    pairs.sort(key=lambda pair: (-pair.first_as_second - pair.second_as_first, pair.first, pair.second))
+    pairs = [
+        Confused(classes[low], classes[high], *both, int(photos[low] + photos[high]))
+        for (low, high), both in counted.items()
+    ]
+    pairs.sort(
+        key=lambda pair: (-pair.first_as_second - pair.second_as_first, pair.first, pair.second)
+    )
     return pairs[:most]

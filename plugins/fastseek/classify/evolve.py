@@ -19,7 +19,8 @@ class Evolved:
     """What the evolution found.
 
     Args:
-        weights: those to use: the evolved ones if they proved better than equal ones, else equal ones; they sum to 1.
+        weights: those to use: the evolved ones if they proved better than equal ones, else equal
+            ones; they sum to 1.
         found: the best on the half they were evolved on.
         better: whether the found ones are used.
         held_out: accuracy on the other half, {"uniform": …, "evolved": …}.
@@ -33,20 +34,30 @@ class Evolved:
     evaluations: int
 
 
-def evolve(stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0, method: str = "de",
-           min_gain: float = 5e-4) -> Evolved:
-    """Find the weights of M members by an evolutionary search; equal weights where they are not worse.
+def evolve(
+    stack: np.ndarray,
+    truth: np.ndarray,
+    ids: np.ndarray,
+    seed: int = 0,
+    method: str = "de",
+    min_gain: float = 5e-4,
+) -> Evolved:
+    """Find the weights of M members by an evolutionary search; equal weights where they are not
+    worse.
 
-    The objective is the error plus 0.001 times the negative log-likelihood, on half of the photos; the other half only
-    decides whether the weights are used. Winners of iNat Challenge 2021 weighted their votes so.
+    The objective is the error plus 0.001 times the negative log-likelihood, on half of the photos;
+    the other half only decides whether the weights are used. Winners of iNat Challenge 2021
+    weighted their votes so.
 
     Args:
         stack: [M, N, C] probabilities.
         truth: int64 [N], -1 for a photo of no known class; such photos are left out.
         ids: [N] names; which half a photo is in depends on its name and the seed, not on its place.
         seed: of the halves and the search.
-        method: "de" (differential evolution, Storn and Price 1997) or "cma" (CMA-ES, Hansen 2001; the cma package).
-        min_gain: by how much the accuracy on the held-out half must be better than that of equal weights.
+        method: "de" (differential evolution, Storn and Price 1997) or "cma" (CMA-ES, Hansen 2001;
+            the cma package).
+        min_gain: by how much the accuracy on the held-out half must be better than that of equal
+            weights.
 
     Raises:
         UsageError: unknown method, or the cma package is missing.
@@ -58,11 +69,15 @@ def evolve(stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0,
     members, uniform = len(stack), np.full(len(stack), 1 / len(stack))
     cost = _Objective(stack[:, learn], truth[learn])
     found = SEARCHES[method](cost, members, seed) if members > 1 else uniform
-    proof = {name: accuracy(blended(stack[:, prove], weights), truth[prove])
-             for name, weights in (("uniform", uniform), ("evolved", found))}
+    proof = {
+        name: accuracy(blended(stack[:, prove], weights), truth[prove])
+        for name, weights in (("uniform", uniform), ("evolved", found))
+    }
     better = proof["evolved"] - proof["uniform"] >= min_gain and cost(found) < cost(uniform)
     used = found if better else uniform
-    return Evolved(tuple(map(float, used)), tuple(map(float, found)), bool(better), proof, cost.evaluations)
+    return Evolved(
+        tuple(map(float, used)), tuple(map(float, found)), bool(better), proof, cost.evaluations
+    )
 
 
 def halves(truth: np.ndarray, ids: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -74,14 +89,18 @@ def halves(truth: np.ndarray, ids: np.ndarray, seed: int) -> tuple[np.ndarray, n
     rows = np.flatnonzero(truth >= 0)
     if len(rows) < 2:
         raise DataError(f"{len(rows)} photos of known classes cannot be halved")
-    drawn = rows[np.argsort(ids[rows], kind="stable")][np.random.default_rng(seed).permutation(len(rows))]
+    drawn = rows[np.argsort(ids[rows], kind="stable")][
+        np.random.default_rng(seed).permutation(len(rows))
+    ]
     learn, prove = np.array_split(drawn, 2)
     return np.sort(learn), np.sort(prove)
 
 
-def crossed(stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0, method: str = "de"
-            ) -> tuple[np.ndarray, list[Evolved]]:
-    """The blend of all photos, each half weighted by what `evolve` found on the other: no photo decides on its own.
+def crossed(
+    stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0, method: str = "de"
+) -> tuple[np.ndarray, list[Evolved]]:
+    """The blend of all photos, each half weighted by what `evolve` found on the other: no photo
+    decides on its own.
 
     Args:
         stack, truth, ids, seed, method: see `evolve`; photos of no known class get equal weights.
@@ -115,7 +134,9 @@ class _Objective:
         self.evaluations += 1
         blend = blended(self.stack, simplex(weights))
         likely = blend[np.arange(len(self.truth)), self.truth]
-        return 1 - accuracy(blend, self.truth) - TIE * float(np.log(np.maximum(likely, 1e-12)).mean())
+        return (
+            1 - accuracy(blend, self.truth) - TIE * float(np.log(np.maximum(likely, 1e-12)).mean())
+        )
 
 
 def simplex(weights: np.ndarray) -> np.ndarray:
@@ -125,10 +146,13 @@ def simplex(weights: np.ndarray) -> np.ndarray:
 
 
 def _differential(cost: Cost, members: int, seed: int) -> np.ndarray:
-    from scipy.optimize import differential_evolution  # slow to import, and only the search needs it
+    from scipy.optimize import (
+        differential_evolution,
+    )  # slow to import, and only the search needs it
 
-    found = differential_evolution(cost, [(0, 1)] * members, popsize=15, maxiter=60, init="sobol", rng=seed,
-                                   polish=False)
+    found = differential_evolution(
+        cost, [(0, 1)] * members, popsize=15, maxiter=60, init="sobol", rng=seed, polish=False
+    )
     return simplex(found.x)
 
 
@@ -136,13 +160,17 @@ def _covariance(cost: Cost, members: int, seed: int) -> np.ndarray:
     try:
         import cma
     except ImportError as error:
-        raise UsageError("CMA-ES needs the cma package: pip install cma, or use method \"de\"") from error
+        raise UsageError(
+            'CMA-ES needs the cma package: pip install cma, or use method "de"'
+        ) from error
 
     def softmax(values: np.ndarray) -> np.ndarray:
         powers = np.exp(np.asarray(values) - np.max(values))
         return powers / powers.sum()
 
-    search = cma.CMAEvolutionStrategy([0.0] * members, 0.5, {"seed": seed + 1, "verbose": -9, "maxiter": 60})
+    search = cma.CMAEvolutionStrategy(
+        [0.0] * members, 0.5, {"seed": seed + 1, "verbose": -9, "maxiter": 60}
+    )
     while not search.stop():
         drawn = search.ask()
         search.tell(drawn, [cost(softmax(one)) for one in drawn])

@@ -1,4 +1,6 @@
-"""A gate before the classifier: photos of no known class are turned away by a score, not by a class "other"."""
+"""A gate before the classifier: photos of no known class are turned away by a score, not by a class
+"other".
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ def fitted(scores: np.ndarray, keep: float = 0.95) -> Gate:
     """The strictest gate that lets in at least the share `keep` of photos that are known to belong.
 
     Args:
-        scores: [N] of photos of known classes that the model was not trained on: the largest probability, the cosine
-            to the nearest class prototype, a detector's confidence. Larger is surer.
+        scores: [N] of photos of known classes that the model was not trained on: the largest
+            probability, the cosine to the nearest class prototype, a detector's confidence. Larger
+            is surer.
         keep: in (0, 1].
 
     Raises:
@@ -39,12 +42,15 @@ def fitted(scores: np.ndarray, keep: float = 0.95) -> Gate:
     """
     scores = np.sort(np.asarray(scores, float))
     if not len(scores) or not np.isfinite(scores).all() or not 0 < keep <= 1:
-        raise DataError(f"a gate needs finite scores and a share in (0, 1], got {len(scores)} scores and {keep}")
+        raise DataError(
+            f"a gate needs finite scores and a share in (0, 1], got {len(scores)} scores and {keep}"
+        )
     return Gate(float(scores[len(scores) - int(np.ceil(keep * len(scores)))]), keep)
 
 
 def separation(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Area under the ROC curve: how often a photo that belongs scores above one that does not, ties counted half.
+    """Area under the ROC curve: how often a photo that belongs scores above one that does not, ties
+    counted half.
 
     Raises:
         DataError: one of the two is empty.

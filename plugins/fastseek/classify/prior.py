@@ -7,8 +7,11 @@ import numpy as np
 from ..errors import ArtefactError
 
 
-def with_prior(probabilities: np.ndarray, prior: np.ndarray, known: np.ndarray, power: float = 1.0) -> np.ndarray:
-    """P(class | photo) * prior(class | place, time)^power, normalised (Mac Aodha et al., ICCV 2019).
+def with_prior(
+    probabilities: np.ndarray, prior: np.ndarray, known: np.ndarray, power: float = 1.0
+) -> np.ndarray:
+    """P(class | photo) * prior(class | place, time)^power, normalised (Mac Aodha et al., ICCV
+    2019).
 
     Args:
         probabilities: [N, C] of the photos.
@@ -23,10 +26,14 @@ def with_prior(probabilities: np.ndarray, prior: np.ndarray, known: np.ndarray, 
         ArtefactError: shapes differ, or a prior that is used is negative or not finite.
     """
     if prior.shape != probabilities.shape or known.shape != probabilities.shape[:1]:
-        raise ArtefactError(f"prior {prior.shape} and known {known.shape} for probabilities {probabilities.shape}")
+        raise ArtefactError(
+            f"prior {prior.shape} and known {known.shape} for probabilities {probabilities.shape}"
+        )
     if not (np.isfinite(prior[known]) & (prior[known] >= 0)).all():
         raise ArtefactError("a prior that is used is negative or not finite")
     product = probabilities.astype(float)
     product[known] *= prior[known].astype(float) ** power
     total = product.sum(axis=1, keepdims=True)
-    return np.where(total > 0, product / np.where(total > 0, total, 1), probabilities).astype(np.float32)
+    return np.where(total > 0, product / np.where(total > 0, total, 1), probabilities).astype(
+        np.float32
+    )

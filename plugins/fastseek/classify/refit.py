@@ -13,8 +13,8 @@ from ..errors import ArtefactError, UsageError
 class Refit:
     """A linear classifier over weighted embeddings (Sorghum-100 2022, second place).
 
-    Every model's embedding gets length 1 and the factor sqrt(weight), then all stand side by side, so that an inner
-    product is the weighted sum of the models' cosines; their widths may differ.
+    Every model's embedding gets length 1 and the factor sqrt(weight), then all stand side by side,
+    so that an inner product is the weighted sum of the models' cosines; their widths may differ.
 
     Args:
         weights: one a model, positive; equal when None.
@@ -30,11 +30,15 @@ class Refit:
         self.weights, self.strength, self._head = weights, strength, None
 
     def fit(self, members: Sequence[np.ndarray], targets: np.ndarray) -> Refit:
-        """Learn the classifier from models' embeddings [N, D_m] of the same N photos and their classes int64 [N]."""
+        """Learn the classifier from models' embeddings [N, D_m] of the same N photos and their
+        classes int64 [N].
+        """
         try:
             from sklearn.linear_model import LogisticRegression
         except ImportError as error:
-            raise UsageError("refitting a head needs scikit-learn: pip install scikit-learn") from error
+            raise UsageError(
+                "refitting a head needs scikit-learn: pip install scikit-learn"
+            ) from error
         self._head: Any = LogisticRegression(C=self.strength, max_iter=1000)
         self._head.fit(self.joined(members), targets)
         return self
@@ -55,16 +59,21 @@ class Refit:
         """float64 [N, sum of D_m] of length 1.
 
         Raises:
-            ArtefactError: as many members as weights are needed, of equally many photos, without zero vectors.
+            ArtefactError: as many members as weights are needed, of equally many photos, without
+                zero vectors.
         """
         weights = np.ones(len(members)) if self.weights is None else np.asarray(self.weights, float)
         if len(weights) != len(members) or len({len(member) for member in members}) != 1:
-            raise ArtefactError(f"{len(members)} members of {[len(member) for member in members]} photos for "
-                                f"{len(weights)} weights")
+            raise ArtefactError(
+                f"{len(members)} members of {[len(member) for member in members]} photos for "
+                f"{len(weights)} weights"
+            )
         parts = []
         for member, share in zip(members, weights / weights.sum(), strict=True):
             length = np.linalg.norm(member.astype(float), axis=1, keepdims=True)
             if not (length > 0).all() or not np.isfinite(length).all():
-                raise ArtefactError(f"embedding {int(length.argmin())} of a member is zero or not finite")
+                raise ArtefactError(
+                    f"embedding {int(length.argmin())} of a member is zero or not finite"
+                )
             parts.append(np.sqrt(share) * member / length)
         return np.concatenate(parts, axis=1)

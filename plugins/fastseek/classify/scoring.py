@@ -12,12 +12,15 @@ from ..structures import Score
 from .truths import known
 
 
-def evaluate(probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray, calls: Sequence[str]) -> list[Score]:
+def evaluate(
+    probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray, calls: Sequence[str]
+) -> list[Score]:
     """Score a classifier.
 
     Args:
         probabilities: [N, C], finite; rows need not sum to 1 for figures of order alone.
-        truth: int64 [N] true classes, -1 for none of the C: such photos are left out, and the protocol counts them.
+        truth: int64 [N] true classes, -1 for none of the C: such photos are left out, and the
+            protocol counts them.
         counts: int64 [C] training images of every class.
         calls: call strings of FIGURES such as "top(1, 5)".
 
@@ -33,9 +36,17 @@ def evaluate(probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray, c
     if not np.isfinite(probabilities).all():
         row = int((~np.isfinite(probabilities)).any(axis=1).argmax())
         raise DataError(f"the probabilities of photo {row} are not finite: classify it again")
-    return [score for call in calls for score in build(call, FIGURES)(probabilities, truth, np.asarray(counts))]
+    return [
+        score
+        for call in calls
+        for score in build(call, FIGURES)(probabilities, truth, np.asarray(counts))
+    ]
 
 
 def protocol(truth: np.ndarray) -> dict[str, int]:
     """What was counted and what was left out."""
-    return {"photos": len(truth), "counted": int((truth >= 0).sum()), "of no known class": int((truth < 0).sum())}
+    return {
+        "photos": len(truth),
+        "counted": int((truth >= 0).sum()),
+        "of no known class": int((truth < 0).sum()),
+    }

@@ -12,7 +12,8 @@ from .truths import known, places
 
 @FIGURES.register()
 class Top:
-    """Share of the photos whose class is among the k most probable, for every k; equal ones stand by class number.
+    """Share of the photos whose class is among the k most probable, for every k; equal ones stand
+    by class number.
 
     Args:
         ks: such as top(1, 5).
@@ -23,7 +24,9 @@ class Top:
             raise ValueError(f"k must be whole numbers of 1 or more, got {ks}")
         self.ks = ks
 
-    def __call__(self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> list[Score]:
+    def __call__(
+        self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
+    ) -> list[Score]:
         """One score a k, "top(5)"."""
         inside, place = known(probabilities, truth, "top"), places(probabilities, truth)
         scores = []

@@ -31,17 +31,24 @@ def known(probabilities: np.ndarray, truth: np.ndarray, name: str) -> np.ndarray
         DataError: no photo is of a known class.
     """
     if probabilities.ndim != 2 or truth.shape != probabilities.shape[:1]:
-        raise ArtefactError(f"{name}: {truth.shape} true classes for probabilities {probabilities.shape}")
+        raise ArtefactError(
+            f"{name}: {truth.shape} true classes for probabilities {probabilities.shape}"
+        )
     if len(truth) and truth.max() >= probabilities.shape[1]:
-        raise ArtefactError(f"{name}: a true class is {truth.max()}, the model has {probabilities.shape[1]}")
+        raise ArtefactError(
+            f"{name}: a true class is {truth.max()}, the model has {probabilities.shape[1]}"
+        )
     inside = truth >= 0
     if not inside.any():
-        raise DataError(f"{name} is not defined: none of the {len(truth)} photos is of a class the model knows")
+        raise DataError(
+            f"{name} is not defined: none of the {len(truth)} photos is of a class the model knows"
+        )
     return inside
 
 
 def places(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """int64 [N]: how many classes stand before the true one; equal probabilities stand by class number.
+    """int64 [N]: how many classes stand before the true one; equal probabilities stand by class
+    number.
 
     For a truth of -1 it is C: never among the first.
     """

@@ -30,7 +30,8 @@ class Comparison:
         a, b: its values.
         span: 95 % bootstrap interval of b - a over the queries.
         wins, losses, ties: queries in which B is above A, below it, alike.
-        worse: (query id, value in A, value in B) of the losses, the largest loss first, equal ones by id.
+        worse: (query id, value in A, value in B) of the losses, the largest loss first, equal ones
+            by id.
         scores: the two scores.
     """
 
@@ -45,7 +46,9 @@ class Comparison:
     scores: tuple[Score, Score]
 
 
-def compare(a: Ranking, b: Ranking, truth: Truth, calls: Sequence[str], seed: int = 0) -> list[Comparison]:
+def compare(
+    a: Ranking, b: Ranking, truth: Truth, calls: Sequence[str], seed: int = 0
+) -> list[Comparison]:
     """Compare two rankings over the same queries, pair by pair.
 
     Args:
@@ -59,15 +62,26 @@ def compare(a: Ranking, b: Ranking, truth: Truth, calls: Sequence[str], seed: in
         ArtefactError, DataError: as for `evaluate`.
     """
     pairs = zip(evaluate(a, truth, calls), evaluate(b, truth, calls), strict=True)
-    made = [_compared(*pair, truth.query_ids, seed) for pair in pairs if pair[0].per_query is not None]
+    made = [
+        _compared(*pair, truth.query_ids, seed) for pair in pairs if pair[0].per_query is not None
+    ]
     if not made:
-        raise UsageError(f"{', '.join(calls)} is no mean over queries, so queries cannot be compared: take another "
-                         "metric, such as map(100)")
+        raise UsageError(
+            f"{', '.join(calls)} is no mean over queries, so queries cannot be compared: take"
+            " another metric, such as map(100)"
+        )
     return made
 
 
-def compare_files(a: PathLike, b: PathLike, truth: PathLike, calls: Sequence[str], to: PathLike | None = None,
-                  out: PathLike | None = None, images: Sequence[str] = ()) -> str:
+def compare_files(
+    a: PathLike,
+    b: PathLike,
+    truth: PathLike,
+    calls: Sequence[str],
+    to: PathLike | None = None,
+    out: PathLike | None = None,
+    images: Sequence[str] = (),
+) -> str:
     """Compare two ranking files.
 
     Args:
@@ -79,8 +93,8 @@ def compare_files(a: PathLike, b: PathLike, truth: PathLike, calls: Sequence[str
         images: folders the photos' ids are relative to.
 
     Raises:
-        UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that cannot be written or
-            is an input.
+        UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that
+            cannot be written or is an input.
     """
     for path in (to, out):
         check_told(path, [a, b, truth])
@@ -101,12 +115,19 @@ def text(found: Sequence[Comparison], listed: int = 10) -> str:
     """A table of the comparisons, and the queries that got worse by the first one."""
     width = max(len(one.name) for one in found)
     lines = [f"{'metric':<{width}}       A       B    B - A  95 % interval     wins  losses   ties"]
-    lines += [f"{one.name:<{width}}  {one.a:.4f}  {one.b:.4f}  {one.b - one.a:+.4f}  "
-              f"{one.span[0]:+.4f} {one.span[1]:+.4f}  {one.wins:>5}  {one.losses:>6}  {one.ties:>5}" for one in found]
+    lines += [
+        f"{one.name:<{width}}  {one.a:.4f}  {one.b:.4f}  {one.b - one.a:+.4f}  "
+        f"{one.span[0]:+.4f} {one.span[1]:+.4f}  {one.wins:>5}  {one.losses:>6}  {one.ties:>5}"
+        for one in found
+    ]
     first = found[0]
     if first.worse:
-        lines.append(f"worse in B by {first.name}, {min(listed, len(first.worse))} of {len(first.worse)}:")
-    lines += [f"  {query}  {before:.4f} -> {after:.4f}" for query, before, after in first.worse[:listed]]
+        lines.append(
+            f"worse in B by {first.name}, {min(listed, len(first.worse))} of {len(first.worse)}:"
+        )
+    lines += [
+        f"  {query}  {before:.4f} -> {after:.4f}" for query, before, after in first.worse[:listed]
+    ]
     return "\n".join(lines)
 
 
@@ -114,25 +135,60 @@ def _compared(a: Score, b: Score, query_ids: np.ndarray, seed: int) -> Compariso
     change = np.asarray(b.per_query) - np.asarray(a.per_query)
     rows = np.flatnonzero(change < -SAME)
     rows = rows[np.lexsort((query_ids[rows], change[rows]))]
-    worse = tuple((str(query_ids[row]), float(a.per_query[row]), float(b.per_query[row])) for row in rows)
+    worse = tuple(
+        (str(query_ids[row]), float(a.per_query[row]), float(b.per_query[row])) for row in rows
+    )
     counted = int((~np.isnan(change)).sum())
     wins = int((change > SAME).sum())
-    return Comparison(a.name, a.value, b.value, interval(change, seed), wins, len(rows), counted - wins - len(rows),
-                      worse, (a, b))
+    return Comparison(
+        a.name,
+        a.value,
+        b.value,
+        interval(change, seed),
+        wins,
+        len(rows),
+        counted - wins - len(rows),
+        worse,
+        (a, b),
+    )
 
 
 def _figures(one: Comparison) -> dict[str, Any]:
     worse = [{"query": query, "a": before, "b": after} for query, before, after in one.worse]
-    return {"a": one.a, "b": one.b, "difference": one.b - one.a, "interval": list(one.span), "wins": one.wins,
-            "losses": one.losses, "ties": one.ties, "worse": worse, "protocol": dict(one.scores[0].protocol)}
+    return {
+        "a": one.a,
+        "b": one.b,
+        "difference": one.b - one.a,
+        "interval": list(one.span),
+        "wins": one.wins,
+        "losses": one.losses,
+        "ties": one.ties,
+        "worse": worse,
+        "protocol": dict(one.scores[0].protocol),
+    }
 
 
-def _write_page(ranking: Ranking, truth: Truth, found: Sequence[Comparison], out: PathLike,
-                images: Sequence[str]) -> None:
+def _write_page(
+    ranking: Ranking,
+    truth: Truth,
+    found: Sequence[Comparison],
+    out: PathLike,
+    images: Sequence[str],
+) -> None:
     """The page of B: first the queries that got worse, by their value in B."""
     before, after = found[0].scores
-    values = np.where(after.per_query < np.asarray(before.per_query) - SAME, after.per_query, np.nan)
+    values = np.where(
+        after.per_query < np.asarray(before.per_query) - SAME, after.per_query, np.nan
+    )
     order = Score(f"{after.name} where it got worse", after.value, values, after.protocol)
     steps = [row(name, [one.scores[side] for one in found]) for side, name in enumerate(("A", "B"))]
-    page(ranking, truth, [one.scores[1] for one in found], images, out, title="What got worse from A to B",
-         steps=steps, order=order if found[0].losses else None)
+    page(
+        ranking,
+        truth,
+        [one.scores[1] for one in found],
+        images,
+        out,
+        title="What got worse from A to B",
+        steps=steps,
+        order=order if found[0].losses else None,
+    )

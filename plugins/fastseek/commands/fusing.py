@@ -17,8 +17,14 @@ from ..registry import FUSERS, build
 from ..structures import Ranking, Truth
 
 
-def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: str | None = None,
-               truth: PathLike | None = None, seed: int = 0) -> str:
+def fuse_files(
+    rankings: Sequence[PathLike],
+    call: str,
+    out: PathLike,
+    metric: str | None = None,
+    truth: PathLike | None = None,
+    seed: int = 0,
+) -> str:
     """Fuse ranking files into one.
 
     Args:
@@ -33,8 +39,8 @@ def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: s
         what was done, in a line or two.
 
     Raises:
-        UsageError: the call is wrong, only one of metric and truth is given, or `out` cannot be written or is
-            an input.
+        UsageError: the call is wrong, only one of metric and truth is given, or `out` cannot be
+            written or is an input.
         ArtefactError, DataError: a member cannot be used; names its file.
     """
     if (metric is None) != (truth is None):
@@ -44,7 +50,9 @@ def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: s
     members, names = [Ranking.load(path) for path in rankings], [str(path) for path in rankings]
     lines, tuned = [], None
     if metric is not None:
-        tuned = tune(members, fuser, scorer(read_truth(truth, members[0]), metric), seed=seed, names=names)
+        tuned = tune(
+            members, fuser, scorer(read_truth(truth, members[0]), metric), seed=seed, names=names
+        )
         fuser = fuser.weighted(tuned.weights)
         lines.append(_told(tuned, metric))
     fused = fuser(members, names)
@@ -53,7 +61,9 @@ def fuse_files(rankings: Sequence[PathLike], call: str, out: PathLike, metric: s
         fused = Ranking(fused.query_ids, fused.gallery_ids, fused.indices, fused.scores, passport)
     fused.save(out)
     count, depth = fused.indices.shape
-    return "\n".join([*lines, f"{len(members)} rankings of {count} queries, {depth} images each: {out}"])
+    return "\n".join(
+        [*lines, f"{len(members)} rankings of {count} queries, {depth} images each: {out}"]
+    )
 
 
 def scorer(truth: Truth, metric: str) -> Scorer:
@@ -71,7 +81,10 @@ def scorer(truth: Truth, metric: str) -> Scorer:
             parts[asked] = part_of(truth, [rows[name] for name in asked if name in rows])
         values = evaluate(ranking, parts[asked], [metric])[0].per_query
         if values is None:
-            raise UsageError(f"{metric} is no mean over queries, so weights cannot be tuned by it: take map(100), say")
+            raise UsageError(
+                f"{metric} is no mean over queries, so weights cannot be tuned by it: take"
+                " map(100), say"
+            )
         return values
 
     return score
@@ -84,18 +97,30 @@ def part_of(truth: Truth, rows: Sequence[int]) -> Truth:
     for find in (truth.relevant_to, truth.junk_of):
         found = [find(row) for row in rows]
         lists += [np.cumsum([0, *map(len, found)]), np.concatenate([np.empty(0, np.int64), *found])]
-    return Truth(truth.query_ids[rows], truth.gallery_ids, *lists, truth.query_labels[rows], truth.gallery_labels,
-                 truth.protocol)
+    return Truth(
+        truth.query_ids[rows],
+        truth.gallery_ids,
+        *lists,
+        truth.query_labels[rows],
+        truth.gallery_labels,
+        truth.protocol,
+    )
 
 
 def _figures(tuned: Tuned) -> dict[str, object]:
-    return {"found": tuned.found, "better": tuned.better, "tuning": tuned.tuning, "held_out": tuned.held_out,
-            "queries": tuned.queries}
+    return {
+        "found": tuned.found,
+        "better": tuned.better,
+        "tuning": tuned.tuning,
+        "held_out": tuned.held_out,
+        "queries": tuned.queries,
+    }
 
 
 def _told(tuned: Tuned, metric: str) -> str:
     figures = json.dumps({name: round(value, 4) for name, value in tuned.held_out.items()})
     chosen = "tuned weights" if tuned.better else "equal weights, as the tuned ones are not better"
-    return f"{chosen}: {', '.join(f'{weight:.3f}' for weight in tuned.weights)}; {metric} held out: {figures}"
-
-
+    return (
+        f"{chosen}: {', '.join(f'{weight:.3f}' for weight in tuned.weights)}; {metric} held out:"
+        f" {figures}"
+    )

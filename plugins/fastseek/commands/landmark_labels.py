@@ -13,4 +13,6 @@ def read_landmarks(path: PathLike) -> dict[str, int]:
     Raises:
         DataError: as for `labelled`, or a landmark is no whole number; names file and line.
     """
-    return {name: whole_number(label, path, line, "landmark") for line, name, label in labelled(path)}
+    return {
+        name: whole_number(label, path, line, "landmark") for line, name, label in labelled(path)
+    }

@@ -21,12 +21,14 @@ from ..structures import Item
 
 
 def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: float = 10.0) -> str:
-    """Measure the noise of photos and write path,class,share,sigma, a row a photo; `denoise(table)` reads it.
+    """Measure the noise of photos and write path,class,share,sigma, a row a photo; `denoise(table)`
+    reads it.
 
     Photos that cannot be read are named with the reason in `<out>.rejects.csv`.
 
     Args:
-        images: a folder, whose photos are named by their path below it, or a table of photos, by their id.
+        images: a folder, whose photos are named by their path below it, or a table of photos, by
+            their id.
         out: the CSV file.
         share, sigma: thresholds, see `noise.measure`.
 
@@ -38,7 +40,9 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
     """
     check_writable(out, [images])
     check_apart(f"{out}.rejects.csv", [images])
-    items = photos(os.fspath(images)) if os.path.isdir(images) else Manifest(os.fspath(images)).items
+    items = (
+        photos(os.fspath(images)) if os.path.isdir(images) else Manifest(os.fspath(images)).items
+    )
     if not items:
         raise DataError(f"{images}: no photo found in it or below")
 
@@ -50,10 +54,17 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         found = list(progress(pool.map(look, items), "measuring noise", len(items)))
-    good = [(item.id, one.name, f"{one.share:.5f}", f"{one.sigma:.2f}") for item, one in zip(items, found, strict=True)
-            if isinstance(one, noise.Noise)]
+    good = [
+        (item.id, one.name, f"{one.share:.5f}", f"{one.sigma:.2f}")
+        for item, one in zip(items, found, strict=True)
+        if isinstance(one, noise.Noise)
+    ]
     _table(out, ("path", "class", "share", "sigma"), good)
-    bad = [(item.id, str(one)) for item, one in zip(items, found, strict=True) if isinstance(one, BadImage)]
+    bad = [
+        (item.id, str(one))
+        for item, one in zip(items, found, strict=True)
+        if isinstance(one, BadImage)
+    ]
     if bad:
         _table(f"{out}.rejects.csv", ("path", "why"), bad)
     counts = collections.Counter(row[1] for row in good)

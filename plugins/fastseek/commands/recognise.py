@@ -1,4 +1,6 @@
-"""What is on a photo: one label and a score for every query, or a low score when it shows no landmark."""
+"""What is on a photo: one label and a score for every query, or a low score when it shows no
+landmark.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from .landmark_labels import read_landmarks
 
 
 class Member(NamedTuple):
-    """What one model made of three sets: the queries, a labelled reference, and pictures that show no landmark."""
+    """What one model made of three sets: the queries, a labelled reference, and pictures that show
+    no landmark.
+    """
 
     queries: Embeddings
     reference: Embeddings
@@ -34,31 +38,42 @@ class Member(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictions:
-    """One label for every query: `ids` [Q] and `labels` [Q] strings, `scores` [Q] float64, larger is surer."""
+    """One label for every query: `ids` [Q] and `labels` [Q] strings, `scores` [Q] float64, larger
+    is surer.
+    """
 
     ids: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
 
 
-def recognise(members: Sequence[Member], labels: Sequence[str], *, n_quantiles: int = 1000, votes: int = 3,
-              gallery_k: int = 5, query_k: int = 10) -> Predictions:
+def recognise(
+    members: Sequence[Member],
+    labels: Sequence[str],
+    *,
+    n_quantiles: int = 1000,
+    votes: int = 3,
+    gallery_k: int = 5,
+    query_k: int = 10,
+) -> Predictions:
     """Name what every query shows, as the Google Landmark Recognition winners of 2020 and 2021 did.
 
-    1. Vectors of length 1; every dimension bent to a normal distribution, learned from the queries only.
-    2. B(image) = mean of a reference image's `gallery_k` largest cosines with the pictures without a landmark.
-    3. A(query, image) = clip(cosine, 0, 1) - B(image); every model's `votes` largest vote, exactly.
-    4. The label with the largest sum of A is predicted; of equal sums the one named first (model by model, best first).
-    5. C(query) = mean of its `query_k` largest cosines with the pictures without a landmark, over the vectors of all
-       models side by side. Score = sum - C. An image that is itself such a picture (same id) is not compared with
-       itself.
+    1. Vectors of length 1; every dimension bent to a normal distribution, learned from the queries
+    only. 2. B(image) = mean of a reference image's `gallery_k` largest cosines with the pictures
+    without a landmark. 3. A(query, image) = clip(cosine, 0, 1) - B(image); every model's `votes`
+    largest vote, exactly. 4. The label with the largest sum of A is predicted; of equal sums the
+    one named first (model by model, best first). 5. C(query) = mean of its `query_k` largest
+    cosines with the pictures without a landmark, over the vectors of all
+       models side by side. Score = sum - C. An image that is itself such a picture (same id) is not
+       compared with itself.
 
-    arXiv 2010.01650 (Henkel and Singer) and 2110.03786 (Henkel), where one member is the concatenation that
-    `enhance.concatenated` makes. Memory: the vectors of all sets twice, in files of TMPDIR where a set takes more than
-    1 GB.
+    arXiv 2010.01650 (Henkel and Singer) and 2110.03786 (Henkel), where one member is the
+    concatenation that `enhance.concatenated` makes. Memory: the vectors of all sets twice, in files
+    of TMPDIR where a set takes more than 1 GB.
 
     Args:
-        members: one a model; queries, references and pictures must have the same ids in the same order in each.
+        members: one a model; queries, references and pictures must have the same ids in the same
+            order in each.
         labels: [R] one for every reference image.
         n_quantiles: how many quantiles are learned; 0 leaves dimensions as they are.
         votes, gallery_k, query_k: see above; `gallery_k=0` and `query_k=0` leave B and C out.
@@ -67,12 +82,16 @@ def recognise(members: Sequence[Member], labels: Sequence[str], *, n_quantiles: 
         a prediction for every query.
 
     Raises:
-        UsageError: there is no member, or a number is impossible. ArtefactError: members do not fit.
+        UsageError: there is no member, or a number is impossible. ArtefactError: members do not
+            fit.
         DataError: a set is too small, or a vector is zero or not finite; names its id.
     """
     if not members or votes < 1 or min(gallery_k, query_k, n_quantiles) < 0 or n_quantiles == 1:
-        raise UsageError("needs a member, votes of 1 or more, gallery_k and query_k of 0 or more, n_quantiles of 0 or "
-                         f"from 2; got {len(members)}, {votes}, {gallery_k}, {query_k} and {n_quantiles}")
+        raise UsageError(
+            "needs a member, votes of 1 or more, gallery_k and query_k of 0 or more, n_quantiles"
+            f" of 0 or from 2; got {len(members)}, {votes}, {gallery_k}, {query_k} and"
+            f" {n_quantiles}"
+        )
     _check_alike(members)
     known = Reference.of(members[0].reference, np.asarray(labels, str))
     members = [_bent(member, n_quantiles) for member in members]
@@ -82,17 +101,28 @@ def recognise(members: Sequence[Member], labels: Sequence[str], *, n_quantiles: 
     sums = ((numbers[:, :, None] == numbers[:, None, :]) * scores[:, None, :]).sum(axis=2)
     winner = sums.argmax(axis=1)[:, None]
     asked, pictures = (_side_by_side([member[part] for member in members]) for part in (0, 2))
-    total = np.take_along_axis(sums, winner, axis=1)[:, 0] - likeness(asked, pictures, query_k, "queries")
-    return Predictions(asked.ids, known.classes[np.take_along_axis(numbers, winner, axis=1)[:, 0]], total)
+    total = np.take_along_axis(sums, winner, axis=1)[:, 0] - likeness(
+        asked, pictures, query_k, "queries"
+    )
+    return Predictions(
+        asked.ids, known.classes[np.take_along_axis(numbers, winner, axis=1)[:, 0]], total
+    )
 
 
-def recognise_files(queries: Sequence[PathLike], reference: Sequence[PathLike], labels: PathLike,
-                    non_landmarks: Sequence[PathLike], out: PathLike, **settings: int) -> str:
+def recognise_files(
+    queries: Sequence[PathLike],
+    reference: Sequence[PathLike],
+    labels: PathLike,
+    non_landmarks: Sequence[PathLike],
+    out: PathLike,
+    **settings: int,
+) -> str:
     """Name what every query shows and write a recognition submission (id,landmarks).
 
     Args:
         queries, reference, non_landmarks: embeddings, one a model, the models in the same order.
-        labels: a CSV file with the columns id and landmark_id (or label, whole numbers) of the reference.
+        labels: a CSV file with the columns id and landmark_id (or label, whole numbers) of the
+            reference.
         out: the submission.
         settings: as for `recognise`.
 
@@ -100,31 +130,50 @@ def recognise_files(queries: Sequence[PathLike], reference: Sequence[PathLike], 
         one line that tells what was done.
 
     Raises:
-        UsageError, ArtefactError, DataError: as for `recognise`; UsageError also for an `out` that cannot be written
-            or is an input, ArtefactError for a changed byte, DataError for a label that is no whole number.
+        UsageError, ArtefactError, DataError: as for `recognise`; UsageError also for an `out` that
+            cannot be written or is an input, ArtefactError for a changed byte, DataError for a
+            label that is no whole number.
     """
     if not len(queries) == len(reference) == len(non_landmarks):
-        raise UsageError(f"{len(queries)} queries, {len(reference)} references and {len(non_landmarks)} sets without "
-                         "landmarks: name all three of every model")
+        raise UsageError(
+            f"{len(queries)} queries, {len(reference)} references and {len(non_landmarks)} sets"
+            " without landmarks: name all three of every model"
+        )
     check_writable(out, [*queries, *reference, *non_landmarks, labels])
     known = {name: str(number) for name, number in read_landmarks(labels).items()}
-    opened = [[open_embeddings(path) for path in side] for side in (queries, reference, non_landmarks)]
+    opened = [
+        [open_embeddings(path) for path in side] for side in (queries, reference, non_landmarks)
+    ]
     members = [Member(*three) for three in zip(*opened, strict=True)]
-    names = [label for one in members[:1] for label in labels_of(one.reference, known, labels, reference[0])]
+    names = [
+        label
+        for one in members[:1]
+        for label in labels_of(one.reference, known, labels, reference[0])
+    ]
     predictions = recognise(members, names, **settings)
     landmarks = predictions.labels.astype(np.int64)
-    write_recognition(out, Recognition(predictions.ids, landmarks, predictions.scores), predictions.ids.tolist())
+    write_recognition(
+        out, Recognition(predictions.ids, landmarks, predictions.scores), predictions.ids.tolist()
+    )
     return f"{len(predictions.ids)} queries, {len(np.unique(landmarks))} landmarks: {out}"
 
 
 def _check_alike(members: Sequence[Member]) -> None:
     for number, member in enumerate(members, 1):
-        for what, first, here in zip(("queries", "reference", "non_landmarks"), members[0], member, strict=True):
+        for what, first, here in zip(
+            ("queries", "reference", "non_landmarks"), members[0], member, strict=True
+        ):
             if not np.array_equal(first.ids, here.ids):
-                raise ArtefactError(f"member {number} has other {what} than member 1, or in another order: embed the "
-                                    "same images with every model")
-        check_same_model(member.queries, member.reference, "queries", f"reference of member {number}")
-        check_same_model(member.queries, member.non_landmarks, "queries", f"non_landmarks of member {number}")
+                raise ArtefactError(
+                    f"member {number} has other {what} than member 1, or in another order: embed"
+                    " the same images with every model"
+                )
+        check_same_model(
+            member.queries, member.reference, "queries", f"reference of member {number}"
+        )
+        check_same_model(
+            member.queries, member.non_landmarks, "queries", f"non_landmarks of member {number}"
+        )
 
 
 def _bent(member: Member, n_quantiles: int) -> Member:
@@ -141,22 +190,39 @@ def _bent(member: Member, n_quantiles: int) -> Member:
 def _candidates(member: Member, votes: int, gallery_k: int) -> tuple[np.ndarray, np.ndarray]:
     """Steps 2 and 3: rows of the reference [Q, votes] and their A, best first, equal ones by id.
 
-    A is the larger of cosine - B and -B. The largest of it are among the largest of the one, an inner product with one
-    more dimension, and the largest of the other, which are the same images for all queries.
+    A is the larger of cosine - B and -B. The largest of it are among the largest of the one, an
+    inner product with one more dimension, and the largest of the other, which are the same images
+    for all queries.
     """
-    minus = -likeness(member.reference, member.non_landmarks, gallery_k, "reference").astype(np.float32)
-    asked = Embeddings(member.queries.ids, _Unit(member.queries, np.ones(len(member.queries), np.float32)))
+    minus = -likeness(member.reference, member.non_landmarks, gallery_k, "reference").astype(
+        np.float32
+    )
+    asked = Embeddings(
+        member.queries.ids, _Unit(member.queries, np.ones(len(member.queries), np.float32))
+    )
     pool = Embeddings(member.reference.ids, _Unit(member.reference, minus))
     order, place = id_order(pool.ids)
-    best, plain = nearest(asked, pool, votes, "ip", lowest=False), np.lexsort((place, -minus))[:votes]
+    best, plain = (
+        nearest(asked, pool, votes, "ip", lowest=False),
+        np.lexsort((place, -minus))[:votes],
+    )
     few = Embeddings(pool.ids[plain], np.asarray(member.reference.vectors[plain]))
     others = nearest(member.queries, few, votes, lowest=False)
     rows = np.concatenate([best.rows, plain[others.rows]], axis=1)
-    scores = np.concatenate([np.clip(best.scores, minus[best.rows], 1 + minus[best.rows]),
-                             np.clip(others.scores, 0, 1) + minus[plain[others.rows]]], axis=1)
+    scores = np.concatenate(
+        [
+            np.clip(best.scores, minus[best.rows], 1 + minus[best.rows]),
+            np.clip(others.scores, 0, 1) + minus[plain[others.rows]],
+        ],
+        axis=1,
+    )
     twice = np.zeros(rows.shape, bool)
-    twice[:, best.rows.shape[1]:] = (best.rows[:, :, None] == rows[:, None, best.rows.shape[1]:]).any(axis=1)
-    keys = np.sort(np.where(twice, EMPTY, sort_keys(scores, place[rows])), axis=1)[:, :best.rows.shape[1]]
+    twice[:, best.rows.shape[1] :] = (
+        best.rows[:, :, None] == rows[:, None, best.rows.shape[1] :]
+    ).any(axis=1)
+    keys = np.sort(np.where(twice, EMPTY, sort_keys(scores, place[rows])), axis=1)[
+        :, : best.rows.shape[1]
+    ]
     return order[places_of(keys)], scores_of(keys).astype(np.float64)
 
 
@@ -179,13 +245,18 @@ class _Joined:
 
     def __init__(self, sides: Sequence[Embeddings]) -> None:
         self.sides = sides
-        self.shape, self.dtype = (len(sides[0]), sum(side.dim for side in sides)), np.dtype(np.float32)
+        self.shape, self.dtype = (
+            (len(sides[0]), sum(side.dim for side in sides)),
+            np.dtype(np.float32),
+        )
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return np.concatenate([np.asarray(side.vectors[rows], np.float32) for side in self.sides], axis=1)
+        return np.concatenate(
+            [np.asarray(side.vectors[rows], np.float32) for side in self.sides], axis=1
+        )
 
 
 def _side_by_side(sides: Sequence[Embeddings]) -> Embeddings:

@@ -14,7 +14,13 @@ from ..opened import open_embeddings
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
 from ..structures import Embeddings, Ranking
 
-READ = ("fit", "reference", "labels", "queries", "gallery")  # options of parts that name what is read
+READ = (
+    "fit",
+    "reference",
+    "labels",
+    "queries",
+    "gallery",
+)  # options of parts that name what is read
 WRITTEN = ("save", "file", "folder", "uri")  # and what is written
 ROWS = 65536  # vectors looked at together for the one to blame
 
@@ -27,8 +33,13 @@ class _Parts(NamedTuple):
     rerankers: list[Any]
 
 
-def seek(queries: Embeddings, gallery: Embeddings, search_call: str, enhance_calls: Sequence[str] = (),
-         rerank_calls: Sequence[str] = ()) -> list[Ranking]:
+def seek(
+    queries: Embeddings,
+    gallery: Embeddings,
+    search_call: str,
+    enhance_calls: Sequence[str] = (),
+    rerank_calls: Sequence[str] = (),
+) -> list[Ranking]:
     """Rank the gallery for every query.
 
     Args:
@@ -47,12 +58,19 @@ def seek(queries: Embeddings, gallery: Embeddings, search_call: str, enhance_cal
     return _ranked(_built(search_call, enhance_calls, rerank_calls), queries, gallery)
 
 
-def seek_files(queries: PathLike, gallery: PathLike, out: PathLike, search_call: str,
-               enhance_calls: Sequence[str] = (), rerank_calls: Sequence[str] = ()) -> str:
+def seek_files(
+    queries: PathLike,
+    gallery: PathLike,
+    out: PathLike,
+    search_call: str,
+    enhance_calls: Sequence[str] = (),
+    rerank_calls: Sequence[str] = (),
+) -> str:
     """Read embeddings, rank, and write the last ranking as an .npz file.
 
     Args:
-        queries, gallery: embeddings folders (their bytes are compared with their hashes), .npy or .safetensors files.
+        queries, gallery: embeddings folders (their bytes are compared with their hashes), .npy or
+            .safetensors files.
         out: the .npz file.
         search_call, enhance_calls, rerank_calls: as for `seek`.
 
@@ -62,8 +80,8 @@ def seek_files(queries: PathLike, gallery: PathLike, out: PathLike, search_call:
     Raises:
         ArtefactError: a file is damaged, or the embeddings do not fit.
         DataError: as for `seek`, and names the file; also when a side is empty.
-        UsageError: as for `seek`, and when `out` cannot be written, or it or a file that a part writes is an input;
-            told before any work is done.
+        UsageError: as for `seek`, and when `out` cannot be written, or it or a file that a part
+            writes is an input; told before any work is done.
     """
     parts = _built(search_call, enhance_calls, rerank_calls)
     _check_outputs(parts, out, [queries, gallery])
@@ -78,8 +96,11 @@ def seek_files(queries: PathLike, gallery: PathLike, out: PathLike, search_call:
 
 
 def _built(search_call: str, enhance_calls: Sequence[str], rerank_calls: Sequence[str]) -> _Parts:
-    return _Parts([build(call, ENHANCERS) for call in enhance_calls], build(search_call, SEARCHERS),
-                  [build(call, RERANKERS) for call in rerank_calls])
+    return _Parts(
+        [build(call, ENHANCERS) for call in enhance_calls],
+        build(search_call, SEARCHERS),
+        [build(call, RERANKERS) for call in rerank_calls],
+    )
 
 
 def _ranked(parts: _Parts, queries: Embeddings, gallery: Embeddings) -> list[Ranking]:
@@ -109,11 +130,15 @@ def _files(parts: Iterable[Any], options: Sequence[str]) -> Iterable[str]:
     """The names that these options of parts hold."""
     for given in (getattr(part, option, ()) for part in parts for option in options):
         several = given if isinstance(given, tuple) else (given,)
-        yield from (name for name in several if isinstance(name, str) and name and name not in SIDES)
+        yield from (
+            name for name in several if isinstance(name, str) and name and name not in SIDES
+        )
 
 
 def _placed(error: DataError, sides: Mapping[PathLike, Embeddings]) -> DataError:
-    """The error with the file that is to blame: bare vectors of both sides are known by the same row numbers."""
+    """The error with the file that is to blame: bare vectors of both sides are known by the same
+    row numbers.
+    """
     metric = "cosine" if "cosine" in str(error) else "ip"
     for path, side in sides.items():
         try:
@@ -127,5 +152,7 @@ def _placed(error: DataError, sides: Mapping[PathLike, Embeddings]) -> DataError
 def _read(path: PathLike) -> Embeddings:
     embeddings = open_embeddings(path)
     if not len(embeddings):
-        raise DataError(f"{path}: holds no embeddings, so there is nothing to search: embed some photos first")
+        raise DataError(
+            f"{path}: holds no embeddings, so there is nothing to search: embed some photos first"
+        )
     return embeddings

@@ -28,36 +28,47 @@ class _Form(NamedTuple):
     answers: int
 
 
-def submit_file(kind: str, ranking: PathLike, out: PathLike, ids_of_queries: PathLike | None = None,
-                ids_of_gallery: PathLike | None = None, queries: PathLike | None = None,
-                gallery: PathLike | None = None) -> str:
+def submit_file(
+    kind: str,
+    ranking: PathLike,
+    out: PathLike,
+    ids_of_queries: PathLike | None = None,
+    ids_of_gallery: PathLike | None = None,
+    queries: PathLike | None = None,
+    gallery: PathLike | None = None,
+) -> str:
     """Write the first answers of a ranking as a submission, checked before anything is written.
 
-    Ids that are paths of photos become the contest's ids ("0/1/2/0123….jpg" -> "0123…") for Google Landmarks.
+    Ids that are paths of photos become the contest's ids ("0/1/2/0123….jpg" -> "0123…") for Google
+    Landmarks.
 
     Args:
         kind: "gldv2-retrieval" or "digix".
         ranking: an .npz ranking.
         out: the submission.
-        ids_of_queries, ids_of_gallery: files that name the images of a ranking over row numbers (bare .npy files), a
-            name for every row in the order of the rows; as `read_names` reads them.
-        queries: what must be answered (test.csv); the ranking's queries when not given. A Google Landmarks query that
-            is not ranked gets an empty row.
+        ids_of_queries, ids_of_gallery: files that name the images of a ranking over row numbers
+            (bare .npy files), a name for every row in the order of the rows; as `read_names` reads
+            them.
+        queries: what must be answered (test.csv); the ranking's queries when not given. A Google
+            Landmarks query that is not ranked gets an empty row.
         gallery: what may be answered with (index.csv); the ranking's gallery when not given.
 
     Returns:
         one line that tells what was done.
 
     Raises:
-        UsageError: `out` cannot be written or is an input, or row numbers would be handed in as ids.
+        UsageError: `out` cannot be written or is an input, or row numbers would be handed in as
+            ids.
         DataError: the submission would not be valid, or a file cannot be read; nothing is written.
         ArtefactError: names and ranking do not fit.
     """
     check_writable(out, [ranking, ids_of_queries, ids_of_gallery, queries, gallery])
     form = FORMS[kind]
     found = Ranking.load(ranking)
-    sides = [_named(found.query_ids, ids_of_queries, form, f"{ranking}: queries", "--ids-of-queries"),
-             _named(found.gallery_ids, ids_of_gallery, form, f"{ranking}: gallery", "--ids-of-gallery")]
+    sides = [
+        _named(found.query_ids, ids_of_queries, form, f"{ranking}: queries", "--ids-of-queries"),
+        _named(found.gallery_ids, ids_of_gallery, form, f"{ranking}: gallery", "--ids-of-gallery"),
+    ]
     found = Ranking(*sides, found.indices, found.scores, found.passport)
     asked = read_names(queries) if queries is not None else found.query_ids.tolist()
     known = read_names(gallery) if gallery is not None else found.gallery_ids.tolist()
@@ -65,7 +76,9 @@ def submit_file(kind: str, ranking: PathLike, out: PathLike, ids_of_queries: Pat
     return f"{len(asked)} queries, {min(found.indices.shape[1], form.answers)} images each: {out}"
 
 
-def check_file(kind: str, file: PathLike, queries: PathLike | None = None, gallery: PathLike | None = None) -> str:
+def check_file(
+    kind: str, file: PathLike, queries: PathLike | None = None, gallery: PathLike | None = None
+) -> str:
     """Check that a submission would be taken.
 
     Args:
@@ -78,13 +91,15 @@ def check_file(kind: str, file: PathLike, queries: PathLike | None = None, galle
         one line that tells what is in it.
 
     Raises:
-        UsageError: a gallery for a kind that names landmarks. DataError: it would be refused, or is empty; names file
-            and line or query.
+        UsageError: a gallery for a kind that names landmarks. DataError: it would be refused, or is
+            empty; names file and line or query.
     """
     asked = read_names(queries) if queries is not None else None
     if kind == "gldv2-recognition":
         if gallery is not None:
-            raise UsageError("a recognition submission names landmarks, no images: leave out --gallery")
+            raise UsageError(
+                "a recognition submission names landmarks, no images: leave out --gallery"
+            )
         rows, answered, depth = read_ids(file), len(gldv2.read_recognition(file).ids), 1
         check_queries(rows, f"{file}", asked)
     else:
@@ -97,28 +112,39 @@ def check_file(kind: str, file: PathLike, queries: PathLike | None = None, galle
         answered, depth = len(lists.texts), _depth(lists)
     if not len(rows):
         raise DataError(f"{file}: holds no query, so there is nothing to hand in")
-    return f"{file}: {len(rows)} queries, {answered} answered, {depth} answers at most: nothing to complain of"
+    return (
+        f"{file}: {len(rows)} queries, {answered} answered, {depth} answers at most: nothing to"
+        " complain of"
+    )
 
 
 def _depth(lists: Lists) -> int:
     return max((text.count(" ") + 1 for text in lists.texts if text), default=0)
 
 
-def _named(ids: np.ndarray, names: PathLike | None, form: _Form, what: str, option: str) -> list[str]:
+def _named(
+    ids: np.ndarray, names: PathLike | None, form: _Form, what: str, option: str
+) -> list[str]:
     """The ids under the contest's names."""
     numbered = bool(len(ids)) and sorted(ids.tolist()) == sorted(map(str, range(len(ids))))
     if names is None and numbered:
-        raise UsageError(f"{what} are known by their row numbers: name them with {option}, a file with a name a "
-                         "row")
+        raise UsageError(
+            f"{what} are known by their row numbers: name them with {option}, a file with a name a "
+            "row"
+        )
     if names is None:
         return [form.name(name) for name in ids.tolist()]
     known = read_names(names)
     if not numbered:
-        raise ArtefactError(f"{what} have ids of their own, the first is {str(ids[0]) if len(ids) else ''!r}: leave "
-                            f"out {option}")
+        raise ArtefactError(
+            f"{what} have ids of their own, the first is {str(ids[0]) if len(ids) else ''!r}: leave"
+            f" out {option}"
+        )
     if len(known) != len(ids):
-        raise ArtefactError(f"{what} are {len(ids)}, {names} has {len(known)} names: it must name every row of the "
-                            "vectors")
+        raise ArtefactError(
+            f"{what} are {len(ids)}, {names} has {len(known)} names: it must name every row of the "
+            "vectors"
+        )
     return [known[int(number)] for number in ids.tolist()]
 
 
@@ -127,5 +153,7 @@ def _bare(name: str) -> str:
     return pathlib.PurePosixPath(name).stem if "/" in name or "." in name else name
 
 
-FORMS = {"gldv2-retrieval": _Form(_bare, gldv2.write_retrieval, gldv2.ANSWERS),
-         "digix": _Form(str, digix.write_submission, digix.ANSWERS)}
+FORMS = {
+    "gldv2-retrieval": _Form(_bare, gldv2.write_retrieval, gldv2.ANSWERS),
+    "digix": _Form(str, digix.write_submission, digix.ANSWERS),
+}

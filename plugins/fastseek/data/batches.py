@@ -1,4 +1,6 @@
-"""Batches of photos, read inside a loader worker: what a worker holds is arrays only, so its copy is small."""
+"""Batches of photos, read inside a loader worker: what a worker holds is arrays only, so its copy
+is small.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
-from .. import compat  # noqa: F401  (a spawned worker imports this first, before fast-reid's own transforms)
+from .. import compat  # noqa: F401  (a spawned worker imports this before fast-reid)
 from ..errors import DataError, FastSeekError, RunError
 from ..structures.items import Paths
 from .array_cache import ArrayCache
@@ -34,19 +36,35 @@ class Photos:
         max_pixels: larger photos are refused.
         phase: "train" or "extract", told with every reject.
         cache: gives the photos instead of the files, by row.
-        boxes: float32 [N, 4], shares left, top, right, bottom, NaN for the whole photo: every photo is given a second
-            time, cut there.
+        boxes: float32 [N, 4], shares left, top, right, bottom, NaN for the whole photo: every photo
+            is given a second time, cut there.
     """
 
-    def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, phase: str,
-                 cache: ArrayCache | None = None, boxes: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        transform: Transform,
+        max_pixels: int,
+        phase: str,
+        cache: ArrayCache | None = None,
+        boxes: np.ndarray | None = None,
+    ) -> None:
         listed = isinstance(paths, Paths)
-        self.paths = paths if listed else np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
-        self.transform, self.max_pixels, self.phase, self.cache = transform, max_pixels, phase, cache
+        self.paths = (
+            paths if listed else np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+        )
+        self.transform, self.max_pixels, self.phase, self.cache = (
+            transform,
+            max_pixels,
+            phase,
+            cache,
+        )
         self.boxes = boxes
 
     def __getitem__(self, draw: Any) -> Batch:
-        """The batch of a draw, or its "error", so that a worker's errors reach the user as they were raised."""
+        """The batch of a draw, or its "error", so that a worker's errors reach the user as they
+        were raised.
+        """
         try:
             with private_randomness():
                 return self.batch(draw)
@@ -70,7 +88,8 @@ class Photos:
             return None
 
     def read(self, row: int) -> Image.Image:
-        """The photo, with its file's name in `info["path"]` and its row in `info["row"]` for transforms that want them.
+        """The photo, with its file's name in `info["path"]` and its row in `info["row"]` for
+        transforms that want them.
 
         Raises:
             BadImage: it cannot be used.
@@ -92,11 +111,14 @@ class Photos:
             size = f"{image.width} x {image.height}"
             raise RunError(f"{self.path(row)} ({size}): a transform failed: {error!r}") from error
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3 or len(tensor) != 3:
-            raise RunError(f"{self.path(row)}: the transforms gave no tensor [3, H, W] but {_shape(tensor)}")
+            raise RunError(
+                f"{self.path(row)}: the transforms gave no tensor [3, H, W] but {_shape(tensor)}"
+            )
         return tensor
 
     def seen(self, row: int, image: Image.Image, seed: int) -> list[torch.Tensor]:
-        """The photo as a tensor and, with boxes, what its box holds; both with the draws of one seed.
+        """The photo as a tensor and, with boxes, what its box holds; both with the draws of one
+        seed.
 
         Raises:
             RunError: see `transformed`.
@@ -111,9 +133,12 @@ class Photos:
         return made
 
     def pictures(self, rows: Sequence[int], seen: Sequence[Sequence[torch.Tensor]]) -> Batch:
-        """"images" and, with boxes, "crops", each one tensor [B, 3, H, W]."""
+        """ "images" and, with boxes, "crops", each one tensor [B, 3, H, W]."""
         names = ("images",) if self.boxes is None else ("images", "crops")
-        return {name: self.stacked(rows, [one[number] for one in seen]) for number, name in enumerate(names)}
+        return {
+            name: self.stacked(rows, [one[number] for one in seen])
+            for number, name in enumerate(names)
+        }
 
     def stacked(self, rows: Sequence[int], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         """One tensor [B, 3, H, W].
@@ -125,8 +150,11 @@ class Photos:
             return torch.zeros(0, 3, 0, 0)
         for row, tensor in zip(rows, tensors, strict=True):
             if tensor.shape != tensors[0].shape:
-                raise DataError(f"{self.path(rows[0])} became {tuple(tensors[0].shape)}, but {self.path(row)} "
-                                f"{tuple(tensor.shape)}: add a transform that gives one size, such as resize(224)")
+                raise DataError(
+                    f"{self.path(rows[0])} became {tuple(tensors[0].shape)}, but {self.path(row)}"
+                    f" {tuple(tensor.shape)}: add a transform that gives one size, such as"
+                    " resize(224)"
+                )
         return default_collate(list(tensors))  # in a worker it stacks straight into shared memory
 
 
@@ -141,11 +169,22 @@ class TrainPhotos(Photos):
         cache, boxes: see `Photos`.
     """
 
-    def __init__(self, paths: Sequence[str], transform: Transform, max_pixels: int, labels: np.ndarray, seed: int,
-                 budget: int, cache: ArrayCache | None = None, boxes: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[str],
+        transform: Transform,
+        max_pixels: int,
+        labels: np.ndarray,
+        seed: int,
+        budget: int,
+        cache: ArrayCache | None = None,
+        boxes: np.ndarray | None = None,
+    ) -> None:
         super().__init__(paths, transform, max_pixels, "train", cache, boxes)
         self.labels, self.seed, self.budget = np.asarray(labels, np.int32), seed, budget
-        self._by_class = np.argsort(self.labels, kind="stable").astype(np.int32)  # a spawned worker gets a copy
+        self._by_class = np.argsort(self.labels, kind="stable").astype(
+            np.int32
+        )  # a spawned worker gets a copy
         self._starts = np.cumsum(np.bincount(self.labels + 1))
         if hasattr(transform, "lend"):
             transform.lend(self._lent, len(self.paths))
@@ -155,9 +194,13 @@ class TrainPhotos(Photos):
         return image if image is None else self.transform.prepared(image)
 
     def batch(self, draw: tuple[int, int, np.ndarray]) -> Batch:
-        """The batch of (step, place of its first photo in the global batch, rows): a function of these alone."""
+        """The batch of (step, place of its first photo in the global batch, rows): a function of
+        these alone.
+        """
         step, first, rows = draw
-        seeds = np.random.SeedSequence([self.seed, step]).generate_state(first + len(rows), np.uint64)[first:]
+        seeds = np.random.SeedSequence([self.seed, step]).generate_state(
+            first + len(rows), np.uint64
+        )[first:]
         rejects: list[Reject] = []
         kept, seen = [], []
         for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True):
@@ -168,7 +211,9 @@ class TrainPhotos(Photos):
             seen.append(self.seen(*found, seed))
         return {**self.pictures(kept, seen), "rows": torch.tensor(kept), "rejects": rejects}
 
-    def _readable(self, row: int, seed: int, rejects: list[Reject]) -> tuple[int, Image.Image] | None:
+    def _readable(
+        self, row: int, seed: int, rejects: list[Reject]
+    ) -> tuple[int, Image.Image] | None:
         bad = 0
         for candidate in self._candidates(row, seed):
             image = self.decoded(candidate, rejects)
@@ -181,7 +226,7 @@ class TrainPhotos(Photos):
 
     def _candidates(self, row: int, seed: int) -> Iterator[int]:
         yield row
-        start, end = self._starts[self.labels[row]:self.labels[row] + 2]
+        start, end = self._starts[self.labels[row] : self.labels[row] + 2]
         others = self._by_class[start:end]
         yield from np.random.default_rng(seed).permutation(others[others != row]).tolist()
 
@@ -200,7 +245,11 @@ class TestPhotos(Photos):
             if image is not None:
                 kept.append(row)
                 seen.append(self.seen(row, image, row))
-        return {**self.pictures(kept, seen), "rows": torch.tensor(kept, dtype=torch.int64), "rejects": rejects}
+        return {
+            **self.pictures(kept, seen),
+            "rows": torch.tensor(kept, dtype=torch.int64),
+            "rejects": rejects,
+        }
 
 
 def cut(image: Image.Image, box: np.ndarray) -> Image.Image:
@@ -212,7 +261,9 @@ def cut(image: Image.Image, box: np.ndarray) -> Image.Image:
 
 @contextlib.contextmanager
 def private_randomness() -> Iterator[None]:
-    """Give torch's (CPU), NumPy's and Python's global generators back as they were: the model draws from them too."""
+    """Give torch's (CPU), NumPy's and Python's global generators back as they were: the model draws
+    from them too.
+    """
     states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
     try:
         yield
@@ -230,4 +281,8 @@ def reseed(seed: int) -> None:
 
 
 def _shape(value: object) -> str:
-    return f"{type(value).__name__} {tuple(value.shape)}" if hasattr(value, "shape") else type(value).__name__
+    return (
+        f"{type(value).__name__} {tuple(value.shape)}"
+        if hasattr(value, "shape")
+        else type(value).__name__
+    )

@@ -25,9 +25,11 @@ def resolve(name: str, cfg: Any) -> Sequence[Item]:
     """The items of a data set, ours or fast-reid's.
 
     Args:
-        name: a call string of DATASETS (`folder('/my/photos')`), one of our class names (`Grocery`), or a name
-            fast-reid knows (`Market1501`), which is looked for in FASTREID_DATASETS, then in the other data roots.
-        cfg: fast-reid's config; `DATASETS.COMBINEALL` adds query and gallery photos to the training photos.
+        name: a call string of DATASETS (`folder('/my/photos')`), one of our class names
+            (`Grocery`), or a name fast-reid knows (`Market1501`), which is looked for in
+            FASTREID_DATASETS, then in the other data roots.
+        cfg: fast-reid's config; `DATASETS.COMBINEALL` adds query and gallery photos to the training
+            photos.
 
     Raises:
         UsageError: nobody knows the name.
@@ -42,8 +44,10 @@ def resolve(name: str, cfg: Any) -> Sequence[Item]:
         return _combined(items) if combine else items
     parse(name)
     if called.strip() not in _theirs_known():
-        raise UsageError(f"no data set is called {name!r}. Ours: {', '.join(DATASETS.names())}; "
-                         f"fast-reid's: {', '.join(sorted(_theirs_known()))}")
+        raise UsageError(
+            f"no data set is called {name!r}. Ours: {', '.join(DATASETS.names())}; "
+            f"fast-reid's: {', '.join(sorted(_theirs_known()))}"
+        )
     return _theirs(called.strip(), combine)
 
 
@@ -52,8 +56,11 @@ def _combined(items: Sequence[Item]) -> Sequence[Item]:
     if isinstance(items, Items):
         return items.all_trained_on()
     trained = {item.id for item in items if item.split == "train"}
-    added = {item.id: Item(item.path, item.label, item.group, "train", item.id, item.meta)
-             for item in items if item.id not in trained}
+    added = {
+        item.id: Item(item.path, item.label, item.group, "train", item.id, item.meta)
+        for item in items
+        if item.id not in trained
+    }
     return items + list(added.values())
 
 
@@ -71,13 +78,17 @@ def _theirs(name: str, combine: bool) -> list[Item]:
                 return _items(data, str(root))
         except (RuntimeError, OSError) as error:
             failures.append(str(error))
-    raise DataError(f"{name}: its files were not found: {'; '.join(failures)}. Set FASTREID_DATASETS to the folder "
-                    "that holds them")
+    raise DataError(
+        f"{name}: its files were not found: {'; '.join(failures)}. Set FASTREID_DATASETS to the"
+        " folder that holds them"
+    )
 
 
 @contextlib.contextmanager
 def _repeatable() -> Iterator[None]:
-    """VehicleID splits query and gallery by chance: the same chance in every process, and nobody else's is used up."""
+    """VehicleID splits query and gallery by chance: the same chance in every process, and nobody
+    else's is used up.
+    """
     state = random.getstate()
     random.seed(0)
     try:
@@ -89,9 +100,13 @@ def _repeatable() -> Iterator[None]:
 def _items(data: ImageDataset, root: str) -> list[Item]:
     items = []
     for split in ("train", "query", "gallery"):
-        rows = sorted(getattr(data, split), key=lambda row: str(row[0]))  # glob's order differs between machines
-        items += [Item(path=path, label=str(pid), group=str(camid), split=split, id=_id(path, root))
-                  for path, pid, camid in rows]
+        rows = sorted(
+            getattr(data, split), key=lambda row: str(row[0])
+        )  # glob's order differs between machines
+        items += [
+            Item(path=path, label=str(pid), group=str(camid), split=split, id=_id(path, root))
+            for path, pid, camid in rows
+        ]
     return items
 
 
@@ -115,13 +130,28 @@ def _as_theirs(member: type) -> type:
         def __init__(self, root: str = "datasets", combineall: bool = False, **kwargs: Any) -> None:
             items = member(**kwargs).items
             pids = {label: pid for pid, label in enumerate(sorted({item.label for item in items}))}
-            camids = {group: camid for camid, group in enumerate(sorted({item.group for item in items}))}
-            train = [(item.path, f"{self.dataset_name}_{item.label}", f"{self.dataset_name}_{item.group}")
-                     for item in items if item.split == "train"]
-            # without groups fast-reid's camera rule would drop every match, were both sides of one camera
-            query, gallery = ([(item.path, pids[item.label], camids[item.group] if len(camids) > 1 else side)
-                               for item in items if item.split == split]
-                              for side, split in enumerate(("query", "gallery")))
+            camids = {
+                group: camid for camid, group in enumerate(sorted({item.group for item in items}))
+            }
+            train = [
+                (
+                    item.path,
+                    f"{self.dataset_name}_{item.label}",
+                    f"{self.dataset_name}_{item.group}",
+                )
+                for item in items
+                if item.split == "train"
+            ]
+            # without groups fast-reid's camera rule would drop every match, were both sides of one
+            # camera
+            query, gallery = (
+                [
+                    (item.path, pids[item.label], camids[item.group] if len(camids) > 1 else side)
+                    for item in items
+                    if item.split == split
+                ]
+                for side, split in enumerate(("query", "gallery"))
+            )
             super().__init__(train, query, gallery, combineall=combineall)
 
     Bridged.__name__ = Bridged.__qualname__ = member.__name__

@@ -20,7 +20,8 @@ PICTURES = ("images", "crops")
 
 
 class TrainLoader:
-    """Training batches without end; batch n depends on the seed and n alone, whatever workers and processes do.
+    """Training batches without end; batch n depends on the seed and n alone, whatever workers and
+    processes do.
 
     Nothing is read until the first `next`, so that `seek` may follow `iter`.
 
@@ -33,8 +34,16 @@ class TrainLoader:
         options: further arguments of torch's DataLoader.
     """
 
-    def __init__(self, dataset: TrainSet, sampler: Any, photos: TrainPhotos, log: RejectLog, rank: int,
-                 world_size: int, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        dataset: TrainSet,
+        sampler: Any,
+        photos: TrainPhotos,
+        log: RejectLog,
+        rank: int,
+        world_size: int,
+        options: dict[str, Any],
+    ) -> None:
         self.dataset, self.photos, self.log = dataset, photos, log
         self.plan = Plan(sampler, rank, world_size)
         self.step = 0
@@ -57,11 +66,17 @@ class TrainLoader:
         self.log.add(batch["rejects"])
         if "lost" in batch:
             label = self.dataset.items[batch["lost"]].label
-            raise DataError(f"no photo of class {label!r} can be read: see {self.log.file}; "
-                            "mend them or remove the class")
+            raise DataError(
+                f"no photo of class {label!r} can be read: see {self.log.file}; "
+                "mend them or remove the class"
+            )
         rows = batch["rows"].numpy()
-        return {**{name: batch[name] for name in PICTURES if name in batch},
-                **_known(self.dataset.items, self.dataset.labels, self.dataset.groups, self._places, rows)}
+        return {
+            **{name: batch[name] for name in PICTURES if name in batch},
+            **_known(
+                self.dataset.items, self.dataset.labels, self.dataset.groups, self._places, rows
+            ),
+        }
 
 
 class Plan:
@@ -79,7 +94,11 @@ class Plan:
             if epoch != self._epoch:
                 self._epoch, self._table = epoch, self.sampler.epoch(epoch)
             share = self._table.shape[1] // self.world_size
-            yield step, self.rank * share, self._table[number, self.rank * share:(self.rank + 1) * share]
+            yield (
+                step,
+                self.rank * share,
+                self._table[number, self.rank * share : (self.rank + 1) * share],
+            )
             step += 1
 
 
@@ -88,11 +107,20 @@ class TestLoader:
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
-    def __init__(self, items: Sequence[Item], photos: TestPhotos, rows: range, batch_size: int, fail: bool,
-                 options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        photos: TestPhotos,
+        rows: range,
+        batch_size: int,
+        fail: bool,
+        options: dict[str, Any],
+    ) -> None:
         self.items, self.photos, self.fail = items, photos, fail
-        self.chunks = [np.arange(start, min(start + batch_size, rows.stop), dtype=np.int64)
-                       for start in range(rows.start, rows.stop, batch_size)]
+        self.chunks = [
+            np.arange(start, min(start + batch_size, rows.stop), dtype=np.int64)
+            for start in range(rows.start, rows.stop, batch_size)
+        ]
         (_, self._labels), (_, self._groups) = columns(items)
         self._options = options
         self._places = places_of(items)
@@ -107,17 +135,32 @@ class TestLoader:
     def _finished(self, batch: Batch) -> Batch:
         if batch["rejects"] and self.fail:
             row = batch["rejects"][0]
-            raise DataError(f"{row['path']}: {row['code']}: {row['detail']}; mend or remove it, or set "
-                            "SEEK.ON_BAD skip")
-        return {**batch, **_known(self.items, self._labels, self._groups, self._places, batch["rows"].numpy())}
+            raise DataError(
+                f"{row['path']}: {row['code']}: {row['detail']}; mend or remove it, or set "
+                "SEEK.ON_BAD skip"
+            )
+        return {
+            **batch,
+            **_known(self.items, self._labels, self._groups, self._places, batch["rows"].numpy()),
+        }
 
 
-def _known(items: Sequence[Item], labels: np.ndarray, groups: np.ndarray, places: np.ndarray | None,
-           rows: np.ndarray) -> Batch:
+def _known(
+    items: Sequence[Item],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    places: np.ndarray | None,
+    rows: np.ndarray,
+) -> Batch:
     """What the main process knows of the rows, so that workers need not."""
     told = {} if places is None else {"places": torch.from_numpy(places[rows])}
-    return {**told, "targets": torch.from_numpy(labels[rows]), "camids": torch.from_numpy(groups[rows]),
-            "img_paths": [items[row].path for row in rows], "ids": [items[row].id for row in rows]}
+    return {
+        **told,
+        "targets": torch.from_numpy(labels[rows]),
+        "camids": torch.from_numpy(groups[rows]),
+        "img_paths": [items[row].path for row in rows],
+        "ids": [items[row].id for row in rows],
+    }
 
 
 def _read(photos: Photos, draws: Iterable[Any], options: dict[str, Any]) -> Iterator[Batch]:
@@ -127,9 +170,17 @@ def _read(photos: Photos, draws: Iterable[Any], options: dict[str, Any]) -> Iter
         FastSeekError: what a worker raised, as it was raised there.
         RunError: a worker died.
     """
-    # its own generator: torch's loader would draw from the global one, and a resumed run draw once more
-    source = DataLoader(photos, batch_size=None, sampler=draws, collate_fn=_as_it_is, worker_init_fn=_quiet,
-                        generator=torch.Generator(), **options)
+    # its own generator: torch's loader would draw from the global one, and a resumed run draw once
+    # more
+    source = DataLoader(
+        photos,
+        batch_size=None,
+        sampler=draws,
+        collate_fn=_as_it_is,
+        worker_init_fn=_quiet,
+        generator=torch.Generator(),
+        **options,
+    )
     try:
         for batch in source:
             if "error" in batch:
@@ -138,7 +189,9 @@ def _read(photos: Photos, draws: Iterable[Any], options: dict[str, Any]) -> Iter
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise RunError(f"a loader worker died ({error}): is memory short? Try fewer DATALOADER.NUM_WORKERS") from error
+        raise RunError(
+            f"a loader worker died ({error}): is memory short? Try fewer DATALOADER.NUM_WORKERS"
+        ) from error
 
 
 def _as_it_is(batch: Batch) -> Batch:

@@ -17,14 +17,36 @@ logger = logging.getLogger(__name__)
 NORMAL_FORM = 1  # rises whenever the same file would give other pixels
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 4
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # TIFF on request only: its decoder is large and rarely needed
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+)  # TIFF on request only: its decoder is large and rarely needed
 
-_MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"RIFF": "WEBP", b"GIF8": "GIF", b"BM": "BMP",
-          b"II*\0": "TIFF", b"MM\0*": "TIFF", b"8BPS": "PSD", b"\0\0\0\x0cjP  ": "JPEG2000", b"%PDF": "PDF",
-          b"%!PS": "EPS"}
-_UPRIGHT = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-            5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-            8: Image.Transpose.ROTATE_90}
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"RIFF": "WEBP",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"8BPS": "PSD",
+    b"\0\0\0\x0cjP  ": "JPEG2000",
+    b"%PDF": "PDF",
+    b"%!PS": "EPS",
+}
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _ORIENTATION = 0x0112
 
 
@@ -32,8 +54,8 @@ class BadImage(Exception):
     """A photo that cannot be used.
 
     Args:
-        code: MISSING, PERMISSION, EMPTY, TRUNCATED, UNKNOWN_FORMAT, FORMAT_NOT_ALLOWED, TOO_LARGE, TOO_SMALL or
-            DECODE_ERROR.
+        code: MISSING, PERMISSION, EMPTY, TRUNCATED, UNKNOWN_FORMAT, FORMAT_NOT_ALLOWED, TOO_LARGE,
+            TOO_SMALL or DECODE_ERROR.
         detail: one line for a person.
     """
 
@@ -46,12 +68,13 @@ class BadImage(Exception):
         return f"{self.code}: {self.detail}"
 
 
-def decode(source: PathLike | bytes, max_pixels: int = MAX_PIXELS,
-           formats: tuple[str, ...] = FORMATS) -> Image.Image:
+def decode(
+    source: PathLike | bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
+) -> Image.Image:
     """Read one photo into the normal form: first frame, upright, 8-bit RGB.
 
-    Transparency is laid on white, 16 bits are scaled to 8, CMYK is converted without a profile; a broken EXIF block
-    leaves the photo as stored.
+    Transparency is laid on white, 16 bits are scaled to 8, CMYK is converted without a profile; a
+    broken EXIF block leaves the photo as stored.
 
     Args:
         source: a file, or the bytes of one.
@@ -76,7 +99,9 @@ def decode(source: PathLike | bytes, max_pixels: int = MAX_PIXELS,
 
 
 def shape_of(path: PathLike) -> float:
-    """Width / height of a photo as `decode` turns it, from its header alone; 1 where that cannot be read."""
+    """Width / height of a photo as `decode` turns it, from its header alone; 1 where that cannot be
+    read.
+    """
     try:
         with Image.open(path, formats=FORMATS) as image:
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
@@ -132,7 +157,9 @@ def _not_opened(data: bytes, formats: tuple[str, ...], error: Exception) -> BadI
 
 
 def _is_whole(data: bytes, kind: str | None) -> bool:
-    """Whether the file's own end is there; of a PNG or WebP whose pixels are all there Pillow does not ask it."""
+    """Whether the file's own end is there; of a PNG or WebP whose pixels are all there Pillow does
+    not ask it.
+    """
     if kind == "WEBP":
         return len(data) >= 8 + int.from_bytes(data[4:8], "little")
     if kind == "BMP":
@@ -172,5 +199,9 @@ def _from_numbers(grey: np.ndarray) -> Image.Image:
 
 
 def _line(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    text = (
+        (error.strerror if isinstance(error, OSError) else None)
+        or str(error)
+        or type(error).__name__
+    )
     return " ".join(text.split())

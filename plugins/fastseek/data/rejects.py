@@ -32,12 +32,20 @@ def reject(path: str, row: int, phase: str, error: BadImage) -> Reject:
             digest = sha256(path) if size <= _HASH_LIMIT else ""
     except OSError:
         pass  # the code already says that the file cannot be read
-    return {"path": path, "row": row, "phase": phase, "code": error.code, "detail": error.detail, "sha256": digest,
-            "bytes": size}
+    return {
+        "path": path,
+        "row": row,
+        "phase": phase,
+        "code": error.code,
+        "detail": error.detail,
+        "sha256": digest,
+        "bytes": size,
+    }
 
 
 def append(file: PathLike, rejects: Sequence[Reject]) -> None:
-    """Add the rejects that the file does not name yet, as whole lines under a lock; many processes may do so at once.
+    """Add the rejects that the file does not name yet, as whole lines under a lock; many processes
+    may do so at once.
 
     Args:
         file: a CSV with the columns `COLUMNS`; begun with its header when missing.
@@ -87,10 +95,20 @@ class RejectLog:
         self.rejects.extend(new)
         append(self.file, new)
         for row in new:
-            logger.warning("%s cannot be used (%s: %s); see %s", row["path"], row["code"], row["detail"], self.file)
+            logger.warning(
+                "%s cannot be used (%s: %s); see %s",
+                row["path"],
+                row["code"],
+                row["detail"],
+                self.file,
+            )
         if self.fail:
-            raise DataError(f"{new[0]['path']}: {new[0]['code']}: {new[0]['detail']}; mend or remove it, or set "
-                            "SEEK.ON_BAD skip")
+            raise DataError(
+                f"{new[0]['path']}: {new[0]['code']}: {new[0]['detail']}; mend or remove it, or set"
+                " SEEK.ON_BAD skip"
+            )
         if len(self.rejects) > self.budget:
-            raise DataError(f"{len(self.rejects)} photos cannot be used, more than the {self.budget} allowed: "
-                            f"see {self.file}; mend or remove them, or raise SEEK.MAX_BAD")
+            raise DataError(
+                f"{len(self.rejects)} photos cannot be used, more than the {self.budget} allowed: "
+                f"see {self.file}; mend or remove them, or raise SEEK.MAX_BAD"
+            )

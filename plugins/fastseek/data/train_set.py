@@ -11,9 +11,11 @@ from ..structures import Item, Items
 
 
 class TrainSet:
-    """Training items with their class codes: classes 0, 1, … are the labels in the order `columns` tells.
+    """Training items with their class codes: classes 0, 1, … are the labels in the order `columns`
+    tells.
 
-    Attributes: `items`; `classes` and `cameras`, labels and groups; `labels` and `groups`, int64 [N];
+    Attributes: `items`; `classes` and `cameras`, labels and groups; `labels` and `groups`, int64
+        [N];
     `counts`, photos a class, int64 [C].
 
     Args:
@@ -26,12 +28,18 @@ class TrainSet:
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items if isinstance(items, Items) else list(items)
         if not len(self.items):
-            raise DataError("DATASETS.NAMES gives no training photos: expected items of the split 'train'")
+            raise DataError(
+                "DATASETS.NAMES gives no training photos: expected items of the split 'train'"
+            )
         (self.classes, self.labels), (self.cameras, self.groups) = columns(self.items)
-        nameless = np.flatnonzero(self.labels == self.classes.index("")) if "" in self.classes else ()
+        nameless = (
+            np.flatnonzero(self.labels == self.classes.index("")) if "" in self.classes else ()
+        )
         if len(nameless):
-            raise DataError(f"{self.items[int(nameless[0])].path} has no label, nor have {len(nameless) - 1} others: "
-                            "training needs a class for every photo")
+            raise DataError(
+                f"{self.items[int(nameless[0])].path} has no label, nor have {len(nameless) - 1}"
+                " others: training needs a class for every photo"
+            )
         self.counts = np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 
     def __len__(self) -> int:
@@ -48,11 +56,13 @@ class TrainSet:
         return len(self.cameras)
 
 
-def columns(items: Sequence[Item]) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
+def columns(
+    items: Sequence[Item],
+) -> tuple[tuple[list[str], np.ndarray], tuple[list[str], np.ndarray]]:
     """Labels and groups of items: the distinct ones, and which of them every item has, int64 [N].
 
-    Labels stand in sorted order as in fast-reid; those of Items in the order Items has them in, for Items from a
-    contest know the order its class numbers have.
+    Labels stand in sorted order as in fast-reid; those of Items in the order Items has them in, for
+    Items from a contest know the order its class numbers have.
     """
     if not isinstance(items, Items):
         return codes([item.label for item in items]), codes([item.group for item in items])

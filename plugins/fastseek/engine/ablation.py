@@ -19,10 +19,27 @@ from .settings import overrides
 from .strict_yaml import Document, read
 from .typed_keys import LIST, MAP, SWITCH, WORD, check_keys, checked_calls
 
-KEYS = {"NAME": WORD, "BASE": WORD, "SEEDS": LIST, "METRICS": LIST, "FIGURES": LIST, "SET": MAP, "SHORT": MAP,
-        "LONG": MAP, "STEPS": LIST}
+KEYS = {
+    "NAME": WORD,
+    "BASE": WORD,
+    "SEEDS": LIST,
+    "METRICS": LIST,
+    "FIGURES": LIST,
+    "SET": MAP,
+    "SHORT": MAP,
+    "LONG": MAP,
+    "STEPS": LIST,
+}
 SETTING = {"SEEDS": LIST, "SET": MAP, "STEPS": MAP}
-STEP = {"NAME": WORD, "SET": MAP, "ADD": MAP, "ALONE": SWITCH, "PLAN": WORD, "ENSEMBLE": MAP, "BLEND": MAP}
+STEP = {
+    "NAME": WORD,
+    "SET": MAP,
+    "ADD": MAP,
+    "ALONE": SWITCH,
+    "PLAN": WORD,
+    "ENSEMBLE": MAP,
+    "BLEND": MAP,
+}
 Opts = tuple[Any, ...]
 
 
@@ -102,25 +119,38 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
     check_keys(document, document.values, KEYS)
     chosen = document.values.get("LONG" if long else "SHORT", {})
     check_keys(document, chosen, SETTING, "LONG." if long else "SHORT.")
-    metrics, figures = (checked_calls(document, key, document.values.get(key, []), registry)
-                        for key, registry in (("METRICS", METRICS), ("FIGURES", FIGURES)))
+    metrics, figures = (
+        checked_calls(document, key, document.values.get(key, []), registry)
+        for key, registry in (("METRICS", METRICS), ("FIGURES", FIGURES))
+    )
     first = {**flat(document.values.get("SET", {})), **flat(chosen.get("SET", {}))}
     if metrics or figures:
-        first |= {"SEEK.METRICS": list(metrics)} | ({"SEEK.FIGURES": list(figures)} if figures else {})
+        first |= {"SEEK.METRICS": list(metrics)} | (
+            {"SEEK.FIGURES": list(figures)} if figures else {}
+        )
     given = {setting.key: setting.value for setting in overrides(opts)}
-    return Ablation(document.values.get("NAME", pathlib.Path(path).stem), _seeds(document, chosen, long), metrics,
-                    figures, _steps(document, first, _by_step(document, chosen, long), given))
+    return Ablation(
+        document.values.get("NAME", pathlib.Path(path).stem),
+        _seeds(document, chosen, long),
+        metrics,
+        figures,
+        _steps(document, first, _by_step(document, chosen, long), given),
+    )
 
 
-def _by_step(document: Document, chosen: Mapping[str, Any], long: bool) -> dict[str, dict[str, Any]]:
+def _by_step(
+    document: Document, chosen: Mapping[str, Any], long: bool
+) -> dict[str, dict[str, Any]]:
     """What the setting changes in single steps."""
     made, setting = chosen.get("STEPS", {}), "LONG" if long else "SHORT"
     names = [one.get("NAME") for one in document.values.get("STEPS", []) if isinstance(one, dict)]
     for name, changes in made.items():
         where = document.where(f"{setting}.STEPS.{name}")
         if name not in names or not isinstance(changes, dict):
-            raise UsageError(f"{where}: {name!r}: expected the name of a step and a mapping of keys; steps: "
-                             f"{', '.join(map(str, names))}")
+            raise UsageError(
+                f"{where}: {name!r}: expected the name of a step and a mapping of keys; steps: "
+                f"{', '.join(map(str, names))}"
+            )
     return {name: flat(changes) for name, changes in made.items()}
 
 
@@ -134,9 +164,13 @@ def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[i
 
 
 def _legal_seeds(seeds: list[Any], key: str, where: str) -> tuple[int, ...]:
-    legal = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+    legal = all(
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
+    )
     if not seeds or not legal or len(set(seeds)) < len(seeds):
-        raise UsageError(f"{where}: {key} must be different whole numbers of 0 or more, got {seeds!r}")
+        raise UsageError(
+            f"{where}: {key} must be different whole numbers of 0 or more, got {seeds!r}"
+        )
     return tuple(seeds)
 
 
@@ -144,12 +178,20 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys as dotted ones."""
     made: dict[str, Any] = {}
     for key, value in values.items():
-        made |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+        made |= (
+            flat(value, f"{prefix}{key}.")
+            if isinstance(value, dict) and value
+            else {f"{prefix}{key}": value}
+        )
     return made
 
 
-def _steps(document: Document, first: Mapping[str, Any], special: Mapping[str, Mapping[str, Any]],
-           given: Mapping[str, Any]) -> tuple[Step, ...]:
+def _steps(
+    document: Document,
+    first: Mapping[str, Any],
+    special: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Any],
+) -> tuple[Step, ...]:
     listed, base = document.values.get("STEPS", []), document.values.get("BASE", "")
     if not listed or not base:
         raise UsageError(f"{document.path}: BASE (a recipe) and STEPS (a list) are needed")
@@ -163,8 +205,12 @@ def _steps(document: Document, first: Mapping[str, Any], special: Mapping[str, M
         check_keys(document, one, STEP, f"STEPS[{number}].")
         if one["NAME"] in [step.name for step in made]:
             raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
-        changed = _changed(kept, {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}}, config,
-                           where)
+        changed = _changed(
+            kept,
+            {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}},
+            config,
+            where,
+        )
         step = _step(document, one, config, {**changed, **given}, before, where)
         made.append(_together(step, one, made, where))
         if not one.get("ALONE"):
@@ -184,18 +230,30 @@ def _together(step: Step, one: Mapping[str, Any], made: Sequence[Step], where: s
     return dataclasses.replace(step, blend=how, members=tuple((number, 1.0) for number in numbers))
 
 
-def _members(one: Mapping[str, Any], made: Sequence[Step], where: str) -> tuple[tuple[int, float], ...]:
+def _members(
+    one: Mapping[str, Any], made: Sequence[Step], where: str
+) -> tuple[tuple[int, float], ...]:
     """The steps of an ensemble and their weights."""
     numbers = {step.name: number for number, step in enumerate(made) if not step.members}
-    wrong = [f"{name}: {weight}" for name, weight in one.get("ENSEMBLE", {}).items()
-             if name not in numbers or isinstance(weight, bool) or not isinstance(weight, int | float) or weight <= 0]
+    wrong = [
+        f"{name}: {weight}"
+        for name, weight in one.get("ENSEMBLE", {}).items()
+        if name not in numbers
+        or isinstance(weight, bool)
+        or not isinstance(weight, int | float)
+        or weight <= 0
+    ]
     if wrong or ("ENSEMBLE" in one and (len(one["ENSEMBLE"]) < 2 or "PLAN" in one)):
-        raise UsageError(f"{where}: ENSEMBLE must be a mapping of two or more earlier steps to positive weights, "
-                         f"without a PLAN{'; wrong: ' + ', '.join(wrong) if wrong else ''}")
+        raise UsageError(
+            f"{where}: ENSEMBLE must be a mapping of two or more earlier steps to positive weights,"
+            f" without a PLAN{'; wrong: ' + ', '.join(wrong) if wrong else ''}"
+        )
     return tuple((numbers[name], float(weight)) for name, weight in one.get("ENSEMBLE", {}).items())
 
 
-def _changed(kept: Mapping[str, Any], one: Mapping[str, Any], config: str, where: str) -> dict[str, Any]:
+def _changed(
+    kept: Mapping[str, Any], one: Mapping[str, Any], config: str, where: str
+) -> dict[str, Any]:
     """The changes so far and those of this step."""
     changed = {**kept, **flat(one.get("SET", {}))}
     for key, calls in flat(one.get("ADD", {})).items():
@@ -215,19 +273,29 @@ def _of_recipe(config: str, key: str, where: str) -> Any:
     return node
 
 
-def _step(document: Document, one: Mapping[str, Any], config: str, changed: Mapping[str, Any], before: int | None,
-          where: str) -> Step:
+def _step(
+    document: Document,
+    one: Mapping[str, Any],
+    config: str,
+    changed: Mapping[str, Any],
+    before: int | None,
+    where: str,
+) -> Step:
     opts = tuple(part for pair in changed.items() for part in pair)
     try:
         cfg = recipe.load(config, opts)
     except UsageError as error:
         raise UsageError(f"{where}: step {one['NAME']!r}: {error}") from error
     if not (cfg.SEEK.METRICS or cfg.SEEK.FIGURES) or not cfg.DATASETS.TESTS:
-        raise UsageError(f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.FIGURES, or DATASETS.TESTS, are empty, "
-                         "so there is nothing to compare")
+        raise UsageError(
+            f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.FIGURES, or DATASETS.TESTS, are"
+            " empty, so there is nothing to compare"
+        )
     if {"ENSEMBLE", "BLEND"} & set(one) and (cfg.SEEK.METRICS or not cfg.SEEK.FIGURES):
-        raise UsageError(f"{where}: step {one['NAME']!r}: an ENSEMBLE or BLEND classifies, so it is "
-                         "compared by FIGURES alone")
+        raise UsageError(
+            f"{where}: step {one['NAME']!r}: an ENSEMBLE or BLEND classifies, so it is "
+            "compared by FIGURES alone"
+        )
     plan = one.get("PLAN", "")
     if plan:
         plan = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(plan))

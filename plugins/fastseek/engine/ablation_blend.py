@@ -1,4 +1,6 @@
-"""Steps of an ablation that blend what earlier steps said, with equal or evolved weights or a prior."""
+"""Steps of an ablation that blend what earlier steps said, with equal or evolved weights or a
+prior.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,10 @@ class Blend:
     """How the probabilities of earlier steps become one.
 
     Args:
-        evolve: "de" or "cma", weights for each half of the photos evolved on the other; "" for equal ones.
-        prior: whether the last member is a prior of place that the blend of the others is multiplied with, for photos
-            whose place is known.
+        evolve: "de" or "cma", weights for each half of the photos evolved on the other; "" for
+            equal ones.
+        prior: whether the last member is a prior of place that the blend of the others is
+            multiplied with, for photos whose place is known.
     """
 
     evolve: str = ""
@@ -37,18 +40,27 @@ class Blend:
 
 
 def read_blend(said: Any, names: Sequence[str], where: str) -> tuple[Blend, tuple[int, ...]]:
-    """A step's BLEND: {OF: [steps], EVOLVE: de|cma, PRIOR: step}, and the numbers of its members, the prior last.
+    """A step's BLEND: {OF: [steps], EVOLVE: de|cma, PRIOR: step}, and the numbers of its members,
+    the prior last.
 
     Raises:
         UsageError: another key or search, no earlier step of that name, or nothing to do.
     """
     known = {name: number for number, name in enumerate(names)}
-    of, prior, evolve = (said.get(key, default) for key, default in (("OF", []), ("PRIOR", ""), ("EVOLVE", "")))
+    of, prior, evolve = (
+        said.get(key, default) for key, default in (("OF", []), ("PRIOR", ""), ("EVOLVE", ""))
+    )
     asked = [*(of if isinstance(of, list) else [of]), *([prior] if prior else [])]
-    wrong = [*(key for key in said if key not in KEYS), *(str(name) for name in asked if name not in known)]
+    wrong = [
+        *(key for key in said if key not in KEYS),
+        *(str(name) for name in asked if name not in known),
+    ]
     if wrong or not of or len(asked) < 2 or evolve not in ("", *SEARCHES):
-        raise UsageError(f"{where}: BLEND must be OF, a list of earlier steps, and EVOLVE ({' or '.join(SEARCHES)}), "
-                         f"PRIOR (an earlier step), or several steps{'; wrong: ' + ', '.join(wrong) if wrong else ''}")
+        raise UsageError(
+            f"{where}: BLEND must be OF, a list of earlier steps, and EVOLVE"
+            f" ({' or '.join(SEARCHES)}), PRIOR (an earlier step), or several"
+            f" steps{'; wrong: ' + ', '.join(wrong) if wrong else ''}"
+        )
     return Blend(evolve, bool(prior)), tuple(known[name] for name in asked)
 
 
@@ -67,12 +79,18 @@ def blend(how: Blend, folders: Sequence[pathlib.Path], seed: int, cfg: Any) -> C
     found = [Classified.load(folder / "classified.npz") for folder in folders]
     first = found[0]
     for folder, one in zip(folders, found, strict=True):
-        if one.probabilities.shape != first.probabilities.shape or not np.array_equal(one.truth, first.truth):
-            raise ArtefactError(f"{folder.name} classified other photos or classes than {folders[0].name}")
-    stack = np.stack([one.probabilities for one in found[:len(found) - how.prior]])
+        if one.probabilities.shape != first.probabilities.shape or not np.array_equal(
+            one.truth, first.truth
+        ):
+            raise ArtefactError(
+                f"{folder.name} classified other photos or classes than {folders[0].name}"
+            )
+    stack = np.stack([one.probabilities for one in found[: len(found) - how.prior]])
     made = blended(stack)
     if how.evolve:
-        made, _ = crossed(stack, first.truth, np.arange(len(first.truth)).astype(str), seed, how.evolve)
+        made, _ = crossed(
+            stack, first.truth, np.arange(len(first.truth)).astype(str), seed, how.evolve
+        )
     if how.prior:
         made = with_prior(made, found[-1].probabilities, _placed(cfg))
     return Classified(made, first.truth, first.counts)
@@ -91,4 +109,8 @@ def told(how: Blend | None, members: Mapping[str, float]) -> dict[str, Any]:
     if how is None:
         return dict(members)
     names = list(members)
-    return {"of": names[:-1] if how.prior else names, "evolve": how.evolve, "prior": names[-1] if how.prior else ""}
+    return {
+        "of": names[:-1] if how.prior else names,
+        "evolve": how.evolve,
+        "prior": names[-1] if how.prior else "",
+    }

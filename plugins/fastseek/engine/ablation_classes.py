@@ -38,7 +38,9 @@ class _Kept:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classified(_Kept):
-    """Probabilities [Q, C] of the test photos, their classes int64 [Q], -1 for none, and training images [C]."""
+    """Probabilities [Q, C] of the test photos, their classes int64 [Q], -1 for none, and training
+    images [C].
+    """
 
     probabilities: np.ndarray
     truth: np.ndarray
@@ -47,7 +49,9 @@ class Classified(_Kept):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedded(_Kept):
-    """Embeddings of the training photos [N, D] with their classes int64 [N], and of the test photos [Q, D]."""
+    """Embeddings of the training photos [N, D] with their classes int64 [N], and of the test photos
+    [Q, D].
+    """
 
     train: np.ndarray
     targets: np.ndarray
@@ -68,7 +72,9 @@ def classified(cfg: Any, model: nn.Module) -> Classified:
     rows, probabilities, rejects = extract.in_memory(cfg, model, queries, classifier(cfg, model))
     refuse_missing_queries(queries, rows, rejects)
     labels, counts = classes_of(cfg)
-    return Classified(probabilities, class_numbers([item.label for item in queries], labels), counts)
+    return Classified(
+        probabilities, class_numbers([item.label for item in queries], labels), counts
+    )
 
 
 def embedded(cfg: Any, model: nn.Module) -> Embedded:
@@ -98,10 +104,16 @@ def joined(members: Sequence[tuple[pathlib.Path, float]]) -> Classified:
     first = Classified.load(members[0][0] / "classified.npz")
     parts = [Embedded.load(folder / "embedded.npz") for folder, _ in members]
     if any(not np.array_equal(part.targets, parts[0].targets) for part in parts):
-        raise ArtefactError(f"{members[0][0].name} and the other members of an ensemble were trained on other photos "
-                            "or classes, or not the same ones could be read")
-    head = Refit([weight for _, weight in members]).fit([part.train for part in parts], parts[0].targets)
-    return Classified(head([part.test for part in parts], len(first.counts)), first.truth, first.counts)
+        raise ArtefactError(
+            f"{members[0][0].name} and the other members of an ensemble were trained on other"
+            " photos or classes, or not the same ones could be read"
+        )
+    head = Refit([weight for _, weight in members]).fit(
+        [part.train for part in parts], parts[0].targets
+    )
+    return Classified(
+        head([part.test for part in parts], len(first.counts)), first.truth, first.counts
+    )
 
 
 def _queries(cfg: Any) -> Sequence[Item]:

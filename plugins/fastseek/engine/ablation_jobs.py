@@ -60,7 +60,9 @@ def _side_by_side(works: Sequence[Work], jobs: int, told: pathlib.Path) -> None:
                 while waiting and len(running) < jobs:
                     number, work = waiting.pop(0)
                     _announce(work, number, len(works))
-                    process = context.Process(target=_child, args=(work, threads, str(told / str(number))))
+                    process = context.Process(
+                        target=_child, args=(work, threads, str(told / str(number)))
+                    )
                     process.start()
                     running[process.sentinel] = process
                     pids.append(process.pid)
@@ -80,8 +82,10 @@ def _ended(process: BaseProcess, told: pathlib.Path) -> None:
     for path in sorted(told.iterdir(), key=lambda path: path.stat().st_mtime_ns):
         kind, message = json.loads(path.read_text(encoding="utf-8"))
         raise getattr(errors, kind)(message)
-    raise RunError(f"a training process ended with {process.exitcode} (see its log); what was finished stays: run the "
-                   "same command again to go on")
+    raise RunError(
+        f"a training process ended with {process.exitcode} (see its log); what was finished stays:"
+        " run the same command again to go on"
+    )
 
 
 def _child(work: Work, threads: int, told: str) -> None:
@@ -92,5 +96,7 @@ def _child(work: Work, threads: int, told: str) -> None:
     try:
         train_and_answer(work)
     except FastSeekError as error:
-        pathlib.Path(told).write_text(json.dumps([type(error).__name__, str(error)]), encoding="utf-8")
+        pathlib.Path(told).write_text(
+            json.dumps([type(error).__name__, str(error)]), encoding="utf-8"
+        )
         sys.exit(error.exit_code)

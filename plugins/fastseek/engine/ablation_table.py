@@ -40,13 +40,19 @@ class Measured:
 
 def _mean(scores: Sequence[Score]) -> Score:
     first = scores[0]
-    per_query = None if first.per_query is None else np.mean([score.per_query for score in scores], axis=0)
-    return Score(first.name, float(np.mean([score.value for score in scores])), per_query, first.protocol)
+    per_query = (
+        None if first.per_query is None else np.mean([score.per_query for score in scores], axis=0)
+    )
+    return Score(
+        first.name, float(np.mean([score.value for score in scores])), per_query, first.protocol
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """How much better a metric is than in the step before: 95 % interval over the queries, queries won and lost."""
+    """How much better a metric is than in the step before: 95 % interval over the queries, queries
+    won and lost.
+    """
 
     value: float
     span: tuple[float, float] | None
@@ -57,7 +63,11 @@ class Gain:
 def gain(before: Score, after: Score) -> Gain:
     """The gain of a metric, paired query by query where it is a mean over queries."""
     value = after.value - before.value
-    if before.per_query is None or after.per_query is None or len(before.per_query) != len(after.per_query):
+    if (
+        before.per_query is None
+        or after.per_query is None
+        or len(before.per_query) != len(after.per_query)
+    ):
         return Gain(value, None)
     change = np.asarray(after.per_query) - np.asarray(before.per_query)
     counted = change[~np.isnan(change)]
@@ -66,14 +76,18 @@ def gain(before: Score, after: Score) -> Gain:
 
 
 def rows(steps: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Rows of results.json: each metric, "… gain" over the step before, and "… spread" over seeds, shares in 0..1."""
+    """Rows of results.json: each metric, "… gain" over the step before, and "… spread" over seeds,
+    shares in 0..1.
+    """
     made = []
     for step in steps:
         figures: dict[str, float] = {}
         spans: dict[str, list[float]] = {}
         for score in step.mean:
             figures[score.name] = float(score.value)
-            _put_span(spans, score.name, None if score.per_query is None else interval(score.per_query))
+            _put_span(
+                spans, score.name, None if score.per_query is None else interval(score.per_query)
+            )
         for number, score in enumerate(step.mean):
             if step.before is not None:
                 found = gain(steps[step.before].mean[number], score)
@@ -81,7 +95,14 @@ def rows(steps: Sequence[Measured]) -> list[dict[str, Any]]:
                 _put_span(spans, f"{score.name} gain", found.span)
             if step.spread(number) is not None:
                 figures[f"{score.name} spread"] = step.spread(number)
-        made.append({"name": step.name, "metrics": figures, "interval": spans, "seconds": round(step.seconds, 3)})
+        made.append(
+            {
+                "name": step.name,
+                "metrics": figures,
+                "interval": spans,
+                "seconds": round(step.seconds, 3),
+            }
+        )
     return made
 
 
@@ -92,12 +113,23 @@ def _put_span(spans: dict[str, list[float]], name: str, span: tuple[float, float
 
 def figures_only(made: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows without gains and spreads: a page shows the change since the row above by itself."""
-    return [{**one, "metrics": {name: value for name, value in one["metrics"].items()
-                                if not name.endswith((" gain", " spread"))}} for one in made]
+    return [
+        {
+            **one,
+            "metrics": {
+                name: value
+                for name, value in one["metrics"].items()
+                if not name.endswith((" gain", " spread"))
+            },
+        }
+        for one in made
+    ]
 
 
 def text(steps: Sequence[Measured]) -> str:
-    """The table as text, in percent: each metric with its interval, and its gain with its interval."""
+    """The table as text, in percent: each metric with its interval, and its gain with its
+    interval.
+    """
     names = [score.name for score in steps[0].mean]
     head = ["", *(cell for name in names for cell in (name, "(95 %)", "gain", "(95 %)")), "seconds"]
     lines = [head]
@@ -105,14 +137,28 @@ def text(steps: Sequence[Measured]) -> str:
         cells = [step.name]
         for number, score in enumerate(step.mean):
             spread = step.spread(number)
-            cells.append(f"{100 * score.value:.1f}" + (f" +- {100 * spread:.1f}" if spread is not None else ""))
-            cells.append(_between(None if score.per_query is None else interval(score.per_query), ".1f"))
+            cells.append(
+                f"{100 * score.value:.1f}"
+                + (f" +- {100 * spread:.1f}" if spread is not None else "")
+            )
+            cells.append(
+                _between(None if score.per_query is None else interval(score.per_query), ".1f")
+            )
             found = None if step.before is None else gain(steps[step.before].mean[number], score)
-            cells += ["", ""] if found is None else [f"{100 * found.value:+.1f}", _between(found.span, "+.1f")]
+            cells += (
+                ["", ""]
+                if found is None
+                else [f"{100 * found.value:+.1f}", _between(found.span, "+.1f")]
+            )
         lines.append([*cells, f"{step.seconds:.0f}"])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) if not column else cell.rjust(width) for column, (cell, width)
-                               in enumerate(zip(line, widths, strict=True))).rstrip() for line in lines)
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if not column else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
 
 
 def _between(span: tuple[float, float] | None, form: str) -> str:

@@ -34,10 +34,32 @@ from .rounds_models import Model, trained
 from .setup import setup, start_log
 from .trainer import Trainer
 
-AFTER = ("OUTPUT_DIR", "TEST.", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE", "SEEK.VIEWS", "SEEK.TEST", "SEEK.ENHANCE",
-         "SEEK.SEARCH", "SEEK.RERANK", "SEEK.METRICS", "SEEK.FIGURES", "SEEK.VOTE", "SEEK.EXPECT",
-         "SEEK.CHECKPOINT_MINUTES", "INPUT.SIZE_TEST", "SEEK.KEEP_CHECKPOINTS")  # other things than the training
-JUDGED = ("SEEK.METRICS", "SEEK.FIGURES", "SEEK.EXPECT", "OUTPUT_DIR", "DATALOADER.NUM_WORKERS", "MODEL.DEVICE")
+AFTER = (
+    "OUTPUT_DIR",
+    "TEST.",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.DEVICE",
+    "SEEK.VIEWS",
+    "SEEK.TEST",
+    "SEEK.ENHANCE",
+    "SEEK.SEARCH",
+    "SEEK.RERANK",
+    "SEEK.METRICS",
+    "SEEK.FIGURES",
+    "SEEK.VOTE",
+    "SEEK.EXPECT",
+    "SEEK.CHECKPOINT_MINUTES",
+    "INPUT.SIZE_TEST",
+    "SEEK.KEEP_CHECKPOINTS",
+)  # other things than the training
+JUDGED = (
+    "SEEK.METRICS",
+    "SEEK.FIGURES",
+    "SEEK.EXPECT",
+    "OUTPUT_DIR",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.DEVICE",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +73,8 @@ class Answer:
         seed: of the training.
         training: folder the model is trained in.
         folder: holds `files` and done.json when finished.
-        files: ranking.npz and truth.npz where it searches, classified.npz where it classifies, embedded.npz where it is
-            a member of an ensemble.
+        files: ranking.npz and truth.npz where it searches, classified.npz where it classifies,
+            embedded.npz where it is a member of an ensemble.
         members: the answers it is made of and their weights, for an ensemble or a blend.
         blend: how, for a blend.
     """
@@ -96,14 +118,21 @@ def answers_of(steps: Sequence[Step], seed: int, out: pathlib.Path) -> list[Answ
 
 def _joined(one: Answer, members: Sequence[tuple[Answer, float]], blend: Blend | None) -> Answer:
     """An ensemble or blend: its folder is named by what its members are."""
-    whole = digest([[member.folder.name, weight] for member, weight in members]
-                   + ([] if blend is None else [dataclasses.astuple(blend)]))
-    return dataclasses.replace(one, folder=one.folder.parent / f"{one.folder.name.rsplit('-', 1)[0]}-{whole}",
-                               members=tuple(members), blend=blend)
+    whole = digest(
+        [[member.folder.name, weight] for member, weight in members]
+        + ([] if blend is None else [dataclasses.astuple(blend)])
+    )
+    return dataclasses.replace(
+        one,
+        folder=one.folder.parent / f"{one.folder.name.rsplit('-', 1)[0]}-{whole}",
+        members=tuple(members),
+        blend=blend,
+    )
 
 
 def answer_of(step: Step, seed: int, out: pathlib.Path, asked: bool = False) -> Answer:
-    """Where a step with a seed trains and answers: folders named by a digest of all that shapes the result.
+    """Where a step with a seed trains and answers: folders named by a digest of all that shapes the
+    result.
 
     Steps that differ in nothing but what happens after the training share one training.
 
@@ -115,14 +144,30 @@ def answer_of(step: Step, seed: int, out: pathlib.Path, asked: bool = False) -> 
     """
     cfg = recipe.load(step.config, [*step.opts, "SEED", seed])
     keys = {key: _value(cfg, key) for key in recipe.keys(cfg)}
-    told = {"photos": photos_of(cfg), "plan": pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else "",
-            "trained by": {key: value for key, value in keys.items() if not key.startswith(AFTER)}}
+    told = {
+        "photos": photos_of(cfg),
+        "plan": pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else "",
+        "trained by": {key: value for key, value in keys.items() if not key.startswith(AFTER)},
+    }
     training = digest(told)
-    whole = digest({**told, "keys": {key: value for key, value in keys.items() if not key.startswith(JUDGED)}})
-    files = [*(["ranking.npz", "truth.npz"] if cfg.SEEK.METRICS else []),
-             *(["classified.npz"] if cfg.SEEK.FIGURES else []), *(["embedded.npz"] if asked else [])]
-    return Answer(step.name, step.config, step.opts, step.plan, seed, out / "trainings" / f"seed{seed}-{training}",
-                  out / "answers" / f"{slug(step.name)}-seed{seed}-{whole}", tuple(files))
+    whole = digest(
+        {**told, "keys": {key: value for key, value in keys.items() if not key.startswith(JUDGED)}}
+    )
+    files = [
+        *(["ranking.npz", "truth.npz"] if cfg.SEEK.METRICS else []),
+        *(["classified.npz"] if cfg.SEEK.FIGURES else []),
+        *(["embedded.npz"] if asked else []),
+    ]
+    return Answer(
+        step.name,
+        step.config,
+        step.opts,
+        step.plan,
+        seed,
+        out / "trainings" / f"seed{seed}-{training}",
+        out / "answers" / f"{slug(step.name)}-seed{seed}-{whole}",
+        tuple(files),
+    )
 
 
 def slug(name: str) -> str:
@@ -142,9 +187,16 @@ def digest(told: Any) -> str:
 
 
 def photos_of(cfg: Any) -> str:
-    """A digest over all photos of the recipe: other photos, or changed ones, are another training."""
-    return extract.source_of([item for name in dict.fromkeys([*cfg.DATASETS.NAMES, *cfg.DATASETS.TESTS])
-                              for item in resolve(name, cfg)])
+    """A digest over all photos of the recipe: other photos, or changed ones, are another
+    training.
+    """
+    return extract.source_of(
+        [
+            item
+            for name in dict.fromkeys([*cfg.DATASETS.NAMES, *cfg.DATASETS.TESTS])
+            for item in resolve(name, cfg)
+        ]
+    )
 
 
 def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
@@ -159,7 +211,9 @@ def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
     """
     start = time.monotonic()
     first = answers[0]
-    cfg = recipe.load(first.config, [*first.opts, "SEED", first.seed, "OUTPUT_DIR", str(first.training)])
+    cfg = recipe.load(
+        first.config, [*first.opts, "SEED", first.seed, "OUTPUT_DIR", str(first.training)]
+    )
     with _screen():
         if quiet:
             start_log(cfg.OUTPUT_DIR)
@@ -167,8 +221,15 @@ def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
         model, classes = _planned(first) if first.plan else _trained(setup(cfg, resume=True))
         for one in answers:
             answer(one, model, classes)
-            write_json(one.folder / "done.json", {"step": one.step, "seed": one.seed, "training": one.training.name,
-                                                  "seconds": round(time.monotonic() - start, 3)})
+            write_json(
+                one.folder / "done.json",
+                {
+                    "step": one.step,
+                    "seed": one.seed,
+                    "training": one.training.name,
+                    "seconds": round(time.monotonic() - start, 3),
+                },
+            )
             start = time.monotonic()
 
 
@@ -182,7 +243,8 @@ def _trained(cfg: Any) -> tuple[nn.Module, pathlib.Path]:
 def _planned(one: Answer) -> tuple[nn.Module, pathlib.Path]:
     """The model at the end of a plan, every training of which gets the changes of the ablation.
 
-    Of a plan of rounds it is the model of the last round: its best is chosen by the photos that are scored here.
+    Of a plan of rounds it is the model of the last round: its best is chosen by the photos that are
+        scored here.
     """
     opts = [*one.opts, "SEED", one.seed]
     if is_rounds(one.plan):
@@ -192,11 +254,14 @@ def _planned(one: Answer) -> tuple[nn.Module, pathlib.Path]:
     else:
         made = run_plan(one.plan, one.training, opts)
     cfg, classes = recipe.load(made.config), pathlib.Path(made.weights).parent / "classes.json"
-    return load_classifier(cfg, made.weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, made.weights), classes
+    return (
+        load_classifier(cfg, made.weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, made.weights)
+    ), classes
 
 
 def answer(one: Answer, model: nn.Module, classes: pathlib.Path) -> None:
-    """Write the files of an answer that are not there: the last ranking, the class probabilities, the embeddings.
+    """Write the files of an answer that are not there: the last ranking, the class probabilities,
+    the embeddings.
 
     Args:
         one: the step.

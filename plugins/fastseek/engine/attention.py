@@ -1,4 +1,6 @@
-"""Training crops by the attention of the epoch before: when to look, and what a killed run may use again."""
+"""Training crops by the attention of the epoch before: when to look, and what a killed run may use
+again.
+"""
 
 from __future__ import annotations
 
@@ -32,17 +34,20 @@ logger = logging.getLogger("fastreid.fastseek")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-    """Where every training photo is cut, float32 [N, 4]: shares left, top, right, bottom; NaN for no window."""
+    """Where every training photo is cut, float32 [N, 4]: shares left, top, right, bottom; NaN for
+    no window.
+    """
 
     windows: np.ndarray
 
 
 class AttentionCrops(HookBase):
-    """Give `attended_crop` its windows: those of epoch n come from the weights at the end of an epoch before n.
+    """Give `attended_crop` its windows: those of epoch n come from the weights at the end of an
+    epoch before n.
 
-    OUTPUT_DIR/attention/epoch_0003.npz holds the windows by the weights at the end of epoch 3 (from 0), with the hash
-    of those weights. A run that is resumed uses them again; where an epoch begins they are made anew when they are of
-    other weights.
+    OUTPUT_DIR/attention/epoch_0003.npz holds the windows by the weights at the end of epoch 3 (from
+    0), with the hash of those weights. A run that is resumed uses them again; where an epoch begins
+    they are made anew when they are of other weights.
 
     Args:
         cfg: the recipe.
@@ -58,7 +63,9 @@ class AttentionCrops(HookBase):
         self.items: Sequence[Item] = step.data_loader.dataset.items
         names = list(ranks.inner(step.model).backbone.channels)
         if part.on and part.on not in names:
-            raise UsageError(f"attended_crop(on={part.on!r}): the backbone gives {', '.join(names)}")
+            raise UsageError(
+                f"attended_crop(on={part.on!r}): the backbone gives {', '.join(names)}"
+            )
         self.on = part.on or names[-1]
         self._number, self._shapes, self._photos = -1, None, ""
 
@@ -78,7 +85,9 @@ class AttentionCrops(HookBase):
             self.step.seek(self.trainer.iter)  # batches read ahead were cut otherwise
 
     def _windows(self, number: int) -> np.ndarray:
-        """By the weights at the end of an epoch: from their file, or by looking, while the model still has them."""
+        """By the weights at the end of an epoch: from their file, or by looking, while the model
+        still has them.
+        """
         path = pathlib.Path(self.cfg.OUTPUT_DIR) / "attention" / f"epoch_{number:04d}.npz"
         now = self.trainer.iter == (number + 1) * self.trainer.iters_per_epoch
         if now:
@@ -86,20 +95,35 @@ class AttentionCrops(HookBase):
         wanted = self._wanted(now)
         found = ranks.share(_read(path, wanted) if comm.is_main_process() else None)
         if found is None and not now:
-            raise ArtefactError(f"{path}: missing, damaged, or not of this run, these photos and settings. The run "
-                                "goes on after those weights, so it cannot be made anew: put the file and the settings "
-                                "back, or start without --resume")
+            raise ArtefactError(
+                f"{path}: missing, damaged, or not of this run, these photos and settings. The run"
+                " goes on after those weights, so it cannot be made anew: put the file and the"
+                " settings back, or start without --resume"
+            )
         if found is None:
             found = self._drawn(number)
             if comm.is_main_process():
-                save_npz(path, Windows(found), ["windows"], {"epoch": number, "run": self.trainer.run, **wanted})
+                save_npz(
+                    path,
+                    Windows(found),
+                    ["windows"],
+                    {"epoch": number, "run": self.trainer.run, **wanted},
+                )
         return found
 
     def _wanted(self, now: bool) -> dict[str, Any]:
         """What the file's passport must say."""
         self._photos = self._photos or extract.source_of(self.items)
-        call = {key: value for key, value in vars(self.part).items() if key not in ("plain", "windows", "p")}
-        told = {"photos": self._photos, "seed": int(self.cfg.SEED), "crop": repr(sorted(call.items()))}
+        call = {
+            key: value
+            for key, value in vars(self.part).items()
+            if key not in ("plain", "windows", "p")
+        }
+        told = {
+            "photos": self._photos,
+            "seed": int(self.cfg.SEED),
+            "crop": repr(sorted(call.items())),
+        }
         if now:
             return told | {"weights": extract.weights_hash(self.trainer.model, classes=True)}
         return told | {"run": self.trainer.run}
@@ -110,12 +134,25 @@ class AttentionCrops(HookBase):
             rows, heat, grid = self._looked()
         shapes = self._known_shapes()
         made = np.full((len(self.items), 4), np.nan, np.float32)
-        for row, one in zip(progress(rows.tolist(), "choosing windows", len(rows)), heat, strict=True):
+        for row, one in zip(
+            progress(rows.tolist(), "choosing windows", len(rows)), heat, strict=True
+        ):
             random = np.random.default_rng([int(self.cfg.SEED), number, row])
-            top, left, bottom, right = attended_window(above(one.reshape(grid), self.part.threshold), random,
-                                                       self.part.tries, self.part.area, self.part.aspect, shapes[row])
+            top, left, bottom, right = attended_window(
+                above(one.reshape(grid), self.part.threshold),
+                random,
+                self.part.tries,
+                self.part.area,
+                self.part.aspect,
+                shapes[row],
+            )
             made[row] = left, top, right, bottom
-        logger.info("looked where to crop %d of %d photos, by the weights of epoch %d", len(rows), len(made), number)
+        logger.info(
+            "looked where to crop %d of %d photos, by the weights of epoch %d",
+            len(rows),
+            len(made),
+            number,
+        )
         return made
 
     def _looked(self) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
@@ -144,19 +181,26 @@ def attention_crops(cfg: Any, step: Any) -> AttentionCrops | None:
     """The hook for the `attended_crop` of a recipe, None without one.
 
     Raises:
-        UsageError: it stands behind a transform that moves things, twice, or with SEEK.CROPS, or the model has no maps.
+        UsageError: it stands behind a transform that moves things, twice, or with SEEK.CROPS, or
+            the model has no maps.
     """
-    parts = list(getattr(getattr(getattr(step.data_loader, "photos", None), "transform", None), "parts", ()))
+    parts = list(
+        getattr(getattr(getattr(step.data_loader, "photos", None), "transform", None), "parts", ())
+    )
     places = [place for place, part in enumerate(parts) if isinstance(part, AttendedCrop)]
     if not places:
         return None
-    if len(places) > 1 or not all(isinstance(part, Resize) for part in parts[:places[0]]):
-        raise UsageError("SEEK.TRAIN: attended_crop must stand once, and before it nothing but resize: its windows are "
-                         "of whole photos")
+    if len(places) > 1 or not all(isinstance(part, Resize) for part in parts[: places[0]]):
+        raise UsageError(
+            "SEEK.TRAIN: attended_crop must stand once, and before it nothing but resize: its"
+            " windows are of whole photos"
+        )
     if cfg.SEEK.CROPS:
         raise UsageError("SEEK.CROPS and attended_crop both cut photos: leave one of them out")
     if not hasattr(ranks.inner(step.model), "branches"):
-        raise UsageError("attended_crop looks at feature maps: MODEL.META_ARCHITECTURE must be Seeker")
+        raise UsageError(
+            "attended_crop looks at feature maps: MODEL.META_ARCHITECTURE must be Seeker"
+        )
     return AttentionCrops(cfg, parts[places[0]], step)
 
 

@@ -15,9 +15,14 @@ MB = 1_000_000
 
 
 def size(model: nn.Module) -> int:
-    """Bytes of all that a model embeds with, as a checkpoint holds it; class weights do not count."""
-    return sum(tensor.numel() * tensor.element_size() for name, tensor in inner(model).state_dict().items()
-               if not CLASS_WEIGHTS.search(name))
+    """Bytes of all that a model embeds with, as a checkpoint holds it; class weights do not
+    count.
+    """
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for name, tensor in inner(model).state_dict().items()
+        if not CLASS_WEIGHTS.search(name)
+    )
 
 
 def check_budget(sizes: Mapping[str, int], limit: float) -> None:
@@ -32,6 +37,11 @@ def check_budget(sizes: Mapping[str, int], limit: float) -> None:
     """
     total = sum(sizes.values())
     if limit and total > limit * MB:
-        told = ", ".join(f"{name} {sizes[name] / MB:.1f}" for name in sorted(sizes, key=lambda name: -sizes[name]))
-        raise ArtefactError(f"the models are {total / MB:.1f} MB together, BUDGET_MB is {limit:g} ({told}): leave one "
-                            "out, or take a smaller backbone")
+        told = ", ".join(
+            f"{name} {sizes[name] / MB:.1f}"
+            for name in sorted(sizes, key=lambda name: -sizes[name])
+        )
+        raise ArtefactError(
+            f"the models are {total / MB:.1f} MB together, BUDGET_MB is {limit:g} ({told}): leave"
+            " one out, or take a smaller backbone"
+        )

@@ -23,13 +23,17 @@ def find(root: PathLike) -> list[pathlib.Path]:
     """Every recipe below configs/ and projects/*/configs/, by name."""
     root = pathlib.Path(root)
     folders = [root / "configs", *sorted(root.glob("projects/*/configs"))]
-    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
+    return [
+        path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES
+    ]
 
 
 def plans(root: PathLike) -> list[pathlib.Path]:
     """Every plan below projects/*/plans/, by name."""
     folders = sorted(pathlib.Path(root).glob("projects/*/plans"))
-    return [path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES]
+    return [
+        path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES
+    ]
 
 
 def is_plan(path: PathLike) -> bool:
@@ -58,14 +62,20 @@ def describe(path: PathLike) -> str:
 
 
 def listing(root: PathLike) -> str:
-    """All recipes with what they say of themselves and, where a run was recorded beside them, what they reach."""
+    """All recipes with what they say of themselves and, where a run was recorded beside them, what
+    they reach.
+    """
     lines = []
     for path in find(root):
         lines.append(f"{path.relative_to(root).as_posix()}\n    {describe(path) or 'no comment'}")
         results = path.with_suffix(".results.json")
         if results.exists():
             lines += [f"    {line}" for line in table(read_json(results)["rows"]).splitlines()]
-    return "\n".join(lines) if lines else f"no recipe below {root}/configs or {root}/projects/*/configs"
+    return (
+        "\n".join(lines)
+        if lines
+        else f"no recipe below {root}/configs or {root}/projects/*/configs"
+    )
 
 
 def explain(config_file: PathLike, opts: Sequence[str] = ()) -> str:
@@ -74,14 +84,18 @@ def explain(config_file: PathLike, opts: Sequence[str] = ()) -> str:
     Raises:
         UsageError: the recipe cannot be loaded.
     """
-    places = {key: "override" if file == "command line" else file
-              for key, file in recipe.origins(config_file, opts).items()}
+    places = {
+        key: "override" if file == "command line" else file
+        for key, file in recipe.origins(config_file, opts).items()
+    }
     lines = list(_lines(recipe.load(config_file, opts), places, "", ""))
     width = min(max(len(text) for text, _ in lines), 56)
     return "\n".join(f"{text.ljust(width)}  # {place}" if place else text for text, place in lines)
 
 
-def _lines(node: CfgNode, places: Mapping[str, str], prefix: str, indent: str) -> Iterator[tuple[str, str]]:
+def _lines(
+    node: CfgNode, places: Mapping[str, str], prefix: str, indent: str
+) -> Iterator[tuple[str, str]]:
     for key, value in node.items():
         if isinstance(value, CfgNode) and value:
             yield f"{indent}{key}:", ""
@@ -91,5 +105,7 @@ def _lines(node: CfgNode, places: Mapping[str, str], prefix: str, indent: str) -
 
 
 def _plain(value: Any) -> str:
-    text = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True, width=1 << 20)
+    text = yaml.safe_dump(
+        list(value) if isinstance(value, tuple) else value, default_flow_style=True, width=1 << 20
+    )
     return text.removesuffix("...\n").strip()

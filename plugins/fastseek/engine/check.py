@@ -51,10 +51,11 @@ class Outcome:
 def check(paths: Sequence[PathLike], large: bool = True) -> Iterator[Outcome]:
     """Try recipes one after the other; a recipe that fails does not keep the next from being tried.
 
-    A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small batches and no
-    pretrained weights, everything else as they say; a plan runs all of its steps so, from none but its own weights. A
-    plan of rounds is only read, with the recipes of its trainings.
-    Without `large`, a Seeker of more than 12 million parameters is only built, as shapes without values.
+    A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small
+    batches and no pretrained weights, everything else as they say; a plan runs all of its steps so,
+    from none but its own weights. A plan of rounds is only read, with the recipes of its trainings.
+    Without `large`, a Seeker of more than 12 million parameters is only built, as shapes without
+    values.
     """
     for path in paths:
         start = time.monotonic()
@@ -62,7 +63,9 @@ def check(paths: Sequence[PathLike], large: bool = True) -> Iterator[Outcome]:
             told, failed = _try(path, large), False
         except FastSeekError as error:
             told, failed = str(error), True
-        except Exception as error:  # any crash is the recipe's outcome, the next one shall still be tried
+        except (
+            Exception
+        ) as error:  # any crash is the recipe's outcome, the next one shall still be tried
             told, failed = f"{type(error).__name__}: {error}", True
         yield Outcome(str(path), told, failed, time.monotonic() - start)
 
@@ -84,7 +87,9 @@ def _try(path: PathLike, large: bool) -> str:
         trainer = Trainer(setup(small))
         trainer.resume_or_load(resume=False)
         results = trainer.train()
-    figures = ", ".join(f"{name} {value:.1f}" for name, value in (results or {}).items() if name != "metric")
+    figures = ", ".join(
+        f"{name} {value:.1f}" for name, value in (results or {}).items() if name != "metric"
+    )
     return f"{trainer.max_iter} steps, {figures or 'not evaluated'}"
 
 
@@ -94,17 +99,27 @@ def _try_plan(path: PathLike, large: bool) -> str:
     if max(sizes) > LARGE:
         built = (f"{step.name} {size:.1f}" for step, size in zip(plan.steps, sizes, strict=True))
         return f"built, millions of parameters: {', '.join(built)}"
-    steps = [dataclasses.replace(step, source=step.source if step.source in {one.name for one in plan.steps} else NONE)
-             for step in plan.steps]
+    steps = [
+        dataclasses.replace(
+            step, source=step.source if step.source in {one.name for one in plan.steps} else NONE
+        )
+        for step in plan.steps
+    ]
     with tempfile.TemporaryDirectory() as folder, _quiet(folder):
         small = [shrunk(cfg, pathlib.Path(folder)) for cfg in configs(plan)]
-        write_gallery(pathlib.Path(folder) / "photos", STEPS * max(cfg.SOLVER.IMS_PER_BATCH for cfg in small))
-        run_steps(dataclasses.replace(plan, steps=tuple(steps)), small, pathlib.Path(folder) / "out")
+        write_gallery(
+            pathlib.Path(folder) / "photos", STEPS * max(cfg.SOLVER.IMS_PER_BATCH for cfg in small)
+        )
+        run_steps(
+            dataclasses.replace(plan, steps=tuple(steps)), small, pathlib.Path(folder) / "out"
+        )
     return f"{len(steps)} steps: {', '.join(step.name for step in steps)}"
 
 
 def _millions(cfg: CfgNode) -> float:
-    """Parameters of a Seeker for the recipe's own photos, in millions, from shapes alone; 0 for other models."""
+    """Parameters of a Seeker for the recipe's own photos, in millions, from shapes alone; 0 for
+    other models.
+    """
     if cfg.MODEL.META_ARCHITECTURE != "Seeker":
         return 0.0
     bare = untrained(cfg)
@@ -115,7 +130,9 @@ def _millions(cfg: CfgNode) -> float:
 
 
 def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
-    """The recipe for made-up photos in `folder`/photos: small, on the CPU, without pretrained weights, two steps."""
+    """The recipe for made-up photos in `folder`/photos: small, on the CPU, without pretrained
+    weights, two steps.
+    """
     small = untrained(cfg)
     small.defrost()
     data = f"folder({str(folder / 'photos')!r})"
@@ -141,17 +158,25 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
 
 
 def _with_grid(seek: CfgNode) -> None:
-    """A hybrid Swin, which takes photos of one size only, made for GRID x GRID tokens in every step of a plan."""
+    """A hybrid Swin, which takes photos of one size only, made for GRID x GRID tokens in every step
+    of a plan.
+    """
     name, args, kwargs = parse(seek.BACKBONE) if seek.BACKBONE else ("", [], {})
     if name != "hybrid_swin":
         return
-    reduction = 2 ** kwargs.get("cnn_stage", 2) * kwargs.get("stem_stride", 2) if kwargs.get("cnn", "b5") else 4
+    reduction = (
+        2 ** kwargs.get("cnn_stage", 2) * kwargs.get("stem_stride", 2)
+        if kwargs.get("cnn", "b5")
+        else 4
+    )
     small = {**dict(kwargs.get("kwargs", {})), "img_size": 4 * GRID}
     seek.BACKBONE = unparse(name, args, kwargs | {"kwargs": small})
     for key in ("TRAIN", "TEST"):
         calls = [(call, *parse(call)) for call in seek[key]]
-        seek[key] = [unparse(part, [GRID * reduction], given) if part == "resize" else call
-                     for call, part, _, given in calls]
+        seek[key] = [
+            unparse(part, [GRID * reduction], given) if part == "resize" else call
+            for call, part, _, given in calls
+        ]
 
 
 def _batch(cfg: CfgNode) -> int:
@@ -175,13 +200,19 @@ def _together(call: str) -> int:
 def _sizes(sizes: list[int]) -> list[int]:
     """Sides no longer than LARGEST, in the same proportions."""
     longest = max(sizes)
-    return sizes if longest <= LARGEST else [max(1, round(side * LARGEST / longest)) for side in sizes]
+    return (
+        sizes if longest <= LARGEST else [max(1, round(side * LARGEST / longest)) for side in sizes]
+    )
 
 
 def _resized(call: str) -> str:
-    """A transform's call string with its sides cut: whole numbers beyond LARGEST can be nothing else."""
+    """A transform's call string with its sides cut: whole numbers beyond LARGEST can be nothing
+    else.
+    """
     name, args, kwargs = parse(call)
-    return unparse(name, [_cut(value) for value in args], {key: _cut(value) for key, value in kwargs.items()})
+    return unparse(
+        name, [_cut(value) for value in args], {key: _cut(value) for key, value in kwargs.items()}
+    )
 
 
 def _cut(value: Any) -> Any:
@@ -191,7 +222,9 @@ def _cut(value: Any) -> Any:
 
 
 def write_gallery(folder: pathlib.Path, train: int) -> None:
-    """Write `train` training photos, two queries and four gallery photos a class: a coloured disc on noise."""
+    """Write `train` training photos, two queries and four gallery photos a class: a coloured disc
+    on noise.
+    """
     shares = [train // CLASSES + (label < train % CLASSES) for label in range(CLASSES)]
     for label in range(CLASSES):
         for split, count in (("train", shares[label]), ("query", 2), ("gallery", 4)):

@@ -1,4 +1,6 @@
-"""Checkpoints that are whole or absent: the weights, the trainer's state, and a manifest that vouches for both."""
+"""Checkpoints that are whole or absent: the weights, the trainer's state, and a manifest that
+vouches for both.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ KEPT = ("model_best", "model_final")
 
 
 class Checkpointer(FastreidCheckpointer):
-    """fast-reid's checkpointer with safe files: a kill at any moment leaves the old checkpoint or the new one.
+    """fast-reid's checkpointer with safe files: a kill at any moment leaves the old checkpoint or
+    the new one.
 
     Args:
         model: perhaps wrapped for several processes.
@@ -36,8 +39,14 @@ class Checkpointer(FastreidCheckpointer):
         checkpointables: objects with `state_dict` and `load_state_dict`.
     """
 
-    def __init__(self, model: nn.Module, save_dir: str = "", *, save_to_disk: bool = True,
-                 **checkpointables: Any) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        save_to_disk: bool = True,
+        **checkpointables: Any,
+    ) -> None:
         super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
         self.folder = pathlib.Path(save_dir)
         self.drop: list[str] = []  # of weights a run starts from, see `surgery.take_over`
@@ -51,8 +60,8 @@ class Checkpointer(FastreidCheckpointer):
             kwargs: more state; tensors and plain values in dicts and lists.
 
         Raises:
-            RunError: a weight is not finite, there is not enough free space, or a write failed; what was saved before
-                is intact.
+            RunError: a weight is not finite, there is not enough free space, or a write failed;
+                what was saved before is intact.
         """
         if not (self.save_dir and self.save_to_disk):
             return
@@ -79,7 +88,8 @@ class Checkpointer(FastreidCheckpointer):
                 manifests.write(self.folder, name, [WEIGHTS], _told(told))
 
     def note(self, name: str, **kwargs: Any) -> None:
-        """Replace plain state of a saved checkpoint, in its manifest: the tensors are not written again.
+        """Replace plain state of a saved checkpoint, in its manifest: the tensors are not written
+        again.
 
         Raises:
             RunError: the write failed; the checkpoint is as it was.
@@ -91,8 +101,11 @@ class Checkpointer(FastreidCheckpointer):
     def prune(self, keep: int, run: str) -> None:
         """Delete the checkpoints of a run but for the newest `keep`, the best and the final one."""
         if self.save_dir and self.save_to_disk:
-            own = [name for name, manifest in manifests.newest_first(self.folder)
-                   if manifest.get("run") == run and name not in KEPT]
+            own = [
+                name
+                for name, manifest in manifests.newest_first(self.folder)
+                if manifest.get("run") == run and name not in KEPT
+            ]
             for name in own[keep:]:
                 manifests.delete(self.folder, name)
             manifests.sweep(self.folder)
@@ -103,7 +116,9 @@ class Checkpointer(FastreidCheckpointer):
 
     def get_all_checkpoint_files(self) -> list[str]:
         """The weight files that a manifest vouches for, the newest first."""
-        return [str(self.folder / f"{name}{WEIGHTS}") for name, _ in manifests.newest_first(self.folder)]
+        return [
+            str(self.folder / f"{name}{WEIGHTS}") for name, _ in manifests.newest_first(self.folder)
+        ]
 
     def tag_last_checkpoint(self, last_filename_basename: str) -> None:
         """Name the newest checkpoint."""
@@ -120,7 +135,9 @@ class Checkpointer(FastreidCheckpointer):
             DataError, ArtefactError, UsageError: as `surgery.take_over`.
         """
         if not path:
-            self.logger.info("no weights are loaded: the model starts from what its backbone brings")
+            self.logger.info(
+                "no weights are loaded: the model starts from what its backbone brings"
+            )
             return {}
         if checkpointables is not None and not checkpointables:
             lists = surgery.take_over(self.model, path, self.drop, self.fit, self.classes)
@@ -136,7 +153,8 @@ class Checkpointer(FastreidCheckpointer):
         return state
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
-        """Load the newest valid checkpoint of the folder when asked to resume, else the weights at `path`.
+        """Load the newest valid checkpoint of the folder when asked to resume, else the weights at
+        `path`.
 
         Returns:
             what else was saved with the state; empty without a checkpoint.
@@ -150,7 +168,8 @@ class Checkpointer(FastreidCheckpointer):
         return self.load(str(self.folder / f"{name}{WEIGHTS}"))
 
     def newest_valid(self) -> str:
-        """The name of the newest checkpoint whose files are as they were written; newer, damaged ones are logged.
+        """The name of the newest checkpoint whose files are as they were written; newer, damaged
+        ones are logged.
 
         Raises:
             ArtefactError: there is none.
@@ -160,14 +179,25 @@ class Checkpointer(FastreidCheckpointer):
             why = manifests.fault(self.folder, name)
             if why is None:
                 if faults:
-                    self.logger.warning("going back to %s, the newer checkpoint is damaged: %s", name, _listed(faults))
+                    self.logger.warning(
+                        "going back to %s, the newer checkpoint is damaged: %s",
+                        name,
+                        _listed(faults),
+                    )
                 return name
             faults[name] = why
-        raise ArtefactError(f"{self.save_dir}: no checkpoint can be resumed from ({_listed(faults)}). "
-                            "Start anew without --resume, or put a good checkpoint back")
+        raise ArtefactError(
+            f"{self.save_dir}: no checkpoint can be resumed from ({_listed(faults)}). "
+            "Start anew without --resume, or put a good checkpoint back"
+        )
 
     def _tagged(self) -> str:
-        return (self.folder / TAG).read_text(encoding="utf-8", errors="replace").strip().removesuffix(WEIGHTS)
+        return (
+            (self.folder / TAG)
+            .read_text(encoding="utf-8", errors="replace")
+            .strip()
+            .removesuffix(WEIGHTS)
+        )
 
     @contextlib.contextmanager
     def _writing(self, name: str, *things: Any) -> Iterator[None]:
@@ -176,16 +206,22 @@ class Checkpointer(FastreidCheckpointer):
             self.folder.mkdir(parents=True, exist_ok=True)
             needed, free = SPARE * _bytes(things), shutil.disk_usage(self.folder).free
             if free < needed:
-                raise RunError(f"{self.save_dir}: {name} needs {needed / 2 ** 20:.0f} MiB, {free / 2 ** 20:.0f} are "
-                               "free; nothing was touched. Make room and go on with --resume")
+                raise RunError(
+                    f"{self.save_dir}: {name} needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f}"
+                    " are free; nothing was touched. Make room and go on with --resume"
+                )
             yield
         except (OSError, UsageError) as error:
-            raise RunError(f"{self.save_dir}: {name} could not be written ({error}). The checkpoint before it is "
-                           "intact: mend the cause and go on with --resume") from error
+            raise RunError(
+                f"{self.save_dir}: {name} could not be written ({error}). The checkpoint before it"
+                " is intact: mend the cause and go on with --resume"
+            ) from error
 
     @contextlib.contextmanager
     def _spared(self, name: str) -> Iterator[None]:
-        """Before a name is written again its old checkpoint gets another name, until the new one stands."""
+        """Before a name is written again its old checkpoint gets another name, until the new one
+        stands.
+        """
         spare = f"{name}_before"
         if manifests.fault(self.folder, name) is None:
             manifests.copy(self.folder, name, spare)
@@ -206,12 +242,23 @@ class Checkpointer(FastreidCheckpointer):
         for key, tensor in self.model.state_dict().items():
             flat = tensor.detach().cpu().contiguous()
             storage = flat.untyped_storage()
-            made[key] = flat.clone() if storage.data_ptr() in seen or storage.nbytes() != flat.nbytes else flat
+            made[key] = (
+                flat.clone()
+                if storage.data_ptr() in seen or storage.nbytes() != flat.nbytes
+                else flat
+            )
             seen.add(storage.data_ptr())
-        bad = [key for key, tensor in made.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+        bad = [
+            key
+            for key, tensor in made.items()
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ]
         if bad:
-            raise RunError(f"{name} was not saved: {len(bad)} tensors of the model hold NaN or infinity ({bad[0]} …). "
-                           "The checkpoint before it is intact; lower SOLVER.BASE_LR or clip gradients")
+            raise RunError(
+                f"{name} was not saved: {len(bad)} tensors of the model hold NaN or infinity"
+                f" ({bad[0]} …). The checkpoint before it is intact; lower SOLVER.BASE_LR or clip"
+                " gradients"
+            )
         return made
 
     def _read_state(self, name: str) -> dict[str, Any]:
@@ -224,7 +271,11 @@ class Checkpointer(FastreidCheckpointer):
 
 def _told(values: Mapping[str, Any]) -> dict[str, Any]:
     """What of a state the manifest repeats for readers."""
-    return {key: value for key, value in values.items() if isinstance(value, str | int | float) and key != "config"}
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, str | int | float) and key != "config"
+    }
 
 
 def _listed(faults: Mapping[str, str]) -> str:
@@ -235,5 +286,11 @@ def _bytes(thing: Any) -> int:
     """Bytes of all tensors in nested dicts and lists."""
     if isinstance(thing, torch.Tensor):
         return thing.nbytes
-    inside = thing.values() if isinstance(thing, Mapping) else thing if isinstance(thing, list | tuple) else ()
+    inside = (
+        thing.values()
+        if isinstance(thing, Mapping)
+        else thing
+        if isinstance(thing, list | tuple)
+        else ()
+    )
     return sum(_bytes(value) for value in inside)

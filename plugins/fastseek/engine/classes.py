@@ -16,14 +16,18 @@ from fastreid.utils import comm
 
 
 def write_classes(path: PathLike, dataset: Any) -> None:
-    """Write {"labels": [...], "counts": [...]} from rank 0: the training classes in the order of the targets.
+    """Write {"labels": [...], "counts": [...]} from rank 0: the training classes in the order of
+    the targets.
 
     Args:
         path: the JSON file.
         dataset: the training set; has `classes` and `counts`.
     """
     if comm.is_main_process():
-        write_json(path, {"labels": list(dataset.classes), "counts": [int(count) for count in dataset.counts]})
+        write_json(
+            path,
+            {"labels": list(dataset.classes), "counts": [int(count) for count in dataset.counts]},
+        )
     comm.synchronize()
 
 
@@ -40,21 +44,31 @@ def check_same_data(state: dict[str, Any], classes: str, iters_per_epoch: int) -
     """
     new = "start in a new OUTPUT_DIR with MODEL.WEIGHTS set to the weights of this run"
     if state["classes"] != classes:
-        raise ArtefactError(f"the checkpoint was trained on other classes than DATASETS.NAMES has now: {new}")
+        raise ArtefactError(
+            f"the checkpoint was trained on other classes than DATASETS.NAMES has now: {new}"
+        )
     if state["iters_per_epoch"] != iters_per_epoch:
-        raise ArtefactError(f"the checkpoint is of a run with {state['iters_per_epoch']} steps an epoch, now there are "
-                            f"{iters_per_epoch} (other photos or another SOLVER.IMS_PER_BATCH): {new}")
+        raise ArtefactError(
+            f"the checkpoint is of a run with {state['iters_per_epoch']} steps an epoch, now there"
+            f" are {iters_per_epoch} (other photos or another SOLVER.IMS_PER_BATCH): {new}"
+        )
 
 
 def changed(old: str, new: str) -> list[str]:
     """The settings in which two dumped recipes differ, as "KEY: old -> new"."""
     before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
-    return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in sorted({*before, *after})
-            if before.get(key) != after.get(key)]
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, dict):
         return {prefix: node}
-    return {name: value for key, child in node.items()
-            for name, value in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {
+        name: value
+        for key, child in node.items()
+        for name, value in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

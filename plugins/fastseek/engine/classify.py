@@ -1,4 +1,6 @@
-"""Model + photos -> class probabilities: in memory for evaluation, on disk for whoever blends them."""
+"""Model + photos -> class probabilities: in memory for evaluation, on disk for whoever blends
+them.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +31,17 @@ VOTES = ("probabilities", "logits")
 def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
     """The function images [B, 3, H, W], or a batch dict with them, -> probabilities [B, C] float32.
 
-    They are over all views of the recipe; SEEK.VOTE says whether the views' probabilities are averaged, or their
-    logits before the softmax.
+    They are over all views of the recipe; SEEK.VOTE says whether the views' probabilities are
+    averaged, or their logits before the softmax.
 
     Raises:
         UsageError: the model is no Seeker, or SEEK.VOTE is unknown.
     """
     logits = getattr(inner(model), "logits", None)
     if logits is None:
-        raise UsageError(f"{type(inner(model)).__name__} cannot classify: MODEL.META_ARCHITECTURE must be Seeker")
+        raise UsageError(
+            f"{type(inner(model)).__name__} cannot classify: MODEL.META_ARCHITECTURE must be Seeker"
+        )
     if cfg.SEEK.VOTE not in VOTES:
         raise UsageError(f"SEEK.VOTE {cfg.SEEK.VOTE!r} is not one of {', '.join(VOTES)}")
     views = [build(call, VIEWS) for call in extract.views_of(cfg)]
@@ -45,7 +49,9 @@ def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
 
     def voted(images: Seen) -> torch.Tensor:
         found = [logits(seen).float() for seen in all_views(images, views)]
-        each = torch.stack(found if of_logits else [one.softmax(dim=1) for one in found]).mean(dim=0)
+        each = torch.stack(found if of_logits else [one.softmax(dim=1) for one in found]).mean(
+            dim=0
+        )
         return each.softmax(dim=1) if of_logits else each
 
     return voted
@@ -59,8 +65,12 @@ def figures(cfg: Any, probabilities: np.ndarray, items: Sequence[Item]) -> list[
         ArtefactError: the names of the model's classes are unknown.
     """
     labels, counts = classes_of(cfg)
-    return evaluate(probabilities, class_numbers([item.label for item in items], labels), counts,
-                    list(cfg.SEEK.FIGURES))
+    return evaluate(
+        probabilities,
+        class_numbers([item.label for item in items], labels),
+        counts,
+        list(cfg.SEEK.FIGURES),
+    )
 
 
 def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
@@ -70,14 +80,19 @@ def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
         ArtefactError: the model was built without them.
     """
     if not cfg.SEEK.CLASSES:
-        raise ArtefactError("SEEK.CLASSES is empty, so the names of the classes are unknown: it is the classes.json "
-                            "beside the weights")
+        raise ArtefactError(
+            "SEEK.CLASSES is empty, so the names of the classes are unknown: it is the classes.json"
+            " beside the weights"
+        )
     found = read_json(cfg.SEEK.CLASSES)
     return list(found["labels"]), np.asarray(found["counts"], np.int64)
 
 
-def to_store(cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = "") -> Embeddings:
-    """Class probabilities of items as a folder of shards: vectors [N, C], and the labels in the passport's "classes".
+def to_store(
+    cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = ""
+) -> Embeddings:
+    """Class probabilities of items as a folder of shards: vectors [N, C], and the labels in the
+    passport's "classes".
 
     A killed run goes on where it stopped.
 
@@ -85,16 +100,32 @@ def to_store(cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike
         ArtefactError: the folder holds the work of another model, or of other photos.
     """
     labels, _ = classes_of(cfg)
-    made_by = extract.passport(cfg, model, root) | {"kind": "probabilities", "vote": cfg.SEEK.VOTE, "classes": labels,
-                                                    "model": extract.weights_hash(model, classes=True)}
+    made_by = extract.passport(cfg, model, root) | {
+        "kind": "probabilities",
+        "vote": cfg.SEEK.VOTE,
+        "classes": labels,
+        "model": extract.weights_hash(model, classes=True),
+    }
     function = classifier(cfg, model)
-    return store(lambda start: (part for _, part in extract.parts(cfg, model, items, start, "classifying",
-                                                                  function=function)),
-                 len(items), folder, made_by, source=extract.source_of(items))
+    return store(
+        lambda start: (
+            part
+            for _, part in extract.parts(cfg, model, items, start, "classifying", function=function)
+        ),
+        len(items),
+        folder,
+        made_by,
+        source=extract.source_of(items),
+    )
 
 
-def classify_images(config_file: PathLike, weights: PathLike, images: PathLike, out: PathLike,
-                    opts: Sequence[str] = ()) -> str:
+def classify_images(
+    config_file: PathLike,
+    weights: PathLike,
+    images: PathLike,
+    out: PathLike,
+    opts: Sequence[str] = (),
+) -> str:
     """Classify a folder or a list of photos; a killed run goes on where it stopped.
 
     Args:
@@ -114,7 +145,8 @@ def classify_images(config_file: PathLike, weights: PathLike, images: PathLike, 
 
 
 def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:
-    """A recipe's model with all its weights, those of the classes too, and the recipe with its SEEK.CLASSES.
+    """A recipe's model with all its weights, those of the classes too, and the recipe with its
+    SEEK.CLASSES.
 
     Raises:
         DataError: there is no classes.json beside the weights.

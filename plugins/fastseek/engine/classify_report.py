@@ -1,4 +1,6 @@
-"""A trained classifier looked at: its figures, what dark, over-exposed and blurred photos cost, what it confuses."""
+"""A trained classifier looked at: its figures, what dark, over-exposed and blurred photos cost,
+what it confuses.
+"""
 
 from __future__ import annotations
 
@@ -36,16 +38,25 @@ FIGURES = ["top(1, 5)", "class_mean", "by_size(20, 100)", "calibration"]
 SHOWN = 6  # photos of a pair
 
 
-def report(config_file: PathLike, weights: PathLike, out: PathLike, opts: Sequence[str] = (), pairs: int = 10,
-           on: str = "") -> str:
-    """Classify the query photos of a recipe's first test set, as they are and changed, and show what goes wrong.
+def report(
+    config_file: PathLike,
+    weights: PathLike,
+    out: PathLike,
+    opts: Sequence[str] = (),
+    pairs: int = 10,
+    on: str = "",
+) -> str:
+    """Classify the query photos of a recipe's first test set, as they are and changed, and show
+    what goes wrong.
 
-    Writes results.json (a row as they are, one for each change), confusion.json (the pairs of classes) and report.html
-    (the same, with photos taken for another class under what the network looked at).
+    Writes results.json (a row as they are, one for each change), confusion.json (the pairs of
+    classes) and report.html (the same, with photos taken for another class under what the network
+    looked at).
 
     Args:
-        config_file: the recipe the weights were trained with; SEEK.TEST must list the transforms. Without SEEK.FIGURES
-            it is scored by top-1, top-5, the mean over classes, by class size, and by calibration.
+        config_file: the recipe the weights were trained with; SEEK.TEST must list the transforms.
+            Without SEEK.FIGURES it is scored by top-1, top-5, the mean over classes, by class size,
+            and by calibration.
         weights: a checkpoint with its classes.json beside it.
         out: the folder.
         opts: KEY VALUE changes to the recipe.
@@ -61,7 +72,9 @@ def report(config_file: PathLike, weights: PathLike, out: PathLike, opts: Sequen
     """
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     if not cfg.SEEK.TEST or not cfg.DATASETS.TESTS:
-        raise UsageError(f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test photos")
+        raise UsageError(
+            f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test photos"
+        )
     names = list(model.backbone.channels)
     if on and on not in names:
         raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
@@ -71,24 +84,48 @@ def report(config_file: PathLike, weights: PathLike, out: PathLike, opts: Sequen
     found = _confused(cfg, model, queries, plain, pairs, on or names[-1])
     out = pathlib.Path(out)
     write_results(out / "results.json", made, commit(), max(cfg.SEED, 0))
-    write_json(out / "confusion.json", {"pairs": [dataclasses.asdict(pair) | {"share": pair.share}
-                                                  for pair, _ in found]})
-    shown = [{**one, "metrics": {name: value for name, value in one["metrics"].items() if not name.endswith(" gain")}}
-             for one in made]
-    classified_page(out / "report.html", title=f"{cfg.DATASETS.TESTS[0]}: what the classifier says", scores=scores,
-                    steps=shown, steps_title="Photos taken badly", since_first=True,
-                    pairs=[_shown(pair, mistakes) for pair, mistakes in found],
-                    facts=[("weights", pathlib.Path(weights).name), ("photos", f"{len(queries):,}"),
-                           *((name, call) for name, call in CHANGED.items())])
+    write_json(
+        out / "confusion.json",
+        {"pairs": [dataclasses.asdict(pair) | {"share": pair.share} for pair, _ in found]},
+    )
+    shown = [
+        {
+            **one,
+            "metrics": {
+                name: value for name, value in one["metrics"].items() if not name.endswith(" gain")
+            },
+        }
+        for one in made
+    ]
+    classified_page(
+        out / "report.html",
+        title=f"{cfg.DATASETS.TESTS[0]}: what the classifier says",
+        scores=scores,
+        steps=shown,
+        steps_title="Photos taken badly",
+        since_first=True,
+        pairs=[_shown(pair, mistakes) for pair, mistakes in found],
+        facts=[
+            ("weights", pathlib.Path(weights).name),
+            ("photos", f"{len(queries):,}"),
+            *((name, call) for name, call in CHANGED.items()),
+        ],
+    )
     return f"{table(shown)}\n\npage: {out / 'report.html'}"
 
 
-def _rows(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> tuple[np.ndarray, list[Score], list[dict[str, Any]]]:
-    """Probabilities and scores of the photos as they are, and a row for these and for every change."""
+def _rows(
+    cfg: Any, model: nn.Module, queries: Sequence[Item]
+) -> tuple[np.ndarray, list[Score], list[dict[str, Any]]]:
+    """Probabilities and scores of the photos as they are, and a row for these and for every
+    change.
+    """
     plain, first, made = np.empty(0), [], []
     for name, call in {PLAIN: "", **CHANGED}.items():
         start = time.monotonic()
-        said = _classified(_set(cfg, TEST=[*cfg.SEEK.TEST, *([call] if call else [])]), model, queries)
+        said = _classified(
+            _set(cfg, TEST=[*cfg.SEEK.TEST, *([call] if call else [])]), model, queries
+        )
         scores = figures(cfg, said, queries)
         if not call:
             plain, first = said, scores
@@ -114,21 +151,49 @@ def _classified(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> np.ndarr
     return probabilities
 
 
-def _confused(cfg: Any, model: nn.Module, queries: Sequence[Item], probabilities: np.ndarray, most: int,
-              on: str) -> list[tuple[Confused, list[Mistake]]]:
+def _confused(
+    cfg: Any,
+    model: nn.Module,
+    queries: Sequence[Item],
+    probabilities: np.ndarray,
+    most: int,
+    on: str,
+) -> list[tuple[Confused, list[Mistake]]]:
     """The pairs of classes and some photos of each, those that were surest first."""
     labels, _ = classes_of(cfg)
-    truth, said = class_numbers([item.label for item in queries], labels), probabilities.argmax(axis=1)
+    truth, said = (
+        class_numbers([item.label for item in queries], labels),
+        probabilities.argmax(axis=1),
+    )
     pairs = confused_pairs(probabilities, truth, labels, most)
     chosen = []
     for pair in pairs:
         both = {labels.index(pair.first), labels.index(pair.second)}
-        wrong = [row for row in range(len(queries)) if truth[row] != said[row] and {truth[row], said[row]} == both]
+        wrong = [
+            row
+            for row in range(len(queries))
+            if truth[row] != said[row] and {truth[row], said[row]} == both
+        ]
         chosen.append(sorted(wrong, key=lambda row: (-probabilities[row, said[row]], row))[:SHOWN])
-    heats = _heats(cfg, model, [queries[row] for row in sorted({row for rows in chosen for row in rows})], on)
-    return [(pair, [Mistake(queries[row].id, queries[row].label, labels[said[row]],
-                            float(probabilities[row, said[row]]), _picture(queries[row], heats)) for row in rows])
-            for pair, rows in zip(pairs, chosen, strict=True)]
+    heats = _heats(
+        cfg, model, [queries[row] for row in sorted({row for rows in chosen for row in rows})], on
+    )
+    return [
+        (
+            pair,
+            [
+                Mistake(
+                    queries[row].id,
+                    queries[row].label,
+                    labels[said[row]],
+                    float(probabilities[row, said[row]]),
+                    _picture(queries[row], heats),
+                )
+                for row in rows
+            ],
+        )
+        for pair, rows in zip(pairs, chosen, strict=True)
+    ]
 
 
 def _picture(item: Item, heats: Mapping[str, np.ndarray]) -> bytes | None:
@@ -136,18 +201,27 @@ def _picture(item: Item, heats: Mapping[str, np.ndarray]) -> bytes | None:
 
 
 def _heats(cfg: Any, model: nn.Module, items: Sequence[Item], on: str) -> dict[str, np.ndarray]:
-    """Photo -> where the network looks, [h, w] from 0 to 1, over the whole photo at the size it is tested at."""
+    """Photo -> where the network looks, [h, w] from 0 to 1, over the whole photo at the size it is
+    tested at.
+    """
     if not items:
         return {}
     height, width = next(iter(build_test_loader(cfg, items[:1])))["images"].shape[2:]
     made = {}
-    for ids, maps in maps_of(_set(cfg, TEST=[f"resize({(height, width)})"], CROPS=""), model, items, "attention"):
-        made |= {name: attention(one) for name, one in zip(ids, maps[on].float().cpu().numpy(), strict=True)}
+    for ids, maps in maps_of(
+        _set(cfg, TEST=[f"resize({(height, width)})"], CROPS=""), model, items, "attention"
+    ):
+        made |= {
+            name: attention(one)
+            for name, one in zip(ids, maps[on].float().cpu().numpy(), strict=True)
+        }
     return made
 
 
 def _shown(pair: Confused, mistakes: Sequence[Mistake]) -> Pair:
-    return Pair(pair.first, pair.second, pair.first_as_second, pair.second_as_first, pair.share, mistakes)
+    return Pair(
+        pair.first, pair.second, pair.first_as_second, pair.second_as_first, pair.share, mistakes
+    )
 
 
 def _set(cfg: Any, **values: Any) -> Any:

@@ -1,4 +1,6 @@
-"""What `tools/train_net.py` does: read the recipe, start the processes, train or evaluate, write the results."""
+"""What `tools/train_net.py` does: read the recipe, start the processes, train or evaluate, write
+the results.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,36 @@ logger = logging.getLogger("fastreid.fastseek")
 
 
 def start(args: argparse.Namespace) -> None:
-    """Run a parsed command line (`--config-file`, `--num-gpus`, `--resume`, `--eval-only`, … KEY VALUE).
+    """Run a parsed command line (`--config-file`, `--num-gpus`, `--resume`, `--eval-only`, … KEY
+    VALUE).
 
     Raises:
         FastSeekError: see `errors`; the exit code of each is in its class.
     """
     cfg = recipe.load(args.config_file, args.opts)
     results.expectations(cfg.SEEK.EXPECT)
-    launch(run, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url,
-           (args.config_file, list(args.opts), args.resume, args.eval_only), cfg.MODEL.DEVICE)
+    launch(
+        run,
+        args.num_gpus,
+        args.num_machines,
+        args.machine_rank,
+        args.dist_url,
+        (args.config_file, list(args.opts), args.resume, args.eval_only),
+        cfg.MODEL.DEVICE,
+    )
 
 
-def run(config_file: str, opts: Sequence[str], resume: bool = False, eval_only: bool = False) -> OrderedDict[str, Any]:
+def run(
+    config_file: str, opts: Sequence[str], resume: bool = False, eval_only: bool = False
+) -> OrderedDict[str, Any]:
     """Train or evaluate in this process, which may be one of several.
 
     Returns:
         the figures of the last evaluation; empty but on rank 0.
 
     Raises:
-        RunError: the training failed, another run holds OUTPUT_DIR, or a figure is outside of what SEEK.EXPECT says.
+        RunError: the training failed, another run holds OUTPUT_DIR, or a figure is outside of what
+            SEEK.EXPECT says.
     """
     cfg = recipe.load(config_file, opts)
     if eval_only:
@@ -53,7 +66,9 @@ def run(config_file: str, opts: Sequence[str], resume: bool = False, eval_only: 
         return _finished(cfg, config_file, train(cfg, resume))
 
 
-def _finished(cfg: Any, config_file: str, found: OrderedDict[str, Any] | None) -> OrderedDict[str, Any]:
+def _finished(
+    cfg: Any, config_file: str, found: OrderedDict[str, Any] | None
+) -> OrderedDict[str, Any]:
     """Write the results and compare them with what was expected."""
     found = found or OrderedDict()
     if comm.is_main_process():

@@ -1,4 +1,6 @@
-"""A contest from recipe to score: members trained and embedded, post-processed, fused, handed in, scored, shown."""
+"""A contest from recipe to score: members trained and embedded, post-processed, fused, handed in,
+scored, shown.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,21 @@ from .setup import commit, start_log
 logger = logging.getLogger("fastreid.fastseek")
 Rows = list[dict[str, Any]]
 Items = Mapping[str, Sequence[Item]]
-SHOWN = "exact(k=20)"  # the neighbours of the reference that the page of a recognition contest shows
+SHOWN = (  # the neighbours of the reference that the page of a recognition contest shows
+    "exact(k=20)"
+)
 
 
-def run_files(recipes: Sequence[PathLike], out: PathLike, short: bool = False, opts: Sequence[str] = ()) -> str:
+def run_files(
+    recipes: Sequence[PathLike], out: PathLike, short: bool = False, opts: Sequence[str] = ()
+) -> str:
     """Run contest recipes one after the other; members they share are trained once.
 
-    A killed run goes on where it stopped when it is started again: finished trainings and embeddings are kept, as long
-    as the recipes they rest on say the same. Writes results.json with the rows of all, report.html for the first and
-    report-NAME.html for the others, members/ and a folder of each contest with its submissions.
+    A killed run goes on where it stopped when it is started again: finished trainings and
+        embeddings are kept, as long
+    as the recipes they rest on say the same. Writes results.json with the rows of all, report.html
+    for the first and report-NAME.html for the others, members/ and a folder of each contest with
+    its submissions.
 
     Args:
         recipes: contest recipes.
@@ -48,8 +56,9 @@ def run_files(recipes: Sequence[PathLike], out: PathLike, short: bool = False, o
         the table of figures as text, with the paths of the pages below it.
 
     Raises:
-        UsageError: a recipe is wrong, told before anything is trained. DataError: photos, weights or a solution are
-            missing. RunError: a training failed, or another process writes to `out`.
+        UsageError: a recipe is wrong, told before anything is trained. DataError: photos, weights
+            or a solution are missing. RunError: a training failed, or another process writes to
+            `out`.
     """
     out, found = pathlib.Path(out), [read_contest(path) for path in recipes]
     _check(found, short)
@@ -60,8 +69,10 @@ def run_files(recipes: Sequence[PathLike], out: PathLike, short: bool = False, o
             one.go()
         rows = [line for one in runs for line in one.rows]
         write_results(out / "results.json", rows, commit(), runs[0].seed)
-        pages = [one.show(out / ("report.html" if not number else f"report-{one.home.name}.html"), rows)
-                 for number, one in enumerate(runs)]
+        pages = [
+            one.show(out / ("report.html" if not number else f"report-{one.home.name}.html"), rows)
+            for number, one in enumerate(runs)
+        ]
     return "\n".join([table(rows), "", *(f"page: {path}" for path in pages)])
 
 
@@ -71,15 +82,19 @@ def _check(found: Sequence[Contest], short: bool) -> None:
     known: dict[str, tuple[str, Entrant]] = {}
     homes = [pathlib.Path(contest.path).stem for contest in found]
     if len(set(homes)) < len(homes):
-        raise UsageError(f"contest recipes run together need different file names, got {', '.join(homes)}")
+        raise UsageError(
+            f"contest recipes run together need different file names, got {', '.join(homes)}"
+        )
     for contest in found:
         if short and not contest.short:
             raise UsageError(f"{contest.path} has no SHORT, so --short would change nothing")
         for one in contest.members:
             path, other = known.setdefault(one.name, (contest.path, one))
             if _training(one) != _training(other):
-                raise UsageError(f"member {one.name!r} of {contest.path} is another than that of {path}: name it "
-                                 "otherwise")
+                raise UsageError(
+                    f"member {one.name!r} of {contest.path} is another than that of {path}: name it"
+                    " otherwise"
+                )
 
 
 def _training(one: Entrant) -> tuple[Any, ...]:
@@ -88,13 +103,19 @@ def _training(one: Entrant) -> tuple[Any, ...]:
 
 def _short(contest: Contest, short: bool) -> list[str]:
     changes = contest.short.items() if short else ()
-    return [part for key, value in changes for part in (key, value if isinstance(value, str) else repr(value))]
+    return [
+        part
+        for key, value in changes
+        for part in (key, value if isinstance(value, str) else repr(value))
+    ]
 
 
 class _Run:
     """One contest on its way."""
 
-    def __init__(self, contest: Contest, out: pathlib.Path, opts: Sequence[str], several: bool) -> None:
+    def __init__(
+        self, contest: Contest, out: pathlib.Path, opts: Sequence[str], several: bool
+    ) -> None:
         self.contest, self.out, self.opts = contest, out, opts
         self.home = out / pathlib.Path(contest.path).stem
         self.several = several
@@ -108,8 +129,10 @@ class _Run:
 
     def go(self) -> None:
         """Train, embed, answer, hand in and score."""
-        self.members = [member(one, self.items, self.out / "members" / one.name, self.opts)
-                        for one in self.contest.members]
+        self.members = [
+            member(one, self.items, self.out / "members" / one.name, self.opts)
+            for one in self.contest.members
+        ]
         check_budget({one.entrant.name: one.size for one in self.members}, self.contest.budget)
         self.seed = self.members[0].seed
         if "REFERENCE" in self.items:
@@ -120,8 +143,11 @@ class _Run:
             scores, spans = self.sheet.submit(file, said.answer)
             self.last, self.scores = said, [*scores, *self._more(said, scores)]
             self.rows.append(self._row(said, spans, time.monotonic() - start))
-            logger.info("%s: %s", self.rows[-1]["name"],
-                        ", ".join(f"{score.name} {100 * score.value:.2f}" for score in self.scores))
+            logger.info(
+                "%s: %s",
+                self.rows[-1]["name"],
+                ", ".join(f"{score.name} {100 * score.value:.2f}" for score in self.scores),
+            )
         self.sheet.submit(self.home / self.contest.submission, self.last.answer)
         if isinstance(self.last.answer, Ranking):
             self.last.answer.save(self.home / "ranking.npz")
@@ -131,7 +157,9 @@ class _Run:
         if not self.contest.metrics or not isinstance(said.answer, Ranking):
             return []
         told = {score.name for score in scores}
-        found = evaluate(said.answer, self._truth(said.answer, "GALLERY"), list(self.contest.metrics))
+        found = evaluate(
+            said.answer, self._truth(said.answer, "GALLERY"), list(self.contest.metrics)
+        )
         return [score for score in found if score.name not in told]
 
     def _row(self, said: Said, spans: Spans, seconds: float) -> dict[str, Any]:
@@ -141,19 +169,32 @@ class _Run:
         return made
 
     def _truth(self, ranking: Ranking, side: str) -> Truth:
-        """Who answers whom, over the photos of a ranking; all rankings of a contest have the same."""
+        """Who answers whom, over the photos of a ranking; all rankings of a contest have the
+        same.
+        """
         if side not in self.truths:
-            asked, known = ({item.id: item for item in self.items[part]} for part in ("QUERIES", side))
-            self.truths[side] = truth_of([asked[name] for name in ranking.query_ids.tolist()],
-                                         [known[name] for name in ranking.gallery_ids.tolist()])
+            asked, known = (
+                {item.id: item for item in self.items[part]} for part in ("QUERIES", side)
+            )
+            self.truths[side] = truth_of(
+                [asked[name] for name in ranking.query_ids.tolist()],
+                [known[name] for name in ranking.gallery_ids.tolist()],
+            )
         return self.truths[side]
 
     def show(self, out: pathlib.Path, rows: Rows) -> pathlib.Path:
         """Write the page of the last answer."""
         ranking, side = self._shown()
         files = {item.id: item.path for part in ("QUERIES", side) for item in self.items[part]}
-        page(ranking, self._truth(ranking, side), self.scores, images=files, out=out, title=self.contest.name,
-             steps=rows)
+        page(
+            ranking,
+            self._truth(ranking, side),
+            self.scores,
+            images=files,
+            out=out,
+            title=self.contest.name,
+            steps=rows,
+        )
         return out
 
     def _shown(self) -> tuple[Ranking, str]:
@@ -167,7 +208,9 @@ def _together(members: Sequence[Member], side: str) -> Any:
     return joined(members, side) if len(members) > 1 else members[0].sides[side]
 
 
-def _sheet(contest: Contest, items: Items, home: pathlib.Path) -> Retrieval | Recognised | DigixSheet:
+def _sheet(
+    contest: Contest, items: Items, home: pathlib.Path
+) -> Retrieval | Recognised | DigixSheet:
     if contest.task == "gldv2-recognition":
         return Recognised.open(items["QUERIES"], items["REFERENCE"], contest.solution, home)
     kind = Retrieval if contest.task == "gldv2-retrieval" else DigixSheet

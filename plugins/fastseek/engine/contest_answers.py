@@ -1,4 +1,6 @@
-"""What the members of a contest answer, alone, by family and together, without post-processing and with it."""
+"""What the members of a contest answer, alone, by family and together, without post-processing and
+with it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ WITH = " + post-processing"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Said:
-    """One answer to all queries: its row's name, the answer, and the seconds of the models behind it."""
+    """One answer to all queries: its row's name, the answer, and the seconds of the models behind
+    it.
+    """
 
     name: str
     answer: Answer
@@ -34,7 +38,9 @@ class Said:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Asked:
-    """Embeddings that are searched as one model: sides, the folders of those that re-rankers open, and settings."""
+    """Embeddings that are searched as one model: sides, the folders of those that re-rankers open,
+    and settings.
+    """
 
     sides: Mapping[str, Embeddings]
     folders: Mapping[str, pathlib.Path]
@@ -57,16 +63,26 @@ def _opened_by(call: str) -> dict[str, str]:
     name, args, given = parse(call)
     if name not in RERANKERS or args:
         return {}
-    open_ones = [key for key in inspect.signature(RERANKERS.get(name)).parameters if key not in given]
+    open_ones = [
+        key for key in inspect.signature(RERANKERS.get(name)).parameters if key not in given
+    ]
     if "reference" not in open_ones:
         return {}
-    return {"reference": "REFERENCE", "labels": "LABELS"} if "labels" in open_ones else {"reference": "NON_LANDMARKS"}
+    return (
+        {"reference": "REFERENCE", "labels": "LABELS"}
+        if "labels" in open_ones
+        else {"reference": "NON_LANDMARKS"}
+    )
 
 
 def filled(call: str, folders: Mapping[str, pathlib.Path]) -> str:
-    """A re-ranker's call string with the contest's own reference, labels or pictures without a landmark."""
+    """A re-ranker's call string with the contest's own reference, labels or pictures without a
+    landmark.
+    """
     name, args, given = parse(call)
-    return unparse(name, args, {key: str(folders[side]) for key, side in _opened_by(call).items()} | given)
+    return unparse(
+        name, args, {key: str(folders[side]) for key, side in _opened_by(call).items()} | given
+    )
 
 
 def write_labels(path: pathlib.Path, items: Sequence[Item]) -> None:
@@ -76,9 +92,14 @@ def write_labels(path: pathlib.Path, items: Sequence[Item]) -> None:
         file.writelines(f"{item.id},{item.label}\n" for item in items if item.label)
 
 
-def answers(contest: Contest, members: Sequence[Member], items: Mapping[str, Sequence[Item]],
-            home: pathlib.Path) -> Iterator[Said]:
-    """Yield every row's answer: members, then families of several, then the ensemble, each without and with.
+def answers(
+    contest: Contest,
+    members: Sequence[Member],
+    items: Mapping[str, Sequence[Item]],
+    home: pathlib.Path,
+) -> Iterator[Said]:
+    """Yield every row's answer: members, then families of several, then the ensemble, each without
+    and with.
 
     Args:
         contest: its recipe.
@@ -89,7 +110,11 @@ def answers(contest: Contest, members: Sequence[Member], items: Mapping[str, Seq
     families: dict[str, list[Member]] = {}
     for member in members:
         families.setdefault(member.entrant.family, []).append(member)
-    groups = [(f"family {name}", group) for name, group in families.items() if 1 < len(group) < len(members)]
+    groups = [
+        (f"family {name}", group)
+        for name, group in families.items()
+        if 1 < len(group) < len(members)
+    ]
     groups += [("ensemble", list(members))] if len(members) > 1 else []
     if contest.task == "gldv2-recognition":
         yield from _recognised(contest, members, groups, items)
@@ -97,33 +122,56 @@ def answers(contest: Contest, members: Sequence[Member], items: Mapping[str, Seq
         yield from _ranked(contest, members, groups, home)
 
 
-def _recognised(contest: Contest, members: Sequence[Member], groups: Sequence[tuple[str, list[Member]]],
-                items: Mapping[str, Sequence[Item]]) -> Iterator[Said]:
+def _recognised(
+    contest: Contest,
+    members: Sequence[Member],
+    groups: Sequence[tuple[str, list[Member]]],
+    items: Mapping[str, Sequence[Item]],
+) -> Iterator[Said]:
     labels = {item.id: item.label for item in items["REFERENCE"]}
     for name, group in [*((one.entrant.name, [one]) for one in members), *groups]:
         post = group[0].entrant.post if len(group) == 1 else contest.post
-        threes = [Three(*(one.sides[side] for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS"))) for one in group]
+        threes = [
+            Three(*(one.sides[side] for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS")))
+            for one in group
+        ]
         if contest.ensemble == "concatenated" and len(group) > 1:
-            threes = [Three(*(joined(group, side) for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS")))]
+            threes = [
+                Three(*(joined(group, side) for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS")))
+            ]
         known = [labels[name] for name in threes[0].reference.ids.tolist()]
         calls = {name: given for name, _, given in map(parse, post)}
         given, seconds = calls.get("recognise", {}), sum(one.seconds for one in group)
-        yield Said(name, recognise(threes, known, **{**given, "n_quantiles": 0, "gallery_k": 0, "query_k": 0}), seconds)
+        yield Said(
+            name,
+            recognise(threes, known, **{**given, "n_quantiles": 0, "gallery_k": 0, "query_k": 0}),
+            seconds,
+        )
         if post:
             found = recognise(threes, known, **given)
-            banned = ban_frequent(found, **calls["ban_frequent"]) if "ban_frequent" in calls else found
+            banned = (
+                ban_frequent(found, **calls["ban_frequent"]) if "ban_frequent" in calls else found
+            )
             yield Said(f"{name}{WITH}", banned, seconds)
 
 
 def joined(members: Sequence[Member], side: str) -> Embeddings:
     """The vectors of several models as one: the mean of every family, families side by side."""
     entrants = [member.entrant for member in members]
-    return concatenated([member.sides[side] for member in members], [one.family for one in entrants],
-                        [one.weight for one in entrants], [one.name for one in entrants])
+    return concatenated(
+        [member.sides[side] for member in members],
+        [one.family for one in entrants],
+        [one.weight for one in entrants],
+        [one.name for one in entrants],
+    )
 
 
-def _ranked(contest: Contest, members: Sequence[Member], groups: Sequence[tuple[str, list[Member]]],
-            home: pathlib.Path) -> Iterator[Said]:
+def _ranked(
+    contest: Contest,
+    members: Sequence[Member],
+    groups: Sequence[tuple[str, list[Member]]],
+    home: pathlib.Path,
+) -> Iterator[Said]:
     labels = {"LABELS": home / "labels.csv"}
     alone: dict[str, list[Ranking]] = {}
     for member in members:
@@ -135,7 +183,9 @@ def _ranked(contest: Contest, members: Sequence[Member], groups: Sequence[tuple[
     for name, group in groups:
         seconds = sum(member.seconds for member in group)
         if contest.ensemble == "concatenated":
-            yield from _both(name, _side_by_side(contest, group, home / "joined" / name, labels), seconds)
+            yield from _both(
+                name, _side_by_side(contest, group, home / "joined" / name, labels), seconds
+            )
             continue
         lists = [alone[member.entrant.name] for member in group]
         fuse = _fuser(contest.ensemble, [member.entrant for member in group])
@@ -158,12 +208,22 @@ def _both(name: str, asked: Asked, seconds: float) -> Iterator[Said]:
     yield Said(name, seek(*sides, asked.search, asked.enhance)[-1], seconds)
     if asked.post:
         before = [call for call in asked.post if parse(call)[0] in ENHANCERS]
-        after = [filled(call, asked.folders) for call in asked.post if parse(call)[0] not in ENHANCERS]
-        yield Said(f"{name}{WITH}", seek(*sides, asked.search, [*asked.enhance, *before], after)[-1], seconds)
+        after = [
+            filled(call, asked.folders) for call in asked.post if parse(call)[0] not in ENHANCERS
+        ]
+        yield Said(
+            f"{name}{WITH}",
+            seek(*sides, asked.search, [*asked.enhance, *before], after)[-1],
+            seconds,
+        )
 
 
-def _side_by_side(contest: Contest, group: Sequence[Member], home: pathlib.Path,
-                  labels: Mapping[str, pathlib.Path]) -> Asked:
+def _side_by_side(
+    contest: Contest,
+    group: Sequence[Member],
+    home: pathlib.Path,
+    labels: Mapping[str, pathlib.Path],
+) -> Asked:
     sides, folders = {side: joined(group, side) for side in group[0].sides}, dict(labels)
     for side in sides:
         if side not in ("QUERIES", "GALLERY"):

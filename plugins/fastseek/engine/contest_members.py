@@ -51,9 +51,9 @@ class Member:
 def items_of(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[Item]]:
     """The photos of every side.
 
-    REFERENCE is the training split of its data set, QUERIES the queries, GALLERY the gallery. NON_LANDMARKS are the
-    gallery photos of its data set that have no label; if all have one, the queries without; if all have one, every
-    photo. An id stands once a side.
+    REFERENCE is the training split of its data set, QUERIES the queries, GALLERY the gallery.
+    NON_LANDMARKS are the gallery photos of its data set that have no label; if all have one, the
+    queries without; if all have one, every photo. An id stands once a side.
 
     Raises:
         UsageError: nobody knows a data set. DataError: a side is empty.
@@ -66,7 +66,9 @@ def items_of(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[Item
             opened[call] = resolve(call, get_cfg())
         found = _split(opened[call], side)
         if not found:
-            raise DataError(f"{contest.path}: {side} {call} has no photos of that kind: name another data set")
+            raise DataError(
+                f"{contest.path}: {side} {call} has no photos of that kind: name another data set"
+            )
         made[side] = found
     return made
 
@@ -108,14 +110,25 @@ def member(entrant: Entrant, items: Items, out: pathlib.Path, opts: Sequence[str
     sides, folders = {}, {}
     for side, photos in items.items():
         folders[side] = out / "embeddings" / extract.source_of(photos)[:12]
-        sides[side] = extract.to_store(cfg, model, photos, folders[side], root(photos),
-                                       f"{entrant.name}: {side.lower()}", replace=True)
+        sides[side] = extract.to_store(
+            cfg,
+            model,
+            photos,
+            folders[side],
+            root(photos),
+            f"{entrant.name}: {side.lower()}",
+            replace=True,
+        )
     return Member(entrant, sides, folders, spent + time.monotonic() - start, cfg.SEED, size(model))
 
 
 def _pairs(settings: Settings) -> list[str]:
     """KEY VALUE pairs as the command line has them."""
-    return [part for key, value in settings.items() for part in (key, value if isinstance(value, str) else repr(value))]
+    return [
+        part
+        for key, value in settings.items()
+        for part in (key, value if isinstance(value, str) else repr(value))
+    ]
 
 
 def _device(opts: Sequence[str]) -> list[str]:
@@ -124,7 +137,9 @@ def _device(opts: Sequence[str]) -> list[str]:
     return ["MODEL.DEVICE", chosen.get("MODEL.DEVICE", "cuda")]
 
 
-def _trained(entrant: Entrant, out: pathlib.Path, opts: Sequence[str]) -> tuple[pathlib.Path, str, float]:
+def _trained(
+    entrant: Entrant, out: pathlib.Path, opts: Sequence[str]
+) -> tuple[pathlib.Path, str, float]:
     """Weights, the recipe they belong to, and the seconds that took."""
     if entrant.weights:
         return locate(entrant.weights, f"the weights of {entrant.name}"), entrant.recipe, 0.0
@@ -135,7 +150,9 @@ def _trained(entrant: Entrant, out: pathlib.Path, opts: Sequence[str]) -> tuple[
 
 
 def _one_step(entrant: Entrant) -> Plan:
-    """A recipe as a plan, without its evaluation: what is done, changed or stopped is told in one way."""
+    """A recipe as a plan, without its evaluation: what is done, changed or stopped is told in one
+    way.
+    """
     unscored = Setting("DATASETS.TESTS", (), "contest", 0)
     step = PlanStep("train", entrant.recipe, (unscored,), NONE, "final", (), "", entrant.recipe)
     return Plan(entrant.recipe, entrant.name, (step,))

@@ -1,4 +1,6 @@
-"""A contest recipe: which models take part, what they are asked, how their answers become one submission."""
+"""A contest recipe: which models take part, what they are asked, how their answers become one
+submission.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,10 @@ from .strict_yaml import Document, read
 TASKS = ("gldv2-retrieval", "gldv2-recognition", "digix")
 SIDES = ("REFERENCE", "QUERIES", "GALLERY", "NON_LANDMARKS")
 JOINED = ("concatenated", "candidates")
-RECOGNITION = {"recognise": ("n_quantiles", "votes", "gallery_k", "query_k"), "ban_frequent": ("most", "rule")}
+RECOGNITION = {
+    "recognise": ("n_quantiles", "votes", "gallery_k", "query_k"),
+    "ban_frequent": ("most", "rule"),
+}
 Settings = Mapping[str, Any]
 
 
@@ -56,12 +61,14 @@ class Contest:
         path: its file.
         name: the title of its page.
         task: one of TASKS.
-        sides: REFERENCE (labelled photos: its training split), QUERIES, GALLERY, NON_LANDMARKS -> data set.
+        sides: REFERENCE (labelled photos: its training split), QUERIES, GALLERY, NON_LANDMARKS ->
+            data set.
         members: the models.
         ensemble: call string of FUSERS, or one of JOINED.
         enhance, search: of the fused answer where the members are joined before the search.
-        post: post-processing, switched on and off as a whole: enhancers before the search, re-rankers after it; in
-            recognition the call `recognise(…)` and perhaps `ban_frequent(…)`.
+        post: post-processing, switched on and off as a whole: enhancers before the search,
+            re-rankers after it; in recognition the call `recognise(…)` and perhaps
+            `ban_frequent(…)`.
         metrics: call strings of METRICS that are told beside the contest's own figures.
         submission: the submission's file name.
         solution: a CSV file; "" takes the labels of the data.
@@ -85,67 +92,137 @@ class Contest:
     budget: float = 0.0
 
 
-KEYS = {"NAME": str, "TASK": str, "DATA": str, **dict.fromkeys(SIDES, str), "MEMBERS": list, "ENSEMBLE": str,
-        "ENHANCE": list, "SEARCH": str, "POST": list, "METRICS": list, "SUBMISSION": str, "SOLUTION": str,
-        "SHORT": dict, "BUDGET_MB": (int, float)}
-OF_MEMBER = {"NAME": str, "FAMILY": str, "PLAN": str, "RECIPE": str, "WEIGHTS": str, "SET": dict, "EMBED": dict,
-             "WEIGHT": (int, float), "ENHANCE": list, "SEARCH": str, "POST": list}
+KEYS = {
+    "NAME": str,
+    "TASK": str,
+    "DATA": str,
+    **dict.fromkeys(SIDES, str),
+    "MEMBERS": list,
+    "ENSEMBLE": str,
+    "ENHANCE": list,
+    "SEARCH": str,
+    "POST": list,
+    "METRICS": list,
+    "SUBMISSION": str,
+    "SOLUTION": str,
+    "SHORT": dict,
+    "BUDGET_MB": (int, float),
+}
+OF_MEMBER = {
+    "NAME": str,
+    "FAMILY": str,
+    "PLAN": str,
+    "RECIPE": str,
+    "WEIGHTS": str,
+    "SET": dict,
+    "EMBED": dict,
+    "WEIGHT": (int, float),
+    "ENHANCE": list,
+    "SEARCH": str,
+    "POST": list,
+}
 
 
 def read_contest(path: PathLike) -> Contest:
     """Read a contest recipe.
 
     Raises:
-        UsageError: it cannot be read, a key is unknown, missing or of the wrong type, a call string names no part, or
-            two members share a name; names the file, the line and the key.
+        UsageError: it cannot be read, a key is unknown, missing or of the wrong type, a call string
+            names no part, or two members share a name; names the file, the line and the key.
     """
     document = read(path)
     values = _checked(document.values, KEYS, document, "")
     for key in ("TASK", "MEMBERS", "ENSEMBLE"):
         _need(values.get(key), f"{path}: {key} is missing")
-    _need(values["TASK"] in TASKS, f"{document.where('TASK')}: TASK must be one of {', '.join(TASKS)}, "
-                                   f"got {values['TASK']!r}")
+    _need(
+        values["TASK"] in TASKS,
+        f"{document.where('TASK')}: TASK must be one of {', '.join(TASKS)}, got {values['TASK']!r}",
+    )
     sides = {side: values.get(side, values.get("DATA", "")) for side in SIDES}
     _need(sides["QUERIES"], f"{path}: neither DATA nor QUERIES names a data set")
     members = tuple(_entrant(one, values, document) for one in values["MEMBERS"])
     names = [member.name for member in members]
     for name in names:
-        _need(names.count(name) == 1, f"{document.where('MEMBERS')}: two members are called {name!r}; name them apart")
+        _need(
+            names.count(name) == 1,
+            f"{document.where('MEMBERS')}: two members are called {name!r}; name them apart",
+        )
     _check_calls(values, members, document)
-    return Contest(str(path), values.get("NAME", pathlib.Path(path).stem), values["TASK"], sides, members,
-                   values["ENSEMBLE"], tuple(values.get("ENHANCE", ())), values.get("SEARCH", "exact(k=100)"),
-                   tuple(values.get("POST", ())), tuple(values.get("METRICS", ())),
-                   values.get("SUBMISSION", "submission.csv"), values.get("SOLUTION", ""), values.get("SHORT", {}),
-                   float(values.get("BUDGET_MB", 0)))
+    return Contest(
+        str(path),
+        values.get("NAME", pathlib.Path(path).stem),
+        values["TASK"],
+        sides,
+        members,
+        values["ENSEMBLE"],
+        tuple(values.get("ENHANCE", ())),
+        values.get("SEARCH", "exact(k=100)"),
+        tuple(values.get("POST", ())),
+        tuple(values.get("METRICS", ())),
+        values.get("SUBMISSION", "submission.csv"),
+        values.get("SOLUTION", ""),
+        values.get("SHORT", {}),
+        float(values.get("BUDGET_MB", 0)),
+    )
 
 
 def _entrant(given: Any, whole: Mapping[str, Any], document: Document) -> Entrant:
-    _need(isinstance(given, dict), f"{document.where('MEMBERS')}: a member is a mapping (NAME: …), got {given!r}")
+    _need(
+        isinstance(given, dict),
+        f"{document.where('MEMBERS')}: a member is a mapping (NAME: …), got {given!r}",
+    )
     values = _checked(given, OF_MEMBER, document, f"member {given.get('NAME', '')!r}: ")
     where = f"{document.where('MEMBERS')}: member {values.get('NAME', '')!r}: "
     name = values.get("NAME", "")
-    _need(name and name not in (".", "..") and not set(name) & set("/\\"),
-          f"{where}NAME must be one that a folder can have")
+    _need(
+        name and name not in (".", "..") and not set(name) & set("/\\"),
+        f"{where}NAME must be one that a folder can have",
+    )
     _need(("PLAN" in values) != ("RECIPE" in values), f"{where}give PLAN or RECIPE, one of the two")
-    _need("WEIGHTS" not in values or "RECIPE" in values, f"{where}WEIGHTS go with the RECIPE they were trained by")
+    _need(
+        "WEIGHTS" not in values or "RECIPE" in values,
+        f"{where}WEIGHTS go with the RECIPE they were trained by",
+    )
     weight = float(values.get("WEIGHT", 1.0))
     _need(weight > 0, f"{where}WEIGHT must be above 0, got {weight:g}")
     home = pathlib.Path(document.path).parent
-    plan, recipe = (str(home / values[key]) if values.get(key) else "" for key in ("PLAN", "RECIPE"))
-    pick = {key: values.get(key, whole.get(key, default)) for key, default in
-            (("ENHANCE", ()), ("SEARCH", "exact(k=100)"), ("POST", ()))}
-    return Entrant(name, values.get("FAMILY", name), plan, recipe, values.get("WEIGHTS", ""), values.get("SET", {}),
-                   values.get("EMBED", {}), weight, tuple(pick["ENHANCE"]), pick["SEARCH"], tuple(pick["POST"]))
+    plan, recipe = (
+        str(home / values[key]) if values.get(key) else "" for key in ("PLAN", "RECIPE")
+    )
+    pick = {
+        key: values.get(key, whole.get(key, default))
+        for key, default in (("ENHANCE", ()), ("SEARCH", "exact(k=100)"), ("POST", ()))
+    }
+    return Entrant(
+        name,
+        values.get("FAMILY", name),
+        plan,
+        recipe,
+        values.get("WEIGHTS", ""),
+        values.get("SET", {}),
+        values.get("EMBED", {}),
+        weight,
+        tuple(pick["ENHANCE"]),
+        pick["SEARCH"],
+        tuple(pick["POST"]),
+    )
 
 
-def _checked(values: Mapping[str, Any], known: Mapping[str, Any], document: Document, where: str) -> Mapping[str, Any]:
+def _checked(
+    values: Mapping[str, Any], known: Mapping[str, Any], document: Document, where: str
+) -> Mapping[str, Any]:
     for key, value in values.items():
         at = f"{document.where(key if not where else 'MEMBERS')}: {where}"
         _need(key in known, f"{at}there is no key {key}; legal: {', '.join(known)}")
-        _need(isinstance(value, known[key]) and not isinstance(value, bool), f"{at}{key} must be "
-              f"{_kind(known[key])}, got {value!r}")
+        _need(
+            isinstance(value, known[key]) and not isinstance(value, bool),
+            f"{at}{key} must be {_kind(known[key])}, got {value!r}",
+        )
         if known[key] is list and key != "MEMBERS":
-            _need(all(isinstance(one, str) for one in value), f"{at}{key} must hold call strings, got {value!r}")
+            _need(
+                all(isinstance(one, str) for one in value),
+                f"{at}{key} must hold call strings, got {value!r}",
+            )
     return values
 
 
@@ -159,25 +236,43 @@ def _check_calls(values: Mapping[str, Any], members: Iterable[Entrant], document
         posts = [values.get("POST", ()), *(member.post for member in members)]
         for call in [call for post in posts for call in post]:
             name, args, given = parse(call)
-            _need(name in RECOGNITION and not args and set(given) <= set(RECOGNITION[name]),
-                  f"{document.where('POST')}: POST of recognition is " + ", perhaps ".join(
-                      f"{known}({', '.join(f'{key}=' for key in keys)})" for known, keys in RECOGNITION.items())
-                  + f", got {call!r}")
-        _need(values["ENSEMBLE"] in JOINED, f"{document.where('ENSEMBLE')}: ENSEMBLE of recognition is one of "
-              f"{', '.join(JOINED)}, got {values['ENSEMBLE']!r}")
+            _need(
+                name in RECOGNITION and not args and set(given) <= set(RECOGNITION[name]),
+                f"{document.where('POST')}: POST of recognition is "
+                + ", perhaps ".join(
+                    f"{known}({', '.join(f'{key}=' for key in keys)})"
+                    for known, keys in RECOGNITION.items()
+                )
+                + f", got {call!r}",
+            )
+        _need(
+            values["ENSEMBLE"] in JOINED,
+            f"{document.where('ENSEMBLE')}: ENSEMBLE of recognition is one of "
+            f"{', '.join(JOINED)}, got {values['ENSEMBLE']!r}",
+        )
         return
     wanted = [("METRICS", METRICS.names(), values.get("METRICS", ()))]
     if values["ENSEMBLE"] != "concatenated":
         wanted.append(("ENSEMBLE", FUSERS.names(), [values["ENSEMBLE"]]))
-    for one in [values, *({"ENHANCE": member.enhance, "SEARCH": member.search, "POST": member.post}
-                          for member in members)]:
-        wanted += [("ENHANCE", ENHANCERS.names(), one.get("ENHANCE", ())),
-                   ("SEARCH", SEARCHERS.names(), [one.get("SEARCH", "exact(k=100)")]),
-                   ("POST", [*ENHANCERS.names(), *RERANKERS.names()], one.get("POST", ()))]
+    for one in [
+        values,
+        *(
+            {"ENHANCE": member.enhance, "SEARCH": member.search, "POST": member.post}
+            for member in members
+        ),
+    ]:
+        wanted += [
+            ("ENHANCE", ENHANCERS.names(), one.get("ENHANCE", ())),
+            ("SEARCH", SEARCHERS.names(), [one.get("SEARCH", "exact(k=100)")]),
+            ("POST", [*ENHANCERS.names(), *RERANKERS.names()], one.get("POST", ())),
+        ]
     for key, known, calls in wanted:
         for call in calls:
-            _need(parse(call)[0] in known, f"{document.where(key)}: {key}: no part is called {parse(call)[0]!r}; "
-                                           f"legal: {', '.join(known)}")
+            _need(
+                parse(call)[0] in known,
+                f"{document.where(key)}: {key}: no part is called {parse(call)[0]!r}; "
+                f"legal: {', '.join(known)}",
+            )
 
 
 def _need(fine: Any, message: str) -> None:

@@ -23,7 +23,9 @@ Spans = dict[str, list[float]]
 
 
 def numbers_of(labels: Sequence[str]) -> dict[str, int]:
-    """Every label's landmark number: itself where all are whole numbers, else its place in their order."""
+    """Every label's landmark number: itself where all are whole numbers, else its place in their
+    order.
+    """
     known = sorted(set(labels) - {""})
     if all(label.isascii() and label.isdigit() for label in known):
         return {label: int(label) for label in known}
@@ -51,7 +53,9 @@ class Retrieval:
     official: bool
 
     @classmethod
-    def open(cls, queries: Sequence[Item], gallery: Sequence[Item], solution: str, home: pathlib.Path) -> Retrieval:
+    def open(
+        cls, queries: Sequence[Item], gallery: Sequence[Item], solution: str, home: pathlib.Path
+    ) -> Retrieval:
         """With the contest's solution, or with one made of the labels, home/solution.csv.
 
         Raises:
@@ -62,16 +66,32 @@ class Retrieval:
             for item in gallery:
                 if item.label:
                     classes.setdefault(item.label, []).append(item.id)
-            rows = [(item.id, " ".join(name for name in classes.get(item.label, []) if name != item.id))
-                    for item in queries]
-            _write(home / "solution.csv", "id,images,Usage",
-                   (f"{name},{right or None},{'Public' if right else 'Ignored'}" for name, right in rows))
-        right = gldv2.read_retrieval_solution(locate(solution, "the solution") if solution else home / "solution.csv")
+            rows = [
+                (item.id, " ".join(name for name in classes.get(item.label, []) if name != item.id))
+                for item in queries
+            ]
+            _write(
+                home / "solution.csv",
+                "id,images,Usage",
+                (
+                    f"{name},{right or None},{'Public' if right else 'Ignored'}"
+                    for name, right in rows
+                ),
+            )
+        right = gldv2.read_retrieval_solution(
+            locate(solution, "the solution") if solution else home / "solution.csv"
+        )
         rename = bare if solution else str
-        return cls([rename(item.id) for item in queries], [rename(item.id) for item in gallery], right, bool(solution))
+        return cls(
+            [rename(item.id) for item in queries],
+            [rename(item.id) for item in gallery],
+            right,
+            bool(solution),
+        )
 
     def scored(self, queries: Sequence[Item]) -> Sequence[Item]:
-        """The queries that count; the contest's own file ignores most, and those need not be searched for.
+        """The queries that count; the contest's own file ignores most, and those need not be
+        searched for.
 
         Raises:
             DataError: the solution scores none of them.
@@ -81,7 +101,10 @@ class Retrieval:
         wanted = set(self.solution.only(*contests.SPLITS).ids.tolist())
         kept = [item for item in queries if bare(item.id) in wanted]
         if not kept:
-            raise DataError(f"none of {len(queries)} queries is scored by the solution: are these its test images?")
+            raise DataError(
+                f"none of {len(queries)} queries is scored by the solution: are these its test"
+                " images?"
+            )
         return kept
 
     def submit(self, path: PathLike, answer: Ranking) -> tuple[list[Score], Spans]:
@@ -91,9 +114,13 @@ class Retrieval:
             DataError: the contest would not take it.
         """
         rename = bare if self.official else str
-        named = Ranking([rename(name) for name in answer.query_ids.tolist()],
-                        [rename(name) for name in answer.gallery_ids.tolist()], answer.indices, answer.scores,
-                        answer.passport)
+        named = Ranking(
+            [rename(name) for name in answer.query_ids.tolist()],
+            [rename(name) for name in answer.gallery_ids.tolist()],
+            answer.indices,
+            answer.scores,
+            answer.passport,
+        )
         gldv2.write_retrieval(path, named, self.queries, self.gallery)
         found = gldv2.read_retrieval(path, self.solution)
         scores = contests.retrieval(found, self.solution.only(*contests.SPLITS))
@@ -116,23 +143,36 @@ class Recognised:
     official: bool
 
     @classmethod
-    def open(cls, queries: Sequence[Item], reference: Sequence[Item], solution: str, home: pathlib.Path) -> Recognised:
-        """With the contest's solution, or with one made of the labels, home/solution.csv; "" is no landmark.
+    def open(
+        cls, queries: Sequence[Item], reference: Sequence[Item], solution: str, home: pathlib.Path
+    ) -> Recognised:
+        """With the contest's solution, or with one made of the labels, home/solution.csv; "" is no
+        landmark.
 
         Raises:
-            DataError: a file cannot be used, or the contest's solution is to be read and labels are no numbers.
+            DataError: a file cannot be used, or the contest's solution is to be read and labels are
+                no numbers.
         """
         numbers = numbers_of([item.label for item in (*queries, *reference)])
         if solution and any(str(number) != label for label, number in numbers.items()):
-            raise DataError(f"{solution} tells landmarks by number, but the reference's labels are names, such as "
-                            f"{next(iter(numbers))!r}: name a data set whose labels are landmark ids")
+            raise DataError(
+                f"{solution} tells landmarks by number, but the reference's labels are names, such"
+                f" as {next(iter(numbers))!r}: name a data set whose labels are landmark ids"
+            )
         if not solution:
-            _write(home / "solution.csv", "id,landmarks,Usage",
-                   (f"{item.id},{numbers.get(item.label, '')},Public" for item in queries))
-            _write(home / "landmarks.csv", "landmark_id,label",
-                   (f"{number},{label}" for label, number in numbers.items()))
-        right = gldv2.read_recognition_solution(locate(solution, "the solution") if solution
-                                                else home / "solution.csv")
+            _write(
+                home / "solution.csv",
+                "id,landmarks,Usage",
+                (f"{item.id},{numbers.get(item.label, '')},Public" for item in queries),
+            )
+            _write(
+                home / "landmarks.csv",
+                "landmark_id,label",
+                (f"{number},{label}" for label, number in numbers.items()),
+            )
+        right = gldv2.read_recognition_solution(
+            locate(solution, "the solution") if solution else home / "solution.csv"
+        )
         rename = bare if solution else str
         return cls([rename(item.id) for item in queries], numbers, right, bool(solution))
 
@@ -146,20 +186,39 @@ class Recognised:
         ids = np.asarray([rename(name) for name in answer.ids.tolist()], str)
         landmarks = np.asarray([self.numbers[label] for label in answer.labels.tolist()], np.int64)
         gldv2.write_recognition(path, Recognition(ids, landmarks, answer.scores), self.queries)
-        found, scored = gldv2.read_recognition(path, self.solution), self.solution.only(*contests.SPLITS)
+        found, scored = (
+            gldv2.read_recognition(path, self.solution),
+            self.solution.only(*contests.SPLITS),
+        )
         return contests.recognition(found, scored), _gap_spans(found, scored)
 
 
 def _gap_spans(found: Recognition, solution: Solution) -> Spans:
     rows = {name: row for row, name in enumerate(solution.ids.tolist())}
     answered = np.asarray([rows.get(name, -1) for name in found.ids.tolist()], np.int64)
-    right = np.asarray([row >= 0 and landmark in solution.right[row] for row, landmark in
-                        zip(answered.tolist(), found.landmarks.tolist(), strict=True)], bool)
+    right = np.asarray(
+        [
+            row >= 0 and landmark in solution.right[row]
+            for row, landmark in zip(answered.tolist(), found.landmarks.tolist(), strict=True)
+        ],
+        bool,
+    )
     answerable = np.fromiter(map(bool, solution.right), bool, len(solution.ids))
     spans: Spans = {}
-    for name, kept in (("gap", answered >= 0), ("gap(ignore_empty=True)", (answered >= 0) & answerable[answered])):
-        spans[name] = list(gap_interval(found.scores[kept], right[kept], answered[kept], answerable, found.ids[kept],
-                                        found.landmarks[kept]))
+    for name, kept in (
+        ("gap", answered >= 0),
+        ("gap(ignore_empty=True)", (answered >= 0) & answerable[answered]),
+    ):
+        spans[name] = list(
+            gap_interval(
+                found.scores[kept],
+                right[kept],
+                answered[kept],
+                answerable,
+                found.ids[kept],
+                found.landmarks[kept],
+            )
+        )
     return spans
 
 
@@ -175,15 +234,21 @@ class DigixSheet:
     known: Mapping[str, int]
 
     @classmethod
-    def open(cls, queries: Sequence[Item], gallery: Sequence[Item], solution: str, home: pathlib.Path) -> DigixSheet:
-        """By the labels of the photos; the classes of the queries may stand in a label file, `solution`.
+    def open(
+        cls, queries: Sequence[Item], gallery: Sequence[Item], solution: str, home: pathlib.Path
+    ) -> DigixSheet:
+        """By the labels of the photos; the classes of the queries may stand in a label file,
+        `solution`.
 
         Raises:
             DataError: the file cannot be used.
         """
         numbers = numbers_of([item.label for item in (*queries, *gallery)])
-        asked = digix.read_labels(locate(solution, "the labels of the queries")) if solution else {
-            item.id: numbers.get(item.label, -1) for item in queries}
+        asked = (
+            digix.read_labels(locate(solution, "the labels of the queries"))
+            if solution
+            else {item.id: numbers.get(item.label, -1) for item in queries}
+        )
         known = {item.id: numbers.get(item.label, -2) for item in gallery}
         digix.write_labels(home / "queries.txt", asked)
         digix.write_labels(home / "gallery.txt", known)

@@ -1,4 +1,6 @@
-"""The layers of a backbone in order of depth: what "the first k blocks" and "a rate for each block" speak of."""
+"""The layers of a backbone in order of depth: what "the first k blocks" and "a rate for each block"
+speak of.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def network(model: nn.Module) -> tuple[str, nn.Module]:
     """
     net, name = getattr(inner(model), "backbone", None), "backbone"
     if not isinstance(net, nn.Module):
-        raise UsageError(f"{type(inner(model)).__name__} has no backbone, so no blocks can be counted: name fragments")
+        raise UsageError(
+            f"{type(inner(model)).__name__} has no backbone, so no blocks can be counted: name"
+            " fragments"
+        )
     while True:
         children = dict(net.named_children())
         wrapped = next((one for one in ("net", "model") if one in children), None)
@@ -34,10 +39,11 @@ def network(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def units(net: nn.Module) -> list[list[str]]:
-    """The single blocks of a network, from its stem on, each as the dotted names of the modules it consists of.
+    """The single blocks of a network, from its stem on, each as the dotted names of the modules it
+    consists of.
 
-    Stages (`layer1`, `blocks.0`, `layers_0.blocks`, a dense block …) are opened; what stands before the first block is
-    the stem; modules without parameters belong to what stands before them.
+    Stages (`layer1`, `blocks.0`, `layers_0.blocks`, a dense block …) are opened; what stands before
+    the first block is the stem; modules without parameters belong to what stands before them.
     """
     made: list[list[str]] = [[]]
     for child, module in net.named_children():

@@ -18,8 +18,10 @@ from fastreid.utils import comm
 
 def moved(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """The batch with its tensors on the device."""
-    return {key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
-            for key, value in batch.items()}
+    return {
+        key: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for key, value in batch.items()
+    }
 
 
 class Moved:
@@ -38,14 +40,22 @@ class Moved:
 
 
 def distribute(model: nn.Module) -> nn.Module:
-    """The model whose gradients are averaged over the processes, on GPUs or CPUs; with one process the model itself."""
+    """The model whose gradients are averaged over the processes, on GPUs or CPUs; with one process
+    the model itself.
+    """
     if comm.get_world_size() == 1:
         return model
     ranks.share_buffers(model)
     on_cpu = next(model.parameters()).device.type == "cpu"
-    # The buffers stay each process's own between evaluations, as in fast-reid; torch 2.14 has renamed the switch.
+    # The buffers stay each process's own between evaluations, as in fast-reid; torch 2.14 has
+    # renamed the switch.
     known = inspect.signature(DistributedDataParallel.__init__).parameters
     buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    # Many recipes leave a parameter without gradient (the class layer under a triplet loss alone, say).
-    return DistributedDataParallel(model, device_ids=None if on_cpu else [torch.cuda.current_device()],
-                                   find_unused_parameters=True, **{buffers: False})
+    # Many recipes leave a parameter without gradient (the class layer under a triplet loss alone,
+    # say).
+    return DistributedDataParallel(
+        model,
+        device_ids=None if on_cpu else [torch.cuda.current_device()],
+        find_unused_parameters=True,
+        **{buffers: False},
+    )

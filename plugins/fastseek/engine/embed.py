@@ -23,14 +23,20 @@ from .weights import load_weights
 from fastreid.modeling import build_model
 
 
-def embed_images(config_file: PathLike, weights: PathLike, images: PathLike, out: PathLike,
-                 opts: Sequence[str] = ()) -> str:
+def embed_images(
+    config_file: PathLike,
+    weights: PathLike,
+    images: PathLike,
+    out: PathLike,
+    opts: Sequence[str] = (),
+) -> str:
     """Embed a folder or a list of photos; a killed run goes on where it stopped.
 
     Args:
         config_file: the recipe the weights were trained with.
         weights: a checkpoint, .safetensors or .pth.
-        images: a folder, searched through, whose photos get their path below it as id; or a CSV or Parquet file.
+        images: a folder, searched through, whose photos get their path below it as id; or a CSV or
+            Parquet file.
         out: folder of the embeddings.
         opts: KEY VALUE changes to the recipe.
 
@@ -40,19 +46,24 @@ def embed_images(config_file: PathLike, weights: PathLike, images: PathLike, out
     cfg = recipe.load(config_file, opts)
     items, root = photos_of(images)
     model = load_model(cfg, weights)
-    found = extract.to_store(cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}")
+    found = extract.to_store(
+        cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}"
+    )
     return told(found, len(items), "numbers each", out)
 
 
 def told(found: Embeddings, photos: int, what: str, out: PathLike) -> str:
-    """A line telling how many of the photos have a vector in `out`, how long it is, and how many could not be read."""
+    """A line telling how many of the photos have a vector in `out`, how long it is, and how many
+    could not be read.
+    """
     lost = photos - len(found)
     rest = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
     return f"{len(found)} of {photos} photos, {found.dim} {what} -> {out}{rest}"
 
 
 def photos_of(images: PathLike) -> tuple[list[Item], str]:
-    """The photos of a folder (every photo below it) or a table, each id once, and the folder ids are relative to.
+    """The photos of a folder (every photo below it) or a table, each id once, and the folder ids
+    are relative to.
 
     Raises:
         DataError: nothing is there.
@@ -82,7 +93,8 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
 
 
 def with_classes(cfg: Any, labels: PathLike | None) -> Any:
-    """The recipe a trained model is built by: nothing of its own to load, and the classes of classes.json, if any.
+    """The recipe a trained model is built by: nothing of its own to load, and the classes of
+    classes.json, if any.
 
     Raises:
         DataError: the file of the classes cannot be read.

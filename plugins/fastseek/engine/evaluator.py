@@ -1,4 +1,6 @@
-"""Evaluation during and after training: a recipe's own search and metrics, or fast-reid's figures."""
+"""Evaluation during and after training: a recipe's own search and metrics, or fast-reid's
+figures.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,16 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
     """Embed queries and gallery of a dataset and score them, in percent.
 
     Returns:
-        the figures by name, with "metric", the one the best checkpoint is chosen by; empty but in the main process.
+        the figures by name, with "metric", the one the best checkpoint is chosen by; empty but in
+        the main process.
 
     Raises:
         DataError: a query photo cannot be read, or a split is empty.
     """
     items = resolve(dataset_name, cfg)
-    classified = _classified(cfg, model, split_of(items, "query", dataset_name)) if cfg.SEEK.FIGURES else []
+    classified = (
+        _classified(cfg, model, split_of(items, "query", dataset_name)) if cfg.SEEK.FIGURES else []
+    )
     if cfg.SEEK.FIGURES and not cfg.SEEK.METRICS:
         return in_percent(classified)
     queries, gallery = splits(items, dataset_name)
@@ -42,7 +47,10 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
     asked = rows < len(queries)
     kept = [gallery[row - len(queries)] for row in rows[~asked]]
     truth = truth_of(queries, kept)
-    pair = (Embeddings(truth.query_ids, vectors[asked]), Embeddings(truth.gallery_ids, vectors[~asked]))
+    pair = (
+        Embeddings(truth.query_ids, vectors[asked]),
+        Embeddings(truth.gallery_ids, vectors[~asked]),
+    )
     if cfg.SEEK.METRICS:
         ranked = score(list(search(cfg, *pair))[-1], truth, list(cfg.SEEK.METRICS))
         return in_percent([*ranked, *classified])
@@ -51,7 +59,9 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
 
 def _classified(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> list[Score]:
     """The queries' SEEK.FIGURES; none but in the main process."""
-    rows, probabilities, rejects = extract.in_memory(cfg, model, queries, classify.classifier(cfg, model))
+    rows, probabilities, rejects = extract.in_memory(
+        cfg, model, queries, classify.classifier(cfg, model)
+    )
     refuse_missing_queries(queries, rows, rejects)
     return classify.figures(cfg, probabilities, queries) if comm.is_main_process() else []
 
@@ -73,13 +83,18 @@ def split_of(items: Sequence[Item], split: str, name: str) -> Sequence[Item]:
     """
     found = with_split(items, split)
     if not len(found):
-        raise DataError(f"{name} has no {split} photos, so nothing can be evaluated: "
-                        "mark some, or train without evaluation (DATASETS.TESTS \"()\")")
+        raise DataError(
+            f"{name} has no {split} photos, so nothing can be evaluated: "
+            'mark some, or train without evaluation (DATASETS.TESTS "()")'
+        )
     return found
 
 
-def refuse_missing_queries(queries: Sequence[Item], rows: np.ndarray, rejects: Sequence[dict[str, Any]] = ()) -> None:
-    """A query without a vector would change what the mean is over, so it ends the evaluation, in every process.
+def refuse_missing_queries(
+    queries: Sequence[Item], rows: np.ndarray, rejects: Sequence[dict[str, Any]] = ()
+) -> None:
+    """A query without a vector would change what the mean is over, so it ends the evaluation, in
+    every process.
 
     Args:
         queries: all of them; their item numbers are 0 … Q - 1.
@@ -93,14 +108,19 @@ def refuse_missing_queries(queries: Sequence[Item], rows: np.ndarray, rejects: S
     if len(missing):
         codes = {int(reject["row"]): reject["code"] for reject in rejects}
         why = codes.get(int(missing[0]), "see the log")
-        raise DataError(f"{queries[missing[0]].path}: query photo cannot be read ({why}), "
-                        f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead")
+        raise DataError(
+            f"{queries[missing[0]].path}: query photo cannot be read ({why}), "
+            f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead"
+        )
 
 
 def truth_of(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
     """Relevance by label, with the camera rule where groups are known."""
-    columns = [[getattr(item, field) for item in items]
-               for items in (queries, gallery) for field in ("id", "label", "group")]
+    columns = [
+        [getattr(item, field) for item in items]
+        for items in (queries, gallery)
+        for field in ("id", "label", "group")
+    ]
     q_ids, q_labels, q_groups, g_ids, g_labels, g_groups = columns
     return Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
 
@@ -117,7 +137,10 @@ def search(cfg: Any, queries: Embeddings, gallery: Embeddings) -> Iterator[Ranki
 
 
 def in_percent(scores: Sequence[Score]) -> OrderedDict[str, float]:
-    """Scores by name in percent; the first is also "metric". Empty without scores, as but in the main process."""
+    """Scores by name in percent; the first is also "metric".
+
+    Empty without scores, as but in the main process.
+    """
     figures = OrderedDict((score.name, 100 * float(score.value)) for score in scores)
     if figures:
         figures["metric"] = next(iter(figures.values()))

@@ -1,4 +1,6 @@
-"""A trained model -> one file that embeds photos without this package: ONNX, or torch's exported program."""
+"""A trained model -> one file that embeds photos without this package: ONNX, or torch's exported
+program.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,19 @@ NEAR = 1e-3  # largest difference from the model that is accepted, in a vector o
 Run = Callable[[torch.Tensor], torch.Tensor]
 
 
-def export(config_file: PathLike, weights: PathLike, out: PathLike, size: Sequence[int] = (224, 224),
-           opts: Sequence[str] = ()) -> str:
+def export(
+    config_file: PathLike,
+    weights: PathLike,
+    out: PathLike,
+    size: Sequence[int] = (224, 224),
+    opts: Sequence[str] = (),
+) -> str:
     """Write the embedding path of a model and check what was written against the model.
 
-    The input "images" is float32 [B, 3, H, W], RGB, 0..255, after the recipe's SEEK.TEST; mean and deviation are taken
-    inside. The output "embedding" is what `tools/embed.py` stores when the recipe has no views: [B, D], of unit length
-    where the recipe says so. B is free; H and W are multiples of 32, from 64 on, where net and `size` allow
-    that, else fixed.
+    The input "images" is float32 [B, 3, H, W], RGB, 0..255, after the recipe's SEEK.TEST; mean and
+    deviation are taken inside. The output "embedding" is what `tools/embed.py` stores when the
+    recipe has no views: [B, D], of unit length where the recipe says so. B is free; H and W are
+    multiples of 32, from 64 on, where net and `size` allow that, else fixed.
 
     Args:
         config_file: the recipe the weights were trained with.
@@ -49,8 +56,8 @@ def export(config_file: PathLike, weights: PathLike, out: PathLike, size: Sequen
         a line telling what was written, for which sizes, and how far it is from the model.
 
     Raises:
-        UsageError: `out` cannot be written or is an input, another ending, packages missing, or photos of a size that
-            the net refuses.
+        UsageError: `out` cannot be written or is an input, another ending, packages missing, or
+            photos of a size that the net refuses.
         RunError: torch cannot export the net, or what came out differs from the model.
     """
     check_writable(out, [config_file, weights])
@@ -71,7 +78,10 @@ def export(config_file: PathLike, weights: PathLike, out: PathLike, size: Sequen
         file.write(content)
     multiples = f"any height and width that are multiples of {STEP}, from {LEAST * STEP} on"
     sizes = multiples if free else f"{size[0]} x {size[1]} only"
-    return f"{out}: {len(content) / 1e6:.1f} MB, photos of {sizes}; largest difference from the model {worst:.1e}"
+    return (
+        f"{out}: {len(content) / 1e6:.1f} MB, photos of {sizes}; largest difference from the model"
+        f" {worst:.1e}"
+    )
 
 
 class Embedder(nn.Module):
@@ -88,7 +98,9 @@ class Embedder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """One view, no test-time augmentation."""
-        found = self.model({"images": images.clone()})  # fast-reid's own architectures normalise it in place
+        found = self.model(
+            {"images": images.clone()}
+        )  # fast-reid's own architectures normalise it in place
         return F.normalize(found) if self.unit else found
 
 
@@ -106,11 +118,19 @@ def traced(model: nn.Module, size: Sequence[int]) -> tuple[ExportedProgram, bool
         rows, columns = (STEP * Dim(name, min=LEAST, max=256) for name in ("rows", "columns"))
         shape = {0: batch, 2: rows, 3: columns}
         try:
-            return torch.export.export(_fixed_padding(model), (images,), dynamic_shapes=(shape,), strict=False), True
+            return (
+                torch.export.export(
+                    _fixed_padding(model), (images,), dynamic_shapes=(shape,), strict=False
+                ),
+                True,
+            )
         except (RuntimeError, ValueError, AssertionError, UsageError) as error:
             logger.info("height and width stay fixed: %s", str(error).strip().splitlines()[0])
     try:
-        return torch.export.export(model, (images,), dynamic_shapes=({0: batch},), strict=False), False
+        return (
+            torch.export.export(model, (images,), dynamic_shapes=({0: batch},), strict=False),
+            False,
+        )
     except (RuntimeError, ValueError, AssertionError) as error:
         raise RunError(f"torch.export cannot export this model: {error}") from error
 
@@ -118,7 +138,8 @@ def traced(model: nn.Module, size: Sequence[int]) -> tuple[ExportedProgram, bool
 def _fixed_padding(model: nn.Module) -> nn.Module:
     """A copy whose TensorFlow-like convolutions pad as they do for sizes that their stride divides.
 
-    Their own rule reads the size of every map, which makes symbolic sizes unwieldy; for multiples of 32 it is constant.
+    Their own rule reads the size of every map, which makes symbolic sizes unwieldy; for multiples
+    of 32 it is constant.
     """
     model = copy.deepcopy(model)
     for parent in list(model.modules()):
@@ -134,14 +155,26 @@ class _Padded(nn.Module):
     def __init__(self, same: Conv2dSame) -> None:
         super().__init__()
         self.same = same
-        spare = [max(dilation * (kernel - 1) + 1 - stride, 0) for kernel, stride, dilation
-                 in zip(same.kernel_size, same.stride, same.dilation, strict=True)]
+        spare = [
+            max(dilation * (kernel - 1) + 1 - stride, 0)
+            for kernel, stride, dilation in zip(
+                same.kernel_size, same.stride, same.dilation, strict=True
+            )
+        ]
         self.pad = [part for total in reversed(spare) for part in (total // 2, total - total // 2)]
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """[B, C, h, w] -> [B, out, h / stride, w / stride]."""
         same = self.same
-        return F.conv2d(F.pad(maps, self.pad), same.weight, same.bias, same.stride, 0, same.dilation, same.groups)
+        return F.conv2d(
+            F.pad(maps, self.pad),
+            same.weight,
+            same.bias,
+            same.stride,
+            0,
+            same.dilation,
+            same.groups,
+        )
 
 
 def _pt2(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
@@ -155,17 +188,22 @@ def _onnx(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
     import onnxruntime
 
     try:
-        made = torch.onnx.export(program, dynamo=True, verbose=False, input_names=["images"],
-                                 output_names=["embedding"])
+        made = torch.onnx.export(
+            program, dynamo=True, verbose=False, input_names=["images"], output_names=["embedding"]
+        )
     except torch.onnx.errors.OnnxExporterError as error:
         # Known of torch 2.6, which cannot translate batch normalisation once it is exported.
-        raise RunError(f"torch {torch.__version__} cannot write this model as ONNX: take a newer torch, or write a "
-                       f".pt2 file ({str(error).strip().splitlines()[0]})") from error
+        raise RunError(
+            f"torch {torch.__version__} cannot write this model as ONNX: take a newer torch, or"
+            f" write a .pt2 file ({str(error).strip().splitlines()[0]})"
+        ) from error
     proto = made.model_proto
     proto.metadata_props.add(key="fastseek", value=passport)
     content = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return content, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    return content, lambda images: torch.from_numpy(
+        session.run(None, {"images": images.numpy()})[0]
+    )
 
 
 def _need_onnx() -> None:
@@ -173,8 +211,10 @@ def _need_onnx() -> None:
         try:
             importlib.import_module(name)
         except ImportError as error:
-            raise UsageError(f"writing ONNX needs the package {name}: pip install 'fastseek[export]', or write a .pt2 "
-                             "file, which needs torch alone") from error
+            raise UsageError(
+                f"writing ONNX needs the package {name}: pip install 'fastseek[export]', or write a"
+                " .pt2 file, which needs torch alone"
+            ) from error
 
 
 def _difference(model: nn.Module, run: Run, size: Sequence[int], free: bool) -> float:
@@ -187,6 +227,9 @@ def _difference(model: nn.Module, run: Run, size: Sequence[int], free: bool) -> 
         right = model(images)
         worst = max(worst, float((run(images) - right).abs().max() / right.norm(dim=1).max()))
     if not worst <= NEAR:
-        raise RunError(f"the exported program differs from the model by {worst:.1e} of a vector's length (accepted: "
-                       f"{NEAR:.0e}): nothing was written; this is a fault of torch or of a part of the model")
+        raise RunError(
+            f"the exported program differs from the model by {worst:.1e} of a vector's length"
+            f" (accepted: {NEAR:.0e}): nothing was written; this is a fault of torch or of a part"
+            " of the model"
+        )
     return worst

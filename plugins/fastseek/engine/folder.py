@@ -24,7 +24,8 @@ _held: dict[pathlib.Path, int] = {}  # which process of a family of forks holds 
 
 @contextlib.contextmanager
 def held(output: PathLike) -> Iterator[None]:
-    """Hold OUTPUT_DIR for this run, from rank 0; blocks inside one another hold it until the outermost ends.
+    """Hold OUTPUT_DIR for this run, from rank 0; blocks inside one another hold it until the
+    outermost ends.
 
     Raises:
         RunError: another run holds it; names its process and host, in every process of this run.
@@ -50,7 +51,11 @@ def _take(stack: contextlib.ExitStack, output: PathLike) -> Exception | None:
         code = getattr(error.__cause__, "errno", errno.EAGAIN)
         if code in LOCKED:
             return error
-        logger.warning("%s knows no locks (%s): see to it that no second run writes there", folder, error.__cause__)
+        logger.warning(
+            "%s knows no locks (%s): see to it that no second run writes there",
+            folder,
+            error.__cause__,
+        )
         return None
     except UsageError as error:
         return error

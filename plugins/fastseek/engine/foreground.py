@@ -16,26 +16,34 @@ from .ranks import inner
 
 
 def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The function images [B, 3, H, W] -> their foregrounds, each enlarged to H x W (DIGIX 2020, third place).
+    """The function images [B, 3, H, W] -> their foregrounds, each enlarged to H x W (DIGIX 2020,
+    third place).
 
-    The model's own map says where that is, so labels of classes are all it takes; see `regions.foreground`.
+    The model's own map says where that is, so labels of classes are all it takes; see
+    `regions.foreground`.
 
     Args:
         model: a Seeker in evaluation.
-        call: "foreground(at='s4', threshold=0.2, margin=0.1, least=0.1)", arguments as wanted; `at` names the map.
+        call: "foreground(at='s4', threshold=0.2, margin=0.1, least=0.1)", arguments as wanted; `at`
+            names the map.
 
     Raises:
-        UsageError: another call, an argument that does not exist, or a map the backbone does not give.
+        UsageError: another call, an argument that does not exist, or a map the backbone does not
+            give.
     """
     name, args, given = parse(call)
     seeker, how = inner(model), {"at": "s4", "threshold": 0.2, "margin": 0.1, "least": 0.1}
     if name != "foreground" or args or not given.keys() <= how.keys():
-        raise UsageError(f"SEEK.FOREGROUND {call!r} is not of the form \"foreground(at='s4', threshold=0.2, "
-                         "margin=0.1, least=0.1)\"")
+        raise UsageError(
+            f"SEEK.FOREGROUND {call!r} is not of the form \"foreground(at='s4', threshold=0.2, "
+            'margin=0.1, least=0.1)"'
+        )
     how |= given
     on = how.pop("at")
     if on not in getattr(getattr(seeker, "backbone", None), "channels", {}):
-        raise UsageError(f"SEEK.FOREGROUND {call!r}: the backbone of {type(seeker).__name__} gives no map {on!r}")
+        raise UsageError(
+            f"SEEK.FOREGROUND {call!r}: the backbone of {type(seeker).__name__} gives no map {on!r}"
+        )
 
     def cut(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -59,4 +67,6 @@ def enlarged(image: torch.Tensor, box: tuple[float, float, float, float]) -> tor
     part = image[None, :, top:bottom, left:right]
     if part.shape[2:] == image.shape[1:]:
         return image
-    return F.interpolate(part, size=(height, width), mode="bilinear", align_corners=False, antialias=True)[0]
+    return F.interpolate(
+        part, size=(height, width), mode="bilinear", align_corners=False, antialias=True
+    )[0]

@@ -1,4 +1,6 @@
-"""Layers that training leaves as they are: their parameters, and the statistics of their normalisation."""
+"""Layers that training leaves as they are: their parameters, and the statistics of their
+normalisation.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,16 @@ from .ranks import inner
 from fastreid.layers.batch_norm import FrozenBatchNorm
 
 logger = logging.getLogger("fastreid.fastseek")
-NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, LayerNorm, GroupNorm, RmsNorm,
-         FrozenBatchNorm)
+NORMS = (
+    nn.modules.batchnorm._NormBase,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+    LayerNorm,
+    GroupNorm,
+    RmsNorm,
+    FrozenBatchNorm,
+)
 CALL = re.compile(r"\s*(blocks|norms)\s*(\(.*\))\s*|\s*(norms)\s*")
 
 
@@ -37,7 +47,9 @@ class Frozen:
     modules: tuple[nn.Module, ...] = ()
 
     def apply(self) -> None:
-        """Put the modules back into eval mode: `model.train()`, whoever called it, has woken them."""
+        """Put the modules back into eval mode: `model.train()`, whoever called it, has woken
+        them.
+        """
         for module in self.modules:
             module.training = False
 
@@ -45,15 +57,17 @@ class Frozen:
 def freeze(model: nn.Module, entries: Sequence[str]) -> Frozen:
     """Freeze parts of a model, in place, before its optimizer is built.
 
-    A frozen parameter gets no gradient and no weight decay. A normalisation layer all of whose parameters are frozen
-    stays in eval mode, so that its running statistics stay too; call `Frozen.apply` before every step.
+    A frozen parameter gets no gradient and no weight decay. A normalisation layer all of whose
+    parameters are frozen stays in eval mode, so that its running statistics stay too; call
+    `Frozen.apply` before every step.
 
     Args:
         model: not yet wrapped for several processes.
-        entries: each a fragment of parameter names ("backbone.net.blocks.0"), or "blocks(15)": an EfficientNet-like
-            backbone's stem and its single blocks 0 to 15, of other backbones their children 0 to 15, these whole in
-            eval mode (their dropout and stochastic depth, too), or "norms": every normalisation layer, or
-            "norms('backbone')": those with the fragment in their name.
+        entries: each a fragment of parameter names ("backbone.net.blocks.0"), or "blocks(15)": an
+            EfficientNet-like backbone's stem and its single blocks 0 to 15, of other backbones
+            their children 0 to 15, these whole in eval mode (their dropout and stochastic depth,
+            too), or "norms": every normalisation layer, or "norms('backbone')": those with the
+            fragment in their name.
 
     Raises:
         UsageError: an entry that fits nothing, or more blocks than there are; lists near names.
@@ -68,14 +82,23 @@ def freeze(model: nn.Module, entries: Sequence[str]) -> Frozen:
     for name in names:
         own[name].requires_grad_(False)
     still |= {module for module in _norms(inner(model)).values() if _rests(module, module in still)}
-    frozen = Frozen(tuple(name for name in own if name in names),
-                    tuple(module for module in inner(model).modules() if module in still))
+    frozen = Frozen(
+        tuple(name for name in own if name in names),
+        tuple(module for module in inner(model).modules() if module in still),
+    )
     frozen.apply()
     if entries:
         count = sum(own[name].numel() for name in names)
-        logger.info("SEEK.FREEZE: %.2f of %.2f million parameters are frozen in %d tensors, %s to %s; %d modules stay "
-                    "in eval mode", count / 1e6, sum(one.numel() for one in own.values()) / 1e6, len(names),
-                    next(iter(frozen.names), "none"), next(reversed(frozen.names), "none"), len(frozen.modules))
+        logger.info(
+            "SEEK.FREEZE: %.2f of %.2f million parameters are frozen in %d tensors, %s to %s; %d"
+            " modules stay in eval mode",
+            count / 1e6,
+            sum(one.numel() for one in own.values()) / 1e6,
+            len(names),
+            next(iter(frozen.names), "none"),
+            next(reversed(frozen.names), "none"),
+            len(frozen.modules),
+        )
     return frozen
 
 
@@ -93,16 +116,27 @@ def _found(model: nn.Module, entry: str) -> tuple[set[str], set[nn.Module]]:
     name, args, kwargs = parse(entry)
     if name == "blocks":
         if len(args) != 1 or kwargs or type(args[0]) is not int or args[0] < 0:
-            raise UsageError(f"SEEK.FREEZE {entry!r}: expected the number of the last block, such as \"blocks(15)\"")
+            raise UsageError(
+                f"SEEK.FREEZE {entry!r}: expected the number of the last block, such as"
+                ' "blocks(15)"'
+            )
         return _by_depth(model, args[0])
     if kwargs or len(args) > 1 or not all(isinstance(one, str) for one in args):
-        raise UsageError(f"SEEK.FREEZE {entry!r}: expected \"norms\" or a fragment, such as \"norms('backbone')\"")
+        raise UsageError(
+            f'SEEK.FREEZE {entry!r}: expected "norms" or a fragment, such as "norms(\'backbone\')"'
+        )
     fragment = args[0] if args else ""
     norms = {place: module for place, module in _norms(model).items() if fragment in place}
     if not norms:
-        raise UsageError(f"SEEK.FREEZE {entry!r}: no normalisation layer is called so; {near(fragment, _norms(model))}")
-    return {f"{place}.{one}" for place, module in norms.items()
-            for one, _ in module.named_parameters(recurse=False)}, set(norms.values())
+        raise UsageError(
+            f"SEEK.FREEZE {entry!r}: no normalisation layer is called so;"
+            f" {near(fragment, _norms(model))}"
+        )
+    return {
+        f"{place}.{one}"
+        for place, module in norms.items()
+        for one, _ in module.named_parameters(recurse=False)
+    }, set(norms.values())
 
 
 def _norms(model: nn.Module) -> dict[str, nn.Module]:
@@ -113,9 +147,14 @@ def _by_fragment(model: nn.Module, fragment: str) -> tuple[set[str], set[nn.Modu
     names = [name for name, _ in model.named_parameters()]
     found = {name for name in names if fragment.strip() in name}
     if not found or not fragment.strip():
-        raise UsageError(f"SEEK.FREEZE {fragment!r} is in no parameter's name; {near(fragment, names)}")
-    bare = {module for place, module in _norms(model).items()
-            if fragment.strip() in f"{place}." and not list(module.parameters(recurse=False))}
+        raise UsageError(
+            f"SEEK.FREEZE {fragment!r} is in no parameter's name; {near(fragment, names)}"
+        )
+    bare = {
+        module
+        for place, module in _norms(model).items()
+        if fragment.strip() in f"{place}." and not list(module.parameters(recurse=False))
+    }
     return found, bare
 
 
@@ -123,20 +162,31 @@ def _by_depth(model: nn.Module, last: int) -> tuple[set[str], set[nn.Module]]:
     place, net = network(model)
     parts = list(_first(net, last))
     still = {module for _, part in parts for module in part.modules()}
-    return {f"{place}.{name}.{one}" for name, part in parts for one, _ in part.named_parameters()}, still
+    return {
+        f"{place}.{name}.{one}" for name, part in parts for one, _ in part.named_parameters()
+    }, still
 
 
 def _first(net: nn.Module, last: int) -> Iterator[tuple[str, nn.Module]]:
-    """Stem and blocks 0 to `last` where stages of blocks stand in `blocks`, else children 0 to `last`."""
+    """Stem and blocks 0 to `last` where stages of blocks stand in `blocks`, else children 0 to
+    `last`.
+    """
     stages = getattr(net, "blocks", None)
     children = list(net.named_children())
-    if isinstance(stages, nn.Sequential) and all(isinstance(stage, nn.Sequential) for stage in stages):
-        stem = children[:[name for name, _ in children].index("blocks")]
-        blocks = [(f"blocks.{number}.{inside}", block) for number, stage in enumerate(stages)
-                  for inside, block in enumerate(stage)]
+    if isinstance(stages, nn.Sequential) and all(
+        isinstance(stage, nn.Sequential) for stage in stages
+    ):
+        stem = children[: [name for name, _ in children].index("blocks")]
+        blocks = [
+            (f"blocks.{number}.{inside}", block)
+            for number, stage in enumerate(stages)
+            for inside, block in enumerate(stage)
+        ]
     else:
         stem, blocks = [], children
     if last >= len(blocks):
-        raise UsageError(f"SEEK.FREEZE blocks({last}): {type(net).__name__} has blocks 0 to {len(blocks) - 1}: "
-                         f"{', '.join(name for name, _ in blocks)}")
-    yield from [*stem, *blocks[:last + 1]]
+        raise UsageError(
+            f"SEEK.FREEZE blocks({last}): {type(net).__name__} has blocks 0 to {len(blocks) - 1}: "
+            f"{', '.join(name for name, _ in blocks)}"
+        )
+    yield from [*stem, *blocks[: last + 1]]

@@ -29,7 +29,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ScheduleHook(HookBase):
-    """Set the learning rates of a schedule of ours, a function of the update alone, before every step.
+    """Set the learning rates of a schedule of ours, a function of the update alone, before every
+    step.
 
     Args:
         optimizer: the rates its groups have now are what the factors multiply.
@@ -62,11 +63,17 @@ class EvalHook(HookBase):
         period: in epochs; 0 or less means after the last epoch only.
         evaluate: takes nothing, returns a nested dict of floats (empty but on rank 0).
         seen: told the flat results of every evaluation.
-        before: called before every evaluation, which may fail: what must not be lost is saved there.
+        before: called before every evaluation, which may fail: what must not be lost is saved
+            there.
     """
 
-    def __init__(self, period: int, evaluate: Callable[[], dict[str, Any]], seen: Callable[[dict], None],
-                 before: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        period: int,
+        evaluate: Callable[[], dict[str, Any]],
+        seen: Callable[[dict], None],
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
         self._period, self._evaluate, self._seen, self._before = period, evaluate, seen, before
 
     def after_epoch(self) -> None:
@@ -88,16 +95,30 @@ class CheckpointHook(HookBase):
     """Save at the end of epochs, by the clock in between, and when the run is asked to stop.
 
     Args:
-        save: called with the name of the checkpoint, and whether its evaluation is still to come, in every process.
-        note: called with the name of a saved checkpoint when its evaluation is done, in every process.
+        save: called with the name of the checkpoint, and whether its evaluation is still to come,
+            in every process.
+        note: called with the name of a saved checkpoint when its evaluation is done, in every
+            process.
         period: in epochs; 0 or less means after the last epoch only.
         minutes: a checkpoint inside an epoch when the last one is as old; 0 or less means none.
         output: the folder, named when the run is stopped.
     """
 
-    def __init__(self, save: Callable[[str, bool], None], note: Callable[[str], None], period: int, minutes: float,
-                 output: str) -> None:
-        self._save, self._note, self._period, self._minutes, self._output = save, note, period, minutes, output
+    def __init__(
+        self,
+        save: Callable[[str, bool], None],
+        note: Callable[[str], None],
+        period: int,
+        minutes: float,
+        output: str,
+    ) -> None:
+        self._save, self._note, self._period, self._minutes, self._output = (
+            save,
+            note,
+            period,
+            minutes,
+            output,
+        )
         self._asked, self._pending = 0, ""
         self._before: dict[int, Any] = {}
 
@@ -114,7 +135,8 @@ class CheckpointHook(HookBase):
         signal.signal(number, self._before[number] or signal.SIG_DFL)
 
     def after_step(self) -> None:
-        """Save when it is time or a process was asked to stop, after an update: gradients are not saved.
+        """Save when it is time or a process was asked to stop, after an update: gradients are not
+        saved.
 
         Raises:
             RunError: it was asked to stop; everything is saved.
@@ -127,9 +149,13 @@ class CheckpointHook(HookBase):
         if asked or due:
             self._write(f"model_step_{step:08d}")
         if asked:
-            name = signal.Signals(self._asked).name if self._asked else "a signal to another process"
-            raise RunError(f"stopped by {name} after {step} of {self.trainer.max_iter} steps; everything is saved in "
-                           f"{self._output}: run the same command with --resume to go on")
+            name = (
+                signal.Signals(self._asked).name if self._asked else "a signal to another process"
+            )
+            raise RunError(
+                f"stopped by {name} after {step} of {self.trainer.max_iter} steps; everything is"
+                f" saved in {self._output}: run the same command with --resume to go on"
+            )
 
     def before_evaluation(self) -> None:
         """Save what `after_epoch` would save: an evaluation that fails must not cost the epoch."""
@@ -139,7 +165,9 @@ class CheckpointHook(HookBase):
             self._pending = name
 
     def after_epoch(self) -> None:
-        """Save at the end of every `period` epochs and of the last, or note what the evaluation since then found."""
+        """Save at the end of every `period` epochs and of the last, or note what the evaluation
+        since then found.
+        """
         name = self._name()
         if self._pending:
             self._note(self._pending)
@@ -152,7 +180,11 @@ class CheckpointHook(HookBase):
         done = self.trainer.epoch + 1
         if done >= self.trainer.max_epoch:
             return "model_final"
-        return f"model_{self.trainer.epoch:04d}" if self._period > 0 and done % self._period == 0 else ""
+        return (
+            f"model_{self.trainer.epoch:04d}"
+            if self._period > 0 and done % self._period == 0
+            else ""
+        )
 
     def after_train(self) -> None:
         """Give the signals back."""
@@ -167,7 +199,8 @@ class CheckpointHook(HookBase):
 
 
 def precise_bn(trainer: Any) -> HookBase | None:
-    """fast-reid's hook for exact batch norm statistics after the last epoch, when TEST.PRECISE_BN asks for it.
+    """fast-reid's hook for exact batch norm statistics after the last epoch, when TEST.PRECISE_BN
+    asks for it.
 
     Args:
         trainer: its model, recipe and `build_train_loader` are used.
@@ -179,4 +212,6 @@ def precise_bn(trainer: Any) -> HookBase | None:
     cfg.defrost()
     cfg.DATALOADER.NUM_WORKERS, cfg.DATASETS.NAMES = 0, (own.DATASET,)
     loader = trainer.build_train_loader(cfg)
-    return PreciseBN(trainer.model, Moved(loader, next(trainer.model.parameters()).device), own.NUM_ITER)
+    return PreciseBN(
+        trainer.model, Moved(loader, next(trainer.model.parameters()).device), own.NUM_ITER
+    )

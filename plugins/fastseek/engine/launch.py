@@ -1,4 +1,6 @@
-"""Starting the processes of a run: one, several on this machine, several machines, or those torchrun has started."""
+"""Starting the processes of a run: one, several on this machine, several machines, or those
+torchrun has started.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from .. import compat, errors  # noqa: F401  (compat before anything that imports fastreid, in spawned processes too)
+from .. import compat, errors  # noqa: F401  (compat before fastreid, in spawned processes too)
 from ..errors import FastSeekError, RunError, UsageError
 
 from fastreid.utils import comm
@@ -29,8 +31,15 @@ WAIT = timedelta(minutes=30)  # for the slowest process, which may be evaluating
 GRACE = 20.0  # seconds a process has to end when another one has failed
 
 
-def launch(main: Callable[..., Any], num_gpus: int = 1, num_machines: int = 1, machine_rank: int = 0,
-           dist_url: str = "auto", args: tuple = (), device: str = "cuda") -> Any:
+def launch(
+    main: Callable[..., Any],
+    num_gpus: int = 1,
+    num_machines: int = 1,
+    machine_rank: int = 0,
+    dist_url: str = "auto",
+    args: tuple = (),
+    device: str = "cuda",
+) -> Any:
     """Run `main(*args)` in every process of a run.
 
     Args:
@@ -49,22 +58,32 @@ def launch(main: Callable[..., Any], num_gpus: int = 1, num_machines: int = 1, m
         FastSeekError: the error of the process that failed first; the others are ended.
     """
     if num_gpus < 1 or num_machines < 1 or not 0 <= machine_rank < num_machines:
-        raise UsageError(f"--num-gpus {num_gpus} --num-machines {num_machines} --machine-rank {machine_rank}: expected "
-                         "at least one process and a machine rank below the number of machines")
+        raise UsageError(
+            f"--num-gpus {num_gpus} --num-machines {num_machines} --machine-rank {machine_rank}:"
+            " expected at least one process and a machine rank below the number of machines"
+        )
     if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
         return _under_torchrun(main, args, device)
     if num_gpus * num_machines == 1:
         return main(*args)
     if dist_url == "auto" and num_machines > 1:
-        raise UsageError("--dist-url auto is for one machine: give tcp://<address of machine 0>:<port>")
+        raise UsageError(
+            "--dist-url auto is for one machine: give tcp://<address of machine 0>:<port>"
+        )
     url = f"tcp://127.0.0.1:{_free_port()}" if dist_url == "auto" else dist_url
-    _spawn(num_gpus, (main, num_gpus, num_machines, machine_rank, url, args, backend(num_gpus, device)))
+    _spawn(
+        num_gpus, (main, num_gpus, num_machines, machine_rank, url, args, backend(num_gpus, device))
+    )
     return None
 
 
 def backend(processes: int, device: str) -> str:
     """nccl when every process on this machine has a GPU of its own and is to use it, else gloo."""
-    own = device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.device_count() >= processes
+    own = (
+        device.startswith("cuda")
+        and torch.cuda.is_available()
+        and torch.cuda.device_count() >= processes
+    )
     return "nccl" if own else "gloo"
 
 
@@ -81,7 +100,9 @@ def _under_torchrun(main: Callable[..., Any], args: tuple, device: str) -> Any:
 
 def _spawn(here: int, work: tuple) -> None:
     with tempfile.TemporaryDirectory(prefix="fastseek-") as told:
-        context = mp.start_processes(_process, (*work, told), nprocs=here, join=False, start_method="spawn")
+        context = mp.start_processes(
+            _process, (*work, told), nprocs=here, join=False, start_method="spawn"
+        )
         with Forwarding(context.pids()):
             try:
                 while not context.join(grace_period=GRACE):
@@ -97,14 +118,18 @@ def _raise_told(folder: pathlib.Path, error: mp.ProcessException) -> None:
         kind, message = json.loads(path.read_text(encoding="utf-8"))
         raise getattr(errors, kind)(message) from error
     if isinstance(error, mp.ProcessExitedException):
-        raise RunError(f"process {error.error_index} of the run died ({error.signal_name or error.exit_code}); what was"
-                       " saved before is intact: go on with --resume") from error
+        raise RunError(
+            f"process {error.error_index} of the run died ({error.signal_name or error.exit_code});"
+            " what was saved before is intact: go on with --resume"
+        ) from error
 
 
 class Forwarding:
-    """While it is entered, SIGTERM and SIGINT of this process reach the given ones as SIGTERM: they save and end.
+    """While it is entered, SIGTERM and SIGINT of this process reach the given ones as SIGTERM: they
+    save and end.
 
-    The processes ignore SIGINT, because a terminal sends Ctrl-C to them as well and twice means at once.
+    The processes ignore SIGINT, because a terminal sends Ctrl-C to them as well and twice means at
+    once.
 
     Args:
         pids: the processes.
@@ -122,15 +147,27 @@ class Forwarding:
                 continue
 
     def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+        self._before = {
+            number: signal.signal(number, self._pass_on)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
-def _process(local: int, main: Callable[..., Any], here: int, machines: int, machine: int, url: str, args: tuple,
-             kind: str, told: str) -> None:
+def _process(
+    local: int,
+    main: Callable[..., Any],
+    here: int,
+    machines: int,
+    machine: int,
+    url: str,
+    args: tuple,
+    kind: str,
+    told: str,
+) -> None:
     """One spawned process; its error, if it is one of ours, reaches the parent in words."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if kind == "gloo" and "OMP_NUM_THREADS" not in os.environ:
@@ -150,9 +187,13 @@ def _join(url: str, rank: int, world_size: int, local: int, here: int, kind: str
     if kind == "nccl":
         torch.cuda.set_device(local)
     try:
-        dist.init_process_group(kind, init_method=url, rank=rank, world_size=world_size, timeout=WAIT)
+        dist.init_process_group(
+            kind, init_method=url, rank=rank, world_size=world_size, timeout=WAIT
+        )
     except (RuntimeError, ValueError) as error:
-        raise RunError(f"process {rank} of {world_size} cannot reach the others at {url}: {error}") from error
+        raise RunError(
+            f"process {rank} of {world_size} cannot reach the others at {url}: {error}"
+        ) from error
     for machine in range(world_size // here):
         group = dist.new_group(list(range(machine * here, (machine + 1) * here)))
         if machine == rank // here:

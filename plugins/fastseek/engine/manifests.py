@@ -1,7 +1,8 @@
-"""The manifests of a folder of checkpoints: which files belong together, and whether they are as they were written.
+"""The manifests of a folder of checkpoints: which files belong together, and whether they are as
+they were written.
 
-Checkpoint NAME is `NAME.safetensors`, mostly `NAME.state.pt`, and `NAME.json`, the manifest with their sizes and
-SHA-256, written last.
+Checkpoint NAME is `NAME.safetensors`, mostly `NAME.state.pt`, and `NAME.json`, the manifest with
+their sizes and SHA-256, written last.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ WEIGHTS, STATE, MANIFEST = ".safetensors", ".state.pt", ".json"
 Manifest = dict[str, Any]
 
 
-def write(folder: pathlib.Path, name: str, suffixes: Sequence[str], told: Mapping[str, Any]) -> None:
+def write(
+    folder: pathlib.Path, name: str, suffixes: Sequence[str], told: Mapping[str, Any]
+) -> None:
     """Vouch for the files of a checkpoint.
 
     Args:
@@ -34,7 +37,9 @@ def write(folder: pathlib.Path, name: str, suffixes: Sequence[str], told: Mappin
     paths = [folder / f"{name}{suffix}" for suffix in suffixes]
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in paths}
     serial = 1 + max((manifest["serial"] for _, manifest in newest_first(folder)), default=0)
-    write_json(folder / f"{name}{MANIFEST}", {**told, "format": FORMAT, "serial": serial, "files": files})
+    write_json(
+        folder / f"{name}{MANIFEST}", {**told, "format": FORMAT, "serial": serial, "files": files}
+    )
 
 
 def note(folder: pathlib.Path, name: str, values: Mapping[str, Any]) -> None:
@@ -47,7 +52,10 @@ def note(folder: pathlib.Path, name: str, values: Mapping[str, Any]) -> None:
     """
     with contextlib.suppress(DataError):
         manifest = read_json(folder / f"{name}{MANIFEST}")
-        write_json(folder / f"{name}{MANIFEST}", {**manifest, "noted": json.dumps(dict(values), default=float)})
+        write_json(
+            folder / f"{name}{MANIFEST}",
+            {**manifest, "noted": json.dumps(dict(values), default=float)},
+        )
 
 
 def noted(folder: pathlib.Path, name: str) -> Manifest:
@@ -69,12 +77,18 @@ def newest_first(folder: pathlib.Path) -> list[tuple[str, Manifest]]:
 
 
 def candidates(folder: pathlib.Path, tagged: str) -> list[str]:
-    """Checkpoints to go on from, best first: the tagged one, then others of its run from the newest back."""
+    """Checkpoints to go on from, best first: the tagged one, then others of its run from the newest
+    back.
+    """
     manifests = dict(newest_first(folder))
     run = manifests.get(tagged, {}).get("run")
-    return [tagged] + [name for name, manifest in manifests.items()
-                       if name != tagged and f"{name}{STATE}" in manifest.get("files", {})
-                       and run in (None, manifest.get("run"))]
+    return [tagged] + [
+        name
+        for name, manifest in manifests.items()
+        if name != tagged
+        and f"{name}{STATE}" in manifest.get("files", {})
+        and run in (None, manifest.get("run"))
+    ]
 
 
 def fault(folder: pathlib.Path, name: str) -> str | None:
@@ -88,7 +102,10 @@ def fault(folder: pathlib.Path, name: str) -> str | None:
     files = manifest.get("files", {})
     if not {f"{name}{WEIGHTS}", f"{name}{STATE}"} <= set(files):
         return "it holds weights only"
-    return next(filter(None, (_file_fault(folder / file, entry) for file, entry in sorted(files.items()))), None)
+    return next(
+        filter(None, (_file_fault(folder / file, entry) for file, entry in sorted(files.items()))),
+        None,
+    )
 
 
 def _file_fault(path: pathlib.Path, entry: Mapping[str, Any]) -> str | None:
@@ -96,7 +113,9 @@ def _file_fault(path: pathlib.Path, entry: Mapping[str, Any]) -> str | None:
         return f"{path.name} is missing"
     if path.stat().st_size != entry["bytes"]:
         return f"{path.name} has {path.stat().st_size} bytes, {entry['bytes']} were written"
-    return None if sha256(path) == entry["sha256"] else f"{path.name} was changed after it was written"
+    return (
+        None if sha256(path) == entry["sha256"] else f"{path.name} was changed after it was written"
+    )
 
 
 def copy(folder: pathlib.Path, name: str, to: str) -> None:
@@ -120,7 +139,9 @@ def delete(folder: pathlib.Path, name: str) -> None:
 
 
 def sweep(folder: pathlib.Path) -> None:
-    """Remove what killed writers left: half files, and the state or step checkpoints without a manifest."""
+    """Remove what killed writers left: half files, and the state or step checkpoints without a
+    manifest.
+    """
     for path in folder.glob(".model_*.tmp-*"):
         path.unlink(missing_ok=True)
     for path in [*folder.glob(f"model_*{STATE}"), *folder.glob(f"model_step_*{WEIGHTS}")]:

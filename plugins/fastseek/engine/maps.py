@@ -21,7 +21,9 @@ from .ranks import inner
 Maps = dict[str, torch.Tensor]
 
 
-def maps_of(cfg: Any, model: nn.Module, items: Sequence[Item], what: str = "maps") -> Iterator[tuple[list[str], Maps]]:
+def maps_of(
+    cfg: Any, model: nn.Module, items: Sequence[Item], what: str = "maps"
+) -> Iterator[tuple[list[str], Maps]]:
     """Yield (ids, maps name -> [B, C, h, w]) batch by batch, in item order, on the model's device.
 
     Photos that cannot be read are left out, as the loader does.
@@ -37,7 +39,9 @@ def maps_of(cfg: Any, model: nn.Module, items: Sequence[Item], what: str = "maps
     """
     seeker = inner(model)
     if not hasattr(seeker, "branches"):
-        raise UsageError(f"feature maps are those of META_ARCHITECTURE Seeker, not of {type(seeker).__name__}")
+        raise UsageError(
+            f"feature maps are those of META_ARCHITECTURE Seeker, not of {type(seeker).__name__}"
+        )
     loader = build_test_loader(cfg, items)
     with evaluating(model):
         for batch in progress(loader, what):
@@ -45,11 +49,14 @@ def maps_of(cfg: Any, model: nn.Module, items: Sequence[Item], what: str = "maps
                 yield batch["ids"], seeker.backbone(seeker.preprocess(batch["images"]))
 
 
-def embed_part(model: nn.Module, maps: Mapping[str, torch.Tensor], row: int, box: Box, on: str) -> torch.Tensor:
-    """The embedding of a part of a photo, cut out of its feature maps: the network runs no second time.
+def embed_part(
+    model: nn.Module, maps: Mapping[str, torch.Tensor], row: int, box: Box, on: str
+) -> torch.Tensor:
+    """The embedding of a part of a photo, cut out of its feature maps: the network runs no second
+    time.
 
-    Every map is cut at the same part of the photo and goes through the branches as a whole map would (pooling, neck,
-    embedding), so that it can be compared with embeddings of whole photos.
+    Every map is cut at the same part of the photo and goes through the branches as a whole map
+    would (pooling, neck, embedding), so that it can be compared with embeddings of whole photos.
 
     Args:
         model: a Seeker in evaluation.
@@ -66,8 +73,12 @@ def embed_part(model: nn.Module, maps: Mapping[str, torch.Tensor], row: int, box
     parts = {}
     for name, one in maps.items():
         top, left, bottom, right = rescaled(box, grid, tuple(one.shape[2:]))
-        parts[name] = one[row:row + 1, :, top:bottom, left:right]
+        parts[name] = one[row : row + 1, :, top:bottom, left:right]
     with evaluating(model):
-        named = {name: value for branch in seeker.branches.values() for name, value in branch(parts).items()}
+        named = {
+            name: value
+            for branch in seeker.branches.values()
+            for name, value in branch(parts).items()
+        }
         own = [F.normalize(named[name].float()) for name in seeker.branches]
         return F.normalize(torch.cat(own, dim=1))[0]

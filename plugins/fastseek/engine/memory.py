@@ -1,4 +1,6 @@
-"""How much memory a training takes, from shapes alone: nothing is trained, and no device is needed."""
+"""How much memory a training takes, from shapes alone: nothing is trained, and no device is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -55,16 +57,19 @@ class Memory:
 def memory_of(cfg: Any) -> Memory:
     """Estimate the memory of one training process.
 
-    Counted are the weights, their gradients, the optimizer's copies, and every tensor that autograd keeps of a forward
-    pass, each storage once. Not counted are the classifier over the classes, the workspace of convolutions, the
-    allocator's rounding, the loader and CUDA itself: leave a tenth and a GiB free. With mixed precision kept tensors
-    are taken to be half as large, which is a little too few.
+    Counted are the weights, their gradients, the optimizer's copies, and every tensor that autograd
+    keeps of a forward pass, each storage once. Not counted are the classifier over the classes, the
+    workspace of convolutions, the allocator's rounding, the loader and CUDA itself: leave a tenth
+    and a GiB free. With mixed precision kept tensors are taken to be half as large, which is a
+    little too few.
 
     Raises:
         UsageError: the model is no Seeker.
     """
     if cfg.MODEL.META_ARCHITECTURE != "Seeker":
-        raise UsageError(f"memory is estimated for META_ARCHITECTURE Seeker, not {cfg.MODEL.META_ARCHITECTURE}")
+        raise UsageError(
+            f"memory is estimated for META_ARCHITECTURE Seeker, not {cfg.MODEL.META_ARCHITECTURE}"
+        )
     bare = untrained(cfg)
     bare.defrost()
     bare.MODEL.DEVICE, bare.MODEL.HEADS.NUM_CLASSES, bare.SEEK.CLASSES = "meta", 0, ""
@@ -77,11 +82,19 @@ def memory_of(cfg: Any) -> Memory:
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
     photo = (two - one) / 2 * (0.5 if cfg.SOLVER.AMP.ENABLED else 1)
-    return Memory(size, cfg.SOLVER.IMS_PER_BATCH, weights, trained, STATES.get(cfg.SOLVER.OPT, 2) * trained, photo)
+    return Memory(
+        size,
+        cfg.SOLVER.IMS_PER_BATCH,
+        weights,
+        trained,
+        STATES.get(cfg.SOLVER.OPT, 2) * trained,
+        photo,
+    )
 
 
 def kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes that autograd keeps of a forward pass, each storage once, without the model's own tensors.
+    """Bytes that autograd keeps of a forward pass, each storage once, without the model's own
+    tensors.
 
     Args:
         model: a Seeker, on the images' device, which may be "meta".
@@ -92,7 +105,9 @@ def kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.untyped_storage()._cdata not in own:
-            kept[tensor.untyped_storage()._cdata] = tensor  # kept alive, so that no other storage gets its number
+            kept[tensor.untyped_storage()._cdata] = (
+                tensor  # kept alive, so that no other storage gets its number
+            )
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -116,10 +131,13 @@ def memory_table(config_file: PathLike, opts: Sequence[str] = (), gib: float = 0
         gib: memory of a device, for the largest batch it holds; 0 leaves that out.
     """
     found = memory_of(recipe.load(config_file, opts))
-    lines = [("weights", f"{found.weights / MIB:,.0f} MiB"), ("gradients", f"{found.gradients / MIB:,.0f} MiB"),
-             ("optimizer", f"{found.states / MIB:,.0f} MiB"),
-             (f"a photo of {found.size[0]} x {found.size[1]}", f"{found.photo / MIB:,.1f} MiB"),
-             (f"together, {found.batch} photos a batch", f"{found.together / GIB:,.2f} GiB")]
+    lines = [
+        ("weights", f"{found.weights / MIB:,.0f} MiB"),
+        ("gradients", f"{found.gradients / MIB:,.0f} MiB"),
+        ("optimizer", f"{found.states / MIB:,.0f} MiB"),
+        (f"a photo of {found.size[0]} x {found.size[1]}", f"{found.photo / MIB:,.1f} MiB"),
+        (f"together, {found.batch} photos a batch", f"{found.together / GIB:,.2f} GiB"),
+    ]
     if gib:
         room = 0.9 * (gib - 1) * GIB - found.fixed
         lines.append((f"largest batch in {gib:g} GiB", str(max(0, int(room // found.photo)))))

@@ -19,7 +19,8 @@ def build_model(cfg: Any) -> nn.Module:
     """The model by fast-reid's registries, on MODEL.DEVICE, without the weights of MODEL.WEIGHTS.
 
     Raises:
-        UsageError: the backbone has no such depth, or fast-reid lacks what it needs to fetch pretrained weights.
+        UsageError: the backbone has no such depth, or fast-reid lacks what it needs to fetch
+            pretrained weights.
     """
     backbone = cfg.MODEL.BACKBONE
     try:
@@ -27,13 +28,22 @@ def build_model(cfg: Any) -> nn.Module:
     except ModuleNotFoundError as error:
         if error.name != "gdown":
             raise
-        raise UsageError("MODEL.BACKBONE.PRETRAIN True: fast-reid fetches weights with gdown (pip install gdown); "
-                         "or name a file in MODEL.BACKBONE.PRETRAIN_PATH, or set PRETRAIN False") from error
+        raise UsageError(
+            "MODEL.BACKBONE.PRETRAIN True: fast-reid fetches weights with gdown (pip install"
+            " gdown); or name a file in MODEL.BACKBONE.PRETRAIN_PATH, or set PRETRAIN False"
+        ) from error
     except KeyError as error:
         if cfg.SEEK.BACKBONE or error.args != (backbone.DEPTH,):
             raise
-        raise UsageError(f"MODEL.BACKBONE.DEPTH is {backbone.DEPTH!r}: {backbone.NAME} has no such depth (a ResNet has "
-                         "18x, 34x, 50x and 101x)") from error
+        raise UsageError(
+            f"MODEL.BACKBONE.DEPTH is {backbone.DEPTH!r}: {backbone.NAME} has no such depth (a"
+            " ResNet has 18x, 34x, 50x and 101x)"
+        ) from error
     sizes = [value.numel() for value in model.parameters()]
-    logger.info("%s: %.2f million parameters in %d tensors", cfg.MODEL.META_ARCHITECTURE, sum(sizes) / 1e6, len(sizes))
+    logger.info(
+        "%s: %.2f million parameters in %d tensors",
+        cfg.MODEL.META_ARCHITECTURE,
+        sum(sizes) / 1e6,
+        len(sizes),
+    )
     return model

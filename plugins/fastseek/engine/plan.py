@@ -1,4 +1,6 @@
-"""Step-wise training: the steps of a plan one after the other, each finished once, a killed one gone on with."""
+"""Step-wise training: the steps of a plan one after the other, each finished once, a killed one
+gone on with.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,17 @@ from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
 BOOK, RECIPE, FORMAT = "plan.json", "recipe.yml", 1
-# what says how a step is run and not what it makes; of the weights it starts from the bytes count, not the name
-NEUTRAL = ("OUTPUT_DIR", "MODEL.WEIGHTS", "MODEL.DEVICE", "DATALOADER.NUM_WORKERS", "SEEK.CHECKPOINT_MINUTES",
-           "SEEK.KEEP_CHECKPOINTS", "SEEK.EXPECT")
+# what says how a step is run and not what it makes; of the weights it starts from the bytes count,
+# not the name
+NEUTRAL = (
+    "OUTPUT_DIR",
+    "MODEL.WEIGHTS",
+    "MODEL.DEVICE",
+    "DATALOADER.NUM_WORKERS",
+    "SEEK.CHECKPOINT_MINUTES",
+    "SEEK.KEEP_CHECKPOINTS",
+    "SEEK.EXPECT",
+)
 Entry = dict[str, Any]
 
 
@@ -54,11 +64,13 @@ class Trained:
 
 
 def run_plan(file: PathLike, out: PathLike, opts: Sequence[Any] = ()) -> Trained:
-    """Train the steps of a plan that are not trained yet, in this process, which may be one of several.
+    """Train the steps of a plan that are not trained yet, in this process, which may be one of
+    several.
 
-    Step S lies in `out`/S; `out`/plan.json tells of every step which recipe it had, which weights it came from and
-    which it made. A finished step is left alone, one that was stopped goes on. Where recipe or origin have changed, the
-    old folder gets another name, and the step and those that come from it are trained anew; that is told.
+    Step S lies in `out`/S; `out`/plan.json tells of every step which recipe it had, which weights
+    it came from and which it made. A finished step is left alone, one that was stopped goes on.
+    Where recipe or origin have changed, the old folder gets another name, and the step and those
+    that come from it are trained anew; that is told.
 
     Args:
         file: the plan, see `plan_file.read_plan`.
@@ -67,7 +79,8 @@ def run_plan(file: PathLike, out: PathLike, opts: Sequence[Any] = ()) -> Trained
 
     Raises:
         UsageError: the plan or a recipe of it is wrong; nothing was started.
-        RunError: a step failed, was stopped, or misses what its SEEK.EXPECT says; the steps before it are intact.
+        RunError: a step failed, was stopped, or misses what its SEEK.EXPECT says; the steps before
+            it are intact.
         DataError, ArtefactError: as training.
     """
     plan = read_plan(file)
@@ -83,8 +96,15 @@ def start(args: argparse.Namespace) -> None:
     plan = read_plan(args.plan)
     cfgs = configs(plan, args.opts)
     out = args.out or str(pathlib.Path("outputs") / plan.name)
-    launch(run_plan, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url,
-           (args.plan, out, list(args.opts)), cfgs[0].MODEL.DEVICE)
+    launch(
+        run_plan,
+        args.num_gpus,
+        args.num_machines,
+        args.machine_rank,
+        args.dist_url,
+        (args.plan, out, list(args.opts)),
+        cfgs[0].MODEL.DEVICE,
+    )
 
 
 def run_steps(plan: Plan, cfgs: Sequence[CfgNode], out: pathlib.Path) -> Trained:
@@ -94,7 +114,9 @@ def run_steps(plan: Plan, cfgs: Sequence[CfgNode], out: pathlib.Path) -> Trained
             _run_step(plan, step, cfg, out)
         for step, cfg in zip(plan.steps, cfgs, strict=True):
             if comm.is_main_process():
-                results.check(cfg.SEEK.EXPECT, read_json(out / step.name / "results.json")["metrics"])
+                results.check(
+                    cfg.SEEK.EXPECT, read_json(out / step.name / "results.json")["metrics"]
+                )
     last = out / plan.steps[-1].name
     return Trained(last / TAKEN["final"], last / "config.yaml")
 
@@ -102,7 +124,11 @@ def run_steps(plan: Plan, cfgs: Sequence[CfgNode], out: pathlib.Path) -> Trained
 def _run_step(plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> None:
     start_log(str(out))
     source = _source(plan, step, cfg, out)
-    entry: Entry = {"name": step.name, "from": sha256(source) if source else "", "recipe": digest(cfg)}
+    entry: Entry = {
+        "name": step.name,
+        "from": sha256(source) if source else "",
+        "recipe": digest(cfg),
+    }
     ready = ranks.share(_ready(out, step, cfg, entry) if comm.is_main_process() else None)
     if ready == "done":
         logger.info("step %s is done: %s", step.name, out / step.name / TAKEN["final"])
@@ -111,8 +137,17 @@ def _run_step(plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> No
     found = _train(step, _placed(cfg, out / step.name, source), resume=ready == "begun")
     if comm.is_main_process():
         made = sha256(out / step.name / TAKEN["final"])
-        _note(out, plan, entry | {"state": "done", "weights": made, "seconds": time.monotonic() - began,
-                                  "metrics": results.flat(found)})
+        _note(
+            out,
+            plan,
+            entry
+            | {
+                "state": "done",
+                "weights": made,
+                "seconds": time.monotonic() - began,
+                "metrics": results.flat(found),
+            },
+        )
     comm.synchronize()
 
 
@@ -122,12 +157,16 @@ def digest(cfg: CfgNode) -> str:
 
 
 def _essence(cfg: CfgNode) -> str:
-    """The keys that differ from the defaults, as YAML, so that a new key of a later version changes nothing."""
+    """The keys that differ from the defaults, as YAML, so that a new key of a later version changes
+    nothing.
+    """
     usual = get_cfg()
     register(usual)
     defaults = {key: _plain(usual, key) for key in recipe.keys(usual)}
     own = {key: _plain(cfg, key) for key in recipe.keys(cfg) if key not in NEUTRAL}
-    return yaml.safe_dump({key: value for key, value in own.items() if key not in defaults or defaults[key] != value})
+    return yaml.safe_dump(
+        {key: value for key, value in own.items() if key not in defaults or defaults[key] != value}
+    )
 
 
 def _plain(cfg: CfgNode, key: str) -> Any:
@@ -160,16 +199,27 @@ def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str
     same = old is not None and (old["from"], old["recipe"]) == (entry["from"], entry["recipe"])
     if same and old["state"] == "done":
         weights = folder / TAKEN["final"]
-        if weights.is_file() and sha256(weights) == old["weights"] and (folder / "results.json").is_file():
+        if (
+            weights.is_file()
+            and sha256(weights) == old["weights"]
+            and (folder / "results.json").is_file()
+        ):
             return "done"
         logger.warning("step %s was done, but %s is not as it was", step.name, weights)
     begun = same and folder.is_dir() and _usable(folder)
     if not begun:
         if folder.is_dir() and any(folder.iterdir()):
-            aside = next(path for number in range(1, 10 ** 6)
-                         if not (path := out / f"{step.name}.old{number}").exists())
-            logger.warning("step %s is trained anew, its old folder is now %s: %s", step.name, aside,
-                           _why(old, entry, folder, cfg))
+            aside = next(
+                path
+                for number in range(1, 10**6)
+                if not (path := out / f"{step.name}.old{number}").exists()
+            )
+            logger.warning(
+                "step %s is trained anew, its old folder is now %s: %s",
+                step.name,
+                aside,
+                _why(old, entry, folder, cfg),
+            )
             folder.rename(aside)
         folder.mkdir(parents=True, exist_ok=True)
         with atomic(folder / RECIPE, "w") as file:
@@ -179,9 +229,13 @@ def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str
 
 
 def _usable(folder: pathlib.Path) -> bool:
-    """Whether a run in this folder can go on: from its start when nothing was saved, or from a checkpoint."""
+    """Whether a run in this folder can go on: from its start when nothing was saved, or from a
+    checkpoint.
+    """
     saved = [name for name, _ in manifests.newest_first(folder)]
-    return not (folder / TAG).exists() or any(manifests.fault(folder, name) is None for name in saved)
+    return not (folder / TAG).exists() or any(
+        manifests.fault(folder, name) is None for name in saved
+    )
 
 
 def _why(old: Entry | None, entry: Entry, folder: pathlib.Path, cfg: CfgNode) -> str:
@@ -192,8 +246,9 @@ def _why(old: Entry | None, entry: Entry, folder: pathlib.Path, cfg: CfgNode) ->
     if old["recipe"] == entry["recipe"]:
         return "none of its checkpoints is whole"
     with contextlib.suppress(OSError):
-        return "its recipe has changed: " + "; ".join(changed((folder / RECIPE).read_text(encoding="utf-8"),
-                                                               _essence(cfg)))
+        return "its recipe has changed: " + "; ".join(
+            changed((folder / RECIPE).read_text(encoding="utf-8"), _essence(cfg))
+        )
     return "its recipe has changed"
 
 
@@ -208,7 +263,9 @@ def _book(out: pathlib.Path) -> dict[str, Any]:
         return {"format": FORMAT, "steps": []}
     book = read_json(path)
     if not isinstance(book, Mapping) or book.get("format") != FORMAT:
-        raise DataError(f"{path}: not the record of a plan (format {FORMAT}): name another folder with --out")
+        raise DataError(
+            f"{path}: not the record of a plan (format {FORMAT}): name another folder with --out"
+        )
     return dict(book)
 
 
@@ -233,7 +290,9 @@ def _train(step: PlanStep, cfg: CfgNode, resume: bool) -> Mapping[str, Any]:
             trainer.resume_or_load(resume)
             found = trainer.train() or OrderedDict()
         except RunError as error:
-            raise RunError(f"step {step.name}: {error} (for a plan: the same command, without --resume)") from error
+            raise RunError(
+                f"step {step.name}: {error} (for a plan: the same command, without --resume)"
+            ) from error
         except UsageError as error:
             raise UsageError(f"{step.where}: step {step.name}: {error}") from error
         if comm.is_main_process():

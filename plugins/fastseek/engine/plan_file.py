@@ -21,8 +21,17 @@ from .typed_keys import LIST, MAP, SWITCH, WORD, check_keys
 from fastreid.config import CfgNode
 
 KEYS = {"NAME": WORD, "NOTE": WORD, "RECIPE": WORD, "SET": MAP, "STEPS": LIST}
-STEP = {"NAME": WORD, "NOTE": WORD, "RECIPE": WORD, "SET": MAP, "FROM": WORD, "TAKE": WORD, "DROP": LIST,
-        "STRICT": SWITCH, "GROW": SWITCH}
+STEP = {
+    "NAME": WORD,
+    "NOTE": WORD,
+    "RECIPE": WORD,
+    "SET": MAP,
+    "FROM": WORD,
+    "TAKE": WORD,
+    "DROP": LIST,
+    "STRICT": SWITCH,
+    "GROW": SWITCH,
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 NONE, PREVIOUS = "none", "previous"
 TAKEN = {"final": "model_final.safetensors", "best": "model_best.safetensors"}
@@ -84,20 +93,28 @@ def read_plan(file: PathLike) -> Plan:
             NOTE: where these numbers come from
 
     Raises:
-        UsageError: the file cannot be read, or a key or value is wrong; names the file and the line.
+        UsageError: the file cannot be read, or a key or value is wrong; names the file and the
+            line.
     """
     document = read(file)
     check_keys(document, document.values, KEYS)
     name = document.values.get("NAME", pathlib.Path(file).stem)
     if not NAME.fullmatch(name):
-        raise UsageError(f"{document.where('NAME')}: NAME {name!r} names a folder: expected letters, digits, . _ -")
+        raise UsageError(
+            f"{document.where('NAME')}: NAME {name!r} names a folder: expected letters, digits,"
+            " . _ -"
+        )
     rows = document.values.get("STEPS", [])
     if not rows:
-        raise UsageError(f"{document.path}: STEPS is missing or empty: a plan has at least one step")
+        raise UsageError(
+            f"{document.path}: STEPS is missing or empty: a plan has at least one step"
+        )
     steps: list[PlanStep] = []
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise UsageError(f"{document.where(f'STEPS[{number}]')}: a step is a mapping (NAME: …), got {row!r}")
+            raise UsageError(
+                f"{document.where(f'STEPS[{number}]')}: a step is a mapping (NAME: …), got {row!r}"
+            )
         steps.append(_step(document, number, row, [step.name for step in steps]))
     return Plan(document.path, name, tuple(steps))
 
@@ -107,23 +124,51 @@ def _step(document: Document, number: int, row: Mapping[str, Any], earlier: list
     check_keys(document, row, STEP, prefix)
     name, where = row.get("NAME", ""), document.where(f"STEPS[{number}]")
     if not NAME.fullmatch(name) or name in (NONE, PREVIOUS, *earlier):
-        raise UsageError(f"{where}: NAME {name!r}: expected a name of its own for the step's folder: letters, digits, "
-                         ". _ -")
+        raise UsageError(
+            f"{where}: NAME {name!r}: expected a name of its own for the step's folder: letters,"
+            " digits, . _ -"
+        )
     if row.get("STRICT") and row.get("GROW"):
-        raise UsageError(f"{where}: STRICT and GROW exclude each other: a grown model has more than the weights")
+        raise UsageError(
+            f"{where}: STRICT and GROW exclude each other: a grown model has more than the weights"
+        )
     if row.get("TAKE", "final") not in TAKEN:
-        raise UsageError(f"{document.where(f'{prefix}TAKE')}: TAKE is {row['TAKE']!r}; legal: {', '.join(TAKEN)}")
+        raise UsageError(
+            f"{document.where(f'{prefix}TAKE')}: TAKE is {row['TAKE']!r}; legal: {', '.join(TAKEN)}"
+        )
     drop = row.get("DROP", [])
     if not all(isinstance(one, str) and one for one in drop):
-        raise UsageError(f"{document.where(f'{prefix}DROP')}: DROP must be parts of names, got {drop!r}")
+        raise UsageError(
+            f"{document.where(f'{prefix}DROP')}: DROP must be parts of names, got {drop!r}"
+        )
     settings = (*flat_settings(document, "SET."), *flat_settings(document, f"{prefix}SET."))
     own = next((setting for setting in settings if setting.key in OWN), None)
     if own is not None:
-        raise UsageError(f"{own.where}: {own.key} is the plan's own matter: a step's folder is called as the step")
+        raise UsageError(
+            f"{own.where}: {own.key} is the plan's own matter: a step's folder is called as the"
+            " step"
+        )
     source = _source(document, prefix, row, earlier)
-    fit = "" if source == NONE else "all" if row.get("STRICT") else "grow" if row.get("GROW") else "some"
-    return PlanStep(name, _recipe(document, prefix, row), settings, source, row.get("TAKE", "final"), tuple(drop), fit,
-                    where, row.get("NOTE", ""))
+    fit = (
+        ""
+        if source == NONE
+        else "all"
+        if row.get("STRICT")
+        else "grow"
+        if row.get("GROW")
+        else "some"
+    )
+    return PlanStep(
+        name,
+        _recipe(document, prefix, row),
+        settings,
+        source,
+        row.get("TAKE", "final"),
+        tuple(drop),
+        fit,
+        where,
+        row.get("NOTE", ""),
+    )
 
 
 def _recipe(document: Document, prefix: str, row: Mapping[str, Any]) -> str:
@@ -132,8 +177,10 @@ def _recipe(document: Document, prefix: str, row: Mapping[str, Any]) -> str:
     named = row.get("RECIPE", document.values.get("RECIPE", ""))
     path = pathlib.Path(document.path).parent / os.path.expanduser(named)
     if not named or not path.is_file():
-        raise UsageError(f"{document.where(key)}: RECIPE {named!r} of step {row['NAME']} is not there; looked for "
-                         f"{path}")
+        raise UsageError(
+            f"{document.where(key)}: RECIPE {named!r} of step {row['NAME']} is not there; looked"
+            f" for {path}"
+        )
     return os.path.normpath(path)
 
 
@@ -141,13 +188,18 @@ def _source(document: Document, prefix: str, row: Mapping[str, Any], earlier: li
     named = row.get("FROM", PREVIOUS if earlier else NONE)
     if named == PREVIOUS:
         if not earlier:
-            raise UsageError(f"{document.where(f'{prefix}FROM')}: FROM previous: the first step has none before it")
+            raise UsageError(
+                f"{document.where(f'{prefix}FROM')}: FROM previous: the first step has none"
+                " before it"
+            )
         return earlier[-1]
     if named in (NONE, *earlier):
         return named
     if pathlib.Path(named).suffix not in (".safetensors", ".pth", ".pt"):
-        raise UsageError(f"{document.where(f'{prefix}FROM')}: FROM {named!r} is no earlier step "
-                         f"({', '.join(earlier) or 'there is none'}) and no weight file (.safetensors, .pth)")
+        raise UsageError(
+            f"{document.where(f'{prefix}FROM')}: FROM {named!r} is no earlier step "
+            f"({', '.join(earlier) or 'there is none'}) and no weight file (.safetensors, .pth)"
+        )
     beside = pathlib.Path(document.path).parent / named
     return os.path.normpath(beside) if beside.is_file() else named
 
@@ -162,8 +214,15 @@ def configs(plan: Plan, opts: Sequence[Any] = ()) -> list[CfgNode]:
         raise UsageError(f"{', '.join(OWN)} is not set in a plan: give its folder with --out")
     made = {step.name: _config(step, opts) for step in plan.steps}
     for step in plan.steps:
-        if step.take == "best" and step.source in made and not len(made[step.source].DATASETS.TESTS):
-            raise UsageError(f"{step.where}: TAKE best of {step.source}, which has no DATASETS.TESTS and so no best")
+        if (
+            step.take == "best"
+            and step.source in made
+            and not len(made[step.source].DATASETS.TESTS)
+        ):
+            raise UsageError(
+                f"{step.where}: TAKE best of {step.source}, which has no DATASETS.TESTS and so no"
+                " best"
+            )
     return list(made.values())
 
 
@@ -189,13 +248,25 @@ def told(plan: Plan, opts: Sequence[Any] = ()) -> str:
     for step, cfg in zip(plan.steps, configs(plan, opts), strict=True):
         total, own = cfg.SOLVER.MAX_EPOCH, epochs(cfg)
         times = f" x {cfg.SEEK.ACCUMULATE}" if cfg.SEEK.ACCUMULATE > 1 else ""
-        rows.append((step.name, step.source + (" (best)" if step.take == "best" else ""), _size(cfg),
-                     f"{cfg.SOLVER.IMS_PER_BATCH}{times}", f"{cfg.SOLVER.BASE_LR:g}",
-                     str(total) if own == total else f"{own} of {total}", ", ".join(cfg.SEEK.FREEZE) or "-",
-                     ", ".join(cfg.SEEK.DROP) or "-", step.recipe))
+        rows.append(
+            (
+                step.name,
+                step.source + (" (best)" if step.take == "best" else ""),
+                _size(cfg),
+                f"{cfg.SOLVER.IMS_PER_BATCH}{times}",
+                f"{cfg.SOLVER.BASE_LR:g}",
+                str(total) if own == total else f"{own} of {total}",
+                ", ".join(cfg.SEEK.FREEZE) or "-",
+                ", ".join(cfg.SEEK.DROP) or "-",
+                step.recipe,
+            )
+        )
         notes += [f"{step.name}: {step.note}"] if step.note else []
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     return "\n".join([f"{plan.name} ({plan.path})", *lines, *notes])
 
 

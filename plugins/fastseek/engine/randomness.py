@@ -1,4 +1,6 @@
-"""Random numbers: seeding a run, and the state of every generator as plain values that a checkpoint can hold."""
+"""Random numbers: seeding a run, and the state of every generator as plain values that a checkpoint
+can hold.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,19 @@ logger = logging.getLogger("fastreid.fastseek")
 
 
 def draw_seed(seed: int) -> int:
-    """The seed of the run: the given one, or for a negative one a drawn one, equal in all processes and logged."""
+    """The seed of the run: the given one, or for a negative one a drawn one, equal in all processes
+    and logged.
+    """
     if seed >= 0:
         return seed
-    drawn = int(ranks.share(secrets.randbelow(2 ** 31)))
+    drawn = int(ranks.share(secrets.randbelow(2**31)))
     logger.info("SEED -1: this run drew the seed %d", drawn)
     return drawn
 
 
 def seed_all(seed: int) -> None:
     """Seed Python, numpy and torch on every device; each process gets numbers of its own."""
-    own = (seed + comm.get_rank()) % 2 ** 32
+    own = (seed + comm.get_rank()) % 2**32
     random.seed(own)
     np.random.seed(own)
     torch.manual_seed(own)
@@ -42,9 +46,18 @@ def state() -> dict[str, Any]:
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return {"python": [version, list(words), gauss],
-            "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
-            "torch": torch.get_rng_state(), "cuda": list(cuda)}
+    return {
+        "python": [version, list(words), gauss],
+        "numpy": [
+            kind,
+            torch.from_numpy(keys.astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": list(cuda),
+    }
 
 
 def states() -> list[dict[str, Any]]:
@@ -56,14 +69,18 @@ def restore(found: list[dict[str, Any]], seed: int, step: int) -> None:
     """Put the generators of this process where a checkpoint left them.
 
     Args:
-        found: the states by rank. With another number of processes than now they cannot be used: new ones are
-            derived from seed and step, and that is logged.
+        found: the states by rank. With another number of processes than now they cannot be used:
+            new ones are derived from seed and step, and that is logged.
         seed: the seed of the run.
         step: the step the run goes on from.
     """
     if len(found) != comm.get_world_size():
-        logger.warning("the checkpoint is of %d processes, now there are %d: dropout and the like draw other numbers",
-                       len(found), comm.get_world_size())
+        logger.warning(
+            "the checkpoint is of %d processes, now there are %d: dropout and the like draw other"
+            " numbers",
+            len(found),
+            comm.get_world_size(),
+        )
         seed_all(seed + 1_000_003 * (step + 1))
         return
     _put(found[comm.get_rank()])

@@ -1,4 +1,6 @@
-"""What the processes of one run tell each other; with one process every function is the identity."""
+"""What the processes of one run tell each other; with one process every function is the
+identity.
+"""
 
 from __future__ import annotations
 
@@ -61,9 +63,11 @@ def collect(value: object) -> list[object]:
 
 @torch.no_grad()
 def share_buffers(model: nn.Module) -> None:
-    """Give every process the buffers of rank 0, in place, so that all go on from what is evaluated and saved.
+    """Give every process the buffers of rank 0, in place, so that all go on from what is evaluated
+    and saved.
 
-    fast-reid lets the running statistics of batch norm drift apart between processes and saves those of rank 0.
+    fast-reid lets the running statistics of batch norm drift apart between processes and saves
+    those of rank 0.
     """
     if comm.get_world_size() > 1:
         for buffer in inner(model).buffers():

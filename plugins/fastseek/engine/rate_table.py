@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .. import compat, schedules  # noqa: F401  (compat before fastreid; the schedules register themselves)
+from .. import compat, schedules  # noqa: F401  (compat before fastreid; schedules register)
 from ..data.bridge import resolve
 from ..errors import DataError, UsageError
 from ..registry import SCHEDULES, build
@@ -20,9 +20,15 @@ ROWS = 40
 SUFFIXES = (".yml", ".yaml")
 
 
-def table(what: str, iters_per_epoch: int = 0, opts: Sequence[str] = (), max_epoch: int = 120,
-          base_lr: float = 3.5e-4) -> str:
-    """Epoch (from 1), step (from 0), learning rate and its share of the base rate, where they change and at corners.
+def table(
+    what: str,
+    iters_per_epoch: int = 0,
+    opts: Sequence[str] = (),
+    max_epoch: int = 120,
+    base_lr: float = 3.5e-4,
+) -> str:
+    """Epoch (from 1), step (from 0), learning rate and its share of the base rate, where they
+    change and at corners.
 
     Args:
         what: a recipe file, or a call string of SCHEDULES such as "warmup_steps(preset='repo')".
@@ -31,35 +37,53 @@ def table(what: str, iters_per_epoch: int = 0, opts: Sequence[str] = (), max_epo
         max_epoch, base_lr: for a call string.
 
     Raises:
-        UsageError: neither, or the schedule cannot be built. DataError: the photos are not there to be counted.
+        UsageError: neither, or the schedule cannot be built. DataError: the photos are not there to
+            be counted.
     """
     if pathlib.Path(what).suffix not in SUFFIXES:
         if opts:
             raise UsageError(f"{what!r} is a call string and takes no KEY VALUE")
         iters = iters_per_epoch or 100
         made = build(what, SCHEDULES, iters_per_epoch=iters, max_epoch=max_epoch, base_lr=base_lr)
-        return _printed(what, [base_lr * made.factor(step) for step in range(max_epoch * iters)], iters, base_lr,
-                        getattr(made, "corners", ()))
+        return _printed(
+            what,
+            [base_lr * made.factor(step) for step in range(max_epoch * iters)],
+            iters,
+            base_lr,
+            getattr(made, "corners", ()),
+        )
     cfg = recipe.load(what, opts)
     iters = iters_per_epoch or _counted(cfg)
     made = solver.build_schedule(cfg, iters)
     base, epochs = cfg.SOLVER.BASE_LR, solver.epochs(cfg)
     if made is None:
         name = f"SOLVER.SCHED {cfg.SOLVER.SCHED}"
-        return _printed(f"{what}: {name}", stock_rates(cfg, iters)[:epochs * iters], iters, base,
-                        [cfg.SOLVER.WARMUP_ITERS])
+        return _printed(
+            f"{what}: {name}",
+            stock_rates(cfg, iters)[: epochs * iters],
+            iters,
+            base,
+            [cfg.SOLVER.WARMUP_ITERS],
+        )
     updates = Windows(cfg.SEEK.ACCUMULATE, iters).updates_per_epoch
     rates = [base * made.factor(step) for step in range(epochs * updates)]
-    return _printed(f"{what}: {cfg.SEEK.SCHEDULE}", rates, updates, base, getattr(made, "corners", ()))
+    return _printed(
+        f"{what}: {cfg.SEEK.SCHEDULE}", rates, updates, base, getattr(made, "corners", ())
+    )
 
 
 def _counted(cfg: Any) -> int:
     try:
-        photos = sum(item.split == "train" for name in cfg.DATASETS.NAMES for item in resolve(name, cfg))
+        photos = sum(
+            item.split == "train" for name in cfg.DATASETS.NAMES for item in resolve(name, cfg)
+        )
     except DataError as error:
         raise DataError(f"{error}; or give --iters-per-epoch") from error
     if photos < cfg.SOLVER.IMS_PER_BATCH:
-        raise UsageError(f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} is more than the {photos} training photos")
+        raise UsageError(
+            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} is more than the {photos} training"
+            " photos"
+        )
     return photos // cfg.SOLVER.IMS_PER_BATCH
 
 
@@ -81,15 +105,25 @@ def stock_rates(cfg: Any, iters_per_epoch: int) -> list[float]:
     return rates
 
 
-def _printed(title: str, rates: Sequence[float], iters: int, base: float, corners: Iterable[int]) -> str:
+def _printed(
+    title: str, rates: Sequence[float], iters: int, base: float, corners: Iterable[int]
+) -> str:
     last = len(rates) - 1
     if last < 0:
         raise UsageError(f"{title}: there are no epochs to print")
-    wanted = {0, last} | {step for corner in corners for step in (corner - 1, corner) if 0 <= step <= last}
-    changes = [step for step in range(iters, len(rates), iters) if rates[step] != rates[step - iters]]
+    wanted = {0, last} | {
+        step for corner in corners for step in (corner - 1, corner) if 0 <= step <= last
+    }
+    changes = [
+        step for step in range(iters, len(rates), iters) if rates[step] != rates[step - iters]
+    ]
     thin = max(1, len(changes) // ROWS)
     wanted |= {step for place, step in enumerate(changes) if place % thin == 0}
-    lines = [f"{step // iters + 1:6d}  {step:9d}  {rates[step]:12.6g}  {rates[step] / base:10.6g}"
-             for step in sorted(wanted)]
+    lines = [
+        f"{step // iters + 1:6d}  {step:9d}  {rates[step]:12.6g}  {rates[step] / base:10.6g}"
+        for step in sorted(wanted)
+    ]
     of = f"{iters} steps an epoch, {len(rates) // iters} epochs, base {base:g}"
-    return "\n".join([f"{title} ({of})", f"{'epoch':>6}  {'step':>9}  {'lr':>12}  {'of base':>10}", *lines])
+    return "\n".join(
+        [f"{title} ({of})", f"{'epoch':>6}  {'step':>9}  {'lr':>12}  {'of base':>10}", *lines]
+    )

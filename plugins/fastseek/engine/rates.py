@@ -1,4 +1,6 @@
-"""Learning rates of their own for parts of a model: by name, and falling from the head down to the stem."""
+"""Learning rates of their own for parts of a model: by name, and falling from the head down to the
+stem.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ DECAY = "layer_decay"
 def factors(model: nn.Module, entries: Sequence[str]) -> dict[str, float]:
     """What the learning rate of every trainable parameter is multiplied with, by its name.
 
-    The first entry that fits a parameter decides; without one it is 1. "layer_decay: 0.75" fits the network in the
-    backbone: its last block has 0.75 of what stands behind it (branches, losses), the block before 0.75 of that, and so
-    on down to the stem. The factors reach the groups of the optimizer, so that every schedule keeps them; timm's
-    `lr_scale` would be lost under torch's (Clark et al. 2020, ELECTRA, section 3.1, has the decay).
+    The first entry that fits a parameter decides; without one it is 1. "layer_decay: 0.75" fits the
+    network in the backbone: its last block has 0.75 of what stands behind it (branches, losses),
+    the block before 0.75 of that, and so on down to the stem. The factors reach the groups of the
+    optimizer, so that every schedule keeps them; timm's `lr_scale` would be lost under torch's
+    (Clark et al. 2020, ELECTRA, section 3.1, has the decay).
 
     Args:
         model: perhaps wrapped for several processes.
@@ -36,7 +39,11 @@ def factors(model: nn.Module, entries: Sequence[str]) -> dict[str, float]:
     made: dict[str, float] = {}
     for entry in entries:
         fragment, factor = parsed(entry)
-        found = _decayed(model, factor) if fragment == DECAY else {name: factor for name in known if fragment in name}
+        found = (
+            _decayed(model, factor)
+            if fragment == DECAY
+            else {name: factor for name in known if fragment in name}
+        )
         if not found:
             raise UsageError(f"SEEK.RATES {entry!r} fits no parameter; {near(fragment, known)}")
         made = found | made
@@ -44,7 +51,7 @@ def factors(model: nn.Module, entries: Sequence[str]) -> dict[str, float]:
 
 
 def parsed(entry: str) -> tuple[str, float]:
-    """"backbone: 0.1" as ("backbone", 0.1).
+    """ "backbone: 0.1" as ("backbone", 0.1).
 
     Raises:
         UsageError: it has another form.
@@ -56,8 +63,10 @@ def parsed(entry: str) -> tuple[str, float]:
         factor = math.nan
     fragment = fragment.strip()
     if not colon or not fragment or not 0 <= factor < math.inf:
-        raise UsageError(f"SEEK.RATES {entry!r}: expected \"part of a name: factor\", such as \"backbone.net: 0.1\" or "
-                         "\"layer_decay: 0.75\"")
+        raise UsageError(
+            f'SEEK.RATES {entry!r}: expected "part of a name: factor", such as "backbone.net: 0.1"'
+            ' or "layer_decay: 0.75"'
+        )
     if fragment == DECAY and not 0 < factor <= 1:
         raise UsageError(f"SEEK.RATES {entry!r}: expected a decay above 0, up to 1")
     return fragment, factor
@@ -69,14 +78,22 @@ def _decayed(model: nn.Module, decay: float) -> dict[str, float]:
     made = {}
     for name, _ in net.named_parameters():
         # A class token or a position embedding stands in no block and goes with the stem.
-        depth = next((number for number, unit in enumerate(blocks)
-                      if any(name.startswith(f"{part}.") for part in unit)), 0)
+        depth = next(
+            (
+                number
+                for number, unit in enumerate(blocks)
+                if any(name.startswith(f"{part}.") for part in unit)
+            ),
+            0,
+        )
         made[f"{place}.{name}"] = decay ** (len(blocks) - depth)
     return made
 
 
 def table(model: nn.Module, found: Mapping[str, float]) -> str:
-    """A line for every run of neighbouring parameters with the same factor: factor, how many numbers, first to last."""
+    """A line for every run of neighbouring parameters with the same factor: factor, how many
+    numbers, first to last.
+    """
     sizes = {name: parameter.numel() for name, parameter in inner(model).named_parameters()}
     runs: list[list[str]] = []
     for name in found:
@@ -84,5 +101,8 @@ def table(model: nn.Module, found: Mapping[str, float]) -> str:
             runs[-1].append(name)
         else:
             runs.append([name])
-    return "\n".join(f"{found[run[0]]:10.4g}  {sum(sizes[name] for name in run):12,d}  {run[0]}"
-                     + (f" to {run[-1]}" if len(run) > 1 else "") for run in runs)
+    return "\n".join(
+        f"{found[run[0]]:10.4g}  {sum(sizes[name] for name in run):12,d}  {run[0]}"
+        + (f" to {run[-1]}" if len(run) > 1 else "")
+        for run in runs
+    )

@@ -15,11 +15,14 @@ from ..search.exact import Exact
 from ..structures import Embeddings, Ranking, Truth
 
 
-def fastreid_figures(cfg: Any, queries: Embeddings, gallery: Embeddings, truth: Truth) -> OrderedDict[str, float]:
+def fastreid_figures(
+    cfg: Any, queries: Embeddings, gallery: Embeddings, truth: Truth
+) -> OrderedDict[str, float]:
     """Rank-1/5/10, mAP, mINP and "metric" as fast-reid's own evaluator gives them, in percent.
 
-    TEST.AQE, METRIC, RERANK and ROC are honoured. Re-ranking is Zhong et al.'s as fast-reid's CPU code computes it
-    (`fastreid/evaluation/rerank.py`), which needs no GPU; its evaluator mixes in another distance than that code.
+    TEST.AQE, METRIC, RERANK and ROC are honoured. Re-ranking is Zhong et al.'s as fast-reid's CPU
+    code computes it (`fastreid/evaluation/rerank.py`), which needs no GPU; its evaluator mixes in
+    another distance than that code.
     """
     if cfg.TEST.AQE.ENABLED:
         aqe = Aqe(k=cfg.TEST.AQE.QE_K, times=cfg.TEST.AQE.QE_TIME, alpha=cfg.TEST.AQE.ALPHA)
@@ -35,7 +38,9 @@ def fastreid_figures(cfg: Any, queries: Embeddings, gallery: Embeddings, truth: 
 def _scores(cfg: Any, queries: Embeddings, gallery: Embeddings, metric: str) -> np.ndarray:
     own = cfg.TEST.RERANK
     if own.ENABLED:
-        return KReciprocal(k1=own.K1, k2=own.K2, lambda_=own.LAMBDA, metric=metric).matrix(queries, gallery)
+        return KReciprocal(k1=own.K1, k2=own.K2, lambda_=own.LAMBDA, metric=metric).matrix(
+            queries, gallery
+        )
     return _matrix(Exact(k=len(gallery), metric=metric)(queries, gallery))
 
 
@@ -47,11 +52,13 @@ def _matrix(ranking: Ranking) -> np.ndarray:
 
 
 def roc(scores: np.ndarray, truth: Truth) -> OrderedDict[str, float]:
-    """fast-reid's "TPR@FPR=1e-04" and its neighbours: shares of wrong pairs told apart, by distance.
+    """fast-reid's "TPR@FPR=1e-04" and its neighbours: shares of wrong pairs told apart, by
+    distance.
 
     Args:
-        scores: [Q, G], larger is better. As in fast-reid a wrong pair is the positive class, so the true positive
-            rate is the share of wrong pairs farther apart than all but the given share of right ones.
+        scores: [Q, G], larger is better. As in fast-reid a wrong pair is the positive class, so the
+            true positive rate is the share of wrong pairs farther apart than all but the given
+            share of right ones.
     """
     wrong = np.ones(scores.shape, bool)
     kept = np.ones(scores.shape, bool)
@@ -59,5 +66,7 @@ def roc(scores: np.ndarray, truth: Truth) -> OrderedDict[str, float]:
         wrong[query, truth.relevant_to(query)] = False
         kept[query, truth.junk_of(query)] = False
     false, true, _ = roc_curve(wrong[kept], -scores[kept])
-    return OrderedDict((f"TPR@FPR={share:.0e}", float(true[np.argmin(np.abs(false - share))]))
-                       for share in (1e-4, 1e-3, 1e-2))
+    return OrderedDict(
+        (f"TPR@FPR={share:.0e}", float(true[np.argmin(np.abs(false - share))]))
+        for share in (1e-4, 1e-3, 1e-2)
+    )

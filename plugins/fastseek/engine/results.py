@@ -1,4 +1,6 @@
-"""What a training run has reached: OUTPUT_DIR/results.json, and whether it is what the recipe expects."""
+"""What a training run has reached: OUTPUT_DIR/results.json, and whether it is what the recipe
+expects.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """Figures by name; those of several test sets as "<test set>/<name>"."""
     made: dict[str, float] = {}
     for name, value in results.items():
-        made |= flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": float(value)}
+        made |= (
+            flat(value, f"{prefix}{name}/")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{name}": float(value)}
+        )
     return made
 
 
@@ -28,7 +34,9 @@ def write(cfg: Any, recipe: str, results: Mapping[str, Any]) -> None:
     The figures have their own names; "metric", which only chooses the best checkpoint, is left out.
     """
     path = pathlib.Path(cfg.OUTPUT_DIR) / "results.json"
-    figures = {name: value for name, value in flat(results).items() if name.split("/")[-1] != "metric"}
+    figures = {
+        name: value for name, value in flat(results).items() if name.split("/")[-1] != "metric"
+    }
     write_json(path, {"metrics": figures, "recipe": recipe, "seed": cfg.SEED, "commit": commit()})
 
 
@@ -42,7 +50,9 @@ def expectations(lines: Sequence[str]) -> list[tuple[str, float, float]]:
     for line in lines:
         found = EXPECT.fullmatch(line.strip())
         if found is None:
-            raise UsageError(f"SEEK.EXPECT {line!r} is not of the form \"map(100) 61.2 +- 0.5\", in percent")
+            raise UsageError(
+                f'SEEK.EXPECT {line!r} is not of the form "map(100) 61.2 +- 0.5", in percent'
+            )
         made.append((found["name"], float(found["value"]), float(found["margin"])))
     return made
 

@@ -1,4 +1,6 @@
-"""What `tools/grow.py` does: round after round until one gains too little, then the table and the page."""
+"""What `tools/grow.py` does: round after round until one gains too little, then the table and the
+page.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import compat, metrics, search  # noqa: F401  (compat before anything that imports fastreid; parts register)
+from .. import compat, metrics, search  # noqa: F401  (compat before fastreid; parts register)
 from ..errors import UsageError
 from ..files import PathLike, write_json
 from ..registry import SEARCHERS, build
@@ -32,9 +34,11 @@ METRICS = ("recall(1)", "map")
 
 
 def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequence[Any] = ()) -> str:
-    """Run a plan of rounds; what is finished is not done again, a killed training or embedding goes on.
+    """Run a plan of rounds; what is finished is not done again, a killed training or embedding goes
+    on.
 
-    Writes below `out`: round1/<step>/ … with every artefact named by its round, results.json (one row a step, in
+    Writes below `out`: round1/<step>/ … with every artefact named by its round, results.json (one
+        row a step, in
     order), rounds.json (what every round reached, why it ended, the best weights) and report.html.
 
     Args:
@@ -47,7 +51,8 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
         the table as text, why it ended, and the path of the page.
 
     Raises:
-        UsageError: the plan is wrong, or wants to learn from test photos; told before anything is trained.
+        UsageError: the plan is wrong, or wants to learn from test photos; told before anything is
+            trained.
         DataError: photos are missing. FastSeekError: as a training does; what is finished stays.
     """
     plan, out = read_rounds(file, short), pathlib.Path(out)
@@ -56,24 +61,34 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
     with held(out):
         start_log(str(out))
         photos = photos_of(plan, out)
-        logger.info("%d photos with a label, %d without, %d to validate with", len(photos.labelled),
-                    len(photos.unlabelled), len(photos.validation))
+        logger.info(
+            "%d photos with a label, %d without, %d to validate with",
+            len(photos.labelled),
+            len(photos.unlabelled),
+            len(photos.validation),
+        )
         run = _Run(plan, photos, out, opts)
         run.go()
         start_log(str(out))
         write_results(out / "results.json", run.rows, commit(), plan.seed)
         write_json(out / "rounds.json", run.told())
         _show(run.best, photos, run.rows, plan.name, out / "report.html")
-    return "\n".join([table(run.rows), "", run.why, f"best: {run.best.weights}", f"page: {out / 'report.html'}"])
+    return "\n".join(
+        [table(run.rows), "", run.why, f"best: {run.best.weights}", f"page: {out / 'report.html'}"]
+    )
 
 
 class _Run:
     """All rounds of a plan."""
 
-    def __init__(self, plan: RoundsPlan, photos: Photos, out: pathlib.Path, opts: Sequence[Any]) -> None:
+    def __init__(
+        self, plan: RoundsPlan, photos: Photos, out: pathlib.Path, opts: Sequence[Any]
+    ) -> None:
         self.plan, self.photos, self.out, self.opts = plan, photos, out, opts
         self.rows: list[dict[str, Any]] = []
-        self.reached: list[tuple[int, float, Stage]] = []  # round (0 before the first), figure, last training
+        self.reached: list[
+            tuple[int, float, Stage]
+        ] = []  # round (0 before the first), figure, last training
         self.changes: dict[int, float] = {}
         self.why = f"all {plan.rounds} rounds are done"
 
@@ -85,7 +100,9 @@ class _Run:
             if not self._round(one, number):
                 break
             last = one.desk.last
-        self.best = models.trained(max(self.reached, key=lambda entry: (entry[1], -entry[0]))[2].folder)
+        self.best = models.trained(
+            max(self.reached, key=lambda entry: (entry[1], -entry[0]))[2].folder
+        )
 
     def _round(self, one: Round, number: int) -> bool:
         """Do a round; whether another may follow."""
@@ -101,17 +118,24 @@ class _Run:
                 if not self.reached:
                     self.reached.append((0, *figures[-1]))
             if self._settled(number, stage):
-                self.why = (f"round {number} changed {self.changes[number]:.2%} of the pseudo labels, less than "
-                            f"{self.plan.changed:.2%}: it ended there")
+                self.why = (
+                    f"round {number} changed {self.changes[number]:.2%} of the pseudo labels, less"
+                    f" than {self.plan.changed:.2%}: it ended there"
+                )
                 return False
         if not figures:
-            raise UsageError(f"{self.plan.path}: no training of round {number} can be validated: its last one must be "
-                             "of the labelled classes")
+            raise UsageError(
+                f"{self.plan.path}: no training of round {number} can be validated: its last one"
+                " must be of the labelled classes"
+            )
         before = self.reached[-1][1]
         self.reached.append((number, *figures[-1]))
         gain = figures[-1][0] - before
         if number < self.plan.rounds and gain < self.plan.gain:
-            self.why = f"round {number} gained {100 * gain:.2f} points, less than {100 * self.plan.gain:.2f}: it ended"
+            self.why = (
+                f"round {number} gained {100 * gain:.2f} points, less than"
+                f" {100 * self.plan.gain:.2f}: it ended"
+            )
             return False
         return True
 
@@ -123,12 +147,25 @@ class _Run:
 
     def told(self) -> dict[str, Any]:
         """What rounds.json says; paths are relative to the folder of the run."""
-        rounds = [{"round": number, "figure": figure, "training": stage.folder.relative_to(self.out).as_posix(),
-                   "changed": self.changes.get(number)} for number, figure, stage in self.reached]
-        return {"plan": self.plan.name, "rounds": rounds, "why": self.why,
-                "best": self.best.weights.relative_to(self.out).as_posix(),
-                "labelled": len(self.photos.labelled), "unlabelled": len(self.photos.unlabelled),
-                "validation": len(self.photos.validation), "outside": _outside(self.photos)}
+        rounds = [
+            {
+                "round": number,
+                "figure": figure,
+                "training": stage.folder.relative_to(self.out).as_posix(),
+                "changed": self.changes.get(number),
+            }
+            for number, figure, stage in self.reached
+        ]
+        return {
+            "plan": self.plan.name,
+            "rounds": rounds,
+            "why": self.why,
+            "best": self.best.weights.relative_to(self.out).as_posix(),
+            "labelled": len(self.photos.labelled),
+            "unlabelled": len(self.photos.unlabelled),
+            "validation": len(self.photos.validation),
+            "outside": _outside(self.photos),
+        }
 
 
 def _figure(stage: Stage) -> float | None:
@@ -143,11 +180,21 @@ def _outside(photos: Photos) -> float | None:
     """Share of the unlabelled photos of none of the known classes, where that is known."""
     if not photos.measurable:
         return None
-    return float(np.mean([photos.truth[item.id] not in set(photos.classes) for item in photos.unlabelled]))
+    return float(
+        np.mean([photos.truth[item.id] not in set(photos.classes) for item in photos.unlabelled])
+    )
 
 
-def _show(model: models.Model, photos: Photos, rows: Sequence[dict[str, Any]], title: str, out: pathlib.Path) -> None:
-    """The page: the steps, and what the best model finds for the validation photos among the labelled ones."""
+def _show(
+    model: models.Model,
+    photos: Photos,
+    rows: Sequence[dict[str, Any]],
+    title: str,
+    out: pathlib.Path,
+) -> None:
+    """The page: the steps, and what the best model finds for the validation photos among the
+    labelled ones.
+    """
     cfg, net = model.open()
     queries, gallery = without_groups(photos.validation), without_groups(photos.labelled)
     asked, vectors, rejects = extract.in_memory(cfg, net, queries)
@@ -155,7 +202,16 @@ def _show(model: models.Model, photos: Photos, rows: Sequence[dict[str, Any]], t
     found, known, _ = extract.in_memory(cfg, net, gallery)
     gallery = [gallery[number] for number in found]
     truth = truth_of(queries, gallery)
-    ranking = build(SHOWN, SEARCHERS)(Embeddings(truth.query_ids, vectors), Embeddings(truth.gallery_ids, known))
+    ranking = build(SHOWN, SEARCHERS)(
+        Embeddings(truth.query_ids, vectors), Embeddings(truth.gallery_ids, known)
+    )
     files = {item.id: item.path for item in (*queries, *gallery)}
-    page(ranking, truth, metrics.evaluate(ranking, truth, list(METRICS)), images=files, out=out, title=title,
-         steps=rows)
+    page(
+        ranking,
+        truth,
+        metrics.evaluate(ranking, truth, list(METRICS)),
+        images=files,
+        out=out,
+        title=title,
+        steps=rows,
+    )

@@ -30,8 +30,12 @@ from .rounds_steps import GrowStep
 def cluster_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
     """Cluster all photos, the labelled ones among them."""
     found = desk.features(step)
-    made = cluster(_array(found), _groups(desk, step, found), seed=desk.seed,
-                   **given(step, per="PER", method="METHOD", niter="NITER", least="LEAST"))
+    made = cluster(
+        _array(found),
+        _groups(desk, step, found),
+        seed=desk.seed,
+        **given(step, per="PER", method="METHOD", niter="NITER", least="LEAST"),
+    )
     return _clusters(desk, folder, found, made)
 
 
@@ -41,8 +45,13 @@ def recluster_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
     if "PHOTOS" in step.values:
         chosen = {*desk.chosen(step.values["PHOTOS"]), *(item.id for item in desk.photos.labelled)}
     found = desk.features(step, chosen)
-    made = recluster(_array(found), desk.labels(found.ids.tolist()), _groups(desk, step, found), seed=desk.seed,
-                     **given(step, per="PER", niter="NITER"))
+    made = recluster(
+        _array(found),
+        desk.labels(found.ids.tolist()),
+        _groups(desk, step, found),
+        seed=desk.seed,
+        **given(step, per="PER", niter="NITER"),
+    )
     return _clusters(desk, folder, found, made)
 
 
@@ -60,7 +69,11 @@ def _clusters(desk: Desk, folder: pathlib.Path, found: Embeddings, made: Cluster
     with atomic(path) as file:
         file.write(save({"numbers": made.numbers, "centroids": made.centroids}))
     scores = of_clusters(*desk.loose(found.ids, made.numbers)) if desk.photos.measurable else []
-    return [path, folder / "features" / "manifest.json"], scores, {"groups": made.groups, "names": made.names}
+    return (
+        [path, folder / "features" / "manifest.json"],
+        scores,
+        {"groups": made.groups, "names": made.names},
+    )
 
 
 def select_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
@@ -68,18 +81,40 @@ def select_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
     stage = desk.last["@clusters"]
     found = Embeddings.load(stage.folder / "features")
     with safe_open(stage.path("round"), "np") as file:
-        clusters = Clusters(file.get_tensor("numbers"), file.get_tensor("centroids"), tuple(stage.told["groups"]),
-                            tuple(stage.told["names"]))
-    made = select(_array(found), clusters, desk.labels(found.ids.tolist()), tuple(step.values.get("SIZE", (10, 500))),
-                  **given(step, compact="COMPACT", margin="MARGIN", purity="PURITY", labelled="LABELLED", cap="CAP"))
+        clusters = Clusters(
+            file.get_tensor("numbers"),
+            file.get_tensor("centroids"),
+            tuple(stage.told["groups"]),
+            tuple(stage.told["names"]),
+        )
+    made = select(
+        _array(found),
+        clusters,
+        desk.labels(found.ids.tolist()),
+        tuple(step.values.get("SIZE", (10, 500))),
+        **given(
+            step,
+            compact="COMPACT",
+            margin="MARGIN",
+            purity="PURITY",
+            labelled="LABELLED",
+            cap="CAP",
+        ),
+    )
     names = {one.cluster: one.name or f"cluster {one.cluster:05d}" for one in made.kept}
-    kept = {name: names[number] for name, number in zip(found.ids.tolist(), made.numbers.tolist(), strict=True)
-            if number >= 0}
+    kept = {
+        name: names[number]
+        for name, number in zip(found.ids.tolist(), made.numbers.tolist(), strict=True)
+        if number >= 0
+    }
     report = folder / f"round{desk.number}.verdicts.csv"
     write_table(report, made.verdicts, Verdict)
     choice = write_choice(folder / f"round{desk.number}.choice.csv", kept)
-    return [choice, report], _quality(desk, found.ids, made, kept), {"kept": len(made.kept), "clusters": len(clusters),
-                                                                     "photos": len(kept)}
+    return (
+        [choice, report],
+        _quality(desk, found.ids, made, kept),
+        {"kept": len(made.kept), "clusters": len(clusters), "photos": len(kept)},
+    )
 
 
 def _quality(desk: Desk, ids: np.ndarray, made: Selection, kept: Mapping[str, str]) -> list[Score]:
@@ -94,13 +129,17 @@ def _quality(desk: Desk, ids: np.ndarray, made: Selection, kept: Mapping[str, st
 
 
 def pseudo_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
-    """Decide which predictions of the last `classify` may teach, and write down where every label comes from."""
+    """Decide which predictions of the last `classify` may teach, and write down where every label
+    comes from.
+    """
     stage = desk.last["@classify"]
     loose, held = (Embeddings.load(stage.folder / name) for name in ("unlabelled", "validation"))
     names, table, heat = list(loose.passport["classes"]), _array(loose), 1.0
     if step.values.get("CALIBRATE", True):
         asked = {item.id: item.label for item in desk.photos.validation}
-        heat = temperature(_array(held), class_numbers([asked[name] for name in held.ids.tolist()], names))
+        heat = temperature(
+            _array(held), class_numbers([asked[name] for name in held.ids.tolist()], names)
+        )
         table = scaled(table, heat)
     own = [item for item in desk.photos.labelled if item.label in set(names)]
     numbers = class_numbers([item.label for item in own], names)
@@ -109,12 +148,21 @@ def pseudo_step(desk: Desk, step: GrowStep, folder: pathlib.Path) -> Told:
         of = taxonomy(numbers, [item.group for item in own], len(names))
         table = masked(table, desk.groups(loose.ids.tolist()), of)
     near, least = _near(desk, step, loose.ids, table, names)
-    rule = Rule(_of_round(desk, step, "THRESHOLD", 0.95), _of_round(desk, step, "QUANTILE", 0) or None,
-                step.values.get("CAP"))
+    rule = Rule(
+        _of_round(desk, step, "THRESHOLD", 0.95),
+        _of_round(desk, step, "QUANTILE", 0) or None,
+        step.values.get("CAP"),
+    )
     classes, sure, why = decide(table, counts, rule, near, least)
-    made = PseudoLabels(loose.ids, np.asarray(names, str)[classes], sure,
-                        np.full(len(sure), np.nan, np.float32) if near is None else near, why, desk.number,
-                        stage.told["model"])
+    made = PseudoLabels(
+        loose.ids,
+        np.asarray(names, str)[classes],
+        sure,
+        np.full(len(sure), np.nan, np.float32) if near is None else near,
+        why,
+        desk.number,
+        stage.told["model"],
+    )
     path = folder / f"round{desk.number}.pseudo.csv"
     made.save(path)
     told: dict[str, Any] = {"temperature": heat, "accepted": int(made.accepted.sum())}
@@ -129,9 +177,12 @@ def _of_round(desk: Desk, step: GrowStep, key: str, usual: Any) -> Any:
     return value[min(desk.number, len(value)) - 1] if isinstance(value, list) else value
 
 
-def _near(desk: Desk, step: GrowStep, ids: np.ndarray, table: np.ndarray,
-          names: Sequence[str]) -> tuple[np.ndarray | None, float]:
-    """The cosines of photos to the prototype of their most probable class, and the least that will do."""
+def _near(
+    desk: Desk, step: GrowStep, ids: np.ndarray, table: np.ndarray, names: Sequence[str]
+) -> tuple[np.ndarray | None, float]:
+    """The cosines of photos to the prototype of their most probable class, and the least that will
+    do.
+    """
     percentile = step.values.get("PROTOTYPE", 5)
     if not percentile:
         return None, -np.inf
@@ -139,13 +190,17 @@ def _near(desk: Desk, step: GrowStep, ids: np.ndarray, table: np.ndarray,
     place = {name: row for row, name in enumerate(found.ids.tolist())}
     missing = [name for name in ids.tolist() if name not in place]
     if missing:
-        raise DataError(f"{missing[0]!r} was classified, and has no vector: see rejects.csv of the embed step")
+        raise DataError(
+            f"{missing[0]!r} was classified, and has no vector: see rejects.csv of the embed step"
+        )
     numbers, vectors = class_numbers(desk.labels(found.ids.tolist()), names), _array(found)
     inside = numbers >= 0
     of_class = prototypes(vectors[inside], numbers[inside], len(names))
     rows = vectors[[place[name] for name in ids.tolist()]]
-    return (similarity(rows, of_class, table.argmax(axis=1)).astype(np.float32),
-            floor(vectors[inside], numbers[inside], percentile))
+    return (
+        similarity(rows, of_class, table.argmax(axis=1)).astype(np.float32),
+        floor(vectors[inside], numbers[inside], percentile),
+    )
 
 
 def _right(desk: Desk, made: PseudoLabels) -> list[Score]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import compat, enhance  # noqa: F401  (compat before anything that imports fastreid; ENHANCERS register)
+from .. import compat, enhance  # noqa: F401  (compat before fastreid; parts register)
 from ..grow.manifests import read_truth, write_table
 from ..grow.pseudo import PseudoLabels
 from ..registry import ENHANCERS, build
@@ -18,7 +18,9 @@ from .rounds_photos import Photos
 from .rounds_stage import Stage
 from .rounds_steps import GrowStep
 
-Told = tuple[list[pathlib.Path], list[Score], dict[str, Any]]  # files, figures, what other steps want to know
+Told = tuple[
+    list[pathlib.Path], list[Score], dict[str, Any]
+]  # files, figures, what other steps want to know
 
 
 @dataclasses.dataclass
@@ -29,8 +31,8 @@ class Desk:
         photos: what is learned from.
         number: of the round, from 1.
         seed: of everything drawn.
-        last: the last finished step of every kind as "@kind", of `cluster` and `recluster` together as "@clusters",
-            and the last of every name; at first those of the round before.
+        last: the last finished step of every kind as "@kind", of `cluster` and `recluster` together
+            as "@clusters", and the last of every name; at first those of the round before.
     """
 
     photos: Photos
@@ -39,7 +41,9 @@ class Desk:
     last: dict[str, Stage]
 
     def features(self, step: GrowStep, items: Iterable[str] | None = None) -> Embeddings:
-        """The vectors of the last `embed`, of all photos or some, treated with the step's ENHANCE."""
+        """The vectors of the last `embed`, of all photos or some, treated with the step's
+        ENHANCE.
+        """
         found = Embeddings.load(self.last["@embed"].folder / "vectors")
         if items is not None:
             wanted = set(items)
@@ -65,8 +69,10 @@ class Desk:
         """Numbers (-1 for none) and hidden classes of all unlabelled photos."""
         place = dict(zip(ids.tolist(), numbers.tolist(), strict=True))
         names = [item.id for item in self.photos.unlabelled]
-        return (np.array([place.get(name, -1) for name in names], np.int64),
-                [self.photos.truth.get(name, "") for name in names])
+        return (
+            np.array([place.get(name, -1) for name in names], np.int64),
+            [self.photos.truth.get(name, "") for name in names],
+        )
 
     def chosen(self, name: str) -> dict[str, str]:
         """id -> label of what a `select` or `pseudo` step has chosen."""
@@ -74,7 +80,13 @@ class Desk:
         if stage.told["kind"] == "select":
             return read_truth(stage.path("round"))
         found = PseudoLabels.load(stage.path("round"))
-        return dict(zip(found.ids[found.accepted].tolist(), found.labels[found.accepted].tolist(), strict=True))
+        return dict(
+            zip(
+                found.ids[found.accepted].tolist(),
+                found.labels[found.accepted].tolist(),
+                strict=True,
+            )
+        )
 
 
 @dataclasses.dataclass(frozen=True)

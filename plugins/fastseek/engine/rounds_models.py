@@ -44,8 +44,14 @@ class Model:
         return classify.load_classifier(recipe.load(self.config, (), settings), self.weights)
 
 
-def train(step: GrowStep, manifest: pathlib.Path, source: Model | str, seed: int, opts: Sequence[Any],
-          out: pathlib.Path) -> Model:
+def train(
+    step: GrowStep,
+    manifest: pathlib.Path,
+    source: Model | str,
+    seed: int,
+    opts: Sequence[Any],
+    out: pathlib.Path,
+) -> Model:
     """Train what a step wants in `out`/<its name>, go on with it, or find it trained.
 
     Args:
@@ -59,12 +65,23 @@ def train(step: GrowStep, manifest: pathlib.Path, source: Model | str, seed: int
     Raises:
         FastSeekError: as a training.
     """
-    own = [Setting("SEED", seed, step.where, 0), *step.settings,
-           Setting("DATASETS.NAMES", (f"manifest({str(manifest)!r})",), step.where, 0),
-           Setting("DATASETS.TESTS", (), step.where, 0)]
+    own = [
+        Setting("SEED", seed, step.where, 0),
+        *step.settings,
+        Setting("DATASETS.NAMES", (f"manifest({str(manifest)!r})",), step.where, 0),
+        Setting("DATASETS.TESTS", (), step.where, 0),
+    ]
     weights = str(source.weights) if isinstance(source, Model) else source
-    one = PlanStep(step.name, step.recipe, tuple(own), weights, "final", tuple(step.values.get("DROP", ())),
-                   "" if weights == NONE else "some", step.where)
+    one = PlanStep(
+        step.name,
+        step.recipe,
+        tuple(own),
+        weights,
+        "final",
+        tuple(step.values.get("DROP", ())),
+        "" if weights == NONE else "some",
+        step.where,
+    )
     plan = Plan(step.where, step.name, (one,))
     made = run_steps(plan, configs(plan, opts), out)
     return Model(made.weights, made.config, sha256(made.weights))
@@ -79,8 +96,9 @@ def trained(folder: pathlib.Path) -> Model:
 def judged(model: Model, photos: Photos, figures: Sequence[str]) -> list[Score]:
     """Figures of a model over the validation photos.
 
-    The recipe's figures are there when the model has all of their classes. PROTOTYPE, whose class mean among the
-    labelled photos is the nearest, can be had of every model, also of one that was trained on clusters.
+    The recipe's figures are there when the model has all of their classes. PROTOTYPE, whose class
+    mean among the labelled photos is the nearest, can be had of every model, also of one that was
+    trained on clusters.
 
     Raises:
         DataError: a validation photo cannot be read.
@@ -89,28 +107,44 @@ def judged(model: Model, photos: Photos, figures: Sequence[str]) -> list[Score]:
     names, counts = classify.classes_of(cfg)
     asked = [item.label for item in photos.validation]
     vectors, probabilities = _both(cfg, net, photos.validation, set(asked) <= set(names))
-    scores = [] if probabilities is None else evaluate(probabilities, class_numbers(asked, names), counts, figures)
+    scores = (
+        []
+        if probabilities is None
+        else evaluate(probabilities, class_numbers(asked, names), counts, figures)
+    )
     rows, known, _ = extract.in_memory(cfg, net, photos.labelled)
     numbers = class_numbers([photos.labelled[row].label for row in rows], photos.classes)
     near = nearest_class(vectors, prototypes(known, numbers, len(photos.classes)))
-    found = evaluate(near, class_numbers(asked, photos.classes), np.bincount(numbers, minlength=len(photos.classes)),
-                     ["top(1)"])[0]
+    found = evaluate(
+        near,
+        class_numbers(asked, photos.classes),
+        np.bincount(numbers, minlength=len(photos.classes)),
+        ["top(1)"],
+    )[0]
     return [*scores, dataclasses.replace(found, name=PROTOTYPE)]
 
 
-def _both(cfg: Any, net: Any, items: Sequence[Item], classed: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def _both(
+    cfg: Any, net: Any, items: Sequence[Item], classed: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     rows, vectors, rejects = extract.in_memory(cfg, net, items)
     refuse_missing_queries(items, rows, rejects)
-    return vectors, extract.in_memory(cfg, net, items, classify.classifier(cfg, net))[1] if classed else None
+    return vectors, extract.in_memory(cfg, net, items, classify.classifier(cfg, net))[
+        1
+    ] if classed else None
 
 
-def embedded(model: Model, settings: Sequence[Setting], items: Sequence[Item], folder: pathlib.Path) -> Embeddings:
+def embedded(
+    model: Model, settings: Sequence[Setting], items: Sequence[Item], folder: pathlib.Path
+) -> Embeddings:
     """Vectors of items in a folder; a killed run goes on, those of another model are replaced."""
     cfg, net = model.open(settings)
     return extract.to_store(cfg, net, items, folder, replace=True)
 
 
-def classified(model: Model, settings: Sequence[Setting], items: Sequence[Item], folder: pathlib.Path) -> Embeddings:
+def classified(
+    model: Model, settings: Sequence[Setting], items: Sequence[Item], folder: pathlib.Path
+) -> Embeddings:
     """Class probabilities of items in a folder; `folder` must be free of those of another model."""
     cfg, net = model.open(settings)
     return classify.to_store(cfg, net, items, folder)

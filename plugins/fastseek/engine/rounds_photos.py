@@ -61,8 +61,10 @@ def photos_of(plan: RoundsPlan, out: pathlib.Path) -> Photos:
     found = _hidden(plan, out) if "HIDE" in plan.data else _given(plan)
     for name in ("labelled", "unlabelled", "validation"):
         if not getattr(found, name):
-            raise DataError(f"{plan.path}: DATA gives no {name} photos (labelled: split \"train\" with a label, "
-                            "validation: split \"query\" with a label)")
+            raise DataError(
+                f'{plan.path}: DATA gives no {name} photos (labelled: split "train" with a label, '
+                'validation: split "query" with a label)'
+            )
     check_allowed(found.unlabelled, found.validation, bool(plan.data.get("TEST_DATA", False)))
     return found
 
@@ -77,18 +79,30 @@ def _given(plan: RoundsPlan) -> Photos:
     known, others = _items(plan.data["LABELLED"]), _items(plan.data["UNLABELLED"])
     labelled = [item for item in known if item.split == "train" and item.label]
     own = {item.id for item in labelled}
-    loose = list({item.id: item for item in others
-                  if item.split == plan.data.get("SPLIT", "train") and item.id not in own}.values())
-    return Photos(tuple({item.id: item for item in labelled}.values()),
-                  tuple(dataclasses.replace(item, label="") for item in loose),
-                  tuple(item for item in known if item.split == "query" and item.label),
-                  {item.id: item.label for item in loose if item.label})
+    loose = list(
+        {
+            item.id: item
+            for item in others
+            if item.split == plan.data.get("SPLIT", "train") and item.id not in own
+        }.values()
+    )
+    return Photos(
+        tuple({item.id: item for item in labelled}.values()),
+        tuple(dataclasses.replace(item, label="") for item in loose),
+        tuple(item for item in known if item.split == "query" and item.label),
+        {item.id: item.label for item in loose if item.label},
+    )
 
 
 def _hidden(plan: RoundsPlan, out: pathlib.Path) -> Photos:
     shots, folder = plan.data.get("SHOTS", [3, 12]), plan.data.get("FOLDER")
-    found = hide(_items(plan.data["HIDE"]), plan.data.get("CLASSES", 0.5), (int(shots[0]), int(shots[-1])),
-                 None if folder is None else int(folder), plan.seed)
+    found = hide(
+        _items(plan.data["HIDE"]),
+        plan.data.get("CLASSES", 0.5),
+        (int(shots[0]), int(shots[-1])),
+        None if folder is None else int(folder),
+        plan.seed,
+    )
     home = out / "photos"
     for name in ("labelled", "unlabelled", "validation"):
         write_manifest(home, name, 0, [(name, getattr(found, name))])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import classify as _figures  # noqa: F401  (so that FIGURES is full)
-from .. import compat, enhance  # noqa: F401  (compat before anything that imports fastreid; ENHANCERS too)
+from .. import compat, enhance  # noqa: F401  (compat before fastreid; parts register)
 from ..errors import UsageError
 from ..files import PathLike
 from ..registry import ENHANCERS, FIGURES
@@ -18,12 +18,31 @@ from .settings import Setting, flat_settings
 from .strict_yaml import Document, read
 from .typed_keys import LIST, MAP, NUMBER, NUMBERS, SWITCH, WORD, check_keys, checked_calls
 
-KEYS = {"NAME": WORD, "NOTE": WORD, "SEED": NUMBER, "RECIPE": WORD, "SET": MAP, "DATA": MAP, "ROUNDS": NUMBER,
-        "STOP": MAP, "FIGURES": LIST, "SHORT": MAP, "STEPS": LIST}
+KEYS = {
+    "NAME": WORD,
+    "NOTE": WORD,
+    "SEED": NUMBER,
+    "RECIPE": WORD,
+    "SET": MAP,
+    "DATA": MAP,
+    "ROUNDS": NUMBER,
+    "STOP": MAP,
+    "FIGURES": LIST,
+    "SHORT": MAP,
+    "STEPS": LIST,
+}
 SHORT = {"ROUNDS": NUMBER, "SET": MAP, "DATA": MAP}
 STOP = {"GAIN": NUMBER, "CHANGED": NUMBER}
-DATA = {"LABELLED": WORD, "UNLABELLED": WORD, "SPLIT": WORD, "TEST_DATA": SWITCH, "HIDE": WORD, "CLASSES": NUMBER,
-        "SHOTS": LIST, "FOLDER": NUMBER}
+DATA = {
+    "LABELLED": WORD,
+    "UNLABELLED": WORD,
+    "SPLIT": WORD,
+    "TEST_DATA": SWITCH,
+    "HIDE": WORD,
+    "CLASSES": NUMBER,
+    "SHOTS": LIST,
+    "FOLDER": NUMBER,
+}
 ALL = {"NAME": WORD, "DO": WORD, "ONCE": SWITCH, "NOTE": WORD}
 FEATURES = {"GROUPS": SWITCH, "ENHANCE": LIST}
 STEP = {
@@ -32,9 +51,22 @@ STEP = {
     "classify": {"SET": MAP},
     "cluster": FEATURES | {"METHOD": WORD, "PER": NUMBER, "NITER": NUMBER, "LEAST": NUMBER},
     "recluster": FEATURES | {"PHOTOS": WORD, "PER": NUMBER, "NITER": NUMBER},
-    "select": {"SIZE": LIST, "COMPACT": NUMBER, "MARGIN": NUMBER, "PURITY": NUMBER, "LABELLED": NUMBER, "CAP": NUMBER},
-    "pseudo": {"THRESHOLD": NUMBERS, "QUANTILE": NUMBERS, "CAP": NUMBER, "PROTOTYPE": NUMBER, "GROUPS": SWITCH,
-               "CALIBRATE": SWITCH},
+    "select": {
+        "SIZE": LIST,
+        "COMPACT": NUMBER,
+        "MARGIN": NUMBER,
+        "PURITY": NUMBER,
+        "LABELLED": NUMBER,
+        "CAP": NUMBER,
+    },
+    "pseudo": {
+        "THRESHOLD": NUMBERS,
+        "QUANTILE": NUMBERS,
+        "CAP": NUMBER,
+        "PROTOTYPE": NUMBER,
+        "GROUPS": SWITCH,
+        "CALIBRATE": SWITCH,
+    },
 }
 SPLITS = ("train", "query", "gallery")
 
@@ -84,15 +116,29 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
         check_keys(document, document.values.get(key, {}), known, f"{key}.")
     check_keys(document, chosen.get("DATA", {}), DATA, "SHORT.DATA.")
     above = flat_settings(document, "SHORT.SET.") if short else []
-    values = {**document.values, **({key: chosen[key] for key in chosen if key == "ROUNDS"} if short else {})}
+    values = {
+        **document.values,
+        **({key: chosen[key] for key in chosen if key == "ROUNDS"} if short else {}),
+    }
     data = {**values.get("DATA", {}), **(chosen.get("DATA", {}) if short else {})}
     stop = values.get("STOP", {})
     rounds = values.get("ROUNDS", 1)
     if not isinstance(rounds, int) or rounds < 1:
-        raise UsageError(f"{document.where('ROUNDS')}: ROUNDS must be a whole number of 1 or more, got {rounds!r}")
-    plan = RoundsPlan(document.path, str(values.get("NAME", pathlib.Path(file).stem)), int(values.get("SEED", 0)), data,
-                      rounds, float(stop.get("GAIN", 0.002)), float(stop.get("CHANGED", 0)), _calls(
-                          document, "FIGURES", values.get("FIGURES", ["top(1)"]), FIGURES), _steps(document, above))
+        raise UsageError(
+            f"{document.where('ROUNDS')}: ROUNDS must be a whole number of 1 or more, got"
+            f" {rounds!r}"
+        )
+    plan = RoundsPlan(
+        document.path,
+        str(values.get("NAME", pathlib.Path(file).stem)),
+        int(values.get("SEED", 0)),
+        data,
+        rounds,
+        float(stop.get("GAIN", 0.002)),
+        float(stop.get("CHANGED", 0)),
+        _calls(document, "FIGURES", values.get("FIGURES", ["top(1)"]), FIGURES),
+        _steps(document, above),
+    )
     _check_data(document, data)
     return plan
 
@@ -106,8 +152,10 @@ def _calls(document: Document, key: str, calls: Sequence[Any], registry: Any) ->
 def _check_data(document: Document, data: Mapping[str, Any]) -> None:
     where = document.where("DATA")
     if ("HIDE" in data) == ("LABELLED" in data) or ("LABELLED" in data) != ("UNLABELLED" in data):
-        raise UsageError(f"{where}: DATA names either LABELLED and UNLABELLED, or HIDE, the data set whose labels are "
-                         "hidden")
+        raise UsageError(
+            f"{where}: DATA names either LABELLED and UNLABELLED, or HIDE, the data set whose"
+            " labels are hidden"
+        )
     if data.get("SPLIT", "train") not in SPLITS:
         raise UsageError(f"{where}: SPLIT {data['SPLIT']!r} is none of {', '.join(SPLITS)}")
 
@@ -115,22 +163,39 @@ def _check_data(document: Document, data: Mapping[str, Any]) -> None:
 def _steps(document: Document, above: Sequence[Setting]) -> tuple[GrowStep, ...]:
     rows = document.values.get("STEPS", [])
     if not rows:
-        raise UsageError(f"{document.path}: STEPS is missing or empty: a round has at least one step")
+        raise UsageError(
+            f"{document.path}: STEPS is missing or empty: a round has at least one step"
+        )
     shared, made = flat_settings(document, "SET."), list[GrowStep]()
     for number, row in enumerate(rows):
         where = document.where(f"STEPS[{number}]")
         if not isinstance(row, dict) or row.get("DO") not in STEP:
-            raise UsageError(f"{where}: a step is a mapping with NAME and DO, one of {', '.join(STEP)}; got {row!r}")
+            raise UsageError(
+                f"{where}: a step is a mapping with NAME and DO, one of {', '.join(STEP)}; got"
+                f" {row!r}"
+            )
         check_keys(document, row, ALL | STEP[row["DO"]], f"STEPS[{number}].")
         name = row.get("NAME", "")
-        if not NAME.fullmatch(name) or name in (NONE, PREVIOUS, LABELLED, *(step.name for step in made)):
-            raise UsageError(f"{where}: NAME {name!r}: expected a name of its own for the step's folder: letters, "
-                             "digits, . _ -")
+        if not NAME.fullmatch(name) or name in (
+            NONE,
+            PREVIOUS,
+            LABELLED,
+            *(step.name for step in made),
+        ):
+            raise UsageError(
+                f"{where}: NAME {name!r}: expected a name of its own for the step's folder:"
+                " letters, digits, . _ -"
+            )
         if "ENHANCE" in row and row["ENHANCE"]:
             _calls(document, f"STEPS[{number}].ENHANCE", row["ENHANCE"], ENHANCERS)
-        settings = (*(shared if row["DO"] == "train" else ()), *flat_settings(document, f"STEPS[{number}].SET."),
-                    *(above if row["DO"] == "train" else ()))
-        step = GrowStep(name, row["DO"], row, settings, _recipe(document, row), bool(row.get("ONCE")), where)
+        settings = (
+            *(shared if row["DO"] == "train" else ()),
+            *flat_settings(document, f"STEPS[{number}].SET."),
+            *(above if row["DO"] == "train" else ()),
+        )
+        step = GrowStep(
+            name, row["DO"], row, settings, _recipe(document, row), bool(row.get("ONCE")), where
+        )
         check_order(step, made)
         made.append(step)
     return tuple(made)
@@ -142,5 +207,8 @@ def _recipe(document: Document, row: Mapping[str, Any]) -> str:
     named = row.get("RECIPE", document.values.get("RECIPE", ""))
     path = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(named))
     if not named or not os.path.isfile(path):
-        raise UsageError(f"{document.path}: RECIPE {named!r} of step {row.get('NAME')} is not there; looked for {path}")
+        raise UsageError(
+            f"{document.path}: RECIPE {named!r} of step {row.get('NAME')} is not there; looked for"
+            f" {path}"
+        )
     return path

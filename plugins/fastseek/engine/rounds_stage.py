@@ -47,21 +47,30 @@ def digest(told: Any) -> str:
 
 
 def finished(folder: pathlib.Path, wanted: str) -> Stage | None:
-    """The step in a folder, if it is finished, of this digest, and all of its files are as they were written."""
+    """The step in a folder, if it is finished, of this digest, and all of its files are as they
+    were written.
+    """
     try:
         found = read_json(folder / RECORD)
         files = found["files"]
         if (found["format"], found["digest"]) != (FORMAT, wanted):
             return None
-        if any(not (folder / name).is_file() or sha256(folder / name) != hashed for name, hashed in files.items()):
+        if any(
+            not (folder / name).is_file() or sha256(folder / name) != hashed
+            for name, hashed in files.items()
+        ):
             return None
         return Stage(folder, wanted, files, found["told"])
     except (DataError, KeyError, TypeError):
         return None
 
 
-def finish(folder: pathlib.Path, wanted: str, files: Iterable[pathlib.Path], told: Mapping[str, Any]) -> Stage:
+def finish(
+    folder: pathlib.Path, wanted: str, files: Iterable[pathlib.Path], told: Mapping[str, Any]
+) -> Stage:
     """Write the record of a step, last of all."""
     hashed = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
-    write_json(folder / RECORD, {"format": FORMAT, "digest": wanted, "files": hashed, "told": dict(told)})
+    write_json(
+        folder / RECORD, {"format": FORMAT, "digest": wanted, "files": hashed, "told": dict(told)}
+    )
     return Stage(folder, wanted, hashed, told)

@@ -12,8 +12,14 @@ from . import recipe
 from .plan_file import NONE, PREVIOUS
 from .settings import Setting
 
-NEEDS = {"embed": ("train",), "classify": ("train",), "cluster": ("embed",), "recluster": ("embed",),
-         "select": ("cluster", "recluster"), "pseudo": ("classify",)}  # one of which comes before
+NEEDS = {
+    "embed": ("train",),
+    "classify": ("train",),
+    "cluster": ("embed",),
+    "recluster": ("embed",),
+    "select": ("cluster", "recluster"),
+    "pseudo": ("classify",),
+}  # one of which comes before
 LABELLED = "labelled"
 WEIGHTS = (".safetensors", ".pth", ".pt")
 
@@ -47,7 +53,7 @@ class GrowStep:
 
     @property
     def source(self) -> str:
-        """"previous", "none", the name of a training or a weight file."""
+        """ "previous", "none", the name of a training or a weight file."""
         return self.values.get("FROM", PREVIOUS)
 
 
@@ -86,21 +92,35 @@ def check_order(step: GrowStep, before: Sequence[GrowStep]) -> None:
     """
     kinds = {one.kind for one in before}
     if step.kind in NEEDS and not kinds & set(NEEDS[step.kind]):
-        raise UsageError(f"{step.where}: {step.kind} needs a step before it that does {' or '.join(NEEDS[step.kind])}")
+        raise UsageError(
+            f"{step.where}: {step.kind} needs a step before it that does"
+            f" {' or '.join(NEEDS[step.kind])}"
+        )
     if step.kind == "pseudo" and step.values.get("PROTOTYPE", 5) and "embed" not in kinds:
-        raise UsageError(f"{step.where}: the prototype test needs an embed step before it (or PROTOTYPE: 0)")
+        raise UsageError(
+            f"{step.where}: the prototype test needs an embed step before it (or PROTOTYPE: 0)"
+        )
     choices = [one.name for one in before if one.kind in ("select", "pseudo")]
-    if step.kind == "recluster" and step.values.get("PHOTOS", choices and choices[0]) not in (*choices, []):
-        raise UsageError(f"{step.where}: PHOTOS {step.values['PHOTOS']!r} is no select or pseudo step before it")
+    if step.kind == "recluster" and step.values.get("PHOTOS", choices and choices[0]) not in (
+        *choices,
+        [],
+    ):
+        raise UsageError(
+            f"{step.where}: PHOTOS {step.values['PHOTOS']!r} is no select or pseudo step before it"
+        )
     if step.kind != "train":
         return
     unknown = [name for name in step.photos if name not in (LABELLED, *choices)]
     if unknown or not step.photos:
-        raise UsageError(f"{step.where}: PHOTOS are {LABELLED} or select and pseudo steps before "
-                         f"({', '.join(choices) or 'there is none'}), got {list(step.photos)}")
+        raise UsageError(
+            f"{step.where}: PHOTOS are {LABELLED} or select and pseudo steps before "
+            f"({', '.join(choices) or 'there is none'}), got {list(step.photos)}"
+        )
     if step.source not in (NONE, PREVIOUS) and pathlib.Path(step.source).suffix not in WEIGHTS:
         named = [one.name for one in before if one.kind == "train"]
         if step.source not in named:
-            raise UsageError(f"{step.where}: FROM {step.source!r} is no training before it ({', '.join(named)}), no "
-                             "weight file, and neither none nor previous")
+            raise UsageError(
+                f"{step.where}: FROM {step.source!r} is no training before it ({', '.join(named)}),"
+                " no weight file, and neither none nor previous"
+            )
     recipe.load(step.recipe, (), step.settings)

@@ -27,9 +27,20 @@ from .rounds_stage import Stage, digest, finish, finished
 from .rounds_steps import LABELLED, GrowStep, RoundsPlan
 
 logger = logging.getLogger("fastreid.fastseek")
-CHOOSE = {"cluster": cluster_step, "recluster": recluster_step, "select": select_step, "pseudo": pseudo_step}
-READS = {"embed": ("@train",), "classify": ("@train",), "cluster": ("@embed",), "recluster": ("@embed",),
-         "select": ("@clusters",), "pseudo": ("@classify", "@embed", "@pseudo")}
+CHOOSE = {
+    "cluster": cluster_step,
+    "recluster": recluster_step,
+    "select": select_step,
+    "pseudo": pseudo_step,
+}
+READS = {
+    "embed": ("@train",),
+    "classify": ("@train",),
+    "cluster": ("@embed",),
+    "recluster": ("@embed",),
+    "select": ("@clusters",),
+    "pseudo": ("@classify", "@embed", "@pseudo"),
+}
 
 
 class Round:
@@ -44,8 +55,15 @@ class Round:
         opts: KEY VALUE changes to every training.
     """
 
-    def __init__(self, plan: RoundsPlan, photos: Photos, out: pathlib.Path, number: int, last: Mapping[str, Stage],
-                 opts: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        plan: RoundsPlan,
+        photos: Photos,
+        out: pathlib.Path,
+        number: int,
+        last: Mapping[str, Stage],
+        opts: Sequence[Any],
+    ) -> None:
         self.plan, self.opts, self.home = plan, list(opts), out / f"round{number}"
         self.desk = Desk(photos, number, plan.seed, dict(last))
         truth = [photos.truth.get(item.id, "") for item in photos.unlabelled]
@@ -58,9 +76,22 @@ class Round:
         Raises:
             FastSeekError: what the step raises; the steps before it are intact.
         """
-        folder, began, name = self.home / step.name, time.monotonic(), f"round {self.desk.number}: {step.name}"
-        wanted = digest([self.desk.number, self.plan.seed, dict(step.values), self.plan.figures, self._photos,
-                         [[one.key, one.value] for one in step.settings], self._rests(step)])
+        folder, began, name = (
+            self.home / step.name,
+            time.monotonic(),
+            f"round {self.desk.number}: {step.name}",
+        )
+        wanted = digest(
+            [
+                self.desk.number,
+                self.plan.seed,
+                dict(step.values),
+                self.plan.figures,
+                self._photos,
+                [[one.key, one.value] for one in step.settings],
+                self._rests(step),
+            ]
+        )
         stage = finished(folder, wanted)
         if stage is None:
             logger.info("%s (%s)", name, step.kind)
@@ -77,52 +108,91 @@ class Round:
         """Marks of all that a step reads."""
         last = self.desk.last
         if step.kind != "train":
-            named = [step.values["PHOTOS"]] if step.kind == "recluster" and "PHOTOS" in step.values else []
+            named = (
+                [step.values["PHOTOS"]]
+                if step.kind == "recluster" and "PHOTOS" in step.values
+                else []
+            )
             return [last[name].mark if name in last else "" for name in (*READS[step.kind], *named)]
         source = self._from(step)
-        start = source.mark if isinstance(source, models.Model) else source if source == NONE else sha256(source)
-        return [start, recipe_digest(recipe.load(step.recipe, self.opts, step.settings)),
-                *(last[name].mark for name in step.photos if name != LABELLED)]
+        start = (
+            source.mark
+            if isinstance(source, models.Model)
+            else source
+            if source == NONE
+            else sha256(source)
+        )
+        return [
+            start,
+            recipe_digest(recipe.load(step.recipe, self.opts, step.settings)),
+            *(last[name].mark for name in step.photos if name != LABELLED),
+        ]
 
     def _work(self, step: GrowStep, folder: pathlib.Path) -> Told:
         if step.kind in CHOOSE:
             return CHOOSE[step.kind](self.desk, step, folder)
-        return {"train": self._train, "embed": self._embed, "classify": self._classify}[step.kind](step, folder)
+        return {"train": self._train, "embed": self._embed, "classify": self._classify}[step.kind](
+            step, folder
+        )
 
     def _from(self, step: GrowStep) -> models.Model | str:
-        """Where a training starts: from the last one, a named one, a file, or what its backbone brings."""
+        """Where a training starts: from the last one, a named one, a file, or what its backbone
+        brings.
+        """
         name = "@train" if step.source == PREVIOUS else step.source
         if name in self.desk.last:
             return models.trained(self.desk.last[name].folder)
-        return NONE if step.source in (NONE, PREVIOUS) else str(locate(step.source, f"FROM of {step.where}"))
+        return (
+            NONE
+            if step.source in (NONE, PREVIOUS)
+            else str(locate(step.source, f"FROM of {step.where}"))
+        )
 
     def _train(self, step: GrowStep, folder: pathlib.Path) -> Told:
         parts = [(name, without_groups(self._taught(name), split="train")) for name in step.photos]
         table = write_manifest(self.home / "photos", step.name, self.desk.number, parts)
         model = models.train(step, table, self._from(step), self.plan.seed, self.opts, self.home)
         scores = models.judged(model, self.desk.photos, self.plan.figures)
-        return [model.weights, model.config, folder / "classes.json"], scores, {"photos": table.name,
-                                                                                "figure": float(scores[0].value)}
+        return (
+            [model.weights, model.config, folder / "classes.json"],
+            scores,
+            {"photos": table.name, "figure": float(scores[0].value)},
+        )
 
     def _taught(self, name: str) -> list[Item]:
         """Photos with the labels they have, or that a choice gives them."""
         if name == LABELLED:
             return list(self.desk.photos.labelled)
         labels = self.desk.chosen(name)
-        return [dataclasses.replace(item, label=labels[item.id]) for item in self.desk.photos.pool if item.id in labels]
+        return [
+            dataclasses.replace(item, label=labels[item.id])
+            for item in self.desk.photos.pool
+            if item.id in labels
+        ]
 
     def _embed(self, step: GrowStep, folder: pathlib.Path) -> Told:
-        models.embedded(models.trained(self.desk.last["@train"].folder), step.settings, self.desk.photos.pool,
-                        folder / "vectors")
+        models.embedded(
+            models.trained(self.desk.last["@train"].folder),
+            step.settings,
+            self.desk.photos.pool,
+            folder / "vectors",
+        )
         return [folder / "vectors" / "manifest.json"], [], {}
 
     def _classify(self, step: GrowStep, folder: pathlib.Path) -> Told:
         model = models.trained(self.desk.last["@train"].folder)
-        made_by, note = digest([model.mark, self._photos, [[one.key, one.value] for one in step.settings]]), "made_by"
+        made_by, note = (
+            digest([model.mark, self._photos, [[one.key, one.value] for one in step.settings]]),
+            "made_by",
+        )
         if not (folder / note).is_file() or (folder / note).read_text(encoding="utf-8") != made_by:
             shutil.rmtree(folder, ignore_errors=True)
             with atomic(folder / note, "w") as file:
                 file.write(made_by)
         for name in ("unlabelled", "validation"):
             models.classified(model, step.settings, getattr(self.desk.photos, name), folder / name)
-        return [folder / name / "manifest.json" for name in ("unlabelled", "validation")], [], {"model": model.mark}
+        return (
+            [folder / name / "manifest.json" for name in ("unlabelled", "validation")],
+            [],
+            {"model": model.mark},
+        )

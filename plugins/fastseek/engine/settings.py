@@ -18,7 +18,9 @@ OVERRIDE = "command line"
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One key that a recipe sets: its value, and the file and line ("line 0" for the command line)."""
+    """One key that a recipe sets: its value, and the file and line ("line 0" for the command
+    line).
+    """
 
     key: str
     value: Any
@@ -27,17 +29,20 @@ class Setting:
 
     @property
     def where(self) -> str:
-        """"configs/x.yml:12", or "command line"."""
+        """ "configs/x.yml:12", or "command line"."""
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
 def chain(config_file: PathLike) -> list[Setting]:
-    """What a recipe and its bases set, the farthest base first, so that the last setting of a key holds.
+    """What a recipe and its bases set, the farthest base first, so that the last setting of a key
+    holds.
 
     Raises:
         UsageError: a file cannot be read, or its bases come back to it.
     """
-    return [setting for document in reversed(_documents(config_file)) for setting in _settings(document)]
+    return [
+        setting for document in reversed(_documents(config_file)) for setting in _settings(document)
+    ]
 
 
 def _documents(config_file: PathLike) -> list[Document]:
@@ -50,7 +55,9 @@ def _documents(config_file: PathLike) -> list[Document]:
         if following is not None:
             if os.path.abspath(following) in seen:
                 line = document.lines[BASE]
-                raise UsageError(f"{document.path}:{line}: {BASE} leads back to {following}; break the circle")
+                raise UsageError(
+                    f"{document.path}:{line}: {BASE} leads back to {following}; break the circle"
+                )
             seen.append(os.path.abspath(following))
     return documents
 
@@ -62,7 +69,9 @@ def _base(document: Document) -> str | None:
     if not isinstance(base, str) or not base:
         raise UsageError(f"{where}: {BASE} must be one file name, got {base!r}")
     if "://" in base:
-        raise UsageError(f"{where}: {BASE} {base} is not on this machine: download it and name the file")
+        raise UsageError(
+            f"{where}: {BASE} {base} is not on this machine: download it and name the file"
+        )
     path = pathlib.Path(document.path).parent / os.path.expanduser(base)
     if not path.is_file():
         raise UsageError(f"{where}: {BASE} {base} is not there; looked for {path}")
@@ -96,7 +105,10 @@ def flat_settings(document: Document, prefix: str) -> list[Setting]:
         node = node.get(key, {}) if isinstance(node, dict) else {}
         if number:
             node = node[int(number)]
-    return [Setting(key, value, document.path, document.lines[f"{prefix}{key}"]) for key, value in _flat(node, "")]
+    return [
+        Setting(key, value, document.path, document.lines[f"{prefix}{key}"])
+        for key, value in _flat(node, "")
+    ]
 
 
 def overrides(opts: Sequence[str]) -> list[Setting]:
@@ -106,5 +118,9 @@ def overrides(opts: Sequence[str]) -> list[Setting]:
         UsageError: a key has no value.
     """
     if len(opts) % 2:
-        raise UsageError(f"overrides come in pairs, KEY VALUE; {opts[-1]!r} at the end has no partner")
-    return [Setting(key, value, OVERRIDE, 0) for key, value in zip(opts[::2], opts[1::2], strict=True)]
+        raise UsageError(
+            f"overrides come in pairs, KEY VALUE; {opts[-1]!r} at the end has no partner"
+        )
+    return [
+        Setting(key, value, OVERRIDE, 0) for key, value in zip(opts[::2], opts[1::2], strict=True)
+    ]

@@ -32,7 +32,8 @@ def setup(cfg: Any, resume: bool = False, eval_only: bool = False) -> Any:
         eval_only: nothing will be trained; a config.yaml that is there is kept.
 
     Returns:
-        the recipe of this run, frozen: the device there is, the seed that was drawn. Written to OUTPUT_DIR/config.yaml.
+        the recipe of this run, frozen: the device there is, the seed that was drawn. Written to
+            OUTPUT_DIR/config.yaml.
 
     Raises:
         UsageError: no OUTPUT_DIR, or it cannot be written.
@@ -98,14 +99,21 @@ def device(wanted: str) -> str:
 def environment(cfg: Any) -> list[str]:
     """Lines that say what a run ran on."""
     names = ("fastreid", "torchvision", "timm", "numpy", "Pillow")
-    versions = [f"fastseek {__version__} ({commit() or 'no git commit'})", f"torch {torch.__version__}"]
+    versions = [
+        f"fastseek {__version__} ({commit() or 'no git commit'})",
+        f"torch {torch.__version__}",
+    ]
     versions += [f"{name} {_version(name)}" for name in names]
     where = cfg.MODEL.DEVICE
     if where.startswith("cuda"):
         where = f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
-    return [f"Python {platform.python_version()} on {platform.platform()}: {', '.join(versions)}",
-            f"process {comm.get_rank() + 1} of {comm.get_world_size()} on {where}, {torch.get_num_threads()} threads, "
-            f"seed {cfg.SEED}"]
+    return [
+        f"Python {platform.python_version()} on {platform.platform()}: {', '.join(versions)}",
+        (
+            f"process {comm.get_rank() + 1} of {comm.get_world_size()} on {where},"
+            f" {torch.get_num_threads()} threads, seed {cfg.SEED}"
+        ),
+    ]
 
 
 def _version(name: str) -> str:
@@ -119,8 +127,13 @@ def commit() -> str:
     """The git commit of this code; "" when it is not run from a checkout or there is no git."""
     home = pathlib.Path(__file__).parents[1]
     try:
-        told = subprocess.run(["git", "-C", str(home), "log", "-1", "--format=%H", "--", "."], capture_output=True,
-                              text=True, timeout=10, check=False)
+        told = subprocess.run(
+            ["git", "-C", str(home), "log", "-1", "--format=%H", "--", "."],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return told.stdout.strip() if told.returncode == 0 else ""

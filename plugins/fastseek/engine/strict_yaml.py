@@ -21,7 +21,8 @@ class Document:
     Args:
         path: where it was read.
         values: its nested mapping, keys are strings.
-        lines: line number of every key, dotted ("SOLVER.BASE_LR"), and of list entries ("STEPS[0]", "STEPS[0].NAME").
+        lines: line number of every key, dotted ("SOLVER.BASE_LR"), and of list entries ("STEPS[0]",
+            "STEPS[0].NAME").
     """
 
     path: str
@@ -38,8 +39,12 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases (*name) are not read: write the value out",
-                                              self.peek_event().start_mark)
+            raise yaml.composer.ComposerError(
+                None,
+                None,
+                "aliases (*name) are not read: write the value out",
+                self.peek_event().start_mark,
+            )
         return super().compose_node(parent, index)
 
 
@@ -47,15 +52,19 @@ def read(path: PathLike) -> Document:
     """Read one recipe file.
 
     Raises:
-        UsageError: it is missing, too large, not UTF-8, not YAML, holds tags, aliases or a key twice, or is no
-            mapping of names; names the file and the line.
+        UsageError: it is missing, too large, not UTF-8, not YAML, holds tags, aliases or a key
+            twice, or is no mapping of names; names the file and the line.
     """
     try:
         return _read(path)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        tab = mark is not None and mark.buffer is not None and mark.buffer[mark.pointer:mark.pointer + 1] == "\t"
+        tab = (
+            mark is not None
+            and mark.buffer is not None
+            and mark.buffer[mark.pointer : mark.pointer + 1] == "\t"
+        )
         problem = "a tab stands here, indent with spaces" if tab else error.problem or error.context
         raise UsageError(f"{path}:{line}: {problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -73,7 +82,10 @@ def _read(path: PathLike) -> Document:
         if node is None:
             raise UsageError(f"{path}: the file is empty; a recipe needs at least one key")
         if not isinstance(node, yaml.MappingNode):
-            raise UsageError(f"{path}:{node.start_mark.line + 1}: a recipe is a mapping (KEY: value), this is not")
+            raise UsageError(
+                f"{path}:{node.start_mark.line + 1}: a recipe is a mapping (KEY: value), this"
+                " is not"
+            )
         lines: dict[str, int] = {}
         _walk(node, "", lines, str(path))
         return Document(str(path), loader.construct_document(node), lines)
@@ -83,7 +95,11 @@ def _read(path: PathLike) -> Document:
 
 def _text(path: PathLike) -> str:
     try:
-        data = pathlib.Path(path).read_bytes() if pathlib.Path(path).stat().st_size <= MAX_BYTES else None
+        data = (
+            pathlib.Path(path).read_bytes()
+            if pathlib.Path(path).stat().st_size <= MAX_BYTES
+            else None
+        )
     except OSError as error:
         raise UsageError(f"{path}: the recipe cannot be read ({error.strerror})") from error
     if data is None:
@@ -102,9 +118,13 @@ def _walk(node: yaml.Node, prefix: str, lines: dict[str, int], path: str) -> Non
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-            raise UsageError(f"{path}:{line}: a key must be a name, not {getattr(key, 'value', key.tag)!r}")
+            raise UsageError(
+                f"{path}:{line}: a key must be a name, not {getattr(key, 'value', key.tag)!r}"
+            )
         name = f"{prefix}{key.value}"
         if name in lines:
-            raise UsageError(f"{path}:{line}: {name} stands twice, first in line {lines[name]}; keep one")
+            raise UsageError(
+                f"{path}:{line}: {name} stands twice, first in line {lines[name]}; keep one"
+            )
         lines[name] = line
         _walk(value, f"{name}.", lines, path)

@@ -1,4 +1,6 @@
-"""Search with every thing a photo shows: its subjects are found, searched one by one, and the answers merged."""
+"""Search with every thing a photo shows: its subjects are found, searched one by one, and the
+answers merged.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class Parts:
     Args:
         embeddings: one a subject, ids "photo#1", "photo#2", …; None when no photo shows several.
         owner: their ids -> the photo's.
-        boxes: photo -> its subjects' boxes, top, left, bottom, right as shares of height and width of the tensor.
+        boxes: photo -> its subjects' boxes, top, left, bottom, right as shares of height and width
+            of the tensor.
     """
 
     embeddings: Embeddings | None
@@ -39,10 +42,20 @@ class Parts:
     boxes: Mapping[str, list[list[float]]]
 
 
-def search_subjects(config_file: PathLike, weights: PathLike, ranking: PathLike, queries: PathLike, gallery: PathLike,
-                    out: PathLike, on: str = "", every: bool = False, only: Sequence[str] = (),
-                    opts: Sequence[str] = ()) -> str:
-    """Better a ranking by the subjects of its queries; writes the ranking, and the boxes as JSON beside it.
+def search_subjects(
+    config_file: PathLike,
+    weights: PathLike,
+    ranking: PathLike,
+    queries: PathLike,
+    gallery: PathLike,
+    out: PathLike,
+    on: str = "",
+    every: bool = False,
+    only: Sequence[str] = (),
+    opts: Sequence[str] = (),
+) -> str:
+    """Better a ranking by the subjects of its queries; writes the ranking, and the boxes as JSON
+    beside it.
 
     Args:
         config_file, weights: the recipe and model that made the embeddings.
@@ -51,7 +64,8 @@ def search_subjects(config_file: PathLike, weights: PathLike, ranking: PathLike,
         gallery: their embeddings folder.
         out: the new ranking.
         on: the map the attention is read from; the deepest when not given.
-        every: search a photo's only subject too (a small thing before much background); else those with several.
+        every: search a photo's only subject too (a small thing before much background); else those
+            with several.
         only: ids of queries to look at, such as those whose models disagree; all when not given.
         opts: KEY VALUE changes to the recipe.
 
@@ -60,7 +74,8 @@ def search_subjects(config_file: PathLike, weights: PathLike, ranking: PathLike,
 
     Raises:
         ArtefactError: ranking, gallery and model do not belong together.
-        UsageError: `out` cannot be written or is an input, a map the backbone does not give, or another architecture.
+        UsageError: `out` cannot be written or is an input, a map the backbone does not give, or
+            another architecture.
     """
     check_writable(out, [config_file, weights, ranking, queries, gallery])
     cfg = recipe.load(config_file, opts)
@@ -71,13 +86,25 @@ def search_subjects(config_file: PathLike, weights: PathLike, ranking: PathLike,
     wanted = set(only or whole.query_ids.tolist())
     missing = sorted((wanted & set(whole.query_ids.tolist())) - {item.id for item in items})
     if missing:
-        raise ArtefactError(f"{queries} has no photo {missing[0]!r}, nor {len(missing) - 1} others of the ranking")
-    found = parts_of(cfg, load_model(cfg, weights), [item for item in items if item.id in wanted], root, on, every)
+        raise ArtefactError(
+            f"{queries} has no photo {missing[0]!r}, nor {len(missing) - 1} others of the ranking"
+        )
+    found = parts_of(
+        cfg,
+        load_model(cfg, weights),
+        [item for item in items if item.id in wanted],
+        root,
+        on,
+        every,
+    )
     write_json(pathlib.Path(out).with_suffix(".boxes.json"), dict(found.boxes))
     made = whole if found.embeddings is None else search_parts(whole, found, known)
     made.save(out)
-    return (f"{len(found.boxes)} of {len(wanted)} photos show {'a subject' if every else 'several subjects'}, "
-            f"{len(found.owner)} parts searched: {os.fspath(out)}")
+    return (
+        f"{len(found.boxes)} of {len(wanted)} photos show"
+        f" {'a subject' if every else 'several subjects'}, {len(found.owner)} parts searched:"
+        f" {os.fspath(out)}"
+    )
 
 
 def search_parts(whole: Ranking, parts: Parts, gallery: Embeddings) -> Ranking:
@@ -86,8 +113,14 @@ def search_parts(whole: Ranking, parts: Parts, gallery: Embeddings) -> Ranking:
     return merged(whole, found, parts.owner)
 
 
-def parts_of(cfg: Any, model: nn.Module, items: Collection[Item], root: str = "", on: str = "",
-             every: bool = False) -> Parts:
+def parts_of(
+    cfg: Any,
+    model: nn.Module,
+    items: Collection[Item],
+    root: str = "",
+    on: str = "",
+    every: bool = False,
+) -> Parts:
     """Find and embed the subjects of photos.
 
     Args:
@@ -114,6 +147,8 @@ def parts_of(cfg: Any, model: nn.Module, items: Collection[Item], root: str = ""
             for number, one in enumerate(found, 1):
                 vectors.append(embed_part(model, maps, row, one.box, name).cpu().numpy())
                 owner[f"{photo}#{number}"] = photo
-    passport = extract.passport(cfg, model, root) | {"regions": f"subjects on {on or 'the deepest map'}"}
+    passport = extract.passport(cfg, model, root) | {
+        "regions": f"subjects on {on or 'the deepest map'}"
+    }
     made = Embeddings(list(owner), np.stack(vectors), passport) if vectors else None
     return Parts(made, owner, boxes)

@@ -19,23 +19,30 @@ logger = logging.getLogger("fastreid.fastseek")
 Lists = dict[str, list[str]]
 
 
-def take_over(model: nn.Module, path: PathLike, drop: Sequence[str] = (), fit: str = "classes",
-              classes: PathLike = "") -> Lists:
+def take_over(
+    model: nn.Module,
+    path: PathLike,
+    drop: Sequence[str] = (),
+    fit: str = "classes",
+    classes: PathLike = "",
+) -> Lists:
     """Load a weight file into a model, in place, as SEEK.DROP and SEEK.FIT say.
 
-    Weights are matched by name; what is taken over is bit-identical. Class weights of a file whose classes.json, beside
-    it, has other labels than the model's belong to other classes and are never taken, however they are shaped.
+    Weights are matched by name; what is taken over is bit-identical. Class weights of a file whose
+    classes.json, beside it, has other labels than the model's belong to other classes and are never
+    taken, however they are shaped.
 
     Args:
         model: any model, perhaps wrapped for several processes.
         path: as for `weights.load_weights`.
         drop: fragments; a tensor of the file with one of them in its name is not taken.
-        fit: "all": what is not dropped must fit; "classes": but for class weights; "grow": the file must fit, the model
-            may have more; "some": what fits is taken.
+        fit: "all": what is not dropped must fit; "classes": but for class weights; "grow": the file
+            must fit, the model may have more; "some": what fits is taken.
         classes: the model's classes file.
 
     Returns:
-        names by what became of them: "dropped", "not in the file", "not in the model", "of another shape".
+        names by what became of them: "dropped", "not in the file", "not in the model", "of another
+            shape".
 
     Raises:
         DataError: there is no such file.
@@ -46,21 +53,34 @@ def take_over(model: nn.Module, path: PathLike, drop: Sequence[str] = (), fit: s
     found = weights.renamed(weights.read(path), inner(model).state_dict())
     for fragment in drop:
         if not any(fragment in name for name in found):
-            raise UsageError(f"SEEK.DROP {fragment!r} is in no name in {path}; {near(fragment, found)}")
+            raise UsageError(
+                f"SEEK.DROP {fragment!r} is in no name in {path}; {near(fragment, found)}"
+            )
     foreign = fit != "all" and _other_classes(path, classes)
-    dropped = {name for name in found if any(fragment in name for fragment in drop)
-               or foreign and weights.CLASS_WEIGHTS.search(name)}
+    dropped = {
+        name
+        for name in found
+        if any(fragment in name for fragment in drop)
+        or foreign
+        and weights.CLASS_WEIGHTS.search(name)
+    }
 
     def may_differ(kind: str, name: str) -> bool:
         own = name in dropped or any(fragment in name for fragment in drop)
-        class_weight = fit != "all" and bool(weights.CLASS_WEIGHTS.search(name)) and (fit == "classes" or foreign)
+        class_weight = (
+            fit != "all"
+            and bool(weights.CLASS_WEIGHTS.search(name))
+            and (fit == "classes" or foreign)
+        )
         return own or class_weight or fit == "some" or fit == "grow" and kind == weights.NEW
 
     kept = {name: tensor for name, tensor in found.items() if name not in dropped}
     lists = weights.fit(model, kept, str(path), may_differ=may_differ)
     taken = len(kept) - len(lists[weights.UNKNOWN]) - len(lists[weights.RESHAPED])
     if not taken:
-        raise ArtefactError(f"{path}: nothing in it fits the model: is it of another kind of model?")
+        raise ArtefactError(
+            f"{path}: nothing in it fits the model: is it of another kind of model?"
+        )
     lists = {"dropped": sorted(dropped), **lists}
     logger.info("%s: %d of %d tensors taken over%s", path, taken, len(found), _told(lists))
     if foreign:
@@ -80,7 +100,7 @@ def _told(lists: Lists) -> str:
     lines: list[Any] = []
     for kind, names in lists.items():
         if names:
-            shown = names if kind == weights.RESHAPED else names[:weights.SHOWN]
+            shown = names if kind == weights.RESHAPED else names[: weights.SHOWN]
             more = [f"… and {len(names) - len(shown)} more"] if len(names) > len(shown) else []
             lines += [f"{len(names)} {kind}:", *(f"  {name}" for name in [*shown, *more])]
     return "".join(f"\n  {line}" for line in lines)

@@ -1,4 +1,6 @@
-"""fast-reid's trainer with parts that also work today: on a CPU, after a kill, with a bad photo in the data."""
+"""fast-reid's trainer with parts that also work today: on a CPU, after a kill, with a bad photo in
+the data.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ logger = logging.getLogger("fastreid.fastseek")
 
 
 class Trainer(DefaultTrainer):
-    """Build everything a recipe asks for and train it; the methods of fast-reid's trainer can be overridden as there.
+    """Build everything a recipe asks for and train it; the methods of fast-reid's trainer can be
+    overridden as there.
 
     Args:
         cfg: the recipe, as `setup.setup` returns it.
@@ -77,8 +80,14 @@ class Trainer(DefaultTrainer):
         self.max_iter = self.max_epoch * self.iters_per_epoch
         self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
         scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
-        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, save_to_disk=comm.is_main_process(),
-                                         optimizer=optimizer, **self.scheduler, **scaler)
+        self.checkpointer = Checkpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            save_to_disk=comm.is_main_process(),
+            optimizer=optimizer,
+            **self.scheduler,
+            **scaler,
+        )
         self.best, self.run, self.random_states, self.pending = None, secrets.token_hex(8), [], ""
         self.results: OrderedDict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
@@ -91,15 +100,18 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_train_loader(cls, cfg: Any) -> Any:
         """The endless loader of the training batches of this process."""
-        return loaders.build_train_loader(cfg, rank=comm.get_rank(), world_size=comm.get_world_size())
+        return loaders.build_train_loader(
+            cfg, rank=comm.get_rank(), world_size=comm.get_world_size()
+        )
 
     @classmethod
     def build_test_loader(cls, cfg: Any, dataset_name: str) -> tuple[Any, int]:
         """The loader over queries, then gallery, of a dataset, and the number of queries."""
         items = resolve(dataset_name, cfg)
         queries, gallery = (list(with_split(items, split)) for split in ("query", "gallery"))
-        loader = loaders.build_test_loader(cfg, queries + gallery, rank=comm.get_rank(),
-                                           world_size=comm.get_world_size())
+        loader = loaders.build_test_loader(
+            cfg, queries + gallery, rank=comm.get_rank(), world_size=comm.get_world_size()
+        )
         return loader, len(queries)
 
     @staticmethod
@@ -113,8 +125,10 @@ class Trainer(DefaultTrainer):
         made.defrost()
         made.MODEL.HEADS.NUM_CLASSES = wanted = cfg.MODEL.HEADS.NUM_CLASSES or num_classes
         if wanted < num_classes:
-            raise UsageError(f"MODEL.HEADS.NUM_CLASSES {wanted} is less than the {num_classes} classes of the training "
-                             "photos; 0 takes their number")
+            raise UsageError(
+                f"MODEL.HEADS.NUM_CLASSES {wanted} is less than the {num_classes} classes of the"
+                " training photos; 0 takes their number"
+            )
         made.SEEK.CLASSES = str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
         made.freeze()
         save_config(made)
@@ -127,44 +141,72 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def build_optimizer(cls, cfg: Any, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
-        """The optimizer over the model's own parameters, and None where fast-reid has its flat copies."""
+        """The optimizer over the model's own parameters, and None where fast-reid has its flat
+        copies.
+        """
         return solver.build_optimizer(cfg, model), None
 
     @classmethod
-    def build_lr_scheduler(cls, cfg: Any, optimizer: torch.optim.Optimizer, iters_per_epoch: int) -> dict[str, Any]:
+    def build_lr_scheduler(
+        cls, cfg: Any, optimizer: torch.optim.Optimizer, iters_per_epoch: int
+    ) -> dict[str, Any]:
         """The schedules by name."""
         return solver.build_lr_scheduler(cfg, optimizer, iters_per_epoch)
 
     def build_hooks(self) -> list[HookBase | None]:
-        """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers, checkpoints."""
+        """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers,
+        checkpoints.
+        """
         cfg = self.cfg
-        rates = (hooks.LRScheduler(self.optimizer, self.scheduler) if self.schedule is None
-                 else ScheduleHook(self.optimizer, self.schedule, self.windows))
-        made: list[HookBase | None] = [hooks.IterationTimer(), rates, MovedGuard(), precise_bn(self),
-                                      attention_crops(cfg, self._trainer)]
+        rates = (
+            hooks.LRScheduler(self.optimizer, self.scheduler)
+            if self.schedule is None
+            else ScheduleHook(self.optimizer, self.schedule, self.windows)
+        )
+        made: list[HookBase | None] = [
+            hooks.IterationTimer(),
+            rates,
+            MovedGuard(),
+            precise_bn(self),
+            attention_crops(cfg, self._trainer),
+        ]
         if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
-            made.append(hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS))
-        saving = CheckpointHook(self._save, self._note, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SEEK.CHECKPOINT_MINUTES,
-                                cfg.OUTPUT_DIR)
+            made.append(
+                hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS)
+            )
+        saving = CheckpointHook(
+            self._save,
+            self._note,
+            cfg.SOLVER.CHECKPOINT_PERIOD,
+            cfg.SEEK.CHECKPOINT_MINUTES,
+            cfg.OUTPUT_DIR,
+        )
         if len(cfg.DATASETS.TESTS):
-            made.append(EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen, saving.before_evaluation))
+            made.append(
+                EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen, saving.before_evaluation)
+            )
         if comm.is_main_process():
-            # Before the checkpoint: what is written of a step must not be lost by a kill after its checkpoint.
+            # Before the checkpoint: what is written of a step must not be lost by a kill after its
+            # checkpoint.
             made.append(WriterHook(self.build_writers))
         return [*made, saving]
 
     def build_writers(self) -> list[EventWriter]:
         """Progress on the screen, OUTPUT_DIR/metrics.jsonl and TensorBoard."""
         output = pathlib.Path(self.cfg.OUTPUT_DIR)
-        return [Progress(self.start_iter, self.max_iter, self.max_epoch),
-                JsonLines(output / "metrics.jsonl", self.start_iter), TensorBoard(output, self.start_iter)]
+        return [
+            Progress(self.start_iter, self.max_iter, self.max_epoch),
+            JsonLines(output / "metrics.jsonl", self.start_iter),
+            TensorBoard(output, self.start_iter),
+        ]
 
     @classmethod
     def test(cls, cfg: Any, model: nn.Module) -> OrderedDict[str, Any]:
         """Evaluate on every test set; every module is left in the mode it was in.
 
         Returns:
-            the figures of the one test set, or those of each by its name; empty figures but on rank 0.
+            the figures of the one test set, or those of each by its name; empty figures but on rank
+            0.
         """
         results: OrderedDict[str, Any] = OrderedDict()
         with kept_modes(model):
@@ -176,7 +218,8 @@ class Trainer(DefaultTrainer):
         return next(iter(results.values())) if len(results) == 1 else results
 
     def _evaluate(self) -> OrderedDict[str, Any]:
-        # A run that is resumed after its evaluation draws the same numbers as one that evaluated on its way.
+        # A run that is resumed after its evaluation draws the same numbers as one that evaluated on
+        # its way.
         with randomness.kept():
             self.results = self.test(self.cfg, self.model)
         return self.results
@@ -185,20 +228,39 @@ class Trainer(DefaultTrainer):
         """Keep the best model; the first test set decides."""
         first = self.cfg.DATASETS.TESTS[0]
         metric = results.get("metric", results.get(f"{first}/metric"))
-        if metric is not None and math.isfinite(metric) and (self.best is None or metric > self.best):
+        if (
+            metric is not None
+            and math.isfinite(metric)
+            and (self.best is None or metric > self.best)
+        ):
             self.best = float(metric)
-            self.checkpointer.save_weights("model_best", run=self.run, metric=self.best, step=self.iter,
-                                           epoch=self.epoch + 1)
+            self.checkpointer.save_weights(
+                "model_best", run=self.run, metric=self.best, step=self.iter, epoch=self.epoch + 1
+            )
 
     def _save(self, name: str, pending: bool = False) -> None:
-        """Save all of the run; every process takes part. `pending`: the evaluation of this state is still to come."""
+        """Save all of the run; every process takes part.
+
+        `pending`: the evaluation of this state is still to come.
+        """
         random_states = randomness.states()
         done = self.epoch + 1 if not name.startswith("model_step_") else self.epoch
         step = self.iter + 1 if name.startswith("model_step_") else self.iter
-        self.checkpointer.save(name, run=self.run, epoch=done, step=step, seed=self.cfg.SEED, best=self.best,
-                               results=self.results, random=random_states, config=self.cfg.dump(),
-                               classes=digest(self.cfg.SEEK.CLASSES), iters_per_epoch=self.iters_per_epoch,
-                               pending=name if pending else "", skipped=self._trainer.skipped)
+        self.checkpointer.save(
+            name,
+            run=self.run,
+            epoch=done,
+            step=step,
+            seed=self.cfg.SEED,
+            best=self.best,
+            results=self.results,
+            random=random_states,
+            config=self.cfg.dump(),
+            classes=digest(self.cfg.SEEK.CLASSES),
+            iters_per_epoch=self.iters_per_epoch,
+            pending=name if pending else "",
+            skipped=self._trainer.skipped,
+        )
         self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
 
     def _note(self, name: str) -> None:
@@ -217,8 +279,11 @@ class Trainer(DefaultTrainer):
 
     def _resume_or_load(self, resume: bool) -> None:
         if not resume and self.checkpointer.has_checkpoint():
-            logger.warning("%s holds an earlier run; this one starts anew and replaces it (--resume goes on with it)",
-                           self.cfg.OUTPUT_DIR)
+            logger.warning(
+                "%s holds an earlier run; this one starts anew and replaces it (--resume goes on"
+                " with it)",
+                self.cfg.OUTPUT_DIR,
+            )
         self.checkpointer.drop, self.checkpointer.fit = list(self.cfg.SEEK.DROP), self.cfg.SEEK.FIT
         self.checkpointer.classes = self.cfg.SEEK.CLASSES
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
@@ -240,7 +305,8 @@ class Trainer(DefaultTrainer):
             the last evaluation's figures, in the main process, when there was one.
 
         Raises:
-            RunError: it was stopped or cannot go on, or another run is writing in OUTPUT_DIR; what was saved is intact.
+            RunError: it was stopped or cannot go on, or another run is writing in OUTPUT_DIR; what
+                was saved is intact.
         """
         with held(self.cfg.OUTPUT_DIR):
             self._train()
@@ -262,8 +328,10 @@ class Trainer(DefaultTrainer):
             except FastSeekError:
                 raise
             except torch.OutOfMemoryError as error:
-                raise RunError(f"out of GPU memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
-                               f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the photos ({error})") from error
+                raise RunError(
+                    f"out of GPU memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
+                    f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the photos ({error})"
+                ) from error
             except Exception:
                 logger.exception("the training failed at step %d", self.iter + 1)
                 raise
@@ -272,7 +340,8 @@ class Trainer(DefaultTrainer):
 
     def _train_epoch(self) -> None:
         self.before_epoch()
-        # A run that was stopped between its last step and the end of the epoch has only the end to do.
+        # A run that was stopped between its last step and the end of the epoch has only the end to
+        # do.
         while self.iter < (self.epoch + 1) * self.iters_per_epoch:
             self.before_step()
             self.run_step()

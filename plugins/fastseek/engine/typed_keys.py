@@ -1,4 +1,6 @@
-"""The keys of a plan-like file: which there are, of what kind each is, and calls that name a part."""
+"""The keys of a plan-like file: which there are, of what kind each is, and calls that name a
+part.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,19 @@ from ..errors import UsageError
 from ..registry import Registry, build
 from .strict_yaml import Document
 
-NUMBER, WORD, SWITCH, LIST, MAP, NUMBERS = "a number", "text", "true or false", "a list", "a mapping", "number or list"
+NUMBER, WORD, SWITCH, LIST, MAP, NUMBERS = (
+    "a number",
+    "text",
+    "true or false",
+    "a list",
+    "a mapping",
+    "number or list",
+)
 
 
-def check_keys(document: Document, values: Mapping[str, Any], known: Mapping[str, str], prefix: str = "") -> None:
+def check_keys(
+    document: Document, values: Mapping[str, Any], known: Mapping[str, str], prefix: str = ""
+) -> None:
     """Refuse a key or a kind of value that nobody reads.
 
     Args:
@@ -32,7 +43,9 @@ def check_keys(document: Document, values: Mapping[str, Any], known: Mapping[str
             raise UsageError(f"{where}: {prefix}{key} must be {known[key]}, got {value!r}")
 
 
-def checked_calls(document: Document, key: str, calls: Sequence[Any], registry: Registry) -> tuple[str, ...]:
+def checked_calls(
+    document: Document, key: str, calls: Sequence[Any], registry: Registry
+) -> tuple[str, ...]:
     """The calls of a list, each of which builds a part of the registry.
 
     Raises:
@@ -48,6 +61,16 @@ def checked_calls(document: Document, key: str, calls: Sequence[Any], registry: 
 
 def _is(value: Any, kind: str) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return {NUMBER: number, WORD: isinstance(value, str), SWITCH: isinstance(value, bool),
-            LIST: isinstance(value, list), MAP: isinstance(value, dict),
-            NUMBERS: number or isinstance(value, list) and value != [] and all(_is(one, NUMBER) for one in value)}[kind]
+    return {
+        NUMBER: number,
+        WORD: isinstance(value, str),
+        SWITCH: isinstance(value, bool),
+        LIST: isinstance(value, list),
+        MAP: isinstance(value, dict),
+        NUMBERS: (
+            number
+            or isinstance(value, list)
+            and value != []
+            and all(_is(one, NUMBER) for one in value)
+        ),
+    }[kind]

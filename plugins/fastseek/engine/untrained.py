@@ -10,7 +10,8 @@ FETCHED = ("weights", "pretrained")  # ends of the arguments' names
 
 
 def untrained(cfg: Any) -> Any:
-    """The recipe, frozen, with a backbone that starts from chance: its weight file need not be there.
+    """The recipe, frozen, with a backbone that starts from chance: its weight file need not be
+    there.
 
     Args:
         cfg: any recipe; not changed.

@@ -22,7 +22,11 @@ from .ranks import inner
 logger = logging.getLogger("fastreid.fastseek")
 Tensors = dict[str, torch.Tensor]
 SHOWN = 10
-NEW, UNKNOWN, RESHAPED = "not in the file", "not in the model", "of another shape"  # how weights and model can differ
+NEW, UNKNOWN, RESHAPED = (
+    "not in the file",
+    "not in the model",
+    "of another shape",
+)  # how weights and model can differ
 # What depends on the classes of the training set, not on the embedding.
 CLASS_WEIGHTS = re.compile(r"(^|\.)(\w*heads?\.weight$|classifier\b|losses\.)")
 # Buffers that older fast-reid saved and newer does not, and a counter old torch did not have.
@@ -36,8 +40,8 @@ def load_weights(model: nn.Module, path: PathLike) -> None:
 
     Args:
         model: any model, perhaps wrapped for several processes.
-        path: .safetensors or .pth of ours, of fast-reid (also of its model zoo) or a plain state dict; searched for
-            as `files.locate` says.
+        path: .safetensors or .pth of ours, of fast-reid (also of its model zoo) or a plain state
+            dict; searched for as `files.locate` says.
 
     Raises:
         DataError: there is no such file.
@@ -59,7 +63,11 @@ def read(path: PathLike) -> Tensors:
     if not path.is_file():
         raise DataError(f"{path}: there is no such weight file")
     tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    bad = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    bad = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
     if bad:
         raise ArtefactError(f"{path}: {len(bad)} tensors hold NaN or infinity: {_some(bad)}")
     return tensors
@@ -74,12 +82,16 @@ def _read_safetensors(path: pathlib.Path) -> Tensors:
 
 def _read_pickle(path: pathlib.Path) -> Tensors:
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 10):
-        logger.warning("%s: torch before 2.10 has a known hole in reading .pth files; read only your own", path)
+        logger.warning(
+            "%s: torch before 2.10 has a known hole in reading .pth files; read only your own", path
+        )
     try:
         with torch.serialization.safe_globals(_numbers()):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ArtefactError(f"{path}: refused, it holds more than tensors and numbers: {str(error)[:300]}") from error
+        raise ArtefactError(
+            f"{path}: refused, it holds more than tensors and numbers: {str(error)[:300]}"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ArtefactError(f"{path}: damaged or not a torch file ({error})") from error
     for key in ("model", "state_dict"):
@@ -89,28 +101,38 @@ def _read_pickle(path: pathlib.Path) -> Tensors:
 
 
 def _numbers() -> list[Any]:
-    """What numpy arrays and numbers in older checkpoints are made of, under their old and new names."""
+    """What numpy arrays and numbers in older checkpoints are made of, under their old and new
+    names.
+    """
     module = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
-    made = [(getattr(module, name), f"numpy.{core}.multiarray.{name}")
-            for name in ("scalar", "_reconstruct") for core in ("core", "_core")]
+    made = [
+        (getattr(module, name), f"numpy.{core}.multiarray.{name}")
+        for name in ("scalar", "_reconstruct")
+        for core in ("core", "_core")
+    ]
     return [*made, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
 
 
 def _tensors(found: Any, path: pathlib.Path) -> Tensors:
     if not isinstance(found, Mapping) or not found:
         raise ArtefactError(f"{path}: no weights in it, but a {type(found).__name__}")
-    tensors = {name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-               for name, value in found.items()}
+    tensors = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in found.items()
+    }
     strange = [str(name) for name, value in tensors.items() if not isinstance(value, torch.Tensor)]
     if strange:
-        raise ArtefactError(f"{path}: not a state dict, these entries are no tensors: {_some(strange)}")
+        raise ArtefactError(
+            f"{path}: not a state dict, these entries are no tensors: {_some(strange)}"
+        )
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
     return tensors
 
 
 def renamed(tensors: Tensors, own: Mapping[str, torch.Tensor]) -> Tensors:
-    """The tensors under today's names: fast-reid's zoo has `heads.bnneck.*` and `heads.classifier.weight`.
+    """The tensors under today's names: fast-reid's zoo has `heads.bnneck.*` and
+    `heads.classifier.weight`.
 
     Args:
         tensors: as read.
@@ -127,7 +149,8 @@ def _today(name: str, own: Mapping[str, torch.Tensor]) -> str:
         return name.replace(".classifier.", ".")
     found = re.fullmatch(r"(.*)\.bnneck\.(\w+)", name)
     if found:
-        # The neck is the batch norm of the bottleneck, behind a convolution when EMBEDDING_DIM is set.
+        # The neck is the batch norm of the bottleneck, behind a convolution when EMBEDDING_DIM is
+        # set.
         for number in range(3):
             place = f"{found[1]}.bottleneck.{number}"
             if f"{place}.running_mean" in own:
@@ -135,8 +158,13 @@ def _today(name: str, own: Mapping[str, torch.Tensor]) -> str:
     return name
 
 
-def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False,
-        may_differ: Callable[[str, str], bool] | None = None) -> dict[str, list[str]]:
+def fit(
+    model: nn.Module,
+    tensors: Tensors,
+    path: str,
+    strict: bool = False,
+    may_differ: Callable[[str, str], bool] | None = None,
+) -> dict[str, list[str]]:
     """Copy tensors into a model, in place.
 
     Args:
@@ -144,14 +172,15 @@ def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False,
         tensors: by name.
         path: named in messages.
         strict: class weights must fit as well.
-        may_differ: whether a tensor may differ so, called with NEW, UNKNOWN or RESHAPED and its name; class weights may
-            when it is not given, unless `strict`.
+        may_differ: whether a tensor may differ so, called with NEW, UNKNOWN or RESHAPED and its
+            name; class weights may when it is not given, unless `strict`.
 
     Returns:
         the names that differ, by how; those "of another shape" with both shapes.
 
     Raises:
-        ArtefactError: a name is missing or unexpected, or a shape differs; the table of differences is in the message.
+        ArtefactError: a name is missing or unexpected, or a shape differs; the table of differences
+            is in the message.
     """
     model = inner(model)
     own = model.state_dict()
@@ -160,20 +189,39 @@ def fit(model: nn.Module, tensors: Tensors, path: str, strict: bool = False,
     differences = {
         NEW: [name for name in own if name not in tensors and not aliases[name] & set(tensors)],
         UNKNOWN: [name for name in tensors if name not in own],
-        RESHAPED: [f"{name} {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
-                   for name in own if name in tensors and tensors[name].shape != own[name].shape]}
+        RESHAPED: [
+            f"{name} {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
+            for name in own
+            if name in tensors and tensors[name].shape != own[name].shape
+        ],
+    }
 
     def legal(kind: str, name: str) -> bool:
-        return not strict and bool(CLASS_WEIGHTS.search(name)) if may_differ is None else may_differ(kind, name)
+        return (
+            not strict and bool(CLASS_WEIGHTS.search(name))
+            if may_differ is None
+            else may_differ(kind, name)
+        )
 
-    accepted = [name for kind, names in differences.items() for name in names if legal(kind, name.split(" ")[0])]
-    left = {kind: [name for name in names if name not in accepted and not HARMLESS.search(name)]
-            for kind, names in differences.items()}
+    accepted = [
+        name
+        for kind, names in differences.items()
+        for name in names
+        if legal(kind, name.split(" ")[0])
+    ]
+    left = {
+        kind: [name for name in names if name not in accepted and not HARMLESS.search(name)]
+        for kind, names in differences.items()
+    }
     if any(left.values()):
         raise ArtefactError(_table(path, left, len(own)))
     if accepted and may_differ is None:
         logger.info("%s: class weights not taken from it: %s", path, _some(accepted))
-    fitting = {name: value for name, value in tensors.items() if name in own and value.shape == own[name].shape}
+    fitting = {
+        name: value
+        for name, value in tensors.items()
+        if name in own and value.shape == own[name].shape
+    }
     model.load_state_dict(fitting, strict=False)
     return differences
 
@@ -194,7 +242,9 @@ def _table(path: str, differences: dict[str, list[str]], total: int) -> str:
             lines.append(f"  {len(names)} {kind}:")
             lines += [f"    {name}" for name in names[:SHOWN]]
             lines += [f"    … and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
-    return "\n".join([*lines, "Use the recipe the weights were trained with (config.yaml beside them)."])
+    return "\n".join(
+        [*lines, "Use the recipe the weights were trained with (config.yaml beside them)."]
+    )
 
 
 def _some(names: list[str]) -> str:

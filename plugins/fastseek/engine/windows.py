@@ -7,7 +7,8 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Windows:
-    """Runs of `size` consecutive batches within an epoch; what is left at its end makes a shorter one.
+    """Runs of `size` consecutive batches within an epoch; what is left at its end makes a shorter
+    one.
 
     Args:
         size: batches an update, SEEK.ACCUMULATE.

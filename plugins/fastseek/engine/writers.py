@@ -1,4 +1,6 @@
-"""Where the figures of a training go: JSON lines, TensorBoard, and a line or a bar for who is watching."""
+"""Where the figures of a training go: JSON lines, TensorBoard, and a line or a bar for who is
+watching.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,13 @@ class WriterHook(HookBase):
 
 
 class JsonLines(EventWriter):
-    """Every figure of every step, one JSON object a line: {"iteration": 12, "epoch": 0, "total_loss": …}.
+    """Every figure of every step, one JSON object a line: {"iteration": 12, "epoch": 0,
+    "total_loss": …}.
 
     Args:
         path: the file; lines of a resumed run follow those that are there.
-        start: the step the run starts from; lines of that step and later, written before a kill, are dropped.
+        start: the step the run starts from; lines of that step and later, written before a kill,
+            are dropped.
     """
 
     def __init__(self, path: PathLike, start: int = 0) -> None:
@@ -68,10 +72,18 @@ class JsonLines(EventWriter):
     def write(self) -> None:
         """Take what is new in the current storage."""
         storage = get_event_storage()
-        new = {name: (value, step) for name, (value, step) in storage.latest().items() if self._seen.get(name) != step}
+        new = {
+            name: (value, step)
+            for name, (value, step) in storage.latest().items()
+            if self._seen.get(name) != step
+        }
         self._seen.update({name: step for name, (_, step) in new.items()})
         for step in sorted({step for _, step in new.values()}):
-            figures = {name: value for name, (value, at) in new.items() if at == step and math.isfinite(value)}
+            figures = {
+                name: value
+                for name, (value, at) in new.items()
+                if at == step and math.isfinite(value)
+            }
             line = {"iteration": step, "epoch": getattr(storage, "epoch", 0), **figures}
             self._file.write(json.dumps(line) + "\n")
 
@@ -121,7 +133,8 @@ class TensorBoard(EventWriter):
 
 
 class Progress(EventWriter):
-    """How far the training is: a bar on a terminal, else a log line every few seconds; an epoch always ends with one.
+    """How far the training is: a bar on a terminal, else a log line every few seconds; an epoch
+    always ends with one.
 
     Args:
         start: the step the run starts from.
@@ -134,8 +147,13 @@ class Progress(EventWriter):
         self._start, self._total, self._epochs, self._every = start, total, epochs, every
         self._began = self._told = time.monotonic()
         self._last = start - 1
-        self._bar = tqdm(total=total, initial=start, desc="training", dynamic_ncols=True,
-                         disable=not sys.stderr.isatty())
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            desc="training",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
 
     def write(self) -> None:
         """Show this step; called a second time for the same step it is the end of an epoch."""
@@ -149,11 +167,20 @@ class Progress(EventWriter):
             self._told = time.monotonic()
             self._bar.clear()
             told = "  ".join(f"{name} {value}" for name, value in _figures(storage).items())
-            logger.info("epoch %d/%d  step %d/%d  eta %s  %s", storage.epoch + 1, self._epochs, storage.iter + 1,
-                        self._total, self._eta(storage.iter + 1), told)
+            logger.info(
+                "epoch %d/%d  step %d/%d  eta %s  %s",
+                storage.epoch + 1,
+                self._epochs,
+                storage.iter + 1,
+                self._total,
+                self._eta(storage.iter + 1),
+                told,
+            )
 
     def _eta(self, done: int) -> str:
-        seconds = (time.monotonic() - self._began) / max(1, done - self._start) * (self._total - done)
+        seconds = (
+            (time.monotonic() - self._began) / max(1, done - self._start) * (self._total - done)
+        )
         return str(datetime.timedelta(seconds=round(seconds)))
 
     def close(self) -> None:
@@ -162,9 +189,13 @@ class Progress(EventWriter):
 
 
 def _figures(storage: EventStorage) -> dict[str, str]:
-    """The total loss first, every loss under its own name, learning rate and seconds waited for data."""
+    """The total loss first, every loss under its own name, learning rate and seconds waited for
+    data.
+    """
     median = storage.latest_with_smoothing_hint(20)
-    names = sorted((name for name in median if "loss" in name), key=lambda name: (name != "total_loss", name))
+    names = sorted(
+        (name for name in median if "loss" in name), key=lambda name: (name != "total_loss", name)
+    )
     shown = {name: f"{median[name][0]:.4g}" for name in names}
     for name, short, form in (("lr", "lr", ".2e"), ("data_time", "data", ".3f")):
         if name in median:

@@ -11,11 +11,13 @@ from .treated import told
 
 @ENHANCERS.register()
 class AlphaQe:
-    """Every query plus its k nearest gallery vectors, each weighted by cosine ** alpha; the gallery stays as it is.
+    """Every query plus its k nearest gallery vectors, each weighted by cosine ** alpha; the gallery
+    stays as it is.
 
-    Alpha query expansion (Radenovic, Tolias and Chum, PAMI 2019): vectors are of length 1 before and after, the query
-    itself weighs 1, a negative cosine nothing. `alpha=0` is plain query expansion. What a query becomes does not
-    depend on the other queries. Memory: the new queries and one block of the gallery.
+    Alpha query expansion (Radenovic, Tolias and Chum, PAMI 2019): vectors are of length 1 before
+    and after, the query itself weighs 1, a negative cosine nothing. `alpha=0` is plain query
+    expansion. What a query becomes does not depend on the other queries. Memory: the new queries
+    and one block of the gallery.
 
     Args:
         k: how many gallery vectors are added; all of a smaller gallery.
@@ -35,5 +37,7 @@ class AlphaQe:
         found = nearest(queries, gallery, self.k, lowest=False)
         call = f"alpha_qe(k={self.k}, alpha={self.alpha})"
         vectors = expanded(queries, gallery, found.rows, powers(found.scores, self.alpha))
-        return (Embeddings(queries.ids, vectors, told(queries.passport, call)),
-                Embeddings(gallery.ids, gallery.vectors, told(gallery.passport, call)))
+        return (
+            Embeddings(queries.ids, vectors, told(queries.passport, call)),
+            Embeddings(gallery.ids, gallery.vectors, told(gallery.passport, call)),
+        )

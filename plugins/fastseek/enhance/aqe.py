@@ -13,11 +13,13 @@ ROWS = 1024  # vectors whose neighbours are gathered at once
 
 @ENHANCERS.register()
 class Aqe:
-    """Every vector becomes the mean of its k nearest vectors, itself among them, weighted by cosine ** alpha.
+    """Every vector becomes the mean of its k nearest vectors, itself among them, weighted by cosine
+    ** alpha.
 
-    fast-reid's TEST.AQE: alpha query expansion (Radenovic et al. 2018) of queries and database over both together.
-    Vectors are averaged as they are, unnormalised. A negative cosine weighs nothing, where fast-reid's power of it is
-    negative or no number. Neighbours come from an exact search in bounded memory.
+    fast-reid's TEST.AQE: alpha query expansion (Radenovic et al. 2018) of queries and database over
+    both together. Vectors are averaged as they are, unnormalised. A negative cosine weighs nothing,
+    where fast-reid's power of it is negative or no number. Neighbours come from an exact search in
+    bounded memory.
 
     Args:
         k: how many vectors are averaged.
@@ -30,7 +32,9 @@ class Aqe:
 
     def __init__(self, k: int = 5, times: int = 1, alpha: float = 3.0) -> None:
         if k < 1 or times < 0 or alpha < 0:
-            raise ValueError(f"k must be 1 or more, times and alpha 0 or more, got {k}, {times} and {alpha}")
+            raise ValueError(
+                f"k must be 1 or more, times and alpha 0 or more, got {k}, {times} and {alpha}"
+            )
         self.k, self.times, self.alpha = k, times, alpha
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
@@ -38,8 +42,12 @@ class Aqe:
         both = together(queries, gallery, "ip")
         for _ in range(self.times):
             both = self._expand(both)
-        return tuple(Embeddings(part.ids, half, self._passport(part))
-                     for part, half in zip((queries, gallery), np.split(both.vectors, [len(queries)]), strict=True))
+        return tuple(
+            Embeddings(part.ids, half, self._passport(part))
+            for part, half in zip(
+                (queries, gallery), np.split(both.vectors, [len(queries)]), strict=True
+            )
+        )
 
     def _expand(self, both: Embeddings) -> Embeddings:
         found = nearest(both, both, self.k)
@@ -48,7 +56,9 @@ class Aqe:
         for start in range(0, len(both), ROWS):
             here = slice(start, start + ROWS)
             near = both.vectors[found.rows[here]]
-            expanded[here] = np.einsum("nkd,nk->nd", near, weights[here]) / np.float32(found.rows.shape[1])
+            expanded[here] = np.einsum("nkd,nk->nd", near, weights[here]) / np.float32(
+                found.rows.shape[1]
+            )
         return Embeddings(both.ids, expanded)
 
     def _passport(self, part: Embeddings) -> dict:

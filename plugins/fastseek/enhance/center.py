@@ -20,7 +20,8 @@ class Center:
         save: .safetensors file to keep the mean in; "" for none.
 
     Raises:
-        ArtefactError: the saved mean is of another model or treatment. DataError: a vector is not finite.
+        ArtefactError: the saved mean is of another model or treatment. DataError: a vector is not
+            finite.
     """
 
     def __init__(self, fit: str = "gallery", save: str = "") -> None:
@@ -28,8 +29,12 @@ class Center:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32."""
-        fit = fitted("center", self.fit, self.save, (queries, gallery), lambda side: {"mean": mean(side)})
+        fit = fitted(
+            "center", self.fit, self.save, (queries, gallery), lambda side: {"mean": mean(side)}
+        )
         middle = fit.arrays["mean"]
         call = f"center()  # fit {fit.digest}"
-        return tuple(treated(side, call, side.dim, lambda block: (block - middle).astype(np.float32))
-                     for side in (queries, gallery))
+        return tuple(
+            treated(side, call, side.dim, lambda block: (block - middle).astype(np.float32))
+            for side in (queries, gallery)
+        )

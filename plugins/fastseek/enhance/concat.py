@@ -13,15 +13,18 @@ from .treated import told
 
 @ENHANCERS.register()
 class Concat:
-    """The given embeddings and those of other models become one; see `concatenated` for the arithmetic.
+    """The given embeddings and those of other models become one; see `concatenated` for the
+    arithmetic.
 
-    `concat(queries=('b/query', 'c/query'), gallery=('b/gallery', 'c/gallery'), types=('dolg', 'dolg', 'hybrid'))` puts
-    the mean of the given embeddings and b beside c. Images are matched by id. Without other models vectors are only
-    normalised. Memory: one block of every model beside the new vectors.
+    `concat(queries=('b/query', 'c/query'), gallery=('b/gallery', 'c/gallery'), types=('dolg',
+    'dolg', 'hybrid'))` puts the mean of the given embeddings and b beside c. Images are matched by
+    id. Without other models vectors are only normalised. Memory: one block of every model beside
+    the new vectors.
 
     Args:
         queries, gallery: embeddings of the other models, in one order.
-        types: one name a model, the given one first: models of one name are averaged; all apart when empty.
+        types: one name a model, the given one first: models of one name are averaged; all apart
+            when empty.
         weights: one a model, the given one first; all alike when empty.
 
     Raises:
@@ -30,18 +33,32 @@ class Concat:
         DataError: a vector is zero or not finite; names its id.
     """
 
-    def __init__(self, queries: Sequence[str] = (), gallery: Sequence[str] = (), types: Sequence[str] = (),
-                 weights: Sequence[float] = ()) -> None:
-        self.queries, self.gallery, self.types, self.weights = map(_several, (queries, gallery, types, weights))
+    def __init__(
+        self,
+        queries: Sequence[str] = (),
+        gallery: Sequence[str] = (),
+        types: Sequence[str] = (),
+        weights: Sequence[float] = (),
+    ) -> None:
+        self.queries, self.gallery, self.types, self.weights = map(
+            _several, (queries, gallery, types, weights)
+        )
         if len(self.queries) != len(self.gallery):
-            raise ValueError(f"{len(self.queries)} queries and {len(self.gallery)} galleries: name both of every model")
+            raise ValueError(
+                f"{len(self.queries)} queries and {len(self.gallery)} galleries: name both of every"
+                " model"
+            )
         for what, given in (("types", self.types), ("weights", self.weights)):
             if given and len(given) != 1 + len(self.queries):
-                raise ValueError(f"{len(given)} {what} for {1 + len(self.queries)} models, the given one first")
+                raise ValueError(
+                    f"{len(given)} {what} for {1 + len(self.queries)} models, the given one first"
+                )
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32 of length 1."""
-        return self._one(queries, self.queries, "queries"), self._one(gallery, self.gallery, "gallery")
+        return self._one(queries, self.queries, "queries"), self._one(
+            gallery, self.gallery, "gallery"
+        )
 
     def _one(self, side: Embeddings, others: tuple[str, ...], name: str) -> Embeddings:
         members = [side, *(open_embeddings(path) for path in others)]

@@ -13,12 +13,14 @@ from .treated import told
 
 @ENHANCERS.register()
 class Dba:
-    """Every gallery vector plus its k nearest others, each weighted by cosine ** alpha; the queries stay as they are.
+    """Every gallery vector plus its k nearest others, each weighted by cosine ** alpha; the queries
+    stay as they are.
 
-    Database-side feature augmentation (Turcot and Lowe 2009; Gordo et al., IJCV 2017): vectors are of length 1 before
-    and after, the vector itself weighs 1, a negative cosine nothing. `alpha=0` weighs all alike. What the gallery
-    becomes does not depend on the queries. Time grows with the square of the gallery. Memory: the new vectors, k + 1
-    neighbours of 12 bytes a vector, and one block.
+    Database-side feature augmentation (Turcot and Lowe 2009; Gordo et al., IJCV 2017): vectors are
+    of length 1 before and after, the vector itself weighs 1, a negative cosine nothing. `alpha=0`
+    weighs all alike. What the gallery becomes does not depend on the queries. Time grows with the
+    square of the gallery. Memory: the new vectors, k + 1 neighbours of 12 bytes a vector, and one
+    block.
 
     Args:
         k: how many others are added; all of a smaller gallery.
@@ -37,8 +39,12 @@ class Dba:
         """The queries with their old vectors, and the gallery augmented, float32 of length 1."""
         found = nearest(gallery, gallery, self.k + 1, lowest=False)
         other = found.rows != np.arange(len(gallery))[:, None]
-        other &= np.cumsum(other, axis=1) <= self.k  # many equal vectors may have pushed the vector itself off its list
+        other &= (
+            np.cumsum(other, axis=1) <= self.k
+        )  # many equal vectors may have pushed the vector itself off its list
         call = f"dba(k={self.k}, alpha={self.alpha})"
         vectors = expanded(gallery, gallery, found.rows, powers(found.scores, self.alpha) * other)
-        return (Embeddings(queries.ids, queries.vectors, told(queries.passport, call)),
-                Embeddings(gallery.ids, vectors, told(gallery.passport, call)))
+        return (
+            Embeddings(queries.ids, queries.vectors, told(queries.passport, call)),
+            Embeddings(gallery.ids, vectors, told(gallery.passport, call)),
+        )

@@ -11,8 +11,11 @@ from .treated import fresh
 CELLS = 1 << 23  # numbers gathered at once
 
 
-def expanded(side: Embeddings, pool: Embeddings, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Every vector plus the weighted sum of its neighbours, all of length 1 before; the sums have length 1 again.
+def expanded(
+    side: Embeddings, pool: Embeddings, rows: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Every vector plus the weighted sum of its neighbours, all of length 1 before; the sums have
+    length 1 again.
 
     A sum of zero stays zero. At most CELLS numbers are gathered at once.
 
@@ -31,7 +34,9 @@ def expanded(side: Embeddings, pool: Embeddings, rows: np.ndarray, weights: np.n
         here = slice(start, min(start + step, len(side)))
         near = np.asarray(pool.vectors[rows[here].reshape(-1)], np.float32)
         near = unit(near)[0].reshape(*rows[here].shape, side.dim)
-        total = checked(side, here, "cosine") + np.einsum("nkd,nk->nd", near, weights[here].astype(np.float32))
+        total = checked(side, here, "cosine") + np.einsum(
+            "nkd,nk->nd", near, weights[here].astype(np.float32)
+        )
         vectors[here] = unit(total)[0]
     return vectors
 

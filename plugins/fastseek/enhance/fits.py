@@ -1,4 +1,6 @@
-"""What an enhancer learned from one set and applies to others: kept in a .safetensors file with its passport."""
+"""What an enhancer learned from one set and applies to others: kept in a .safetensors file with its
+passport.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,11 @@ from ..structures.archive import Passport
 
 FORMAT = 1
 SIDES = ("queries", "gallery")
-SHAPES = {"center": {"mean": "D"}, "pca": {"mean": "D", "directions": "DD", "variances": "D"},
-          "quantile": {"quantiles": "nD"}}  # what the fit of a kind holds; equal letters are equal lengths
+SHAPES = {
+    "center": {"mean": "D"},
+    "pca": {"mean": "D", "directions": "DD", "variances": "D"},
+    "quantile": {"quantiles": "nD"},
+}  # what the fit of a kind holds; equal letters are equal lengths
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -53,19 +58,24 @@ class Fit:
         return summed.hexdigest()[:16]
 
     def check(self, side: Embeddings, name: str) -> None:
-        """Check that the side comes from the model, and was treated as the vectors, this was learned from.
+        """Check that the side comes from the model, and was treated as the vectors, this was
+        learned from.
 
         Raises:
             ArtefactError: it does not; says in what they differ.
         """
         if side.dim != self.dim:
-            raise ArtefactError(f"the {self.kind} was fitted on vectors of {self.dim} dimensions, the {name} have "
-                                f"{side.dim}: fit it on vectors of the same model")
+            raise ArtefactError(
+                f"the {self.kind} was fitted on vectors of {self.dim} dimensions, the {name} have "
+                f"{side.dim}: fit it on vectors of the same model"
+            )
         source = self.passport["source"]
         key = differing(source, side.passport)
         if key:
-            raise ArtefactError(f"the {self.kind} was fitted on vectors of another {key} than the {name}: "
-                                f"{str(source[key])[:200]} and {str(side.passport[key])[:200]}; fit it again")
+            raise ArtefactError(
+                f"the {self.kind} was fitted on vectors of another {key} than the {name}: "
+                f"{str(source[key])[:200]} and {str(side.passport[key])[:200]}; fit it again"
+            )
 
     def save(self, path: PathLike) -> None:
         """Write a .safetensors file: the arrays, and the passport as JSON in its metadata."""
@@ -81,12 +91,16 @@ class Fit:
         """Read what `save` wrote.
 
         Raises:
-            DataError: there is no such file, or it holds something else. ArtefactError: it is damaged.
+            DataError: there is no such file, or it holds something else. ArtefactError: it is
+                damaged.
         """
         from safetensors import SafetensorError, safe_open
 
         if not pathlib.Path(path).is_file():
-            raise DataError(f"{path}: no such file; fit must be {', '.join(SIDES)} or a file that save= has written")
+            raise DataError(
+                f"{path}: no such file; fit must be {', '.join(SIDES)} or a file that save= has"
+                " written"
+            )
         try:
             with safe_open(path, "numpy") as file:
                 told = _plain((file.metadata() or {}).get("fastseek", "{}"))
@@ -94,8 +108,10 @@ class Fit:
         except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
         if told.get("format") != FORMAT or told.get("kind") != kind:
-            raise DataError(f"{path}: holds {told.get('kind', 'no fit')} of format {told.get('format')}, "
-                            f"expected {kind} of format {FORMAT}: write it with {kind}(save=…)")
+            raise DataError(
+                f"{path}: holds {told.get('kind', 'no fit')} of format {told.get('format')}, "
+                f"expected {kind} of format {FORMAT}: write it with {kind}(save=…)"
+            )
         _check_whole(path, kind, arrays, told.get("passport"))
         return cls(kind, arrays, told["passport"])
 
@@ -108,13 +124,18 @@ def _plain(text: str) -> dict[str, Any]:
 
 
 def _check_whole(path: PathLike, kind: str, arrays: Arrays, passport: Any) -> None:
-    """Check that a file of ours holds all that was written, so that no error blames the vectors it is applied to.
+    """Check that a file of ours holds all that was written, so that no error blames the vectors it
+    is applied to.
 
     Raises:
         ArtefactError: it does not; says what is wrong.
     """
     wrong = _wrong(arrays, SHAPES.get(kind, {}))
-    if not isinstance(passport, dict) or not isinstance(passport.get("source"), dict) or "rows" not in passport:
+    if (
+        not isinstance(passport, dict)
+        or not isinstance(passport.get("source"), dict)
+        or "rows" not in passport
+    ):
         wrong = "it does not tell what it was learned from"
     if wrong:
         raise ArtefactError(f"{path}: not a whole fit ({wrong}): write it anew with {kind}(save=…)")
@@ -127,7 +148,10 @@ def _wrong(arrays: Arrays, shapes: Mapping[str, str]) -> str:
         if name not in arrays:
             return f"it lacks {name}"
         array = arrays[name]
-        legal = tuple(lengths.setdefault(letter, length) for letter, length in zip(letters, array.shape, strict=False))
+        legal = tuple(
+            lengths.setdefault(letter, length)
+            for letter, length in zip(letters, array.shape, strict=False)
+        )
         if array.ndim != len(letters) or array.shape != legal or not array.size:
             return f"{name} is {array.shape}"
         if array.dtype.kind != "f" or not np.isfinite(array).all():
@@ -135,9 +159,15 @@ def _wrong(arrays: Arrays, shapes: Mapping[str, str]) -> str:
     return ""
 
 
-def fitted(kind: str, fit: str, save: str, sides: tuple[Embeddings, Embeddings],
-           learn: Callable[[Embeddings], Arrays]) -> Fit:
-    """Learn from one side, or read what was learned before; either way check that both sides can use it.
+def fitted(
+    kind: str,
+    fit: str,
+    save: str,
+    sides: tuple[Embeddings, Embeddings],
+    learn: Callable[[Embeddings], Arrays],
+) -> Fit:
+    """Learn from one side, or read what was learned before; either way check that both sides can
+    use it.
 
     Args:
         kind: which enhancers can use it.
@@ -159,4 +189,3 @@ def fitted(kind: str, fit: str, save: str, sides: tuple[Embeddings, Embeddings],
     if save:
         found.save(save)
     return found
-

@@ -11,16 +11,19 @@ from .fits import Arrays, Fit, fitted
 from .moments import covariance, mean
 from .treated import treated
 
-FLAT = 1e-9  # a direction with less than this part of the largest variance is noise of the arithmetic
+FLAT = (
+    1e-9  # a direction with less than this part of the largest variance is noise of the arithmetic
+)
 
 
 @ENHANCERS.register()
 class Pca:
     """Vectors counted from the mean and turned onto the directions in which one set varies most.
 
-    With `whiten` every direction is divided by its standard deviation, so that none outweighs another (Jégou and Chum,
-    ECCV 2012); directions in which the set does not vary cannot be. What is learned is the same whatever `dim` and
-    `whiten` are, so one file serves all. Memory: a D x D matrix and one block beside the new vectors.
+    With `whiten` every direction is divided by its standard deviation, so that none outweighs
+    another (Jégou and Chum, ECCV 2012); directions in which the set does not vary cannot be. What
+    is learned is the same whatever `dim` and `whiten` are, so one file serves all. Memory: a D x D
+    matrix and one block beside the new vectors.
 
     Args:
         dim: how many directions are kept; all when None (with `whiten`, all that vary).
@@ -30,11 +33,14 @@ class Pca:
 
     Raises:
         UsageError: `dim` is more than the vectors have.
-        DataError: the set is too small, does not vary in `dim` directions, or holds a vector that is not finite.
+        DataError: the set is too small, does not vary in `dim` directions, or holds a vector that
+            is not finite.
         ArtefactError: the saved directions are of another model or treatment.
     """
 
-    def __init__(self, dim: int | None = None, whiten: bool = False, fit: str = "gallery", save: str = "") -> None:
+    def __init__(
+        self, dim: int | None = None, whiten: bool = False, fit: str = "gallery", save: str = ""
+    ) -> None:
         if dim is not None and dim < 1:
             raise ValueError(f"dim must be 1 or more, got {dim}")
         self.dim, self.whiten, self.fit, self.save = dim, whiten, fit, save
@@ -46,8 +52,12 @@ class Pca:
         fit = fitted("pca", self.fit, self.save, (queries, gallery), learn)
         turn = self._turn(fit)
         middle, call = fit.arrays["mean"], f"{self._call()}  # fit {fit.digest}"
-        return tuple(treated(side, call, turn.shape[1], lambda block: (block - middle).astype(np.float32) @ turn)
-                     for side in (queries, gallery))
+        return tuple(
+            treated(
+                side, call, turn.shape[1], lambda block: (block - middle).astype(np.float32) @ turn
+            )
+            for side in (queries, gallery)
+        )
 
     def _turn(self, fit: Fit) -> np.ndarray:
         """[D, dim] float32."""
@@ -55,11 +65,15 @@ class Pca:
         varying = int((variances > FLAT * variances[0]).sum())
         dim = self.dim or (varying if self.whiten else len(variances))
         if not varying:
-            raise DataError(f"the {fit.passport['rows']} vectors fitted on are all equal, they vary in 0 directions: "
-                            "fit on others")
+            raise DataError(
+                f"the {fit.passport['rows']} vectors fitted on are all equal, they vary in 0"
+                " directions: fit on others"
+            )
         if self.whiten and dim > varying:
-            raise DataError(f"the {fit.passport['rows']} vectors fitted on vary in {varying} directions, not in {dim}: "
-                            f"fit on more of them or ask for dim={varying}")
+            raise DataError(
+                f"the {fit.passport['rows']} vectors fitted on vary in {varying} directions, not in"
+                f" {dim}: fit on more of them or ask for dim={varying}"
+            )
         scales = np.sqrt(variances[:dim]) if self.whiten else np.ones(dim)
         return (directions[:dim].T / scales).astype(np.float32)
 
@@ -70,10 +84,15 @@ class Pca:
 def learn(side: Embeddings) -> Arrays:
     """Mean [D], directions [D, D] one a row by falling variance, and variances [D], all float64.
 
-    The largest component of every direction is positive, so that the same set gives the same directions everywhere.
+    The largest component of every direction is positive, so that the same set gives the same
+    directions everywhere.
     """
     middle = mean(side)
     variances, directions = np.linalg.eigh(covariance(side, middle))
     directions = directions[:, ::-1].T
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
-    return {"mean": middle, "directions": directions * np.sign(largest), "variances": np.maximum(variances[::-1], 0)}
+    return {
+        "mean": middle,
+        "directions": directions * np.sign(largest),
+        "variances": np.maximum(variances[::-1], 0),
+    }

@@ -17,12 +17,14 @@ COLUMNS = 64  # dimensions fitted at once
 
 @ENHANCERS.register()
 class Quantile:
-    """Every dimension is bent so that the queries' values in it are normally distributed; the gallery goes along.
+    """Every dimension is bent so that the queries' values in it are normally distributed; the
+    gallery goes along.
 
-    scikit-learn's QuantileTransformer(output_distribution="normal"), learned from the queries only, as the landmark
-    recognition winners of 2020 and 2021 did (landmark sets differ, and the queries' distribution is the one that
-    counts). Values beyond the queries' own end at -5.2 and 5.2. Memory: the queries' vectors, 64 dimensions of them in
-    float64, and one block beside the new vectors.
+    scikit-learn's QuantileTransformer(output_distribution="normal"), learned from the queries only,
+    as the landmark recognition winners of 2020 and 2021 did (landmark sets differ, and the queries'
+    distribution is the one that counts). Values beyond the queries' own end at -5.2 and 5.2.
+    Memory: the queries' vectors, 64 dimensions of them in float64, and one block beside the new
+    vectors.
 
     Args:
         n: how many quantiles are learned; as many as queries when there are fewer.
@@ -39,7 +41,9 @@ class Quantile:
         if n < 2:
             raise ValueError(f"n must be 2 or more, got {n}")
         if fit == "gallery":
-            raise ValueError('fit must be "queries" or a file: quantiles are learned from the queries only')
+            raise ValueError(
+                'fit must be "queries" or a file: quantiles are learned from the queries only'
+            )
         self.n, self.fit, self.save = n, fit, save
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
@@ -52,10 +56,14 @@ class Quantile:
         return fitted("quantile", self.fit, self.save, (queries, gallery), self._learn)
 
     def apply(self, fit: Fit, side: Embeddings) -> Embeddings:
-        """Any side of the same model, float32: the queries, the gallery, or a set of things to be kept apart."""
+        """Any side of the same model, float32: the queries, the gallery, or a set of things to be
+        kept apart.
+        """
         fit.check(side, "vectors")
         transformer = _transformer(fit.arrays["quantiles"])
-        return treated(side, f"quantile(n={self.n})  # fit {fit.digest}", side.dim, transformer.transform)
+        return treated(
+            side, f"quantile(n={self.n})  # fit {fit.digest}", side.dim, transformer.transform
+        )
 
     def _learn(self, queries: Embeddings) -> Arrays:
         if len(queries) < 2:
@@ -63,9 +71,12 @@ class Quantile:
         vectors = np.concatenate([block for _, block in queries.blocks()])
         parts = []
         for start in range(0, queries.dim, COLUMNS):
-            transformer = _sklearn()(n_quantiles=min(self.n, len(queries)), output_distribution="normal",
-                                     subsample=None)
-            parts.append(transformer.fit(vectors[:, start:start + COLUMNS].astype(np.float64)).quantiles_)
+            transformer = _sklearn()(
+                n_quantiles=min(self.n, len(queries)), output_distribution="normal", subsample=None
+            )
+            parts.append(
+                transformer.fit(vectors[:, start : start + COLUMNS].astype(np.float64)).quantiles_
+            )
         return {"quantiles": np.concatenate(parts, axis=1)}
 
 

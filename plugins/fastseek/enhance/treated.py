@@ -1,4 +1,6 @@
-"""What all enhancers do with a side: new vectors block by block, the same ids, one more line in the passport."""
+"""What all enhancers do with a side: new vectors block by block, the same ids, one more line in the
+passport.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,11 @@ ROWS = 8192  # vectors worked on at once
 
 
 def fresh(rows: int, dim: int) -> np.ndarray:
-    """An array [rows, dim] float32 to be filled: in memory up to IN_MEMORY bytes, else mapped from a nameless file.
+    """An array [rows, dim] float32 to be filled: in memory up to IN_MEMORY bytes, else mapped from
+    a nameless file.
 
-    The file lies in the folder for temporary files (TMPDIR) and is gone with the array, however the process ends.
+    The file lies in the folder for temporary files (TMPDIR) and is gone with the array, however the
+    process ends.
 
     Raises:
         RunError: that folder has too little room; says how much is needed.
@@ -30,14 +34,20 @@ def fresh(rows: int, dim: int) -> np.ndarray:
         return np.empty((rows, dim), np.float32)
     with tempfile.TemporaryFile(prefix="fastseek-") as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, size)  # a mapped file that outgrows its disk would kill the process
+            os.posix_fallocate(
+                file.fileno(), 0, size
+            )  # a mapped file that outgrows its disk would kill the process
         except OSError as error:
-            raise RunError(f"{tempfile.gettempdir()}: no room for {size / 1e9:.1f} GB of vectors ({error.strerror}): "
-                           "set TMPDIR to a larger disk") from error
+            raise RunError(
+                f"{tempfile.gettempdir()}: no room for {size / 1e9:.1f} GB of vectors"
+                f" ({error.strerror}): set TMPDIR to a larger disk"
+            ) from error
         return np.memmap(file, np.float32, "r+", shape=(rows, dim))
 
 
-def treated(side: Embeddings, call: str, dim: int, function: Callable[[np.ndarray], np.ndarray]) -> Embeddings:
+def treated(
+    side: Embeddings, call: str, dim: int, function: Callable[[np.ndarray], np.ndarray]
+) -> Embeddings:
     """The side with `function` applied to its vectors, ROWS at a time.
 
     Args:
@@ -51,10 +61,13 @@ def treated(side: Embeddings, call: str, dim: int, function: Callable[[np.ndarra
     """
     vectors = fresh(len(side), dim)
     for start, block in side.blocks(ROWS):
-        vectors[start:start + len(block)] = function(block)
+        vectors[start : start + len(block)] = function(block)
     return Embeddings(side.ids, vectors, told(side.passport, call))
 
 
 def told(passport: Passport, call: str) -> dict[str, Any]:
-    """The passport after one more enhancer. Both sides get the line, so what was treated meets only its like."""
+    """The passport after one more enhancer.
+
+    Both sides get the line, so what was treated meets only its like.
+    """
     return {**passport, "enhance": [*passport.get("enhance", []), call]}

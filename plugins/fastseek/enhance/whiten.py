@@ -8,7 +8,8 @@ from .pca import Pca
 
 @ENHANCERS.register()
 class Whiten(Pca):
-    """Principal components with variance 1 each: `pca(whiten=True)` by its own name, and with the same files.
+    """Principal components with variance 1 each: `pca(whiten=True)` by its own name, and with the
+    same files.
 
     Args:
         dim: how many directions are kept; all that vary when None.

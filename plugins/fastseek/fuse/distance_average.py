@@ -17,12 +17,15 @@ SCALES = ("max", "zscore", "none")
 
 @FUSERS.register()
 class DistanceAverage(Linear):
-    """Images by sum of weight * distance / sum of weights, the distance being minus the score, scaled per member.
+    """Images by sum of weight * distance / sum of weights, the distance being minus the score,
+    scaled per member.
 
-    The scale is taken over all that a member lists, over all queries: "max" counts distances from its best score and
-    divides by the largest, so they lie in 0..1; "zscore" takes off the mean and divides by the standard deviation;
-    "none" leaves them. What a member does not list is as far as the last image it lists for that query: exact when
-    every list holds the whole gallery. Huawei DIGIX 2020 image retrieval, third place.
+    The scale is taken over all that a member lists, over all queries: "max" counts distances from
+        its best score and
+    divides by the largest, so they lie in 0..1; "zscore" takes off the mean and divides by the
+    standard deviation; "none" leaves them. What a member does not list is as far as the last image
+    it lists for that query: exact when every list holds the whole gallery. Huawei DIGIX 2020 image
+    retrieval, third place.
 
     Args:
         weights: one a member; all 1 when None.
@@ -32,7 +35,9 @@ class DistanceAverage(Linear):
 
     unlisted_is_last = True
 
-    def __init__(self, weights: Sequence[float] | None = None, scale: str = "max", keep: int | None = None) -> None:
+    def __init__(
+        self, weights: Sequence[float] | None = None, scale: str = "max", keep: int | None = None
+    ) -> None:
         super().__init__(weights, keep)
         if scale not in SCALES:
             raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
@@ -52,7 +57,9 @@ class DistanceAverage(Linear):
         listed = ranking.scores[ranking.indices >= 0].astype(np.float64)
         if self.how == "none" or not len(listed):
             return unscaled(ranking)
-        shift, divisor = (listed.max(), np.ptp(listed)) if self.how == "max" else (listed.mean(), listed.std())
+        shift, divisor = (
+            (listed.max(), np.ptp(listed)) if self.how == "max" else (listed.mean(), listed.std())
+        )
         divisor = divisor or 1.0
         return Scale(float(shift), float(divisor), float((listed.min() - shift) / divisor))
 

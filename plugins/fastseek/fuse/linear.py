@@ -1,6 +1,7 @@
 """What all fusers share: an image's score is a weighted sum of what each member says of it.
 
-Members may stand in any order: their shares are added in the order of size, so not even rounding depends on it. Equal
+Members may stand in any order: their shares are added in the order of size, so not even rounding
+    depends on it. Equal
 sums are settled by the better best place, then by id.
 """
 
@@ -24,9 +25,9 @@ NOWHERE = np.iinfo(np.int32).max
 class Candidates(NamedTuple):
     """Every image that a member lists for a run of queries, by query, then by gallery row.
 
-    `queries` [P] counts from the run's first query, `items` [P] are gallery rows, `values` [P, M] float64 what each
-    member says, `places` [P, M] int32 where it lists the image, from 1, NOWHERE if it does not. `length` is the number
-    of queries.
+    `queries` [P] counts from the run's first query, `items` [P] are gallery rows, `values` [P, M]
+    float64 what each member says, `places` [P, M] int32 where it lists the image, from 1, NOWHERE
+    if it does not. `length` is the number of queries.
     """
 
     queries: np.ndarray
@@ -46,15 +47,21 @@ class Linear(abc.ABC):
     """
 
     depth: int | None = None  # how many answers of each member count
-    unlisted_is_last = False  # what a member does not list gets the value of the last image it lists, not 0
+    unlisted_is_last = (
+        False  # what a member does not list gets the value of the last image it lists, not 0
+    )
 
-    def __init__(self, weights: Sequence[float] | None = None, keep: int | None = None, union: bool = False) -> None:
+    def __init__(
+        self, weights: Sequence[float] | None = None, keep: int | None = None, union: bool = False
+    ) -> None:
         self.weights, self.union = legal_weights(weights), union
         self.keep = None if keep is None else whole("keep", keep)
 
     @abc.abstractmethod
     def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """What a member says of the images it lists, [b, K], by their scaled scores and places; larger is better."""
+        """What a member says of the images it lists, [b, K], by their scaled scores and places;
+        larger is better.
+        """
 
     def scale(self, ranking: Ranking) -> Scale:
         """How a member's scores are scaled."""
@@ -72,25 +79,33 @@ class Linear(abc.ABC):
             names: what errors call them, such as their files.
 
         Raises:
-            UsageError: there is none, or not as many as weights. ArtefactError, DataError: see `Members.of`.
+            UsageError: there is none, or not as many as weights. ArtefactError, DataError: see
+                `Members.of`.
         """
         together = Members.of(members, names, self.union, self.scale)
         weights = self.weights_for(len(together.rankings))
         rows, scores = [], []
         for part in together.parts():
-            some = best(self.candidates(together, part), weights, together.gallery_ids, self.kept(together))
+            some = best(
+                self.candidates(together, part), weights, together.gallery_ids, self.kept(together)
+            )
             rows.append(some[0])
             scores.append(some[1])
         width = max([self.least(together), *(part.shape[1] for part in rows)])
         shape = (len(together.query_ids), width)
         indices, fused = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
         for part, row, score in zip(together.parts(), rows, scores, strict=True):
-            indices[part, :row.shape[1]], fused[part, :row.shape[1]] = row, score
-        return Ranking(together.query_ids, together.gallery_ids, indices, fused, self.passport(together))
+            indices[part, : row.shape[1]], fused[part, : row.shape[1]] = row, score
+        return Ranking(
+            together.query_ids, together.gallery_ids, indices, fused, self.passport(together)
+        )
 
     def candidates(self, members: Members, queries: slice) -> Candidates:
         """All that is needed to fuse a run of queries with any weights."""
-        found = [_listed(*members.lists(number, queries), self.depth) for number in range(len(members.rankings))]
+        found = [
+            _listed(*members.lists(number, queries), self.depth)
+            for number in range(len(members.rankings))
+        ]
         length, width = queries.stop - queries.start, max(1, len(members.gallery_ids))
         keys = [(np.nonzero(listed)[0] * width + indices[listed]) for indices, _, listed in found]
         distinct, where = np.unique(np.concatenate(keys), return_inverse=True)
@@ -99,7 +114,7 @@ class Linear(abc.ABC):
         places = np.full((len(distinct), len(found)), NOWHERE, np.int32)
         stops = np.cumsum([len(some) for some in keys])
         for number, (indices, scores, listed) in enumerate(found):
-            mine = where[stops[number] - len(keys[number]):stops[number]]
+            mine = where[stops[number] - len(keys[number]) : stops[number]]
             place = np.broadcast_to(np.arange(1, indices.shape[1] + 1), indices.shape)
             said = self.values(scores, place)
             values[:, number] = self._unlisted(said, listed, members.scales[number].worst)[who]
@@ -118,7 +133,9 @@ class Linear(abc.ABC):
         return self.keep or min(self.depth or members.depth, members.depth)
 
     def least(self, members: Members) -> int:
-        """How wide the answer is at least: as the lists are, though every query may have fewer answers."""
+        """How wide the answer is at least: as the lists are, though every query may have fewer
+        answers.
+        """
         return min(self.kept(members), self.depth or members.depth, members.depth)
 
     def weights_for(self, members: int) -> np.ndarray:
@@ -130,7 +147,10 @@ class Linear(abc.ABC):
         if self.weights is None:
             return np.ones(members)
         if len(self.weights) != members:
-            raise UsageError(f"{len(self.weights)} weights for {members} members: give one a member, or none at all")
+            raise UsageError(
+                f"{len(self.weights)} weights for {members} members: give one a member, or none"
+                " at all"
+            )
         return np.asarray(self.weights, np.float64)
 
     def weighted(self, weights: Sequence[float]) -> Linear:
@@ -142,17 +162,32 @@ class Linear(abc.ABC):
     def passport(self, members: Members) -> dict[str, Any]:
         """What made the ranking: this fuser, and the passports of the members."""
         own = {**self.call(), "weights": self.weights, "keep": self.keep, "union": self.union}
-        told = ", ".join(f"{key}={value!r}" for key, value in own.items() if value not in (None, False))
+        told = ", ".join(
+            f"{key}={value!r}" for key, value in own.items() if value not in (None, False)
+        )
         passports = [dict(ranking.passport) for ranking in members.rankings]
-        return {**{side: common([passport.get(side) for passport in passports]) for side in ("queries", "gallery")},
-                "fuse": f"{recipe_name(type(self).__name__)}({told})", "members": passports}
+        return {
+            **{
+                side: common([passport.get(side) for passport in passports])
+                for side in ("queries", "gallery")
+            },
+            "fuse": f"{recipe_name(type(self).__name__)}({told})",
+            "members": passports,
+        }
 
 
-def best(candidates: Candidates, weights: np.ndarray, gallery_ids: np.ndarray,
-         keep: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gallery rows [b, k] int64 and scores [b, k] float32 of the best `keep` images a query, -1 and -inf at the end."""
+def best(
+    candidates: Candidates, weights: np.ndarray, gallery_ids: np.ndarray, keep: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gallery rows [b, k] int64 and scores [b, k] float32 of the best `keep` images a query, -1 and
+    -inf at the end.
+    """
     used = weights > 0
-    place = candidates.places[:, used].min(axis=1) if len(candidates.places) else candidates.places[:, 0]
+    place = (
+        candidates.places[:, used].min(axis=1)
+        if len(candidates.places)
+        else candidates.places[:, 0]
+    )
     shares = candidates.values[:, used] * weights[used]
     shares.sort(axis=1)
     score = np.where(place < NOWHERE, shares.sum(axis=1), -np.inf).astype(np.float32)
@@ -168,7 +203,9 @@ def best(candidates: Candidates, weights: np.ndarray, gallery_ids: np.ndarray,
 
 
 def _among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndarray:
-    """[P] whether a candidate's score is one of its query's `keep` best; of equal ones at the end all are taken."""
+    """[P] whether a candidate's score is one of its query's `keep` best; of equal ones at the end
+    all are taken.
+    """
     starts = np.searchsorted(candidates.queries, np.arange(candidates.length + 1))
     most = int(np.diff(starts).max(initial=0))
     if most <= keep:
@@ -179,7 +216,9 @@ def _among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndar
     return (score >= worst[candidates.queries]) & np.isfinite(score)
 
 
-def _listed(indices: np.ndarray, scores: np.ndarray, depth: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _listed(
+    indices: np.ndarray, scores: np.ndarray, depth: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     indices, scores = indices[:, :depth], scores[:, :depth]
     return indices, scores, indices >= 0
 
@@ -214,4 +253,8 @@ def common(passports: Sequence[Any]) -> dict[str, Any]:
     if not all(isinstance(passport, Mapping) for passport in passports):
         return {}
     first, *rest = passports
-    return {key: value for key, value in first.items() if all(key in one and one[key] == value for one in rest)}
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in one and one[key] == value for one in rest)
+    }

@@ -15,7 +15,9 @@ PAIRS = 1 << 21  # answers of all members handled at once
 
 
 class Scale(NamedTuple):
-    """How a member's scores are brought to a common scale: (score - shift) / divisor; `worst` is its lowest, scaled."""
+    """How a member's scores are brought to a common scale: (score - shift) / divisor; `worst` is
+    its lowest, scaled.
+    """
 
     shift: float = 0.0
     divisor: float = 1.0
@@ -48,8 +50,13 @@ class Members:
     scales: tuple[Scale, ...]
 
     @classmethod
-    def of(cls, rankings: Sequence[Ranking], names: Sequence[str] | None = None, union: bool = False,
-           scale: Callable[[Ranking], Scale] = unscaled) -> Members:
+    def of(
+        cls,
+        rankings: Sequence[Ranking],
+        names: Sequence[str] | None = None,
+        union: bool = False,
+        scale: Callable[[Ranking], Scale] = unscaled,
+    ) -> Members:
         """Match rankings by id.
 
         Args:
@@ -59,22 +66,35 @@ class Members:
             scale: finds the scale of a member.
 
         Raises:
-            UsageError: there is none. ArtefactError: one ranks other queries, or without `union` another gallery.
+            UsageError: there is none. ArtefactError: one ranks other queries, or without `union`
+                another gallery.
             DataError: all scores of one are equal. All name the member.
         """
         rankings = tuple(rankings)
         if not rankings:
             raise UsageError("nothing to fuse: give at least one ranking")
-        called = list(names) if names else [f"member {number}" for number in range(1, len(rankings) + 1)]
+        called = (
+            list(names) if names else [f"member {number}" for number in range(1, len(rankings) + 1)]
+        )
         for name, ranking in zip(called, rankings, strict=True):
             _check_scores(ranking, name)
             _check_same(ranking.query_ids, rankings[0].query_ids, name, called[0], "queries")
             if not union:
-                _check_same(ranking.gallery_ids, rankings[0].gallery_ids, name, called[0], "gallery images")
-        queries, gallery = rankings[0].query_ids, _union([ranking.gallery_ids for ranking in rankings])
-        return cls(rankings, queries, gallery, tuple(_find(queries, ranking.query_ids) for ranking in rankings),
-                   tuple(_find(ranking.gallery_ids, gallery) for ranking in rankings),
-                   tuple(scale(ranking) for ranking in rankings))
+                _check_same(
+                    ranking.gallery_ids, rankings[0].gallery_ids, name, called[0], "gallery images"
+                )
+        queries, gallery = (
+            rankings[0].query_ids,
+            _union([ranking.gallery_ids for ranking in rankings]),
+        )
+        return cls(
+            rankings,
+            queries,
+            gallery,
+            tuple(_find(queries, ranking.query_ids) for ranking in rankings),
+            tuple(_find(ranking.gallery_ids, gallery) for ranking in rankings),
+            tuple(scale(ranking) for ranking in rankings),
+        )
 
     @property
     def depth(self) -> int:
@@ -88,7 +108,9 @@ class Members:
             yield slice(start, min(start + step, len(self.query_ids)))
 
     def lists(self, member: int, queries: slice) -> tuple[np.ndarray, np.ndarray]:
-        """A member's answers to a run of queries: common gallery rows [b, K], -1 where none is, and scaled scores."""
+        """A member's answers to a run of queries: common gallery rows [b, K], -1 where none is, and
+        scaled scores.
+        """
         ranking, rows = self.rankings[member], self.query_rows[member][queries]
         shift, divisor, _ = self.scales[member]
         indices = ranking.indices[rows]
@@ -100,17 +122,25 @@ class Members:
 def _check_scores(ranking: Ranking, name: str) -> None:
     listed = ranking.scores[ranking.indices >= 0]
     if len(listed) > 1 and listed.min() == listed.max():
-        raise DataError(f"{name}: all {len(listed)} scores are {listed[0]}, so it ranks nothing; leave this member out")
+        raise DataError(
+            f"{name}: all {len(listed)} scores are {listed[0]}, so it ranks nothing; leave this"
+            " member out"
+        )
 
 
 def _check_same(ids: np.ndarray, expected: np.ndarray, name: str, first: str, what: str) -> None:
     if np.array_equal(ids, expected):
         return
-    for one, other, sign in ((expected, ids, "lacks"), (ids, expected, "has, unlike " + first + ",")):
+    for one, other, sign in (
+        (expected, ids, "lacks"),
+        (ids, expected, "has, unlike " + first + ","),
+    ):
         missing = np.setdiff1d(one, other)
         if len(missing):
-            raise ArtefactError(f"{name} does not fit {first}: it {sign} {len(missing)} {what}, the first is "
-                                f"{str(missing[0])!r}; search the same queries and gallery with every model")
+            raise ArtefactError(
+                f"{name} does not fit {first}: it {sign} {len(missing)} {what}, the first is "
+                f"{str(missing[0])!r}; search the same queries and gallery with every model"
+            )
 
 
 def _union(ids: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,8 @@ from .linear import Linear
 
 @FUSERS.register()
 class ReciprocalRank(Linear):
-    """An image's score is the sum over the members of weight / (k + place) (Cormack, Clarke and Buettcher 2009).
+    """An image's score is the sum over the members of weight / (k + place) (Cormack, Clarke and
+    Buettcher 2009).
 
     Args:
         k: how little the first places stand out.
@@ -22,8 +23,13 @@ class ReciprocalRank(Linear):
         union: whether each member may have searched a gallery of its own.
     """
 
-    def __init__(self, k: float = 60, weights: Sequence[float] | None = None, keep: int | None = None,
-                 union: bool = False) -> None:
+    def __init__(
+        self,
+        k: float = 60,
+        weights: Sequence[float] | None = None,
+        keep: int | None = None,
+        union: bool = False,
+    ) -> None:
         super().__init__(weights, keep, union)
         if not 0 <= k < np.inf:
             raise ValueError(f"k must be 0 or more, got {k}")

@@ -13,10 +13,11 @@ from .linear import Linear, whole
 
 @FUSERS.register()
 class SumTop(Linear):
-    """Keep the best `per_model` answers of every member, add the scores of each image, keep the best `keep` sums.
+    """Keep the best `per_model` answers of every member, add the scores of each image, keep the
+    best `keep` sums.
 
-    An image that a member does not list gets 0 from it; scores are not scaled. Google Landmark Retrieval 2021, first
-    place (arXiv 2110.03786).
+    An image that a member does not list gets 0 from it; scores are not scaled. Google Landmark
+    Retrieval 2021, first place (arXiv 2110.03786).
 
     Args:
         per_model: how many answers of each member count.
@@ -25,8 +26,13 @@ class SumTop(Linear):
         union: whether each member may have searched a gallery of its own.
     """
 
-    def __init__(self, per_model: int = 750, keep: int | None = 100, weights: Sequence[float] | None = None,
-                 union: bool = False) -> None:
+    def __init__(
+        self,
+        per_model: int = 750,
+        keep: int | None = 100,
+        weights: Sequence[float] | None = None,
+        union: bool = False,
+    ) -> None:
         super().__init__(weights, keep, union)
         self.depth = whole("per_model", per_model)
 

@@ -15,7 +15,8 @@ from .linear import Linear, whole
 class Vote(Linear):
     """Every member gives its first `depth` answers 1, 1/2, 1/3 … votes times its weight.
 
-    Equal votes: the better best place, then the id. Huawei DIGIX 2020 image retrieval, second place.
+    Equal votes: the better best place, then the id. Huawei DIGIX 2020 image retrieval, second
+        place.
 
     Args:
         depth: how many answers of each member vote.
@@ -24,8 +25,13 @@ class Vote(Linear):
         union: whether each member may have searched a gallery of its own.
     """
 
-    def __init__(self, depth: int = 10, weights: Sequence[float] | None = None, keep: int | None = None,
-                 union: bool = False) -> None:
+    def __init__(
+        self,
+        depth: int = 10,
+        weights: Sequence[float] | None = None,
+        keep: int | None = None,
+        union: bool = False,
+    ) -> None:
         super().__init__(weights, keep, union)
         self.depth = whole("depth", depth)
 

@@ -10,8 +10,11 @@ from .unit import same_length
 LEAST = 1e-30
 
 
-def temperature(probabilities: np.ndarray, truth: np.ndarray, low: float = 0.05, high: float = 20.0) -> float:
-    """The temperature that makes the true classes of a validation part most likely (Guo et al., ICML 2017).
+def temperature(
+    probabilities: np.ndarray, truth: np.ndarray, low: float = 0.05, high: float = 20.0
+) -> float:
+    """The temperature that makes the true classes of a validation part most likely (Guo et al.,
+    ICML 2017).
 
     Args:
         probabilities: [N, C] of photos the model was not trained on.
@@ -26,7 +29,10 @@ def temperature(probabilities: np.ndarray, truth: np.ndarray, low: float = 0.05,
     same_length(probabilities=probabilities, truth=truth)
     inside = np.asarray(truth) >= 0
     if not inside.any():
-        raise DataError("no validation photo is of a class the model knows, so there is nothing to calibrate with")
+        raise DataError(
+            "no validation photo is of a class the model knows, so there is nothing to calibrate"
+            " with"
+        )
     logs, own = _logs(np.asarray(probabilities)[inside]), np.asarray(truth, np.int64)[inside]
 
     def cost(log_t: float) -> float:
@@ -35,7 +41,9 @@ def temperature(probabilities: np.ndarray, truth: np.ndarray, low: float = 0.05,
         whole = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
         return float((whole - scaled[np.arange(len(own)), own]).mean())
 
-    return float(np.exp(minimize_scalar(cost, bounds=(np.log(low), np.log(high)), method="bounded").x))
+    return float(
+        np.exp(minimize_scalar(cost, bounds=(np.log(low), np.log(high)), method="bounded").x)
+    )
 
 
 def scaled(probabilities: np.ndarray, by: float) -> np.ndarray:

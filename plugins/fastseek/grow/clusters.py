@@ -35,17 +35,27 @@ class Clusters:
         return len(self.centroids)
 
 
-def cluster(vectors: np.ndarray, groups: Sequence[str] | None = None, per: float = 60, method: str = "kmeans",
-            niter: int = 25, seed: int = 0, least: int = 5) -> Clusters:
-    """Cluster photos by direction, in every group (kingdom, phylum) by itself (finegrained 6, steps 1 and 2).
+def cluster(
+    vectors: np.ndarray,
+    groups: Sequence[str] | None = None,
+    per: float = 60,
+    method: str = "kmeans",
+    niter: int = 25,
+    seed: int = 0,
+    least: int = 5,
+) -> Clusters:
+    """Cluster photos by direction, in every group (kingdom, phylum) by itself (finegrained 6, steps
+    1 and 2).
 
-    The clusters of a group depend on its own photos and the seed alone. Memory: one block of photos x clusters.
+    The clusters of a group depend on its own photos and the seed alone. Memory: one block of photos
+        x clusters.
 
     Args:
         vectors: [N, D], brought to length 1 here; labelled photos may be among them.
         groups: [N] group of every photo; None takes all together.
         per: photos a cluster: a group of n gets max(1, round(n / per)) clusters.
-        method: "kmeans", spherical k-means; or "hdbscan" for few photos: clusters of any number, and noise.
+        method: "kmeans", spherical k-means; or "hdbscan" for few photos: clusters of any number,
+            and noise.
         niter: rounds of k-means.
         seed: of the first centroids.
         least: the smallest cluster HDBSCAN finds.
@@ -55,18 +65,26 @@ def cluster(vectors: np.ndarray, groups: Sequence[str] | None = None, per: float
         ArtefactError: as many groups as vectors are needed.
     """
     if method not in METHODS or not per > 0 or niter < 1 or least < 2:
-        raise UsageError(f"clusters need a method of {', '.join(METHODS)}, per > 0, niter >= 1 and least >= 2, got "
-                         f"{method!r}, {per}, {niter} and {least}")
+        raise UsageError(
+            f"clusters need a method of {', '.join(METHODS)}, per > 0, niter >= 1 and least >= 2,"
+            f" got {method!r}, {per}, {niter} and {least}"
+        )
     same_length(vectors=vectors, groups=groups)
     if not len(vectors):
         raise DataError("there is no photo to cluster")
-    points, labels = unit(vectors), np.asarray([""] * len(vectors) if groups is None else list(groups), str)
+    points, labels = (
+        unit(vectors),
+        np.asarray([""] * len(vectors) if groups is None else list(groups), str),
+    )
     numbers, centroids, of = np.full(len(points), -1, np.int64), [], []
     for group in np.unique(labels):
         rows = np.flatnonzero(labels == group)
-        own = (seed + zlib.crc32(str(group).encode())) % 2 ** 31
-        found = (_by_kmeans(points[rows], _count(len(rows), per), niter, own) if method == "kmeans"
-                 else _by_density(points[rows], least))
+        own = (seed + zlib.crc32(str(group).encode())) % 2**31
+        found = (
+            _by_kmeans(points[rows], _count(len(rows), per), niter, own)
+            if method == "kmeans"
+            else _by_density(points[rows], least)
+        )
         kept, inside = np.unique(found[found >= 0], return_inverse=True)
         numbers[rows[found >= 0]] = len(of) + inside
         local = np.full(len(rows), -1, np.int64)
@@ -100,8 +118,15 @@ def kmeans(points: np.ndarray, k: int, niter: int = 25, seed: int = 0) -> np.nda
         import faiss
     except ImportError:
         return _without_faiss(points, k, niter, seed)
-    found = faiss.Kmeans(points.shape[1], k, niter=niter, seed=seed, spherical=True, min_points_per_centroid=1,
-                         max_points_per_centroid=max(256, -(-len(points) // k)))
+    found = faiss.Kmeans(
+        points.shape[1],
+        k,
+        niter=niter,
+        seed=seed,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=max(256, -(-len(points) // k)),
+    )
     found.train(np.ascontiguousarray(points))
     return unit(found.centroids)
 

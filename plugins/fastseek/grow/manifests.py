@@ -17,18 +17,21 @@ from ..structures import Item
 COLUMNS = ("path", "label", "group", "split", "id", "source", "round")
 
 
-def write_manifest(folder: PathLike, name: str, number: int, parts: Sequence[tuple[str, Sequence[Item]]]) -> \
-        pathlib.Path:
+def write_manifest(
+    folder: PathLike, name: str, number: int, parts: Sequence[tuple[str, Sequence[Item]]]
+) -> pathlib.Path:
     """Write `folder`/round<number>.<name>.<digest>.csv, a table for `manifest(…)`.
 
-    The digest is of the rows, so that a training on other photos or labels has another recipe. Of a photo that comes
-    in several parts the first is taken. The rest of an earlier table of that round and name is removed.
+    The digest is of the rows, so that a training on other photos or labels has another recipe. Of a
+    photo that comes in several parts the first is taken. The rest of an earlier table of that round
+    and name is removed.
 
     Args:
         folder: where it goes.
         name: what it holds.
         number: the round.
-        parts: (source, items): source is told in a column of its own, "labelled", "pseudo", "cluster".
+        parts: (source, items): source is told in a column of its own, "labelled", "pseudo",
+            "cluster".
 
     Returns:
         the file.
@@ -39,11 +42,23 @@ def write_manifest(folder: PathLike, name: str, number: int, parts: Sequence[tup
     rows: dict[tuple[str, str], list[str]] = {}
     for source, items in parts:
         for item in items:
-            rows.setdefault((item.split, item.id), [os.path.abspath(item.path), item.label, item.group, item.split,
-                                                    item.id, source, str(number)])
+            rows.setdefault(
+                (item.split, item.id),
+                [
+                    os.path.abspath(item.path),
+                    item.label,
+                    item.group,
+                    item.split,
+                    item.id,
+                    source,
+                    str(number),
+                ],
+            )
     if not rows:
-        raise DataError(f"round {number}: {name} holds no photo, so there is nothing to train on: loosen the rules "
-                        "that chose it")
+        raise DataError(
+            f"round {number}: {name} holds no photo, so there is nothing to train on: loosen the"
+            " rules that chose it"
+        )
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows.values()])
     digest = hashlib.sha256(text.getvalue().encode("utf-8", "surrogateescape")).hexdigest()[:10]
@@ -87,4 +102,6 @@ def read_truth(path: PathLike) -> dict[str, str]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             return {row["id"]: row["label"] for row in csv.DictReader(file, strict=True)}
     except (OSError, KeyError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as a table with the columns id and label ({error})") from error
+        raise DataError(
+            f"{path}: cannot be read as a table with the columns id and label ({error})"
+        ) from error

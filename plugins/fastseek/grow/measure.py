@@ -11,7 +11,8 @@ from .unit import same_length
 
 
 def of_choice(chosen: np.ndarray, truth: Sequence[str], inside: Collection[str]) -> list[Score]:
-    """Of the chosen photos, how many are of known classes, and of those of known classes, how many were chosen.
+    """Of the chosen photos, how many are of known classes, and of those of known classes, how many
+    were chosen.
 
     Args:
         chosen: bool [N] over the unlabelled photos.
@@ -19,13 +20,19 @@ def of_choice(chosen: np.ndarray, truth: Sequence[str], inside: Collection[str])
         inside: the known classes.
 
     Returns:
-        "inside precision" and "inside recall", `per_query` over the N photos, NaN where one does not count; a figure
-        that rests on no photo is left out.
+        "inside precision" and "inside recall", `per_query` over the N photos, NaN where one does
+        not count; a figure that rests on no photo is left out.
     """
     same_length(photos=chosen, truth=truth)
     belongs, known = np.array([one in inside for one in truth], bool), set(inside)
-    return _shares({"inside precision": (chosen, belongs), "inside recall": (belongs, chosen)},
-                   {"photos": len(chosen), "of known classes": int(belongs.sum()), "known classes": len(known)})
+    return _shares(
+        {"inside precision": (chosen, belongs), "inside recall": (belongs, chosen)},
+        {
+            "photos": len(chosen),
+            "of known classes": int(belongs.sum()),
+            "known classes": len(known),
+        },
+    )
 
 
 def of_labels(labels: Sequence[str], truth: Sequence[str], inside: Collection[str]) -> list[Score]:
@@ -43,8 +50,10 @@ def of_labels(labels: Sequence[str], truth: Sequence[str], inside: Collection[st
     given = np.array([bool(label) for label in labels], bool)
     right = np.array([label == real for label, real in zip(labels, truth, strict=True)], bool)
     belongs = np.array([one in inside for one in truth], bool)
-    return _shares({"label precision": (given, right), "label recall": (belongs, right & given)},
-                   {"photos": len(given), "labelled": int(given.sum())})
+    return _shares(
+        {"label precision": (given, right), "label recall": (belongs, right & given)},
+        {"photos": len(given), "labelled": int(given.sum())},
+    )
 
 
 def of_clusters(numbers: np.ndarray, truth: Sequence[str]) -> list[Score]:
@@ -60,7 +69,9 @@ def of_clusters(numbers: np.ndarray, truth: Sequence[str]) -> list[Score]:
     for number in np.unique(numbers[numbers >= 0]):
         rows = np.flatnonzero(numbers == number)
         common[rows] = codes[rows] == np.bincount(codes[rows], minlength=len(names)).argmax()
-    return _shares({"purity": (numbers >= 0, common)}, {"clusters": len(np.unique(numbers[numbers >= 0]))})
+    return _shares(
+        {"purity": (numbers >= 0, common)}, {"clusters": len(np.unique(numbers[numbers >= 0]))}
+    )
 
 
 def _shares(wanted: dict[str, tuple[np.ndarray, np.ndarray]], told: dict[str, int]) -> list[Score]:

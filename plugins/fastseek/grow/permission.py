@@ -14,8 +14,8 @@ HELD_BACK = ("query", "gallery")
 def check_allowed(unlabelled: Sequence[Item], test: Iterable[Item], allowed: bool) -> None:
     """Refuse to learn from photos that are there to be tested with.
 
-    A photo counts as one when its split is "query" or "gallery", or when it is the file of a test photo under whatever
-    name or link.
+    A photo counts as one when its split is "query" or "gallery", or when it is the file of a test
+    photo under whatever name or link.
 
     Args:
         unlabelled: photos a model shall learn from.
@@ -28,7 +28,13 @@ def check_allowed(unlabelled: Sequence[Item], test: Iterable[Item], allowed: boo
     if allowed:
         return
     files = {os.path.realpath(item.path) for item in test}
-    found = [item for item in unlabelled if item.split in HELD_BACK or os.path.realpath(item.path) in files]
+    found = [
+        item
+        for item in unlabelled
+        if item.split in HELD_BACK or os.path.realpath(item.path) in files
+    ]
     if found:
-        raise UsageError(f"{len(found)} of {len(unlabelled)} unlabelled photos are test photos, the first is "
-                         f"{found[0].id!r}: leave them out, or say TEST_DATA: true if the task allows it")
+        raise UsageError(
+            f"{len(found)} of {len(unlabelled)} unlabelled photos are test photos, the first is "
+            f"{found[0].id!r}: leave them out, or say TEST_DATA: true if the task allows it"
+        )

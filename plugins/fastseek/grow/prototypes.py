@@ -37,8 +37,9 @@ def similarity(vectors: np.ndarray, table: np.ndarray, numbers: np.ndarray) -> n
 def floor(vectors: np.ndarray, numbers: np.ndarray, percentile: float = 5) -> float:
     """The percentile of the leave-one-out scores of labelled photos.
 
-    The score of a photo is its cosine to the mean direction of the *other* photos of its class; against a mean it is
-    part of, it would look nearer than a new photo can be. Classes of one photo have no such score.
+    The score of a photo is its cosine to the mean direction of the *other* photos of its class;
+    against a mean it is part of, it would look nearer than a new photo can be. Classes of one photo
+    have no such score.
 
     Args:
         vectors: [N, D], brought to length 1 here.
@@ -56,8 +57,10 @@ def floor(vectors: np.ndarray, numbers: np.ndarray, percentile: float = 5) -> fl
     lengths = np.linalg.norm(rest, axis=1)
     usable = (np.bincount(numbers, minlength=len(sums))[numbers] > 1) & (lengths > 1e-9)
     if not usable.any():
-        raise DataError("no class has two labelled photos, so no prototype can be tested: switch the prototype test "
-                        "off (percentile 0)")
+        raise DataError(
+            "no class has two labelled photos, so no prototype can be tested: switch the prototype"
+            " test off (percentile 0)"
+        )
     scores = np.einsum("nd,nd->n", points[usable], rest[usable]) / lengths[usable]
     return float(np.percentile(scores, percentile))
 

@@ -61,13 +61,23 @@ class Selection:
         return tuple(one for one in self.verdicts if not one.why)
 
 
-def select(vectors: np.ndarray, clusters: Clusters, labels: Sequence[str] | None = None,
-           size: tuple[int, int] = (10, 500), compact: float = 20, margin: float = 20, purity: float = 0.5,
-           labelled: int = 3, cap: int = 200) -> Selection:
-    """Keep clusters of a middling size that are compact, apart from others and of one class (finegrained 6, step 3).
+def select(
+    vectors: np.ndarray,
+    clusters: Clusters,
+    labels: Sequence[str] | None = None,
+    size: tuple[int, int] = (10, 500),
+    compact: float = 20,
+    margin: float = 20,
+    purity: float = 0.5,
+    labelled: int = 3,
+    cap: int = 200,
+) -> Selection:
+    """Keep clusters of a middling size that are compact, apart from others and of one class
+    (finegrained 6, step 3).
 
-    The percentiles are taken over the clusters of legal size. A cluster exactly at one is kept, so that clusters that
-    are all alike all stay. Seeded clusters are judged like the others, but never dropped as too small.
+    The percentiles are taken over the clusters of legal size. A cluster exactly at one is kept, so
+    that clusters that are all alike all stay. Seeded clusters are judged like the others, but never
+    dropped as too small.
 
     Args:
         vectors: [N, D] the clusters were found in.
@@ -81,25 +91,41 @@ def select(vectors: np.ndarray, clusters: Clusters, labels: Sequence[str] | None
         cap: photos kept of one cluster, the nearest to its centroid.
 
     Raises:
-        UsageError: an illegal limit. DataError, ArtefactError: the vectors cannot be used or do not fit.
+        UsageError: an illegal limit. DataError, ArtefactError: the vectors cannot be used or do not
+            fit.
     """
-    if not 0 <= size[0] <= size[1] or not 0 <= compact <= 100 or not 0 <= margin <= 100 or not 0 <= purity <= 1:
-        raise UsageError(f"sizes must be 0 or more and in order, percentiles in 0..100 and the purity in 0..1, got "
-                         f"{tuple(size)}, {compact}, {margin} and {purity}")
+    if (
+        not 0 <= size[0] <= size[1]
+        or not 0 <= compact <= 100
+        or not 0 <= margin <= 100
+        or not 0 <= purity <= 1
+    ):
+        raise UsageError(
+            "sizes must be 0 or more and in order, percentiles in 0..100 and the purity in 0..1,"
+            f" got {tuple(size)}, {compact}, {margin} and {purity}"
+        )
     if cap < 1 or labelled < 1:
         raise UsageError(f"cap and labelled must be 1 or more, got {cap} and {labelled}")
     same_length(vectors=vectors, clusters=clusters.numbers, labels=labels)
     points = unit(vectors)
-    cosines = np.einsum("nd,nd->n", points, clusters.centroids[clusters.numbers]) if len(clusters) else np.empty(0)
+    cosines = (
+        np.einsum("nd,nd->n", points, clusters.centroids[clusters.numbers])
+        if len(clusters)
+        else np.empty(0)
+    )
     members = [np.flatnonzero(clusters.numbers == number) for number in range(len(clusters))]
     compactness = np.array([cosines[rows].mean() if len(rows) else -1.0 for rows in members])
     margins = _margins(clusters.centroids)
     pure = [_purity(rows, labels) for rows in members]
     low = [0 if name else size[0] for name in clusters.names]
-    wrong_size = [_size(len(rows), least, size[1]) for rows, least in zip(members, low, strict=True)]
+    wrong_size = [
+        _size(len(rows), least, size[1]) for rows, least in zip(members, low, strict=True)
+    ]
     legal = np.array([not why for why in wrong_size], bool)
-    floors = [np.percentile(values[legal], part) if legal.any() and part else -np.inf
-              for values, part in ((compactness, compact), (margins, margin))]
+    floors = [
+        np.percentile(values[legal], part) if legal.any() and part else -np.inf
+        for values, part in ((compactness, compact), (margins, margin))
+    ]
     numbers, verdicts = np.full(len(points), -1, np.int64), []
     for number, rows in enumerate(members):
         share, known = pure[number]
@@ -110,8 +136,20 @@ def select(vectors: np.ndarray, clusters: Clusters, labels: Sequence[str] | None
             why = f"purity {share:.2f} of {known} labelled photos is below {purity:g}"
         kept = rows[np.lexsort((rows, -cosines[rows]))][:cap] if not why else rows[:0]
         numbers[kept] = number
-        verdicts.append(Verdict(number, clusters.names[number], clusters.groups[number], len(rows),
-                                float(compactness[number]), float(margins[number]), known, share, len(kept), why))
+        verdicts.append(
+            Verdict(
+                number,
+                clusters.names[number],
+                clusters.groups[number],
+                len(rows),
+                float(compactness[number]),
+                float(margins[number]),
+                known,
+                share,
+                len(kept),
+                why,
+            )
+        )
     return Selection(numbers, tuple(verdicts))
 
 
@@ -120,9 +158,11 @@ def _margins(centroids: np.ndarray) -> np.ndarray:
         return np.full(len(centroids), ALONE)
     nearest = np.full(len(centroids), -1.0)
     for start in range(0, len(centroids), 1024):
-        cosines = centroids[start:start + 1024].astype(np.float64) @ centroids.T.astype(np.float64)
+        cosines = centroids[start : start + 1024].astype(np.float64) @ centroids.T.astype(
+            np.float64
+        )
         cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -np.inf
-        nearest[start:start + 1024] = cosines.max(axis=1)
+        nearest[start : start + 1024] = cosines.max(axis=1)
     return 1 - nearest
 
 
@@ -138,4 +178,8 @@ def _size(photos: int, low: int, high: int) -> str:
 
 
 def _below(what: str, value: float, floor: float, percentile: float) -> str:
-    return f"{what} {value:.3f} is below {floor:.3f}, percentile {percentile:g}" if value < floor else ""
+    return (
+        f"{what} {value:.3f} is below {floor:.3f}, percentile {percentile:g}"
+        if value < floor
+        else ""
+    )

@@ -21,13 +21,16 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(made, axis=1, keepdims=True)
     bad = ~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0))
     if bad.any():
-        raise DataError(f"vector {int(bad.argmax())} is zero or not finite, and {int(bad.sum()) - 1} others are: embed "
-                        "the photos again")
+        raise DataError(
+            f"vector {int(bad.argmax())} is zero or not finite, and {int(bad.sum()) - 1} others"
+            " are: embed the photos again"
+        )
     return made / lengths
 
 
 def nearest(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The number [N] int64 and the cosine [N] float32 of the nearest centroid, the first of equal ones.
+    """The number [N] int64 and the cosine [N] float32 of the nearest centroid, the first of equal
+    ones.
 
     Args:
         vectors: [N, D] of length 1.
@@ -35,14 +38,15 @@ def nearest(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.
     """
     numbers, cosines = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), ROWS):
-        found = vectors[start:start + ROWS] @ centroids.T
-        numbers[start:start + ROWS] = found.argmax(axis=1)
-        cosines[start:start + ROWS] = found.max(axis=1)
+        found = vectors[start : start + ROWS] @ centroids.T
+        numbers[start : start + ROWS] = found.argmax(axis=1)
+        cosines[start : start + ROWS] = found.max(axis=1)
     return numbers, cosines
 
 
 def means(vectors: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
-    """The directions float32 [count, D] of the means of `vectors` by number; zero where a number has no vector.
+    """The directions float32 [count, D] of the means of `vectors` by number; zero where a number
+    has no vector.
 
     Args:
         vectors: [N, D] of length 1.
@@ -53,9 +57,13 @@ def means(vectors: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], np.arange(count + 1))
     for number in np.flatnonzero(np.diff(bounds)):
-        sums[number] = vectors[order[bounds[number]:bounds[number + 1]]].sum(axis=0, dtype=np.float64)
+        sums[number] = vectors[order[bounds[number] : bounds[number + 1]]].sum(
+            axis=0, dtype=np.float64
+        )
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-12).astype(np.float32)
+    return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-12).astype(
+        np.float32
+    )
 
 
 def same_length(**columns: Sequence[object] | np.ndarray | None) -> None:
@@ -66,4 +74,6 @@ def same_length(**columns: Sequence[object] | np.ndarray | None) -> None:
     """
     sizes = {name: len(column) for name, column in columns.items() if column is not None}
     if len(set(sizes.values())) > 1:
-        raise ArtefactError("rows do not fit: " + ", ".join(f"{size} {name}" for name, size in sizes.items()))
+        raise ArtefactError(
+            "rows do not fit: " + ", ".join(f"{size} {name}" for name, size in sizes.items())
+        )

@@ -1,1 +1,3 @@
-"""Comparing vectors exactly in bounded memory: what search, enhancing, re-ranking and metrics stand on."""
+"""Comparing vectors exactly in bounded memory: what search, enhancing, re-ranking and metrics stand
+on.
+"""

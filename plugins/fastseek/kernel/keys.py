@@ -1,4 +1,6 @@
-"""A score and an image in one whole number: sorting the numbers sorts by falling score, then by id."""
+"""A score and an image in one whole number: sorting the numbers sorts by falling score, then by
+id.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def id_order(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows in the order of their ids [N] int64, and the place of every row in that order [N] uint32."""
+    """Rows in the order of their ids [N] int64, and the place of every row in that order [N]
+    uint32.
+    """
     order = np.argsort(ids, kind="stable")
     place = np.empty(len(order), np.uint32)
     place[order] = np.arange(len(order), dtype=np.uint32)
@@ -16,7 +20,9 @@ def id_order(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sort_keys(scores: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """One rising uint64 a pair: the float32 score falling in the upper half, the place of the id below."""
+    """One rising uint64 a pair: the float32 score falling in the upper half, the place of the id
+    below.
+    """
     bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 and 0.0 one number
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
     return ((~rising).astype(np.uint64) << np.uint64(32)) | place

@@ -1,8 +1,10 @@
-"""Exact nearest neighbours in bounded memory: the one kernel under search, re-ranking and query expansion.
+"""Exact nearest neighbours in bounded memory: the one kernel under search, re-ranking and query
+expansion.
 
-A scan compares all pairs in a cheap precision and proposes every pair that its error could put among the best k; each
-of those is then scored in float64. So scores depend on their two vectors alone, not on the precision of the scan, on
-block size, order of rows or BLAS; equal vectors get equal scores, and ties can be settled by id.
+A scan compares all pairs in a cheap precision and proposes every pair that its error could put
+among the best k; each of those is then scored in float64. So scores depend on their two vectors
+alone, not on the precision of the scan, on block size, order of rows or BLAS; equal vectors get
+equal scores, and ties can be settled by id.
 """
 
 from __future__ import annotations
@@ -20,8 +22,21 @@ from .spans import SPAN_ROWS, Hunt, Span, spans, threads
 from .sweep import Unsound
 from .vectors import METRICS, blocks, pair_scores, similarities
 
-__all__ = ["EMPTY", "GALLERY_ROWS", "METRICS", "Neighbours", "blocks", "id_order", "nearest", "pair_scores",
-           "places_of", "scores_of", "similarities", "sort_keys", "together"]
+__all__ = [
+    "EMPTY",
+    "GALLERY_ROWS",
+    "METRICS",
+    "Neighbours",
+    "blocks",
+    "id_order",
+    "nearest",
+    "pair_scores",
+    "places_of",
+    "scores_of",
+    "similarities",
+    "sort_keys",
+    "together",
+]
 
 GALLERY_ROWS = SPAN_ROWS
 FEW_ROWS = 64  # fewer queries than this a thread are left to one thread
@@ -31,8 +46,9 @@ logger = logging.getLogger("fastseek")
 class Neighbours(NamedTuple):
     """The answer of `nearest`.
 
-    `rows` [Q, K] int64 gallery rows, best first; `scores` [Q, K] float32, larger is better; `lowest` [Q] float32,
-    the score of the farthest gallery row, inf where it was not asked for; `scan` the precision of the comparison.
+    `rows` [Q, K] int64 gallery rows, best first; `scores` [Q, K] float32, larger is better;
+    `lowest` [Q] float32, the score of the farthest gallery row, inf where it was not asked for;
+    `scan` the precision of the comparison.
     """
 
     rows: np.ndarray
@@ -41,9 +57,17 @@ class Neighbours(NamedTuple):
     scan: str
 
 
-def nearest(queries: Embeddings, gallery: Embeddings, k: int, metric: str = "cosine",
-            gallery_rows: int = GALLERY_ROWS, scan: str = "auto", lowest: bool = True,
-            kept: Span | None = None, widen: int = 0) -> Neighbours:
+def nearest(
+    queries: Embeddings,
+    gallery: Embeddings,
+    k: int,
+    metric: str = "cosine",
+    gallery_rows: int = GALLERY_ROWS,
+    scan: str = "auto",
+    lowest: bool = True,
+    kept: Span | None = None,
+    widen: int = 0,
+) -> Neighbours:
     """Find the k best gallery rows of every query; equal scores stand in the order of their ids.
 
     Args:
@@ -51,29 +75,50 @@ def nearest(queries: Embeddings, gallery: Embeddings, k: int, metric: str = "cos
         k: how many; all of the gallery when it is smaller.
         metric: "cosine", "ip" (inner product) or "l2" (minus the squared Euclidean distance).
         gallery_rows: rows of the gallery held at once.
-        scan: "float32", "bfloat16", "int8", "cuda", or "auto" for the fastest here. The answer is the same.
+        scan: "float32", "bfloat16", "int8", "cuda", or "auto" for the fastest here. The answer is
+            the same.
         lowest: whether the farthest row is wanted too.
         kept: the whole gallery, coded before for this scan and metric.
-        widen: 0 for an answer that is surely exact; else only the widen * k best by the scan are scored exactly.
+        widen: 0 for an answer that is surely exact; else only the widen * k best by the scan are
+            scored exactly.
 
     Raises:
-        DataError: a vector is not finite, zero and so without a cosine, or too long to score; names its id.
+        DataError: a vector is not finite, zero and so without a cosine, or too long to score; names
+            its id.
         UsageError: the scan cannot be had here.
     """
     picked = choose(scan, metric, len(queries) * len(gallery) * queries.dim)
     picked.proven = not widen
     try:
-        found = _nearest(queries, gallery, min(k * max(1, widen), len(gallery)), metric, gallery_rows, picked, lowest,
-                         kept)
+        found = _nearest(
+            queries,
+            gallery,
+            min(k * max(1, widen), len(gallery)),
+            metric,
+            gallery_rows,
+            picked,
+            lowest,
+            kept,
+        )
         return found._replace(rows=found.rows[:, :k], scores=found.scores[:, :k])
     except Unsound as error:
         logger.warning("%s: searching again in float32", error)
         again = choose("float32", metric)
-        return _nearest(queries, gallery, min(k, len(gallery)), metric, gallery_rows, again, lowest, None)
+        return _nearest(
+            queries, gallery, min(k, len(gallery)), metric, gallery_rows, again, lowest, None
+        )
 
 
-def _nearest(queries: Embeddings, gallery: Embeddings, depth: int, metric: str, gallery_rows: int, scan: Scan,
-             lowest: bool, kept: Span | None) -> Neighbours:
+def _nearest(
+    queries: Embeddings,
+    gallery: Embeddings,
+    depth: int,
+    metric: str,
+    gallery_rows: int,
+    scan: Scan,
+    lowest: bool,
+    kept: Span | None,
+) -> Neighbours:
     order, place = id_order(gallery.ids)
     keys = np.full((len(queries), depth), EMPTY, np.uint64)
     low = np.full(len(queries), np.inf, np.float32)
@@ -84,8 +129,12 @@ def _nearest(queries: Embeddings, gallery: Embeddings, depth: int, metric: str, 
         with scan.ready(), threads(count) as mapped:
             found = spans(gallery, metric, scan, gallery_rows, mapped) if kept is None else [kept]
             hunt.over(found, -(-len(gallery) // gallery_rows) if kept is None else 1, mapped, rows)
-    return Neighbours(order[places_of(keys)] if depth else np.empty(keys.shape, np.int64), scores_of(keys), low,
-                      scan.name)
+    return Neighbours(
+        order[places_of(keys)] if depth else np.empty(keys.shape, np.int64),
+        scores_of(keys),
+        low,
+        scan.name,
+    )
 
 
 def workers() -> int:
@@ -95,7 +144,8 @@ def workers() -> int:
 
 
 def together(queries: Embeddings, gallery: Embeddings, metric: str) -> Embeddings:
-    """Queries, then gallery, as one in memory, float32, under ids "q/…" and "g/…"; unit vectors for "cosine".
+    """Queries, then gallery, as one in memory, float32, under ids "q/…" and "g/…"; unit vectors for
+    "cosine".
 
     Raises:
         DataError: a vector is not finite, or is zero and so has no cosine; names its id.
@@ -104,5 +154,5 @@ def together(queries: Embeddings, gallery: Embeddings, metric: str) -> Embedding
     vectors = np.empty((len(ids), queries.dim), np.float32)
     for part, first in ((queries, 0), (gallery, len(queries))):
         for here, block in blocks(part, metric, GALLERY_ROWS):
-            vectors[first + here.start:first + here.stop] = block
+            vectors[first + here.start : first + here.stop] = block
     return Embeddings(ids, vectors)

@@ -1,4 +1,6 @@
-"""Runs of a gallery made ready for a scan, and the loop over them, on as many threads as the machine lends."""
+"""Runs of a gallery made ready for a scan, and the loop over them, on as many threads as the
+machine lends.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,20 @@ Mapped = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 class Span(NamedTuple):
-    """A run of gallery rows: the first one's number, their codes, and the vectors as they were given."""
+    """A run of gallery rows: the first one's number, their codes, and the vectors as they were
+    given.
+    """
 
     first: int
     codes: Codes
     vectors: Any
 
 
-def spans(gallery: Embeddings, metric: str, scan: Scan, rows: int, mapped: Mapped = map) -> Iterator[Span]:
-    """Yield the gallery in runs of at most `rows` rows; the memory of one is used again for the next.
+def spans(
+    gallery: Embeddings, metric: str, scan: Scan, rows: int, mapped: Mapped = map
+) -> Iterator[Span]:
+    """Yield the gallery in runs of at most `rows` rows; the memory of one is used again for the
+    next.
 
     Raises:
         DataError: a vector cannot be scored; names its id.
@@ -46,8 +53,14 @@ def spans(gallery: Embeddings, metric: str, scan: Scan, rows: int, mapped: Mappe
         yield Span(start, codes, given)
 
 
-def encoded(embeddings: Embeddings, rows: slice, metric: str, scan: Scan, mapped: Mapped = map,
-            room: Codes | None = None) -> Codes:
+def encoded(
+    embeddings: Embeddings,
+    rows: slice,
+    metric: str,
+    scan: Scan,
+    mapped: Mapped = map,
+    room: Codes | None = None,
+) -> Codes:
     """The codes of some rows, in `room` if there is one."""
     count = rows.stop - rows.start
     codes = scan.empty(count, embeddings.dim) if room is None else room.part(slice(0, count))
@@ -56,7 +69,9 @@ def encoded(embeddings: Embeddings, rows: slice, metric: str, scan: Scan, mapped
         here = slice(start, min(start + CHUNK_ROWS, len(codes)))
         part = codes.part(here)
         room = part.held if isinstance(part.held, np.ndarray) else None
-        block = checked(embeddings, slice(rows.start + here.start, rows.start + here.stop), metric, room)
+        block = checked(
+            embeddings, slice(rows.start + here.start, rows.start + here.stop), metric, room
+        )
         scan.encode(np.ascontiguousarray(block), part, metric == "cosine")
 
     for _ in mapped(chunk, range(0, len(codes), CHUNK_ROWS)):
@@ -76,8 +91,15 @@ class Hunt:
         lowest: [Q] float32 that is brought down to the lowest score, or None.
     """
 
-    def __init__(self, queries: Embeddings, place: np.ndarray, metric: str, scan: Scan, keys: np.ndarray,
-                 lowest: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        queries: Embeddings,
+        place: np.ndarray,
+        metric: str,
+        scan: Scan,
+        keys: np.ndarray,
+        lowest: np.ndarray | None = None,
+    ) -> None:
         self.queries, self.place, self.metric, self.scan = queries, place, metric, scan
         self.keys, self.lowest = keys, lowest
         self._mine = threading.local()
@@ -85,8 +107,11 @@ class Hunt:
     def over(self, found: Iterable[Span], total: int, mapped: Mapped, rows: int) -> None:
         """Look through the spans, blocks of `rows` queries at a time."""
         starts = range(0, len(self.queries), rows)
-        jobs = (done for span in found for done in mapped(lambda start, span=span: self._block(span, start, rows),
-                                                          starts))
+        jobs = (
+            done
+            for span in found
+            for done in mapped(lambda start, span=span: self._block(span, start, rows), starts)
+        )
         for _ in progress(jobs, "search", total * len(starts)):
             pass
 
@@ -121,7 +146,8 @@ class Hunt:
         out = np.empty(len(rows), np.float32)
         step = max(1, PAIR_CELLS // max(1, q.shape[1]))
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
-        # Many pairs of one query are scored against that one vector; few of many queries pair by pair.
+        # Many pairs of one query are scored against that one vector; few of many queries pair by
+        # pair.
         alone = 0 < len(starts) * MANY <= len(rows)
         stops = [*starts[1:], len(rows)] if alone else [len(rows)]
         for first, last in zip(starts if alone else [0], stops, strict=True):
@@ -137,7 +163,8 @@ class Hunt:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[Mapped]:
-    """Lend a `map` that works on `count` threads; meanwhile a matrix product takes one thread, not all of them.
+    """Lend a `map` that works on `count` threads; meanwhile a matrix product takes one thread, not
+    all of them.
 
     Without threadpoolctl, or with one thread, it is the ordinary `map`.
     """

@@ -1,6 +1,8 @@
-"""The best k of a few queries while tiles of a gallery go by: a scan proposes pairs, exact scores decide.
+"""The best k of a few queries while tiles of a gallery go by: a scan proposes pairs, exact scores
+decide.
 
-Whatever the precision of the scan, no pair is left out that could be among the best k: a pair is dropped only when
+Whatever the precision of the scan, no pair is left out that could be among the best k: a pair is
+    dropped only when
 its score, at the most it can be, is below what k other pairs reach at the least.
 """
 
@@ -36,7 +38,8 @@ class Sweep:
     Args:
         scan: the precision of the comparison.
         queries: their codes.
-        keys: [q, k] uint64, the best so far as `nearest.sort_keys` makes them, EMPTY where there is none.
+        keys: [q, k] uint64, the best so far as `nearest.sort_keys` makes them, EMPTY where there is
+            none.
         exact: the keys of the pairs (rows, cols), scored exactly.
     """
 
@@ -47,7 +50,9 @@ class Sweep:
         self.found: list[tuple[np.ndarray, ...]] = []
 
     def see(self, gallery: Codes, first: int, room: Room) -> object:
-        """Propose pairs with a tile of the gallery whose first row is number `first`; returns the tile."""
+        """Propose pairs with a tile of the gallery whose first row is number `first`; returns the
+        tile.
+        """
         tile = self.scan.product(self.queries, gallery, room.work)
         widest = self.widest(gallery)
         if np.isneginf(self.floor).any():
@@ -69,10 +74,17 @@ class Sweep:
             self._prune()
             rows, cols, least, most = self._all()
             keys = self.exact(rows, cols)
-            if self.scan.proven and not ((least <= scores_of(keys)) & (scores_of(keys) <= most)).all():
-                raise Unsound(f"products in {self.scan.name} are less exact here than they should be")
+            if (
+                self.scan.proven
+                and not ((least <= scores_of(keys)) & (scores_of(keys) <= most)).all()
+            ):
+                raise Unsound(
+                    f"products in {self.scan.name} are less exact here than they should be"
+                )
             new = spread(rows, keys, len(self.keys), EMPTY)
-            self.keys = np.sort(np.concatenate([self.keys, new], axis=1), axis=1)[:, :self.keys.shape[1]]
+            self.keys = np.sort(np.concatenate([self.keys, new], axis=1), axis=1)[
+                :, : self.keys.shape[1]
+            ]
             self.floor = np.maximum(self.floor, scores_of(self.keys[:, -1]))
             self.found, self.count, self.left = [], 0, 0
         return self.keys
@@ -91,7 +103,9 @@ class Sweep:
     def _rounding(self) -> float:
         return self.scan.rounding if self.scan.proven else 0.0
 
-    def _pairs(self, tile: object, gallery: Codes, widest: np.ndarray, room: Room, most: int | None) -> Pairs | None:
+    def _pairs(
+        self, tile: object, gallery: Codes, widest: np.ndarray, room: Room, most: int | None
+    ) -> Pairs | None:
         return self.scan.pairs(tile, self.queries, gallery, self.floor - widest, room.mask, most)
 
     def _raise_to(self, tile: object, gallery: Codes, widest: np.ndarray) -> None:
@@ -100,10 +114,14 @@ class Sweep:
             reached = self.scan.reached(tile, self.queries, gallery, self.keys.shape[1])
             self.floor = np.maximum(self.floor, reached - widest - self._rounding * np.abs(reached))
 
-    def _keep(self, gallery: Codes, first: int, rows: np.ndarray, cols: np.ndarray, scores: np.ndarray) -> None:
+    def _keep(
+        self, gallery: Codes, first: int, rows: np.ndarray, cols: np.ndarray, scores: np.ndarray
+    ) -> None:
         """Remember the proposed pairs, each with the least and the most its score can be."""
-        each = [Codes(None, side.lengths[part], side.errors[part], side.scales[part])
-                for side, part in ((self.queries, rows), (gallery, cols))]
+        each = [
+            Codes(None, side.lengths[part], side.errors[part], side.scales[part])
+            for side, part in ((self.queries, rows), (gallery, cols))
+        ]
         slack = self._slack(*each) + self._rounding * np.abs(scores)
         stay = scores + slack >= self.floor[rows]
         pairs = rows, cols + first, scores - slack, scores + slack
@@ -121,7 +139,9 @@ class Sweep:
     def _prune(self) -> None:
         """Drop the pairs that k others surely beat."""
         rows, cols, least, most = self._all()
-        known = np.concatenate([scores_of(self.keys), spread(rows, least, len(self.keys), -np.inf)], axis=1)
+        known = np.concatenate(
+            [scores_of(self.keys), spread(rows, least, len(self.keys), -np.inf)], axis=1
+        )
         depth = self.keys.shape[1]
         self.floor = np.maximum(self.floor, np.partition(known, -depth, axis=1)[:, -depth])
         stay = most >= self.floor[rows]
@@ -141,7 +161,9 @@ class Farthest:
         self.sweep, self.lowest = sweep, lowest
 
     def see(self, tile: object, gallery: Codes, first: int) -> None:
-        """Score whatever in this tile may be lower than the lowest so far, and bring `lowest` up to date."""
+        """Score whatever in this tile may be lower than the lowest so far, and bring `lowest` up to
+        date.
+        """
         sweep, scan = self.sweep, self.sweep.scan
         least = scan.lowest(tile, sweep.queries, gallery)
         slack = sweep.widest(gallery) + scan.rounding * np.abs(least)
@@ -149,13 +171,17 @@ class Farthest:
         if not len(lower):
             return
         scores = scan.scores(tile[lower], sweep.queries.part(lower), gallery)
-        rows, cols = np.divmod(set_cells(scores <= (least + 2 * slack)[lower, None]), scores.shape[1])
+        rows, cols = np.divmod(
+            set_cells(scores <= (least + 2 * slack)[lower, None]), scores.shape[1]
+        )
         exact = scores_of(sweep.exact(lower[rows], first + cols))
         np.minimum.at(self.lowest, lower[rows], exact)
 
 
 def spread(rows: np.ndarray, values: np.ndarray, count: int, fill: object) -> np.ndarray:
-    """Values of rising row numbers as a matrix [count, most values a row], its rows filled up with `fill`."""
+    """Values of rising row numbers as a matrix [count, most values a row], its rows filled up with
+    `fill`.
+    """
     counts = np.bincount(rows, minlength=count)
     starts = np.cumsum(counts) - counts
     matrix = np.full((count, int(counts.max(initial=0))), fill, values.dtype)

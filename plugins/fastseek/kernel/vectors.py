@@ -1,4 +1,6 @@
-"""Vectors as they are compared: checked, of unit length for "cosine", and the exact score of a pair."""
+"""Vectors as they are compared: checked, of unit length for "cosine", and the exact score of a
+pair.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,24 @@ def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[sli
     """Yield (slice, those vectors as float32); for "cosine" copies of length 1.
 
     Raises:
-        DataError: a vector is not finite, is zero and so has no cosine, or is too long to score; names its id.
+        DataError: a vector is not finite, is zero and so has no cosine, or is too long to score;
+            names its id.
     """
     for start in range(0, len(embeddings), rows):
         here = slice(start, min(start + rows, len(embeddings)))
         yield here, checked(embeddings, here, metric)
 
 
-def checked(embeddings: Embeddings, rows: slice, metric: str, out: np.ndarray | None = None) -> np.ndarray:
-    """Some vectors as float32, for "cosine" of length 1 and within `out` if given; errors as for `blocks`."""
+def checked(
+    embeddings: Embeddings, rows: slice, metric: str, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Some vectors as float32, for "cosine" of length 1 and within `out` if given; errors as for
+    `blocks`.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         block = np.asarray(embeddings.vectors[rows], np.float32)
         squares = np.vecdot(block, block)
-        long = ~(squares < LONGEST ** 2)
+        long = ~(squares < LONGEST**2)
     if long.any():
         bad = ~np.isfinite(block).all(axis=1)
         if bad.any():
@@ -51,9 +58,12 @@ def _refused(embeddings: Embeddings, rows: slice, bad: np.ndarray, why: str) -> 
     return DataError(f"the vector of {name!r}{more} is {why}: embed it again or leave it out")
 
 
-def unit(block: np.ndarray, squares: np.ndarray | None = None,
-         out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors with length 1, and which of them have none; squares beyond float32 are taken in float64."""
+def unit(
+    block: np.ndarray, squares: np.ndarray | None = None, out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors with length 1, and which of them have none; squares beyond float32 are taken in
+    float64.
+    """
     if squares is None:
         with np.errstate(over="ignore"):
             squares = np.vecdot(block, block)
@@ -68,11 +78,18 @@ def unit(block: np.ndarray, squares: np.ndarray | None = None,
     return scaled, odd
 
 
-def pair_scores(q: np.ndarray, g: np.ndarray, rows: np.ndarray, cols: np.ndarray, metric: str,
-                dtype: type = np.float64) -> np.ndarray:
+def pair_scores(
+    q: np.ndarray,
+    g: np.ndarray,
+    rows: np.ndarray,
+    cols: np.ndarray,
+    metric: str,
+    dtype: type = np.float64,
+) -> np.ndarray:
     """Score the pairs (q[rows[n]], g[cols[n]]); returns float32 [n]. "cosine" expects unit vectors.
 
-    With dtype float32 the sum is a little less exact and faster; equal pairs get equal scores all the same.
+    With dtype float32 the sum is a little less exact and faster; equal pairs get equal scores all
+    the same.
     """
     out = np.empty(len(rows), np.float32)
     step = max(1, PAIR_CELLS // max(1, q.shape[1]))
@@ -82,8 +99,12 @@ def pair_scores(q: np.ndarray, g: np.ndarray, rows: np.ndarray, cols: np.ndarray
     return out
 
 
-def matched_scores(a: np.ndarray, b: np.ndarray, metric: str, dtype: type = np.float64) -> np.ndarray:
-    """Score a[n], or the one a[0], against b[n], [n, D] each; returns float32 [n]. "cosine" expects unit vectors."""
+def matched_scores(
+    a: np.ndarray, b: np.ndarray, metric: str, dtype: type = np.float64
+) -> np.ndarray:
+    """Score a[n], or the one a[0], against b[n], [n, D] each; returns float32 [n]. "cosine" expects
+    unit vectors.
+    """
     a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
     if metric == "l2":
         a = a - b
@@ -92,9 +113,11 @@ def matched_scores(a: np.ndarray, b: np.ndarray, metric: str, dtype: type = np.f
     return np.clip(scores, -1, 1, out=scores) if metric == "cosine" else scores
 
 
-def similarities(q: np.ndarray, g: np.ndarray, metric: str,
-                 out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """All scores of a block by one matrix product, within `out` if given, and how far each row may be off.
+def similarities(
+    q: np.ndarray, g: np.ndarray, metric: str, out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """All scores of a block by one matrix product, within `out` if given, and how far each row may
+    be off.
 
     Returns:
         [q, g] float32 scores, [q] float32 bounds on their rounding error.
@@ -102,7 +125,7 @@ def similarities(q: np.ndarray, g: np.ndarray, metric: str,
     scores = np.matmul(q, g.T, out=out)
     q_squares, g_squares = np.vecdot(q, q), np.vecdot(g, g)
     longest = np.sqrt(g_squares.max(initial=0))
-    unit_error = np.float32((q.shape[1] + 8) * 2.0 ** -24)
+    unit_error = np.float32((q.shape[1] + 8) * 2.0**-24)
     if metric != "l2":
         return scores, unit_error * np.sqrt(q_squares) * longest
     scores *= 2

@@ -1,4 +1,6 @@
-"""What the rank metrics share: they read places only, and are means over the queries that have an answer."""
+"""What the rank metrics share: they read places only, and are means over the queries that have an
+answer.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,10 @@ def mean(name: str, values: np.ndarray, hits: Hits) -> Score:
         DataError: no query has a relevant image in the gallery.
     """
     if not hits.counted.any():
-        raise DataError(f"{name} is not defined: none of the {len(hits.relevant)} queries has a relevant image in the "
-                        f"gallery of {hits.gallery}; check labels and groups")
+        raise DataError(
+            f"{name} is not defined: none of the {len(hits.relevant)} queries has a relevant image"
+            f" in the gallery of {hits.gallery}; check labels and groups"
+        )
     per_query = np.where(hits.counted, values, np.nan)
     return Score(name, float(np.mean(per_query[hits.counted])), per_query, hits.protocol)
 

@@ -10,7 +10,8 @@ from .hits import Hits
 
 @METRICS.register()
 class Cmc(OnHits):
-    """Rank-k of the re-identification benchmarks: share of the queries whose first right answer is within k.
+    """Rank-k of the re-identification benchmarks: share of the queries whose first right answer is
+    within k.
 
     Args:
         ks: the points of the curve, such as cmc(1, 5, 10).

@@ -18,8 +18,8 @@ DIVISORS = ("relevant", "found")
 class Digix(OnHits):
     """0.5 * top-1 accuracy + 0.5 * mAP@k with k = 10.
 
-    The contest's page does not survive, so what average precision is divided by is open: "relevant" divides by
-    min(relevant images, k), "found" by the number of right images among the first k.
+    The contest's page does not survive, so what average precision is divided by is open: "relevant"
+    divides by min(relevant images, k), "found" by the number of right images among the first k.
 
     Args:
         k: how many places count.

@@ -11,7 +11,9 @@ from .scoring import evaluate
 from .truths import read_truth
 
 
-def score_file(ranking: PathLike, truth: PathLike, calls: Sequence[str], to: PathLike | None = None) -> str:
+def score_file(
+    ranking: PathLike, truth: PathLike, calls: Sequence[str], to: PathLike | None = None
+) -> str:
     """Score a ranking file.
 
     Args:
@@ -24,8 +26,8 @@ def score_file(ranking: PathLike, truth: PathLike, calls: Sequence[str], to: Pat
         a table with 95 % intervals; with to="-" the JSON object instead.
 
     Raises:
-        DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a `to` that cannot be
-            written or is an input.
+        DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a
+            `to` that cannot be written or is an input.
     """
     check_told(to, [ranking, truth])
     loaded = Ranking.load(ranking)
@@ -33,7 +35,9 @@ def score_file(ranking: PathLike, truth: PathLike, calls: Sequence[str], to: Pat
 
 
 def told(scores: Sequence[Score], to: PathLike | None = None) -> str:
-    """The text table of scores; with to="-" one JSON object instead, with to=FILE that is written to the file also."""
+    """The text table of scores; with to="-" one JSON object instead, with to=FILE that is written
+    to the file also.
+    """
     values = {score.name: score.value for score in scores}
     if to == "-":
         return json.dumps(values, indent=1)
@@ -53,11 +57,15 @@ def check_told(to: PathLike | None, inputs: Iterable[PathLike | None]) -> None:
 
 
 def text_table(scores: Sequence[Score]) -> str:
-    """One line a score: value, bootstrap interval over the queries where it is a mean, and what was counted."""
+    """One line a score: value, bootstrap interval over the queries where it is a mean, and what was
+    counted.
+    """
     width = max(len(score.name) for score in scores)
     lines = [f"{'metric':<{width}}   value  95 % interval  queries"]
     for score in scores:
-        doubt = "-" if score.per_query is None else "{:.4f}-{:.4f}".format(*interval(score.per_query))
+        doubt = (
+            "-" if score.per_query is None else "{:.4f}-{:.4f}".format(*interval(score.per_query))
+        )
         left_out = score.protocol.get("skipped", score.protocol.get("without_answer", 0))
         counted = f"{score.protocol.get('counted', '')}{f' ({left_out} without answer)' if left_out else ''}"
         lines.append(f"{score.name:<{width}}  {score.value:.4f}  {doubt:<13}  {counted}")

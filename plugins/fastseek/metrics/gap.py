@@ -15,13 +15,15 @@ from .hits import JUNK, RELEVANT, in_the_way, kinds_of
 class Gap:
     """Global average precision (micro AP) of the first answer of every query (Weyand et al. 2020).
 
-    Each query predicts the label of its best image that is no junk, with that image's score. All predictions are
-    ranked together, equal scores by query id; GAP = 1/M * sum over the right ones of the precision up to their rank.
-    M counts the queries with a relevant image; the others answer too, always wrongly, and take up ranks. Where the
-    gallery has labels, an image without one predicts nothing and takes no rank.
+    Each query predicts the label of its best image that is no junk, with that image's score. All
+    predictions are ranked together, equal scores by query id; GAP = 1/M * sum over the right ones
+    of the precision up to their rank. M counts the queries with a relevant image; the others answer
+    too, always wrongly, and take up ranks. Where the gallery has labels, an image without one
+    predicts nothing and takes no rank.
 
     Args:
-        ignore_empty: leave out the answers of queries without a relevant image, so that they take up no ranks.
+        ignore_empty: leave out the answers of queries without a relevant image, so that they take
+            up no ranks.
     """
 
     def __init__(self, ignore_empty: bool = False) -> None:
@@ -33,24 +35,40 @@ class Gap:
         """One score, "gap" or "gap(ignore_empty=True)", which is no mean over queries.
 
         Raises:
-            ArtefactError: the ranking is not over the truth's queries and gallery, or a list holds nothing but junk.
+            ArtefactError: the ranking is not over the truth's queries and gallery, or a list holds
+                nothing but junk.
             DataError: no query has a relevant image.
         """
         ranking = align(ranking, truth)
         answerable = np.diff(truth.relevant_starts) > 0
         if not answerable.any():
-            raise DataError(f"gap is not defined: none of the {len(answerable)} queries has a relevant image")
+            raise DataError(
+                f"gap is not defined: none of the {len(answerable)} queries has a relevant image"
+            )
         query, score, right = _predictions(ranking, truth)
         if self.ignore_empty:
             query, score, right = (part[answerable[query]] for part in (query, score, right))
-        value = global_average_precision(score, right, int(answerable.sum()), ranking.query_ids[query])
-        protocol = {**truth.protocol, "counted": int(answerable.sum()), "without_answer": int((~answerable).sum()),
-                    "predictions": len(right), "ties": "by query id", "ignore_empty": self.ignore_empty}
-        return [Score("gap(ignore_empty=True)" if self.ignore_empty else "gap", value, None, protocol)]
+        value = global_average_precision(
+            score, right, int(answerable.sum()), ranking.query_ids[query]
+        )
+        protocol = {
+            **truth.protocol,
+            "counted": int(answerable.sum()),
+            "without_answer": int((~answerable).sum()),
+            "predictions": len(right),
+            "ties": "by query id",
+            "ignore_empty": self.ignore_empty,
+        }
+        return [
+            Score("gap(ignore_empty=True)" if self.ignore_empty else "gap", value, None, protocol)
+        ]
 
 
-def global_average_precision(scores: np.ndarray, right: np.ndarray, answerable: int, *ties: np.ndarray) -> float:
-    """Sum of the precision up to every right prediction, all ranked together, divided by `answerable`.
+def global_average_precision(
+    scores: np.ndarray, right: np.ndarray, answerable: int, *ties: np.ndarray
+) -> float:
+    """Sum of the precision up to every right prediction, all ranked together, divided by
+    `answerable`.
 
     Args:
         scores: [P], larger is surer.
@@ -83,5 +101,7 @@ def _refuse_junk_alone(ranking: Ranking, truth: Truth, without: np.ndarray) -> N
     depth = ranking.indices.shape[1]
     cut = in_the_way(ranking, truth, np.where(without, depth, 0))
     if cut.any():
-        raise ArtefactError(f"gap needs the best image that is no junk; all {depth} listed for query "
-                            f"{str(ranking.query_ids[cut.argmax()])!r} are junk: search deeper")
+        raise ArtefactError(
+            f"gap needs the best image that is no junk; all {depth} listed for query "
+            f"{str(ranking.query_ids[cut.argmax()])!r} are junk: search deeper"
+        )

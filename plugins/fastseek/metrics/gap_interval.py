@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 
-def gap_interval(scores: np.ndarray, right: np.ndarray, answered: np.ndarray, answerable: np.ndarray,
-                 *ties: np.ndarray, seed: int = 0, draws: int = 1000, level: float = 0.95) -> tuple[float, float]:
+def gap_interval(
+    scores: np.ndarray,
+    right: np.ndarray,
+    answered: np.ndarray,
+    answerable: np.ndarray,
+    *ties: np.ndarray,
+    seed: int = 0,
+    draws: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
     """Percentiles of the GAP of resampled queries.
 
-    A query that is drawn twice brings its prediction and its landmark twice; the copies take up ranks of their own.
-    Draws without any query that has an answer are left out. (Efron, Bootstrap methods: another look at the jackknife,
-    1979.)
+    A query that is drawn twice brings its prediction and its landmark twice; the copies take up
+    ranks of their own. Draws without any query that has an answer are left out. (Efron, Bootstrap
+    methods: another look at the jackknife, 1979.)
 
     Args:
         scores, right: [P] of every prediction: its score, whether it is right.
@@ -27,7 +35,9 @@ def gap_interval(scores: np.ndarray, right: np.ndarray, answered: np.ndarray, an
     owner, hit = np.asarray(answered)[order], np.asarray(right, bool)[order]
     random, values = np.random.default_rng(seed), []
     for _ in range(draws):
-        times = np.bincount(random.integers(0, len(answerable), len(answerable)), minlength=len(answerable))
+        times = np.bincount(
+            random.integers(0, len(answerable), len(answerable)), minlength=len(answerable)
+        )
         count = int(times[answerable].sum())
         if count:
             drawn = np.repeat(hit, times[owner])

@@ -12,16 +12,18 @@ from .hits import Hits
 
 @METRICS.register()
 class Map(OnHits):
-    """Mean over the queries of the average precision, AP = sum of the precision at each relevant image / their number.
+    """Mean over the queries of the average precision, AP = sum of the precision at each relevant
+    image / their number.
 
-    With k only the first k places count and the number is min(relevant images, k): mAP@100 of the Google Landmarks
-    Retrieval challenge (Weyand et al. 2020). Without k it is the AP of the re-identification benchmarks. Relevant
-    images beyond the end of the lists add nothing. Queries without a relevant image are not counted.
+    With k only the first k places count and the number is min(relevant images, k): mAP@100 of the
+    Google Landmarks Retrieval challenge (Weyand et al. 2020). Without k it is the AP of the
+    re-identification benchmarks. Relevant images beyond the end of the lists add nothing. Queries
+    without a relevant image are not counted.
 
     Args:
         k: how many places count; all when None.
-        trapezoid: take at each relevant image the mean of the precision before and after it, as the Oxford buildings
-            benchmark and its heirs do (Philbin et al. 2007).
+        trapezoid: take at each relevant image the mean of the precision before and after it, as the
+            Oxford buildings benchmark and its heirs do (Philbin et al. 2007).
     """
 
     def __init__(self, k: int | None = None, trapezoid: bool = False) -> None:
@@ -29,9 +31,14 @@ class Map(OnHits):
 
     def of(self, hits: Hits) -> list[Score]:
         """One score, "map(100)" or "map"."""
-        given = [*([str(self.k)] if self.k else []), *(["trapezoid=True"] if self.trapezoid else [])]
+        given = [
+            *([str(self.k)] if self.k else []),
+            *(["trapezoid=True"] if self.trapezoid else []),
+        ]
         name = f"map({', '.join(given)})" if given else "map"
-        if self.k and self.k <= hits.depth:  # lists cut on purpose are scored as they are, but none that junk cut
+        if (
+            self.k and self.k <= hits.depth
+        ):  # lists cut on purpose are scored as they are, but none that junk cut
             hits.need_depth(self.k, name)
         return [mean(name, average_precision(hits, self.k, self.trapezoid), hits)]
 
@@ -42,7 +49,9 @@ def average_precision(hits: Hits, k: int | None = None, trapezoid: bool = False)
     number = np.arange(len(hits.places)) - hits.starts[query] + 1
     precision = number / hits.places
     if trapezoid:
-        before = np.divide(number - 1, hits.places - 1, out=np.ones(len(number)), where=hits.places > 1)
+        before = np.divide(
+            number - 1, hits.places - 1, out=np.ones(len(number)), where=hits.places > 1
+        )
         precision = (before + precision) / 2
     most = hits.relevant
     if k is not None:

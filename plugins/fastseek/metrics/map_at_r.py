@@ -12,9 +12,11 @@ from .hits import Hits
 
 @METRICS.register()
 class MapAtR(OnHits):
-    """Mean over the queries of 1/R * sum over the first R places of the precision at each right one.
+    """Mean over the queries of 1/R * sum over the first R places of the precision at each right
+    one.
 
-    R is the number of relevant images of the query (Musgrave, Belongie and Lim 2020, A Metric Learning Reality Check).
+    R is the number of relevant images of the query (Musgrave, Belongie and Lim 2020, A Metric
+    Learning Reality Check).
     """
 
     def of(self, hits: Hits) -> list[Score]:
@@ -23,5 +25,7 @@ class MapAtR(OnHits):
         query = np.repeat(np.arange(len(hits.relevant)), hits.found)
         number = np.arange(len(hits.places)) - hits.starts[query] + 1
         precision = np.where(hits.places <= hits.relevant[query], number / hits.places, 0)
-        values = np.bincount(query, precision, minlength=len(hits.relevant)) / np.maximum(hits.relevant, 1)
+        values = np.bincount(query, precision, minlength=len(hits.relevant)) / np.maximum(
+            hits.relevant, 1
+        )
         return [mean("map_at_r", values, hits)]

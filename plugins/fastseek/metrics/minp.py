@@ -13,7 +13,9 @@ from .hits import Hits
 
 @METRICS.register()
 class Minp(OnHits):
-    """Mean over the queries of relevant images / place of the last of them (Ye et al. 2021, mINP)."""
+    """Mean over the queries of relevant images / place of the last of them (Ye et al. 2021,
+    mINP).
+    """
 
     def of(self, hits: Hits) -> list[Score]:
         """One score, "minp".
@@ -23,8 +25,10 @@ class Minp(OnHits):
         """
         lost = int((hits.relevant - hits.found).sum())
         if lost:
-            raise ArtefactError(f"minp needs the place of every relevant image, {lost} are not in the lists of "
-                                f"{hits.depth}: search with k={hits.gallery}")
+            raise ArtefactError(
+                f"minp needs the place of every relevant image, {lost} are not in the lists of "
+                f"{hits.depth}: search with k={hits.gallery}"
+            )
         return [mean("minp", inverse_penalty(hits), hits)]
 
 

@@ -14,7 +14,8 @@ from .hits import Hits
 
 @METRICS.register()
 class Position(OnHits):
-    """Mean and median place, from 1, of the first right image; k + 1 where none is among the first k.
+    """Mean and median place, from 1, of the first right image; k + 1 where none is among the first
+    k.
 
     A figure of the Google Landmark Retrieval challenge; a smaller one is better.
 
@@ -26,11 +27,18 @@ class Position(OnHits):
         self.k = legal_depths((k,))[0]
 
     def of(self, hits: Hits) -> list[Score]:
-        """Two scores, "position_mean(100)" and "position_median(100)"; the second is no mean over queries."""
+        """Two scores, "position_mean(100)" and "position_median(100)"; the second is no mean over
+        queries.
+        """
         hits.need_depth(self.k, f"position({self.k})")
         places = np.full(len(hits.relevant), self.k + 1.0)
         some = hits.found > 0
         places[some] = np.minimum(hits.places[hits.starts[:-1][some]], self.k + 1)
         average = mean(f"position_mean({self.k})", places, hits)
         middle = float(np.median(places[hits.counted]))
-        return [average, dataclasses.replace(average, name=f"position_median({self.k})", value=middle, per_query=None)]
+        return [
+            average,
+            dataclasses.replace(
+                average, name=f"position_median({self.k})", value=middle, per_query=None
+            ),
+        ]

@@ -14,7 +14,8 @@ from .hits import Hits
 class Precision(OnHits):
     """Mean over the queries of right images among the first k, divided by k, for every k.
 
-    After the end of a list its right images stay as many while k grows (Google Landmark Retrieval challenge).
+    After the end of a list its right images stay as many while k grows (Google Landmark Retrieval
+    challenge).
 
     Args:
         ks: the depths, such as precision(1, 10, 100).

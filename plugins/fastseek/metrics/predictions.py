@@ -1,4 +1,6 @@
-"""Predictions as contests take them, lists of names and single labels without a Ranking, to what metrics read."""
+"""Predictions as contests take them, lists of names and single labels without a Ranking, to what
+metrics read.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,13 @@ from .gap import global_average_precision
 from .hits import Hits
 
 
-def hits_of_lists(answers: Iterable[Sequence[str]], right: Iterable[Sequence[str]], protocol: Passport) -> Hits:
+def hits_of_lists(
+    answers: Iterable[Sequence[str]], right: Iterable[Sequence[str]], protocol: Passport
+) -> Hits:
     """The places of right images in lists of any length, where an image may stand twice.
 
-    A later copy of an image counts nothing but takes up its place. A list that ends early is complete: nothing would
+    A later copy of an image counts nothing but takes up its place. A list that ends early is
+        complete: nothing would
     have been found below.
 
     Args:
@@ -37,19 +42,33 @@ def hits_of_lists(answers: Iterable[Sequence[str]], right: Iterable[Sequence[str
         relevant.append(len(wanted))
         longest = max(longest, len(names))
     asked = np.asarray(relevant, np.int64)
-    told = {**protocol, "counted": int((asked > 0).sum()), "skipped": int((asked == 0).sum()), "ties": "as listed"}
+    told = {
+        **protocol,
+        "counted": int((asked > 0).sum()),
+        "skipped": int((asked == 0).sum()),
+        "ties": "as listed",
+    }
     starts = np.concatenate([[0], np.cumsum(found)]).astype(np.int64)
     return Hits(starts, np.asarray(places, np.int64), asked, longest, longest, told)
 
 
-def recognition_scores(ids: np.ndarray, labels: np.ndarray, scores: np.ndarray, right: np.ndarray,
-                       answered: np.ndarray, answerable: np.ndarray, protocol: Passport) -> list[Score]:
-    """GAP, GAP without the queries that show nothing, and top-1 accuracy of single predictions (Weyand et al. 2020).
+def recognition_scores(
+    ids: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    right: np.ndarray,
+    answered: np.ndarray,
+    answerable: np.ndarray,
+    protocol: Passport,
+) -> list[Score]:
+    """GAP, GAP without the queries that show nothing, and top-1 accuracy of single predictions
+    (Weyand et al. 2020).
 
     Equal scores are ranked by query id, then by label.
 
     Args:
-        ids, labels, scores: [P] query, predicted label and score of every prediction, at most one a query.
+        ids, labels, scores: [P] query, predicted label and score of every prediction, at most one a
+            query.
         right: [P] whether the label is one of the query's.
         answered: [P] the number of the prediction's query among all queries.
         answerable: [Q] whether a query has a right label at all.
@@ -60,9 +79,16 @@ def recognition_scores(ids: np.ndarray, labels: np.ndarray, scores: np.ndarray, 
     """
     count = int(answerable.sum())
     if not count:
-        raise DataError(f"none of the {len(answerable)} queries has a right answer, so nothing is defined")
-    told = {**protocol, "counted": count, "without_answer": len(answerable) - count, "predictions": len(ids),
-            "ties": "by query id, then label"}
+        raise DataError(
+            f"none of the {len(answerable)} queries has a right answer, so nothing is defined"
+        )
+    told = {
+        **protocol,
+        "counted": count,
+        "without_answer": len(answerable) - count,
+        "predictions": len(ids),
+        "ties": "by query id, then label",
+    }
     asked = answerable[answered]
     made = []
     for name, kept in (("gap", np.ones(len(ids), bool)), ("gap(ignore_empty=True)", asked)):

@@ -10,7 +10,8 @@ from .hits import Hits
 
 @METRICS.register()
 class Recall(OnHits):
-    """Share of the queries with a relevant image among the first k places, for every k (Jegou et al. 2011).
+    """Share of the queries with a relevant image among the first k places, for every k (Jegou et
+    al. 2011).
 
     Args:
         ks: the depths, such as recall(1, 10).

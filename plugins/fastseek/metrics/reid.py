@@ -12,7 +12,8 @@ from .minp import inverse_penalty
 
 
 def market(scores: np.ndarray, truth: Truth) -> dict[str, float]:
-    """Rank-1, Rank-5, Rank-10, mAP, mINP and "metric", in percent, as fast-reid's evaluator gives them.
+    """Rank-1, Rank-5, Rank-10, mAP, mINP and "metric", in percent, as fast-reid's evaluator gives
+    them.
 
     Args:
         scores: [Q, G] in the truth's order, larger is better; give minus the distances.
@@ -24,12 +25,14 @@ def market(scores: np.ndarray, truth: Truth) -> dict[str, float]:
     return _figures(from_scores(scores, truth))
 
 
-def market_from_embeddings(queries: Embeddings, gallery: Embeddings, truth: Truth,
-                           metric: str = "cosine") -> dict[str, float]:
+def market_from_embeddings(
+    queries: Embeddings, gallery: Embeddings, truth: Truth, metric: str = "cosine"
+) -> dict[str, float]:
     """The same figures by comparing embeddings in the truth's order, without the matrix in memory.
 
     Raises:
-        ArtefactError: the ids are not the truth's. DataError: as `market`, or a vector is not finite.
+        ArtefactError: the ids are not the truth's. DataError: as `market`, or a vector is not
+            finite.
     """
     return _figures(from_embeddings(queries, gallery, truth, metric))
 

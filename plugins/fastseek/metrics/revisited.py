@@ -15,9 +15,10 @@ from .map import average_precision
 class Revisited(OnHits):
     """mAP with trapezoids and mP@k of revisited Oxford and Paris (Radenovic et al. 2018).
 
-    Junk is taken out before places are counted, queries without a right image are left out. mP@k divides the right
-    images within the first k by k, or by the place of the last right image if that is smaller. What is right and what
-    is junk under Easy, Medium and Hard is said by the truth.
+    Junk is taken out before places are counted, queries without a right image are left out. mP@k
+    divides the right images within the first k by k, or by the place of the last right image if
+    that is smaller. What is right and what is junk under Easy, Medium and Hard is said by the
+    truth.
 
     Args:
         ks: the depths of mP.
@@ -27,14 +28,18 @@ class Revisited(OnHits):
         self.ks = legal_depths(ks or (1, 5, 10))
 
     def of(self, hits: Hits) -> list[Score]:
-        """"revisited_map" and one score a k, "revisited_mp(10)"."""
+        """ "revisited_map" and one score a k, "revisited_mp(10)"."""
         hits.need_depth(max(self.ks), f"revisited_mp({max(self.ks)})")
-        return [mean("revisited_map", average_precision(hits, trapezoid=True), hits),
-                *(mean(f"revisited_mp({k})", _precision(hits, k), hits) for k in self.ks)]
+        return [
+            mean("revisited_map", average_precision(hits, trapezoid=True), hits),
+            *(mean(f"revisited_mp({k})", _precision(hits, k), hits) for k in self.ks),
+        ]
 
 
 def _precision(hits: Hits, k: int) -> np.ndarray:
-    last = np.full(len(hits.relevant), k)  # where the last right image is not listed, it stands below the first k
+    last = np.full(
+        len(hits.relevant), k
+    )  # where the last right image is not listed, it stands below the first k
     some = (hits.found > 0) & (hits.found == hits.relevant)
     last[some] = hits.places[hits.starts[1:][some] - 1]
     depth = np.minimum(last, k)

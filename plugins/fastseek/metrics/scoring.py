@@ -24,7 +24,8 @@ def evaluate(ranking: Ranking, truth: Truth, calls: Sequence[str]) -> list[Score
         the scores in the order of the calls.
 
     Raises:
-        ArtefactError: ranking and truth are not over the same images, or the lists are too short for a figure.
+        ArtefactError: ranking and truth are not over the same images, or the lists are too short
+            for a figure.
         DataError: no query has a relevant image.
         UsageError: a call names no metric, or none is given.
     """

@@ -10,9 +10,11 @@ from .hits import Hits
 
 @METRICS.register()
 class Top1(OnHits):
-    """Share of the queries with an answer whose first image that is no junk is right; no answer at all is wrong.
+    """Share of the queries with an answer whose first image that is no junk is right; no answer at
+    all is wrong.
 
-    Over landmark queries it is the accuracy of the Google Landmark Recognition challenge (Weyand et al. 2020).
+    Over landmark queries it is the accuracy of the Google Landmark Recognition challenge (Weyand et
+    al. 2020).
     """
 
     def of(self, hits: Hits) -> list[Score]:

@@ -1,1 +1,3 @@
-"""Models: backbones, branches, losses, heads for fast-reid's architectures, and `Seeker`, our one meta-architecture."""
+"""Models: backbones, branches, losses, heads for fast-reid's architectures, and `Seeker`, our one
+meta-architecture.
+"""

@@ -1,4 +1,6 @@
-"""Seeker, our one meta-architecture: a backbone, branches and losses, none of them known by name."""
+"""Seeker, our one meta-architecture: a backbone, branches and losses, none of them known by
+name.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +29,22 @@ ACCURACY_EVERY = 20
 class Seeker(nn.Module):
     """Images to feature maps, maps to named embeddings, embeddings to losses.
 
-    In training it returns a dict of scalars, every loss under its own name: "loss_triplet", or "loss_triplet/dolg" when
-    triplet stands twice in SEEK.LOSSES. In evaluation it returns float32 [B, D]: the embedding of the one branch, or
-    the embeddings of all branches, each brought to length 1, side by side in the order of SEEK.BRANCHES.
+    In training it returns a dict of scalars, every loss under its own name: "loss_triplet", or
+        "loss_triplet/dolg" when
+    triplet stands twice in SEEK.LOSSES. In evaluation it returns float32 [B, D]: the embedding of
+    the one branch, or the embeddings of all branches, each brought to length 1, side by side in the
+    order of SEEK.BRANCHES.
 
-    A batch may tell more than its images: "places" float32 [B, 4] (see `structures.place`) reach the branches as
-    maps["places"], the maps of "crops" [B, 3, H, W], a second picture of every photo, as maps["crops"].
+    A batch may tell more than its images: "places" float32 [B, 4] (see `structures.place`) reach
+        the branches as
+    maps["places"], the maps of "crops" [B, 3, H, W], a second picture of every photo, as
+    maps["crops"].
 
     Args:
         cfg: a fast-reid CfgNode. SEEK.BACKBONE ("" takes fast-reid's own backbone as map "s4" with
-            MODEL.BACKBONE.FEAT_DIM channels), SEEK.BLOCKS, SEEK.BRANCHES, SEEK.LOSSES, SEEK.CLASSES,
-            MODEL.HEADS.NUM_CLASSES, MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale). Without classes no losses are built.
+            MODEL.BACKBONE.FEAT_DIM channels), SEEK.BLOCKS, SEEK.BRANCHES, SEEK.LOSSES,
+            SEEK.CLASSES, MODEL.HEADS.NUM_CLASSES, MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale).
+            Without classes no losses are built.
 
     Raises:
         UsageError: a call string that cannot be built, no branch, or two parts with one name.
@@ -45,16 +52,26 @@ class Seeker(nn.Module):
 
     def __init__(self, cfg: Any) -> None:
         super().__init__()
-        self.backbone = build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
+        self.backbone = (
+            build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
+        )
         for call in cfg.SEEK.BLOCKS:
             self.backbone = _with_block(call, self.backbone)
         self.branches = _build_branches(cfg.SEEK.BRANCHES, self.backbone.channels)
         counts = class_counts(cfg)
         dims = {name: dim for branch in self.branches.values() for name, dim in branch.dims.items()}
-        self.losses = _build_losses([] if counts is None else cfg.SEEK.LOSSES, dims=dims, counts=counts)
-        self.why_not_trained = UNKNOWN if counts is None else "SEEK.LOSSES is empty: nothing to train with"
-        self.register_buffer("pixel_mean", torch.tensor(cfg.MODEL.PIXEL_MEAN).float().view(1, -1, 1, 1), False)
-        self.register_buffer("pixel_std", torch.tensor(cfg.MODEL.PIXEL_STD).float().view(1, -1, 1, 1), False)
+        self.losses = _build_losses(
+            [] if counts is None else cfg.SEEK.LOSSES, dims=dims, counts=counts
+        )
+        self.why_not_trained = (
+            UNKNOWN if counts is None else "SEEK.LOSSES is empty: nothing to train with"
+        )
+        self.register_buffer(
+            "pixel_mean", torch.tensor(cfg.MODEL.PIXEL_MEAN).float().view(1, -1, 1, 1), False
+        )
+        self.register_buffer(
+            "pixel_std", torch.tensor(cfg.MODEL.PIXEL_STD).float().view(1, -1, 1, 1), False
+        )
 
     @property
     def device(self) -> torch.device:
@@ -66,12 +83,14 @@ class Seeker(nn.Module):
         """D of what evaluation returns."""
         return sum(branch.dims[_tested(name, branch)] for name, branch in self.branches.items())
 
-    def forward(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor] | torch.Tensor:
+    def forward(
+        self, batch: Mapping[str, Any] | torch.Tensor
+    ) -> dict[str, torch.Tensor] | torch.Tensor:
         """A batch dict (or its images alone) to losses in training, to [B, D] in evaluation.
 
         Args:
-            batch: "images" float [B, 3, H, W], RGB, 0..255, and in training "targets" int64 [B]; neither is changed.
-                "crops" and "places" may stand beside them.
+            batch: "images" float [B, 3, H, W], RGB, 0..255, and in training "targets" int64 [B];
+                neither is changed. "crops" and "places" may stand beside them.
 
         Raises:
             UsageError: training without losses.
@@ -96,40 +115,59 @@ class Seeker(nn.Module):
         for loss in self.losses.values():
             if hasattr(loss, "logits"):
                 return loss.logits(self.seen(images)[loss.on])
-        raise UsageError("the model cannot classify: it has no loss with a classifier (cross_entropy, "
-                         "subcenter_arcface …), or its classes are unknown (classes.json beside the weights)")
+        raise UsageError(
+            "the model cannot classify: it has no loss with a classifier (cross_entropy, "
+            "subcenter_arcface …), or its classes are unknown (classes.json beside the weights)"
+        )
 
     def seen(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor]:
         """All named embeddings of a batch dict, or of its images alone; see `forward`."""
         if isinstance(batch, torch.Tensor):
             return self.embed(self.preprocess(batch))
         images, crops, places = (batch.get(name) for name in ("images", "crops", "places"))
-        return self.embed(self.preprocess(images), None if crops is None else self.preprocess(crops),
-                          None if places is None else places.to(self.device, non_blocking=True))
+        return self.embed(
+            self.preprocess(images),
+            None if crops is None else self.preprocess(crops),
+            None if places is None else places.to(self.device, non_blocking=True),
+        )
 
     def preprocess(self, images: torch.Tensor) -> torch.Tensor:
-        """Bring images [B, 3, H, W] of 0..255 to the model's device and normalise them, out of place."""
+        """Bring images [B, 3, H, W] of 0..255 to the model's device and normalise them, out of
+        place.
+        """
         return (images.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
 
-    def embed(self, images: torch.Tensor, crops: torch.Tensor | None = None,
-              places: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """All named embeddings of normalised images, perhaps with crops of the same shape and places [B, 4]."""
+    def embed(
+        self,
+        images: torch.Tensor,
+        crops: torch.Tensor | None = None,
+        places: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """All named embeddings of normalised images, perhaps with crops of the same shape and
+        places [B, 4].
+        """
         if crops is None:
             maps: dict[str, Any] = dict(self.backbone(images))
         else:  # together, so that BatchNorm sees both in training as in evaluation
             both = self.backbone(torch.cat([images, crops]))
-            maps = {name: one[:len(images)] for name, one in both.items()}
-            maps["crops"] = {name: one[len(images):] for name, one in both.items()}
+            maps = {name: one[: len(images)] for name, one in both.items()}
+            maps["crops"] = {name: one[len(images) :] for name, one in both.items()}
         if places is not None:
             maps["places"] = places
-        return {name: value for branch in self.branches.values() for name, value in branch(maps).items()}
+        return {
+            name: value for branch in self.branches.values() for name, value in branch(maps).items()
+        }
 
-    def cost(self, embeddings: Mapping[str, torch.Tensor], targets: torch.Tensor) -> dict[str, torch.Tensor]:
+    def cost(
+        self, embeddings: Mapping[str, torch.Tensor], targets: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Every loss under its own name."""
         targets = targets.to(self.device, non_blocking=True)
         # fast-reid's PreciseBN fills the targets with -1 because it wants the statistics only.
         targets = torch.where((targets < 0).all(), torch.zeros_like(targets), targets)
-        found = {f"loss_{name}": loss(embeddings[loss.on], targets) for name, loss in self.losses.items()}
+        found = {
+            f"loss_{name}": loss(embeddings[loss.on], targets) for name, loss in self.losses.items()
+        }
         self._log_accuracy()
         return found
 
@@ -173,7 +211,9 @@ def _with_block(call: str, backbone: nn.Module) -> nn.Module:
 def _build_branches(calls: Iterable[str], channels: Mapping[str, int]) -> nn.ModuleDict:
     built = [(parse(call)[0], build(call, BRANCHES, channels=channels)) for call in calls]
     if not built:
-        raise UsageError("SEEK.BRANCHES is empty: Seeker needs at least one, such as \"gem(dim=512)\"")
+        raise UsageError(
+            'SEEK.BRANCHES is empty: Seeker needs at least one, such as "gem(dim=512)"'
+        )
     names = Counter(name for _, branch in built for name in branch.dims)
     _once(names, "SEEK.BRANCHES gives two embeddings called")
     return nn.ModuleDict(dict(built))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-Box = tuple[int, int, int, int]  # top, left, bottom, right; bottom and right are the first places outside
+Box = tuple[
+    int, int, int, int
+]  # top, left, bottom, right; bottom and right are the first places outside
 
 
 def attention(maps: np.ndarray) -> np.ndarray:
-    """The mean over the channels, scaled so that the least is 0 and the largest 1; all 0 where it is even.
+    """The mean over the channels, scaled so that the least is 0 and the largest 1; all 0 where it
+    is even.
 
     Args:
         maps: [C, h, w], a feature map before pooling.
@@ -22,9 +25,11 @@ def attention(maps: np.ndarray) -> np.ndarray:
 
 
 def above(heat: np.ndarray, threshold: str | float = "mean") -> np.ndarray:
-    """Where a map [h, w] is high: above its "mean", or above this quantile; nowhere where it is even.
+    """Where a map [h, w] is high: above its "mean", or above this quantile; nowhere where it is
+    even.
 
-    All such places count, scattered ones too, while `scda_mask` keeps the largest connected part only.
+    All such places count, scattered ones too, while `scda_mask` keeps the largest connected part
+    only.
     """
     heat = np.asarray(heat, np.float64)
     return heat > (heat.mean() if threshold == "mean" else np.quantile(heat, threshold))

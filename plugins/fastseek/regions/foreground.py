@@ -9,9 +9,11 @@ from .attention import box_of
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def foreground(attention: np.ndarray, threshold: float = 0.2, margin: float = 0.1,
-               least: float = 0.1) -> tuple[float, float, float, float]:
-    """The part of a photo worth looking at again: the box of high attention and a margin (DIGIX 2020, third place).
+def foreground(
+    attention: np.ndarray, threshold: float = 0.2, margin: float = 0.1, least: float = 0.1
+) -> tuple[float, float, float, float]:
+    """The part of a photo worth looking at again: the box of high attention and a margin (DIGIX
+    2020, third place).
 
     Args:
         attention: [h, w], 0 and above.
@@ -30,5 +32,9 @@ def foreground(attention: np.ndarray, threshold: float = 0.2, margin: float = 0.
     if (bottom - top) * (right - left) < least * h * w:
         return WHOLE
     down, across = margin * (bottom - top), margin * (right - left)
-    return (max(0.0, (top - down) / h), max(0.0, (left - across) / w), min(1.0, (bottom + down) / h),
-            min(1.0, (right + across) / w))
+    return (
+        max(0.0, (top - down) / h),
+        max(0.0, (left - across) / w),
+        min(1.0, (bottom + down) / h),
+        min(1.0, (right + across) / w),
+    )

@@ -15,7 +15,8 @@ def merged(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
 
     Args:
         whole: of the photos.
-        parts: of parts of some of them, over the same gallery, as deep, with scores that can be compared.
+        parts: of parts of some of them, over the same gallery, as deep, with scores that can be
+            compared.
         owner: part's query id -> photo's query id.
 
     Returns:
@@ -25,10 +26,14 @@ def merged(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
         ArtefactError: another gallery, lists that are shorter, or a part of no photo.
     """
     if not np.array_equal(whole.gallery_ids, parts.gallery_ids):
-        raise ArtefactError("photos and parts were searched in different galleries: search the same one")
+        raise ArtefactError(
+            "photos and parts were searched in different galleries: search the same one"
+        )
     if parts.indices.shape[1] < whole.indices.shape[1]:
-        raise ArtefactError(f"parts list {parts.indices.shape[1]} images, photos {whole.indices.shape[1]}: search the "
-                            "parts as deep")
+        raise ArtefactError(
+            f"parts list {parts.indices.shape[1]} images, photos {whole.indices.shape[1]}: search"
+            " the parts as deep"
+        )
     rows = {name: row for row, name in enumerate(whole.query_ids.tolist())}
     strangers = [name for name in parts.query_ids.tolist() if owner.get(name) not in rows]
     if strangers:
@@ -41,14 +46,25 @@ def merged(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
         found = np.concatenate([whole.indices[row], *parts.indices[numbers]])
         values = np.concatenate([whole.scores[row], *parts.scores[numbers]])
         indices[row], scores[row] = _best(found, values, whole.gallery_ids, indices.shape[1])
-    return Ranking(whole.query_ids, whole.gallery_ids, indices, scores,
-                   whole.passport | {"subjects": {"photos": len(members), "parts": len(parts.query_ids)}})
+    return Ranking(
+        whole.query_ids,
+        whole.gallery_ids,
+        indices,
+        scores,
+        whole.passport | {"subjects": {"photos": len(members), "parts": len(parts.query_ids)}},
+    )
 
 
-def _best(found: np.ndarray, values: np.ndarray, ids: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `depth` best, each image once with its largest score; short rows are filled up as in `Ranking`."""
+def _best(
+    found: np.ndarray, values: np.ndarray, ids: np.ndarray, depth: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `depth` best, each image once with its largest score; short rows are filled up as in
+    `Ranking`.
+    """
     order = np.lexsort((ids[found], -values))
     order = order[found[order] >= 0]
     order = order[np.sort(np.unique(found[order], return_index=True)[1])][:depth]
     rest = depth - len(order)
-    return np.append(found[order], np.full(rest, -1)), np.append(values[order], np.full(rest, -np.inf))
+    return np.append(found[order], np.full(rest, -1)), np.append(
+        values[order], np.full(rest, -np.inf)
+    )

@@ -1,4 +1,6 @@
-"""Selective convolutional descriptor aggregation (Wei et al., 2017): the main thing of a photo, without labels."""
+"""Selective convolutional descriptor aggregation (Wei et al., 2017): the main thing of a photo,
+without labels.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,11 @@ import scipy.ndimage
 
 
 def scda_mask(maps: np.ndarray) -> np.ndarray:
-    """Where the main thing is: the largest 4-connected part of the places whose channel sum is above its mean.
+    """Where the main thing is: the largest 4-connected part of the places whose channel sum is
+    above its mean.
 
-    Of parts of one size the first in reading order is taken. An even map has no such place: then all count.
+    Of parts of one size the first in reading order is taken. An even map has no such place: then
+        all count.
 
     Args:
         maps: [C, h, w], the last convolution's.
@@ -30,8 +34,9 @@ def scda(maps: np.ndarray, mask: np.ndarray | None = None, over: str = "selected
     Args:
         maps: [C, h, w].
         mask: bool [h, w]; made by `scda_mask` when not given.
-        over: what the mean is taken over: "selected" places (the paper), or the whole "grid" with zeros where nothing
-            is selected (PyRetri), which makes the mean smaller against the maximum.
+        over: what the mean is taken over: "selected" places (the paper), or the whole "grid" with
+            zeros where nothing is selected (PyRetri), which makes the mean smaller against the
+            maximum.
 
     Returns:
         float64 [2 * C]; not normalised.

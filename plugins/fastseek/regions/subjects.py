@@ -18,27 +18,38 @@ SIGMA, REACH = 0.1, 1.5  # of the graph that is cut: difference of attention, di
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """One thing: its box on the grid of the map, and its share of all places with high attention."""
+    """One thing: its box on the grid of the map, and its share of all places with high
+    attention.
+    """
 
     box: Box
     share: float
 
 
-def subjects(attention: np.ndarray, level: float = 0.3, k: int = 3, cut: float = 0.04, most: int = 4,
-             least: float = 0.05) -> list[Subject]:
-    """The things a photo shows, the largest first; none when attention is high in fewer than five places.
+def subjects(
+    attention: np.ndarray,
+    level: float = 0.3,
+    k: int = 3,
+    cut: float = 0.04,
+    most: int = 4,
+    least: float = 0.05,
+) -> list[Subject]:
+    """The things a photo shows, the largest first; none when attention is high in fewer than five
+    places.
 
-    Places above `level` (and above the mean) are joined with their `k` nearest; every connected part is a subject. A
-    part that hangs together loosely, by the second eigenvalue of the normalised Laplacian of its graph (neighbours
-    joined the stronger the more alike their attention), is cut in two along its eigenvector (Shi and Malik, 2000),
-    again and again. DIGIX 2020, second place, says graph and cut; the figures are ours.
+    Places above `level` (and above the mean) are joined with their `k` nearest; every connected
+    part is a subject. A part that hangs together loosely, by the second eigenvalue of the
+    normalised Laplacian of its graph (neighbours joined the stronger the more alike their
+    attention), is cut in two along its eigenvector (Shi and Malik, 2000), again and again. DIGIX
+    2020, second place, says graph and cut; the figures are ours.
 
     Args:
         attention: [h, w] in 0..1, see `attention`.
         level: share of the largest value.
         k: neighbours.
-        cut: eigenvalues below it are cut; 0 cuts nothing. It is meant for parts up to 8 places across: of longer ones
-            even a solid bar's eigenvalue falls, and theirs is raised by as much before it is compared.
+        cut: eigenvalues below it are cut; 0 cuts nothing. It is meant for parts up to 8 places
+            across: of longer ones even a solid bar's eigenvalue falls, and theirs is raised by as
+            much before it is compared.
         most: subjects at most.
         least: smaller shares are dropped.
     """
@@ -52,8 +63,11 @@ def subjects(attention: np.ndarray, level: float = 0.3, k: int = 3, cut: float =
         (value, side), number = min(halves, key=lambda half: half[0][0])
         if value >= cut:
             break
-        parts[number:number + 1] = [parts[number][side], parts[number][~side]]
-    kept = sorted((part for part in parts if len(part) >= least * len(places)), key=lambda part: (-len(part), part[0]))
+        parts[number : number + 1] = [parts[number][side], parts[number][~side]]
+    kept = sorted(
+        (part for part in parts if len(part) >= least * len(places)),
+        key=lambda part: (-len(part), part[0]),
+    )
     return [Subject(_box(places[part]), len(part) / len(places)) for part in kept[:most]]
 
 
@@ -67,7 +81,9 @@ def _connected(places: np.ndarray, k: int) -> list[np.ndarray]:
 
 
 def _loosest(places: np.ndarray, attention: np.ndarray) -> tuple[float, np.ndarray]:
-    """How loosely places hang together (second eigenvalue of the normalised Laplacian), and one side of the cut."""
+    """How loosely places hang together (second eigenvalue of the normalised Laplacian), and one
+    side of the cut.
+    """
     if len(places) < 4:
         return np.inf, np.ones(len(places), bool)
     values = attention[tuple(places.T)]

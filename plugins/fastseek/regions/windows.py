@@ -10,13 +10,18 @@ import numpy as np
 Window = tuple[float, float, float, float]  # top, left, bottom, right as shares of height and width
 
 
-def attended_window(mask: np.ndarray, random: np.random.Generator, tries: int = 10,
-                    area: tuple[float, float] = (0.4, 1.0), aspect: tuple[float, float] = (3 / 4, 4 / 3),
-                    shape: float = 1.0) -> Window:
+def attended_window(
+    mask: np.ndarray,
+    random: np.random.Generator,
+    tries: int = 10,
+    area: tuple[float, float] = (0.4, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    shape: float = 1.0,
+) -> Window:
     """One size is drawn, and of `tries` random places for it the one that holds most of the mask.
 
-    Of equal ones the first is taken, so that with an empty mask the window is as random as with one try. More tries
-    make it less random: about ten are meant.
+    Of equal ones the first is taken, so that with an empty mask the window is as random as with one
+    try. More tries make it less random: about ten are meant.
 
     Args:
         mask: bool [h, w]: where attention is high; its grid may be coarser than the photo.
@@ -31,7 +36,9 @@ def attended_window(mask: np.ndarray, random: np.random.Generator, tries: int = 
     part, ratio = random.uniform(*area), math.exp(random.uniform(*map(math.log, aspect))) / shape
     height, width = min(1.0, math.sqrt(part / ratio)), min(1.0, math.sqrt(part * ratio))
     places = random.uniform(size=(tries, 2)) * [1 - height, 1 - width]
-    windows = [(top, left, min(1.0, top + height), min(1.0, left + width)) for top, left in places.tolist()]
+    windows = [
+        (top, left, min(1.0, top + height), min(1.0, left + width)) for top, left in places.tolist()
+    ]
     return windows[int(np.argmax(np.round(held(mask, windows), 9)))]
 
 
@@ -47,7 +54,12 @@ def held(mask: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     table = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1))
     table[1:, 1:] = np.asarray(mask, np.float64).cumsum(axis=0).cumsum(axis=1)
     top, left, bottom, right = (np.asarray(windows, np.float64) * np.tile(mask.shape, 2)).T
-    return (_at(table, bottom, right) - _at(table, top, right) - _at(table, bottom, left) + _at(table, top, left))
+    return (
+        _at(table, bottom, right)
+        - _at(table, top, right)
+        - _at(table, bottom, left)
+        + _at(table, top, left)
+    )
 
 
 def _at(table: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

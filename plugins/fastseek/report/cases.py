@@ -33,9 +33,11 @@ class Case:
 
     Args:
         row: its row among the queries.
-        first: "right" or "wrong", the first answer that is not junk; "open" when nothing answers the query.
+        first: "right" or "wrong", the first answer that is not junk; "open" when nothing answers
+            the query.
         hits: the first `depth` of its list, best first.
-        missed: the best relevant image that is not among the hits though a wrong one is; None without one.
+        missed: the best relevant image that is not among the hits though a wrong one is; None
+            without one.
         relevant: how many gallery images answer it.
         found: how many of them are among the hits.
     """
@@ -53,8 +55,14 @@ def case(ranking: Ranking, truth: Truth, row: int, depth: int) -> Case:
     relevant = truth.relevant_to(row)
     hits = list(marked(ranking, truth, row))
     shown = hits[:depth]
-    return Case(row, first_answer(hits, relevant), tuple(shown), _missed(hits, shown, relevant), len(relevant),
-                sum(hit.mark == "right" for hit in shown))
+    return Case(
+        row,
+        first_answer(hits, relevant),
+        tuple(shown),
+        _missed(hits, shown, relevant),
+        len(relevant),
+        sum(hit.mark == "right" for hit in shown),
+    )
 
 
 def marked(ranking: Ranking, truth: Truth, row: int) -> Iterator[Hit]:
@@ -79,7 +87,7 @@ def among(rows: np.ndarray, rising: np.ndarray) -> np.ndarray:
 
 
 def first_answer(hits: list[Hit], relevant: np.ndarray) -> str:
-    """"right", "wrong", or "open" for a query that nothing answers."""
+    """ "right", "wrong", or "open" for a query that nothing answers."""
     if not len(relevant):
         return "open"
     return next((hit.mark for hit in hits if hit.mark != "junk"), "wrong")
@@ -88,7 +96,7 @@ def first_answer(hits: list[Hit], relevant: np.ndarray) -> str:
 def _missed(hits: list[Hit], shown: list[Hit], relevant: np.ndarray) -> Hit | None:
     if all(hit.mark != "wrong" for hit in shown):
         return None
-    below = next((hit for hit in hits[len(shown):] if hit.mark == "right"), None)
+    below = next((hit for hit in hits[len(shown) :] if hit.mark == "right"), None)
     if below is not None:
         return below
     listed = {hit.row for hit in hits}
@@ -99,7 +107,8 @@ def _missed(hits: list[Hit], shown: list[Hit], relevant: np.ndarray) -> Hit | No
 def worst_first(values: np.ndarray, ranking: Ranking, firsts: list[str]) -> np.ndarray:
     """Query rows, the worst value first; those that were not counted (NaN) last.
 
-    Of equals the wrong first answer of which the ranking is surest comes first, then the smaller id.
+    Of equals the wrong first answer of which the ranking is surest comes first, then the smaller
+    id.
     """
     top = ranking.scores[:, 0] if ranking.scores.shape[1] else np.zeros(len(values), np.float32)
     surest = np.where(np.array(firsts) == "wrong", -top, np.inf)
@@ -107,7 +116,9 @@ def worst_first(values: np.ndarray, ranking: Ranking, firsts: list[str]) -> np.n
 
 
 def pick(order: np.ndarray, count: int, worst: float = 0.6) -> np.ndarray:
-    """At most `count` of the ordered queries: the worst ones, then a spread of the rest, in the same order."""
+    """At most `count` of the ordered queries: the worst ones, then a spread of the rest, in the
+    same order.
+    """
     if len(order) <= count:
         return order
     head = round(count * worst)

@@ -33,7 +33,9 @@ class ClassRow:
 
 
 def first_answers(ranking: Ranking, truth: Truth) -> tuple[list[str], list[str]]:
-    """For every query: "right", "wrong" or "open", and the label of a wrong first answer ("" otherwise)."""
+    """For every query: "right", "wrong" or "open", and the label of a wrong first answer (""
+    otherwise).
+    """
     states, taken_for = [], []
     for row in range(len(ranking.query_ids)):
         first = next((hit for hit in marked(ranking, truth, row) if hit.mark != "junk"), None)
@@ -43,7 +45,9 @@ def first_answers(ranking: Ranking, truth: Truth) -> tuple[list[str], list[str]]
     return states, taken_for
 
 
-def class_rows(labels: np.ndarray, values: np.ndarray, states: list[str], taken_for: list[str]) -> list[ClassRow]:
+def class_rows(
+    labels: np.ndarray, values: np.ndarray, states: list[str], taken_for: list[str]
+) -> list[ClassRow]:
     """One row a class, the worst first, then by name.
 
     Args:
@@ -59,7 +63,9 @@ def class_rows(labels: np.ndarray, values: np.ndarray, states: list[str], taken_
     return sorted(rows, key=lambda row: (row.value, row.label))
 
 
-def _row(label: str, mine: list[int], values: np.ndarray, states: list[str], taken_for: list[str]) -> ClassRow:
+def _row(
+    label: str, mine: list[int], values: np.ndarray, states: list[str], taken_for: list[str]
+) -> ClassRow:
     wrong = collections.Counter(taken_for[row] for row in mine if taken_for[row])
     confused, times = min(wrong.items(), key=lambda pair: (-pair[1], pair[0]), default=("", 0))
     first = sum(states[row] == "right" for row in mine) / len(mine)

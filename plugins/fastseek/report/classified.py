@@ -1,4 +1,6 @@
-"""One self-contained HTML page of a classifier: figures, a table of rows, and the pairs of classes it confuses."""
+"""One self-contained HTML page of a classifier: figures, a table of rows, and the pairs of classes
+it confuses.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Mistake:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two classes that are taken for each other: how many photos each way, as a share of both, and some of them."""
+    """Two classes that are taken for each other: how many photos each way, as a share of both, and
+    some of them.
+    """
 
     first: str
     second: str
@@ -48,9 +52,17 @@ class Pair:
     mistakes: Sequence[Mistake] = ()
 
 
-def classified_page(out: PathLike, *, title: str, scores: Sequence[Score] = (), steps: Sequence[Mapping[str, Any]] = (),
-                    steps_title: str = "Step by step", since_first: bool = False, pairs: Sequence[Pair] = (),
-                    facts: Sequence[tuple[str, str]] = ()) -> None:
+def classified_page(
+    out: PathLike,
+    *,
+    title: str,
+    scores: Sequence[Score] = (),
+    steps: Sequence[Mapping[str, Any]] = (),
+    steps_title: str = "Step by step",
+    since_first: bool = False,
+    pairs: Sequence[Pair] = (),
+    facts: Sequence[tuple[str, str]] = (),
+) -> None:
     """Write one HTML page that needs nothing else: no network, no other file, no script.
 
     Args:
@@ -63,8 +75,14 @@ def classified_page(out: PathLike, *, title: str, scores: Sequence[Score] = (), 
         pairs: confused classes, the worst first.
         facts: names and values below the heading.
     """
-    html = render("classified.html", title=title, tiles=tiles(scores),
-                  steps=steps_table(steps, since_first) if steps else None, steps_title=steps_title, pairs=pairs,
-                  facts=facts)
+    html = render(
+        "classified.html",
+        title=title,
+        tiles=tiles(scores),
+        steps=steps_table(steps, since_first) if steps else None,
+        steps_title=steps_title,
+        pairs=pairs,
+        facts=facts,
+    )
     with atomic(out, "w") as file:
         file.write(html)

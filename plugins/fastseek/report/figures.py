@@ -27,7 +27,9 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
-    """One bar of the histogram: from which share to which, how many queries, height as a share of the tallest."""
+    """One bar of the histogram: from which share to which, how many queries, height as a share of
+    the tallest.
+    """
 
     low: float
     high: float
@@ -37,7 +39,9 @@ class Bar:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One figure of a step: its value, the change since the row above, and whether it is its column's best."""
+    """One figure of a step: its value, the change since the row above, and whether it is its
+    column's best.
+    """
 
     value: float | None
     change: float | None
@@ -46,7 +50,9 @@ class Cell:
 
 def tiles(scores: Sequence[Score]) -> list[Tile]:
     """One tile a score, in the given order."""
-    return [Tile(score.name, float(score.value), interval(score), _counted(score)) for score in scores]
+    return [
+        Tile(score.name, float(score.value), interval(score), _counted(score)) for score in scores
+    ]
 
 
 def _counted(score: Score) -> str:
@@ -62,12 +68,15 @@ def histogram(values: np.ndarray) -> list[Bar]:
     edges = np.linspace(0, 1, BARS + 1)
     counts = np.histogram(values[~np.isnan(values)].clip(0, 1), edges)[0]
     tallest = max(int(counts.max()), 1)
-    return [Bar(float(low), float(high), int(count), int(count) / tallest)
-            for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)]
+    return [
+        Bar(float(low), float(high), int(count), int(count) / tallest)
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
 
 
-def steps_table(rows: Sequence[Mapping[str, Any]],
-                first: bool = False) -> tuple[list[str], list[tuple[str, list[Cell], float | None]]]:
+def steps_table(
+    rows: Sequence[Mapping[str, Any]], first: bool = False
+) -> tuple[list[str], list[tuple[str, list[Cell], float | None]]]:
     """The metrics that head the columns, and for every row its name, cells and seconds.
 
     Args:
@@ -75,10 +84,15 @@ def steps_table(rows: Sequence[Mapping[str, Any]],
         first: changes are since the first row, not since the row above.
     """
     names = metric_names(rows)
-    best = {name: max(row["metrics"][name] for row in rows if name in row["metrics"]) for name in names}
+    best = {
+        name: max(row["metrics"][name] for row in rows if name in row["metrics"]) for name in names
+    }
     lines, above = [], dict[str, float]()
     for row in rows:
-        cells = [_cell(row["metrics"].get(name), above.get(name), best[name], len(rows)) for name in names]
+        cells = [
+            _cell(row["metrics"].get(name), above.get(name), best[name], len(rows))
+            for name in names
+        ]
         lines.append((str(row["name"]), cells, row.get("seconds")))
         above |= row["metrics"] if not (first and above) else {}
     return names, lines

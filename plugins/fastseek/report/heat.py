@@ -16,7 +16,8 @@ STRONGEST = 0.7  # of the colour, where the map is highest
 
 
 def heated(path: PathLike, heat: np.ndarray, side: int = 160) -> bytes | None:
-    """A PNG of at most `side` x `side` pixels, the redder the higher the map; None when the photo cannot be shown.
+    """A PNG of at most `side` x `side` pixels, the redder the higher the map; None when the photo
+    cannot be shown.
 
     Args:
         path: the photo.
@@ -28,7 +29,10 @@ def heated(path: PathLike, heat: np.ndarray, side: int = 160) -> bytes | None:
         return None
     photo = Image.open(io.BytesIO(small[0])).convert("RGB")
     grid = Image.fromarray(np.asarray(heat, np.float32))
-    share = np.asarray(grid.resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)[..., None] * STRONGEST
+    share = (
+        np.asarray(grid.resize(photo.size, Image.Resampling.BILINEAR)).clip(0, 1)[..., None]
+        * STRONGEST
+    )
     pixels = np.asarray(photo) * (1 - share) + np.array(COLOUR) * share
     out = io.BytesIO()
     Image.fromarray(np.rint(pixels).astype(np.uint8)).save(out, "PNG", optimize=True)

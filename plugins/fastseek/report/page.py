@@ -20,17 +20,30 @@ from .render import render, text_of
 CLASSES = 300  # lines of the class table
 
 
-def page(ranking: Ranking, truth: Truth, scores: Sequence[Score], images: Images, out: PathLike, *, title: str = "",
-         steps: Sequence[Mapping[str, Any]] = (), depth: int = 10, queries: int = 200,
-         order: Score | None = None) -> None:
-    """Write one HTML page that needs nothing else: no network, no other file, no JavaScript to be read.
+def page(
+    ranking: Ranking,
+    truth: Truth,
+    scores: Sequence[Score],
+    images: Images,
+    out: PathLike,
+    *,
+    title: str = "",
+    steps: Sequence[Mapping[str, Any]] = (),
+    depth: int = 10,
+    queries: int = 200,
+    order: Score | None = None,
+) -> None:
+    """Write one HTML page that needs nothing else: no network, no other file, no JavaScript to be
+    read.
 
     Args:
         ranking: what was found.
         truth: what should have been found, for the same queries and gallery in the same order.
-        scores: shown as tiles; the first "map(…)" with a figure for every query also orders the queries.
-        images: where the photos are: id -> file, a root folder, or several; beside them the roots that the ranking's
-            passport names are tried. A photo that is found nowhere is shown as its name.
+        scores: shown as tiles; the first "map(…)" with a figure for every query also orders the
+            queries.
+        images: where the photos are: id -> file, a root folder, or several; beside them the roots
+            that the ranking's passport names are tried. A photo that is found nowhere is shown as
+            its name.
         out: the file; the same input gives the same bytes.
         title: the heading.
         steps: rows of results.json (before training, after training …), shown as a table.
@@ -50,14 +63,29 @@ def page(ranking: Ranking, truth: Truth, scores: Sequence[Score], images: Images
     names = _Names(ranking, truth, images, cases)
     classes = class_rows(truth.query_labels, values, states, taken_for)
     html = _render(
-        names.album, title=title or "What was searched, and what was found", order=order.name, names=names,
-        tiles=tiles(scores), bars=histogram(values),
+        names.album,
+        title=title or "What was searched, and what was found",
+        order=order.name,
+        names=names,
+        tiles=tiles(scores),
+        bars=histogram(values),
         steps=steps_table(steps) if steps else None,
-        cases=[(one, values[one.row]) for one in cases], states=states, depth=depth, queries=len(ranking.query_ids),
-        gallery=len(ranking.gallery_ids), labels=len(set(truth.query_labels) - {""}), classes=classes[:CLASSES],
-        classes_left=max(len(classes) - CLASSES, 0), facts=facts(ranking.passport), listed=ranking.indices.shape[1],
-        passports=[("Ranking", flat(ranking.passport)), ("Truth", flat(truth.protocol)),
-                   *((f"Score {score.name}", flat(score.protocol)) for score in scores)])
+        cases=[(one, values[one.row]) for one in cases],
+        states=states,
+        depth=depth,
+        queries=len(ranking.query_ids),
+        gallery=len(ranking.gallery_ids),
+        labels=len(set(truth.query_labels) - {""}),
+        classes=classes[:CLASSES],
+        classes_left=max(len(classes) - CLASSES, 0),
+        facts=facts(ranking.passport),
+        listed=ranking.indices.shape[1],
+        passports=[
+            ("Ranking", flat(ranking.passport)),
+            ("Truth", flat(truth.protocol)),
+            *((f"Score {score.name}", flat(score.protocol)) for score in scores),
+        ],
+    )
     with atomic(out, "w") as file:
         file.write(html)
 
@@ -66,12 +94,16 @@ def _check(ranking: Ranking, truth: Truth, scores: Sequence[Score]) -> None:
     for what in ("query_ids", "gallery_ids"):
         ours, theirs = getattr(ranking, what), getattr(truth, what)
         if not np.array_equal(ours, theirs):
-            raise ArtefactError(f"the ranking's {len(ours)} {what} are not the truth's {len(theirs)}: "
-                                f"make the truth from the same lists that were searched")
+            raise ArtefactError(
+                f"the ranking's {len(ours)} {what} are not the truth's {len(theirs)}: "
+                f"make the truth from the same lists that were searched"
+            )
     for score in scores:
         if score.per_query is not None and len(score.per_query) != len(ranking.query_ids):
-            raise ArtefactError(f"{score.name} was scored for {len(score.per_query)} queries, the ranking has "
-                                f"{len(ranking.query_ids)}: score this ranking anew")
+            raise ArtefactError(
+                f"{score.name} was scored for {len(score.per_query)} queries, the ranking has "
+                f"{len(ranking.query_ids)}: score this ranking anew"
+            )
 
 
 def _ordering(scores: Sequence[Score], states: list[str]) -> Score:
@@ -84,27 +116,50 @@ def _ordering(scores: Sequence[Score], states: list[str]) -> Score:
 class _Names:
     """What the template asks of an image: its id, label and picture."""
 
-    def __init__(self, ranking: Ranking, truth: Truth, images: Images, cases: Sequence[Case]) -> None:
-        roots = [dict(ranking.passport.get(side) or {}).get("root") for side in ("queries", "gallery")]
+    def __init__(
+        self, ranking: Ranking, truth: Truth, images: Images, cases: Sequence[Case]
+    ) -> None:
+        roots = [
+            dict(ranking.passport.get(side) or {}).get("root") for side in ("queries", "gallery")
+        ]
         asked = [one.row for one in cases]
-        shown = dict.fromkeys(hit.row for one in cases for hit in [*one.hits, *([one.missed] if one.missed else [])])
+        shown = dict.fromkeys(
+            hit.row for one in cases for hit in [*one.hits, *([one.missed] if one.missed else [])]
+        )
         self._queries = {row: find(str(ranking.query_ids[row]), images, roots[0]) for row in asked}
-        self._gallery = {row: find(str(ranking.gallery_ids[row]), images, roots[1]) for row in shown}
-        self.album = Album(path for path in [*self._queries.values(), *self._gallery.values()] if path)
+        self._gallery = {
+            row: find(str(ranking.gallery_ids[row]), images, roots[1]) for row in shown
+        }
+        self.album = Album(
+            path for path in [*self._queries.values(), *self._gallery.values()] if path
+        )
         self._ranking, self._truth = ranking, truth
 
     def query(self, one: Case) -> dict[str, str]:
-        return _named(self._ranking.query_ids, self._truth.query_labels, one.row,
-                      self.album.name(self._queries[one.row]))
+        return _named(
+            self._ranking.query_ids,
+            self._truth.query_labels,
+            one.row,
+            self.album.name(self._queries[one.row]),
+        )
 
     def hit(self, one: Hit) -> dict[str, str]:
-        return _named(self._ranking.gallery_ids, self._truth.gallery_labels, one.row,
-                      self.album.name(self._gallery[one.row]))
+        return _named(
+            self._ranking.gallery_ids,
+            self._truth.gallery_labels,
+            one.row,
+            self.album.name(self._gallery[one.row]),
+        )
 
 
 def _named(ids: np.ndarray, labels: np.ndarray, row: int, photo: str) -> dict[str, str]:
     name = str(ids[row])
-    return {"id": name, "file": name.replace("\\", "/").rsplit("/", 1)[-1], "label": str(labels[row]), "photo": photo}
+    return {
+        "id": name,
+        "file": name.replace("\\", "/").rsplit("/", 1)[-1],
+        "label": str(labels[row]),
+        "photo": photo,
+    }
 
 
 def _render(album: Album, **shown: Any) -> str:

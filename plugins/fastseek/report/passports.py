@@ -6,15 +6,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)")  # where things lie on this machine is nobody else's business
+PATH = re.compile(
+    r"^(/|~|[A-Za-z]:[\\/]|\\\\)"
+)  # where things lie on this machine is nobody else's business
 HASH = re.compile(r"^(sha256:)?[0-9a-f]{40,64}$")
-HEADLINES = {"recipe": ("recipe", "config"), "model": ("weights_sha256", "weights", "model"), "views": ("views",),
-             "enhanced by": ("enhance",), "searched by": ("search",), "re-ranked by": ("rerank",),
-             "fused by": ("fuse",)}
+HEADLINES = {
+    "recipe": ("recipe", "config"),
+    "model": ("weights_sha256", "weights", "model"),
+    "views": ("views",),
+    "enhanced by": ("enhance",),
+    "searched by": ("search",),
+    "re-ranked by": ("rerank",),
+    "fused by": ("fuse",),
+}
 
 
 def flat(passport: Any, name: str = "") -> list[tuple[str, str]]:
-    """A nested passport as lines: ("queries.model.name", "…"), in the order of their names; of full paths the end."""
+    """A nested passport as lines: ("queries.model.name", "…"), in the order of their names; of full
+    paths the end.
+    """
     return list(_lines(passport, name))
 
 
@@ -33,11 +43,15 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(one) for one in value) or "none"
     text = "none" if value is None or value == "" else str(value)
-    return "…/" + text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if PATH.match(text) else text
+    return (
+        "…/" + text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if PATH.match(text) else text
+    )
 
 
 def facts(passport: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What stands below the heading: recipe, model, search and re-ranking, as far as the passport tells them."""
+    """What stands below the heading: recipe, model, search and re-ranking, as far as the passport
+    tells them.
+    """
     lines = flat(passport)
     found = [(headline, _first(lines, keys)) for headline, keys in HEADLINES.items()]
     return [(headline, value) for headline, value in found if value]

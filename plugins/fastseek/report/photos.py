@@ -1,4 +1,6 @@
-"""Small pictures for the page: each photo once, without anything its file tells besides the pixels."""
+"""Small pictures for the page: each photo once, without anything its file tells besides the
+pixels.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ def find(name: str, images: Images, root: str | None = None) -> pathlib.Path | N
         images: id -> file, or one root, or several that are tried in order.
         root: one more root, tried last.
 
-    A name that leads out of its root ("../x") is not followed: a ranking may come from a stranger, and the page
-    is made to be shown around.
+    A name that leads out of its root ("../x") is not followed: a ranking may come from a stranger,
+    and the page is made to be shown around.
     """
     if isinstance(images, Mapping):
         found = images.get(name)
@@ -51,7 +53,8 @@ def _is_file(path: PathLike) -> bool:
 
 
 def thumbnail(path: PathLike, side: int = 160) -> tuple[bytes, float] | None:
-    """A JPEG of at most `side` x `side` pixels and its width / height; None when the photo cannot be shown.
+    """A JPEG of at most `side` x `side` pixels and its width / height; None when the photo cannot
+    be shown.
 
     The photo is turned upright as its EXIF says; then EXIF, GPS, comments and profiles are dropped.
     """
@@ -61,7 +64,9 @@ def thumbnail(path: PathLike, side: int = 160) -> tuple[bytes, float] | None:
                 return None
             photo.draft("RGB", (2 * side, 2 * side))
             small = _on_white(ImageOps.exif_transpose(photo))
-    except Exception:  # Pillow's decoders raise nearly anything on damaged files; the page shows a placeholder
+    except (
+        Exception
+    ):  # Pillow's decoders raise nearly anything on damaged files; the page shows a placeholder
         return None
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     small.info.clear()
@@ -86,8 +91,11 @@ class Album:
         wanted = list(dict.fromkeys(paths))
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             made = pool.map(lambda path: thumbnail(path, side), wanted)
-            small = {path: one for path, one in zip(wanted, progress(made, "thumbnails", len(wanted)), strict=True)
-                     if one is not None}
+            small = {
+                path: one
+                for path, one in zip(wanted, progress(made, "thumbnails", len(wanted)), strict=True)
+                if one is not None
+            }
         self._names = {path: f"p{number}" for number, path in enumerate(small)}
         self._small = small
 
@@ -97,11 +105,13 @@ class Album:
 
     def css(self) -> str:
         """One rule a photo, its picture as a data URI."""
-        return "".join(f".{name}{{background-image:url(data:image/jpeg;base64,{_base64(self._small[path][0])})}}\n"
-                       for path, name in self._names.items())
+        return "".join(
+            f".{name}{{background-image:url(data:image/jpeg;base64,{_base64(self._small[path][0])})}}\n"
+            for path, name in self._names.items()
+        )
 
     def shape(self) -> str:
-        """"tall", "square" or "wide": what most photos are."""
+        """ "tall", "square" or "wide": what most photos are."""
         ratio = statistics.median(one[1] for one in self._small.values()) if self._small else 1.0
         return "tall" if ratio < 0.7 else "wide" if ratio > 1.2 else "square"
 

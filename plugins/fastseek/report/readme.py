@@ -11,25 +11,29 @@ from ..errors import UsageError
 from ..files import PathLike, read_json
 from .table import metric_names
 
-_BLOCK = re.compile(r"<!-- results: (?P<file>\S+)(?: columns: (?P<columns>[^>]+?))? -->\n"
-                    r".*?<!-- /results -->", re.DOTALL)
+_BLOCK = re.compile(
+    r"<!-- results: (?P<file>\S+)(?: columns: (?P<columns>[^>]+?))? -->\n" r".*?<!-- /results -->",
+    re.DOTALL,
+)
 Row = Mapping[str, Any]
 
 
 def fill(text: str, root: PathLike) -> str:
     """Print every table anew between `<!-- results: FILE -->` and `<!-- /results -->`.
 
-    The file of a run gives its steps, in percent with their intervals. That of a benchmark gives one line a row and
-    wants its columns named: `<!-- results: FILE columns: images=Images; ours.cpu=Ours, s -->`, where a dot leads into a
-    nested object.
+    The file of a run gives its steps, in percent with their intervals. That of a benchmark gives
+    one line a row and wants its columns named: `<!-- results: FILE columns: images=Images;
+    ours.cpu=Ours, s -->`, where a dot leads into a nested object.
 
     Args:
         text: the Markdown.
         root: the folder the file names are relative to.
 
     Raises:
-        DataError: a results file is missing. UsageError: it has no rows, or the columns are not named.
+        DataError: a results file is missing. UsageError: it has no rows, or the columns are not
+            named.
     """
+
     def printed(match: re.Match[str]) -> str:
         rows = read_json(pathlib.Path(root) / match["file"]).get("rows")
         if not rows:
@@ -42,9 +46,15 @@ def fill(text: str, root: PathLike) -> str:
 
 def _run(rows: Sequence[Row], file: str) -> str:
     if not all("metrics" in row for row in rows):
-        raise UsageError(f"{file} is a benchmark: name the columns, <!-- results: {file} columns: key=Head; … -->")
+        raise UsageError(
+            f"{file} is a benchmark: name the columns, <!-- results: {file} columns: key=Head;"
+            " … -->"
+        )
     names = metric_names(rows)
-    body = [[row["name"], *(_figure(row, name) for name in names), f"{row.get('seconds', 0):.0f}"] for row in rows]
+    body = [
+        [row["name"], *(_figure(row, name) for name in names), f"{row.get('seconds', 0):.0f}"]
+        for row in rows
+    ]
     return _lines(["", *names, "seconds"], body)
 
 
@@ -58,7 +68,10 @@ def _figure(row: Row, name: str) -> str:
 
 def _benchmark(rows: Sequence[Row], columns: str) -> str:
     pairs = [column.split("=", 1) for column in columns.split(";")]
-    return _lines([head.strip() for _, head in pairs], [[_cell(row, key.strip()) for key, _ in pairs] for row in rows])
+    return _lines(
+        [head.strip() for _, head in pairs],
+        [[_cell(row, key.strip()) for key, _ in pairs] for row in rows],
+    )
 
 
 def _cell(row: Row, path: str) -> str:

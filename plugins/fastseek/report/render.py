@@ -1,4 +1,6 @@
-"""A template to a page that needs nothing beside it: every name escaped, one style and one script let through."""
+"""A template to a page that needs nothing beside it: every name escaped, one style and one script
+let through.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,25 @@ def render(template: str, style: str = "", script: str = "", **shown: Any) -> st
         template: its file.
         style: what is added to the style all pages share.
         script: the page's one script.
-        shown: what the template names; text is escaped, and letters that turn text around are made visible.
+        shown: what the template names; text is escaped, and letters that turn text around are made
+            visible.
     """
     style = f"{text_of('page.css')}{style}"
     loader = jinja2.FileSystemLoader(HERE, encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, finalize=visible, loader=loader, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment = jinja2.Environment(
+        autoescape=True,
+        finalize=visible,
+        loader=loader,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
     environment.filters |= {"percent": _percent, "signed": _signed, "duration": _duration}
     hashes = {"style_hash": _hash(style), "script_hash": _hash(script)}
-    return environment.get_template(template).render(style=Markup(style), script=Markup(script), **hashes, **shown)
+    return environment.get_template(template).render(
+        style=Markup(style), script=Markup(script), **hashes, **shown
+    )
 
 
 def text_of(name: str) -> str:
@@ -41,7 +53,9 @@ def text_of(name: str) -> str:
 
 def _hash(text: str) -> str:
     """What a content security policy calls the one style or script it lets through."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode(
+        "ascii"
+    )
 
 
 def _percent(value: float | None) -> str:

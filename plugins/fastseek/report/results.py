@@ -22,23 +22,29 @@ def row(name: str, scores: Sequence[Score], seconds: float | None = None) -> dic
         seconds: how long the step took.
     """
     spans = {score.name: interval(score) for score in scores}
-    made: dict[str, Any] = {"name": name, "metrics": {score.name: float(score.value) for score in scores},
-                            "interval": {key: list(span) for key, span in spans.items() if span is not None}}
+    made: dict[str, Any] = {
+        "name": name,
+        "metrics": {score.name: float(score.value) for score in scores},
+        "interval": {key: list(span) for key, span in spans.items() if span is not None},
+    }
     return made if seconds is None else made | {"seconds": round(float(seconds), 3)}
 
 
-def write_results(path: PathLike, rows: Sequence[Mapping[str, Any]], commit: str, seed: int) -> None:
+def write_results(
+    path: PathLike, rows: Sequence[Mapping[str, Any]], commit: str, seed: int
+) -> None:
     """Write outputs/<target>/results.json, whole or not at all.
 
     Args:
         path: the file.
-        rows: in order, each with "name" and "metrics" (name -> number), perhaps "interval" (name -> [low, high])
-            and "seconds".
+        rows: in order, each with "name" and "metrics" (name -> number), perhaps "interval" (name ->
+            [low, high]) and "seconds".
         commit: the git commit of the code, "" when unknown.
         seed: the seed of the run.
 
     Raises:
-        ValueError: a row lacks its name or metrics, has a key of its own, or a figure is not finite.
+        ValueError: a row lacks its name or metrics, has a key of its own, or a figure is not
+            finite.
     """
     for number, one in enumerate(rows):
         _check(number, one)
@@ -47,9 +53,14 @@ def write_results(path: PathLike, rows: Sequence[Mapping[str, Any]], commit: str
 
 def _check(number: int, one: Mapping[str, Any]) -> None:
     if not {"name", "metrics"} <= set(one) <= KEYS:
-        raise ValueError(f"row {number} has {sorted(one)}; it must have name and metrics, may have {sorted(KEYS)}")
+        raise ValueError(
+            f"row {number} has {sorted(one)}; it must have name and metrics, may have"
+            f" {sorted(KEYS)}"
+        )
     figures = {**one["metrics"], "seconds": one.get("seconds") or 0.0}
-    figures |= {f"interval of {name}": sum(span) for name, span in (one.get("interval") or {}).items()}
+    figures |= {
+        f"interval of {name}": sum(span) for name, span in (one.get("interval") or {}).items()
+    }
     for name, value in figures.items():
         if not math.isfinite(value):
             raise ValueError(f"row {number} ({one['name']}): {name} is {value}")

@@ -28,7 +28,9 @@ def table(rows: Sequence[Row], metrics: Sequence[str] | None = None) -> str:
     lines = [["", *metrics, *(["seconds"] if timed else [])]]
     for row in rows:
         figures = [_percent(row["metrics"].get(name)) for name in metrics]
-        lines.append([str(row["name"]), *figures, *([_seconds(row.get("seconds"))] if timed else [])])
+        lines.append(
+            [str(row["name"]), *figures, *([_seconds(row.get("seconds"))] if timed else [])]
+        )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(_line(line, widths) for line in lines)
 
@@ -42,6 +44,8 @@ def _seconds(value: float | None) -> str:
 
 
 def _line(cells: list[str], widths: list[int]) -> str:
-    first, *rest = [cell.ljust(width) if not column else cell.rjust(width)
-                    for column, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+    first, *rest = [
+        cell.ljust(width) if not column else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
     return "  ".join([first, *rest]).rstrip()

@@ -7,12 +7,20 @@ from typing import Any
 
 from markupsafe import Markup
 
-_HIDDEN = {"Cc", "Cs", "Zl", "Zp"}  # controls, lone surrogates (bytes of a file name that are no UTF-8), separators
-_BIDI = set(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))  # can make a name read as another
+_HIDDEN = {
+    "Cc",
+    "Cs",
+    "Zl",
+    "Zp",
+}  # controls, lone surrogates (bytes of a file name that are no UTF-8), separators
+_BIDI = set(
+    map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+)  # can make a name read as another
 
 
 def visible(value: Any) -> Any:
-    """Text in which characters that hide or reorder others stand as their escapes (`\\x00`, `\\u202e`).
+    """Text in which characters that hide or reorder others stand as their escapes (`\\x00`,
+    `\\u202e`).
 
     Used on everything the page's template puts out; what is already `Markup` stays as it is.
     """

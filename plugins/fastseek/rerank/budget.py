@@ -14,10 +14,12 @@ from ..progress import tell
 from ..structures import Embeddings
 from .reciprocal import most_entries
 
-GB = 10 ** 9
-BESIDE = 160 << 20  # blocks of scores, of sets and of gathered vectors, whatever the size of the work
+GB = 10**9
+BESIDE = (
+    160 << 20
+)  # blocks of scores, of sets and of gathered vectors, whatever the size of the work
 SPARE = 1 << 30
-TOLD = 10 ** 12  # multiplications from which the time is worth telling: some ten seconds
+TOLD = 10**12  # multiplications from which the time is worth telling: some ten seconds
 SAMPLE = (1024, 65536)  # queries and images searched to learn how fast this machine is
 PER_IMAGE = 1.2e-5  # seconds an image beside its search at k1 = 20; they grow with the square of k1
 
@@ -43,11 +45,15 @@ class Budget:
     every: bool
 
     @classmethod
-    def of(cls, images: int, dim: int, k1: int, k2: int, every: bool, max_ram: float | None) -> Budget:
+    def of(
+        cls, images: int, dim: int, k1: int, k2: int, every: bool, max_ram: float | None
+    ) -> Budget:
         """The budget, with a search in smaller runs where memory is short."""
         rows = min(GALLERY_ROWS, images)
         if max_ram is not None:
-            rows = int(min(rows, max(1024, max_ram * GB / 16 / (8 * dim))))  # more than any float holds is no limit
+            rows = int(
+                min(rows, max(1024, max_ram * GB / 16 / (8 * dim)))
+            )  # more than any float holds is no limit
         return cls(images, dim, max(k1 + 1, k2), k1, k2, rows, every)
 
     def bytes(self, entries: float) -> float:
@@ -68,7 +74,9 @@ class Budget:
         return self.bytes(1)
 
     def room(self, entries: float, max_ram: float | None) -> float:
-        """Bytes left when a neighbourhood has so many entries in the mean; about a gigabyte without a promise."""
+        """Bytes left when a neighbourhood has so many entries in the mean; about a gigabyte without
+        a promise.
+        """
         return SPARE if max_ram is None else max_ram * GB - self.bytes(entries)
 
     def entries(self, max_ram: float | None) -> float:
@@ -80,8 +88,11 @@ class Budget:
         if max_ram is None:
             return math.inf
         if self.least > max_ram * GB:
-            raise RunError(f"re-ranking {self.images} images of {self.dim} dimensions takes at least "
-                           f"{self.least / GB:.2f} GB, at most {self.most / GB:.2f}: max_ram={max_ram} is too little")
+            raise RunError(
+                f"re-ranking {self.images} images of {self.dim} dimensions takes at least"
+                f" {self.least / GB:.2f} GB, at most {self.most / GB:.2f}: max_ram={max_ram} is too"
+                " little"
+            )
         low, high = 1.0, float(most_entries(self.images, self.k1))
         for _ in range(40):
             middle = (low + high) / 2
@@ -92,16 +103,26 @@ class Budget:
 def tell_costs(both: Embeddings, metric: str, budget: Budget) -> None:
     """Write to stderr how long the work will take and how much memory, when it is large."""
     images, dim = both.vectors.shape
-    if images ** 2 * dim < TOLD:
+    if images**2 * dim < TOLD:
         return
     few, many = (Embeddings(both.ids[:count], both.vectors[:count]) for count in SAMPLE)
-    scan = choose("auto", metric, images ** 2 * dim)
-    # Coded beforehand: in the work itself a run of images is coded once for all that are compared with it.
+    scan = choose("auto", metric, images**2 * dim)
+    # Coded beforehand: in the work itself a run of images is coded once for all that are compared
+    # with it.
     kept = Span(0, encoded(many, slice(0, len(many)), metric, scan), many.vectors)
-    nearest(Embeddings(few.ids[:64], few.vectors[:64]), many, budget.width, metric, scan=scan.name, kept=kept)
+    nearest(
+        Embeddings(few.ids[:64], few.vectors[:64]),
+        many,
+        budget.width,
+        metric,
+        scan=scan.name,
+        kept=kept,
+    )
     start = time.perf_counter()
     nearest(few, many, budget.width, metric, scan=scan.name, kept=kept)
     rate = len(few) * len(many) / (time.perf_counter() - start)
-    seconds = images ** 2 / rate + images * PER_IMAGE * (budget.k1 / 20) ** 2
-    tell(f"k-reciprocal re-ranking of {images} images: about {seconds:.0f} s and "
-         f"{budget.bytes(4 * budget.k1) / GB:.1f} GB (at most {budget.most / GB:.1f})")
+    seconds = images**2 / rate + images * PER_IMAGE * (budget.k1 / 20) ** 2
+    tell(
+        f"k-reciprocal re-ranking of {images} images: about {seconds:.0f} s and "
+        f"{budget.bytes(4 * budget.k1) / GB:.1f} GB (at most {budget.most / GB:.1f})"
+    )

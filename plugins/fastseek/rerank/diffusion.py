@@ -32,17 +32,19 @@ class Graph(NamedTuple):
 
 @RERANKERS.register()
 class Diffusion:
-    """Score images by a random walk that starts at the query's nearest images and walks among near images.
+    """Score images by a random walk that starts at the query's nearest images and walks among near
+    images.
 
-    Iscen et al., "Efficient Diffusion on Region Manifolds", CVPR 2017, for global features. Images that are in each
-    other's k nearest are joined with weight max(cosine, 0) ** gamma, the matrix A; S = D^-1/2 A D^-1/2 with D the row
-    sums; the score is f of (I - alpha S) f = (1 - alpha) y, found by conjugate gradients, where y is max(cosine, 0) **
-    gamma for the query's `seeds` nearest images and 0 elsewhere. Images that the walk does not reach keep their order
-    behind those it does, with scores of -1 and less. A query's answer does not depend on other queries.
+    Iscen et al., "Efficient Diffusion on Region Manifolds", CVPR 2017, for global features. Images
+    that are in each other's k nearest are joined with weight max(cosine, 0) ** gamma, the matrix A;
+    S = D^-1/2 A D^-1/2 with D the row sums; the score is f of (I - alpha S) f = (1 - alpha) y,
+    found by conjugate gradients, where y is max(cosine, 0) ** gamma for the query's `seeds` nearest
+    images and 0 elsewhere. Images that the walk does not reach keep their order behind those it
+    does, with scores of -1 and less. A query's answer does not depend on other queries.
 
-    Over the whole gallery (`over="gallery"`) the graph costs an exact search of the gallery in itself, and memory of
-    about 50 bytes * k * images. `over="list"` walks among the images listed for the query only, at a cost that does not
-    grow with the gallery.
+    Over the whole gallery (`over="gallery"`) the graph costs an exact search of the gallery in
+    itself, and memory of about 50 bytes * k * images. `over="list"` walks among the images listed
+    for the query only, at a cost that does not grow with the gallery.
 
     Args:
         k: how many neighbours an image may be joined with.
@@ -57,11 +59,20 @@ class Diffusion:
         DataError: a vector is zero or not finite; names its id.
     """
 
-    def __init__(self, k: int = 50, seeds: int = 10, alpha: float = 0.99, gamma: float = 3.0, over: str = "gallery",
-                 tolerance: float = 1e-6) -> None:
+    def __init__(
+        self,
+        k: int = 50,
+        seeds: int = 10,
+        alpha: float = 0.99,
+        gamma: float = 3.0,
+        over: str = "gallery",
+        tolerance: float = 1e-6,
+    ) -> None:
         if k < 1 or seeds < 1 or gamma < 0 or tolerance <= 0:
-            raise ValueError("k and seeds must be 1 or more, gamma 0 or more, tolerance more than 0; "
-                             f"got {k}, {seeds}, {gamma} and {tolerance}")
+            raise ValueError(
+                "k and seeds must be 1 or more, gamma 0 or more, tolerance more than 0; "
+                f"got {k}, {seeds}, {gamma} and {tolerance}"
+            )
         if not 0 <= alpha < 1:
             raise ValueError(f"alpha must be from 0 to less than 1, got {alpha}")
         if over not in ("gallery", "list"):
@@ -75,16 +86,24 @@ class Diffusion:
         scores = ranking.scores.astype(np.float64)
         walks = self._over_gallery if self.over == "gallery" else self._over_lists
         lists = [row[row >= 0] for row in ranking.indices]
-        for query, (walked, reached) in enumerate(walks(lists, queries, gallery) if ranking.indices.size else ()):
+        for query, (walked, reached) in enumerate(
+            walks(lists, queries, gallery) if ranking.indices.size else ()
+        ):
             if len(walked):
-                old = scores[query, :len(walked)]
-                scores[query, :len(walked)] = np.where(reached, walked, old - old.max() - 1)
-        call = (f"diffusion(k={self.k}, seeds={self.seeds}, alpha={self.alpha}, gamma={self.gamma}, "
-                f"over={self.over!r}, tolerance={self.tolerance})")
+                old = scores[query, : len(walked)]
+                scores[query, : len(walked)] = np.where(reached, walked, old - old.max() - 1)
+        call = (
+            f"diffusion(k={self.k}, seeds={self.seeds}, alpha={self.alpha}, gamma={self.gamma}, "
+            f"over={self.over!r}, tolerance={self.tolerance})"
+        )
         return resorted(ranking, scores, call)
 
-    def _over_gallery(self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings) -> Iterator[Walk]:
-        """Yield for every query what its listed images get; the graph is in the order of ids, not the gallery's."""
+    def _over_gallery(
+        self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings
+    ) -> Iterator[Walk]:
+        """Yield for every query what its listed images get; the graph is in the order of ids, not
+        the gallery's.
+        """
         order, place = id_order(gallery.ids)
         near = nearest(gallery, gallery, self.k + 1, lowest=False)
         graph = self.graph(place[near.rows[order]].astype(np.int64), near.scores[order])
@@ -93,7 +112,9 @@ class Diffusion:
             walked, reached = self.walk(graph, place[start.rows[query]], start.scores[query])
             yield walked[place[rows]], reached[place[rows]]
 
-    def _over_lists(self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings) -> Iterator[Walk]:
+    def _over_lists(
+        self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings
+    ) -> Iterator[Walk]:
         for query, rows in enumerate(progress(lists, "diffusion")):
             if not len(rows):
                 yield np.empty(0), np.empty(0, bool)
@@ -101,13 +122,15 @@ class Diffusion:
             images = picked(gallery, rows).astype(np.float64)
             start = images @ picked(queries, np.array([query]))[0]
             near = images @ images.T
-            seeds = np.argsort(-start, kind="stable")[:self.seeds]
-            lists_of_near = np.argsort(-near, axis=1, kind="stable")[:, :self.k + 1]
+            seeds = np.argsort(-start, kind="stable")[: self.seeds]
+            lists_of_near = np.argsort(-near, axis=1, kind="stable")[:, : self.k + 1]
             graph = self.graph(lists_of_near, np.take_along_axis(near, lists_of_near, axis=1))
             yield self.walk(graph, seeds, start[seeds])
 
     def graph(self, rows: np.ndarray, cosines: np.ndarray) -> Graph:
-        """The graph of images whose nearest are `rows` [N, K], itself among them or not, at `cosines` [N, K]."""
+        """The graph of images whose nearest are `rows` [N, K], itself among them or not, at
+        `cosines` [N, K].
+        """
         count = len(rows)
         weights = self._weights(cosines)
         weights[rows == np.arange(count)[:, None]] = 0
@@ -124,9 +147,14 @@ class Diffusion:
         """f [N] float64, and which images the walk can reach [N]."""
         start = np.zeros(len(graph.parts))
         start[seeds] = self._weights(cosines)
-        walked, failed = cg(graph.matrix, (1 - self.alpha) * start, rtol=self.tolerance, maxiter=STEPS)
+        walked, failed = cg(
+            graph.matrix, (1 - self.alpha) * start, rtol=self.tolerance, maxiter=STEPS
+        )
         if failed:
-            logger.warning("diffusion: a walk did not settle within %d steps; raise tolerance or lower alpha", STEPS)
+            logger.warning(
+                "diffusion: a walk did not settle within %d steps; raise tolerance or lower alpha",
+                STEPS,
+            )
         return np.maximum(walked, 0), np.isin(graph.parts, graph.parts[start > 0])
 
     def _weights(self, cosines: np.ndarray) -> np.ndarray:

@@ -13,13 +13,15 @@ from .voting import Reference, Votes, check_votes
 
 @RERANKERS.register()
 class HardInsert:
-    """`hard_rank`, then insert gallery images of the query's label that the search missed. ADDS AND DROPS IMAGES.
+    """`hard_rank`, then insert gallery images of the query's label that the search missed. ADDS AND
+    DROPS IMAGES.
 
-    The insert step of the Google Landmark Retrieval 2019 winners (Ozaki and Yokoo, arXiv 1906.04087): an image that is
-    not listed, has the query's voted label, and whose confidence and the query's together are more than `threshold`,
-    goes behind the listed images of that label, surest first (equal ones by id). Lists keep their length, so what
-    stood last falls off; short lists grow. This re-ranker alone does not keep the images of a query (`inserts` tells).
-    Memory: what an exact search of the whole gallery in the reference takes.
+    The insert step of the Google Landmark Retrieval 2019 winners (Ozaki and Yokoo, arXiv
+    1906.04087): an image that is not listed, has the query's voted label, and whose confidence and
+    the query's together are more than `threshold`, goes behind the listed images of that label,
+    surest first (equal ones by id). Lists keep their length, so what stood last falls off; short
+    lists grow. This re-ranker alone does not keep the images of a query (`inserts` tells). Memory:
+    what an exact search of the whole gallery in the reference takes.
 
     Args:
         reference: embeddings of a labelled set, a folder, .npy or .safetensors file.
@@ -30,22 +32,38 @@ class HardInsert:
 
     Raises:
         ArtefactError: ranking, embeddings and reference do not belong together.
-        DataError: a file cannot be read, a reference image has no label, or a vector cannot be used.
+        DataError: a file cannot be read, a reference image has no label, or a vector cannot be
+            used.
     """
 
     inserts = True
 
-    def __init__(self, reference: str, labels: str, threshold: float = 0.6, votes: int = 3,
-                 conf: str = "sum/3") -> None:
+    def __init__(
+        self,
+        reference: str,
+        labels: str,
+        threshold: float = 0.6,
+        votes: int = 3,
+        conf: str = "sum/3",
+    ) -> None:
         check_votes(votes, conf)
-        self.reference, self.labels, self.threshold, self.votes, self.conf = reference, labels, threshold, votes, conf
+        self.reference, self.labels, self.threshold, self.votes, self.conf = (
+            reference,
+            labels,
+            threshold,
+            votes,
+            conf,
+        )
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """As many images for every query, those of its label first."""
-        return self.with_reference(Reference.load(self.reference, self.labels), ranking, queries, gallery)
+        return self.with_reference(
+            Reference.load(self.reference, self.labels), ranking, queries, gallery
+        )
 
-    def with_reference(self, reference: Reference, ranking: Ranking, queries: Embeddings,
-                       gallery: Embeddings) -> Ranking:
+    def with_reference(
+        self, reference: Reference, ranking: Ranking, queries: Embeddings, gallery: Embeddings
+    ) -> Ranking:
         """The same for a reference that is open already."""
         check_sides(ranking, queries, gallery)
         asked = reference.vote(queries, self.votes, self.conf, "queries")
@@ -58,10 +76,18 @@ class HardInsert:
             new = new[~np.isin(new, indices[query])]
             head, tail = slice(0, parts.first[query]), slice(parts.first[query], depth)
             row = [parts.indices[query, head], new, parts.indices[query, tail]]
-            row_scores = [scores[query, head], parts.best[query] + found.confidence[new], scores[query, tail]]
-            indices[query], scores[query] = (np.concatenate(part)[:depth] for part in (row, row_scores))
-        call = (f"hard_insert(reference={self.reference!r}, labels={self.labels!r}, threshold={self.threshold}, "
-                f"votes={self.votes}, conf={self.conf!r})")
+            row_scores = [
+                scores[query, head],
+                parts.best[query] + found.confidence[new],
+                scores[query, tail],
+            ]
+            indices[query], scores[query] = (
+                np.concatenate(part)[:depth] for part in (row, row_scores)
+            )
+        call = (
+            f"hard_insert(reference={self.reference!r}, labels={self.labels!r},"
+            f" threshold={self.threshold}, votes={self.votes}, conf={self.conf!r})"
+        )
         return Ranking(ranking.query_ids, ranking.gallery_ids, indices, scores, told(ranking, call))
 
 
@@ -76,4 +102,4 @@ class _Members:
         """Rows of the images of a label whose confidence is more than `threshold`."""
         first, last = np.searchsorted(self.labels, [label, label + 1])
         count = int((self.confidence[first:last] > threshold).sum())
-        return self.order[first:first + count]
+        return self.order[first : first + count]

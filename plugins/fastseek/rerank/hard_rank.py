@@ -15,8 +15,8 @@ from .voting import Reference, Votes, check_votes, vote_of_listed
 class Partition(NamedTuple):
     """Answers with those of the query's label first, each part in its old order, empty places last.
 
-    `indices` [Q, K]; `scores` [Q, K], raised for the first part so that they fall; `first` [Q] how many are in it;
-    `best` [Q] the best old score, 0 without answers.
+    `indices` [Q, K]; `scores` [Q, K], raised for the first part so that they fall; `first` [Q] how
+    many are in it; `best` [Q] the best old score, 0 without answers.
     """
 
     indices: np.ndarray
@@ -27,11 +27,12 @@ class Partition(NamedTuple):
 
 @RERANKERS.register()
 class HardRank:
-    """Put the images whose voted label is the query's before all others; within each part the order stays.
+    """Put the images whose voted label is the query's before all others; within each part the order
+    stays.
 
-    The sort step of the Google Landmark Retrieval 2019 winners (Ozaki and Yokoo, arXiv 1906.04087). The first part's
-    scores are raised by the spread of the query's scores, so that scores fall; the others stay. Memory as for
-    `label_rank`.
+    The sort step of the Google Landmark Retrieval 2019 winners (Ozaki and Yokoo, arXiv 1906.04087).
+    The first part's scores are raised by the spread of the query's scores, so that scores fall; the
+    others stay. Memory as for `label_rank`.
 
     Args:
         reference: embeddings of a labelled set, a folder, .npy or .safetensors file.
@@ -40,7 +41,8 @@ class HardRank:
 
     Raises:
         ArtefactError: ranking, embeddings and reference do not belong together.
-        DataError: a file cannot be read, a reference image has no label, or a vector cannot be used.
+        DataError: a file cannot be read, a reference image has no label, or a vector cannot be
+            used.
     """
 
     def __init__(self, reference: str, labels: str, votes: int = 3) -> None:
@@ -49,16 +51,25 @@ class HardRank:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, those of its label first."""
-        return self.with_reference(Reference.load(self.reference, self.labels), ranking, queries, gallery)
+        return self.with_reference(
+            Reference.load(self.reference, self.labels), ranking, queries, gallery
+        )
 
-    def with_reference(self, reference: Reference, ranking: Ranking, queries: Embeddings,
-                       gallery: Embeddings) -> Ranking:
+    def with_reference(
+        self, reference: Reference, ranking: Ranking, queries: Embeddings, gallery: Embeddings
+    ) -> Ranking:
         """The same for a reference that is open already."""
         check_sides(ranking, queries, gallery)
         asked = reference.vote(queries, self.votes, "sum", "queries")
-        parts = partition(ranking, asked, vote_of_listed(reference, gallery, ranking.indices, self.votes, "sum"))
-        call = f"hard_rank(reference={self.reference!r}, labels={self.labels!r}, votes={self.votes})"
-        return Ranking(ranking.query_ids, ranking.gallery_ids, parts.indices, parts.scores, told(ranking, call))
+        parts = partition(
+            ranking, asked, vote_of_listed(reference, gallery, ranking.indices, self.votes, "sum")
+        )
+        call = (
+            f"hard_rank(reference={self.reference!r}, labels={self.labels!r}, votes={self.votes})"
+        )
+        return Ranking(
+            ranking.query_ids, ranking.gallery_ids, parts.indices, parts.scores, told(ranking, call)
+        )
 
 
 def partition(ranking: Ranking, asked: Votes, found: Votes, room: float = 0.0) -> Partition:
@@ -78,6 +89,10 @@ def partition(ranking: Ranking, asked: Votes, found: Votes, room: float = 0.0) -
     scores = ranking.scores.astype(np.float64)
     best = np.where(listed[:, 0], scores[:, 0], 0)
     spread = np.where(listed[:, 0], best - np.where(listed, scores, np.inf).min(axis=1), 0)
-    raised = np.maximum(scores + spread[:, None], best[:, None]) + room  # rounding must not put it below the others
+    raised = (
+        np.maximum(scores + spread[:, None], best[:, None]) + room
+    )  # rounding must not put it below the others
     scores = np.take_along_axis(np.where(same, raised, scores), order, axis=1)
-    return Partition(np.take_along_axis(ranking.indices, order, axis=1), scores, same.sum(axis=1), best)
+    return Partition(
+        np.take_along_axis(ranking.indices, order, axis=1), scores, same.sum(axis=1), best
+    )

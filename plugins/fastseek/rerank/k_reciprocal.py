@@ -24,8 +24,10 @@ FEW = 8  # lists shorter than this part of the gallery are scored pair by pair
 
 
 class Encoded(NamedTuple):
-    """Queries, then gallery, of unit length for "cosine"; their neighbours [N, K], itself first; their encodings [N, N]
-    before they are averaged; the squared distance of the farthest image [N]; and how many bytes may still be taken."""
+    """Queries, then gallery, of unit length for "cosine"; their neighbours [N, K], itself first;
+    their encodings [N, N] before they are averaged; the squared distance of the farthest image [N];
+    and how many bytes may still be taken.
+    """
 
     both: Embeddings
     neighbours: np.ndarray
@@ -36,24 +38,29 @@ class Encoded(NamedTuple):
 
 @RERANKERS.register()
 class KReciprocal:
-    """Re-rank by how far the k-reciprocal neighbourhoods of query and image overlap (Zhong et al., CVPR 2017).
+    """Re-rank by how far the k-reciprocal neighbourhoods of query and image overlap (Zhong et al.,
+    CVPR 2017).
 
-    final = (1 - lambda) * Jaccard distance of the encoded neighbourhoods + lambda * squared distance divided by the
-    query's largest, over queries and gallery together; the new score is minus that. Neighbours come from an exact
-    search; memory grows with N = queries + gallery and never with N * N. The distance is Euclidean, "cosine" between
-    vectors of unit length, "l2" between vectors as they are. Equal distances stand in the order of the ids. Long work
-    tells on stderr beforehand how long it will take.
+    final = (1 - lambda) * Jaccard distance of the encoded neighbourhoods + lambda * squared
+    distance divided by the query's largest, over queries and gallery together; the new score is
+    minus that. Neighbours come from an exact search; memory grows with N = queries + gallery and
+    never with N * N. The distance is Euclidean, "cosine" between vectors of unit length, "l2"
+    between vectors as they are. Equal distances stand in the order of the ids. Long work tells on
+    stderr beforehand how long it will take.
 
-    `max_ram` is a promise: arrays of its own never take more, beside the embeddings and the ranking that were given. If
-    that cannot be, it stops before it starts; if it can be for most images and not for these, as soon as it knows.
+    `max_ram` is a promise: arrays of its own never take more, beside the embeddings and the ranking
+        that were given. If
+    that cannot be, it stops before it starts; if it can be for most images and not for these, as
+    soon as it knows.
 
     Args:
         k1: size of the neighbourhoods.
         k2: how many neighbours' encodings are averaged; 1 for none.
         lambda_: weight of the original distance, 0 to 1.
         metric: "cosine" or "l2".
-        variant: "paper", or "digix" for the rule of the second place of DIGIX 2020 (with k1=25, k2=6, lambda_=0.5
-            there): lists of k1 count the image itself, and two fifths of an overlap are enough instead of two thirds.
+        variant: "paper", or "digix" for the rule of the second place of DIGIX 2020 (with k1=25,
+            k2=6, lambda_=0.5 there): lists of k1 count the image itself, and two fifths of an
+            overlap are enough instead of two thirds.
         max_ram: gigabytes (10^9 bytes); no promise when None.
 
     Raises:
@@ -62,15 +69,26 @@ class KReciprocal:
         RunError: it takes more than `max_ram`.
     """
 
-    def __init__(self, k1: int = 20, k2: int = 6, lambda_: float = 0.3, metric: str = "cosine",
-                 variant: str = "paper", max_ram: float | None = None) -> None:
+    def __init__(
+        self,
+        k1: int = 20,
+        k2: int = 6,
+        lambda_: float = 0.3,
+        metric: str = "cosine",
+        variant: str = "paper",
+        max_ram: float | None = None,
+    ) -> None:
         if k1 < 1 or k2 < 1 or not 0 <= lambda_ <= 1:
-            raise ValueError(f"k1 and k2 must be 1 or more and lambda_ in 0..1, got {k1}, {k2} and {lambda_}")
+            raise ValueError(
+                f"k1 and k2 must be 1 or more and lambda_ in 0..1, got {k1}, {k2} and {lambda_}"
+            )
         if metric not in ("cosine", "l2"):
             raise ValueError(f"metric must be cosine or l2, got {metric!r}")
         if variant not in RULES or max_ram is not None and max_ram <= 0:
-            raise ValueError(f"variant must be one of {', '.join(RULES)} and max_ram more than 0, got {variant!r} and "
-                             f"{max_ram}")
+            raise ValueError(
+                f"variant must be one of {', '.join(RULES)} and max_ram more than 0, got"
+                f" {variant!r} and {max_ram}"
+            )
         self.k1, self.k2, self.lambda_, self.metric = k1, k2, lambda_, metric
         self.variant, self.max_ram = variant, max_ram
 
@@ -79,13 +97,22 @@ class KReciprocal:
         check_sides(ranking, queries, gallery)
         scores = np.zeros_like(ranking.scores)
         if scores.size and FEW * ranking.indices.shape[1] < len(gallery):
-            self._fill(scores.reshape(-1), ranking.indices.reshape(-1), self._encoded(queries, gallery, False),
-                       len(queries), ranking.indices.shape[1])
+            self._fill(
+                scores.reshape(-1),
+                ranking.indices.reshape(-1),
+                self._encoded(queries, gallery, False),
+                len(queries),
+                ranking.indices.shape[1],
+            )
         elif scores.size:
             for here, every in self._all(queries, gallery):
-                scores[here] = np.take_along_axis(every, np.maximum(ranking.indices[here], 0), axis=1)
-        call = (f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_}, metric={self.metric!r}, "
-                f"variant={self.variant!r})")
+                scores[here] = np.take_along_axis(
+                    every, np.maximum(ranking.indices[here], 0), axis=1
+                )
+        call = (
+            f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_},"
+            f" metric={self.metric!r}, variant={self.variant!r})"
+        )
         return resorted(ranking, scores, call)
 
     def matrix(self, queries: Embeddings, gallery: Embeddings) -> np.ndarray:
@@ -118,43 +145,61 @@ class KReciprocal:
         del found
         neighbours = own_first(neighbours)
         raw = encode(neighbours, self.k1, 1, scaled, RULES[self.variant], most)
-        return Encoded(both, neighbours, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram))
+        return Encoded(
+            both, neighbours, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram)
+        )
 
-    def _fill(self, scores: np.ndarray, indices: np.ndarray, known: Encoded, queries: int, depth: int) -> None:
+    def _fill(
+        self, scores: np.ndarray, indices: np.ndarray, known: Encoded, queries: int, depth: int
+    ) -> None:
         """Fill scores [Q * K] for the answers [Q * K], a run of pairs at a time."""
         both, neighbours, raw, longest, room = known
         held = averaged(raw, neighbours, self.k2) if HELD_BYTES * raw.nnz * self.k2 < room else None
         step = max(1, int(ENTRIES * len(neighbours) // max(1, raw.nnz * self.k2)))
         overlaps, pairs = Overlaps(len(neighbours)), np.flatnonzero(indices >= 0)
         for start in progress(range(0, len(pairs), step), "re-ranking"):
-            here = pairs[start:start + step]
+            here = pairs[start : start + step]
             asked, images = here // depth, indices[here] + queries
             some, rows = np.unique(images, return_inverse=True) if held is None else (None, images)
-            theirs, first = averaged(raw, neighbours, self.k2, some) if held is None else held, int(asked[0])
+            theirs, first = (
+                averaged(raw, neighbours, self.k2, some) if held is None else held,
+                int(asked[0]),
+            )
             mine = averaged(raw, neighbours, self.k2, np.arange(first, asked[-1] + 1))
             ends = np.searchsorted(asked, np.arange(first, asked[-1] + 2))
-            shared = np.concatenate([overlaps.of(mine, row, theirs, rows[ends[row]:ends[row + 1]])
-                                     for row in range(mine.shape[0])])
-            near = _squared(pair_scores(both.vectors, both.vectors, asked, images, self._pairs), self._pairs)
+            shared = np.concatenate(
+                [
+                    overlaps.of(mine, row, theirs, rows[ends[row] : ends[row + 1]])
+                    for row in range(mine.shape[0])
+                ]
+            )
+            near = _squared(
+                pair_scores(both.vectors, both.vectors, asked, images, self._pairs), self._pairs
+            )
             near *= self.lambda_ / longest[asked]
             scores[here] = -(near + (1 - self.lambda_) * (1 - shared / (2 - shared)))
 
-    def _all(self, queries: Embeddings, gallery: Embeddings,
-             out: np.ndarray | None = None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield (queries, scores [b, G] float32 of every gallery image), within `out` [Q, G] if given."""
+    def _all(
+        self, queries: Embeddings, gallery: Embeddings, out: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (queries, scores [b, G] float32 of every gallery image), within `out` [Q, G] if
+        given.
+        """
         both, neighbours, raw, longest, _ = self._encoded(queries, gallery, True)
         encoded = averaged(raw, neighbours, self.k2)
         del raw
-        asked, inverted = encoded[:len(queries)], encoded[len(queries):].T.tocsr()
+        asked, inverted = encoded[: len(queries)], encoded[len(queries) :].T.tocsr()
         del encoded
-        mine, theirs = both.vectors[:len(queries)], both.vectors[len(queries):]
+        mine, theirs = both.vectors[: len(queries)], both.vectors[len(queries) :]
         first = _first_equal(theirs)
         twins = (first != np.arange(len(first))).any()
         step = max(1, CELLS // len(gallery))
-        room = np.empty((min(step, len(queries)), len(gallery)), np.float32) if out is None else None
+        room = (
+            np.empty((min(step, len(queries)), len(gallery)), np.float32) if out is None else None
+        )
         for start in progress(range(0, len(queries), step), "re-ranking"):
             here = slice(start, min(start + step, len(queries)))
-            scores = room[:here.stop - here.start] if out is None else out[here]
+            scores = room[: here.stop - here.start] if out is None else out[here]
             similarities(mine[here], theirs, self._pairs, scores)
             if twins:
                 scores[:] = scores[:, first]
@@ -166,7 +211,9 @@ class KReciprocal:
 
 
 def _squared(scores: np.ndarray, metric: str) -> np.ndarray:
-    """Squared distances, in place, from scores; of unit vectors when the score is their inner product."""
+    """Squared distances, in place, from scores; of unit vectors when the score is their inner
+    product.
+    """
     if metric == "ip":
         scores *= -2
         scores += 2
@@ -175,12 +222,16 @@ def _squared(scores: np.ndarray, metric: str) -> np.ndarray:
 
 
 def _first_equal(vectors: np.ndarray) -> np.ndarray:
-    """For every row the first row with the same values: a matrix product may tell equal vectors apart, ids must not."""
+    """For every row the first row with the same values: a matrix product may tell equal vectors
+    apart, ids must not.
+    """
     bits = (np.ascontiguousarray(vectors) + np.float32(0)).view(np.uint32)
     sums = np.vecdot(bits, np.random.default_rng(0).integers(1, 1 << 32, bits.shape[1], np.uint32))
     first = np.arange(len(vectors))
     _, group, counts = np.unique(sums, return_inverse=True, return_counts=True)
-    alike = np.flatnonzero(counts[group] > 1)  # rows that may be equal: most have a sum of their own
+    alike = np.flatnonzero(
+        counts[group] > 1
+    )  # rows that may be equal: most have a sum of their own
     _, where, group = np.unique(bits[alike], axis=0, return_index=True, return_inverse=True)
     first[alike] = alike[where[group.reshape(-1)]]
     return first

@@ -12,13 +12,15 @@ from .voting import Reference, check_votes, vote_of_listed
 
 @RERANKERS.register()
 class LabelRank:
-    """Raise images whose voted label is the query's, lower the others, each by how sure the image's label is.
+    """Raise images whose voted label is the query's, lower the others, each by how sure the image's
+    label is.
 
-    score = cosine + up * confidence(image) where the labels of query and image agree, else cosine - down *
-    confidence(image). Both labels are voted by the nearest images of a labelled set. Google Landmark Retrieval 2021,
-    first place (arXiv 2110.03786, section on post-processing; the 2021 text leaves the confidence open). The ranking's
-    scores are taken as the cosines. With `up=0, down=0` nothing changes. Memory: the vectors of the listed gallery
-    images, when they are less than half of the gallery, and what an exact search of the reference takes.
+    score = cosine + up * confidence(image) where the labels of query and image agree, else cosine -
+    down * confidence(image). Both labels are voted by the nearest images of a labelled set. Google
+    Landmark Retrieval 2021, first place (arXiv 2110.03786, section on post-processing; the 2021
+    text leaves the confidence open). The ranking's scores are taken as the cosines. With `up=0,
+    down=0` nothing changes. Memory: the vectors of the listed gallery images, when they are less
+    than half of the gallery, and what an exact search of the reference takes.
 
     Args:
         reference: embeddings of the labelled set, a folder, .npy or .safetensors file.
@@ -28,12 +30,21 @@ class LabelRank:
         conf: the confidence: "sum", "sum/3", "mean-of-agreeing" or "top1" (see `Reference.vote`).
 
     Raises:
-        ArtefactError: ranking, embeddings and reference do not belong together, or the scores are no cosines.
-        DataError: a file cannot be read, a reference image has no label, or a vector cannot be used.
+        ArtefactError: ranking, embeddings and reference do not belong together, or the scores are
+            no cosines.
+        DataError: a file cannot be read, a reference image has no label, or a vector cannot be
+            used.
     """
 
-    def __init__(self, reference: str, labels: str, up: float = 1.0, down: float = 0.1, votes: int = 3,
-                 conf: str = "sum/3") -> None:
+    def __init__(
+        self,
+        reference: str,
+        labels: str,
+        up: float = 1.0,
+        down: float = 0.1,
+        votes: int = 3,
+        conf: str = "sum/3",
+    ) -> None:
         check_votes(votes, conf)
         if not (up >= 0 and down >= 0):
             raise ValueError(f"up and down must be 0 or more, got {up} and {down}")
@@ -42,10 +53,13 @@ class LabelRank:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        return self.with_reference(Reference.load(self.reference, self.labels), ranking, queries, gallery)
+        return self.with_reference(
+            Reference.load(self.reference, self.labels), ranking, queries, gallery
+        )
 
-    def with_reference(self, reference: Reference, ranking: Ranking, queries: Embeddings,
-                       gallery: Embeddings) -> Ranking:
+    def with_reference(
+        self, reference: Reference, ranking: Ranking, queries: Embeddings, gallery: Embeddings
+    ) -> Ranking:
         """The same for a reference that is open already."""
         check_sides(ranking, queries, gallery)
         check_cosine(ranking)
@@ -53,9 +67,15 @@ class LabelRank:
         found = vote_of_listed(reference, gallery, ranking.indices, self.votes, self.conf)
         if not ranking.indices.size:
             return resorted(ranking, ranking.scores, self._call())
-        factor = np.where(found.labels[ranking.indices] == asked.labels[:, None], self.up, -self.down)
-        return resorted(ranking, ranking.scores + factor * found.confidence[ranking.indices], self._call())
+        factor = np.where(
+            found.labels[ranking.indices] == asked.labels[:, None], self.up, -self.down
+        )
+        return resorted(
+            ranking, ranking.scores + factor * found.confidence[ranking.indices], self._call()
+        )
 
     def _call(self) -> str:
-        return (f"label_rank(reference={self.reference!r}, labels={self.labels!r}, up={self.up}, down={self.down}, "
-                f"votes={self.votes}, conf={self.conf!r})")
+        return (
+            f"label_rank(reference={self.reference!r}, labels={self.labels!r}, up={self.up},"
+            f" down={self.down}, votes={self.votes}, conf={self.conf!r})"
+        )

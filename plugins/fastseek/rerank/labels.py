@@ -12,7 +12,8 @@ COLUMNS = ("label", "landmark_id")
 
 
 def read_labels(path: PathLike) -> dict[str, str]:
-    """Image id -> label, from a CSV file with the columns `id` and `label` (or `landmark_id`) in any order.
+    """Image id -> label, from a CSV file with the columns `id` and `label` (or `landmark_id`) in
+    any order.
 
     Raises:
         DataError: as for `labelled`.
@@ -24,8 +25,8 @@ def labelled(path: PathLike) -> Iterator[tuple[int, str, str]]:
     """Yield (line, id, label) for every row.
 
     Raises:
-        DataError: the file cannot be read, a column is missing, a row is cut, a label is empty or an id stands twice;
-            names file and line.
+        DataError: the file cannot be read, a column is missing, a row is cut, a label is empty or
+            an id stands twice; names file and line.
     """
     known: set[str] = set()
     for line, name, label in _rows(path):
@@ -45,11 +46,16 @@ def _rows(path: PathLike) -> Iterator[tuple[int, str, str]]:
             header = [name.strip() for name in next(rows, [])]
             column = next((name for name in COLUMNS if name in header), None)
             if "id" not in header or column is None:
-                raise DataError(f"{path}:1: needs the columns id and {' or '.join(COLUMNS)}, found {','.join(header)}")
+                raise DataError(
+                    f"{path}:1: needs the columns id and {' or '.join(COLUMNS)}, found"
+                    f" {','.join(header)}"
+                )
             places = header.index("id"), header.index(column)
             for row in rows:
                 if row and len(row) != len(header):
-                    raise DataError(f"{path}:{rows.line_num}: {len(row)} values, the header has {len(header)}")
+                    raise DataError(
+                        f"{path}:{rows.line_num}: {len(row)} values, the header has {len(header)}"
+                    )
                 if row:
                     yield rows.line_num, row[places[0]], row[places[1]].strip()
     except OSError as error:

@@ -17,14 +17,16 @@ SAME = 0.999  # the cosine of a photo with itself, whatever its vector was round
 
 @RERANKERS.register()
 class NonLandmark:
-    """Take from every score how much the image, and how much the query, looks like things that are no landmark.
+    """Take from every score how much the image, and how much the query, looks like things that are
+    no landmark.
 
-    score = clip(cosine, 0, 1) - B(image) - C(query): B is the mean of the image's `gallery_k` largest cosines with a
-    set of pictures that show no landmark, C the mean of the query's `query_k` largest. B changes the order, C only what
-    a query's scores are worth beside another's (GAP, thresholds). Google Landmark Recognition 2020, first place
-    (Henkel and Singer, arXiv 2010.01650). The ranking's scores are taken as the cosines. A picture of the set is not
-    compared with itself (matched by id). Memory: the vectors of the listed gallery images, when they are less than half
-    of the gallery, and what an exact search of the set takes.
+    score = clip(cosine, 0, 1) - B(image) - C(query): B is the mean of the image's `gallery_k`
+    largest cosines with a set of pictures that show no landmark, C the mean of the query's
+    `query_k` largest. B changes the order, C only what a query's scores are worth beside another's
+    (GAP, thresholds). Google Landmark Recognition 2020, first place (Henkel and Singer, arXiv
+    2010.01650). The ranking's scores are taken as the cosines. A picture of the set is not compared
+    with itself (matched by id). Memory: the vectors of the listed gallery images, when they are
+    less than half of the gallery, and what an exact search of the set takes.
 
     Args:
         reference: embeddings of pictures without a landmark, a folder, .npy or .safetensors file.
@@ -32,22 +34,25 @@ class NonLandmark:
         query_k: how many cosines C is the mean of; 0 for no C.
 
     Raises:
-        ArtefactError: ranking, embeddings and reference do not belong together, the reference was changed, or the
-            scores are no cosines.
+        ArtefactError: ranking, embeddings and reference do not belong together, the reference was
+            changed, or the scores are no cosines.
         DataError: the reference cannot be read or is empty, or a vector cannot be used.
     """
 
     def __init__(self, reference: str, gallery_k: int = 5, query_k: int = 10) -> None:
         if gallery_k < 0 or query_k < 0:
-            raise ValueError(f"gallery_k and query_k must be 0 or more, got {gallery_k} and {query_k}")
+            raise ValueError(
+                f"gallery_k and query_k must be 0 or more, got {gallery_k} and {query_k}"
+            )
         self.reference, self.gallery_k, self.query_k = reference, gallery_k, query_k
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
         return self.with_reference(open_embeddings(self.reference), ranking, queries, gallery)
 
-    def with_reference(self, reference: Embeddings, ranking: Ranking, queries: Embeddings,
-                       gallery: Embeddings) -> Ranking:
+    def with_reference(
+        self, reference: Embeddings, ranking: Ranking, queries: Embeddings, gallery: Embeddings
+    ) -> Ranking:
         """The same for a reference that is open already."""
         check_sides(ranking, queries, gallery)
         check_cosine(ranking)
@@ -56,21 +61,28 @@ class NonLandmark:
         if 2 * len(rows) >= len(gallery):
             of_image = likeness(gallery, reference, self.gallery_k, "gallery")
         else:
-            some = Embeddings(gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.passport)
+            some = Embeddings(
+                gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.passport
+            )
             of_image[rows] = likeness(some, reference, self.gallery_k, "gallery")
         of_query = likeness(queries, reference, self.query_k, "queries")
         scores = ranking.scores.astype(np.float64)
         if scores.size:
             scores = np.clip(scores, 0, 1) - of_image[ranking.indices] - of_query[:, None]
-        call = f"non_landmark(reference={self.reference!r}, gallery_k={self.gallery_k}, query_k={self.query_k})"
+        call = (
+            f"non_landmark(reference={self.reference!r}, gallery_k={self.gallery_k},"
+            f" query_k={self.query_k})"
+        )
         return resorted(ranking, scores, call)
 
 
 def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "images") -> np.ndarray:
     """The mean of every image's k largest cosines with a set [N] float64; 0 for k = 0.
 
-    An image of the set is not compared with itself, known by its id and a cosine of 1: of bare vectors the ids are row
-    numbers, and equal ones name different photos. A set of fewer than k images gives the mean of all there are.
+    An image of the set is not compared with itself, known by its id and a cosine of 1: of bare
+        vectors the ids are row
+    numbers, and equal ones name different photos. A set of fewer than k images gives the mean of
+    all there are.
 
     Raises:
         ArtefactError: they are of different models.
@@ -85,8 +97,10 @@ def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "image
     other &= np.cumsum(other, axis=1) <= k
     counts = other.sum(axis=1)
     if not counts.all():
-        raise DataError(f"{str(side.ids[int(counts.argmin())])!r} has nothing to be compared with: the reference has "
-                        f"{len(reference)} images")
+        raise DataError(
+            f"{str(side.ids[int(counts.argmin())])!r} has nothing to be compared with: the"
+            f" reference has {len(reference)} images"
+        )
     return (found.scores.astype(np.float64) * other).sum(axis=1) / counts
 
 

@@ -22,10 +22,14 @@ class Overlaps:
         self.query[asked.indices[mine]] = asked.data[mine]
         counts = np.diff(encoded.indptr)[images]
         ends = np.cumsum(counts)
-        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(encoded.indptr[images] - ends + counts, counts)
+        at = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+            encoded.indptr[images] - ends + counts, counts
+        )
         smaller = np.minimum(self.query[encoded.indices[at]], encoded.data[at])
         self.query[asked.indices[mine]] = 0
-        return np.bincount(np.repeat(np.arange(len(images)), counts), smaller, minlength=len(images))
+        return np.bincount(
+            np.repeat(np.arange(len(images)), counts), smaller, minlength=len(images)
+        )
 
 
 def all_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[slice, np.ndarray]]:
@@ -33,18 +37,25 @@ def all_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[slice,
 
     Args:
         asked: [Q, N] the encodings of the queries.
-        inverted: [N, G] those of the images, on their side: what shares no column with a query is not looked at.
+        inverted: [N, G] those of the images, on their side: what shares no column with a query is
+            not looked at.
     """
     images = inverted.shape[1]
-    touched = np.concatenate([[0], np.cumsum(np.diff(inverted.indptr)[asked.indices], dtype=np.int64)])
-    batch = touched[asked.indptr[1:]] // TOUCHED + np.arange(asked.shape[0]) // max(1, TOUCHED // images)
+    touched = np.concatenate(
+        [[0], np.cumsum(np.diff(inverted.indptr)[asked.indices], dtype=np.int64)]
+    )
+    batch = touched[asked.indptr[1:]] // TOUCHED + np.arange(asked.shape[0]) // max(
+        1, TOUCHED // images
+    )
     stops = np.flatnonzero(np.diff(batch, append=-1)) + 1
     for first, last in zip([0, *stops], stops, strict=False):
         mine = slice(asked.indptr[first], asked.indptr[last])
         picked = inverted[asked.indices[mine]]
         lengths = np.diff(picked.indptr)
         np.minimum(picked.data, np.repeat(asked.data[mine], lengths), out=picked.data)
-        rows = np.repeat(np.arange(last - first) * images, np.diff(asked.indptr[first:last + 1]))
+        rows = np.repeat(np.arange(last - first) * images, np.diff(asked.indptr[first : last + 1]))
         picked.indices += np.repeat(rows.astype(picked.indices.dtype), lengths)
-        each = csc_array((picked.data, picked.indices, picked.indptr), shape=((last - first) * images, len(rows)))
+        each = csc_array(
+            (picked.data, picked.indices, picked.indptr), shape=((last - first) * images, len(rows))
+        )
         yield slice(first, last), (each @ np.ones(len(rows), np.float32)).reshape(-1, images)

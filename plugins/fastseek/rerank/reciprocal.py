@@ -1,7 +1,8 @@
-"""The sparse vectors of k-reciprocal encoding: for every image, weights on the images of its neighbourhood.
+"""The sparse vectors of k-reciprocal encoding: for every image, weights on the images of its
+neighbourhood.
 
-Section 3 of "Re-ranking Person Re-identification with k-reciprocal Encoding" (Zhong et al., CVPR 2017), with sets as
-rows of sparse matrices: nothing here has N x N entries.
+Section 3 of "Re-ranking Person Re-identification with k-reciprocal Encoding" (Zhong et al., CVPR
+2017), with sets as rows of sparse matrices: nothing here has N x N entries.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ ENTRIES = 1 << 20  # entries those sets may have together
 
 
 class Rule(NamedTuple):
-    """How long the list is that makes R(i, k1), beyond k1, and the share of R(j, k1/2) that must lie in it."""
+    """How long the list is that makes R(i, k1), beyond k1, and the share of R(j, k1/2) that must
+    lie in it.
+    """
 
     more: int
     share: float
@@ -40,12 +43,16 @@ def most_entries(images: int, k1: int) -> int:
 
 
 def index_type(entries: int) -> type:
-    """Of whole numbers that count so many entries: half the memory where it is enough, and so half the time."""
+    """Of whole numbers that count so many entries: half the memory where it is enough, and so half
+    the time.
+    """
     return np.int32 if entries <= np.iinfo(np.int32).max else np.int64
 
 
 def own_first(neighbours: np.ndarray) -> np.ndarray:
-    """Neighbour lists [N, K] that begin with the image itself, which many equal images may have pushed off."""
+    """Neighbour lists [N, K] that begin with the image itself, which many equal images may have
+    pushed off.
+    """
     own = np.arange(len(neighbours), dtype=neighbours.dtype)
     here = neighbours == own[:, None]
     rest = np.ones(neighbours.shape, bool)
@@ -68,7 +75,9 @@ def expand(whole: csr_array, half: csr_array, sizes: np.ndarray, share: float = 
         sizes: how many images are in each row of `half`.
         share: R(j, k1/2) joins R(i, k1) when more than this part of it lies in there already.
     """
-    inside = (whole @ half).multiply(whole).tocsr()  # half is symmetric: |R(i, k1) and R(j, k1/2)| for j in R(i, k1)
+    inside = (
+        (whole @ half).multiply(whole).tocsr()
+    )  # half is symmetric: |R(i, k1) and R(j, k1/2)| for j in R(i, k1)
     inside.data = (inside.data > share * sizes[inside.indices]).astype(np.int32)
     inside.eliminate_zeros()
     joined = (whole + inside @ half).tocsr()
@@ -76,8 +85,14 @@ def expand(whole: csr_array, half: csr_array, sizes: np.ndarray, share: float = 
     return joined
 
 
-def encode(neighbours: np.ndarray, k1: int, k2: int, distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
-           rule: Rule = RULES["paper"], most: float = np.inf) -> csr_array:
+def encode(
+    neighbours: np.ndarray,
+    k1: int,
+    k2: int,
+    distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rule: Rule = RULES["paper"],
+    most: float = np.inf,
+) -> csr_array:
     """V [N, N] float32, rows that sum to 1.
 
     Args:
@@ -94,18 +109,29 @@ def encode(neighbours: np.ndarray, k1: int, k2: int, distances: Callable[[np.nda
     return averaged(_weighted(neighbours, k1, distances, rule, most), neighbours, k2)
 
 
-def _weighted(neighbours: np.ndarray, k1: int, distances: Callable[[np.ndarray, np.ndarray], np.ndarray], rule: Rule,
-              most: float) -> csr_array:
+def _weighted(
+    neighbours: np.ndarray,
+    k1: int,
+    distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rule: Rule,
+    most: float,
+) -> csr_array:
     count = len(neighbours)
-    whole, half = reciprocal(neighbours[:, :k1 + rule.more]), reciprocal(neighbours[:, :half_of(k1) + 1])
+    whole, half = (
+        reciprocal(neighbours[:, : k1 + rule.more]),
+        reciprocal(neighbours[:, : half_of(k1) + 1]),
+    )
     sizes, counts, columns, weights = np.diff(half.indptr), [np.zeros(1, np.int64)], [], []
     total, step = 0, max(1, min(ROWS, ENTRIES // max(1, most_entries(count, k1))))
     for start in range(0, count, step):
-        sets = expand(whole[start:start + step], half, sizes, rule.share)
+        sets = expand(whole[start : start + step], half, sizes, rule.share)
         total += sets.nnz
         if total > most:
-            raise RunError(f"the neighbourhoods of {count} images have {total} entries after {start + sets.shape[0]} "
-                           f"of them, more than max_ram has room for: raise max_ram, or lower k1 ({k1})")
+            raise RunError(
+                f"the neighbourhoods of {count} images have {total} entries after"
+                f" {start + sets.shape[0]} of them, more than max_ram has room for: raise max_ram,"
+                f" or lower k1 ({k1})"
+            )
         lengths = np.diff(sets.indptr)
         rows = np.repeat(np.arange(sets.shape[0]), lengths)
         new = np.exp(-distances(rows + start, sets.indices))
@@ -122,8 +148,12 @@ def _weighted(neighbours: np.ndarray, k1: int, distances: Callable[[np.ndarray, 
     return csr_array((np.concatenate(weights), together, starts), shape=(count, count))
 
 
-def averaged(encoded: csr_array, neighbours: np.ndarray, k2: int, rows: np.ndarray | None = None) -> csr_array:
-    """The mean of the rows of every image's k2 nearest, itself among them; of all images or those named in `rows`."""
+def averaged(
+    encoded: csr_array, neighbours: np.ndarray, k2: int, rows: np.ndarray | None = None
+) -> csr_array:
+    """The mean of the rows of every image's k2 nearest, itself among them; of all images or those
+    named in `rows`.
+    """
     if k2 == 1:
         return encoded if rows is None else encoded[rows]
     near = (neighbours if rows is None else neighbours[rows])[:, :k2]

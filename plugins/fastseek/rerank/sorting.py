@@ -1,4 +1,6 @@
-"""What all re-rankers do with a ranking: check whose it is, put new scores in order, tell it in the passport."""
+"""What all re-rankers do with a ranking: check whose it is, put new scores in order, tell it in the
+passport.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,19 @@ def check_sides(ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> N
     Raises:
         ArtefactError: it is not.
     """
-    for what, side, ids in (("queries", queries, ranking.query_ids), ("gallery", gallery, ranking.gallery_ids)):
+    for what, side, ids in (
+        ("queries", queries, ranking.query_ids),
+        ("gallery", gallery, ranking.gallery_ids),
+    ):
         if not np.array_equal(side.ids, ids):
-            raise ArtefactError(f"the ranking is not over these {what}: search again with the same embeddings")
+            raise ArtefactError(
+                f"the ranking is not over these {what}: search again with the same embeddings"
+            )
 
 
 def check_cosine(ranking: Ranking) -> None:
-    """Check that the ranking's scores are cosines, as far as its passport tells how it was searched.
+    """Check that the ranking's scores are cosines, as far as its passport tells how it was
+    searched.
 
     Raises:
         ArtefactError: it was searched by another metric.
@@ -35,16 +43,20 @@ def check_cosine(ranking: Ranking) -> None:
     search = str(ranking.passport.get("search", ""))
     told_as = re.search(r"metric=\W*(\w+)", search)
     if told_as and told_as[1] != "cosine":
-        raise ArtefactError(f"the ranking was made by {search}, and this re-ranker takes its scores as cosines: search "
-                            "with metric='cosine'")
+        raise ArtefactError(
+            f"the ranking was made by {search}, and this re-ranker takes its scores as cosines:"
+            " search with metric='cosine'"
+        )
 
 
 def resorted(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
-    """The ranking with a new score for every answer, best first, equal scores in the order of the gallery ids.
+    """The ranking with a new score for every answer, best first, equal scores in the order of the
+    gallery ids.
 
     Args:
         ranking: stays as it is.
-        scores: [Q, K], for the answers as the ranking lists them; what stands at an empty place is not read.
+        scores: [Q, K], for the answers as the ranking lists them; what stands at an empty place is
+            not read.
         call: what its passport will tell.
     """
     order, place = id_order(ranking.gallery_ids)
@@ -55,7 +67,9 @@ def resorted(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
         keys = sort_keys(scores[here].astype(np.float32), place[listed])
         keys = np.sort(np.where(listed < 0, EMPTY, keys), axis=1)
         sorted_[here] = scores_of(keys)
-        indices[here] = np.where(keys == EMPTY, -1, order[np.minimum(places_of(keys), len(order) - 1)])
+        indices[here] = np.where(
+            keys == EMPTY, -1, order[np.minimum(places_of(keys), len(order) - 1)]
+        )
     return Ranking(ranking.query_ids, ranking.gallery_ids, indices, sorted_, told(ranking, call))
 
 
@@ -70,4 +84,6 @@ def picked(side: Embeddings, rows: np.ndarray) -> np.ndarray:
     Raises:
         DataError: one is zero or not finite; names its id.
     """
-    return checked(Embeddings(side.ids[rows], np.asarray(side.vectors[rows])), slice(None), "cosine")
+    return checked(
+        Embeddings(side.ids[rows], np.asarray(side.vectors[rows])), slice(None), "cosine"
+    )

@@ -12,14 +12,16 @@ from .sorting import check_sides, picked, resorted
 
 @RERANKERS.register()
 class SuperGlobal:
-    """Refine the m best images by each other, expand the query by the best of them, and score again.
+    """Refine the m best images by each other, expand the query by the best of them, and score
+    again.
 
-    Shao et al., "Global Features are All You Need for Image Retrieval and Reranking", ICCV 2023. With vectors of length
-    1: a refined image is the mean of itself (weight 1) and its k nearest among the m (weight beta * cosine, a negative
-    one 0); the expanded query is the largest value, dimension by dimension, of the k + 1 refined images most similar to
-    the query; score = (query . refined + expanded . refined) / 2. Images beyond the m best stay behind them in their
-    old order, their scores lowered where needed. A query's answer does not depend on other queries. Memory: the
-    vectors of m images and m x m similarities.
+    Shao et al., "Global Features are All You Need for Image Retrieval and Reranking", ICCV 2023.
+    With vectors of length 1: a refined image is the mean of itself (weight 1) and its k nearest
+    among the m (weight beta * cosine, a negative one 0); the expanded query is the largest value,
+    dimension by dimension, of the k + 1 refined images most similar to the query; score = (query .
+    refined + expanded . refined) / 2. Images beyond the m best stay behind them in their old order,
+    their scores lowered where needed. A query's answer does not depend on other queries. Memory:
+    the vectors of m images and m x m similarities.
 
     Args:
         m: how many of the best images are re-ranked.
@@ -41,22 +43,26 @@ class SuperGlobal:
         check_sides(ranking, queries, gallery)
         scores = ranking.scores.astype(np.float64)
         for query in progress(range(len(queries)), "re-ranking"):
-            best = ranking.indices[query, :self.m]
+            best = ranking.indices[query, : self.m]
             best = best[best >= 0]
             if not len(best):
                 continue
             asked = picked(queries, np.array([query]))[0].astype(np.float64)
-            scores[query, :len(best)] = self.scores(asked, picked(gallery, best).astype(np.float64))
-            below = np.nextafter(np.float32(scores[query, :len(best)].min()), np.float32(-np.inf))
-            rest = scores[query, len(best):]
-            rest += min(0, float(below) - rest.max(initial=-np.inf)) if np.isfinite(rest).any() else 0
+            scores[query, : len(best)] = self.scores(
+                asked, picked(gallery, best).astype(np.float64)
+            )
+            below = np.nextafter(np.float32(scores[query, : len(best)].min()), np.float32(-np.inf))
+            rest = scores[query, len(best) :]
+            rest += (
+                min(0, float(below) - rest.max(initial=-np.inf)) if np.isfinite(rest).any() else 0
+            )
         return resorted(ranking, scores, f"super_global(m={self.m}, k={self.k}, beta={self.beta})")
 
     def scores(self, query: np.ndarray, images: np.ndarray) -> np.ndarray:
         """[n] float64 from vectors of length 1: one query [D], its best images [n, D]."""
         near = images @ images.T
         np.fill_diagonal(near, np.inf)  # the image itself stands first
-        order = np.argsort(-near, axis=1, kind="stable")[:, :self.k + 1]
+        order = np.argsort(-near, axis=1, kind="stable")[:, : self.k + 1]
         weights = self.beta * np.clip(np.take_along_axis(near, order, axis=1), 0, 1)
         weights[:, 0] = 1
         refined = np.zeros_like(images)
@@ -64,5 +70,5 @@ class SuperGlobal:
             refined += weights[:, place, None] * images[order[:, place]]
         refined /= weights.sum(axis=1, keepdims=True)
         first = refined @ query
-        top = np.argsort(-first, kind="stable")[:self.k + 1]
+        top = np.argsort(-first, kind="stable")[: self.k + 1]
         return (first + refined @ refined[top].max(axis=0)) / 2

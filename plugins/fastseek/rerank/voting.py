@@ -20,7 +20,9 @@ CONFIDENCES = ("sum", "sum/3", "mean-of-agreeing", "top1")
 
 
 class Votes(NamedTuple):
-    """For every image its label, a number of `Reference.classes` (int64 [N]), and how sure that is (float64 [N])."""
+    """For every image its label, a number of `Reference.classes` (int64 [N]), and how sure that is
+    (float64 [N]).
+    """
 
     labels: np.ndarray
     confidence: np.ndarray
@@ -49,7 +51,10 @@ class Reference:
         """
         labels = np.asarray(labels, str)
         if not len(embeddings) or len(labels) != len(embeddings):
-            raise DataError(f"{len(labels)} labels for {len(embeddings)} reference images: give one each, at least one")
+            raise DataError(
+                f"{len(labels)} labels for {len(embeddings)} reference images: give one each, at"
+                " least one"
+            )
         classes, numbers = np.unique(labels, return_inverse=True)
         return cls(embeddings, classes, numbers.astype(np.int64))
 
@@ -62,13 +67,16 @@ class Reference:
             labels: a CSV file, as `read_labels` takes it; may tell of other images too.
 
         Raises:
-            DataError: a file cannot be read, or an image has no label; names file and line, or the image.
+            DataError: a file cannot be read, or an image has no label; names file and line, or the
+                image.
             ArtefactError: a byte of the embeddings was changed.
         """
         embeddings = open_embeddings(folder)
         return cls.of(embeddings, labels_of(embeddings, read_labels(labels), labels, folder))
 
-    def vote(self, side: Embeddings, votes: int = 3, confidence: str = "sum/3", name: str = "images") -> Votes:
+    def vote(
+        self, side: Embeddings, votes: int = 3, confidence: str = "sum/3", name: str = "images"
+    ) -> Votes:
         """The label whose cosines, among the `votes` nearest reference images, sum up to most.
 
         Of equal sums the one of the nearer image wins.
@@ -76,13 +84,15 @@ class Reference:
         Args:
             side: images of the reference's model.
             votes: how many neighbours vote.
-            confidence: what is returned beside the label: "sum", the winning label's cosines summed; "sum/3", that
-                divided by `votes`, so that neighbours of other labels count as zeros; "mean-of-agreeing", divided by
-                the number of neighbours that agree; "top1", the largest of their cosines. Never below 0.
+            confidence: what is returned beside the label: "sum", the winning label's cosines
+                summed; "sum/3", that divided by `votes`, so that neighbours of other labels count
+                as zeros; "mean-of-agreeing", divided by the number of neighbours that agree;
+                "top1", the largest of their cosines. Never below 0.
             name: what an error calls the side.
 
         Raises:
-            ArtefactError: it is of another model. DataError: a vector is zero or not finite; names its id.
+            ArtefactError: it is of another model. DataError: a vector is zero or not finite; names
+                its id.
         """
         check_same_model(side, self.embeddings, name, "reference")
         found = nearest(side, self.embeddings, votes, lowest=False)
@@ -92,12 +102,18 @@ class Reference:
         winner = sums.argmax(axis=1)[:, None]
         total = np.take_along_axis(sums, winner, axis=1)[:, 0]
         agreeing = np.take_along_axis(same, winner[:, :, None], axis=1)[:, 0].sum(axis=1)
-        sure = {"sum": total, "sum/3": total / votes, "mean-of-agreeing": total / agreeing,
-                "top1": np.take_along_axis(cosines, winner, axis=1)[:, 0]}[confidence]
+        sure = {
+            "sum": total,
+            "sum/3": total / votes,
+            "mean-of-agreeing": total / agreeing,
+            "top1": np.take_along_axis(cosines, winner, axis=1)[:, 0],
+        }[confidence]
         return Votes(np.take_along_axis(labels, winner, axis=1)[:, 0], np.maximum(sure, 0))
 
 
-def labels_of(embeddings: Embeddings, known: Mapping[str, str], labels: PathLike, folder: PathLike) -> np.ndarray:
+def labels_of(
+    embeddings: Embeddings, known: Mapping[str, str], labels: PathLike, folder: PathLike
+) -> np.ndarray:
     """The label [R] of every image, out of id -> label.
 
     Args:
@@ -110,7 +126,9 @@ def labels_of(embeddings: Embeddings, known: Mapping[str, str], labels: PathLike
     """
     missing = [str(name) for name in embeddings.ids if str(name) not in known]
     if missing:
-        raise DataError(f"{labels}: no label for {len(missing)} images of {folder}, the first is {missing[0]!r}")
+        raise DataError(
+            f"{labels}: no label for {len(missing)} images of {folder}, the first is {missing[0]!r}"
+        )
     return np.array([known[str(name)] for name in embeddings.ids], str)
 
 
@@ -126,8 +144,11 @@ def check_votes(votes: int, confidence: str) -> None:
         raise ValueError(f"conf must be one of {', '.join(CONFIDENCES)}, got {confidence!r}")
 
 
-def vote_of_listed(reference: Reference, gallery: Embeddings, rows: np.ndarray, votes: int, confidence: str) -> Votes:
-    """Votes of the gallery, [G]; only images named in `rows` are looked at when they are less than half of it.
+def vote_of_listed(
+    reference: Reference, gallery: Embeddings, rows: np.ndarray, votes: int, confidence: str
+) -> Votes:
+    """Votes of the gallery, [G]; only images named in `rows` are looked at when they are less than
+    half of it.
 
     The others get label -1 and confidence 0.
     """

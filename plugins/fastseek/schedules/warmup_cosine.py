@@ -11,11 +11,12 @@ PACES = ("step", "epoch")
 
 @SCHEDULES.register()
 class WarmupCosine:
-    """A linear warm-up from `start` to `peak`, then half a cosine from `peak` to `end` over the rest of the training.
+    """A linear warm-up from `start` to `peak`, then half a cosine from `peak` to `end` over the
+    rest of the training.
 
-    The landmark winners train so with one warm-up epoch. `warmup_cosine(start=1, peak=10, by='epoch')` is the form of
-    the 2020 winners' program: the rate of the recipe grows tenfold in the first epoch and then falls to 0 over the
-    other max_epoch - 1.
+    The landmark winners train so with one warm-up epoch. `warmup_cosine(start=1, peak=10,
+    by='epoch')` is the form of the 2020 winners' program: the rate of the recipe grows tenfold in
+    the first epoch and then falls to 0 over the other max_epoch - 1.
 
     Args:
         epochs: length of the warm-up; 0 for none, parts of an epoch are legal.
@@ -29,14 +30,34 @@ class WarmupCosine:
         ValueError: a number that cannot be.
     """
 
-    def __init__(self, epochs: float = 1, start: float = 0.0, peak: float = 1.0, end: float = 0.0, by: str = "step", *,
-                 iters_per_epoch: int, max_epoch: int) -> None:
+    def __init__(
+        self,
+        epochs: float = 1,
+        start: float = 0.0,
+        peak: float = 1.0,
+        end: float = 0.0,
+        by: str = "step",
+        *,
+        iters_per_epoch: int,
+        max_epoch: int,
+    ) -> None:
         if by not in PACES:
             raise ValueError(f"by {by!r}: expected one of {PACES}")
-        if not all(math.isfinite(one) and one >= 0 for one in (epochs, start, peak, end)) or peak == 0:
-            raise ValueError(f"epochs {epochs}, start {start}, peak {peak}, end {end}: expected numbers from 0, a peak "
-                             "above 0")
-        self.start, self.peak, self.end, self.by, self.iters_per_epoch = start, peak, end, by, iters_per_epoch
+        if (
+            not all(math.isfinite(one) and one >= 0 for one in (epochs, start, peak, end))
+            or peak == 0
+        ):
+            raise ValueError(
+                f"epochs {epochs}, start {start}, peak {peak}, end {end}: expected numbers from 0,"
+                " a peak above 0"
+            )
+        self.start, self.peak, self.end, self.by, self.iters_per_epoch = (
+            start,
+            peak,
+            end,
+            by,
+            iters_per_epoch,
+        )
         self.total = max_epoch * iters_per_epoch
         # A training shorter than the warm-up never reaches the cosine.
         self.warm = round(epochs * iters_per_epoch)

@@ -15,29 +15,33 @@ from .passports import check_same_model
 class Exact:
     """The k best gallery images of every query, exactly, in bounded memory.
 
-    Scores are larger for better: "cosine" (vectors are normalised in a copy), "ip" (inner product) or "l2" (minus the
-    squared Euclidean distance). Equal scores stand in the order of the gallery ids, also at the k-th place. The answer
-    depends neither on `block`, `scan` and the number of threads nor on the order of either side. A gallery smaller
-    than k gives what there is. In "ip" and "l2" a zero vector is a point like any other.
+    Scores are larger for better: "cosine" (vectors are normalised in a copy), "ip" (inner product)
+        or "l2" (minus the
+    squared Euclidean distance). Equal scores stand in the order of the gallery ids, also at the
+    k-th place. The answer depends neither on `block`, `scan` and the number of threads nor on the
+    order of either side. A gallery smaller than k gives what there is. In "ip" and "l2" a zero
+    vector is a point like any other.
 
-    Memory: a block is held once in the precision of the scan (4 bytes a number in float32) and, when it comes from
-    shards on disk, once as it is there; beside that 24 MB a thread, 50 MB of proposed pairs a thread at most, and 8
-    bytes for every place of the answer. The gallery as a whole is never held.
+    Memory: a block is held once in the precision of the scan (4 bytes a number in float32) and,
+        when it comes from
+    shards on disk, once as it is there; beside that 24 MB a thread, 50 MB of proposed pairs a
+    thread at most, and 8 bytes for every place of the answer. The gallery as a whole is never held.
 
     Args:
         k: how many images a query gets.
         metric: "cosine", "ip" or "l2".
         block: gallery images held in memory at once.
-        scan: precision in which all pairs are compared before the best are scored exactly: "float32", "bfloat16",
-            "int8", or "auto" for the fastest here.
+        scan: precision in which all pairs are compared before the best are scored exactly:
+            "float32", "bfloat16", "int8", or "auto" for the fastest here.
 
     Raises:
         ArtefactError: queries and gallery are not of one model.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
     """
 
-    def __init__(self, k: int = 100, metric: str = "cosine", block: int = GALLERY_ROWS,
-                 scan: str = "auto") -> None:
+    def __init__(
+        self, k: int = 100, metric: str = "cosine", block: int = GALLERY_ROWS, scan: str = "auto"
+    ) -> None:
         if k < 1 or block < 1:
             raise ValueError(f"k and block must be 1 or more, got k={k}, block={block}")
         if metric not in METRICS:
@@ -50,7 +54,12 @@ class Exact:
         """Rank the gallery for every query."""
         check_same_model(queries, gallery)
         found = nearest(queries, gallery, self.k, self.metric, self.block, self.scan, lowest=False)
-        passport = {"search": f"exact(k={self.k}, metric={self.metric!r})", "exact": True,
-                    "engine": f"numpy {np.__version__}", "scan": found.scan, "queries": dict(queries.passport),
-                    "gallery": dict(gallery.passport)}
+        passport = {
+            "search": f"exact(k={self.k}, metric={self.metric!r})",
+            "exact": True,
+            "engine": f"numpy {np.__version__}",
+            "scan": found.scan,
+            "queries": dict(queries.passport),
+            "gallery": dict(gallery.passport),
+        }
         return Ranking(queries.ids, gallery.ids, found.rows, found.scores, passport)

@@ -28,14 +28,26 @@ class FaissHnsw(FaissIndex):
 
     Raises:
         UsageError: faiss is not installed.
-        ArtefactError: queries and gallery are not of one model, or the file is damaged or of something else.
+        ArtefactError: queries and gallery are not of one model, or the file is damaged or of
+            something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
     """
 
-    def __init__(self, k: int = 100, m: int = 32, ef: int = 200, build: int = 100, metric: str = "cosine",
-                 sample: int = 100, seed: int = 0, file: str = "") -> None:
+    def __init__(
+        self,
+        k: int = 100,
+        m: int = 32,
+        ef: int = 200,
+        build: int = 100,
+        metric: str = "cosine",
+        sample: int = 100,
+        seed: int = 0,
+        file: str = "",
+    ) -> None:
         if not 2 <= m <= NEIGHBOURS or build < 1:
-            raise ValueError(f"m must be 2 to {NEIGHBOURS} and build 1 or more, got {m} and {build}")
+            raise ValueError(
+                f"m must be 2 to {NEIGHBOURS} and build 1 or more, got {m} and {build}"
+            )
         super().__init__(k, metric, 1, 0, sample, seed, file, {"m": m, "build": build}, {"ef": ef})
 
     def empty(self, count: int, dim: int) -> Any:
@@ -45,5 +57,7 @@ class FaissHnsw(FaissIndex):
         return index
 
     def tuned(self, index: Any) -> dict[str, int]:
-        index.hnsw.efSearch = min(max(self.looked["ef"], self.k), index.ntotal)  # it takes memory for all of them
+        index.hnsw.efSearch = min(
+            max(self.looked["ef"], self.k), index.ntotal
+        )  # it takes memory for all of them
         return {**self.built, "ef": index.hnsw.efSearch}

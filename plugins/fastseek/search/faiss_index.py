@@ -1,4 +1,6 @@
-"""What the faiss searches share: the index of a gallery, trained by a seed, kept on disk, its recall measured."""
+"""What the faiss searches share: the index of a gallery, trained by a seed, kept on disk, its
+recall measured.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ FORMAT = 1
 ROWS = 16384  # vectors handed to faiss at once
 PAGE = {"format", "index", "sha256", "gallery", "passport"}
 START, LETTERS = 8, 4  # bytes of an index on disk that tell its kind and dimension; the kind alone
-MOST = 2 ** 31 - 1  # faiss counts in 32 bits
+MOST = 2**31 - 1  # faiss counts in 32 bits
 GPU_DEPTH = 2048  # more images a query faiss does not find on a GPU
 logger = logging.getLogger("fastseek")
 
@@ -41,12 +43,15 @@ def faiss() -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise UsageError("faiss is not installed: pip install faiss-cpu, or use exact(…)") from error
+        raise UsageError(
+            "faiss is not installed: pip install faiss-cpu, or use exact(…)"
+        ) from error
     return faiss
 
 
 def on_gpus(index: Any, depth: int) -> Any:
-    """The index on all GPUs where the faiss at hand is a GPU build that works for it, else the index as it is.
+    """The index on all GPUs where the faiss at hand is a GPU build that works for it, else the
+    index as it is.
 
     Args:
         index: trained and filled, its search options set.
@@ -57,19 +62,24 @@ def on_gpus(index: Any, depth: int) -> Any:
         return index
     try:
         there = faiss().index_cpu_to_all_gpus(index)
-        there.search(np.zeros((1, index.d), np.float32), min(depth, 1))  # a wheel may lack this GPU's kernels
+        there.search(
+            np.zeros((1, index.d), np.float32), min(depth, 1)
+        )  # a wheel may lack this GPU's kernels
     except (RuntimeError, AssertionError) as error:
-        logger.warning("faiss cannot use the GPU (%s): searching on the CPU", str(error).splitlines()[0])
+        logger.warning(
+            "faiss cannot use the GPU (%s): searching on the CPU", str(error).splitlines()[0]
+        )
         return index
     return there
 
 
 class FaissIndex(abc.ABC):
-    """A search with a faiss index: it proposes `refine` * k images, their exact scores order them, k are kept.
+    """A search with a faiss index: it proposes `refine` * k images, their exact scores order them,
+    k are kept.
 
-    The index is built at the first search of a gallery and used again while the same `Embeddings` are searched. With
-    `file` it is written there, and read when it is there.
-    The passport tells engine, index and recall@k on a sample of the queries against exact search.
+    The index is built at the first search of a gallery and used again while the same `Embeddings`
+    are searched. With `file` it is written there, and read when it is there. The passport tells
+    engine, index and recall@k on a sample of the queries against exact search.
 
     Args:
         k, metric, refine: as above; `metric` is "cosine", "ip" or "l2".
@@ -82,11 +92,23 @@ class FaissIndex(abc.ABC):
 
     gpu = False  # whether faiss has this index on GPUs too
 
-    def __init__(self, k: int, metric: str, refine: int, train: int, sample: int, seed: int, file: str,
-                 built: Mapping[str, int], looked: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        k: int,
+        metric: str,
+        refine: int,
+        train: int,
+        sample: int,
+        seed: int,
+        file: str,
+        built: Mapping[str, int],
+        looked: Mapping[str, int],
+    ) -> None:
         if min(k, refine, sample, *looked.values()) < 1 or min(train, seed, *built.values()) < 0:
-            raise ValueError(f"k, refine, sample and {', '.join(looked)} must be 1 or more, train, seed and "
-                             f"{', '.join(built)} 0 or more")
+            raise ValueError(
+                f"k, refine, sample and {', '.join(looked)} must be 1 or more, train, seed and "
+                f"{', '.join(built)} 0 or more"
+            )
         if max(k, refine, sample, train, seed, *looked.values(), *built.values()) > MOST:
             raise ValueError(f"no number may be above {MOST}")
         if metric not in METRICS:
@@ -107,7 +129,11 @@ class FaissIndex(abc.ABC):
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
         check_same_model(queries, gallery)
-        indices, scores, index = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32), {}
+        indices, scores, index = (
+            np.empty((len(queries), 0), np.int64),
+            np.empty((len(queries), 0), np.float32),
+            {},
+        )
         if len(gallery):
             found = self._index(queries, gallery)
             index = self.tuned(found)
@@ -115,10 +141,17 @@ class FaissIndex(abc.ABC):
                 found = on_gpus(found, min(len(gallery), self.k * self.refine))
             proposed = self._proposed(found, queries, min(len(gallery), self.k * self.refine))
             indices, scores = rescored(queries, gallery, proposed, self.k, self.metric)
-        passport = {"search": self._call(), "exact": False, "engine": f"faiss {faiss().__version__}",
-                    "index": index,
-                    "recall": measured_recall(indices, queries, gallery, self.metric, self.sample, self.seed),
-                    "queries": dict(queries.passport), "gallery": dict(gallery.passport)}
+        passport = {
+            "search": self._call(),
+            "exact": False,
+            "engine": f"faiss {faiss().__version__}",
+            "index": index,
+            "recall": measured_recall(
+                indices, queries, gallery, self.metric, self.sample, self.seed
+            ),
+            "queries": dict(queries.passport),
+            "gallery": dict(gallery.passport),
+        }
         return Ranking(queries.ids, gallery.ids, indices, scores, passport)
 
     def _index(self, queries: Embeddings, gallery: Embeddings) -> Any:
@@ -131,13 +164,22 @@ class FaissIndex(abc.ABC):
     def _call(self) -> str:
         """This search as a recipe would write it."""
         values = {**vars(self), **self.built, **self.looked}
-        taken = [name for name in inspect.signature(type(self)).parameters if name not in ("sample", "file")]
+        taken = [
+            name
+            for name in inspect.signature(type(self)).parameters
+            if name not in ("sample", "file")
+        ]
         return f"{recipe_name(type(self).__name__)}({', '.join(f'{name}={values[name]!r}' for name in taken)})"
 
     def _options(self) -> dict[str, Any]:
         """What makes an index of the same vectors another one."""
-        return {"name": recipe_name(type(self).__name__), "metric": self.metric, **self.built, "train": self.train,
-                "seed": self.seed}
+        return {
+            "name": recipe_name(type(self).__name__),
+            "metric": self.metric,
+            **self.built,
+            "train": self.train,
+            "seed": self.seed,
+        }
 
     def measure(self) -> int:
         """The faiss name of the metric."""
@@ -156,18 +198,29 @@ class FaissIndex(abc.ABC):
             self._check_ours(index)
         if not index.is_trained:
             index.train(self._training(gallery))
-        for _, block in progress(blocks(gallery, self.metric, ROWS), "index", -(-len(gallery) // ROWS)):
+        for _, block in progress(
+            blocks(gallery, self.metric, ROWS), "index", -(-len(gallery) // ROWS)
+        ):
             index.add(np.ascontiguousarray(block))
         if self.file:
             self._page.unlink(missing_ok=True)  # what stood here before no longer counts
             with atomic(self.file) as file:
                 faiss().write_index(index, faiss().PyCallbackIOWriter(file.write))
-            write_json(self._page, {"format": FORMAT, "index": self._options(), "sha256": sha256(self.file),
-                                    "gallery": fingerprint(gallery), "passport": dict(gallery.passport)})
+            write_json(
+                self._page,
+                {
+                    "format": FORMAT,
+                    "index": self._options(),
+                    "sha256": sha256(self.file),
+                    "gallery": fingerprint(gallery),
+                    "passport": dict(gallery.passport),
+                },
+            )
         return index
 
     def _check_ours(self, index: Any) -> None:
-        """Refuse a file or page that is there and is none of ours; an index whose page was never written is ours.
+        """Refuse a file or page that is there and is none of ours; an index whose page was never
+        written is ours.
 
         Raises:
             UsageError: it is not, and would be lost.
@@ -175,10 +228,14 @@ class FaissIndex(abc.ABC):
         start = bytes(faiss().serialize_index(index)[:START])
         found = _start(self.file) if pathlib.Path(self.file).is_file() else start
         if len(found) > LETTERS and found != start:
-            raise UsageError(f"{self.file} is no index of such vectors and would be lost: name another file")
+            raise UsageError(
+                f"{self.file} is no index of such vectors and would be lost: name another file"
+            )
         page = read_json(self._page) if self._page.exists() else dict.fromkeys(PAGE)
         if not isinstance(page, dict) or not PAGE <= set(page):
-            raise UsageError(f"{self._page} is no page of an index and would be lost: name another file")
+            raise UsageError(
+                f"{self._page} is no page of an index and would be lost: name another file"
+            )
 
     def _training(self, gallery: Embeddings) -> np.ndarray:
         """The vectors the index is trained on, drawn by the seed."""
@@ -200,16 +257,27 @@ class FaissIndex(abc.ABC):
         """The index in `file`, if it is whole, as asked for, and of this gallery and model."""
         page = read_json(self._page)
         if not isinstance(page, dict) or page.get("format") != FORMAT:
-            raise ArtefactError(f"{self._page}: not an index page of format {FORMAT}, which this version reads")
+            raise ArtefactError(
+                f"{self._page}: not an index page of format {FORMAT}, which this version reads"
+            )
         if page.get("sha256") != sha256(self.file):
-            raise ArtefactError(f"{self.file}: the bytes are not those that were written: delete it to build it again")
+            raise ArtefactError(
+                f"{self.file}: the bytes are not those that were written: delete it to build it"
+                " again"
+            )
         if page.get("index") != self._options():
-            raise ArtefactError(f"{self.file} holds {page.get('index')}, not {self._options()}: name another file")
+            raise ArtefactError(
+                f"{self.file} holds {page.get('index')}, not {self._options()}: name another file"
+            )
         key = differing(queries.passport, page.get("passport", {}))
         if key:
-            raise ArtefactError(f"{self.file} was built with another {key} than the queries: name another file")
+            raise ArtefactError(
+                f"{self.file} was built with another {key} than the queries: name another file"
+            )
         if page.get("gallery") != fingerprint(gallery):
-            raise ArtefactError(f"{self.file} is the index of another gallery: delete it or name another file")
+            raise ArtefactError(
+                f"{self.file} is the index of another gallery: delete it or name another file"
+            )
         return faiss().read_index(str(self.file))
 
 

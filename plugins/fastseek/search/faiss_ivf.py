@@ -10,11 +10,13 @@ from .faiss_index import FaissIndex, faiss
 
 @SEARCHERS.register()
 class FaissIvf(FaissIndex):
-    """Search in the nearest of many clusters of the gallery (faiss IndexIVFFlat), on GPUs if faiss sees any.
+    """Search in the nearest of many clusters of the gallery (faiss IndexIVFFlat), on GPUs if faiss
+    sees any.
 
     Args:
         k: how many images a query gets; fewer when the clusters looked into hold fewer.
-        lists: clusters; 0 for four times the root of the gallery's size. Never more than the gallery has images.
+        lists: clusters; 0 for four times the root of the gallery's size. Never more than the
+            gallery has images.
         probes: clusters looked into; more find more.
         metric: "cosine", "ip" or "l2".
         train: vectors the clusters are learnt from, 0 for all.
@@ -24,20 +26,40 @@ class FaissIvf(FaissIndex):
 
     Raises:
         UsageError: faiss is not installed.
-        ArtefactError: queries and gallery are not of one model, or the file is damaged or of something else.
+        ArtefactError: queries and gallery are not of one model, or the file is damaged or of
+            something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
     """
 
     gpu = True
 
-    def __init__(self, k: int = 100, lists: int = 0, probes: int = 16, metric: str = "cosine", train: int = 100_000,
-                 sample: int = 100, seed: int = 0, file: str = "") -> None:
-        super().__init__(k, metric, 1, train, sample, seed, file, {"lists": lists}, {"probes": probes})
+    def __init__(
+        self,
+        k: int = 100,
+        lists: int = 0,
+        probes: int = 16,
+        metric: str = "cosine",
+        train: int = 100_000,
+        sample: int = 100,
+        seed: int = 0,
+        file: str = "",
+    ) -> None:
+        super().__init__(
+            k, metric, 1, train, sample, seed, file, {"lists": lists}, {"probes": probes}
+        )
 
     def empty(self, count: int, dim: int) -> Any:
-        lists = min(self.built["lists"] or max(1, round(4 * count ** 0.5)), count, self.train or count)
-        index = faiss().IndexIVFFlat(faiss().IndexFlat(dim, self.measure()), dim, lists, self.measure())
-        index.cp.seed, index.cp.min_points_per_centroid, index.cp.spherical = self.seed, 1, self.metric == "cosine"
+        lists = min(
+            self.built["lists"] or max(1, round(4 * count**0.5)), count, self.train or count
+        )
+        index = faiss().IndexIVFFlat(
+            faiss().IndexFlat(dim, self.measure()), dim, lists, self.measure()
+        )
+        index.cp.seed, index.cp.min_points_per_centroid, index.cp.spherical = (
+            self.seed,
+            1,
+            self.metric == "cosine",
+        )
         return index
 
     def tuned(self, index: Any) -> dict[str, int]:

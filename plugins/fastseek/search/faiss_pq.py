@@ -17,25 +17,38 @@ class FaissPq(FaissIndex):
         bytes_: of a code; the largest divisor of the dimension that is not above is taken.
         refine: refine * k images are scored exactly; more find more.
         metric: "cosine", "ip" or "l2".
-        train: vectors the codes are learnt from, 0 for all. Fewer than 256 make codes of fewer bits.
+        train: vectors the codes are learnt from, 0 for all. Fewer than 256 make codes of fewer
+            bits.
         sample: queries on which the recall in the passport is measured, at most.
         seed: of codes, training vectors and sample.
         file: where the index is kept; "" for nowhere.
 
     Raises:
         UsageError: faiss is not installed.
-        ArtefactError: queries and gallery are not of one model, or the file is damaged or of something else.
+        ArtefactError: queries and gallery are not of one model, or the file is damaged or of
+            something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
     """
 
-    def __init__(self, k: int = 100, bytes_: int = 64, refine: int = 10, metric: str = "cosine", train: int = 100_000,
-                 sample: int = 100, seed: int = 0, file: str = "") -> None:
+    def __init__(
+        self,
+        k: int = 100,
+        bytes_: int = 64,
+        refine: int = 10,
+        metric: str = "cosine",
+        train: int = 100_000,
+        sample: int = 100,
+        seed: int = 0,
+        file: str = "",
+    ) -> None:
         if bytes_ < 1:
             raise ValueError(f"bytes_ must be 1 or more, got {bytes_}")
         super().__init__(k, metric, refine, train, sample, seed, file, {"bytes_": bytes_}, {})
 
     def empty(self, count: int, dim: int) -> Any:
-        parts = next(size for size in range(min(self.built["bytes_"], dim), 0, -1) if dim % size == 0)
+        parts = next(
+            size for size in range(min(self.built["bytes_"], dim), 0, -1) if dim % size == 0
+        )
         bits = min(8, min(count, self.train or count).bit_length() - 1)
         index = faiss().IndexPQ(dim, parts, max(1, bits), self.measure())
         index.pq.cp.seed, index.pq.cp.min_points_per_centroid = self.seed, 1

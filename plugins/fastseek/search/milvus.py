@@ -20,13 +20,15 @@ from .window import Picked
 class Milvus:
     """The k best gallery images of every query by Milvus, embedded in a file or on a cluster.
 
-    The first search puts the gallery into the collection; later ones use it as it is there. One that was stopped goes
-    on where it was. A collection that holds anything else is refused. Milvus proposes refine * k images, their exact
-    scores order them, k are kept; the passport tells the recall. `MilvusStore` upserts, deletes and ranks by id.
+    The first search puts the gallery into the collection; later ones use it as it is there. One
+    that was stopped goes on where it was. A collection that holds anything else is refused. Milvus
+    proposes refine * k images, their exact scores order them, k are kept; the passport tells the
+    recall. `MilvusStore` upserts, deletes and ranks by id.
 
     Args:
         k: how many images a query gets.
-        uri: a path that ends in ".db" for Milvus Lite, embedded, or "http://host:19530" of a cluster.
+        uri: a path that ends in ".db" for Milvus Lite, embedded, or "http://host:19530" of a
+            cluster.
         collection: its name.
         metric: "cosine", "ip" or "l2".
         index: a Milvus index type: "FLAT" compares with every image, "HNSW" and others do not.
@@ -38,17 +40,30 @@ class Milvus:
 
     Raises:
         UsageError: pymilvus is not installed, or the URI is no such thing.
-        ArtefactError: queries, gallery and collection are not of one model, or the collection holds something else.
+        ArtefactError: queries, gallery and collection are not of one model, or the collection holds
+            something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
         RunError: the database failed; the same command goes on from there.
     """
 
-    def __init__(self, k: int = 100, uri: str = "./milvus.db", collection: str = "gallery", metric: str = "cosine",
-                 index: str = "FLAT", refine: int = 1, replace: bool = False, token: str = "", sample: int = 100,
-                 seed: int = 0) -> None:
+    def __init__(
+        self,
+        k: int = 100,
+        uri: str = "./milvus.db",
+        collection: str = "gallery",
+        metric: str = "cosine",
+        index: str = "FLAT",
+        refine: int = 1,
+        replace: bool = False,
+        token: str = "",
+        sample: int = 100,
+        seed: int = 0,
+    ) -> None:
         if min(k, refine, sample) < 1 or k * refine > MOST:
-            raise ValueError(f"k, refine and sample must be 1 or more and k * refine {MOST} at most, got {k}, {refine} "
-                             f"and {sample}")
+            raise ValueError(
+                f"k, refine and sample must be 1 or more and k * refine {MOST} at most, got {k},"
+                f" {refine} and {sample}"
+            )
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
         self.k, self.uri, self.collection, self.metric = k, uri, collection, metric
@@ -63,12 +78,23 @@ class Milvus:
             self._fill(store, gallery)
             names = store.nearest(queries, depth) if depth else [[] for _ in queries.ids]
             engine = f"milvus {store.client.get_server_version()}"
-        indices, scores = rescored(queries, gallery, rows_of(names, gallery.ids, depth), self.k, self.metric)
-        call = (f"milvus(k={self.k}, collection={self.collection!r}, metric={self.metric!r}, index={self.index!r}, "
-                f"refine={self.refine})")
-        passport = {"search": call, "exact": False, "engine": engine,
-                    "recall": measured_recall(indices, queries, gallery, self.metric, self.sample, self.seed),
-                    "queries": dict(queries.passport), "gallery": dict(gallery.passport)}
+        indices, scores = rescored(
+            queries, gallery, rows_of(names, gallery.ids, depth), self.k, self.metric
+        )
+        call = (
+            f"milvus(k={self.k}, collection={self.collection!r}, metric={self.metric!r},"
+            f" index={self.index!r}, refine={self.refine})"
+        )
+        passport = {
+            "search": call,
+            "exact": False,
+            "engine": engine,
+            "recall": measured_recall(
+                indices, queries, gallery, self.metric, self.sample, self.seed
+            ),
+            "queries": dict(queries.passport),
+            "gallery": dict(gallery.passport),
+        }
         return Ranking(queries.ids, gallery.ids, indices, scores, passport)
 
     def _fill(self, store: MilvusStore, gallery: Embeddings) -> None:
@@ -80,13 +106,17 @@ class Milvus:
             return
         if holds not in (None, f"part of {whole}"):
             if not self.replace and store.count():
-                raise ArtefactError(f"collection {self.collection!r} holds another gallery, or was changed since: name "
-                                    "another collection, or say replace=True")
+                raise ArtefactError(
+                    f"collection {self.collection!r} holds another gallery, or was changed since:"
+                    " name another collection, or say replace=True"
+                )
             store.drop()
             holds = None
         if holds is None:
             store.create(gallery.dim, self.metric, gallery.passport, self.index)
         missing = np.flatnonzero(~np.isin(gallery.ids, store.ids()))
-        store.upsert(Embeddings(gallery.ids[missing], Picked(gallery.vectors, missing), gallery.passport),
-                     f"part of {whole}")
+        store.upsert(
+            Embeddings(gallery.ids[missing], Picked(gallery.vectors, missing), gallery.passport),
+            f"part of {whole}",
+        )
         store.mark(whole)

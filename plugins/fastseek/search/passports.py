@@ -1,4 +1,6 @@
-"""Whether two sets of embeddings may be compared; re-rankers and fits ask the same, so the answer is in `passports`."""
+"""Whether two sets of embeddings may be compared; re-rankers and fits ask the same, so the answer
+is in `passports`.
+"""
 
 from __future__ import annotations
 

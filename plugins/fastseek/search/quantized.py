@@ -20,20 +20,23 @@ STORED = ("bfloat16", "int8")
 
 @SEARCHERS.register()
 class Quantized:
-    """The k best gallery images of every query, from codes of 2 or 1 bytes a number that stay in memory.
+    """The k best gallery images of every query, from codes of 2 or 1 bytes a number that stay in
+    memory.
 
-    The codes are made at the first search of a gallery and used again while the same `Embeddings` are searched. They
-    propose, the vectors as given (which may lie on disk) are read for those pairs only and decide. With rescore=0 each
-    pair is proposed that the error of its codes could put among the best: the answer is that of `exact`, bit by bit.
+    The codes are made at the first search of a gallery and used again while the same `Embeddings`
+    are searched. They propose, the vectors as given (which may lie on disk) are read for those
+    pairs only and decide. With rescore=0 each pair is proposed that the error of its codes could
+    put among the best: the answer is that of `exact`, bit by bit.
 
-    Memory: gallery x D x 2 bytes (bfloat16) or 1 (int8), 12 bytes an image, and what `exact` needs beside its block.
+    Memory: gallery x D x 2 bytes (bfloat16) or 1 (int8), 12 bytes an image, and what `exact` needs
+        beside its block.
 
     Args:
         k: how many images a query gets.
         storage: "bfloat16" or "int8".
         metric: "cosine", "ip" or "l2".
-        rescore: 0 for the exact answer; n to score only the n * k best by code exactly, which is faster with int8.
-            Then the ranking's passport tells the recall.
+        rescore: 0 for the exact answer; n to score only the n * k best by code exactly, which is
+            faster with int8. Then the ranking's passport tells the recall.
         sample: queries on which that recall is measured, at most.
         seed: draws them.
 
@@ -43,13 +46,25 @@ class Quantized:
         UsageError: torch is not installed.
     """
 
-    def __init__(self, k: int = 100, storage: str = "bfloat16", metric: str = "cosine", rescore: int = 0,
-                 sample: int = 100, seed: int = 0) -> None:
+    def __init__(
+        self,
+        k: int = 100,
+        storage: str = "bfloat16",
+        metric: str = "cosine",
+        rescore: int = 0,
+        sample: int = 100,
+        seed: int = 0,
+    ) -> None:
         if k < 1 or rescore < 0 or sample < 1:
-            raise ValueError(f"k and sample must be 1 or more, rescore 0 or more, got {k}, {sample} and {rescore}")
+            raise ValueError(
+                f"k and sample must be 1 or more, rescore 0 or more, got {k}, {sample} and"
+                f" {rescore}"
+            )
         if metric not in METRICS or storage not in STORED:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}, storage one of {', '.join(STORED)}, "
-                             f"got {metric!r} and {storage!r}")
+            raise ValueError(
+                f"metric must be one of {', '.join(METRICS)}, storage one of {', '.join(STORED)}, "
+                f"got {metric!r} and {storage!r}"
+            )
         self.k, self.storage, self.metric, self.rescore = k, storage, metric, rescore
         self.sample, self.seed = sample, seed
         self._gallery: weakref.ref[Embeddings] | None = None
@@ -59,20 +74,47 @@ class Quantized:
         """Rank the gallery for every query."""
         check_same_model(queries, gallery)
         kept = self._kept(gallery) if len(gallery) else None
-        found = nearest(queries, gallery, self.k, self.metric, scan=self.storage, lowest=False, kept=kept,
-                        widen=self.rescore)
-        call = f"quantized(k={self.k}, storage={self.storage!r}, metric={self.metric!r}, rescore={self.rescore})"
-        passport = {"search": call, "exact": not self.rescore, "engine": f"numpy {np.__version__}", "scan": found.scan,
-                    "queries": dict(queries.passport), "gallery": dict(gallery.passport)}
+        found = nearest(
+            queries,
+            gallery,
+            self.k,
+            self.metric,
+            scan=self.storage,
+            lowest=False,
+            kept=kept,
+            widen=self.rescore,
+        )
+        call = (
+            f"quantized(k={self.k}, storage={self.storage!r}, metric={self.metric!r},"
+            f" rescore={self.rescore})"
+        )
+        passport = {
+            "search": call,
+            "exact": not self.rescore,
+            "engine": f"numpy {np.__version__}",
+            "scan": found.scan,
+            "queries": dict(queries.passport),
+            "gallery": dict(gallery.passport),
+        }
         if self.rescore:
-            passport["recall"] = measured_recall(found.rows, queries, gallery, self.metric, self.sample, self.seed,
-                                                 self.storage, kept)
+            passport["recall"] = measured_recall(
+                found.rows,
+                queries,
+                gallery,
+                self.metric,
+                self.sample,
+                self.seed,
+                self.storage,
+                kept,
+            )
         return Ranking(queries.ids, gallery.ids, found.rows, found.scores, passport)
 
     def _kept(self, gallery: Embeddings) -> Span:
         """The codes of the gallery, made when it is another one than before."""
         if self._codes is None or self._gallery is None or self._gallery() is not gallery:
-            codes = encoded(gallery, slice(0, len(gallery)), self.metric, choose(self.storage, self.metric))
+            codes = encoded(
+                gallery, slice(0, len(gallery)), self.metric, choose(self.storage, self.metric)
+            )
             self._codes = Span(0, codes, gallery.vectors)
             self._gallery = weakref.ref(gallery)
         return self._codes

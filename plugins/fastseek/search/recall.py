@@ -11,8 +11,16 @@ from ..kernel.spans import Span
 from ..structures import Embeddings
 
 
-def measured_recall(rows: np.ndarray, queries: Embeddings, gallery: Embeddings, metric: str, sample: int,
-                    seed: int, scan: str = "auto", kept: Span | None = None) -> dict[str, Any]:
+def measured_recall(
+    rows: np.ndarray,
+    queries: Embeddings,
+    gallery: Embeddings,
+    metric: str,
+    sample: int,
+    seed: int,
+    scan: str = "auto",
+    kept: Span | None = None,
+) -> dict[str, Any]:
     """Compare found gallery rows [Q, K] with the exact ones.
 
     Args:
@@ -23,8 +31,8 @@ def measured_recall(rows: np.ndarray, queries: Embeddings, gallery: Embeddings, 
         scan, kept: as for `nearest`, where the gallery is coded already.
 
     Returns:
-        {"k", "value", "queries", "seed"}: the share of the K best images of those queries that was found; None
-        without queries or images.
+        {"k", "value", "queries", "seed"}: the share of the K best images of those queries that was
+        found; None without queries or images.
     """
     depth = min(rows.shape[1], len(gallery))
     chosen = np.sort(np.random.default_rng(seed).permutation(len(queries))[:sample])
@@ -33,5 +41,7 @@ def measured_recall(rows: np.ndarray, queries: Embeddings, gallery: Embeddings, 
         return told
     asked = Embeddings(queries.ids[chosen], np.asarray(queries.vectors[chosen]), queries.passport)
     exact = nearest(asked, gallery, depth, metric, scan=scan, lowest=False, kept=kept).rows
-    hits = sum(len(np.intersect1d(mine, right)) for mine, right in zip(rows[chosen], exact, strict=True))
+    hits = sum(
+        len(np.intersect1d(mine, right)) for mine, right in zip(rows[chosen], exact, strict=True)
+    )
     return told | {"value": round(hits / exact.size, 6)}

@@ -13,8 +13,9 @@ from ..structures import Embeddings
 CELLS = 1 << 22  # numbers gathered at once: 16 MB
 
 
-def rescored(queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, k: int,
-             metric: str) -> tuple[np.ndarray, np.ndarray]:
+def rescored(
+    queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, k: int, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
     """The k best of the proposed gallery rows, scored and ordered as the exact search does.
 
     Args:
@@ -43,15 +44,19 @@ def rescored(queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, k: 
         block[:, 1:][block[:, 1:] == block[:, :-1]] = EMPTY
         block.sort(axis=1)
     best = keys[:, :k]
-    indices = np.where(best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))])
+    indices = np.where(
+        best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
+    )
     return indices, scores_of(best)
 
 
 def rows_of(names: Sequence[Sequence[str]], ids: np.ndarray, k: int) -> np.ndarray:
-    """The rows [Q, K] of lists of names in `ids`; -1 fills up, and stands for a name that is not there."""
+    """The rows [Q, K] of lists of names in `ids`; -1 fills up, and stands for a name that is not
+    there.
+    """
     row = {str(name): number for number, name in enumerate(ids)}
     rows = np.full((len(names), min(k, len(ids))), -1, np.int64)
     for number, found in enumerate(names):
-        known = [row.get(name, -1) for name in found][:rows.shape[1]]
-        rows[number, :len(known)] = known
+        known = [row.get(name, -1) for name in found][: rows.shape[1]]
+        rows[number, : len(known)] = known
     return rows

@@ -17,11 +17,13 @@ from .window import part_of
 
 @SEARCHERS.register()
 class Sharded:
-    """Another search over runs of the gallery, one after the other, merged: exact if that search is exact.
+    """Another search over runs of the gallery, one after the other, merged: exact if that search is
+    exact.
 
-    With a folder every run's ranking is written when it is done, so a search that was killed goes on where it was, and
-    the end is the same to the byte. A run that lies there from other embeddings or another search is refused. Runs can
-    be searched by processes of their own with `tools/search.py`; `search.merge.merge` puts such rankings together.
+    With a folder every run's ranking is written when it is done, so a search that was killed goes
+    on where it was, and the end is the same to the byte. A run that lies there from other
+    embeddings or another search is refused. Runs can be searched by processes of their own with
+    `tools/search.py`; `search.merge.merge` puts such rankings together.
 
     Args:
         search: call string of a searcher.
@@ -32,7 +34,9 @@ class Sharded:
         ArtefactError: the folder holds runs of another search.
     """
 
-    def __init__(self, search: str = "exact(k=100)", rows: int = 1_000_000, folder: str = "") -> None:
+    def __init__(
+        self, search: str = "exact(k=100)", rows: int = 1_000_000, folder: str = ""
+    ) -> None:
         if rows < 1:
             raise ValueError(f"rows must be 1 or more, got {rows}")
         self.search, self.rows, self.folder = search, rows, folder
@@ -45,13 +49,21 @@ class Sharded:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
-        parts = [part_of(gallery, start, start + self.rows) for start in range(0, max(1, len(gallery)), self.rows)]
+        parts = [
+            part_of(gallery, start, start + self.rows)
+            for start in range(0, max(1, len(gallery)), self.rows)
+        ]
         asked = fingerprint(queries) if self.folder else ""
-        rankings = [self._ranked(number, queries, part, asked) for number, part in enumerate(progress(parts, "runs"))]
+        rankings = [
+            self._ranked(number, queries, part, asked)
+            for number, part in enumerate(progress(parts, "runs"))
+        ]
         merged = merge(rankings, min(len(gallery), self.k))
         passport = {key: value for key, value in merged.passport.items() if key != "run"}
         passport["search"] = f"sharded({self.search!r}, rows={self.rows})"
-        return Ranking(merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, passport)
+        return Ranking(
+            merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, passport
+        )
 
     def _ranked(self, number: int, queries: Embeddings, part: Embeddings, asked: str) -> Ranking:
         """The ranking of one run, from the folder if it is there."""
@@ -64,9 +76,13 @@ class Sharded:
             passport = {**ranking.passport, "run": run}
             Ranking(queries.ids, part.ids, ranking.indices, ranking.scores, passport).save(file)
         ranking = Ranking.load(file)
-        other = [key for key, value in run.items() if ranking.passport.get("run", {}).get(key) != value]
+        other = [
+            key for key, value in run.items() if ranking.passport.get("run", {}).get(key) != value
+        ]
         if other:
-            raise ArtefactError(f"{file} is of another {' and '.join(other)}: delete it or name another folder")
+            raise ArtefactError(
+                f"{file} is of another {' and '.join(other)}: delete it or name another folder"
+            )
         return ranking
 
 
@@ -75,5 +91,5 @@ def fingerprint(embeddings: Embeddings, rows: int = 4096) -> str:
     digest = hashlib.sha256(f"{embeddings.vectors.dtype} {embeddings.vectors.shape}".encode())
     digest.update("\n".join(embeddings.ids.tolist()).encode("utf-8", "surrogateescape"))
     for start in range(0, len(embeddings), rows):
-        digest.update(np.ascontiguousarray(embeddings.vectors[start:start + rows]).data)
+        digest.update(np.ascontiguousarray(embeddings.vectors[start : start + rows]).data)
     return digest.hexdigest()

@@ -10,7 +10,9 @@ from ..structures import Embeddings
 
 
 class Window:
-    """Rows start to stop of an array, memory map or `Shards`, seen as an array [stop - start, D]."""
+    """Rows start to stop of an array, memory map or `Shards`, seen as an array [stop - start,
+    D].
+    """
 
     def __init__(self, whole: Any, start: int, stop: int) -> None:
         self.whole, self.start = whole, start
@@ -23,7 +25,7 @@ class Window:
         """Rows by slice, by index array or by number, as an array."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
-            return self.whole[start + self.start:stop + self.start:step]
+            return self.whole[start + self.start : stop + self.start : step]
         return self.whole[np.asarray(rows) % max(1, len(self)) + self.start]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -51,4 +53,6 @@ class Picked:
 def part_of(embeddings: Embeddings, start: int, stop: int) -> Embeddings:
     """Rows start to stop of some embeddings, the vectors not read."""
     stop = min(stop, len(embeddings))
-    return Embeddings(embeddings.ids[start:stop], Window(embeddings.vectors, start, stop), embeddings.passport)
+    return Embeddings(
+        embeddings.ids[start:stop], Window(embeddings.vectors, start, stop), embeddings.passport
+    )

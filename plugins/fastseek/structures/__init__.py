@@ -12,5 +12,20 @@ from .score import Score, interval
 from .shards import Shards
 from .truth import Truth
 
-__all__ = ["Embeddings", "Item", "Items", "Kind", "Ranking", "Score", "Shards", "Truth", "interval", "paths_of",
-           "place", "places_of", "save_manifest", "save_shard", "with_split"]
+__all__ = [
+    "Embeddings",
+    "Item",
+    "Items",
+    "Kind",
+    "Ranking",
+    "Score",
+    "Shards",
+    "Truth",
+    "interval",
+    "paths_of",
+    "place",
+    "places_of",
+    "save_manifest",
+    "save_shard",
+    "with_split",
+]

@@ -101,7 +101,9 @@ def unique_ids(ids: Any, what: str) -> np.ndarray:
     ids = strings(ids, what)
     values, counts = np.unique(ids, return_counts=True)
     if len(values) != len(ids):
-        raise DataError(f"{what}: id {str(values[counts.argmax()])!r} stands {counts.max()} times, must be once")
+        raise DataError(
+            f"{what}: id {str(values[counts.argmax()])!r} stands {counts.max()} times, must be once"
+        )
     return ids
 
 
@@ -113,7 +115,8 @@ def save_npz(path: PathLike, noun: Any, names: Sequence[str], passport: Passport
 
 
 def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read the named arrays and the passport of an .npz file; one without passport has an empty one.
+    """Read the named arrays and the passport of an .npz file; one without passport has an empty
+    one.
 
     Raises:
         DataError: it is missing, or holds something else. ArtefactError: it is damaged.
@@ -126,7 +129,9 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
         with loaded as file:
             missing = [name for name in names if name not in file]
             if missing:
-                raise DataError(f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}")
+                raise DataError(
+                    f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}"
+                )
             _check_rest(file, names)
             passport = json.loads(str(file["passport"])) if "passport" in file else {}
             if not isinstance(passport, dict):
@@ -139,6 +144,8 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
 
 
 def _check_rest(file: np.lib.npyio.NpzFile, names: Sequence[str]) -> None:
-    """Open what else an archive holds: a passport whose name was damaged in the directory has another in its header."""
+    """Open what else an archive holds: a passport whose name was damaged in the directory has
+    another in its header.
+    """
     for name in set(file.zip.namelist()) - {f"{known}.npy" for known in ("passport", *names)}:
         file.zip.open(name).close()

@@ -15,7 +15,13 @@ from .archive import Passport, check_open, named, unique_ids
 from .shards import Shards
 
 FORMAT = 1
-ENTRY = {"rows": int, "ids": str, "vectors": str, "ids_sha256": str, "vectors_sha256": str}  # of a shard
+ENTRY = {
+    "rows": int,
+    "ids": str,
+    "vectors": str,
+    "ids_sha256": str,
+    "vectors_sha256": str,
+}  # of a shard
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,7 +44,9 @@ class Embeddings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", unique_ids(self.ids, "embeddings"))
         if len(self.vectors.shape) != 2 or self.vectors.dtype.kind != "f":
-            raise DataError(f"vectors must be [N, D] floats, got {self.vectors.dtype} {self.vectors.shape}")
+            raise DataError(
+                f"vectors must be [N, D] floats, got {self.vectors.dtype} {self.vectors.shape}"
+            )
         if len(self.ids) != len(self.vectors):
             raise DataError(f"{len(self.ids)} ids for {len(self.vectors)} vectors")
 
@@ -58,25 +66,34 @@ class Embeddings:
         """
         for start in range(0, len(self), rows):
             with np.errstate(over="ignore"):  # told below
-                block = np.asarray(self.vectors[start:start + rows], np.float32)
+                block = np.asarray(self.vectors[start : start + rows], np.float32)
             bad = ~np.isfinite(block).all(axis=1)
             if bad.any():
                 first = self.ids[start + int(bad.argmax())]
-                raise DataError(f"{int(bad.sum())} vectors are not finite in float32, the first is of {str(first)!r}: "
-                                "embed it again")
+                raise DataError(
+                    f"{int(bad.sum())} vectors are not finite in float32, the first is of"
+                    f" {str(first)!r}: embed it again"
+                )
             yield start, block
 
     def save(self, folder: PathLike, rows: int = 65536) -> None:
         """Write shards of `rows` vectors, and last the manifest that makes them count."""
         folder = pathlib.Path(folder)
-        (folder / "manifest.json").unlink(missing_ok=True)  # what stood here before no longer counts
-        shards = [save_shard(folder, number, self.ids[start:start + rows], self.vectors[start:start + rows])
-                  for number, start in enumerate(range(0, max(len(self), 1), rows))]
+        (folder / "manifest.json").unlink(
+            missing_ok=True
+        )  # what stood here before no longer counts
+        shards = [
+            save_shard(
+                folder, number, self.ids[start : start + rows], self.vectors[start : start + rows]
+            )
+            for number, start in enumerate(range(0, max(len(self), 1), rows))
+        ]
         save_manifest(folder, shards, self.passport)
 
     @classmethod
     def load(cls, path: PathLike) -> Embeddings:
-        """Open an embeddings folder, a bare .npy (row numbers become ids) or a .safetensors file, memory-mapped.
+        """Open an embeddings folder, a bare .npy (row numbers become ids) or a .safetensors file,
+        memory-mapped.
 
         Raises:
             DataError: nothing readable is there, or no vectors; names the file.
@@ -86,7 +103,9 @@ class Embeddings:
         with named(path):
             if path.suffix in BARE:
                 vectors = BARE[path.suffix](path)
-                return cls(np.arange(sum(vectors.shape[:1])).astype(str), vectors)  # a single number has no rows
+                return cls(
+                    np.arange(sum(vectors.shape[:1])).astype(str), vectors
+                )  # a single number has no rows
             return cls(*_load_folder(path))
 
     def verify(self, folder: PathLike) -> None:
@@ -99,10 +118,14 @@ class Embeddings:
         for shard in _load_manifest(folder)["shards"]:
             for name in ("ids", "vectors"):
                 if sha256(folder / shard[name]) != shard[f"{name}_sha256"]:
-                    raise ArtefactError(f"{folder / shard[name]}: the bytes are not those that were written")
+                    raise ArtefactError(
+                        f"{folder / shard[name]}: the bytes are not those that were written"
+                    )
 
 
-def save_shard(folder: pathlib.Path, number: int, ids: np.ndarray, vectors: np.ndarray) -> dict[str, Any]:
+def save_shard(
+    folder: pathlib.Path, number: int, ids: np.ndarray, vectors: np.ndarray
+) -> dict[str, Any]:
     """Write one shard and return its entry for the manifest."""
     entry: dict[str, Any] = {"rows": len(ids)}
     for name, array in (("ids", np.asarray(ids, str)), ("vectors", np.asarray(vectors))):
@@ -115,7 +138,9 @@ def save_shard(folder: pathlib.Path, number: int, ids: np.ndarray, vectors: np.n
 
 def save_manifest(folder: pathlib.Path, shards: list[dict[str, Any]], passport: Passport) -> None:
     """Write the manifest of an embeddings folder; before it exists the folder is not one."""
-    write_json(folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(passport)})
+    write_json(
+        folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(passport)}
+    )
 
 
 def _load_folder(folder: pathlib.Path) -> tuple[np.ndarray, Shards, Passport]:
@@ -134,18 +159,28 @@ def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
     except DataError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        raise DataError(f"{error}: expected a folder of embeddings, a {' or a '.join(BARE)} file") from error
+        raise DataError(
+            f"{error}: expected a folder of embeddings, a {' or a '.join(BARE)} file"
+        ) from error
     written = manifest.get("format") if isinstance(manifest, dict) else None
     if written != FORMAT:
-        raise ArtefactError(f"{folder}: embeddings of format {written}, this version reads {FORMAT}")
+        raise ArtefactError(
+            f"{folder}: embeddings of format {written}, this version reads {FORMAT}"
+        )
     shards, passport = manifest.get("shards"), manifest.get("passport")
-    if not isinstance(shards, list) or not all(map(_is_entry, shards)) or not isinstance(passport, dict):
+    if (
+        not isinstance(shards, list)
+        or not all(map(_is_entry, shards))
+        or not isinstance(passport, dict)
+    ):
         raise ArtefactError(f"{folder / 'manifest.json'}: not a whole manifest")
     return manifest
 
 
 def _is_entry(shard: Any) -> bool:
-    return isinstance(shard, dict) and all(isinstance(shard.get(key), kind) for key, kind in ENTRY.items())
+    return isinstance(shard, dict) and all(
+        isinstance(shard.get(key), kind) for key, kind in ENTRY.items()
+    )
 
 
 def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -155,9 +190,13 @@ def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndar
     ids, vectors = (_load_npy(folder / shard[name]) for name in ("ids", "vectors"))
     for name, array, kind, axes in (("ids", ids, "U", 1), ("vectors", vectors, "f", 2)):
         if array.dtype.kind != kind or array.ndim != axes:
-            raise ArtefactError(f"{folder / shard[name]}: {array.dtype} {array.shape} are no {name}: make it anew")
+            raise ArtefactError(
+                f"{folder / shard[name]}: {array.dtype} {array.shape} are no {name}: make it anew"
+            )
     if not len(ids) == len(vectors) == shard["rows"]:
-        raise ArtefactError(f"{folder / shard['vectors']}: {len(vectors)} rows, the manifest says {shard['rows']}")
+        raise ArtefactError(
+            f"{folder / shard['vectors']}: {len(vectors)} rows, the manifest says {shard['rows']}"
+        )
     return ids, vectors
 
 
@@ -179,7 +218,9 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
     try:
         arrays = load_file(path)
     except TypeError as error:
-        raise DataError(f"{path}: numbers that numpy cannot read ({error}): save them as float16 or float32") from error
+        raise DataError(
+            f"{path}: numbers that numpy cannot read ({error}): save them as float16 or float32"
+        ) from error
     except Exception as error:
         raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
     if len(arrays) != 1:
@@ -187,4 +228,7 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
     return next(iter(arrays.values()))
 
 
-BARE = {".npy": _load_npy, ".safetensors": _load_safetensors}  # files of vectors alone: row numbers become their ids
+BARE = {
+    ".npy": _load_npy,
+    ".safetensors": _load_safetensors,
+}  # files of vectors alone: row numbers become their ids

@@ -19,7 +19,8 @@ class Item:
         group: camera or session; "" when unknown.
         split: "train", "query" or "gallery".
         id: its name in embeddings and rankings; the path when not given.
-        meta: whatever else is known: lat, lon, date, location_uncertainty (see `place`), box, source …
+        meta: whatever else is known: lat, lon, date, location_uncertainty (see `place`), box,
+            source …
     """
 
     path: str

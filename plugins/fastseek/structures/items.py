@@ -32,15 +32,22 @@ class Mapped(NamedTuple):
     stop: int
 
     def columns(self) -> list[np.ndarray]:
-        """Memory maps of ids, codes and kinds: processes that read them share one copy in memory."""
+        """Memory maps of ids, codes and kinds: processes that read them share one copy in
+        memory.
+        """
         rows = slice(self.start, self.stop)
-        return [np.load(pathlib.Path(self.folder) / f"{name}.npy", mmap_mode="r")[rows] for name in COLUMNS]
+        return [
+            np.load(pathlib.Path(self.folder) / f"{name}.npy", mmap_mode="r")[rows]
+            for name in COLUMNS
+        ]
 
 
 class Items(Sequence[Item]):
-    """Photos as columns, 21 bytes each for ids of 16 letters; rows are `Item`s, made when asked for.
+    """Photos as columns, 21 bytes each for ids of 16 letters; rows are `Item`s, made when asked
+    for.
 
-    Items in a folder are memory-mapped and go to other processes as the folder's name, however these were started.
+    Items in a folder are memory-mapped and go to other processes as the folder's name, however
+    these were started.
 
     Args:
         ids: [N] byte strings of one width, UTF-8.
@@ -48,16 +55,32 @@ class Items(Sequence[Item]):
         kinds: [N] uint8, which of `of`.
         labels: the classes, in the order a model numbers them in.
         of: what the kinds are.
-        layout: an id to its file below the folder of its kind; a function of a module, so that it can be sent.
+        layout: an id to its file below the folder of its kind; a function of a module, so that it
+            can be sent.
         source: where the columns lie.
     """
 
-    def __init__(self, ids: np.ndarray, codes: np.ndarray, kinds: np.ndarray, labels: Sequence[str],
-                 of: Sequence[Kind], layout: Callable[[str], str], source: Mapped | None = None) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        codes: np.ndarray,
+        kinds: np.ndarray,
+        labels: Sequence[str],
+        of: Sequence[Kind],
+        layout: Callable[[str], str],
+        source: Mapped | None = None,
+    ) -> None:
         if not len(ids) == len(codes) == len(kinds):
-            raise ValueError(f"{len(ids)} ids, {len(codes)} codes and {len(kinds)} kinds: must be as many")
+            raise ValueError(
+                f"{len(ids)} ids, {len(codes)} codes and {len(kinds)} kinds: must be as many"
+            )
         self.ids, self.codes, self.kinds = ids, codes, kinds
-        self.labels, self.of, self.layout, self.source = labels, tuple(Kind(*kind) for kind in of), layout, source
+        self.labels, self.of, self.layout, self.source = (
+            labels,
+            tuple(Kind(*kind) for kind in of),
+            layout,
+            source,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,7 +99,13 @@ class Items(Sequence[Item]):
         code = int(self.codes[rows])
         name = self.ids[rows].decode()
         split, root = self.of[self.kinds[rows]]
-        return Item(os.path.join(root, self.layout(name)), self.labels[code] if code >= 0 else "", "", split, name)
+        return Item(
+            os.path.join(root, self.layout(name)),
+            self.labels[code] if code >= 0 else "",
+            "",
+            split,
+            name,
+        )
 
     def __iter__(self) -> Iterator[Item]:
         return (self[row] for row in range(len(self)))
@@ -86,7 +115,9 @@ class Items(Sequence[Item]):
         alike = isinstance(other, Items) and (other.of, other.layout) == (self.of, self.layout)
         if not alike or other.labels != self.labels:
             return [*self, *other]
-        return self._of(*(np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True)))
+        return self._of(
+            *(np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True))
+        )
 
     def with_split(self, split: str) -> Items:
         """The photos of a split; where they stand side by side nothing is copied."""
@@ -102,7 +133,9 @@ class Items(Sequence[Item]):
         rest = self[np.flatnonzero(~np.isin(self.ids, trained.ids))]
         of = [*self.of, *(Kind("train", kind.root) for kind in self.of)]
         first = np.unique(rest.ids, return_index=True)[1]
-        more = self._of(rest.ids[first], rest.codes[first], (rest.kinds[first] + len(self.of)).astype(np.uint8))
+        more = self._of(
+            rest.ids[first], rest.codes[first], (rest.kinds[first] + len(self.of)).astype(np.uint8)
+        )
         both = [np.concatenate(pair) for pair in zip(self._columns(), more._columns(), strict=True)]
         return Items(*both, self.labels, of, self.layout)
 
@@ -112,7 +145,9 @@ class Items(Sequence[Item]):
         return Paths(Items(self.ids, self.codes, self.kinds, (), self.of, self.layout, self.source))
 
     def save(self, folder: PathLike, **told: Any) -> None:
-        """Write the columns into a folder, and last the page that makes them count; `told` goes into it."""
+        """Write the columns into a folder, and last the page that makes them count; `told` goes
+        into it.
+        """
         folder = pathlib.Path(folder)
         for name, column in zip(COLUMNS, self._columns(), strict=True):
             with atomic(folder / f"{name}.npy") as file:
@@ -133,11 +168,15 @@ class Items(Sequence[Item]):
         try:
             source = Mapped(os.path.abspath(folder), 0, page["rows"])
             labels = np.load(pathlib.Path(folder) / "labels.npy").tolist()
-            found = cls(*source.columns(), labels, [Kind(*kind) for kind in page["of"]], layout, source)
+            found = cls(
+                *source.columns(), labels, [Kind(*kind) for kind in page["of"]], layout, source
+            )
         except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
             raise ArtefactError(f"{folder}: not whole ({error}): delete it") from error
         if page.get("format") != FORMAT or len(found) != page["rows"]:
-            raise ArtefactError(f"{folder}: not {page.get('rows')} items of format {FORMAT}: delete it")
+            raise ArtefactError(
+                f"{folder}: not {page.get('rows')} items of format {FORMAT}: delete it"
+            )
         return found
 
     def __getstate__(self) -> dict[str, Any]:
@@ -158,9 +197,13 @@ class Items(Sequence[Item]):
         source = None
         if self.source is not None:
             source = Mapped(self.source.folder, self.source.start + start, self.source.start + stop)
-        return self._of(self.ids[start:stop], self.codes[start:stop], self.kinds[start:stop], source)
+        return self._of(
+            self.ids[start:stop], self.codes[start:stop], self.kinds[start:stop], source
+        )
 
-    def _of(self, ids: np.ndarray, codes: np.ndarray, kinds: np.ndarray, source: Mapped | None = None) -> Items:
+    def _of(
+        self, ids: np.ndarray, codes: np.ndarray, kinds: np.ndarray, source: Mapped | None = None
+    ) -> Items:
         return Items(ids, codes, kinds, self.labels, self.of, self.layout, source)
 
 
@@ -178,12 +221,18 @@ class Paths(Sequence[str]):
         if isinstance(rows, slice):
             return Paths(self._items[rows])
         items = self._items
-        return os.path.join(items.of[items.kinds[rows]].root, items.layout(items.ids[rows].decode()))
+        return os.path.join(
+            items.of[items.kinds[rows]].root, items.layout(items.ids[rows].decode())
+        )
 
 
 def with_split(items: Sequence[Item], split: str) -> Sequence[Item]:
     """The items of a split: a list of a list, Items of Items."""
-    return items.with_split(split) if isinstance(items, Items) else [item for item in items if item.split == split]
+    return (
+        items.with_split(split)
+        if isinstance(items, Items)
+        else [item for item in items if item.split == split]
+    )
 
 
 def paths_of(items: Sequence[Item]) -> Sequence[str]:

@@ -31,19 +31,22 @@ def places_of(items: Sequence[Item]) -> np.ndarray | None:
 
 
 def place(meta: Mapping[str, Any], where: str) -> tuple[float, float, float, float]:
-    """Latitude and longitude in degrees, the date as a share of its year in [0, 1), the uncertainty in metres.
+    """Latitude and longitude in degrees, the date as a share of its year in [0, 1), the uncertainty
+    in metres.
 
     What is missing or empty is NaN; of a place without one of its two coordinates both are.
 
     Args:
-        meta: "lat", "lon", "date" (ISO 8601, with or without a time) and "location_uncertainty", all optional, as
-            numbers or text.
+        meta: "lat", "lon", "date" (ISO 8601, with or without a time) and "location_uncertainty",
+            all optional, as numbers or text.
         where: what an error calls it.
 
     Raises:
         DataError: not a number, not a date, or outside what can be.
     """
-    lat, lon, uncertainty = (_number(meta.get(key), key, where) for key in ("lat", "lon", "location_uncertainty"))
+    lat, lon, uncertainty = (
+        _number(meta.get(key), key, where) for key in ("lat", "lon", "location_uncertainty")
+    )
     if math.isnan(lat) or math.isnan(lon):
         lat = lon = math.nan
     return lat, lon, _share_of_year(meta.get("date"), where), uncertainty
@@ -55,7 +58,9 @@ def _number(value: Any, key: str, where: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: {key} is {value!r}; expected a number, or nothing where it is unknown") from error
+        raise DataError(
+            f"{where}: {key} is {value!r}; expected a number, or nothing where it is unknown"
+        ) from error
     low, high = RANGES[key]
     if not (math.isnan(number) or low <= number <= high):
         raise DataError(f"{where}: {key} is {value!r}; expected {low:g} to {high:g}")
@@ -68,6 +73,8 @@ def _share_of_year(value: Any, where: str) -> float:
     try:
         day = datetime.datetime.fromisoformat(str(value).strip())
     except ValueError as error:
-        raise DataError(f"{where}: date is {value!r}; expected ISO 8601, such as 2021-05-31, or nothing") from error
+        raise DataError(
+            f"{where}: date is {value!r}; expected ISO 8601, such as 2021-05-31, or nothing"
+        ) from error
     passed = day.replace(tzinfo=None) - datetime.datetime(day.year, 1, 1)
     return passed / datetime.timedelta(days=365 + calendar.isleap(day.year))

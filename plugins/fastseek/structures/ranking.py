@@ -20,13 +20,14 @@ class Ranking:
     Args:
         query_ids: [Q] strings.
         gallery_ids: [G] strings.
-        indices: [Q, K] int64 rows of the gallery, none twice in a row; -1 fills a short row at its end.
+        indices: [Q, K] int64 rows of the gallery, none twice in a row; -1 fills a short row at its
+            end.
         scores: [Q, K] float32, larger is better, falling; -inf where the index is -1.
         passport: what made it.
 
     Raises:
-        DataError: shapes differ, an index is no whole number, out of range or stands twice, scores rise, are NaN or
-            infinite where an image is listed.
+        DataError: shapes differ, an index is no whole number, out of range or stands twice, scores
+            rise, are NaN or infinite where an image is listed.
     """
 
     query_ids: np.ndarray
@@ -49,14 +50,20 @@ class Ranking:
         for side in ("queries", "gallery"):
             told = self.passport.get(side, {})
             if not _of_side(told):
-                raise DataError(f"the passport tells {str(told)[:80]!r} of its {side}, must be an object")
+                raise DataError(
+                    f"the passport tells {str(told)[:80]!r} of its {side}, must be an object"
+                )
 
     def _check_shapes(self) -> None:
         if self.indices.ndim != 2 or self.indices.shape != self.scores.shape:
-            raise DataError(f"indices {self.indices.shape} and scores {self.scores.shape} must both be [Q, K]")
+            raise DataError(
+                f"indices {self.indices.shape} and scores {self.scores.shape} must both be [Q, K]"
+            )
         if len(self.indices) != len(self.query_ids):
             raise DataError(f"{len(self.indices)} rows for {len(self.query_ids)} queries")
-        if self.indices.size and not -1 <= self.indices.min() <= self.indices.max() < len(self.gallery_ids):
+        if self.indices.size and not -1 <= self.indices.min() <= self.indices.max() < len(
+            self.gallery_ids
+        ):
             raise DataError(f"an index is outside the gallery of {len(self.gallery_ids)}")
 
     def _check_rows(self) -> None:
@@ -65,14 +72,16 @@ class Ranking:
         if ((self.indices < 0) != np.isneginf(self.scores)).any():
             raise DataError("index -1 and score -inf must stand together, at the end of a row")
         if np.isposinf(self.scores[:, :1]).any():  # elsewhere they would rise
-            raise DataError(f"scores of query {self._where(np.isposinf(self.scores))!r} are infinite")
+            raise DataError(
+                f"scores of query {self._where(np.isposinf(self.scores))!r} are infinite"
+            )
         if self.indices.shape[1] < 2:
             return
         rising = self.scores[:, 1:] > self.scores[:, :-1]
         if rising.any():
             raise DataError(f"scores of query {self._where(rising)!r} rise: best must stand first")
         for start in range(0, len(self.indices), 4096):
-            row = np.sort(self.indices[start:start + 4096], axis=1)
+            row = np.sort(self.indices[start : start + 4096], axis=1)
             twice = (row[:, 1:] == row[:, :-1]) & (row[:, 1:] >= 0)
             if twice.any():
                 name = str(self.query_ids[start + int(twice.any(axis=1).argmax())])
@@ -82,7 +91,9 @@ class Ranking:
         return str(self.query_ids[int(bad.any(axis=1).argmax())])
 
     def save(self, path: PathLike) -> None:
-        """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the passport as JSON."""
+        """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the passport as
+        JSON.
+        """
         save_npz(path, self, ("indices", "scores", "query_ids", "gallery_ids"), self.passport)
 
     @classmethod
@@ -98,7 +109,9 @@ class Ranking:
 
 
 def _of_side(told: Any, member: bool = False) -> bool:
-    """Whether it is a passport, or a list as merged rankings have it where those of the members differ."""
+    """Whether it is a passport, or a list as merged rankings have it where those of the members
+    differ.
+    """
     if isinstance(told, list):
         return all(_of_side(one, True) for one in told)
     return isinstance(told, Mapping) or member and told is None

@@ -16,7 +16,8 @@ class Score:
     Args:
         name: as in a table, "map(100)".
         value: the figure, a share in 0..1.
-        per_query: [Q] float64, NaN for a query that was not counted; None when the figure is no mean (GAP).
+        per_query: [Q] float64, NaN for a query that was not counted; None when the figure is no
+            mean (GAP).
         protocol: what was counted and what was left out.
     """
 
@@ -26,7 +27,9 @@ class Score:
     protocol: Passport = dataclasses.field(default_factory=dict)
 
 
-def interval(per_query: np.ndarray, seed: int = 0, draws: int = 1000, level: float = 0.95) -> tuple[float, float]:
+def interval(
+    per_query: np.ndarray, seed: int = 0, draws: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
     """Bootstrap interval of a mean: percentiles of the means of resampled queries.
 
     Args:

@@ -36,8 +36,10 @@ class Shards:
     def _run(self, start: int, stop: int, step: int) -> np.ndarray:
         if step != 1:
             return self[np.arange(start, stop, step)]
-        pieces = [part[max(start - base, 0):max(stop - base, 0)]
-                  for part, base in zip(self.parts, self.starts[:-1], strict=True)]
+        pieces = [
+            part[max(start - base, 0) : max(stop - base, 0)]
+            for part, base in zip(self.parts, self.starts[:-1], strict=True)
+        ]
         return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

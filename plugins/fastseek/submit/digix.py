@@ -16,7 +16,8 @@ ANSWERS = 10  # of a query are handed in and count
 
 
 def read_labels(path: PathLike) -> dict[str, int]:
-    """Read label.txt: rows "DIGIX_000000/name.jpg,0"; image path below the training folder -> class.
+    """Read label.txt: rows "DIGIX_000000/name.jpg,0"; image path below the training folder ->
+    class.
 
     Raises:
         DataError: names file and line.
@@ -48,7 +49,9 @@ def read_submission(path: PathLike) -> Lists:
     for line, row in plain(path):
         match = re.fullmatch(r"\{([^{}]*)\}", ",".join(row[1:]).strip())
         if not match:
-            raise DataError(f"{path}:{line}: expected query,{{first,second,…}}, found {','.join(row)[:80]!r}")
+            raise DataError(
+                f"{path}:{line}: expected query,{{first,second,…}}, found {','.join(row)[:80]!r}"
+            )
         once(seen, row[0], path, line, "query")
         names = [name.strip() for name in match[1].split(",")] if match[1].strip() else []
         bad = next((name for name in names if not name or UNFIT.search(name)), None)
@@ -58,8 +61,12 @@ def read_submission(path: PathLike) -> Lists:
     return Lists.of(answers)
 
 
-def write_submission(path: PathLike, answers: Lists | Ranking, queries: list[str] | np.ndarray | None = None,
-                     gallery: list[str] | np.ndarray | None = None) -> None:
+def write_submission(
+    path: PathLike,
+    answers: Lists | Ranking,
+    queries: list[str] | np.ndarray | None = None,
+    gallery: list[str] | np.ndarray | None = None,
+) -> None:
     """Write the first ten answers of every query, whole or not at all.
 
     Args:
@@ -69,8 +76,9 @@ def write_submission(path: PathLike, answers: Lists | Ranking, queries: list[str
         gallery: the images that may be answered with; not compared when None.
 
     Raises:
-        DataError: a query is missing, unknown or stands twice, has another number of answers than ten (or all of a
-            smaller gallery), or an answer stands twice or is unknown; nothing is written.
+        DataError: a query is missing, unknown or stands twice, has another number of answers than
+            ten (or all of a smaller gallery), or an answer stands twice or is unknown; nothing is
+            written.
     """
     lists = Lists.from_ranking(answers, ANSWERS) if isinstance(answers, Ranking) else answers
     least = ANSWERS if gallery is None else min(ANSWERS, len(gallery))

@@ -1,7 +1,9 @@
-"""Google Landmarks v2 (Weyand et al. 2020): solutions, predictions and submissions of both contests.
+"""Google Landmarks v2 (Weyand et al. 2020): solutions, predictions and submissions of both
+contests.
 
-Solutions and predictions mean what they mean to the contests' own reader: ignored queries are passed over in silence,
-an unknown query may stand without an answer, a trailing space is nothing. Beyond that every oddity is refused.
+Solutions and predictions mean what they mean to the contests' own reader: ignored queries are
+passed over in silence, an unknown query may stand without an answer, a trailing space is nothing.
+Beyond that every oddity is refused.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ class Solution:
     Args:
         ids: [Q] strings.
         usage: [Q] "Public", "Private" or "Ignored".
-        right: for every query its landmarks (numbers) in the recognition contest, its images (names) in the retrieval
-            contest; none where the query is ignored.
+        right: for every query its landmarks (numbers) in the recognition contest, its images
+            (names) in the retrieval contest; none where the query is ignored.
     """
 
     ids: np.ndarray
@@ -45,8 +47,9 @@ class Solution:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recognition:
-    """One landmark and its score for every query that is answered: `ids` [P] strings, `landmarks` [P] int64,
-    `scores` [P] float64, larger is surer."""
+    """One landmark and its score for every query that is answered: `ids` [P] strings, `landmarks`
+    [P] int64, `scores` [P] float64, larger is surer.
+    """
 
     ids: np.ndarray
     landmarks: np.ndarray
@@ -59,8 +62,11 @@ def read_recognition_solution(path: PathLike) -> Solution:
     Raises:
         DataError: names file and line.
     """
+
     def landmarks(text: str, line: int, scored: bool) -> list[int]:
-        return [whole_number(word, path, line, "landmark") for word in text.split()] if scored else []
+        return (
+            [whole_number(word, path, line, "landmark") for word in text.split()] if scored else []
+        )
 
     return _solution(path, "landmarks", landmarks)
 
@@ -71,20 +77,25 @@ def read_retrieval_solution(path: PathLike) -> Solution:
     Raises:
         DataError: names file and line.
     """
+
     def images(text: str, line: int, scored: bool) -> list[str]:
         if scored and (not text.strip() or text.strip() == "None"):
-            raise DataError(f"{path}:{line}: a query that is scored must have an image, found {text!r}")
+            raise DataError(
+                f"{path}:{line}: a query that is scored must have an image, found {text!r}"
+            )
         return text.split() if scored else []
 
     return _solution(path, "images", images)
 
 
 def read_recognition(path: PathLike, solution: Solution | None = None) -> Recognition:
-    """Read a recognition submission: id,landmarks with "landmark score" or nothing in the second column.
+    """Read a recognition submission: id,landmarks with "landmark score" or nothing in the second
+    column.
 
     Args:
         path: the file.
-        solution: whose ignored queries are passed over, and beside whose queries none may be answered.
+        solution: whose ignored queries are passed over, and beside whose queries none may be
+            answered.
 
     Raises:
         DataError: names file and line.
@@ -92,15 +103,20 @@ def read_recognition(path: PathLike, solution: Solution | None = None) -> Recogn
     ids, landmarks, scores = [], [], []
     for line, query, words in _predictions(path, "landmarks", solution):
         if len(words) != 2:
-            raise DataError(f"{path}:{line}: expected a landmark and its score, found {len(words)} words")
+            raise DataError(
+                f"{path}:{line}: expected a landmark and its score, found {len(words)} words"
+            )
         ids.append(query)
         landmarks.append(whole_number(words[0], path, line, "landmark"))
         scores.append(_score(words[1], path, line))
-    return Recognition(np.asarray(ids, str), np.asarray(landmarks, np.int64), np.asarray(scores, np.float64))
+    return Recognition(
+        np.asarray(ids, str), np.asarray(landmarks, np.int64), np.asarray(scores, np.float64)
+    )
 
 
 def read_retrieval(path: PathLike, solution: Solution | None = None) -> Lists:
-    """Read a retrieval submission: id,images with image ids, best first, or nothing in the second column.
+    """Read a retrieval submission: id,images with image ids, best first, or nothing in the second
+    column.
 
     More than 100 images and repeated ones are read as they stand; `lists.check` refuses them.
 
@@ -115,21 +131,36 @@ def read_retrieval(path: PathLike, solution: Solution | None = None) -> Lists:
 
 
 def write_recognition(path: PathLike, predictions: Recognition, test_ids: Sequence[str]) -> None:
-    """Write a recognition submission, one row for every test image in the given order, whole or not at all.
+    """Write a recognition submission, one row for every test image in the given order, whole or not
+    at all.
 
     Raises:
-        DataError: an image is answered twice or is not a test image, or a score is not finite; nothing is written.
+        DataError: an image is answered twice or is not a test image, or a score is not finite;
+            nothing is written.
     """
     for bad in np.flatnonzero(~np.isfinite(predictions.scores))[:1]:
-        raise DataError(f"{path}: the score of query {str(predictions.ids[bad])!r} is {predictions.scores[bad]}")
+        raise DataError(
+            f"{path}: the score of query {str(predictions.ids[bad])!r} is {predictions.scores[bad]}"
+        )
     _check_tests(predictions.ids, test_ids, f"{path}")
     pairs = zip(predictions.landmarks.tolist(), predictions.scores.tolist(), strict=True)
-    _write(path, "landmarks", test_ids, predictions.ids, [f"{landmark} {score!r}" for landmark, score in pairs])
+    _write(
+        path,
+        "landmarks",
+        test_ids,
+        predictions.ids,
+        [f"{landmark} {score!r}" for landmark, score in pairs],
+    )
 
 
-def write_retrieval(path: PathLike, answers: Lists | Ranking, test_ids: Sequence[str],
-                    index_ids: Sequence[str] | None = None) -> None:
-    """Write a retrieval submission, one row for every test image in the given order, whole or not at all.
+def write_retrieval(
+    path: PathLike,
+    answers: Lists | Ranking,
+    test_ids: Sequence[str],
+    index_ids: Sequence[str] | None = None,
+) -> None:
+    """Write a retrieval submission, one row for every test image in the given order, whole or not
+    at all.
 
     Args:
         path: the file.
@@ -138,8 +169,8 @@ def write_retrieval(path: PathLike, answers: Lists | Ranking, test_ids: Sequence
         index_ids: the images of index.csv, beside which none may be named.
 
     Raises:
-        DataError: a query is unknown or stands twice, has more than 100 images, or an image stands twice or is unknown;
-            nothing is written.
+        DataError: a query is unknown or stands twice, has more than 100 images, or an image stands
+            twice or is unknown; nothing is written.
     """
     lists = Lists.from_ranking(answers, ANSWERS) if isinstance(answers, Ranking) else answers
     check(lists, f"{path}", most=ANSWERS, images=index_ids)
@@ -152,11 +183,15 @@ def _check_tests(answered: np.ndarray, test_ids: Sequence[str], what: str) -> No
     check_queries(test_ids, f"{what}: test images")
     unknown = np.setdiff1d(answered, np.asarray(test_ids, str))
     if len(unknown):
-        raise DataError(f"{what}: {len(unknown)} queries are not among the {len(test_ids)} test images, the first is "
-                        f"{str(unknown[0])!r}")
+        raise DataError(
+            f"{what}: {len(unknown)} queries are not among the {len(test_ids)} test images, the"
+            f" first is {str(unknown[0])!r}"
+        )
 
 
-def _write(path: PathLike, column: str, test_ids: Sequence[str], answered: np.ndarray, texts: Sequence[str]) -> None:
+def _write(
+    path: PathLike, column: str, test_ids: Sequence[str], answered: np.ndarray, texts: Sequence[str]
+) -> None:
     values = dict(zip(answered.tolist(), texts, strict=True))
     with atomic(path, "w") as file:
         file.write(f"id,{column}\n")
@@ -175,9 +210,13 @@ def _solution(path: PathLike, column: str, parse: Callable[[str, int, bool], lis
     return Solution(np.asarray(ids, str), np.asarray(usages, str), right)
 
 
-def _predictions(path: PathLike, column: str, solution: Solution | None) -> Iterator[tuple[int, str, list[str]]]:
+def _predictions(
+    path: PathLike, column: str, solution: Solution | None
+) -> Iterator[tuple[int, str, list[str]]]:
     """Yield (line, query, words) of every query that is answered and scored."""
-    usage = dict(zip(solution.ids.tolist(), solution.usage.tolist(), strict=True)) if solution else None
+    usage = (
+        dict(zip(solution.ids.tolist(), solution.usage.tolist(), strict=True)) if solution else None
+    )
     seen: dict[str, int] = {}
     for line, (query, text) in table(path, ("id", column), only=True):
         once(seen, query, path, line)

@@ -1,4 +1,6 @@
-"""Google Landmarks v2 (Weyand et al. 2020): which images there are, and what they show in which label space."""
+"""Google Landmarks v2 (Weyand et al. 2020): which images there are, and what they show in which
+label space.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,17 @@ from ..rows import once, table, whole_number
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Labelled:
-    """Images and the landmark each shows: `ids` [N] strings, `landmarks` [N] int64 of the file's own label space."""
+    """Images and the landmark each shows: `ids` [N] strings, `landmarks` [N] int64 of the file's
+    own label space.
+    """
 
     ids: np.ndarray
     landmarks: np.ndarray
 
 
 def read_train(path: PathLike) -> Labelled:
-    """Read train.csv (id,url,landmark_id, or id,landmark_id as in 2020 and 2021) or index_image_to_landmark.csv.
+    """Read train.csv (id,url,landmark_id, or id,landmark_id as in 2020 and 2021) or
+    index_image_to_landmark.csv.
 
     Raises:
         DataError: names file and line.
@@ -41,7 +46,8 @@ def read_train_clean(path: PathLike) -> Labelled:
     """Read train_clean.csv: landmark_id,images with the images of a landmark in one value.
 
     Raises:
-        DataError: a landmark or an image stands twice, or a landmark has no image; names file and line.
+        DataError: a landmark or an image stands twice, or a landmark has no image; names file and
+            line.
     """
     ids, landmarks, seen, images = [], [], {}, {}
     for line, (landmark, names) in table(path, ("landmark_id", "images")):
@@ -51,7 +57,10 @@ def read_train_clean(path: PathLike) -> Labelled:
             raise DataError(f"{path}:{line}: landmark {landmark} has no images")
         for name in words:
             if name in images:
-                raise DataError(f"{path}:{line}: image {name!r} stands in line {images[name]} already, must be once")
+                raise DataError(
+                    f"{path}:{line}: image {name!r} stands in line {images[name]} already, must be"
+                    " once"
+                )
             images[name] = line
         ids += words
         landmarks += [whole_number(landmark, path, line, "landmark_id")] * len(words)
@@ -71,7 +80,8 @@ def read_ids(path: PathLike) -> np.ndarray:
 
 
 def read_categories(path: PathLike) -> dict[int, str]:
-    """Read train_label_to_category.csv, train_label_to_hierarchical.csv or index_label_to_category.csv.
+    """Read train_label_to_category.csv, train_label_to_hierarchical.csv or
+    index_label_to_category.csv.
 
     Returns:
         landmark id -> category, as `landmarks.category` writes it.
@@ -108,7 +118,11 @@ def image_path(name: str, suffix: str = ".jpg") -> pathlib.PurePosixPath:
 
 def write_train(path: PathLike, images: Labelled) -> None:
     """Write id,landmark_id rows as `read_train` reads them, whole or not at all."""
-    _write(path, ("id", "landmark_id"), zip(images.ids.tolist(), images.landmarks.tolist(), strict=True))
+    _write(
+        path,
+        ("id", "landmark_id"),
+        zip(images.ids.tolist(), images.landmarks.tolist(), strict=True),
+    )
 
 
 def write_train_clean(path: PathLike, images: Labelled) -> None:
@@ -116,8 +130,14 @@ def write_train_clean(path: PathLike, images: Labelled) -> None:
     order = np.argsort(images.landmarks, kind="stable")
     landmarks, starts = np.unique(images.landmarks[order], return_index=True)
     parts = np.split(images.ids[order], starts[1:])
-    _write(path, ("landmark_id", "images"),
-           ((landmark, " ".join(part.tolist())) for landmark, part in zip(landmarks.tolist(), parts, strict=True)))
+    _write(
+        path,
+        ("landmark_id", "images"),
+        (
+            (landmark, " ".join(part.tolist()))
+            for landmark, part in zip(landmarks.tolist(), parts, strict=True)
+        ),
+    )
 
 
 def write_ids(path: PathLike, ids: Sequence[str]) -> None:

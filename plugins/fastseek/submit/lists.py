@@ -16,11 +16,13 @@ UNFIT = re.compile(r'[\s,"{}]')  # what a name in a submission cannot hold
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Lists:
-    """Answers to queries, best first; unlike in a Ranking an image may stand twice, and there are no scores.
+    """Answers to queries, best first; unlike in a Ranking an image may stand twice, and there are
+    no scores.
 
     Args:
         query_ids: [Q] strings.
-        texts: for every query the names of its answers with one space between: a tenth of the memory of names apart.
+        texts: for every query the names of its answers with one space between: a tenth of the
+            memory of names apart.
     """
 
     query_ids: np.ndarray
@@ -36,7 +38,9 @@ class Lists:
     def from_ranking(cls, ranking: Ranking, k: int) -> Lists:
         """The first k answers of every query."""
         names = np.asarray(ranking.gallery_ids, object)
-        return cls(ranking.query_ids, [" ".join(names[row[row >= 0]]) for row in ranking.indices[:, :k]])
+        return cls(
+            ranking.query_ids, [" ".join(names[row[row >= 0]]) for row in ranking.indices[:, :k]]
+        )
 
     def __iter__(self) -> Iterator[tuple[str, list[str]]]:
         """(query, names of its answers) pairs."""
@@ -44,8 +48,15 @@ class Lists:
             yield query, text.split()
 
 
-def check(lists: Lists, what: str, *, most: int, least: int = 0, queries: Sequence[str] | None = None,
-          images: Sequence[str] | None = None) -> None:
+def check(
+    lists: Lists,
+    what: str,
+    *,
+    most: int,
+    least: int = 0,
+    queries: Sequence[str] | None = None,
+    images: Sequence[str] | None = None,
+) -> None:
     """Check that lists may be handed in.
 
     Args:
@@ -56,8 +67,8 @@ def check(lists: Lists, what: str, *, most: int, least: int = 0, queries: Sequen
         images: those that may be answered with; not compared when None.
 
     Raises:
-        DataError: a query is missing, unknown or stands twice, has too many or too few answers, an answer stands twice,
-            is unknown, or a name cannot be written; names the query.
+        DataError: a query is missing, unknown or stands twice, has too many or too few answers, an
+            answer stands twice, is unknown, or a name cannot be written; names the query.
     """
     check_queries(lists.query_ids, what, queries)
     known = None if images is None else set(images)
@@ -83,19 +94,28 @@ def check_queries(ids: Iterable[str], what: str, queries: Sequence[str] | None =
     """
     values, counts = np.unique(np.asarray(ids, str), return_counts=True)
     if (counts > 1).any():
-        raise DataError(f"{what}: query {str(values[counts.argmax()])!r} stands {counts.max()} times, must be once")
+        raise DataError(
+            f"{what}: query {str(values[counts.argmax()])!r} stands {counts.max()} times, must be"
+            " once"
+        )
     for name in values.tolist():
         _check_name(name, f"{what}: query {name!r}")
     if queries is None:
         return
     wanted = np.asarray(queries, str)
-    for missing, rule in ((np.setdiff1d(wanted, values), "are missing"),
-                          (np.setdiff1d(values, wanted), "are not among those asked")):
+    for missing, rule in (
+        (np.setdiff1d(wanted, values), "are missing"),
+        (np.setdiff1d(values, wanted), "are not among those asked"),
+    ):
         if len(missing):
-            raise DataError(f"{what}: {len(missing)} of {len(wanted)} queries {rule}, the first is "
-                            f"{str(missing[0])!r}")
+            raise DataError(
+                f"{what}: {len(missing)} of {len(wanted)} queries {rule}, the first is "
+                f"{str(missing[0])!r}"
+            )
 
 
 def _check_name(name: str, where: str) -> None:
     if not name or UNFIT.search(name):
-        raise DataError(f"{where} cannot be written: a name must be one word without commas, quotes and braces")
+        raise DataError(
+            f"{where} cannot be written: a name must be one word without commas, quotes and braces"
+        )

@@ -7,12 +7,15 @@ from ..rows import once, plain, table
 
 
 def read_names(path: PathLike) -> list[str]:
-    """Read names, in the order of the file: the column id where there is one, else the first value of every row.
+    """Read names, in the order of the file: the column id where there is one, else the first value
+    of every row.
 
-    So test.csv and index.csv of Google Landmarks can be read, label files of DIGIX, and plain text with a name a line.
+    So test.csv and index.csv of Google Landmarks can be read, label files of DIGIX, and plain text
+    with a name a line.
 
     Raises:
-        DataError: a name stands twice or is no word, or the file is no CSV file in UTF-8; names file and line.
+        DataError: a name stands twice or is no word, or the file is no CSV file in UTF-8; names
+            file and line.
     """
     seen: dict[str, int] = {}
     first = next(plain(path), (1, []))[1]

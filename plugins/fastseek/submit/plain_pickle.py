@@ -1,8 +1,8 @@
 """Pickles of plain values and arrays, read without letting them run anything.
 
-A pickle names functions to be called, so a foreign one can do what it likes, and even numpy's own can be made to read
-memory that is not theirs. Here every name an array needs stands for a function of this file, and no other name is
-known.
+A pickle names functions to be called, so a foreign one can do what it likes, and even numpy's own
+can be made to read memory that is not theirs. Here every name an array needs stands for a function
+of this file, and no other name is known.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ import numpy as np
 from ..errors import DataError
 from ..files import PathLike
 
-CODES = re.compile(r"[?]|b1|[iu][1248]|f[248]|[SU]\d{1,6}|O8?")  # truth values, numbers, text, lists
+CODES = re.compile(
+    r"[?]|b1|[iu][1248]|f[248]|[SU]\d{1,6}|O8?"
+)  # truth values, numbers, text, lists
 
 
 def load(path: PathLike) -> Any:
-    """The value in a pickle: numbers, text, None, lists, tuples, dicts, and numpy arrays and scalars of these.
+    """The value in a pickle: numbers, text, None, lists, tuples, dicts, and numpy arrays and
+    scalars of these.
 
     Raises:
         DataError: the file cannot be read, or is no such pickle; says what it asks for.
@@ -32,7 +35,9 @@ def load(path: PathLike) -> Any:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # what is no pickle can fail in any way at all
-        raise DataError(f"{path}: not a pickle of plain lists and arrays ({type(error).__name__}: {error})") from error
+        raise DataError(
+            f"{path}: not a pickle of plain lists and arrays ({type(error).__name__}: {error})"
+        ) from error
 
 
 class _Dtype:
@@ -93,17 +98,27 @@ def _nothing() -> bytes:
     return b""
 
 
-KNOWN = {("numpy", "ndarray"): _Ndarray, ("numpy", "dtype"): _Dtype, ("_codecs", "encode"): _encode,
-         ("__builtin__", "bytes"): _nothing, ("builtins", "bytes"): _nothing}
+KNOWN = {
+    ("numpy", "ndarray"): _Ndarray,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _nothing,
+    ("builtins", "bytes"): _nothing,
+}
 for _core in ("numpy.core", "numpy._core"):  # numpy 2 has moved them
-    KNOWN |= {(f"{_core}.multiarray", "_reconstruct"): _reconstruct, (f"{_core}.multiarray", "scalar"): _scalar,
-              (f"{_core}.numeric", "_frombuffer"): _frombuffer}
+    KNOWN |= {
+        (f"{_core}.multiarray", "_reconstruct"): _reconstruct,
+        (f"{_core}.multiarray", "scalar"): _scalar,
+        (f"{_core}.numeric", "_frombuffer"): _frombuffer,
+    }
 
 
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in KNOWN:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, and nothing in a pickle is run")
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, and nothing in a pickle is run"
+            )
         return KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> Any:

@@ -16,7 +16,8 @@ PICTURES = ("images", "crops")
 def all_views(images: Seen, views: Iterable[View]) -> list[Seen]:
     """The given batch and every combination of the views: `hflip` and two further scales make six.
 
-    Of a dict its "images" and "crops" are looked at in the same views, and what else is in it stays beside each.
+    Of a dict its "images" and "crops" are looked at in the same views, and what else is in it stays
+    beside each.
     """
     if isinstance(images, Mapping):
         names, views = [name for name in PICTURES if name in images], list(views)
@@ -28,13 +29,15 @@ def all_views(images: Seen, views: Iterable[View]) -> list[Seen]:
     return batches
 
 
-def embed(model: Callable[[Seen], torch.Tensor], images: Seen,
-          views: Iterable[View] = ()) -> torch.Tensor:
+def embed(
+    model: Callable[[Seen], torch.Tensor], images: Seen, views: Iterable[View] = ()
+) -> torch.Tensor:
     """The direction of the mean of the unit embeddings of all views.
 
-    Where a view asks for it (`pool = "max"`), it is the direction of their largest values instead, dimension by
-    dimension (scale GeM with an infinite exponent: SuperGlobal, Shao et al., ICCV 2023). With a view that is `raw` the
-    embeddings are joined as they are, so longer ones count for more.
+    Where a view asks for it (`pool = "max"`), it is the direction of their largest values instead,
+    dimension by dimension (scale GeM with an infinite exponent: SuperGlobal, Shao et al., ICCV
+    2023). With a view that is `raw` the embeddings are joined as they are, so longer ones count for
+    more.
 
     Args:
         model: a batch of images, or a dict with them, to [B, D].
@@ -45,7 +48,11 @@ def embed(model: Callable[[Seen], torch.Tensor], images: Seen,
         float32 [B, D], every row of length 1.
     """
     views = list(views)
-    join = torch.maximum if any(getattr(view, "pool", "mean") == "max" for view in views) else torch.add
+    join = (
+        torch.maximum
+        if any(getattr(view, "pool", "mean") == "max" for view in views)
+        else torch.add
+    )
     raw = any(getattr(view, "raw", False) for view in views)
     total: torch.Tensor | None = None
     for batch in all_views(images, views):

@@ -10,7 +10,8 @@ from ..registry import VIEWS
 
 @VIEWS.register()
 class FiveCrop:
-    """The photos, then their four corners and their middle; with `hflip` and `scale` beside it, all combinations.
+    """The photos, then their four corners and their middle; with `hflip` and `scale` beside it, all
+    combinations.
 
     Args:
         share: a crop's share of height and of width.
@@ -26,12 +27,17 @@ class FiveCrop:
         self.share, self.resize = share, resize
 
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """[B, 3, H, W] -> the given batch, then upper left, upper right, lower left, lower right and middle."""
+        """[B, 3, H, W] -> the given batch, then upper left, upper right, lower left, lower right
+        and middle.
+        """
         height, width = images.shape[2:]
         h, w = max(1, round(self.share * height)), max(1, round(self.share * width))
         bottom, right = height - h, width - w
         corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
-        crops = [images[:, :, top:top + h, left:left + w] for top, left in corners]
+        crops = [images[:, :, top : top + h, left : left + w] for top, left in corners]
         if self.resize:
-            crops = [F.interpolate(crop, (height, width), mode="bilinear", align_corners=False) for crop in crops]
+            crops = [
+                F.interpolate(crop, (height, width), mode="bilinear", align_corners=False)
+                for crop in crops
+            ]
         return [images, *crops]

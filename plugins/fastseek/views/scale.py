@@ -11,24 +11,27 @@ from ..registry import VIEWS
 
 @VIEWS.register()
 class Scale:
-    """The photos as given, then bilinearly resized by every factor (1 is the given one and is not repeated).
+    """The photos as given, then bilinearly resized by every factor (1 is the given one and is not
+    repeated).
 
     DOLG's evaluation is `scale(0.3535, 0.5, 0.7071, 1.0, 1.4142)`.
 
     Args:
         factors: of height and width.
         antialias: smooth before shrinking; the published evaluations do not.
-        pool: how the embeddings of all views become one: "mean", or "max" of every dimension, as SuperGlobal's
-            `scale(0.7071, 1.0, 1.4142, pool='max')`.
-        stride: refuse sizes that are no multiple of it, as a network of that stride would lose pixels; 0 takes any.
+        pool: how the embeddings of all views become one: "mean", or "max" of every dimension, as
+            SuperGlobal's `scale(0.7071, 1.0, 1.4142, pool='max')`.
+        stride: refuse sizes that are no multiple of it, as a network of that stride would lose
+            pixels; 0 takes any.
 
     Raises:
         ValueError: no factor, one that is not positive, or an unknown pooling.
         UsageError: when called, if a size is no multiple of `stride`; names the nearest factors.
     """
 
-    def __init__(self, *factors: float, antialias: bool = False, pool: str = "mean",
-                 stride: int = 0) -> None:
+    def __init__(
+        self, *factors: float, antialias: bool = False, pool: str = "mean", stride: int = 0
+    ) -> None:
         if not factors or any(not factor > 0 for factor in factors):
             raise ValueError(f"scale needs positive factors, got {factors}")
         self.factors = tuple(factor for factor in factors if factor != 1)
@@ -37,7 +40,9 @@ class Scale:
         self.antialias, self.pool, self.stride = antialias, pool, stride
 
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """[B, 3, H, W] -> the given batch, and one [B, 3, round(f H), round(f W)] a factor, at least one pixel."""
+        """[B, 3, H, W] -> the given batch, and one [B, 3, round(f H), round(f W)] a factor, at
+        least one pixel.
+        """
         return [images] + [self._resize(images, factor) for factor in self.factors]
 
     def _resize(self, images: torch.Tensor, factor: float) -> torch.Tensor:
@@ -45,7 +50,11 @@ class Scale:
         if self.stride and any(side % self.stride for side in size):
             side = min(images.shape[2:])
             steps = max(1, int(side * factor) // self.stride)
-            raise UsageError(f"scale({factor}) makes {size[0]} x {size[1]} of {images.shape[2]} x {images.shape[3]}, "
-                             f"no multiple of the stride {self.stride}: take {steps * self.stride / side:.5g} or "
-                             f"{(steps + 1) * self.stride / side:.5g}")
-        return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=self.antialias)
+            raise UsageError(
+                f"scale({factor}) makes {size[0]} x {size[1]} of {images.shape[2]} x"
+                f" {images.shape[3]}, no multiple of the stride {self.stride}: take"
+                f" {steps * self.stride / side:.5g} or {(steps + 1) * self.stride / side:.5g}"
+            )
+        return F.interpolate(
+            images, size, mode="bilinear", align_corners=False, antialias=self.antialias
+        )

@@ -13,7 +13,9 @@ from fastreid.config import get_cfg
 
 @pytest.fixture
 def sets(tmp_path):
-    """A toy gallery of four classes, and a folder with copies of it, new photos of them and of a fifth class."""
+    """A toy gallery of four classes, and a folder with copies of it, new photos of them and of a
+    fifth class.
+    """
     base = toy.gallery(tmp_path / "base", classes=4, train=3, query=1, size=32)
     more = tmp_path / "more"
     for label in range(5):
@@ -33,11 +35,11 @@ def test_new_photos_of_known_classes_are_added_and_copies_are_not(sets):
     """landmark row 51: provenance is kept, exact duplicates are removed."""
     base, more = sets
     before, after = items_of(base), items_of(f"extended({base!r}, {more!r})")
-    added = after[len(before):]
-    assert [item.id for item in after[:len(before)]] == [item.id for item in before]
+    added = after[len(before) :]
+    assert [item.id for item in after[: len(before)]] == [item.id for item in before]
     assert [item.id for item in added] == [f"1/class_{label:02d}/new.jpg" for label in range(4)]
     assert {item.meta["source"] for item in added} == {more} and added[0].split == "train"
-    assert {item.meta["source"] for item in after[:len(before)]} == {base}
+    assert {item.meta["source"] for item in after[: len(before)]} == {base}
 
 
 def test_unknown_classes_may_be_wanted_too(sets):
@@ -53,7 +55,9 @@ def test_files_of_one_length_are_copies_only_when_all_bytes_agree(sets, tmp_path
     changed = bytearray(path.read_bytes())
     changed[-3] ^= 1
     (tmp_path / "more" / "class_01" / "other.jpg").write_bytes(bytes(changed))
-    added = [item.id for item in items_of(f"extended({base!r}, {more!r})") if item.id.startswith("1/")]
+    added = [
+        item.id for item in items_of(f"extended({base!r}, {more!r})") if item.id.startswith("1/")
+    ]
     assert "1/class_01/other.jpg" in added and "1/class_01/new_again.jpg" not in added
 
 

@@ -29,7 +29,11 @@ def rows(data):
 
 def test_split_folders_are_the_splits(tmp_path):
     data = folder(toy.gallery(tmp_path, classes=2, train=3, query=1))
-    assert collections.Counter(item.split for item in data.items) == {"train": 6, "query": 2, "gallery": 6}
+    assert collections.Counter(item.split for item in data.items) == {
+        "train": 6,
+        "query": 2,
+        "gallery": 6,
+    }
     for item in data.items:
         assert item.id == f"{item.split}/{item.label}/{os.path.basename(item.path)}"
         assert os.path.join(data.root, item.id) == item.path and os.path.isfile(item.path)
@@ -37,20 +41,29 @@ def test_split_folders_are_the_splits(tmp_path):
 
 def test_a_flat_folder_is_trained_on_and_searched_in(tmp_path):
     put(tmp_path, "cat/1.jpg", "dog/2.png")
-    assert rows(folder(tmp_path)) == {(split, *rest) for split in ("train", "gallery")
-                                      for rest in (("cat", "cat/1.jpg"), ("dog", "dog/2.png"))}
+    assert rows(folder(tmp_path)) == {
+        (split, *rest)
+        for split in ("train", "gallery")
+        for rest in (("cat", "cat/1.jpg"), ("dog", "dog/2.png"))
+    }
 
 
 def test_test_photos_without_queries_ask_the_train_photos(tmp_path):
     put(tmp_path, "train/a/1.jpg", "test/a/2.jpg")
-    assert rows(folder(tmp_path)) == {("train", "a", "train/a/1.jpg"), ("gallery", "a", "train/a/1.jpg"),
-                                      ("query", "a", "test/a/2.jpg")}
+    assert rows(folder(tmp_path)) == {
+        ("train", "a", "train/a/1.jpg"),
+        ("gallery", "a", "train/a/1.jpg"),
+        ("query", "a", "test/a/2.jpg"),
+    }
 
 
 def test_test_is_the_gallery_when_there_are_queries(tmp_path):
     put(tmp_path, "train/a/1.jpg", "test/a/2.jpg", "query/a/3.jpg")
     assert {(item.split, item.id) for item in folder(tmp_path).items} == {
-        ("train", "train/a/1.jpg"), ("gallery", "test/a/2.jpg"), ("query", "query/a/3.jpg")}
+        ("train", "train/a/1.jpg"),
+        ("gallery", "test/a/2.jpg"),
+        ("query", "query/a/3.jpg"),
+    }
 
 
 def test_a_class_may_be_called_train(tmp_path):
@@ -59,26 +72,50 @@ def test_a_class_may_be_called_train(tmp_path):
 
 
 def test_folders_beside_the_splits_are_passed_over(tmp_path):
-    put(tmp_path, "train/a/1.jpg", "query/a/2.jpg", "gallery/a/3.jpg", "drafts/a/4.jpg", "val/a/5.jpg")
-    assert {item.label for item in folder(tmp_path).items} == {"a"} and len(folder(tmp_path).items) == 3
+    put(
+        tmp_path,
+        "train/a/1.jpg",
+        "query/a/2.jpg",
+        "gallery/a/3.jpg",
+        "drafts/a/4.jpg",
+        "val/a/5.jpg",
+    )
+    assert {item.label for item in folder(tmp_path).items} == {"a"} and len(
+        folder(tmp_path).items
+    ) == 3
 
 
 def test_queries_may_come_from_another_folder(tmp_path):
     put(tmp_path / "shop", "a/1.jpg", "b/1.jpg")
     put(tmp_path / "phone", "a/9.jpg")
-    queries = [item for item in folder(tmp_path / "shop", query=str(tmp_path / "phone")).items if item.split == "query"]
-    assert [(item.id, item.label) for item in queries] == [("a/9.jpg", "a")] and os.path.isfile(queries[0].path)
+    queries = [
+        item
+        for item in folder(tmp_path / "shop", query=str(tmp_path / "phone")).items
+        if item.split == "query"
+    ]
+    assert [(item.id, item.label) for item in queries] == [("a/9.jpg", "a")] and os.path.isfile(
+        queries[0].path
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.9])
 def test_held_out_queries_are_never_trained_on_and_leave_every_class_one(tmp_path, share):
-    put(tmp_path, *(f"{label}/{number}.jpg" for label, count in (("a", 1), ("b", 2), ("c", 10))
-                    for number in range(count)))
+    put(
+        tmp_path,
+        *(
+            f"{label}/{number}.jpg"
+            for label, count in (("a", 1), ("b", 2), ("c", 10))
+            for number in range(count)
+        ),
+    )
     by_split = collections.defaultdict(set)
     for item in folder(tmp_path, query=share).items:
         by_split[item.split].add(item.id)
     assert by_split["train"] == by_split["gallery"]
-    assert not by_split["train"] & by_split["query"] and len(by_split["train"] | by_split["query"]) == 13
+    assert (
+        not by_split["train"] & by_split["query"]
+        and len(by_split["train"] | by_split["query"]) == 13
+    )
     held = collections.Counter(name[0] for name in by_split["query"])
     assert held == {"b": 1, "c": min(9, round(10 * share))}
 
@@ -88,7 +125,10 @@ def test_what_is_no_photo_is_passed_over(tmp_path):
     for name in ("a/notes.txt", "a/._1.jpg", ".hidden/3.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
-    assert {(item.label, item.id) for item in folder(tmp_path).items} == {("a", "a/1.JPG"), ("a/deep", "a/deep/2.jpeg")}
+    assert {(item.label, item.id) for item in folder(tmp_path).items} == {
+        ("a", "a/1.JPG"),
+        ("a/deep", "a/deep/2.jpeg"),
+    }
 
 
 def test_photos_in_no_class_folder_have_no_label(tmp_path):
@@ -96,8 +136,13 @@ def test_photos_in_no_class_folder_have_no_label(tmp_path):
 
 
 def test_odd_names_survive(tmp_path):
-    names = ["Straße/ü.jpg", "a b/c%20d.jpg", "new\nline/x.jpg", os.fsdecode(b"raw/\xff.jpg"),
-             "l/" + "a" * 250 + ".jpg"]
+    names = [
+        "Straße/ü.jpg",
+        "a b/c%20d.jpg",
+        "new\nline/x.jpg",
+        os.fsdecode(b"raw/\xff.jpg"),
+        "l/" + "a" * 250 + ".jpg",
+    ]
     put(tmp_path, *names)
     assert {item.id for item in folder(tmp_path).items} == set(names)
 
@@ -113,7 +158,11 @@ def test_links_to_folders_are_followed_but_never_in_circles(tmp_path):
 
 def test_the_order_is_the_same_every_time(tmp_path):
     put(tmp_path, "b/2.jpg", "a/3.jpg", "b/1.jpg")
-    assert [item.id for item in folder(tmp_path).items if item.split == "train"] == ["a/3.jpg", "b/1.jpg", "b/2.jpg"]
+    assert [item.id for item in folder(tmp_path).items if item.split == "train"] == [
+        "a/3.jpg",
+        "b/1.jpg",
+        "b/2.jpg",
+    ]
 
 
 def test_nothing_to_read_is_an_error_that_names_the_folder(tmp_path):

@@ -9,29 +9,63 @@ from fastseek.data.datasets.inat import Inat
 from fastseek.errors import DataError
 from fastseek.structures import places_of
 
-PAGE = {"images": [
-    {"id": 7, "file_name": "train/a/1.jpg", "width": 500, "height": 375, "latitude": 43.8, "longitude": -71.3,
-     "location_uncertainty": 77, "date": "2014-07-02 12:00:00+00:00"},
-    {"id": 3, "file_name": "train/b/2.jpg", "latitude": None, "longitude": None, "location_uncertainty": None,
-     "date": None}], "annotations": [{"id": 0, "image_id": 3, "category_id": 12},
-                                     {"id": 1, "image_id": 7, "category_id": 9999}]}
+PAGE = {
+    "images": [
+        {
+            "id": 7,
+            "file_name": "train/a/1.jpg",
+            "width": 500,
+            "height": 375,
+            "latitude": 43.8,
+            "longitude": -71.3,
+            "location_uncertainty": 77,
+            "date": "2014-07-02 12:00:00+00:00",
+        },
+        {
+            "id": 3,
+            "file_name": "train/b/2.jpg",
+            "latitude": None,
+            "longitude": None,
+            "location_uncertainty": None,
+            "date": None,
+        },
+    ],
+    "annotations": [
+        {"id": 0, "image_id": 3, "category_id": 12},
+        {"id": 1, "image_id": 7, "category_id": 9999},
+    ],
+}
 
 
 def test_photos_have_class_place_and_date(tmp_path):
     """finegrained row 74."""
     (tmp_path / "train.json").write_text(json.dumps(PAGE))
-    (tmp_path / "test.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "test/x.jpg"}]}))
+    (tmp_path / "test.json").write_text(
+        json.dumps({"images": [{"id": 1, "file_name": "test/x.jpg"}]})
+    )
     found = Inat(str(tmp_path / "train.json"), str(tmp_path / "test.json")).items
     assert [(item.id, item.label, item.split) for item in found] == [
-        ("train/a/1.jpg", "09999", "train"), ("train/b/2.jpg", "00012", "train"), ("test/x.jpg", "", "query")]
+        ("train/a/1.jpg", "09999", "train"),
+        ("train/b/2.jpg", "00012", "train"),
+        ("test/x.jpg", "", "query"),
+    ]
     assert found[0].path == str(tmp_path / "train" / "a" / "1.jpg")
     assert places_of(found)[0].tolist() == pytest.approx([43.8, -71.3, 182.5 / 365, 77], abs=1e-4)
     assert np.isnan(places_of(found)[1:]).all() and found[1].meta == {}
 
 
-@pytest.mark.parametrize(("page", "says"), [
-    ([], "not a list of iNat's"), ({"images": [{"id": 1}]}, "file_name"), ({"annotations": []}, "images"),
-    ({"images": [{"id": 1, "file_name": "a.jpg", "latitude": 99, "longitude": 0}]}, r"a\.jpg: lat is 99")])
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ([], "not a list of iNat's"),
+        ({"images": [{"id": 1}]}, "file_name"),
+        ({"annotations": []}, "images"),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg", "latitude": 99, "longitude": 0}]},
+            r"a\.jpg: lat is 99",
+        ),
+    ],
+)
 def test_what_is_no_such_list_is_told(tmp_path, page, says):
     (tmp_path / "l.json").write_text(json.dumps(page))
     with pytest.raises(DataError, match=says):

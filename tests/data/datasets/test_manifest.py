@@ -36,8 +36,10 @@ def test_folder_csv_and_parquet_give_the_same_items(tmp_path):
     rows = [(item.id, item.label, item.split) for item in folder.items]
     with open(tmp_path / "list.csv", "w", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
-    parquet.write_table(pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))),
-                        tmp_path / "list.parquet")
+    parquet.write_table(
+        pyarrow.table(dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))),
+        tmp_path / "list.parquet",
+    )
     assert manifest(tmp_path / "list.csv").items == folder.items
     assert manifest(tmp_path / "list.parquet").items == folder.items
 
@@ -62,30 +64,38 @@ VARIANTS = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_way_to_write_the_table_gives_the_same_items(tmp_path, name):
     items = manifest(table(tmp_path, VARIANTS[name])).items
-    assert [(item.path.removeprefix(f"{tmp_path}/"), item.label, item.group, item.split, item.id)
-            for item in items] == EXPECTED
+    assert [
+        (item.path.removeprefix(f"{tmp_path}/"), item.label, item.group, item.split, item.id)
+        for item in items
+    ] == EXPECTED
 
 
 def test_quoted_cells_may_hold_commas_quotes_and_line_ends(tmp_path):
-    item, = manifest(table(tmp_path, 'path,label\n"a,""b"".jpg","two\nlines"\n')).items
+    (item,) = manifest(table(tmp_path, 'path,label\n"a,""b"".jpg","two\nlines"\n')).items
     assert item.id == 'a,"b".jpg' and item.label == "two\nlines"
 
 
 def test_other_columns_become_meta(tmp_path):
-    item, = manifest(table(tmp_path, "path,lat,note\na.jpg,41.1,x\n")).items
+    (item,) = manifest(table(tmp_path, "path,lat,note\na.jpg,41.1,x\n")).items
     assert item.meta == {"lat": "41.1", "note": "x"} and item.label == ""
 
 
 def test_paths_start_from_the_table_or_from_root(tmp_path):
     path = table(tmp_path, f"path\nb/a.jpg\n{tmp_path}/b/c.jpg\n/far/d.jpg\n")
-    assert [item.path for item in manifest(path).items] == [f"{tmp_path}/b/a.jpg", f"{tmp_path}/b/c.jpg", "/far/d.jpg"]
+    assert [item.path for item in manifest(path).items] == [
+        f"{tmp_path}/b/a.jpg",
+        f"{tmp_path}/b/c.jpg",
+        "/far/d.jpg",
+    ]
     assert [item.id for item in manifest(path).items] == ["b/a.jpg", "b/c.jpg", "/far/d.jpg"]
     (tmp_path / "else").mkdir()
     assert manifest(path, root=str(tmp_path / "else")).items[0].path == f"{tmp_path}/else/b/a.jpg"
 
 
 def test_whole_numbers_are_labels_in_parquet(tmp_path):
-    parquet.write_table(pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [3, None]}), tmp_path / "list.parquet")
+    parquet.write_table(
+        pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [3, None]}), tmp_path / "list.parquet"
+    )
     assert [item.label for item in manifest(tmp_path / "list.parquet").items] == ["3", ""]
 
 
@@ -123,7 +133,9 @@ def test_a_fault_is_told_with_file_and_line(tmp_path, name):
 
 @pytest.mark.parametrize("value", [float("nan"), 1.0, True])
 def test_labels_that_are_no_names_are_refused_with_their_row(tmp_path, value):
-    parquet.write_table(pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [value, value]}), tmp_path / "x.parquet")
+    parquet.write_table(
+        pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": [value, value]}), tmp_path / "x.parquet"
+    )
     with pytest.raises(DataError, match=r"x\.parquet:row 1: label is"):
         manifest(tmp_path / "x.parquet")
 

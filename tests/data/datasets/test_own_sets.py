@@ -31,9 +31,14 @@ def grocery(tmp_path, monkeypatch):
 def test_grocery_searches_its_training_photos_with_its_test_photos(grocery):
     items = build("grocery()", DATASETS).items
     assert [(item.split, item.label, item.id) for item in items] == [
-        ("train", "Golden", "train/a.jpg"), ("train", "Pink", "train/b.jpg"), ("train", "Kiwi", "train/c.jpg"),
+        ("train", "Golden", "train/a.jpg"),
+        ("train", "Pink", "train/b.jpg"),
+        ("train", "Kiwi", "train/c.jpg"),
         ("query", "Kiwi", "test/a.jpg"),
-        ("gallery", "Golden", "train/a.jpg"), ("gallery", "Pink", "train/b.jpg"), ("gallery", "Kiwi", "train/c.jpg")]
+        ("gallery", "Golden", "train/a.jpg"),
+        ("gallery", "Pink", "train/b.jpg"),
+        ("gallery", "Kiwi", "train/c.jpg"),
+    ]
     assert all(item.path == str(grocery / item.id) for item in items)
 
 
@@ -62,37 +67,72 @@ def test_landmarks_searches_everything_that_is_no_query(tmp_path, monkeypatch):
     (tmp_path / "landmarks").mkdir()
     (tmp_path / "landmarks" / "labels.csv").write_text(
         "id,path,landmark,split,view_cluster\n1,i/1.jpg,bridge,train,7\n2,i/2.jpg,bridge,query,8\n"
-        "3,i/3.jpg,bridge,index,9\n4,i/4.jpg,distractor,distractor,10\n")
+        "3,i/3.jpg,bridge,index,9\n4,i/4.jpg,distractor,distractor,10\n"
+    )
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
     items = build("landmarks()", DATASETS).items
     assert [(item.split, item.id, item.group) for item in items] == [
-        ("train", "i/1.jpg", "7"), ("query", "i/2.jpg", "8"),
-        ("gallery", "i/1.jpg", "7"), ("gallery", "i/3.jpg", "9"), ("gallery", "i/4.jpg", "10")]
-    (tmp_path / "landmarks" / "labels.csv").write_text("id,path,landmark,split,view_cluster\n1,i/1.jpg\n")
+        ("train", "i/1.jpg", "7"),
+        ("query", "i/2.jpg", "8"),
+        ("gallery", "i/1.jpg", "7"),
+        ("gallery", "i/3.jpg", "9"),
+        ("gallery", "i/4.jpg", "10"),
+    ]
+    (tmp_path / "landmarks" / "labels.csv").write_text(
+        "id,path,landmark,split,view_cluster\n1,i/1.jpg\n"
+    )
     with pytest.raises(DataError, match=r"labels\.csv:2"):
         build("landmarks()", DATASETS)
 
 
 def test_the_tasks_of_landmarks_share_out_what_is_no_landmark(tmp_path, monkeypatch):
     (tmp_path / "landmarks").mkdir()
-    rows = ["id,path,landmark,split,view_cluster", "1,i/1.jpg,bridge,train,1", "2,i/2.jpg,bridge,query,2",
-            "3,i/3.jpg,bridge,index,3", *(f"{n},i/{n}.jpg,distractor,distractor,{n}" for n in range(4, 9))]
+    rows = [
+        "id,path,landmark,split,view_cluster",
+        "1,i/1.jpg,bridge,train,1",
+        "2,i/2.jpg,bridge,query,2",
+        "3,i/3.jpg,bridge,index,3",
+        *(f"{n},i/{n}.jpg,distractor,distractor,{n}" for n in range(4, 9)),
+    ]
     (tmp_path / "landmarks" / "labels.csv").write_text("\n".join(rows) + "\n")
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
-    told = {task: {split: [(item.id, item.label) for item in build(f"landmarks({task!r})", DATASETS).items
-                           if item.split == split] for split in ("train", "query", "gallery")}
-            for task in ("retrieval", "index", "recognition")}
-    bridge, nothing = [(f"i/{n}.jpg", "bridge") for n in (1, 2, 3)], [(f"i/{n}.jpg", "") for n in range(4, 9)]
+    told = {
+        task: {
+            split: [
+                (item.id, item.label)
+                for item in build(f"landmarks({task!r})", DATASETS).items
+                if item.split == split
+            ]
+            for split in ("train", "query", "gallery")
+        }
+        for task in ("retrieval", "index", "recognition")
+    }
+    bridge, nothing = (
+        [(f"i/{n}.jpg", "bridge") for n in (1, 2, 3)],
+        [(f"i/{n}.jpg", "") for n in range(4, 9)],
+    )
     assert all(found["train"] == bridge[:1] for found in told.values())
-    assert told["retrieval"]["gallery"] == [bridge[0], *told["index"]["gallery"]] and len(told["index"]["gallery"]) == 6
+    assert (
+        told["retrieval"]["gallery"] == [bridge[0], *told["index"]["gallery"]]
+        and len(told["index"]["gallery"]) == 6
+    )
     assert told["recognition"]["query"] == [bridge[1], *nothing[::2]]
     assert told["recognition"]["gallery"] == nothing[1::2]
     with pytest.raises(UsageError, match="recognition"):
         build("landmarks('search')", DATASETS)
 
 
-@pytest.mark.skipif(not any((root / "grocery" / "dataset").exists() for root in data_roots()), reason="no Grocery here")
+@pytest.mark.skipif(
+    not any((root / "grocery" / "dataset").exists() for root in data_roots()),
+    reason="no Grocery here",
+)
 def test_the_real_grocery_set_is_whole():
     items = build("grocery()", DATASETS).items
-    assert collections.Counter(item.split for item in items) == {"train": 2094, "query": 1001, "gallery": 2094}
-    assert len({item.label for item in items}) == 63 and all(os.path.isfile(item.path) for item in items)
+    assert collections.Counter(item.split for item in items) == {
+        "train": 2094,
+        "query": 1001,
+        "gallery": 2094,
+    }
+    assert len({item.label for item in items}) == 63 and all(
+        os.path.isfile(item.path) for item in items
+    )

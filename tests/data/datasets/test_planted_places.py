@@ -15,7 +15,9 @@ from fastseek.structures import places_of
 def table(tmp_path_factory):
     """200 photos of 10 classes, train, and 60 of them in the gallery again."""
     path = tmp_path_factory.mktemp("planted") / "t.csv"
-    rows = [f"{n:03d}.jpg,c{n % 10},train" for n in range(200)] + [f"{n:03d}.jpg,c{n % 10},gallery" for n in range(60)]
+    rows = [f"{n:03d}.jpg,c{n % 10},train" for n in range(200)] + [
+        f"{n:03d}.jpg,c{n % 10},gallery" for n in range(60)
+    ]
     path.write_text("path,label,split\n" + "\n".join(rows))
     return str(path)
 
@@ -26,7 +28,10 @@ def items(table, **kwargs):
 
 
 def points(found):
-    lat, lon = np.deg2rad(places_of(found)[:, 0].astype(float)), np.deg2rad(places_of(found)[:, 1].astype(float))
+    lat, lon = (
+        np.deg2rad(places_of(found)[:, 0].astype(float)),
+        np.deg2rad(places_of(found)[:, 1].astype(float)),
+    )
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], 1)
 
 
@@ -48,16 +53,23 @@ def test_photos_of_a_class_stand_together_and_shuffled_ones_do_not(table):
 
 def test_shuffling_deals_out_the_same_places(table):
     planted, shuffled = items(table)[:200], items(table, shuffled=True)[:200]
-    bags = [collections.Counter(str(sorted(item.meta.items())) for item in found) for found in (planted, shuffled)]
+    bags = [
+        collections.Counter(str(sorted(item.meta.items())) for item in found)
+        for found in (planted, shuffled)
+    ]
     assert bags[0] == bags[1] and [i.meta for i in planted] != [i.meta for i in shuffled]
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_photo_has_one_place_in_every_split_by_seed(table, shuffled):
     found = items(table, shuffled=shuffled)
-    assert len(found) == 260 and [item.meta for item in found[:60]] == [item.meta for item in found[200:]]
+    assert len(found) == 260 and [item.meta for item in found[:60]] == [
+        item.meta for item in found[200:]
+    ]
     assert [item.meta for item in found] == [item.meta for item in items(table, shuffled=shuffled)]
-    assert [item.meta for item in found] != [item.meta for item in items(table, shuffled=shuffled, seed=1)]
+    assert [item.meta for item in found] != [
+        item.meta for item in items(table, shuffled=shuffled, seed=1)
+    ]
 
 
 def test_the_asked_shares_are_missing_or_known_roughly(table):
@@ -70,7 +82,9 @@ def test_the_asked_shares_are_missing_or_known_roughly(table):
 
 def test_classes_that_share_a_home_cannot_be_told_apart_by_it(table):
     found = items(table, spread=1.0, homes=2, missing=0, rough=0)[:200]
-    centres = np.stack([points([item for item in found if item.label == f"c{n}"]).mean(0) for n in range(10)])
+    centres = np.stack(
+        [points([item for item in found if item.label == f"c{n}"]).mean(0) for n in range(10)]
+    )
     angle = np.rad2deg(np.arccos(np.clip(centres @ centres.T, -1, 1)))
     assert ((angle < 2).sum(1) == 2).all()
 

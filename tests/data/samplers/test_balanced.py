@@ -16,8 +16,15 @@ def labels_of(counts=COUNTS, seed=0):
 
 def sampler(call, labels=None, batch_size=8, world_size=1, seed=0):
     labels = labels_of() if labels is None else np.asarray(labels)
-    return build(call, SAMPLERS, labels=labels, groups=np.zeros_like(labels), batch_size=batch_size,
-                 world_size=world_size, seed=seed)
+    return build(
+        call,
+        SAMPLERS,
+        labels=labels,
+        groups=np.zeros_like(labels),
+        batch_size=batch_size,
+        world_size=world_size,
+        seed=seed,
+    )
 
 
 def drawn(part, labels, m, epochs=4):
@@ -64,7 +71,9 @@ def test_a_photo_comes_twice_in_a_batch_only_with_replacement(replace):
     """finegrained row 3: the contest's code draws with replacement."""
     labels = np.repeat([0, 1, 2], 6)
     twice = 0
-    for _, rows in drawn(sampler(f"balanced(m=4, replace={replace})", labels, 12), labels, 4, epochs=20):
+    for _, rows in drawn(
+        sampler(f"balanced(m=4, replace={replace})", labels, 12), labels, 4, epochs=20
+    ):
         twice += sum(len(set(run)) < 4 for run in rows.reshape(-1, 4))
     assert (twice > 0) == replace
 
@@ -80,7 +89,9 @@ def test_a_batch_may_hold_more_places_than_there_are_photos():
     assert sampler("balanced(m=8)", np.repeat(np.arange(4), 2), 32).epoch(0).shape == (1, 32)
 
 
-@pytest.mark.parametrize("call, m", [("balanced(m=2, singletons='replace')", 2), ("pk(k=2, singletons='replace')", 2)])
+@pytest.mark.parametrize(
+    "call, m", [("balanced(m=2, singletons='replace')", 2), ("pk(k=2, singletons='replace')", 2)]
+)
 def test_a_class_with_one_photo_gives_its_place_to_another(call, m):
     """finegrained row 2."""
     labels = labels_of()
@@ -95,17 +106,38 @@ def test_a_class_with_one_photo_gives_its_place_to_another(call, m):
 def test_replacing_is_as_long_as_repeating():
     """finegrained row 2: only what stands in the places differs."""
     for name, k in (("balanced", "m"), ("pk", "k")):
-        lengths = {sampler(f"{name}({k}=2, singletons={rule!r})").batches for rule in ("repeat", "replace")}
+        lengths = {
+            sampler(f"{name}({k}=2, singletons={rule!r})").batches for rule in ("repeat", "replace")
+        }
         assert len(lengths) == 1
 
 
-@pytest.mark.parametrize("call, counts, batch, world, expected", [
-    ("balanced(m=4)", (5,) * 3, 16, 1, "from 4 to 12"), ("balanced(m=4)", (1,) * 9, 16, 1, "too few"),
-    ("balanced(m=4)", (5,) * 9, 18, 1, "a multiple of 4"), ("balanced(m=4)", (5,) * 9, 12, 2, "a multiple of 8"),
-    ("balanced(m=0)", (5,) * 9, 12, 1, "k=0"), ("balanced(singletons='error')", (1, 5, 5), 8, 1, "1 classes have one"),
-    ("balanced(singletons='keep')", (5, 5), 8, 1, "'repeat', 'drop', 'replace' or 'error'"),
-    ("balanced(singletons='replace')", (1, 1, 5), 8, 1, "1 classes have two photos or more, a batch needs 2"),
-    ("pk(singletons='replace')", (1, 1, 5, 5, 5), 16, 1, "3 classes have two photos or more, a batch needs 4")])
+@pytest.mark.parametrize(
+    "call, counts, batch, world, expected",
+    [
+        ("balanced(m=4)", (5,) * 3, 16, 1, "from 4 to 12"),
+        ("balanced(m=4)", (1,) * 9, 16, 1, "too few"),
+        ("balanced(m=4)", (5,) * 9, 18, 1, "a multiple of 4"),
+        ("balanced(m=4)", (5,) * 9, 12, 2, "a multiple of 8"),
+        ("balanced(m=0)", (5,) * 9, 12, 1, "k=0"),
+        ("balanced(singletons='error')", (1, 5, 5), 8, 1, "1 classes have one"),
+        ("balanced(singletons='keep')", (5, 5), 8, 1, "'repeat', 'drop', 'replace' or 'error'"),
+        (
+            "balanced(singletons='replace')",
+            (1, 1, 5),
+            8,
+            1,
+            "1 classes have two photos or more, a batch needs 2",
+        ),
+        (
+            "pk(singletons='replace')",
+            (1, 1, 5, 5, 5),
+            16,
+            1,
+            "3 classes have two photos or more, a batch needs 4",
+        ),
+    ],
+)
 def test_what_cannot_be_drawn_is_refused_when_built(call, counts, batch, world, expected):
     with pytest.raises(UsageError, match=expected):
         sampler(call, labels_of(counts), batch, world)

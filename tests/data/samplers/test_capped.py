@@ -12,8 +12,15 @@ from fastseek.registry import SAMPLERS, build
 
 def made(call, sizes, batch_size=4, seed=0):
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    return labels, build(call, SAMPLERS, labels=labels, groups=np.zeros_like(labels), batch_size=batch_size,
-                         world_size=1, seed=seed)
+    return labels, build(
+        call,
+        SAMPLERS,
+        labels=labels,
+        groups=np.zeros_like(labels),
+        batch_size=batch_size,
+        world_size=1,
+        seed=seed,
+    )
 
 
 @given(st.lists(st.integers(1, 30), min_size=4, max_size=12), st.integers(1, 20), st.integers(0, 5))
@@ -22,7 +29,9 @@ def test_no_class_gives_more_than_the_cap_and_small_ones_give_all(sizes, cap, ep
     labels, sampler = made(f"capped(cap={cap})", sizes, batch_size=1)
     rows = sampler.epoch(epoch).reshape(-1)
     assert len(set(rows)) == len(rows)
-    assert np.bincount(labels[rows], minlength=len(sizes)).tolist() == np.minimum(sizes, cap).tolist()
+    assert (
+        np.bincount(labels[rows], minlength=len(sizes)).tolist() == np.minimum(sizes, cap).tolist()
+    )
 
 
 def test_the_cap_is_the_median_class_when_not_said():
@@ -43,7 +52,9 @@ def test_what_is_drawn_goes_through_the_other_sampler():
         assert sorted(np.bincount(labels[batch]).tolist())[-2:] == [3, 3]
 
 
-@pytest.mark.parametrize("call", ["capped(cap=0)", "capped(cap='mean')", "capped(cap=1, of='pk(k=5)')"])
+@pytest.mark.parametrize(
+    "call", ["capped(cap=0)", "capped(cap='mean')", "capped(cap=1, of='pk(k=5)')"]
+)
 def test_a_cap_or_a_sampler_that_cannot_be_is_refused(call):
     with pytest.raises(UsageError):
         made(call, [3, 3, 3])

@@ -18,7 +18,15 @@ def labels_of(counts=COUNTS, seed=0):
 def sampler(call, labels=None, batch_size=8, groups=None, world_size=1, seed=0):
     labels = labels_of() if labels is None else np.asarray(labels)
     groups = np.zeros_like(labels) if groups is None else groups
-    return build(call, SAMPLERS, labels=labels, groups=groups, batch_size=batch_size, world_size=world_size, seed=seed)
+    return build(
+        call,
+        SAMPLERS,
+        labels=labels,
+        groups=groups,
+        batch_size=batch_size,
+        world_size=world_size,
+        seed=seed,
+    )
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -95,7 +103,9 @@ def test_within_a_round_pk_shows_no_photo_twice():
 
 
 def test_pk_is_what_its_definition_says():
-    """A slow twin that follows the text: runs of K per class, P open classes a batch, each gives its next run."""
+    """A slow twin that follows the text: runs of K per class, P open classes a batch, each gives
+    its next run.
+    """
     labels, p, k = labels_of(), 3, 2
     for n in range(4):
         open_runs = None
@@ -140,7 +150,9 @@ def test_balanced_pk_takes_other_cameras_first(cameras):
 
 def test_imbalanced_shows_rare_classes_as_often_as_others():
     labels = np.repeat([0, 1, 2], [1, 10, 300])
-    drawn = np.concatenate([sampler("imbalanced()", labels, batch_size=10).epoch(n).ravel() for n in range(20)])
+    drawn = np.concatenate(
+        [sampler("imbalanced()", labels, batch_size=10).epoch(n).ravel() for n in range(20)]
+    )
     assert np.abs(np.bincount(labels[drawn]) / len(drawn) - 1 / 3).max() < 0.03
     assert set(drawn) == set(range(311))
 
@@ -201,7 +213,8 @@ IMPOSSIBLE = [
 
 @pytest.mark.parametrize("call, counts, batch_size, world_size, expected", IMPOSSIBLE)
 def test_what_cannot_work_is_refused_before_the_first_batch_with_the_legal_values(
-        call, counts, batch_size, world_size, expected):
+    call, counts, batch_size, world_size, expected
+):
     with pytest.raises(UsageError, match=expected):
         sampler(call, labels_of(counts), batch_size, world_size=world_size)
 
@@ -209,15 +222,20 @@ def test_what_cannot_work_is_refused_before_the_first_batch_with_the_legal_value
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
 def test_every_legal_setting_ends_and_every_other_is_refused(name):
-    """All small cases: the answer is batches of the right shape, or an error; never an endless loop."""
+    """All small cases: the answer is batches of the right shape, or an error; never an endless
+    loop.
+    """
     made = refused = 0
     for counts in ((1, 1), (1, 2, 3), (2, 2, 2, 2), (5, 1, 1, 1), (7, 7)):
         for k in (1, 2, 3):
             for batch_size in range(1, 13):
                 for world_size in (1, 2):
                     labels = labels_of(counts)
-                    legal = (batch_size % (k * world_size) == 0 and batch_size <= len(labels)
-                             and batch_size // k <= len(counts))
+                    legal = (
+                        batch_size % (k * world_size) == 0
+                        and batch_size <= len(labels)
+                        and batch_size // k <= len(counts)
+                    )
                     try:
                         part = sampler(f"{name}(k={k})", labels, batch_size, world_size=world_size)
                     except UsageError:
@@ -225,5 +243,8 @@ def test_every_legal_setting_ends_and_every_other_is_refused(name):
                         assert not legal
                     else:
                         made += 1
-                        assert legal and part.epoch(0).shape == (len(labels) // batch_size, batch_size)
+                        assert legal and part.epoch(0).shape == (
+                            len(labels) // batch_size,
+                            batch_size,
+                        )
     assert made > 50 and refused > 50

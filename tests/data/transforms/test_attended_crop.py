@@ -35,19 +35,27 @@ def test_the_window_of_the_photos_own_row_is_cut_out():
 
 @settings(max_examples=40, deadline=None)
 @given(SHARES, SHARES, st.integers(4, 70), st.integers(4, 70))
-def test_every_window_gives_a_part_inside_the_photo_in_the_size_asked_for(across, down, width, height):
+def test_every_window_gives_a_part_inside_the_photo_in_the_size_asked_for(
+    across, down, width, height
+):
     """finegrained row 60."""
     part = AttendedCrop((8, 6))
     part.windows = np.array([[across[0], down[0], across[1], down[1]]], np.float32)
     made = part(photo(0, width, height))
     assert (made.height, made.width) == (8, 6)
     pixels = np.asarray(made)
-    assert pixels[..., 0].max() <= width and pixels[..., 1].max() <= height and not pixels[..., 2].any()
+    assert (
+        pixels[..., 0].max() <= width
+        and pixels[..., 1].max() <= height
+        and not pixels[..., 2].any()
+    )
 
 
 @pytest.mark.parametrize("image", [photo(0), photo(2), ramp(60, 40)])
 def test_without_a_window_it_is_the_plain_random_crop(image):
-    """finegrained row 60: the first epoch, a photo that could not be looked at, a photo that is not of the training."""
+    """finegrained row 60: the first epoch, a photo that could not be looked at, a photo that is not
+    of the training.
+    """
     part = AttendedCrop(16)
     if image.info.get("row") == 2:
         part.windows = np.full((3, 4), np.nan, np.float32)
@@ -65,10 +73,19 @@ def test_a_share_of_the_photos_is_cropped_plainly_all_the_same():
     assert 60 < sum(followed) < 140
 
 
-@pytest.mark.parametrize("call", ["attended_crop(0)", "attended_crop(8, tries=0)", "attended_crop(8, every=0)",
-                                  "attended_crop(8, tries=2.5)", "attended_crop(8, p=2)",
-                                  "attended_crop(8, threshold='median')", "attended_crop(8, threshold=1.0)",
-                                  "attended_crop(8, area=(0.5, 0.4))"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "attended_crop(0)",
+        "attended_crop(8, tries=0)",
+        "attended_crop(8, every=0)",
+        "attended_crop(8, tries=2.5)",
+        "attended_crop(8, p=2)",
+        "attended_crop(8, threshold='median')",
+        "attended_crop(8, threshold=1.0)",
+        "attended_crop(8, area=(0.5, 0.4))",
+    ],
+)
 def test_values_that_cannot_be_are_refused(call):
     with pytest.raises(UsageError):
         build(call, TRANSFORMS)

@@ -22,7 +22,9 @@ def test_brightness_multiplies_and_cuts_off_at_white(image, factor):
     part = build(f"brightness({factor})", TRANSFORMS)
     expected = np.minimum(255, np.asarray(image, np.float64) * factor)
     assert np.abs(np.asarray(part(image)) - expected).max() <= 0.5
-    assert torch.allclose(part(to_tensor(image)).double(), torch.from_numpy(expected).permute(2, 0, 1), atol=1e-3)
+    assert torch.allclose(
+        part(to_tensor(image)).double(), torch.from_numpy(expected).permute(2, 0, 1), atol=1e-3
+    )
 
 
 def test_a_blur_is_a_gaussian_whose_width_follows_the_size(image):
@@ -30,7 +32,9 @@ def test_a_blur_is_a_gaussian_whose_width_follows_the_size(image):
     photo = np.zeros((3, 101, 101), np.float32)
     photo[:, 50, 50] = 255
     made = build("blur(0.03)", TRANSFORMS)(torch.from_numpy(photo)).numpy()
-    slow = scipy.ndimage.gaussian_filter(photo[0].astype(float), 0.03 * 101, mode="mirror", truncate=4)
+    slow = scipy.ndimage.gaussian_filter(
+        photo[0].astype(float), 0.03 * 101, mode="mirror", truncate=4
+    )
     assert np.abs(made[0] - slow).max() < 0.05
     assert build("blur()", TRANSFORMS)(image).size == image.size
 

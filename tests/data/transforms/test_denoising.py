@@ -18,7 +18,7 @@ def texture(seed=0, side=128, smooth=3.0):
     random = np.random.default_rng(seed)
     field = scipy.ndimage.gaussian_filter(random.normal(size=(side, side, 3)), (smooth, smooth, 0))
     field = 40 + 175 * (field - field.min()) / np.ptp(field)
-    field[side // 3:side // 2, side // 4:] = random.uniform(60, 200, 3)
+    field[side // 3 : side // 2, side // 4 :] = random.uniform(60, 200, 3)
     return field.round().astype(np.uint8)
 
 
@@ -60,8 +60,17 @@ def test_sigma_is_what_the_wavelet_definition_gives():
     taps = [value / (4 * 2**0.5) for value in (1 - root, root - 3, 3 + root, -1 - root)]
     sigmas = []
     for channel in range(3):
-        found = [abs(sum(taps[y] * taps[x] * pixels[row + y, column + x, channel] for y in range(4) for x in range(4)))
-                 for row in range(0, 17, 2) for column in range(0, 17, 2)]
+        found = [
+            abs(
+                sum(
+                    taps[y] * taps[x] * pixels[row + y, column + x, channel]
+                    for y in range(4)
+                    for x in range(4)
+                )
+            )
+            for row in range(0, 17, 2)
+            for column in range(0, 17, 2)
+        ]
         sigmas.append(np.median([value for value in found if value > 1e-3]) / 0.6744897501960817)
     assert abs(noise.gaussian_sigma(pixels) - np.mean(sigmas)) < 1e-3
     assert abs(sum(taps)) < 1e-12 and abs(sum(value**2 for value in taps) - 1) < 1e-12
@@ -69,7 +78,9 @@ def test_sigma_is_what_the_wavelet_definition_gives():
 
 def test_sigma_grows_in_proportion_and_an_even_surface_has_none():
     pixels = texture().astype(float)
-    assert noise.gaussian_sigma(2 * pixels) == pytest.approx(2 * noise.gaussian_sigma(pixels), rel=1e-5)
+    assert noise.gaussian_sigma(2 * pixels) == pytest.approx(
+        2 * noise.gaussian_sigma(pixels), rel=1e-5
+    )
     assert noise.gaussian_sigma(np.full((40, 40, 3), 77.0)) == 0
     assert noise.gaussian_sigma(np.zeros((3, 40, 3))) == 0
 
@@ -108,7 +119,9 @@ def test_the_thresholds_are_the_callers():
     assert found.kind == noise.CLEAN
     assert noise.measure(noisy, share=0.002).kind == noise.IMPULSE
     assert noise.measure(noisy, sigma=6).kind == noise.GAUSSIAN
-    assert noise.measure(noisy, share=0.002, sigma=6) == noise.Noise(found.share, found.sigma, noise.BOTH)
+    assert noise.measure(noisy, share=0.002, sigma=6) == noise.Noise(
+        found.share, found.sigma, noise.BOTH
+    )
 
 
 @pytest.mark.parametrize("kind", [noise.IMPULSE, noise.GAUSSIAN, noise.BOTH])
@@ -135,11 +148,15 @@ def test_repair_is_median_5_and_then_bilateral_0_100_12():
             expected = cv2.medianBlur(expected, 5)
         if kind & noise.GAUSSIAN:
             expected = cv2.bilateralFilter(expected, 0, 100, 12)
-        assert np.array_equal(np.asarray(build("denoise()", TRANSFORMS)(Image.fromarray(pixels))), expected)
+        assert np.array_equal(
+            np.asarray(build("denoise()", TRANSFORMS)(Image.fromarray(pixels))), expected
+        )
 
 
 def test_the_bilateral_filter_is_what_its_definition_says():
-    """A slow twin in float64: every pixel is the mean of a round window, weighted by distance and by colour."""
+    """A slow twin in float64: every pixel is the mean of a round window, weighted by distance and
+    by colour.
+    """
     pixels = texture(side=44, smooth=1.0)
     result = np.asarray(filters.bilateral(Image.fromarray(pixels), colour=30, space=2))
     values, radius = pixels.astype(float), 3
@@ -163,7 +180,9 @@ def test_one_filter_may_be_left_out():
 
 
 def listed_photo(tmp_path, kind, path):
-    (tmp_path / "noise.csv").write_text(f"path,class,share,sigma\nother.jpg,clean,0,0\nshop/a.jpg,{kind},0,0\n")
+    (tmp_path / "noise.csv").write_text(
+        f"path,class,share,sigma\nother.jpg,clean,0,0\nshop/a.jpg,{kind},0,0\n"
+    )
     image = Image.fromarray(texture())
     image.info["path"] = path
     return build(f"denoise({str(tmp_path / 'noise.csv')!r})", TRANSFORMS), image
@@ -202,9 +221,13 @@ def watched(monkeypatch, part, filtered):
     return seen
 
 
-@pytest.mark.parametrize("call, kind, filtered", [
-    ("de_gaussian(1.0, sigma=(30, 30))", noise.GAUSSIAN, filters.bilateral),
-    ("de_pepper(1.0, share=0.1)", noise.IMPULSE, filters.median)])
+@pytest.mark.parametrize(
+    "call, kind, filtered",
+    [
+        ("de_gaussian(1.0, sigma=(30, 30))", noise.GAUSSIAN, filters.bilateral),
+        ("de_pepper(1.0, share=0.1)", noise.IMPULSE, filters.median),
+    ],
+)
 def test_noise_is_added_and_then_repaired(monkeypatch, call, kind, filtered):
     """finegrained row 26."""
     part = build(call, TRANSFORMS)
@@ -212,7 +235,9 @@ def test_noise_is_added_and_then_repaired(monkeypatch, call, kind, filtered):
     torch.manual_seed(0)
     result = part(Image.fromarray(texture()))
     found = noise.measure(seen[0])
-    assert found.kind == kind and np.array_equal(np.asarray(result), np.asarray(filtered(Image.fromarray(seen[0]))))
+    assert found.kind == kind and np.array_equal(
+        np.asarray(result), np.asarray(filtered(Image.fromarray(seen[0])))
+    )
     assert abs(found.sigma - 30) < 4 if kind == noise.GAUSSIAN else abs(found.share - 0.1) < 0.015
 
 

@@ -33,17 +33,34 @@ def inside(tensor):
     """(top, bottom, left, right) border around what is not black."""
     rows, columns = (tensor.amax((0, axis)) > 0 for axis in (2, 1))
     where = [torch.nonzero(line).flatten() for line in (rows, columns)]
-    return [int(value) for line, side in zip(where, tensor.shape[1:], strict=True)
-            for value in (line[0], side - 1 - line[-1])]
+    return [
+        int(value)
+        for line, side in zip(where, tensor.shape[1:], strict=True)
+        for value in (line[0], side - 1 - line[-1])
+    ]
 
 
 @pytest.mark.parametrize("kind", ["pil", "tensor"])
-@pytest.mark.parametrize("height, width, size, borders", [
-    (40, 40, 20, [0, 0, 0, 0]), (30, 60, 60, [15, 15, 0, 0]), (60, 30, 60, [0, 0, 15, 15]),
-    (33, 100, 50, [17, 17, 0, 0]), (100, 33, 50, [0, 0, 17, 17]), (100, 35, 50, [0, 0, 16, 17]),
-    (35, 100, 50, [16, 17, 0, 0]), (10, 7, 50, [0, 0, 7, 8]), (999, 1, 64, [0, 0, 31, 32])])
-def test_rescale_pad_truncates_the_short_side_and_puts_the_odd_pixel_last(height, width, size, borders, kind):
-    """finegrained row 22. 16.5 becomes 16 and not 17; of an odd rest the larger half is right or at the bottom."""
+@pytest.mark.parametrize(
+    "height, width, size, borders",
+    [
+        (40, 40, 20, [0, 0, 0, 0]),
+        (30, 60, 60, [15, 15, 0, 0]),
+        (60, 30, 60, [0, 0, 15, 15]),
+        (33, 100, 50, [17, 17, 0, 0]),
+        (100, 33, 50, [0, 0, 17, 17]),
+        (100, 35, 50, [0, 0, 16, 17]),
+        (35, 100, 50, [16, 17, 0, 0]),
+        (10, 7, 50, [0, 0, 7, 8]),
+        (999, 1, 64, [0, 0, 31, 32]),
+    ],
+)
+def test_rescale_pad_truncates_the_short_side_and_puts_the_odd_pixel_last(
+    height, width, size, borders, kind
+):
+    """finegrained row 22. 16.5 becomes 16 and not 17; of an odd rest the larger half is right or at
+    the bottom.
+    """
     image = grey(height, width) if kind == "pil" else to_tensor(grey(height, width))
     result = seeded(f"rescale_pad({size})", image)
     assert result.shape == (3, size, size) and inside(result) == borders
@@ -51,14 +68,18 @@ def test_rescale_pad_truncates_the_short_side_and_puts_the_odd_pixel_last(height
 
 def test_rescale_pad_keeps_the_aspect_and_every_part_of_the_photo():
     """finegrained row 22."""
-    ramp = Image.fromarray(np.repeat(np.linspace(0, 255, 120).astype(np.uint8)[None, :, None], 60, 0).repeat(3, 2))
+    ramp = Image.fromarray(
+        np.repeat(np.linspace(0, 255, 120).astype(np.uint8)[None, :, None], 60, 0).repeat(3, 2)
+    )
     result = seeded("rescale_pad(60, fill=(9, 8, 7))", ramp)
     assert torch.equal(result[:, 0, 0], torch.tensor([9.0, 8.0, 7.0]))
     assert result[0, 30, 0] < 4 and result[0, 30, -1] > 251 and (result[0, 30].diff() > 0).all()
 
 
 def test_a_photo_of_the_right_size_passes_rescale_pad_untouched():
-    assert torch.equal(seeded("rescale_pad(48)", toy.photo(1, 1, 48)), to_tensor(toy.photo(1, 1, 48)))
+    assert torch.equal(
+        seeded("rescale_pad(48)", toy.photo(1, 1, 48)), to_tensor(toy.photo(1, 1, 48))
+    )
 
 
 def test_the_test_size_must_be_a_multiple_of_the_stride_and_the_near_ones_are_told():
@@ -81,7 +102,9 @@ def test_a_quarter_turn_goes_both_ways_equally_often():
 
 def test_vflip_mirrors_top_and_bottom():
     """finegrained row 28."""
-    assert torch.equal(seeded("vflip(1.0)", toy.photo(2, 1, 12)), to_tensor(toy.photo(2, 1, 12)).flip(1))
+    assert torch.equal(
+        seeded("vflip(1.0)", toy.photo(2, 1, 12)), to_tensor(toy.photo(2, 1, 12)).flip(1)
+    )
 
 
 def test_channel_shuffle_gives_every_order_equally_often():
@@ -99,8 +122,10 @@ def test_perspective_shows_nothing_from_outside_the_photo_and_moves_its_corners(
     for seed in range(40):
         assert seeded("perspective((0.05, 0.15), p=1)", white, seed).min() >= 250
     photo = toy.photo(3, 1, 60)
-    changes = [float((seeded(f"perspective(({s}, {s}), p=1)", photo) - to_tensor(photo)).abs().mean())
-               for s in (0.0, 0.02, 0.15)]
+    changes = [
+        float((seeded(f"perspective(({s}, {s}), p=1)", photo) - to_tensor(photo)).abs().mean())
+        for s in (0.0, 0.02, 0.15)
+    ]
     assert changes[0] < 0.5 < changes[1] < changes[2]
 
 
@@ -116,7 +141,11 @@ def test_shift_scale_rotate_draws_an_uneven_scale():
     for seed in range(300):
         result = seeded("shift_scale_rotate(0, (-0.5, 0.2), 0, p=1, fill=255)", black, seed)
         sides.append(int((result[0, 50] < 128).sum()) / 101)
-    assert min(sides) < 0.53 and max(sides) == 1 and abs(np.mean(np.array(sides) > 0.99) - 2 / 7) < 0.08
+    assert (
+        min(sides) < 0.53
+        and max(sides) == 1
+        and abs(np.mean(np.array(sides) > 0.99) - 2 / 7) < 0.08
+    )
 
 
 def erased(call, seeds, height=256, width=128):
@@ -134,20 +163,31 @@ def erased(call, seeds, height=256, width=128):
 
 @pytest.mark.parametrize("law, tall", [("uniform", 0.80), ("log", 0.59)])
 def test_the_aspect_law_decides_how_many_rectangles_are_tall(law, tall):
-    """finegrained row 6, trap 2: four of five are tall under the uniform law at 256 x 128, 59 % under the other."""
+    """finegrained row 6, trap 2: four of five are tall under the uniform law at 256 x 128, 59 %
+    under the other.
+    """
     found = erased(f"random_erasing(1.0, law={law!r})", 1500)
     assert abs((found[:, 0] > found[:, 1]).mean() - tall) < 0.03
 
 
 @pytest.mark.parametrize("law", ["uniform", "log"])
 def test_erased_areas_and_aspects_follow_their_laws(law):
-    """finegrained row 6: on a large square nothing is refused, so both are drawn as they are told."""
-    found = erased(f"random_erasing(1.0, area=(0.02, 0.1), aspect=(0.5, 2.0), law={law!r})", 1200, 300, 300)
+    """finegrained row 6: on a large square nothing is refused, so both are drawn as they are
+    told.
+    """
+    found = erased(
+        f"random_erasing(1.0, area=(0.02, 0.1), aspect=(0.5, 2.0), law={law!r})", 1200, 300, 300
+    )
     area = (found.prod(1) / 90_000 - 0.02) / 0.08
     aspect = found[:, 0] / found[:, 1]
     even = np.log2(aspect) / 2 + 0.5 if law == "log" else (aspect - 0.5) / 1.5
     for values in (area, even):
-        assert np.abs(np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9]) - [0.1, 0.25, 0.5, 0.75, 0.9]).max() < 0.05
+        assert (
+            np.abs(
+                np.quantile(values, [0.1, 0.25, 0.5, 0.75, 0.9]) - [0.1, 0.25, 0.5, 0.75, 0.9]
+            ).max()
+            < 0.05
+        )
 
 
 def test_erasing_happens_as_often_as_it_should_and_gives_up_after_its_tries():
@@ -162,18 +202,28 @@ FILLS = {"mean": lambda x: x, "repo": lambda x: x - torch.tensor([0.485, 0.456, 
 
 @pytest.mark.parametrize("fill", FILLS)
 def test_fills_are_what_stands_there_after_normalising(fill):
-    """finegrained row 6, trap 2: the repository writes the mean values after normalising, which is not the mean."""
+    """finegrained row 6, trap 2: the repository writes the mean values after normalising, which is
+    not the mean.
+    """
     blank = torch.full((3, 40, 40), -1.0)
     result = seeded(f"random_erasing(1.0, fill={fill!r})", blank)
-    mean, std = torch.tensor([0.485, 0.456, 0.406])[:, None], torch.tensor([0.229, 0.224, 0.225])[:, None]
+    mean, std = (
+        torch.tensor([0.485, 0.456, 0.406])[:, None],
+        torch.tensor([0.229, 0.224, 0.225])[:, None],
+    )
     written = (result[:, (result != -1).all(0)] / 255 - mean) / std
     assert FILLS[fill](written).abs().max() < 1e-5
 
 
 def test_a_normal_fill_is_standard_normal_after_normalising():
-    result = seeded("random_erasing(1.0, area=(0.3, 0.4), fill='normal')", torch.full((3, 200, 200), -1.0))
+    result = seeded(
+        "random_erasing(1.0, area=(0.3, 0.4), fill='normal')", torch.full((3, 200, 200), -1.0)
+    )
     written = result[:, (result != -1).all(0)] / 255
-    mean, std = torch.tensor([0.485, 0.456, 0.406])[:, None], torch.tensor([0.229, 0.224, 0.225])[:, None]
+    mean, std = (
+        torch.tensor([0.485, 0.456, 0.406])[:, None],
+        torch.tensor([0.229, 0.224, 0.225])[:, None],
+    )
     written = (written - mean) / std
     assert abs(float(written.mean())) < 0.03 and 0.93 < float(written.std()) < 1.02
 
@@ -214,7 +264,9 @@ def test_a_patch_is_a_part_of_another_photo_of_the_area_it_should_have():
     for seed in range(60):
         result = seeded(part, torch.zeros(3, 80, 60), seed)
         hole = result[2] > 0
-        assert 0.008 < hole.float().mean() < 0.21 and len(set(result[0][hole].round().tolist())) == 1
+        assert (
+            0.008 < hole.float().mean() < 0.21 and len(set(result[0][hole].round().tolist())) == 1
+        )
 
 
 def test_the_pool_is_bounded_and_what_it_held_before_has_no_say():
@@ -269,7 +321,9 @@ def test_the_area_law_is_the_one_of_the_definition():
     torch.manual_seed(5)
     torch.rand(())
     area = 0.02 + 0.38 * float(torch.rand((), dtype=torch.float64))
-    aspect = math.exp(math.log(0.3) + math.log(1 / 0.09) * float(torch.rand((), dtype=torch.float64)))
+    aspect = math.exp(
+        math.log(0.3) + math.log(1 / 0.09) * float(torch.rand((), dtype=torch.float64))
+    )
     shape = round(math.sqrt(40_000 * area * aspect)), round(math.sqrt(40_000 * area / aspect))
     result = seeded("random_erasing(1.0, law='log')", torch.full((3, 200, 200), -1.0), 5)
     assert int((result[0] != -1).sum()) == shape[0] * shape[1]

@@ -20,9 +20,14 @@ def test_the_share_of_the_photos_gets_noise_of_each_kind_equally_often():
     plant = build("planted_noise(share=0.6, sigma=(25, 40), impulses=(0.05, 0.1))", TRANSFORMS)
     photos = [smooth(number) for number in range(240)]
     made = [plant(one) for one in photos]
-    changed = [not np.array_equal(np.array(one), np.array(other)) for one, other in zip(photos, made, strict=True)]
+    changed = [
+        not np.array_equal(np.array(one), np.array(other))
+        for one, other in zip(photos, made, strict=True)
+    ]
     assert 0.5 < np.mean(changed) < 0.7
-    kinds = [noise.measure(np.array(one)).kind for one, other in zip(made, changed, strict=True) if other]
+    kinds = [
+        noise.measure(np.array(one)).kind for one, other in zip(made, changed, strict=True) if other
+    ]
     counts = np.bincount(kinds, minlength=4)
     assert counts[0] <= 5 and (counts[1:] > 25).all()
 
@@ -42,8 +47,10 @@ def test_no_share_changes_nothing():
     assert (np.array(build("planted_noise(share=0.0)", TRANSFORMS)(image)) == np.array(image)).all()
 
 
-@pytest.mark.parametrize("call", ["planted_noise(share=1.5)", "planted_noise(sigma=(9, 1))",
-                                  "planted_noise(impulses=(0, 2))"])
+@pytest.mark.parametrize(
+    "call",
+    ["planted_noise(share=1.5)", "planted_noise(sigma=(9, 1))", "planted_noise(impulses=(0, 2))"],
+)
 def test_a_share_or_range_that_cannot_be_is_refused(call):
     with pytest.raises(UsageError):
         build(call, TRANSFORMS)

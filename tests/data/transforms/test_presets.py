@@ -14,7 +14,11 @@ from fastseek.registry import TRANSFORMS, VIEWS, build, parse
 
 PRESETS = pathlib.Path(__file__).parents[3] / "projects" / "DIGIX2020" / "presets"
 # finegrained 2.1: p of (DeGaussian, DePepper), (scale), p of quarter turns, hue
-TABLE = {"a": (0, (-0.5, 0.2), 0.2, 0.1), "b": (0.1, (-0.4, 0.3), 0.5, 0.2), "c": (0, (-0.4, 0.3), 0.5, 0.2)}
+TABLE = {
+    "a": (0, (-0.5, 0.2), 0.2, 0.1),
+    "b": (0.1, (-0.4, 0.3), 0.5, 0.2),
+    "c": (0, (-0.4, 0.3), 0.5, 0.2),
+}
 
 
 def settings(name):
@@ -30,11 +34,28 @@ def test_a_preset_says_what_the_contests_table_says(name):
     """finegrained row 27."""
     noise, scale, turns, hue = TABLE[name]
     parts = calls(name)
-    assert {"de_gaussian", "de_pepper"} <= set(parts) if noise else not {"de_gaussian", "de_pepper"} & set(parts)
-    assert parts["shift_scale_rotate"].scale == scale and parts["shift_scale_rotate"].fill == [255, 255, 255]
+    assert (
+        {"de_gaussian", "de_pepper"} <= set(parts)
+        if noise
+        else not {"de_gaussian", "de_pepper"} & set(parts)
+    )
+    assert parts["shift_scale_rotate"].scale == scale and parts["shift_scale_rotate"].fill == [
+        255,
+        255,
+        255,
+    ]
     assert parts["random_rotate90"].p == turns and parts["color_jitter"].jitter.hue == (-hue, hue)
-    assert (parts["random_erasing"].p, parts["random_erasing"].tries, parts["random_patch"].pool) == (0.2, 20, 1000)
-    assert [parts[name].p for name in ("perspective", "channel_shuffle", "hflip", "vflip")] == [0.1, 0.1, 0.5, 0.5]
+    assert (
+        parts["random_erasing"].p,
+        parts["random_erasing"].tries,
+        parts["random_patch"].pool,
+    ) == (0.2, 20, 1000)
+    assert [parts[name].p for name in ("perspective", "channel_shuffle", "hflip", "vflip")] == [
+        0.1,
+        0.1,
+        0.5,
+        0.5,
+    ]
 
 
 @pytest.mark.parametrize("name", [*TABLE, "rotated"])

@@ -10,7 +10,12 @@ from fastseek.files import data_roots, sha256
 from fastseek.modeling.backbones.timm import Timm
 from fastseek.modeling.backbones.weights import read_state
 
-NETS = {"test_resnet": (2, 4), "test_efficientnet": (2, 4), "test_convnext": (2, 4), "test_vit": (4,)}
+NETS = {
+    "test_resnet": (2, 4),
+    "test_efficientnet": (2, 4),
+    "test_convnext": (2, 4),
+    "test_vit": (4,),
+}
 
 
 def classifier(name, classes=7):
@@ -51,10 +56,17 @@ def test_path_and_hash_are_logged_where_fast_reid_listens(tmp_path, caplog):
     assert sha256(file) in caplog.text and str(file) in caplog.text
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (lambda state: state.pop("layer1.0.conv1.weight"), "1 missing: layer1.0.conv1.weight"),
-    (lambda state: state.update(layer9=torch.ones(1)), "1 unknown: layer9"),
-    (lambda state: state.update({"bn1.weight": torch.ones(5)}), r"shape: bn1.weight \(5,\) instead of \(32,\)")])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda state: state.pop("layer1.0.conv1.weight"), "1 missing: layer1.0.conv1.weight"),
+        (lambda state: state.update(layer9=torch.ones(1)), "1 unknown: layer9"),
+        (
+            lambda state: state.update({"bn1.weight": torch.ones(5)}),
+            r"shape: bn1.weight \(5,\) instead of \(32,\)",
+        ),
+    ],
+)
 def test_every_difference_is_an_error_that_lists_it(change, says, tmp_path):
     state = classifier("test_resnet").state_dict()
     change(state)
@@ -65,7 +77,9 @@ def test_every_difference_is_an_error_that_lists_it(change, says, tmp_path):
 
 def test_weights_of_another_net_are_refused(tmp_path):
     torch.save(classifier("test_resnet").state_dict(), tmp_path / "w.pth")
-    with pytest.raises(ArtefactError, match="does not fit test_efficientnet.*missing.* more; .*unknown"):
+    with pytest.raises(
+        ArtefactError, match="does not fit test_efficientnet.*missing.* more; .*unknown"
+    ):
         Timm("test_efficientnet", weights=str(tmp_path / "w.pth"))
 
 
@@ -76,7 +90,12 @@ def test_stages_that_were_cut_away_are_not_called_unknown(tmp_path):
 
 def test_the_classifier_of_the_file_is_left_out_when_the_net_is_built_without_one(tmp_path):
     torch.save(classifier("test_resnet").state_dict(), tmp_path / "w.pth")
-    assert Timm("test_resnet", weights=str(tmp_path / "w.pth"), kwargs={"num_classes": 0}).channels["s4"] == 96
+    assert (
+        Timm("test_resnet", weights=str(tmp_path / "w.pth"), kwargs={"num_classes": 0}).channels[
+            "s4"
+        ]
+        == 96
+    )
 
 
 class Malicious:
@@ -106,8 +125,14 @@ def test_a_missing_file_says_where_to_put_it():
 
 
 def test_the_shared_mobilenet_fits_whole():
-    file = next((root / "weights/mobilenetv2_100_in1k_coral_ptq.pth" for root in data_roots()
-                 if (root / "weights/mobilenetv2_100_in1k_coral_ptq.pth").exists()), None)
+    file = next(
+        (
+            root / "weights/mobilenetv2_100_in1k_coral_ptq.pth"
+            for root in data_roots()
+            if (root / "weights/mobilenetv2_100_in1k_coral_ptq.pth").exists()
+        ),
+        None,
+    )
     if file is None:
         pytest.skip("the shared weights are not here")
     net = Timm("mobilenetv2_100", weights=str(file), kwargs={"pad_type": "same"})

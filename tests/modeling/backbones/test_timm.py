@@ -6,9 +6,20 @@ from fastseek.errors import DataError, UsageError
 from fastseek.modeling.backbones.timm import Timm
 from fastseek.registry import BACKBONES, build
 
-FAMILIES = ["resnet18", "mobilenetv2_100", "mobilenetv3_small_100", "test_resnet", "test_efficientnet", "test_convnext",
-            "test_byobnet", "test_nfnet"]
-SWIN = "timm('swin_tiny_patch4_window7_224', {stages}, kwargs={{'depths': (1, 1, 1, 1), 'embed_dim': 24}})"
+FAMILIES = [
+    "resnet18",
+    "mobilenetv2_100",
+    "mobilenetv3_small_100",
+    "test_resnet",
+    "test_efficientnet",
+    "test_convnext",
+    "test_byobnet",
+    "test_nfnet",
+]
+SWIN = (
+    "timm('swin_tiny_patch4_window7_224', {stages}, kwargs={{'depths': (1, 1, 1, 1), 'embed_dim':"
+    " 24}})"
+)
 
 
 def without_gradient(net, size):
@@ -16,9 +27,17 @@ def without_gradient(net, size):
     return [name for name, parameter in net.named_parameters() if parameter.grad is None]
 
 
-@pytest.mark.parametrize(("name", "near", "deep"), [
-    ("tf_efficientnet_b3", 136, 384), ("tf_efficientnet_b5", 176, 512), ("tf_efficientnet_b6", 200, 576),
-    ("tf_efficientnet_b7", 224, 640), ("resnet50", 1024, 2048), ("mobilenetv2_100", 96, 320)])
+@pytest.mark.parametrize(
+    ("name", "near", "deep"),
+    [
+        ("tf_efficientnet_b3", 136, 384),
+        ("tf_efficientnet_b5", 176, 512),
+        ("tf_efficientnet_b6", 200, 576),
+        ("tf_efficientnet_b7", 224, 640),
+        ("resnet50", 1024, 2048),
+        ("mobilenetv2_100", 96, 320),
+    ],
+)
 def test_the_last_two_maps_have_reduction_16_and_32(name, near, deep):
     """landmark row 12, facts table 1.2."""
     with torch.device("meta"):
@@ -46,11 +65,22 @@ def test_stages_are_counted_from_the_end():
 
 def test_channels_come_first_also_for_nets_that_put_them_last():
     net = build(SWIN.format(stages=(4,)), BACKBONES)
-    assert net(torch.zeros(1, 3, 224, 224))["s4"].shape == (1, net.channels["s4"], 7, 7) == (1, 192, 7, 7)
+    assert (
+        net(torch.zeros(1, 3, 224, 224))["s4"].shape
+        == (1, net.channels["s4"], 7, 7)
+        == (1, 192, 7, 7)
+    )
 
 
-@pytest.mark.parametrize("call", ["timm('mobilenetv2_100', kwargs={'pad_type': 'same'}", "timm('mobilenetv2_100'",
-                                  "timm('test_efficientnet'", "timm('test_resnet'"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "timm('mobilenetv2_100', kwargs={'pad_type': 'same'}",
+        "timm('mobilenetv2_100'",
+        "timm('test_efficientnet'",
+        "timm('test_resnet'",
+    ],
+)
 def test_a_stem_stride_of_one_doubles_every_map_with_the_same_weights(call):
     """landmark row 13."""
     images = torch.randn(1, 3, 64, 96)
@@ -87,17 +117,30 @@ def test_frozen_statistics_stay_in_training():
 
 
 def test_drop_path_reaches_the_net():
-    rates = {rate: [module.drop_prob for module in Timm("resnet18", (4,), drop_path=rate).modules()
-                    if type(module).__name__ == "DropPath"] for rate in (0.0, 0.2)}
+    rates = {
+        rate: [
+            module.drop_prob
+            for module in Timm("resnet18", (4,), drop_path=rate).modules()
+            if type(module).__name__ == "DropPath"
+        ]
+        for rate in (0.0, 0.2)
+    }
     assert not any(rates[0.0]) and max(rates[0.2]) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    ("timm('resnet19')", "near it.*resnet18"), ("timm('resnet18', stages=())", "stages"),
-    ("timm('resnet18', stages=(5,))", "stages"), ("timm('test_convnext', stages=(0,))", "s0"),
-    ("timm('resnet18', stem_stride=4)", "stem_stride"), ("timm('test_vit')", "no pyramid.*stages=.4,"),
-    ("timm('swin_tiny_patch4_window7_224', stem_stride=1)", "patches"),
-    ("timm('resnet18', kwargs={'no_such_option': 1})", "no_such_option")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("timm('resnet19')", "near it.*resnet18"),
+        ("timm('resnet18', stages=())", "stages"),
+        ("timm('resnet18', stages=(5,))", "stages"),
+        ("timm('test_convnext', stages=(0,))", "s0"),
+        ("timm('resnet18', stem_stride=4)", "stem_stride"),
+        ("timm('test_vit')", "no pyramid.*stages=.4,"),
+        ("timm('swin_tiny_patch4_window7_224', stem_stride=1)", "patches"),
+        ("timm('resnet18', kwargs={'no_such_option': 1})", "no_such_option"),
+    ],
+)
 def test_what_cannot_be_built_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         build(call, BACKBONES)
@@ -109,12 +152,15 @@ def test_a_net_without_a_pyramid_gives_one_map():
 
 
 @pytest.mark.parametrize("there", [True, False])
-def test_timms_own_weights_are_taken_only_when_the_named_file_is_missing(monkeypatch, tmp_path, there):
+def test_timms_own_weights_are_taken_only_when_the_named_file_is_missing(
+    monkeypatch, tmp_path, there
+):
     asked, create = [], timm.create_model
 
     def recording(*args, **kwargs):
         asked.append(kwargs.get("pretrained"))
         return create(*args, **{**kwargs, "pretrained": False})
+
     if there:
         torch.save(create("resnet18").state_dict(), tmp_path / "net.pth")
     monkeypatch.setattr(timm, "create_model", recording)
@@ -131,6 +177,7 @@ def test_a_hub_out_of_reach_is_a_data_error_that_offers_a_file(monkeypatch):
     def unreachable(*args, **kwargs):
         if kwargs.get("pretrained"):
             raise ConnectionError("no route")
+
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(DataError, match="resnet18.*no route.*weights="):
         build("timm('resnet18', pretrained=True)", BACKBONES)

@@ -1,4 +1,6 @@
-"""SE, gather-excite, CBAM and SK against their definitions (fine-grained facts 4.2), in float64 with plain loops."""
+"""SE, gather-excite, CBAM and SK against their definitions (fine-grained facts 4.2), in float64
+with plain loops.
+"""
 
 import math
 
@@ -32,7 +34,9 @@ def norm(values, one):
     return unit * one.weight.view(shape) + one.bias.view(shape)
 
 
-@pytest.mark.parametrize(("channels", "bias", "width"), [(64, True, 4), (40, True, 2), (8, False, 1)])
+@pytest.mark.parametrize(
+    ("channels", "bias", "width"), [(64, True, 4), (40, True, 2), (8, False, 1)]
+)
 def test_se_is_its_definition(channels, bias, width):
     """finegrained row 58; trap 20: the reduction is not rounded to multiples of 8."""
     se, x = module(f"se(ratio=16, bias={bias})", channels), maps(2, channels, 3, 5)
@@ -57,7 +61,12 @@ def test_gather_excite_theta_minus_of_an_extent_pools_what_is_near(extent):
     for row in range(8):
         for column in range(8):
             top, left = row // extent * extent, column // extent * extent  # middle of the window
-            window = x[:, :, max(0, top - extent + 1):top + extent, max(0, left - extent + 1):left + extent]
+            window = x[
+                :,
+                :,
+                max(0, top - extent + 1) : top + extent,
+                max(0, left - extent + 1) : left + extent,
+            ]
             expected[:, :, row, column] = x[:, :, row, column] * torch.sigmoid(window.mean((2, 3)))
     torch.testing.assert_close(ge(x), expected)
 
@@ -117,7 +126,11 @@ def test_sk_is_its_definition_and_its_weights_sum_to_one():
         parts.append(norm(told, path.bn).relu())
     reduce = sk.attn.fc_reduce.weight.flatten(1)
     assert reduce.shape == (32, 64)
-    z = norm(((parts[0] + parts[1]).mean((2, 3)) @ reduce.T)[..., None, None], sk.attn.bn).relu().flatten(1)
+    z = (
+        norm(((parts[0] + parts[1]).mean((2, 3)) @ reduce.T)[..., None, None], sk.attn.bn)
+        .relu()
+        .flatten(1)
+    )
     a, b = (z @ sk.attn.fc_select.weight.flatten(1).T).chunk(2, dim=1)
     share = torch.exp(a) / (torch.exp(a) + torch.exp(b))
     expected = share[..., None, None] * parts[0] + (1 - share)[..., None, None] * parts[1]
@@ -127,16 +140,25 @@ def test_sk_is_its_definition_and_its_weights_sum_to_one():
 @pytest.mark.parametrize(("name", "size"), [("resnet26d", (8, 4)), ("regnety_002", (8, 4))])
 def test_sk_inside_takes_the_place_of_the_three_by_three_convolutions(name, size):
     backbone = build("sk('s3', inside=True)", BLOCKS)(build(f"timm({name!r})", BACKBONES)).eval()
-    bottlenecks = [one for one in backbone.modules() if hasattr(one, "drop_path") and hasattr(one, "conv3")]
+    bottlenecks = [
+        one for one in backbone.modules() if hasattr(one, "drop_path") and hasattr(one, "conv3")
+    ]
     kinds = [type(one.conv2).__name__ for one in bottlenecks]
     assert kinds.count("SelectiveKernel") == (2 if name == "resnet26d" else 4)
     assert backbone(torch.randn(1, 3, 128, 64))["s3"].shape[2:] == size
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    ("se(ratio=0)", "ratio"), ("cbam(ratio=0)", "ratio"), ("sk(groups=0)", "groups"),
-    ("gather_excite(kind='theta')", "needs size"), ("gather_excite(kind='beta')", "theta-"),
-    ("gather_excite(extent=3)", "power of 2")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("se(ratio=0)", "ratio"),
+        ("cbam(ratio=0)", "ratio"),
+        ("sk(groups=0)", "groups"),
+        ("gather_excite(kind='theta')", "needs size"),
+        ("gather_excite(kind='beta')", "theta-"),
+        ("gather_excite(extent=3)", "power of 2"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         build(call, BLOCKS)

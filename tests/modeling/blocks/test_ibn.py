@@ -24,32 +24,45 @@ def slow_instance(maps, norm, channel):
 
 @pytest.mark.parametrize(("dense", "by_instance"), [(False, range(0, 5)), (True, range(6, 10))])
 def test_the_channels_are_split_in_the_order_of_the_family(dense, by_instance):
-    """finegrained row 34; trap 9: ResNet normalises the first half by instance, DenseNet the last 40 %."""
+    """finegrained row 34; trap 9: ResNet normalises the first half by instance, DenseNet the last
+    40 %.
+    """
     norm, maps = lively_norm(10), torch.randn(3, 10, 4, 5, dtype=torch.float64)
     found, plain = SplitNorm(norm, dense).double().eval()(maps), norm(maps)
     for channel in range(10):
-        expected = slow_instance(maps, norm, channel) if channel in by_instance else plain[:, channel]
+        expected = (
+            slow_instance(maps, norm, channel) if channel in by_instance else plain[:, channel]
+        )
         torch.testing.assert_close(found[:, channel], expected)
 
 
 def splits(backbone):
-    return {name: module for name, module in backbone.named_modules() if isinstance(module, SplitNorm)}
+    return {
+        name: module for name, module in backbone.named_modules() if isinstance(module, SplitNorm)
+    }
 
 
 def test_a_resnet_changes_the_first_norm_of_every_block_of_three_stages():
     """finegrained row 34."""
     backbone = build("ibn()", BLOCKS)(build("timm('resnet26')", BACKBONES))
-    assert list(splits(backbone)) == [f"net.layer{stage}.{block}.bn1" for stage in (1, 2, 3) for block in (0, 1)]
+    assert list(splits(backbone)) == [
+        f"net.layer{stage}.{block}.bn1" for stage in (1, 2, 3) for block in (0, 1)
+    ]
     assert not any(module.dense for module in splits(backbone).values())
 
 
 def test_a_densenet_changes_every_third_layer_of_three_blocks_and_keeps_its_relu():
     """finegrained row 34."""
     backbone = build("ibn()", BLOCKS)(build("timm('densenet121')", BACKBONES))
-    layers = [f"net.features_denseblock{block}.denselayer{n}.norm1"
-              for block, size in ((1, 6), (2, 12), (3, 24)) for n in range(1, size + 1, 3)]
+    layers = [
+        f"net.features_denseblock{block}.denselayer{n}.norm1"
+        for block, size in ((1, 6), (2, 12), (3, 24))
+        for n in range(1, size + 1, 3)
+    ]
     assert list(splits(backbone)) == layers
-    assert all(module.dense and isinstance(module.act, nn.ReLU) for module in splits(backbone).values())
+    assert all(
+        module.dense and isinstance(module.act, nn.ReLU) for module in splits(backbone).values()
+    )
 
 
 def test_digix_used_the_order_of_the_densenet_in_its_resnet():
@@ -62,7 +75,9 @@ def test_the_channels_that_stay_keep_their_weights_and_statistics():
     norm = lively_norm(10)
     split = SplitNorm(norm, dense=False)
     for key in ("weight", "bias", "running_mean", "running_var"):
-        torch.testing.assert_close(getattr(split.batch, key).double(), getattr(norm, key)[5:], rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(
+            getattr(split.batch, key).double(), getattr(norm, key)[5:], rtol=1e-6, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])

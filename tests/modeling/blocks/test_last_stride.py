@@ -4,8 +4,17 @@ import torch
 from fastseek.modeling import backbones, blocks  # noqa: F401
 from fastseek.registry import BACKBONES, BLOCKS, build
 
-NETS = ["resnet18", "resnet26d", "resnetblur18", "resnest14d", "regnety_002", "densenet121", "tf_efficientnet_b0",
-        "mobilenetv3_small_050", "test_efficientnet"]
+NETS = [
+    "resnet18",
+    "resnet26d",
+    "resnetblur18",
+    "resnest14d",
+    "regnety_002",
+    "densenet121",
+    "tf_efficientnet_b0",
+    "mobilenetv3_small_050",
+    "test_efficientnet",
+]
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -22,11 +31,17 @@ def test_the_deepest_map_doubles_and_nothing_else_changes(name):
     assert before["s4"].shape[2:] == (4, 2) and after["s4"].shape[2:] == (8, 4)
     assert before["s4"].shape[1] == after["s4"].shape[1]
     assert torch.equal(before["s2"], after["s2"]) and torch.equal(before["s3"], after["s3"])
-    assert plain.net.feature_info.reduction() == [8, 16, 32] and backbone.net.feature_info.reduction() == [8, 16, 16]
+    assert plain.net.feature_info.reduction() == [
+        8,
+        16,
+        32,
+    ] and backbone.net.feature_info.reduction() == [8, 16, 16]
 
 
 def test_the_map_of_stride_two_is_every_second_place_of_the_map_of_stride_one():
-    """Facts 1.1 step 3: only the stride of the first block changes; a stage of one block shows it."""
+    """Facts 1.1 step 3: only the stride of the first block changes; a stage of one block shows
+    it.
+    """
     plain, backbone = (build("timm('resnet10t', stages=(4,))", BACKBONES).eval() for _ in range(2))
     backbone.load_state_dict(plain.state_dict())
     backbone = build("last_stride()", BLOCKS)(backbone)
@@ -40,14 +55,21 @@ def test_the_map_of_stride_two_is_every_second_place_of_the_map_of_stride_one():
 
 def test_a_stride_of_two_leaves_the_network_alone():
     backbone = build("timm('resnet18')", BACKBONES)
-    assert build("last_stride(2)", BLOCKS)(backbone)(torch.randn(2, 3, 64, 64))["s4"].shape[2:] == (2, 2)
+    assert build("last_stride(2)", BLOCKS)(backbone)(torch.randn(2, 3, 64, 64))["s4"].shape[2:] == (
+        2,
+        2,
+    )
 
 
 def test_attention_that_stands_in_the_stage_keeps_its_own_strides():
     backbone = build("timm('resnet18')", BACKBONES)
     for call in ("gather_excite('s4', inside=True, kind='theta', extent=2)", "last_stride()"):
         backbone = build(call, BLOCKS)(backbone)
-    strides = [module.stride for name, module in backbone.named_modules() if "gather." in name and name.endswith(".0")]
+    strides = [
+        module.stride
+        for name, module in backbone.named_modules()
+        if "gather." in name and name.endswith(".0")
+    ]
     assert strides and set(strides) == {(2, 2)}
 
 

@@ -5,23 +5,33 @@ from fastseek.modeling.blocks.non_local import EmbeddedGaussian
 
 def slow(block, maps):
     """Fine-grained facts 2.2, position by position in float64, for one image."""
+
     def conv(layer, vector):
         return layer.weight[:, :, 0, 0] @ vector + layer.bias
 
     height, width = maps.shape[1:]
+
     def pooled(layer, row, column):
-        cells = [conv(layer, maps[:, row + down, column + right]) for down in (0, 1) for right in (0, 1)]
+        cells = [
+            conv(layer, maps[:, row + down, column + right]) for down in (0, 1) for right in (0, 1)
+        ]
         return torch.stack(cells).amax(0)
 
-    corners = [(row, column) for row in range(0, height - 1, 2) for column in range(0, width - 1, 2)]
-    keys, values = ([pooled(layer, *corner) for corner in corners] for layer in (block.phi, block.g))
+    corners = [
+        (row, column) for row in range(0, height - 1, 2) for column in range(0, width - 1, 2)
+    ]
+    keys, values = (
+        [pooled(layer, *corner) for corner in corners] for layer in (block.phi, block.g)
+    )
     out, norm = torch.empty_like(maps), block.norm
     for row in range(height):
         for column in range(width):
             query = conv(block.theta, maps[:, row, column])
             weights = torch.stack([torch.exp(query @ key) for key in keys])
             seen = sum(w * value for w, value in zip(weights / weights.sum(), values, strict=True))
-            told = (conv(block.out, seen) - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+            told = (conv(block.out, seen) - norm.running_mean) / (
+                norm.running_var + norm.eps
+            ).sqrt()
             out[:, row, column] = maps[:, row, column] + told * norm.weight + norm.bias
     return out
 

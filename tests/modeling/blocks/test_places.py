@@ -9,7 +9,14 @@ from fastseek.registry import BACKBONES, BLOCKS, build
 
 from fastreid.modeling.meta_arch import build_model
 
-NETS = ["resnet18", "resnet26d", "resnest14d", "regnety_002", "tf_efficientnet_b0", "mobilenetv3_small_050"]
+NETS = [
+    "resnet18",
+    "resnet26d",
+    "resnest14d",
+    "regnety_002",
+    "tf_efficientnet_b0",
+    "mobilenetv3_small_050",
+]
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -27,7 +34,6 @@ class Times(nn.Module):
     def forward(self, maps):
         self.asked += 1
         return self.factor * maps
-
 
 
 @pytest.mark.parametrize("name", [*NETS, "densenet121", "convnext_atto"])
@@ -89,9 +95,18 @@ def test_blocks_stand_in_the_order_of_the_recipe():
     assert list(twice.net["layer4"]._modules) == ["0", "1", "se", "se_2"]
 
 
-@pytest.mark.parametrize("call", ["se('s3')", "se('s4', inside=True)", "cbam('s3', inside=True)", "sk('s4')",
-                                  "gather_excite('s3', inside=True, kind='theta+', extent=2)", "non_local('s3')",
-                                  "rga('s3', size=(4, 4), ratio=2)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "se('s3')",
+        "se('s4', inside=True)",
+        "cbam('s3', inside=True)",
+        "sk('s4')",
+        "gather_excite('s3', inside=True, kind='theta+', extent=2)",
+        "non_local('s3')",
+        "rga('s3', size=(4, 4), ratio=2)",
+    ],
+)
 def test_every_block_trains_and_each_of_its_weights_gets_a_gradient(call):
     """finegrained rows 31, 33 and 58."""
     backbone = build(call, BLOCKS)(net("resnet18")).train()
@@ -117,12 +132,19 @@ def test_the_modules_of_a_stage_are_those_since_the_last_map():
     assert channels(backbone, "s4") == 320 and channels(backbone, "s1") == 24
 
 
-@pytest.mark.parametrize(("name", "stages", "call", "says"), [
-    ("resnet18", (2, 3), "se('s4')", "s4 is not in this backbone"), ("resnet18", (3, 4), "se('s7')", "only s0, s1"),
-    ("densenet121", (3, 4), "se('s4', inside=True)", "no residual blocks"), ("test_vit", (4,), "se('s4')", "holds a"),
-    ("swin_tiny_patch4_window7_224", (4,), "se('s4')", "channels last"),
-    ("resnet18", (3, 4), "sk('s4', inside=True)", "no bottlenecks"),
-    ("convnext_atto", (3, 4), "last_stride()", "not twice"), ("convnext_atto", (3, 4), "ibn()", "neither kind")])
+@pytest.mark.parametrize(
+    ("name", "stages", "call", "says"),
+    [
+        ("resnet18", (2, 3), "se('s4')", "s4 is not in this backbone"),
+        ("resnet18", (3, 4), "se('s7')", "only s0, s1"),
+        ("densenet121", (3, 4), "se('s4', inside=True)", "no residual blocks"),
+        ("test_vit", (4,), "se('s4')", "holds a"),
+        ("swin_tiny_patch4_window7_224", (4,), "se('s4')", "channels last"),
+        ("resnet18", (3, 4), "sk('s4', inside=True)", "no bottlenecks"),
+        ("convnext_atto", (3, 4), "last_stride()", "not twice"),
+        ("convnext_atto", (3, 4), "ibn()", "neither kind"),
+    ],
+)
 def test_a_place_that_is_not_there_is_named(name, stages, call, says):
     with pytest.raises(ValueError, match=says):
         build(call, BLOCKS)(net(name, stages))
@@ -135,5 +157,17 @@ def test_a_recipe_names_blocks_and_a_wrong_place_is_a_usage_error(config, batch)
     with pytest.raises(UsageError, match=r"se\('s9'\).*no stage"):
         build_model(config("SEEK.BLOCKS", ["se('s9')"]))
     with pytest.raises(UsageError, match="convolutional networks of timm"):
-        build_model(config("SEEK.BACKBONE", "", "MODEL.BACKBONE.NAME", "build_resnet_backbone",
-                           "MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.FEAT_DIM", 512, "SEEK.BLOCKS", ["se('s4')"]))
+        build_model(
+            config(
+                "SEEK.BACKBONE",
+                "",
+                "MODEL.BACKBONE.NAME",
+                "build_resnet_backbone",
+                "MODEL.BACKBONE.DEPTH",
+                "18x",
+                "MODEL.BACKBONE.FEAT_DIM",
+                512,
+                "SEEK.BLOCKS",
+                ["se('s4')"],
+            )
+        )

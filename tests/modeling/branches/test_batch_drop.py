@@ -13,9 +13,16 @@ from fastseek.registry import BRANCHES, build
 from fastreid.modeling.meta_arch import build_model
 
 
-@pytest.mark.parametrize(("share", "size", "hidden"), [
-    ((0.33, 1.0), (24, 8), (8, 8)), ((0.5, 0.5), (7, 7), (4, 4)), ((0.5, 0.5), (5, 5), (2, 2)),
-    ((0.5, 0.5), (9, 3), (4, 2)), ((0.1, 1.0), (4, 4), (0, 4))])
+@pytest.mark.parametrize(
+    ("share", "size", "hidden"),
+    [
+        ((0.33, 1.0), (24, 8), (8, 8)),
+        ((0.5, 0.5), (7, 7), (4, 4)),
+        ((0.5, 0.5), (5, 5), (2, 2)),
+        ((0.5, 0.5), (9, 3), (4, 2)),
+        ((0.1, 1.0), (4, 4), (0, 4)),
+    ],
+)
 def test_one_rectangle_is_hidden_from_every_image_and_channel(share, size, hidden):
     """finegrained row 51; trap 19: 2.5 and 4.5 are rounded to the even number."""
     drop, maps = DropRectangle(*share).train(), torch.rand(3, 4, *size) + 1
@@ -31,9 +38,13 @@ def test_one_rectangle_is_hidden_from_every_image_and_channel(share, size, hidde
 def test_every_place_has_the_same_chance():
     """finegrained row 51: 9 - 4 + 1 = 6 places."""
     drop, maps = DropRectangle(4 / 9, 1.0).train(), torch.ones(1, 1, 9, 2)
-    found = collections.Counter(int((drop(maps)[0, 0, :, 0] == 0).nonzero()[0]) for _ in range(1200))
+    found = collections.Counter(
+        int((drop(maps)[0, 0, :, 0] == 0).nonzero()[0]) for _ in range(1200)
+    )
     assert sorted(found) == list(range(6))
-    assert sum((number - 200) ** 2 / 200 for number in found.values()) < 20.5  # chi-square, 5 degrees, p = 0.001
+    assert (
+        sum((number - 200) ** 2 / 200 for number in found.values()) < 20.5
+    )  # chi-square, 5 degrees, p = 0.001
 
 
 def test_the_rectangle_follows_torchs_seed():
@@ -77,13 +88,28 @@ def test_the_map_it_is_given_stays_as_it_was():
 def test_the_recipe_of_the_third_place_takes_a_step_and_every_weight_gets_a_gradient(config, batch):
     """finegrained row 51: each branch with a soft-margin triplet and a smoothed softmax."""
     on = ("batch_drop/global", "batch_drop/drop")
-    losses = [f"{loss}('{name}'{more})" for name in on
-              for loss, more in (("triplet", ", margin=None"), ("cross_entropy", ", smoothing=0.1"))]
-    model = build_model(config("SEEK.BACKBONE", "timm('test_efficientnet', stages=(4,))", "SEEK.BLOCKS",
-                               ["last_stride()"], "SEEK.BRANCHES", ["batch_drop()"], "SEEK.LOSSES", losses)).train()
+    losses = [
+        f"{loss}('{name}'{more})"
+        for name in on
+        for loss, more in (("triplet", ", margin=None"), ("cross_entropy", ", smoothing=0.1"))
+    ]
+    model = build_model(
+        config(
+            "SEEK.BACKBONE",
+            "timm('test_efficientnet', stages=(4,))",
+            "SEEK.BLOCKS",
+            ["last_stride()"],
+            "SEEK.BRANCHES",
+            ["batch_drop()"],
+            "SEEK.LOSSES",
+            losses,
+        )
+    ).train()
     found = model(batch)
     sum(found.values()).backward()
-    assert sorted(found) == sorted(f"loss_{name}/{one}" for name in ("triplet", "cross_entropy") for one in on)
+    assert sorted(found) == sorted(
+        f"loss_{name}/{one}" for name in ("triplet", "cross_entropy") for one in on
+    )
     assert [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
     assert model.eval()(batch).shape == (4, 1536)
 
@@ -91,12 +117,20 @@ def test_the_recipe_of_the_third_place_takes_a_step_and_every_weight_gets_a_grad
 def test_its_norms_and_layers_start_as_the_source_has_them():
     branch = BatchDrop(channels={"s4": 400})
     assert branch.part[4].weight.std().item() == pytest.approx((2 / 1024) ** 0.5, rel=0.05)
-    assert all((norm.weight == 1).all() for norm in branch.modules() if isinstance(norm, nn.BatchNorm1d))
+    assert all(
+        (norm.weight == 1).all() for norm in branch.modules() if isinstance(norm, nn.BatchNorm1d)
+    )
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    ("batch_drop(height=1.0)", "not both 1"), ("batch_drop(width=0.0)", "shares"), ("batch_drop(on='s3')", "only"),
-    ("batch_drop(on='odd')", "4 divides")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("batch_drop(height=1.0)", "not both 1"),
+        ("batch_drop(width=0.0)", "shares"),
+        ("batch_drop(on='s3')", "only"),
+        ("batch_drop(on='odd')", "4 divides"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         build(call, BRANCHES, channels={"s4": 16, "odd": 18})

@@ -24,7 +24,9 @@ def test_after_is_the_batch_norm_of_before_without_bias():
     maps = torch.randn(8, 6, 4, 5)
     out = branch({"s4": maps})
     torch.testing.assert_close(out["bnneck/before"], maps.mean((2, 3)))
-    torch.testing.assert_close(out["bnneck"], F.batch_norm(maps.mean((2, 3)), None, None, training=True))
+    torch.testing.assert_close(
+        out["bnneck"], F.batch_norm(maps.mean((2, 3)), None, None, training=True)
+    )
 
 
 def test_the_bias_of_the_batch_norm_stays_zero_and_its_weight_learns():
@@ -42,25 +44,42 @@ def test_a_map_the_backbone_lacks_is_named():
         build("bnneck(on='s3')", BRANCHES, channels={"s4": 6})
 
 
-def test_the_classifier_has_no_bias_and_sees_the_feature_after_and_the_metric_loss_the_one_before(config, batch):
+def test_the_classifier_has_no_bias_and_sees_the_feature_after_and_the_metric_loss_the_one_before(
+    config, batch
+):
     """finegrained rows 10 and 14: routing, and every loss under its own name."""
-    model = build_model(config("SEEK.BRANCHES", ["bnneck()"], "SEEK.LOSSES", [
-        "cross_entropy('bnneck')", "triplet('bnneck/before')", "center('bnneck/before')"])).train()
+    model = build_model(
+        config(
+            "SEEK.BRANCHES",
+            ["bnneck()"],
+            "SEEK.LOSSES",
+            ["cross_entropy('bnneck')", "triplet('bnneck/before')", "center('bnneck/before')"],
+        )
+    ).train()
     seen = {}
     for name, loss in model.losses.items():
-        loss.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0].detach()}))
+        loss.register_forward_pre_hook(
+            lambda _, args, name=name: seen.update({name: args[0].detach()})
+        )
     found = model(batch)
     assert list(found) == ["loss_cross_entropy", "loss_triplet", "loss_center"]
-    assert torch.equal(seen["triplet"], seen["center"]) and not torch.allclose(seen["triplet"], seen["cross_entropy"])
-    torch.testing.assert_close(seen["cross_entropy"], F.batch_norm(seen["triplet"], None, None, training=True))
+    assert torch.equal(seen["triplet"], seen["center"]) and not torch.allclose(
+        seen["triplet"], seen["cross_entropy"]
+    )
+    torch.testing.assert_close(
+        seen["cross_entropy"], F.batch_norm(seen["triplet"], None, None, training=True)
+    )
     assert model.losses["cross_entropy"].classifier.bias is None
 
 
 @pytest.mark.parametrize("test", ["after", "before"])
 def test_one_word_chooses_the_feature_of_the_test_and_nothing_else(config, batch, test):
     """finegrained row 11."""
-    model = build_model(config("SEEK.BRANCHES", [f"bnneck(test={test!r})"], "SEEK.LOSSES", [
-        "cross_entropy('bnneck')"])).eval()
+    model = build_model(
+        config(
+            "SEEK.BRANCHES", [f"bnneck(test={test!r})"], "SEEK.LOSSES", ["cross_entropy('bnneck')"]
+        )
+    ).eval()
     model.branches["bnneck"].norm.running_var.fill_(4.0)
     with torch.no_grad():
         parts, tested = model.embed(model.preprocess(batch["images"])), model(batch)
@@ -80,7 +99,10 @@ def test_dropout_stands_before_the_classifier_in_training_alone():
 
 def test_dropout_starts_at_its_step():
     """finegrained row 66: late-phase switch."""
-    branch, maps = Bnneck(dropout=0.5, dropout_from=3, channels={"s4": 600}).train(), {"s4": torch.randn(8, 600, 2, 2)}
+    branch, maps = (
+        Bnneck(dropout=0.5, dropout_from=3, channels={"s4": 600}).train(),
+        {"s4": torch.randn(8, 600, 2, 2)},
+    )
     dropped = []
     for step in (0, 2, 3, 9):
         branch.at_step(step)
@@ -97,8 +119,15 @@ def test_the_weight_of_the_batch_norm_starts_as_told():
     assert (Bnneck(channels={"s4": 6}).norm.weight == 1).all()
 
 
-@pytest.mark.parametrize(("options", "says"), [("dropout=1.0", "dropout"), ("test='both'", "after"),
-                                               ("gamma_std=-1.0", "gamma_std"), ("dropout_from=-1", "dropout_from")])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("dropout=1.0", "dropout"),
+        ("test='both'", "after"),
+        ("gamma_std=-1.0", "gamma_std"),
+        ("dropout_from=-1", "dropout_from"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(options, says):
     with pytest.raises(UsageError, match=says):
         build(f"bnneck({options})", BRANCHES, channels={"s4": 6})

@@ -9,8 +9,12 @@ from fastseek.registry import BRANCHES, build
 
 CHANNELS = {"s3": 6, "s4": 10}
 SMALL = {"hidden": 8, "atrous": 4, "dim": 5, "channels": CHANNELS}
-FORMS = [{}, {"project": "after", "neck": "fc", "pointwise": True, "image_pool": True}, {"dilations": ()},
-         {"trainable_p": False, "fusion": "legacy_single_norm"}]
+FORMS = [
+    {},
+    {"project": "after", "neck": "fc", "pointwise": True, "image_pool": True},
+    {"dilations": ()},
+    {"trainable_p": False, "fusion": "legacy_single_norm"},
+]
 
 
 def maps(batch=2, near=(6, 5), deep=(3, 3)):
@@ -21,8 +25,10 @@ def size(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize(("net", "millions"), [
-    ("tf_efficientnet_b5", 33.93), ("tf_efficientnet_b6", 46.44), ("tf_efficientnet_b7", 69.58)])
+@pytest.mark.parametrize(
+    ("net", "millions"),
+    [("tf_efficientnet_b5", 33.93), ("tf_efficientnet_b6", 46.44), ("tf_efficientnet_b7", 69.58)],
+)
 def test_the_winners_models_have_the_published_number_of_parameters(net, millions):
     """landmark row 21, facts table 1.2: the defaults are the winners' form."""
     with torch.device("meta"):
@@ -31,9 +37,15 @@ def test_the_winners_models_have_the_published_number_of_parameters(net, million
     assert round((size(backbone) + size(branch)) / 1e6, 2) == millions
 
 
-@pytest.mark.parametrize(("net", "millions"), [
-    ("tf_efficientnet_b3", 10.10), ("tf_efficientnet_b5", 27.29), ("tf_efficientnet_b6", 39.40),
-    ("tf_efficientnet_b7", 62.14)])
+@pytest.mark.parametrize(
+    ("net", "millions"),
+    [
+        ("tf_efficientnet_b3", 10.10),
+        ("tf_efficientnet_b5", 27.29),
+        ("tf_efficientnet_b6", 39.40),
+        ("tf_efficientnet_b7", 62.14),
+    ],
+)
 def test_the_winners_backbones_have_the_published_number_of_parameters(net, millions):
     """landmark row 21: facts table 1.2, without conv_head."""
     with torch.device("meta"):
@@ -59,10 +71,16 @@ def test_the_winners_neck_has_the_published_number_of_parameters():
     assert branch.pool[1].eps == 1e-3 and branch.attention.norm.eps == 1e-5
 
 
-@pytest.mark.parametrize(("net", "backbone_size"), [("resnet50", 23_508_032), ("resnet101", 42_500_160)])
+@pytest.mark.parametrize(
+    ("net", "backbone_size"), [("resnet50", 23_508_032), ("resnet101", 42_500_160)]
+)
 def test_the_papers_models_can_be_built(net, backbone_size):
-    """landmark row 21: Res3 (1024) to the local, Res4 (2048) to the global branch; counted by hand."""
-    call = "dolg(dilations=(6, 12, 18), pointwise=True, image_pool=True, project='after', neck='fc')"
+    """landmark row 21: Res3 (1024) to the local, Res4 (2048) to the global branch; counted by
+    hand.
+    """
+    call = (
+        "dolg(dilations=(6, 12, 18), pointwise=True, image_pool=True, project='after', neck='fc')"
+    )
     with torch.device("meta"):
         backbone = Timm(net)
         branch = build(call, BRANCHES, channels=backbone.channels)
@@ -76,7 +94,10 @@ def test_the_papers_models_can_be_built(net, backbone_size):
 def test_every_form_gives_an_embedding_and_every_parameter_a_gradient(form):
     branch = Dolg(**SMALL, **form)
     out = branch(maps(4))
-    assert set(out) == set(branch.dims) == {"dolg"} and out["dolg"].shape == (4, branch.dims["dolg"])
+    assert set(out) == set(branch.dims) == {"dolg"} and out["dolg"].shape == (
+        4,
+        branch.dims["dolg"],
+    )
     (out["dolg"] * torch.randn(4, 5)).sum().backward()
     assert [name for name, parameter in branch.named_parameters() if parameter.grad is None] == []
 
@@ -95,14 +116,18 @@ def test_one_photo_of_any_size_works_in_evaluation(form, near, deep):
 
 @pytest.mark.parametrize("fusion", ["squared", "legacy_single_norm"])
 def test_the_embedding_equals_the_definition_with_the_whole_map(fusion):
-    """Landmark facts 1.1 steps 4 and 5: fuse at every position, append the global feature there, pool, neck."""
+    """Landmark facts 1.1 steps 4 and 5: fuse at every position, append the global feature there,
+    pool, neck.
+    """
     branch = Dolg(**SMALL, fusion=fusion).eval()
     given = maps()
     whole = branch.pool(given["s4"])
     local, _ = branch.attention(branch.atrous(given["s3"]))
     rest = orthogonal(local, whole, fusion)
     joined = torch.cat([rest, whole[..., None, None].expand_as(rest)], dim=1)
-    torch.testing.assert_close(branch(given)["dolg"], branch.neck(joined.mean((2, 3))), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        branch(given)["dolg"], branch.neck(joined.mean((2, 3))), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_a_map_the_backbone_lacks_is_named():

@@ -22,8 +22,13 @@ def test_the_linear_layer_sets_the_dimension():
 
 @pytest.mark.parametrize("p", [3.0, 2.7])
 def test_negative_maps_give_finite_embeddings_and_the_exponent_learns(p):
-    """finegrained row 30; trap 15: a negative number to a power that is not whole is NaN without the clamp."""
-    branch, maps = Gem(p=p, channels={"s4": 4}), torch.cat([-torch.rand(2, 4, 3, 3), torch.rand(2, 4, 3, 3)])
+    """finegrained row 30; trap 15: a negative number to a power that is not whole is NaN without
+    the clamp.
+    """
+    branch, maps = (
+        Gem(p=p, channels={"s4": 4}),
+        torch.cat([-torch.rand(2, 4, 3, 3), torch.rand(2, 4, 3, 3)]),
+    )
     out = branch({"s4": maps})["gem"]
     out.sum().backward()
     assert out.isfinite().all() and branch.pool.p.item() == pytest.approx(p)

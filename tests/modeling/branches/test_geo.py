@@ -22,8 +22,15 @@ def maps():
 
 @pytest.fixture
 def places():
-    return torch.tensor([(10.0, 20.0, 0.1, NAN), (-80.0, 170.0, 0.9, 5.0), (NAN, NAN, 0.5, NAN), (NAN,) * 4,
-                         (1.0, 2.0, NAN, 1e6)])
+    return torch.tensor(
+        [
+            (10.0, 20.0, 0.1, NAN),
+            (-80.0, 170.0, 0.9, 5.0),
+            (NAN, NAN, 0.5, NAN),
+            (NAN,) * 4,
+            (1.0, 2.0, NAN, 1e6),
+        ]
+    )
 
 
 def branch(call="geo(dim=4, hidden=8, blocks=1)"):
@@ -54,7 +61,9 @@ def test_the_embedding_is_the_sum_of_the_two_features(maps, places):
 
 
 def test_without_places_every_photo_gets_the_one_feature_of_the_unknown(maps, places):
-    """finegrained row 75: absent from the batch is as NaN, and as unknown place and date of a single photo."""
+    """finegrained row 75: absent from the batch is as NaN, and as unknown place and date of a
+    single photo.
+    """
     made = taught().eval()
     absent = made(maps)
     unknown = made({**maps, "places": torch.full((5, 4), NAN)})
@@ -73,7 +82,9 @@ def test_in_training_a_share_of_the_photos_hides_its_place(places):
     unknown = made.place(torch.full((1, 4), NAN))
     hidden = torch.isclose(found, unknown, atol=1e-5).all(1)
     assert hidden.float().mean() == pytest.approx(0.3, abs=0.04)
-    torch.testing.assert_close(found[~hidden], made.place(places[:1]).expand(int((~hidden).sum()), 4))
+    torch.testing.assert_close(
+        found[~hidden], made.place(places[:1]).expand(int((~hidden).sum()), 4)
+    )
     assert not torch.isclose(made.eval()(many)["geo/place"], unknown, atol=1e-5).all(1).any()
 
 
@@ -94,8 +105,18 @@ def test_half_precision_around_it_does_not_blur_the_place(places):
     assert not torch.equal(found[0], found[1])
 
 
-@pytest.mark.parametrize("call", ["geo(drop=1)", "geo(dropout=-0.1)", "geo(encoding='flat')", "geo(on='s9')",
-                                  "geo(uncertainty=0)", "geo(pool='max')", "geo(hidden=0)"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "geo(drop=1)",
+        "geo(dropout=-0.1)",
+        "geo(encoding='flat')",
+        "geo(on='s9')",
+        "geo(uncertainty=0)",
+        "geo(pool='max')",
+        "geo(hidden=0)",
+    ],
+)
 def test_settings_that_cannot_be_are_usage_errors(call):
     with pytest.raises(UsageError):
         build(call, BRANCHES, channels=CHANNELS)
@@ -104,8 +125,14 @@ def test_settings_that_cannot_be_are_usage_errors(call):
 def test_a_seeker_takes_places_in_training_and_evaluation_and_works_without(config, batch):
     """finegrained row 75."""
     told = {**batch, "places": torch.tensor([(10.0, 20.0, 0.1, NAN)] * 3 + [(NAN,) * 4])}
-    model = Seeker(config("SEEK.BRANCHES", ["geo(dim=8, hidden=8)"],
-                          "SEEK.LOSSES", ["arcface('geo')", "cross_entropy('geo/place')"]))
+    model = Seeker(
+        config(
+            "SEEK.BRANCHES",
+            ["geo(dim=8, hidden=8)"],
+            "SEEK.LOSSES",
+            ["arcface('geo')", "cross_entropy('geo/place')"],
+        )
+    )
     for one in (told, batch):
         loss = sum(model.train()(one).values())
         loss.backward()
@@ -115,25 +142,34 @@ def test_a_seeker_takes_places_in_training_and_evaluation_and_works_without(conf
         model.eval()
         assert not torch.allclose(model(told)[:3], model(batch)[:3], atol=1e-4)
         torch.testing.assert_close(model(told)[3], model(batch)[3])
-        assert torch.equal(model.logits(batch["images"]), model.logits(batch)) and model.logits(told).shape == (4, 4)
+        assert torch.equal(model.logits(batch["images"]), model.logits(batch)) and model.logits(
+            told
+        ).shape == (4, 4)
 
 
 def test_a_model_with_places_can_be_exported_for_photos_without(config, batch):
     """finegrained row 75."""
     model = Seeker(config("SEEK.BRANCHES", ["geo(dim=8, hidden=8)"], "SEEK.LOSSES", [])).eval()
     size = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(model, (batch["images"],), dynamic_shapes=({0: size},), strict=False)
+    program = torch.export.export(
+        model, (batch["images"],), dynamic_shapes=({0: size},), strict=False
+    )
     with torch.no_grad():
-        torch.testing.assert_close(program.module()(batch["images"][:3]), model(batch["images"][:3]), atol=1e-4,
-                                   rtol=1e-3)
+        torch.testing.assert_close(
+            program.module()(batch["images"][:3]), model(batch["images"][:3]), atol=1e-4, rtol=1e-3
+        )
 
 
 def trained(features, places, targets, call, steps=60):
     """A classifier over map "s4" and places, as accuracy on the second half."""
     torch.manual_seed(0)
     made = build(call, BRANCHES, channels={"s4": features.shape[1]})
-    loss = build("cross_entropy('geo', smoothing=0.0)", LOSSES, dims=made.dims,
-                 counts=torch.bincount(targets))
+    loss = build(
+        "cross_entropy('geo', smoothing=0.0)",
+        LOSSES,
+        dims=made.dims,
+        counts=torch.bincount(targets),
+    )
     optimizer = torch.optim.Adam([*made.parameters(), *loss.parameters()], 1e-2)
     half = len(targets) // 2
 
@@ -147,7 +183,9 @@ def trained(features, places, targets, call, steps=60):
         optimizer.step()
     made.eval()
     with torch.no_grad():
-        return float((loss.logits(logits(slice(half, None))).argmax(1) == targets[half:]).float().mean())
+        return float(
+            (loss.logits(logits(slice(half, None))).argmax(1) == targets[half:]).float().mean()
+        )
 
 
 def test_a_planted_signal_of_places_is_gained_and_a_shuffled_one_is_not():
@@ -155,7 +193,9 @@ def test_a_planted_signal_of_places_is_gained_and_a_shuffled_one_is_not():
     random = torch.Generator().manual_seed(5)
     targets = torch.arange(8).repeat(60)[torch.randperm(480, generator=random)]
     looks = F.one_hot(targets // 2, 4).float() + 0.3 * torch.randn(480, 4, generator=random)
-    homes = torch.stack([torch.rand(8, generator=random) * 120 - 60, torch.rand(8, generator=random) * 360 - 180], 1)
+    homes = torch.stack(
+        [torch.rand(8, generator=random) * 120 - 60, torch.rand(8, generator=random) * 360 - 180], 1
+    )
     places = torch.full((480, 4), NAN)
     places[:, :2] = homes[targets] + 4 * torch.randn(480, 2, generator=random)
     places[:, 1] = (places[:, 1] + 180) % 360 - 180

@@ -36,8 +36,13 @@ def test_a_vector_needs_no_pooling():
     """landmark row 22: the neck of the hybrids, 1024 to 512."""
     branch = LinearNeck(pool="none", channels={"s4": 1024}).eval()
     vector = torch.randn(2, 1024, 1, 1)
-    torch.testing.assert_close(branch({"s4": vector})["linear_neck"], branch.neck(vector[:, :, 0, 0]))
-    assert sum(parameter.numel() for parameter in branch.parameters()) == 1024 * 512 + 512 + 2 * 512 + 1
+    torch.testing.assert_close(
+        branch({"s4": vector})["linear_neck"], branch.neck(vector[:, :, 0, 0])
+    )
+    assert (
+        sum(parameter.numel() for parameter in branch.parameters())
+        == 1024 * 512 + 512 + 2 * 512 + 1
+    )
     with pytest.raises(UsageError, match="2 x 1.*pool='gem' or 'avg'"):
         branch({"s4": torch.randn(2, 1024, 2, 1)})
 
@@ -58,7 +63,11 @@ def test_the_head_map_pools_to_the_feature_of_timms_classifier(name):
     with torch.no_grad():
         maps = net(images)
         torch.testing.assert_close(maps["head"], whole.forward_features(images))
-    assert net.channels["head"] == maps["head"].shape[1] == whole.num_features and set(maps) == {"s3", "s4", "head"}
+    assert net.channels["head"] == maps["head"].shape[1] == whole.num_features and set(maps) == {
+        "s3",
+        "s4",
+        "head",
+    }
 
 
 def test_local_weights_reach_the_head(tmp_path):
@@ -68,9 +77,14 @@ def test_local_weights_reach_the_head(tmp_path):
     assert torch.equal(net.net.conv_head.weight, whole.conv_head.weight)
 
 
-@pytest.mark.parametrize(("name", "stages", "says"), [
-    ("resnet18", (4,), "no convolution"), ("mobilenetv3_small_100", (4,), "no convolution"),
-    ("test_efficientnet", (3,), "add 4")])
+@pytest.mark.parametrize(
+    ("name", "stages", "says"),
+    [
+        ("resnet18", (4,), "no convolution"),
+        ("mobilenetv3_small_100", (4,), "no convolution"),
+        ("test_efficientnet", (3,), "add 4"),
+    ],
+)
 def test_a_net_without_that_map_is_refused(name, stages, says):
     with pytest.raises(ValueError, match=says):
         Timm(name, stages, head=True)

@@ -17,10 +17,17 @@ def test_the_result_is_the_joined_parallel_convolutions():
     """landmark row 14; the order is image pool, 1x1, dilated."""
     layer = MultiAtrous(4, 3, 6, (2, 5), pointwise=True, image_pool=True)
     maps = torch.randn(2, 4, 7, 6)
-    mean = F.relu(F.conv2d(maps.mean((2, 3), keepdim=True), layer.image_pool.weight, layer.image_pool.bias))
-    fields = [mean.expand(-1, -1, 7, 6), F.conv2d(maps, layer.parallel[0].weight, layer.parallel[0].bias)]
+    mean = F.relu(
+        F.conv2d(maps.mean((2, 3), keepdim=True), layer.image_pool.weight, layer.image_pool.bias)
+    )
+    fields = [
+        mean.expand(-1, -1, 7, 6),
+        F.conv2d(maps, layer.parallel[0].weight, layer.parallel[0].bias),
+    ]
     for module, dilation in zip(layer.parallel[1:], (2, 5), strict=True):
-        fields.append(F.conv2d(maps, module.weight, module.bias, padding=dilation, dilation=dilation))
+        fields.append(
+            F.conv2d(maps, module.weight, module.bias, padding=dilation, dilation=dilation)
+        )
     expected = F.relu(F.conv2d(torch.cat(fields, 1), layer.join.weight, layer.join.bias))
     torch.testing.assert_close(layer(maps), expected)
 
@@ -43,7 +50,9 @@ def test_image_pool_alone_is_the_same_everywhere():
 def test_the_winners_layer_has_the_published_number_of_parameters():
     with torch.device("meta"):
         layer = MultiAtrous(176, 512, 1024, (6, 12, 18))
-    assert sum(p.numel() for p in layer.parameters()) == 3 * (176 * 512 * 9 + 512) + 1536 * 1024 + 1024
+    assert (
+        sum(p.numel() for p in layer.parameters()) == 3 * (176 * 512 * 9 + 512) + 1536 * 1024 + 1024
+    )
 
 
 def test_nothing_to_run_is_refused():

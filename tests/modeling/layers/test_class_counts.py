@@ -16,9 +16,13 @@ def test_without_a_file_the_sizes_are_unknown(config):
     assert class_counts(config("MODEL.HEADS.NUM_CLASSES", 0)) is None
 
 
-def test_a_file_of_another_number_of_classes_is_named_with_both_numbers_and_what_to_do(config, classes):
+def test_a_file_of_another_number_of_classes_is_named_with_both_numbers_and_what_to_do(
+    config, classes
+):
     file = classes([3, 0, 7])
-    with pytest.raises(ArtefactError, match="3 classes.*NUM_CLASSES is 4.*NUM_CLASSES to 0.*SEEK.CLASSES to") as told:
+    with pytest.raises(
+        ArtefactError, match="3 classes.*NUM_CLASSES is 4.*NUM_CLASSES to 0.*SEEK.CLASSES to"
+    ) as told:
         class_counts(config("SEEK.CLASSES", file))
     assert str(told.value).startswith(str(file))
 

@@ -9,9 +9,15 @@ from fastseek.modeling import losses  # noqa: F401
 from fastseek.modeling.layers.gather import gathered
 from fastseek.registry import LOSSES, build
 
-CALLS = ["center('e', weight=1.0)", "center('e', weight=1.0, rule='paper')", "center('e', weight=1.0, rule='wen')",
-         "curricular('e', dropout=0.0)", "prototype('e')", "xbm('e', size=10, start=0)",
-         "xbm('e', size=10, start=0, loss='contrastive', margin=0.0)"]
+CALLS = [
+    "center('e', weight=1.0)",
+    "center('e', weight=1.0, rule='paper')",
+    "center('e', weight=1.0, rule='wen')",
+    "curricular('e', dropout=0.0)",
+    "prototype('e')",
+    "xbm('e', size=10, start=0)",
+    "xbm('e', size=10, start=0, loss='contrastive', margin=0.0)",
+]
 STEPS, ROWS, WORLD = 4, 6, 2
 
 
@@ -22,25 +28,36 @@ def made(call):
 
 def batches():
     generator = torch.Generator().manual_seed(3)
-    return [(torch.randn(ROWS, 4, generator=generator), torch.randint(0, 3, (ROWS,), generator=generator))
-            for _ in range(STEPS)]
+    return [
+        (
+            torch.randn(ROWS, 4, generator=generator),
+            torch.randint(0, 3, (ROWS,), generator=generator),
+        )
+        for _ in range(STEPS)
+    ]
 
 
 def run(call, rank, world):
     """Every step's gradient of the own rows and the state at the end."""
     loss, gradients, each = made(call), [], ROWS // world
     for vectors, targets in batches():
-        mine = vectors[rank * each:(rank + 1) * each].clone().requires_grad_()
-        loss(mine, targets[rank * each:(rank + 1) * each]).backward()
+        mine = vectors[rank * each : (rank + 1) * each].clone().requires_grad_()
+        loss(mine, targets[rank * each : (rank + 1) * each]).backward()
         gradients.append(mine.grad / world)  # processes average what their losses give
     return gradients, {name: buffer.clone() for name, buffer in loss.named_buffers()}
 
 
 def process(rank, folder):
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD)
-    rows, labels = gathered(torch.full((2, 3), float(rank), requires_grad=True), torch.full((2,), rank))
-    torch.save({"rows": rows, "labels": labels, "runs": {call: run(call, rank, WORLD) for call in CALLS}},
-               f"{folder}/{rank}.pt")
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
+    )
+    rows, labels = gathered(
+        torch.full((2, 3), float(rank), requires_grad=True), torch.full((2,), rank)
+    )
+    torch.save(
+        {"rows": rows, "labels": labels, "runs": {call: run(call, rank, WORLD) for call in CALLS}},
+        f"{folder}/{rank}.pt",
+    )
     dist.destroy_process_group()
 
 
@@ -64,7 +81,9 @@ def test_every_process_gets_the_rows_of_all_by_rank(two):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_all_processes_hold_equal_state_and_it_is_that_of_one_process_with_the_whole_batch(two, call):
+def test_all_processes_hold_equal_state_and_it_is_that_of_one_process_with_the_whole_batch(
+    two, call
+):
     """finegrained rows 13, 37 and 85 in several processes."""
     _, alone = run(call, 0, 1)
     for name, buffer in alone.items():

@@ -7,7 +7,9 @@ from fastseek.modeling.layers.gem import Gem, pool
 def slow_gem(maps, p, eps=1e-6):
     rows = []
     for image in maps.double():
-        rows.append([sum(max(float(value), eps) ** p for value in channel.flatten()) for channel in image])
+        rows.append(
+            [sum(max(float(value), eps) ** p for value in channel.flatten()) for channel in image]
+        )
     return (torch.tensor(rows, dtype=torch.float64) / maps[0, 0].numel()) ** (1 / p)
 
 
@@ -43,7 +45,10 @@ def test_value_and_gradients_equal_those_of_the_plain_formula_in_float64():
     layer = Gem(3.0).double()
     factor = torch.randn(2, 3, dtype=torch.float64)
     (layer(maps) * factor).sum().backward()
-    twin, p = maps.detach().clone().requires_grad_(), torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    twin, p = (
+        maps.detach().clone().requires_grad_(),
+        torch.tensor(3.0, dtype=torch.float64, requires_grad=True),
+    )
     (twin.clamp(min=1e-6).pow(p).mean((2, 3)).pow(1 / p) * factor).sum().backward()
     torch.testing.assert_close(maps.grad, twin.grad)
     torch.testing.assert_close(layer.p.grad, p.grad.reshape(1))

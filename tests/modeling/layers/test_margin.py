@@ -10,7 +10,9 @@ from fastseek.modeling.layers.margin import add_margin, dynamic_margins, margins
 def test_the_published_table_of_dynamic_margins():
     """landmark row 27: facts section 3."""
     found = dynamic_margins(torch.tensor([2, 10, 100, 1000, 6272]), 0.05, 0.50)
-    torch.testing.assert_close(found, torch.tensor([0.5, 0.3279, 0.1759, 0.0904, 0.05]), atol=5e-5, rtol=0)
+    torch.testing.assert_close(
+        found, torch.tensor([0.5, 0.3279, 0.1759, 0.0904, 0.05]), atol=5e-5, rtol=0
+    )
 
 
 def test_the_smallest_class_gets_the_high_and_the_largest_the_low_margin():
@@ -36,12 +38,25 @@ def test_an_empty_class_keeps_its_row_and_shifts_no_other():
 def test_a_table_is_parsed_from_its_call_string():
     counts = torch.tensor([2, 10, 100])
     assert torch.equal(margins("dynamic(0.05, 0.50)", counts), dynamic_margins(counts, 0.05, 0.5))
-    assert torch.equal(margins("dynamic(0.05, 0.50, power=0.5)", counts), dynamic_margins(counts, 0.05, 0.5, 0.5))
+    assert torch.equal(
+        margins("dynamic(0.05, 0.50, power=0.5)", counts), dynamic_margins(counts, 0.05, 0.5, 0.5)
+    )
     assert margins(0.3, counts).tolist() == pytest.approx([0.3] * 3)
 
 
-@pytest.mark.parametrize("spec", ["static(0.3)", "dynamic(0.5)", "dynamic(0.5, 0.05)", "dynamic(0.1, 2.0)", -0.1, 1.6,
-                                  float("nan"), True])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "static(0.3)",
+        "dynamic(0.5)",
+        "dynamic(0.5, 0.05)",
+        "dynamic(0.1, 2.0)",
+        -0.1,
+        1.6,
+        float("nan"),
+        True,
+    ],
+)
 def test_a_margin_that_cannot_be_is_refused(spec):
     with pytest.raises(ValueError):
         margins(spec, torch.tensor([1, 2]))
@@ -57,17 +72,23 @@ def test_dynamic_margins_without_counts_say_what_is_missing():
         margins("dynamic(0.05, 0.5)", torch.zeros(3, dtype=torch.int64))
 
 
-@pytest.mark.parametrize(("cosine", "margin", "expected"), [
-    (0.5, 0.3, 0.221740), (0.8, 0.3, 0.586957), (0.35, 0.5, -0.141948), (-0.99, 0.3, -1.078656)])
+@pytest.mark.parametrize(
+    ("cosine", "margin", "expected"),
+    [(0.5, 0.3, 0.221740), (0.8, 0.3, 0.586957), (0.35, 0.5, -0.141948), (-0.99, 0.3, -1.078656)],
+)
 def test_the_worked_target_cosines(cosine, margin, expected):
     """Landmark facts section 3."""
-    found = add_margin(torch.tensor([[cosine]], dtype=torch.float64), torch.tensor([0]), torch.tensor([margin]))
+    found = add_margin(
+        torch.tensor([[cosine]], dtype=torch.float64), torch.tensor([0]), torch.tensor([margin])
+    )
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
 def test_inside_the_threshold_the_angle_grows_by_the_margin():
     angles = torch.linspace(0.01, math.pi - 0.31, 50, dtype=torch.float64)
-    found = add_margin(angles.cos()[:, None], torch.zeros(50, dtype=torch.int64), torch.tensor([0.3]).double())
+    found = add_margin(
+        angles.cos()[:, None], torch.zeros(50, dtype=torch.int64), torch.tensor([0.3]).double()
+    )
     torch.testing.assert_close(found[:, 0], (angles + 0.3).cos())
 
 
@@ -75,7 +96,9 @@ def test_inside_the_threshold_the_angle_grows_by_the_margin():
 def test_the_penalised_cosine_never_falls_when_the_cosine_rises(margin):
     """landmark row 29: monotone on both sides of cos(pi - m) and across it."""
     cosine = torch.linspace(-1, 1, 4001, dtype=torch.float64)[:, None]
-    found = add_margin(cosine, torch.zeros(4001, dtype=torch.int64), torch.tensor([margin]).double())[:, 0]
+    found = add_margin(
+        cosine, torch.zeros(4001, dtype=torch.int64), torch.tensor([margin]).double()
+    )[:, 0]
     assert (found.diff() >= -1e-12).all()
     assert (found <= cosine[:, 0] + 1e-12).all()
 

@@ -22,7 +22,10 @@ def test_the_rest_is_orthogonal_at_every_position():
 
 
 def test_the_rest_plus_the_projection_is_the_local_feature():
-    local, whole = torch.randn(2, 8, 3, 3, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
+    local, whole = (
+        torch.randn(2, 8, 3, 3, dtype=torch.float64),
+        torch.randn(2, 8, dtype=torch.float64),
+    )
     rest = orthogonal(local, whole)
     for image in range(2):
         g = whole[image]
@@ -45,7 +48,9 @@ def test_a_zero_global_feature_leaves_the_local_one():
 def test_the_length_of_the_global_feature_does_not_matter(scale):
     """landmark row 18."""
     local, whole = torch.randn(2, 8, 3, 3), torch.randn(2, 8)
-    torch.testing.assert_close(orthogonal(local, whole * scale), orthogonal(local, whole), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        orthogonal(local, whole * scale), orthogonal(local, whole), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("fusion", ["squared", "legacy_single_norm"])
@@ -53,7 +58,9 @@ def test_pooling_before_or_after_gives_the_same(fusion):
     """landmark row 19, and the reason why dolg pools first."""
     local, whole = torch.randn(2, 8, 5, 4), torch.randn(2, 8)
     rest = orthogonal(local, whole, fusion)
-    torch.testing.assert_close(rest.mean((2, 3)), orthogonal(local.mean((2, 3)), whole, fusion), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        rest.mean((2, 3)), orthogonal(local.mean((2, 3)), whole, fusion), atol=1e-6, rtol=1e-5
+    )
     whole_map = torch.cat([whole[..., None, None].expand_as(rest), rest], dim=1)
     torch.testing.assert_close(whole_map.mean((2, 3)), torch.cat([whole, rest.mean((2, 3))], dim=1))
 

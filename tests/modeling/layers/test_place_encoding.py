@@ -45,37 +45,60 @@ def test_at_a_pole_every_longitude_is_one_place_on_the_sphere_only():
 def test_distance_on_the_sphere_is_the_chord_of_the_angle_between_two_places():
     generator = torch.Generator().manual_seed(1)
     for _ in range(20):
-        lat, lon = (torch.rand(2, 2, generator=generator) * torch.tensor([[180.0], [360.0]])
-                    - torch.tensor([[90.0], [180.0]])).tolist()
+        lat, lon = (
+            torch.rand(2, 2, generator=generator) * torch.tensor([[180.0], [360.0]])
+            - torch.tensor([[90.0], [180.0]])
+        ).tolist()
         a, b = ((math.radians(lat[n]), math.radians(lon[n])) for n in range(2))
         north, east = math.sin((a[0] - b[0]) / 2), math.sin((a[1] - b[1]) / 2)
-        haversine = north ** 2 + math.cos(a[0]) * math.cos(b[0]) * east ** 2
-        assert gap("sphere", (lat[0], lon[0]), (lat[1], lon[1])) == pytest.approx(2 * math.sqrt(haversine), abs=1e-4)
+        haversine = north**2 + math.cos(a[0]) * math.cos(b[0]) * east**2
+        assert gap("sphere", (lat[0], lon[0]), (lat[1], lon[1])) == pytest.approx(
+            2 * math.sqrt(haversine), abs=1e-4
+        )
 
 
 def test_wrap_is_the_published_formula():
-    """Mac Aodha et al., 2019: lon/180, lat/90, date to [-1, 1], then sine and cosine of pi times each."""
+    """Mac Aodha et al., 2019: lon/180, lat/90, date to [-1, 1], then sine and cosine of pi times
+    each.
+    """
     _, found = encoded("wrap", (48.0, -123.0, 0.4, 3.0))
     lon, lat, date = -123 / 180, 48 / 90, 2 * 0.4
-    angles = [math.sin(math.pi * lon), math.sin(math.pi * lat), math.cos(math.pi * lon), math.cos(math.pi * lat),
-              math.sin(math.pi * date), math.cos(math.pi * date)]
+    angles = [
+        math.sin(math.pi * lon),
+        math.sin(math.pi * lat),
+        math.cos(math.pi * lon),
+        math.cos(math.pi * lat),
+        math.sin(math.pi * date),
+        math.cos(math.pi * date),
+    ]
     assert found[0].tolist() == pytest.approx(angles, abs=1e-5)
 
 
 @pytest.mark.parametrize("encoding", ["sphere", "wrap"])
 def test_what_is_missing_is_a_trained_vector_before_any_sine(encoding):
     """finegrained row 74, trap 23."""
-    places, found = encoded(encoding, (NAN, NAN, 0.3, NAN), (10.0, 20.0, NAN, NAN), (NAN, 20.0, NAN, NAN),
-                            (10.0, 20.0, 0.3, NAN))
+    places, found = encoded(
+        encoding,
+        (NAN, NAN, 0.3, NAN),
+        (10.0, 20.0, NAN, NAN),
+        (NAN, 20.0, NAN, NAN),
+        (10.0, 20.0, 0.3, NAN),
+    )
     width = places.dim - 2
-    assert torch.equal(found[0, :width], places.no_place) and torch.equal(found[0, width:], found[3, width:])
-    assert torch.equal(found[1, width:], places.no_date) and torch.equal(found[1, :width], found[3, :width])
+    assert torch.equal(found[0, :width], places.no_place) and torch.equal(
+        found[0, width:], found[3, width:]
+    )
+    assert torch.equal(found[1, width:], places.no_date) and torch.equal(
+        found[1, :width], found[3, :width]
+    )
     assert torch.equal(found[2], torch.cat([places.no_place, places.no_date]))
 
 
 def test_a_place_known_too_roughly_is_missing_and_its_date_stays():
     """finegrained row 74."""
-    places, found = encoded("sphere", (10.0, 20.0, 0.3, 10000.0), (10.0, 20.0, 0.3, 10001.0), (10.0, 20.0, 0.3, NAN))
+    places, found = encoded(
+        "sphere", (10.0, 20.0, 0.3, 10000.0), (10.0, 20.0, 0.3, 10001.0), (10.0, 20.0, 0.3, NAN)
+    )
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1, :3], places.no_place) and torch.equal(found[1, 3:], found[0, 3:])
     _, rough = encoded("sphere", (10.0, 20.0, 0.3, 10001.0), uncertainty=20000.0)
@@ -86,8 +109,15 @@ def test_a_place_known_too_roughly_is_missing_and_its_date_stays():
 def test_missing_values_give_no_nan_in_values_or_gradients(encoding):
     """finegrained row 74, trap 23."""
     net = PlaceNet(Places(encoding), hidden=8, blocks=2)
-    rows = torch.tensor([(NAN, NAN, NAN, NAN), (90.0, NAN, 0.5, 1.0), (-90.0, 180.0, NAN, NAN), (1.0, 2.0, 0.1, 9e9)],
-                        requires_grad=True)
+    rows = torch.tensor(
+        [
+            (NAN, NAN, NAN, NAN),
+            (90.0, NAN, 0.5, 1.0),
+            (-90.0, 180.0, NAN, NAN),
+            (1.0, 2.0, 0.1, 9e9),
+        ],
+        requires_grad=True,
+    )
     found = net(rows)
     found.square().sum().backward()
     assert found.isfinite().all() and rows.grad.isfinite().all()

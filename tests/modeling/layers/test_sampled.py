@@ -26,7 +26,9 @@ def test_the_draw_is_a_function_of_seed_and_step():
 
 
 def test_processes_with_other_targets_draw_the_same_others():
-    one, other = (set(Sampled(1000, 0.1, 3)(targets)[0].tolist()) for targets in (TARGETS, TARGETS + 30))
+    one, other = (
+        set(Sampled(1000, 0.1, 3)(targets)[0].tolist()) for targets in (TARGETS, TARGETS + 30)
+    )
     assert len(one & other) >= 100 - 2 * len(TARGETS)
 
 

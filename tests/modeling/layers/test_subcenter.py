@@ -12,7 +12,10 @@ def test_the_nearest_of_the_centres_of_a_class_counts():
     found = subcenter_cosine(embedding, weight, 3)
     for row in range(4):
         for label in range(5):
-            cosines = [float(torch.cosine_similarity(embedding[row], weight[3 * label + j], dim=0)) for j in range(3)]
+            cosines = [
+                float(torch.cosine_similarity(embedding[row], weight[3 * label + j], dim=0))
+                for j in range(3)
+            ]
             assert float(found[row, label]) == pytest.approx(max(cosines), abs=1e-6)
 
 
@@ -24,7 +27,9 @@ def test_one_centre_is_the_plain_cosine():
 
 def test_neither_length_matters():
     embedding, weight = torch.randn(4, 6), torch.randn(6, 6)
-    torch.testing.assert_close(subcenter_cosine(embedding * 9, weight * 0.2, 3), subcenter_cosine(embedding, weight, 3))
+    torch.testing.assert_close(
+        subcenter_cosine(embedding * 9, weight * 0.2, 3), subcenter_cosine(embedding, weight, 3)
+    )
 
 
 def test_centres_start_uniform_within_one_over_the_root_of_the_dimension():

@@ -23,7 +23,7 @@ def test_it_equals_softmax_attention_written_out():
         parts = []
         for head in range(2):
             own = slice(3 * head, 3 * head + 3)
-            share = (keys[photo, :, own] @ layer.token[head] / 3 ** 0.5).softmax(0)
+            share = (keys[photo, :, own] @ layer.token[head] / 3**0.5).softmax(0)
             parts.append(share @ values[photo, :, own])
         torch.testing.assert_close(layer(tokens)[photo], layer.out(torch.cat(parts)))
 

@@ -17,7 +17,9 @@ def slow_loss(vectors, targets, centers, rule):
     """Fine-grained facts 1.2, row by row in float64."""
     total = 0.0
     for row, label in zip(vectors.double().tolist(), targets.tolist(), strict=True):
-        total += sum((a - b) ** 2 for a, b in zip(row, centers[label].double().tolist(), strict=True))
+        total += sum(
+            (a - b) ** 2 for a, b in zip(row, centers[label].double().tolist(), strict=True)
+        )
     return total / len(targets) if rule == "repo" else total / 2
 
 
@@ -96,20 +98,29 @@ def test_classes_outside_the_batch_keep_their_center():
     loss = center()
     before = loss.centers.clone()
     loss(torch.randn(5, 3), TARGETS)
-    assert torch.equal(loss.centers[1], before[1]) and (loss.centers[[0, 2, 3]] != before[[0, 2, 3]]).all()
+    assert (
+        torch.equal(loss.centers[1], before[1])
+        and (loss.centers[[0, 2, 3]] != before[[0, 2, 3]]).all()
+    )
 
 
 def test_the_first_centers_depend_on_the_seed_alone():
     first = center(seed=4).centers
     torch.manual_seed(9)
-    assert torch.equal(center(seed=4).centers, first) and not torch.equal(center(seed=5).centers, first)
+    assert torch.equal(center(seed=4).centers, first) and not torch.equal(
+        center(seed=5).centers, first
+    )
 
 
 def test_it_draws_together_what_the_triplet_loss_calls_equally_good():
-    """Fine-grained facts 1.2: (0.3, 0.5) and (1.3, 1.5) cost the same triplet loss, and not the same center loss."""
+    """Fine-grained facts 1.2: (0.3, 0.5) and (1.3, 1.5) cost the same triplet loss, and not the
+    same center loss.
+    """
     loss, targets = center(weight=1.0, lr=0.0), torch.tensor([0, 0, 1])
     loss.centers.zero_()
-    near, far = (torch.tensor([[0.0, 0, 0], [p, 0, 0], [-n, 0, 0]]) for p, n in ((0.3, 0.5), (1.3, 1.5)))
+    near, far = (
+        torch.tensor([[0.0, 0, 0], [p, 0, 0], [-n, 0, 0]]) for p, n in ((0.3, 0.5), (1.3, 1.5))
+    )
     assert loss(near, targets) < loss(far, targets) / 5
 
 
@@ -121,8 +132,14 @@ def test_autocast_changes_nothing(dtype):
     assert torch.equal(found, plain(vectors, TARGETS)) and torch.equal(mixed.centers, plain.centers)
 
 
-@pytest.mark.parametrize(("call", "says"), [("center('f')", "'f', only e"), ("center('e', rule='mine')", "repo, paper"),
-                                            ("center('e', lr=-1)", "negative")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("center('f')", "'f', only e"),
+        ("center('e', rule='mine')", "repo, paper"),
+        ("center('e', lr=-1)", "negative"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         build(call, LOSSES, dims=DIMS, counts=COUNTS)

@@ -34,7 +34,9 @@ def test_the_loss_equals_its_definition(smoothing):
 
 def test_it_starts_near_the_logarithm_of_the_number_of_classes():
     loss = CrossEntropy("e", dims={"e": 6}, counts=COUNTS)
-    assert loss(torch.randn(7, 6), torch.zeros(7, dtype=torch.int64)).item() == pytest.approx(math.log(5), abs=0.02)
+    assert loss(torch.randn(7, 6), torch.zeros(7, dtype=torch.int64)).item() == pytest.approx(
+        math.log(5), abs=0.02
+    )
 
 
 def test_the_classifier_has_a_bias_only_when_asked():
@@ -59,8 +61,10 @@ def test_weight_scales_the_loss():
     torch.testing.assert_close(three(embedding, targets), 3 * one(embedding, targets))
 
 
-@pytest.mark.parametrize(("call", "says"), [("cross_entropy('f')", "'f', only e"),
-                                            ("cross_entropy('e', smoothing=2)", "smoothing")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [("cross_entropy('f')", "'f', only e"), ("cross_entropy('e', smoothing=2)", "smoothing")],
+)
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         build(call, LOSSES, dims={"e": 6}, counts=COUNTS)

@@ -22,16 +22,25 @@ def made(call):
 
 
 def arc(own, m):
-    return math.cos(math.acos(own) + m) if own > math.cos(math.pi - m) else own - m * math.sin(math.pi - m)
+    return (
+        math.cos(math.acos(own) + m)
+        if own > math.cos(math.pi - m)
+        else own - m * math.sin(math.pi - m)
+    )
 
 
 def slow_logits(name, row, label, m, t):
-    """Fine-grained facts 2.2; Circle: Sun et al. 2020, equation 6 and 7 with O_p = 1 + m, O_n = -m."""
+    """Fine-grained facts 2.2; Circle: Sun et al. 2020, equation 6 and 7 with O_p = 1 + m, O_n =
+    -m.
+    """
     own, out = row[label], []
     for index, value in enumerate(row):
         if name == "circle":
-            value = (max(1 + m - value, 0) * (value - (1 - m)) if index == label
-                     else max(value + m, 0) * (value - m))
+            value = (
+                max(1 + m - value, 0) * (value - (1 - m))
+                if index == label
+                else max(value + m, 0) * (value - m)
+            )
         elif index == label:
             value = own - m if name == "am_softmax" else arc(own, m)
         elif name == "curricular" and value > math.cos(math.acos(own) + m):
@@ -53,7 +62,11 @@ def slow_loss(name, loss, vectors, m, t=0.0):
     total = 0.0
     for row, label in zip(cosines(loss, vectors), TARGETS.tolist(), strict=True):
         logits = [loss.s * value for value in slow_logits(name, row, label, m, t)]
-        total += math.log(sum(math.exp(value - max(logits)) for value in logits)) + max(logits) - logits[label]
+        total += (
+            math.log(sum(math.exp(value - max(logits)) for value in logits))
+            + max(logits)
+            - logits[label]
+        )
     return total / len(TARGETS)
 
 
@@ -74,7 +87,10 @@ def test_the_loss_equals_its_definition(name, margin):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_margin_grows_linearly_from_nothing(name):
     """finegrained row 36."""
-    loss, vectors = made(f"{name}('e', s=20.0, margin=0.4, weight=1.0, dropout=0.0, warm=10)").eval(), torch.randn(7, 6)
+    loss, vectors = (
+        made(f"{name}('e', s=20.0, margin=0.4, weight=1.0, dropout=0.0, warm=10)").eval(),
+        torch.randn(7, 6),
+    )
     for step, margin in ((0, 0.0), (1, 0.04), (5, 0.2), (9, 0.36), (10, 0.4), (1000, 0.4)):
         loss.at_step(step)
         expected = slow_loss(name, loss, vectors, margin)
@@ -116,9 +132,16 @@ def test_both_presets_of_the_contest_are_kept_and_single_values_win_over_them(na
 
 def test_curricular_counts_a_harder_class_by_t_plus_its_cosine():
     """trap 13: only CurricularFace touches the other classes."""
-    loss, arcface = made("curricular('e', s=1.0, margin=0.3)"), made("arcface('e', s=1.0, margin=0.3)")
+    loss, arcface = (
+        made("curricular('e', s=1.0, margin=0.3)"),
+        made("arcface('e', s=1.0, margin=0.3)"),
+    )
     loss.t.fill_(0.5)
-    cosine, targets, margin = torch.tensor([[0.6, 0.5, 0.1]]), torch.tensor([0]), torch.full((3,), 0.3)
+    cosine, targets, margin = (
+        torch.tensor([[0.6, 0.5, 0.1]]),
+        torch.tensor([0]),
+        torch.full((3,), 0.3),
+    )
     border = math.cos(math.acos(0.6) + 0.3)
     assert 0.1 < border < 0.5
     moved = loss.eval().moved(cosine, targets, margin)
@@ -142,7 +165,7 @@ def test_the_average_of_curricular_is_no_gradient_and_stands_still_in_evaluation
 def test_two_forwards_of_curricular_before_a_backward_do_not_spoil_each_other():
     loss, vectors = made("curricular('e', dropout=0.0)"), torch.randn(7, 6, requires_grad=True)
     first = loss(vectors, TARGETS)
-    expected, = torch.autograd.grad(first, vectors, retain_graph=True)
+    (expected,) = torch.autograd.grad(first, vectors, retain_graph=True)
     loss(vectors, TARGETS)
     assert torch.equal(torch.autograd.grad(first, vectors)[0], expected)
 
@@ -169,8 +192,13 @@ def test_dropout_stands_on_the_embedding_of_length_one_and_only_in_training():
     vectors = torch.ones(1, 2000) * 7
     assert loss.eval().cosine(vectors)[0, 0].item() == pytest.approx(1.0, abs=1e-4)
     values = torch.stack([loss.train().cosine(vectors)[0, 0] for _ in range(50)])
-    # Half of the values count twice: 1 on the average, deviation 1/sqrt(2000) = 0.022, clamped at 1.
-    assert values.max() <= 1.0 and values.min() < 0.98 and values.mean().item() == pytest.approx(0.991, abs=0.01)
+    # Half of the values count twice: 1 on the average, deviation 1/sqrt(2000) = 0.022, clamped at
+    # 1.
+    assert (
+        values.max() <= 1.0
+        and values.min() < 0.98
+        and values.mean().item() == pytest.approx(0.991, abs=0.01)
+    )
 
 
 @pytest.mark.parametrize("name", ["arcface", "am_softmax"])
@@ -209,9 +237,18 @@ def test_gradient_descent_finds_the_classes(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("options", "says"), [
-    ("'f'", "'f', only e"), ("'e', preset='mine'", "seed, repo"), ("'e', s=0.0", "positive"),
-    ("'e', dropout=1.0", "dropout"), ("'e', margin=2.0", "pi/2"), ("'e', warm=-1", "warm"), ("'e', warm=0.5", "whole")])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("'f'", "'f', only e"),
+        ("'e', preset='mine'", "seed, repo"),
+        ("'e', s=0.0", "positive"),
+        ("'e', dropout=1.0", "dropout"),
+        ("'e', margin=2.0", "pi/2"),
+        ("'e', warm=-1", "warm"),
+        ("'e', warm=0.5", "whole"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(name, options, says):
     with pytest.raises(UsageError, match=says):
         made(f"{name}({options})")

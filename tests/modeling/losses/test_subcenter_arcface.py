@@ -21,12 +21,16 @@ def slow_loss(embedding, weight, targets, k, s, table):
     for row, target in zip(embedding.double(), targets.tolist(), strict=True):
         logits = []
         for label in range(len(table)):
-            cosine = max(float(row @ centre / row.norm() / centre.norm())
-                         for centre in weight.double()[label * k:(label + 1) * k])
+            cosine = max(
+                float(row @ centre / row.norm() / centre.norm())
+                for centre in weight.double()[label * k : (label + 1) * k]
+            )
             if label == target:
                 m = float(table[label])
                 moved = math.cos(math.acos(cosine) + m)
-                cosine = moved if cosine > math.cos(math.pi - m) else cosine - m * math.sin(math.pi - m)
+                cosine = (
+                    moved if cosine > math.cos(math.pi - m) else cosine - m * math.sin(math.pi - m)
+                )
             logits.append(s * cosine)
         top = max(logits)
         total += top + math.log(sum(math.exp(value - top) for value in logits)) - logits[target]
@@ -59,7 +63,9 @@ def test_a_zero_margin_is_the_cross_entropy_of_the_scaled_cosines():
     loss = loss_of("subcenter_arcface('e', k=1, s=16, margin=0.0)")
     embedding, targets = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 3])
     cosine = F.normalize(embedding) @ F.normalize(loss.weight).T
-    torch.testing.assert_close(loss(embedding, targets), F.cross_entropy(16 * cosine, targets), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        loss(embedding, targets), F.cross_entropy(16 * cosine, targets), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_rare_class_pays_more_than_a_frequent_one():
@@ -93,17 +99,21 @@ def test_autocast_changes_nothing(dtype):
     targets = torch.tensor([0, 1, 2, 3, 3])
     embedding = torch.randn(5, 6, requires_grad=True)
     plain = loss(embedding, targets)
-    gradient, = torch.autograd.grad(plain, embedding)
+    (gradient,) = torch.autograd.grad(plain, embedding)
     with torch.autocast("cpu", dtype=dtype):
         mixed = loss(embedding, targets)
-    assert torch.equal(mixed, plain) and torch.equal(torch.autograd.grad(mixed, embedding)[0], gradient)
+    assert torch.equal(mixed, plain) and torch.equal(
+        torch.autograd.grad(mixed, embedding)[0], gradient
+    )
 
 
 def test_a_half_precision_embedding_stays_near_float32():
     """landmark row 30."""
     loss = loss_of("subcenter_arcface('e')")
     embedding, targets = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 3])
-    torch.testing.assert_close(loss(embedding.half(), targets), loss(embedding, targets), rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(
+        loss(embedding.half(), targets), loss(embedding, targets), rtol=2e-3, atol=2e-3
+    )
 
 
 def test_the_gradient_is_right_in_float64():
@@ -123,14 +133,24 @@ def test_weight_scales_the_loss_and_accuracy_is_kept():
 
 def test_the_margins_follow_the_recipe_and_not_the_checkpoint():
     """A later step with another margin must not get the old table back with the weights."""
-    assert set(loss_of("subcenter_arcface('e', margin='dynamic(0.05, 0.50)')").state_dict()) == {"weight"}
+    assert set(loss_of("subcenter_arcface('e', margin='dynamic(0.05, 0.50)')").state_dict()) == {
+        "weight"
+    }
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    ("subcenter_arcface('f')", "'f', only e"), ("subcenter_arcface('e', k=0)", "k must be"),
-    ("subcenter_arcface('e', s=0)", "s must be"), ("subcenter_arcface('e', margin=4)", "radians"),
-    ("subcenter_arcface('e', margin='dynamic(1)')", "low, high"), ("subcenter_arcface('e', chunk=-1)", "chunk"),
-    ("subcenter_arcface('e', sample=0.0)", "share"), ("subcenter_arcface('e', smoothing=1.1)", "smoothing")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ("subcenter_arcface('f')", "'f', only e"),
+        ("subcenter_arcface('e', k=0)", "k must be"),
+        ("subcenter_arcface('e', s=0)", "s must be"),
+        ("subcenter_arcface('e', margin=4)", "radians"),
+        ("subcenter_arcface('e', margin='dynamic(1)')", "low, high"),
+        ("subcenter_arcface('e', chunk=-1)", "chunk"),
+        ("subcenter_arcface('e', sample=0.0)", "share"),
+        ("subcenter_arcface('e', smoothing=1.1)", "smoothing"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         loss_of(call)
@@ -144,26 +164,37 @@ def test_one_class_alone_costs_nothing():
 @pytest.mark.parametrize("options", ["", ", smoothing=0.1", ", k=1"])
 def test_chunks_change_neither_value_nor_gradients(options):
     """landmark row 32."""
-    whole, chunked = (loss_of(f"subcenter_arcface('e', margin='dynamic(0.05, 0.50)', chunk={chunk}{options})").double()
-                      for chunk in (0, 3))
+    whole, chunked = (
+        loss_of(
+            f"subcenter_arcface('e', margin='dynamic(0.05, 0.50)', chunk={chunk}{options})"
+        ).double()
+        for chunk in (0, 3)
+    )
     chunked.load_state_dict(whole.state_dict())
     embedding = torch.randn(7, 6, dtype=torch.float64, requires_grad=True)
     targets = torch.tensor([0, 1, 2, 3, 3, 0, 2])
     pair = [(loss(embedding, targets), loss) for loss in (whole, chunked)]
     torch.testing.assert_close(pair[0][0], pair[1][0])
-    for found, expected in zip(*(torch.autograd.grad(value, (embedding, loss.weight)) for value, loss in pair),
-                               strict=True):
+    for found, expected in zip(
+        *(torch.autograd.grad(value, (embedding, loss.weight)) for value, loss in pair), strict=True
+    ):
         torch.testing.assert_close(found, expected)
     assert whole.accuracy == chunked.accuracy
 
 
 def test_the_worked_loss_holds_in_chunks():
     """Landmark facts section 3."""
-    loss = loss_of("subcenter_arcface('e', k=1, s=45, margin=0.5, chunk=1)", torch.tensor([1, 1, 1]), dim=4)
+    loss = loss_of(
+        "subcenter_arcface('e', k=1, s=45, margin=0.5, chunk=1)", torch.tensor([1, 1, 1]), dim=4
+    )
     cosines = torch.tensor([0.35, 0.3, 0.1])
     with torch.no_grad():
-        loss.weight.copy_(torch.cat([cosines[:, None], torch.diag((1 - cosines.square()).sqrt())], dim=1))
-    assert loss(torch.tensor([[2.0, 0, 0, 0]]), torch.tensor([0])).item() == pytest.approx(19.887777, abs=1e-4)
+        loss.weight.copy_(
+            torch.cat([cosines[:, None], torch.diag((1 - cosines.square()).sqrt())], dim=1)
+        )
+    assert loss(torch.tensor([[2.0, 0, 0, 0]]), torch.tensor([0])).item() == pytest.approx(
+        19.887777, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -173,10 +204,10 @@ def test_autocast_changes_nothing_in_chunks(dtype):
     targets = torch.tensor([0, 1, 2, 3, 3])
     embedding = torch.randn(5, 6, requires_grad=True)
     plain = loss(embedding, targets)
-    gradient, = torch.autograd.grad(plain, embedding)
+    (gradient,) = torch.autograd.grad(plain, embedding)
     with torch.autocast("cpu", dtype=dtype):
         mixed = loss(embedding, targets)
-        same, = torch.autograd.grad(mixed, embedding)
+        (same,) = torch.autograd.grad(mixed, embedding)
     assert torch.equal(mixed, plain) and torch.equal(same, gradient)
 
 
@@ -187,12 +218,19 @@ def test_many_classes_are_told_with_their_memory(caplog, monkeypatch):
     with caplog.at_level("INFO", "fastreid.fastseek"):
         for _ in range(2):
             loss(torch.randn(2, 6), torch.tensor([0, 3]))
-    assert len(caplog.records) == 1 and "4 classes x 3 centres x 6" in caplog.text and "GB" in caplog.text
+    assert (
+        len(caplog.records) == 1
+        and "4 classes x 3 centres x 6" in caplog.text
+        and "GB" in caplog.text
+    )
 
 
 def test_sampling_all_classes_is_the_loss_itself():
     """landmark row 32: as many as there are, drawn or not."""
-    plain, sampled = loss_of("subcenter_arcface('e')"), loss_of("subcenter_arcface('e', sample=0.9999)")
+    plain, sampled = (
+        loss_of("subcenter_arcface('e')"),
+        loss_of("subcenter_arcface('e', sample=0.9999)"),
+    )
     sampled.load_state_dict(plain.state_dict())
     embedding, targets = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 3])
     torch.testing.assert_close(sampled(embedding, targets), plain(embedding, targets))
@@ -200,18 +238,32 @@ def test_sampling_all_classes_is_the_loss_itself():
 
 @pytest.mark.parametrize("chunk", [0, 2])
 def test_a_sampled_step_moves_the_chosen_classes_only(chunk):
-    """landmark row 32: margins and targets stay with their classes; the rest has a gradient of zero, for DDP."""
+    """landmark row 32: margins and targets stay with their classes; the rest has a gradient of
+    zero, for DDP.
+    """
     counts = torch.arange(1, 41)
-    loss = loss_of(f"subcenter_arcface('e', sample=0.2, margin='dynamic(0.05, 0.50)', chunk={chunk})", counts).double()
+    loss = loss_of(
+        f"subcenter_arcface('e', sample=0.2, margin='dynamic(0.05, 0.50)', chunk={chunk})", counts
+    ).double()
     loss.at_step(5)
     embedding, targets = torch.randn(3, 6, dtype=torch.float64), torch.tensor([39, 4, 4])
     value = loss(embedding, targets)
     value.backward()
     moved = loss.weight.grad.unflatten(0, (40, 3)).abs().sum((1, 2)) > 0
     chosen = loss.sampled(targets)[0]
-    assert len(chosen) == 8 and set(moved.nonzero()[:, 0].tolist()) <= set(chosen.tolist()) and moved[[4, 39]].all()
-    expected = slow_loss(embedding, loss.weight.detach().unflatten(0, (40, 3))[chosen].flatten(0, 1),
-                         torch.searchsorted(chosen, targets), 3, 45.0, loss.margins[chosen])
+    assert (
+        len(chosen) == 8
+        and set(moved.nonzero()[:, 0].tolist()) <= set(chosen.tolist())
+        and moved[[4, 39]].all()
+    )
+    expected = slow_loss(
+        embedding,
+        loss.weight.detach().unflatten(0, (40, 3))[chosen].flatten(0, 1),
+        torch.searchsorted(chosen, targets),
+        3,
+        45.0,
+        loss.margins[chosen],
+    )
     assert value.item() == pytest.approx(expected)
 
 

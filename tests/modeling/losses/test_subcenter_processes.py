@@ -9,9 +9,11 @@ from torch.nn.parallel import DistributedDataParallel
 from fastseek.modeling import losses  # noqa: F401
 from fastseek.registry import LOSSES, build
 
-CALLS = {"chunks": "subcenter_arcface('e', s=20, chunk=3, margin='dynamic(0.05, 0.50)')",
-         "plain": "subcenter_arcface('e', s=20, chunk=0, margin='dynamic(0.05, 0.50)')",
-         "sampled": "subcenter_arcface('e', s=20, sample=0.3, chunk=2)"}
+CALLS = {
+    "chunks": "subcenter_arcface('e', s=20, chunk=3, margin='dynamic(0.05, 0.50)')",
+    "plain": "subcenter_arcface('e', s=20, chunk=0, margin='dynamic(0.05, 0.50)')",
+    "sampled": "subcenter_arcface('e', s=20, sample=0.3, chunk=2)",
+}
 TARGETS = torch.tensor([0, 7, 7, 19])
 
 
@@ -54,7 +56,9 @@ def test_two_processes_give_the_centres_the_gradient_of_the_whole_batch(two, nam
 
 
 def test_sampled_classes_leave_the_processes_with_the_same_centres(two):
-    """landmark row 32: each drew the same others, kept its own classes, and both got the mean gradient."""
+    """landmark row 32: each drew the same others, kept its own classes, and both got the mean
+    gradient.
+    """
     assert torch.equal(two[0]["sampled"], two[1]["sampled"])
     parts = []
     for rank in range(2):

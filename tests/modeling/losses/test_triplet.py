@@ -31,7 +31,9 @@ def slow_triplet(vectors, targets, margin):
 
 
 @pytest.mark.parametrize("margin", [0.3, 0.0, 5.0, None])
-@pytest.mark.parametrize("targets", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 4, 5], [7, 7, 7, 7, 7, 7]])
+@pytest.mark.parametrize(
+    "targets", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 4, 5], [7, 7, 7, 7, 7, 7]]
+)
 def test_the_loss_equals_its_definition_also_for_unequal_classes(margin, targets):
     """finegrained row 12; trap 4: unequal K, mean over all anchors."""
     vectors, targets = torch.randn(6, 3), torch.tensor(targets)
@@ -43,7 +45,9 @@ def test_the_loss_equals_its_definition_also_for_unequal_classes(margin, targets
 def test_it_equals_fast_reids_own_on_equal_classes(margin):
     vectors, targets = torch.randn(8, 3), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
     theirs = fastreid_triplet(vectors, targets, margin or 0.0, False, True)
-    torch.testing.assert_close(Triplet("e", margin, dims=DIMS)(vectors, targets), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        Triplet("e", margin, dims=DIMS)(vectors, targets), theirs, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_two_pictures_of_the_same_margin_cost_the_same():
@@ -71,7 +75,9 @@ def test_near_pairs_far_from_the_origin_keep_their_precision():
     """|x|^2 + |y|^2 - 2xy would lose this distance in float32."""
     vectors = torch.tensor([[1000.0, 0, 0], [1000.0625, 0, 0], [2000.0, 0, 0]])
     found = Triplet("e", 1000.0, dims=DIMS)(vectors, torch.tensor([0, 0, 1]))
-    assert float(found) == pytest.approx(slow_triplet(vectors, torch.tensor([0, 0, 1]), 1000.0), rel=1e-5)
+    assert float(found) == pytest.approx(
+        slow_triplet(vectors, torch.tensor([0, 0, 1]), 1000.0), rel=1e-5
+    )
 
 
 def test_the_gradient_is_right_in_float64():
@@ -92,7 +98,9 @@ def test_a_batch_of_one_class_still_reaches_every_embedding():
 def test_normalised_embeddings_forget_their_length():
     loss = Triplet("e", normalize=True, dims=DIMS)
     vectors, targets = torch.randn(6, 3), torch.tensor([0, 0, 1, 1, 2, 2])
-    torch.testing.assert_close(loss(vectors * torch.rand(6, 1).add(0.5), targets), loss(vectors, targets))
+    torch.testing.assert_close(
+        loss(vectors * torch.rand(6, 1).add(0.5), targets), loss(vectors, targets)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -110,7 +118,9 @@ def test_permuting_the_batch_changes_nothing():
     torch.testing.assert_close(loss(vectors[order], targets[order]), loss(vectors, targets))
 
 
-@pytest.mark.parametrize(("call", "says"), [("triplet('f')", "'f', only e"), ("triplet('e', margin=-1)", "negative")])
+@pytest.mark.parametrize(
+    ("call", "says"), [("triplet('f')", "'f', only e"), ("triplet('e', margin=-1)", "negative")]
+)
 def test_an_impossible_setting_is_a_usage_error(call, says):
     with pytest.raises(UsageError, match=says):
         build(call, LOSSES, dims=DIMS, counts=torch.tensor([1]))

@@ -19,8 +19,16 @@ def slow_triplet(vectors, targets, memory, margin):
     """Fine-grained facts 1.2 over a list of (vector, label), in float64."""
     total = 0.0
     for anchor, label in zip(vectors.double(), targets.tolist(), strict=True):
-        far = [math.sqrt(max(float((anchor - row).square().sum()), 1e-12)) for row, its in memory if its == label]
-        near = [math.sqrt(max(float((anchor - row).square().sum()), 1e-12)) for row, its in memory if its != label]
+        far = [
+            math.sqrt(max(float((anchor - row).square().sum()), 1e-12))
+            for row, its in memory
+            if its == label
+        ]
+        near = [
+            math.sqrt(max(float((anchor - row).square().sum()), 1e-12))
+            for row, its in memory
+            if its != label
+        ]
         if far and near:
             gap = max(far) - min(near)
             total += math.log1p(math.exp(gap)) if margin is None else max(gap + margin, 0.0)
@@ -53,9 +61,15 @@ def test_the_memory_holds_exactly_the_newest_rows_in_order(size):
         assert torch.equal(found, torch.stack([row for row, _ in slow]))
 
 
-@pytest.mark.parametrize(("kind", "margin", "twin"), [
-    ("triplet", 0.3, slow_triplet), ("triplet", None, slow_triplet), ("contrastive", 0.5, slow_contrastive),
-    ("contrastive", 0.0, slow_contrastive)])
+@pytest.mark.parametrize(
+    ("kind", "margin", "twin"),
+    [
+        ("triplet", 0.3, slow_triplet),
+        ("triplet", None, slow_triplet),
+        ("contrastive", 0.5, slow_contrastive),
+        ("contrastive", 0.0, slow_contrastive),
+    ],
+)
 def test_the_loss_is_taken_against_a_memory_that_has_the_batch_already(kind, margin, twin):
     """finegrained row 37; trap 22: the memory's loss alone."""
     loss, slow = xbm(loss=kind, margin=margin, weight=0.5), []
@@ -67,7 +81,9 @@ def test_the_loss_is_taken_against_a_memory_that_has_the_batch_already(kind, mar
 
 
 def test_label_zero_counts_like_any_other():
-    """finegrained row 37; trap 17: the reference takes a last label of 0 for a memory that is not full."""
+    """finegrained row 37; trap 17: the reference takes a last label of 0 for a memory that is not
+    full.
+    """
     shifted, plain = xbm(size=4), xbm(size=4)
     for _ in range(3):
         vectors, targets = torch.randn(4, 3), torch.tensor([1, 0, 1, 0])
@@ -77,7 +93,10 @@ def test_label_zero_counts_like_any_other():
 
 def test_an_empty_slot_is_no_row_of_class_zero():
     """trap 17: the unused slots are zeros with label 0."""
-    vectors, targets = torch.tensor([[1.0, 0, 0], [1.1, 0, 0], [3.0, 0, 0]]), torch.tensor([0, 0, 1])
+    vectors, targets = (
+        torch.tensor([[1.0, 0, 0], [1.1, 0, 0], [3.0, 0, 0]]),
+        torch.tensor([0, 0, 1]),
+    )
     memory = list(zip(vectors.double(), targets.tolist(), strict=True))
     found = xbm(size=100, margin=5.0)(vectors, targets)
     assert found.item() == pytest.approx(slow_triplet(vectors, targets, memory, 5.0), rel=1e-5)
@@ -168,10 +187,19 @@ def test_normalised_rows_forget_their_length():
         torch.testing.assert_close(one(vectors, targets), other(vectors * 3, targets))
 
 
-@pytest.mark.parametrize(("options", "says"), [
-    ("'f'", "'f', only e"), ("'e', size=0", "size"), ("'e', start=5, stop=4", "stop"), ("'e', loss='circle'", "loss"),
-    ("'e', dtype='int8'", "dtype"), ("'e', margin=-1.0", "negative"),
-    ("'e', loss='contrastive', margin=None", "number"), ("'e', margin='big'", "number or None")])
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("'f'", "'f', only e"),
+        ("'e', size=0", "size"),
+        ("'e', start=5, stop=4", "stop"),
+        ("'e', loss='circle'", "loss"),
+        ("'e', dtype='int8'", "dtype"),
+        ("'e', margin=-1.0", "negative"),
+        ("'e', loss='contrastive', margin=None", "number"),
+        ("'e', margin='big'", "number or None"),
+    ],
+)
 def test_an_impossible_setting_is_a_usage_error(options, says):
     with pytest.raises(UsageError, match=says):
         build(f"xbm({options})", LOSSES, dims=DIMS, counts=torch.tensor([1]))

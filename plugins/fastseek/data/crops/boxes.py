@@ -20,17 +20,20 @@ Box = tuple[float, float, float, float]
 
 @CROPS.register()
 class Boxes:
-    """The best box of every photo, grown by a margin; the whole photo where there is none (iNat Challenge 2021).
+    """The best box of every photo, grown by a margin; the whole photo where there is none (iNat
+    Challenge 2021).
 
-    Boxes come from a file in COCO's format, `{"images": [{"id", "file_name", "width", "height"}], "annotations":
-    [{"image_id", "bbox": [left, top, width, height], "score"}]}`, in pixels of the photo as it is looked at (turned
-    upright). A photo is found by its id or by any end of its path ("train/cat/1.jpg"). Photos the file does not tell of
-    are asked for `meta["box"]`, the shares "left top right bottom" of width and height: text, as in a manifest, or
-    numbers. Several boxes of one photo: the highest score, the first of equal ones. A box without score counts as 1.
+    Boxes come from a file in COCO's format, `{"images": [{"id", "file_name", "width", "height"}],
+    "annotations": [{"image_id", "bbox": [left, top, width, height], "score"}]}`, in pixels of the
+    photo as it is looked at (turned upright). A photo is found by its id or by any end of its path
+    ("train/cat/1.jpg"). Photos the file does not tell of are asked for `meta["box"]`, the shares
+    "left top right bottom" of width and height: text, as in a manifest, or numbers. Several boxes
+    of one photo: the highest score, the first of equal ones. A box without score counts as 1.
 
     Args:
         file: as it stands or below one of the data roots; "" takes `meta["box"]` alone.
-        margin: what the box grows by on every side, a share of its width or height; it stays inside the photo.
+        margin: what the box grows by on every side, a share of its width or height; it stays inside
+            the photo.
         score: boxes below it are left out.
 
     Raises:
@@ -39,7 +42,9 @@ class Boxes:
 
     def __init__(self, file: str = "", margin: float = 0.1, score: float = 0.3) -> None:
         if margin < 0 or not 0 <= score <= 1:
-            raise ValueError(f"margin must not be negative and score must be in [0, 1], got {margin} and {score}")
+            raise ValueError(
+                f"margin must not be negative and score must be in [0, 1], got {margin} and {score}"
+            )
         self.file, self.margin, self.score = file, margin, score
 
     @property
@@ -52,7 +57,8 @@ class Boxes:
         return sha256(locate(self.file, "the boxes")) if self.file else ""
 
     def __call__(self, items: Sequence[Item]) -> np.ndarray:
-        """Items -> float32 [N, 4]: left, top, right and bottom as shares of width and height; NaN for the whole photo.
+        """Items -> float32 [N, 4]: left, top, right and bottom as shares of width and height; NaN
+        for the whole photo.
 
         Raises:
             DataError: the file is damaged, a box cannot be, or no photo has one.
@@ -63,8 +69,11 @@ class Boxes:
             box = _of_file(item, known) or _of_meta(item)
             if box:
                 found[row] = grown(box, self.margin)
-        logger.info("%d of %d photos have a box, the others are seen whole twice",
-                    int((~np.isnan(found[:, 0])).sum()), len(items))
+        logger.info(
+            "%d of %d photos have a box, the others are seen whole twice",
+            int((~np.isnan(found[:, 0])).sum()),
+            len(items),
+        )
         return found
 
 
@@ -77,15 +86,22 @@ def best(path: pathlib.Path, score: float) -> dict[str, Box]:
     page = read_json(path)
     found: dict[str, tuple[float, Box]] = {}
     try:
-        photos = {one["id"]: (one["file_name"], one["width"], one["height"]) for one in page["images"]}
+        photos = {
+            one["id"]: (one["file_name"], one["width"], one["height"]) for one in page["images"]
+        }
         for number, one in enumerate(page["annotations"]):
             sure = float(one.get("score", 1))
             name, width, height = photos[one["image_id"]]
             if sure >= score and sure > found.get(name, (-1.0,))[0]:
-                found[name] = sure, _shares(one["bbox"], width, height, f"{path}: annotation {number} of {name}")
+                found[name] = (
+                    sure,
+                    _shares(one["bbox"], width, height, f"{path}: annotation {number} of {name}"),
+                )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not in COCO's format ({error!r}): expected \"images\" with id, file_name, width, "
-                        "height and \"annotations\" with image_id, bbox, score") from error
+        raise DataError(
+            f'{path}: not in COCO\'s format ({error!r}): expected "images" with id, file_name,'
+            ' width, height and "annotations" with image_id, bbox, score'
+        ) from error
     return {name: box for name, (_, box) in found.items()}
 
 
@@ -98,7 +114,9 @@ def grown(box: Box, margin: float) -> Box:
 
 def _shares(box: Sequence[float], width: float, height: float, where: str) -> Box:
     left, top, wide, high = map(float, box)
-    return _checked((left / width, top / height, (left + wide) / width, (top + high) / height), where)
+    return _checked(
+        (left / width, top / height, (left + wide) / width, (top + high) / height), where
+    )
 
 
 def _checked(box: Sequence[float], where: str) -> Box:
@@ -126,7 +144,11 @@ def _of_meta(item: Item) -> Box | None:
     if given is None or given == "":
         return None
     try:
-        left, top, right, bottom = map(float, given.replace(",", " ").split() if isinstance(given, str) else given)
+        left, top, right, bottom = map(
+            float, given.replace(",", " ").split() if isinstance(given, str) else given
+        )
     except (TypeError, ValueError) as error:
-        raise DataError(f"{item.id}: box is {given!r}; expected four shares, left top right bottom") from error
+        raise DataError(
+            f"{item.id}: box is {given!r}; expected four shares, left top right bottom"
+        ) from error
     return _checked((left, top, right, bottom), f"{item.id}: box")

@@ -17,38 +17,53 @@ logger = logging.getLogger(__name__)
 
 @DATASETS.register()
 class Extended:
-    """The photos of a data set, and further training photos of the classes it has: a larger reference to vote with.
+    """The photos of a data set, and further training photos of the classes it has: a larger
+    reference to vote with.
 
-    The winners of 2021 extended the recognition reference with all of GLDv2 and with photos of Wikipedia (WIT), both
-    cut down to the landmarks of the training set (arXiv 2110.03786). Labels must be of one label space already: index
-    labels of GLDv2 are joined by category, never by number. A photo whose file has the same bytes as one before it is
-    left out; where a photo comes from stands in `meta["source"]`, the call string of its data set, and its id begins
-    with that set's number ("1/…"), so that ids of two sets cannot meet. The first set keeps its own ids.
+    The winners of 2021 extended the recognition reference with all of GLDv2 and with photos of
+    Wikipedia (WIT), both cut down to the landmarks of the training set (arXiv 2110.03786). Labels
+    must be of one label space already: index labels of GLDv2 are joined by category, never by
+    number. A photo whose file has the same bytes as one before it is left out; where a photo comes
+    from stands in `meta["source"]`, the call string of its data set, and its id begins with that
+    set's number ("1/…"), so that ids of two sets cannot meet. The first set keeps its own ids.
 
     Args:
         calls: call strings of DATASETS, the set to be extended first.
         known_only: leave out photos of classes that the first set's training split does not have.
 
     Raises:
-        ValueError: less than two call strings. UsageError, DataError: as of the data sets themselves.
+        ValueError: less than two call strings. UsageError, DataError: as of the data sets
+            themselves.
         DataError: nothing was added.
     """
 
     def __init__(self, *calls: str, known_only: bool = True) -> None:
         if len(calls) < 2:
-            raise ValueError(f"extended needs a data set and one that extends it, got {len(calls)} call strings")
+            raise ValueError(
+                f"extended needs a data set and one that extends it, got {len(calls)} call strings"
+            )
         first = [_told(item, calls[0]) for item in build(calls[0], DATASETS).items]
         known = with_split(first, "train")
         classes = {item.label for item in known}
-        more = [dataclasses.replace(_told(item, call), id=f"{number}/{item.id}")
-                for number, call in enumerate(calls[1:], 1) for item in build(call, DATASETS).items
-                if item.split == "train" and item.label and (item.label in classes or not known_only)]
+        more = [
+            dataclasses.replace(_told(item, call), id=f"{number}/{item.id}")
+            for number, call in enumerate(calls[1:], 1)
+            for item in build(call, DATASETS).items
+            if item.split == "train" and item.label and (item.label in classes or not known_only)
+        ]
         self.items = first + list(_new(known, more))
         added = len(self.items) - len(first)
         if not added:
-            raise DataError(f"{', '.join(calls[1:])}: none of {len(more)} photos is new to {calls[0]}")
-        logger.info("%s: %d photos added to %d, %d copies left out", ", ".join(calls[1:]), added, len(known),
-                    len(more) - added)
+            raise DataError(
+                f"{', '.join(calls[1:])}: none of {len(more)} photos is new to {calls[0]}"
+            )
+        logger.info(
+            "%s: %d photos added to %d, %d copies left out",
+            ", ".join(calls[1:]),
+            added,
+            len(known),
+            len(more) - added,
+        )
 
 
 def _told(item: Item, call: str) -> Item:

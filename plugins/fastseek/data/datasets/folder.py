@@ -23,16 +23,19 @@ _SPLITS = {"train": "train", "query": "query", "gallery": "gallery", "test": "ga
 
 @DATASETS.register()
 class Folder:
-    """Photos in class folders; a photo's label is the folder it lies in, relative to the root or the split's folder.
+    """Photos in class folders; a photo's label is the folder it lies in, relative to the root or
+    the split's folder.
 
-    With `root/train`, `root/query` and `root/gallery` (or `root/test`) the folders are the splits; with only
-    `train` and `test`, test photos are the queries and train photos the gallery too. Without split folders every
-    photo is both trained on and searched in. Hidden files and files that are no photos are passed over.
+    With `root/train`, `root/query` and `root/gallery` (or `root/test`) the folders are the splits;
+    with only `train` and `test`, test photos are the queries and train photos the gallery too.
+    Without split folders every photo is both trained on and searched in. Hidden files and files
+    that are no photos are passed over.
 
     Args:
         root: the folder, as it stands or below one of the data roots.
-        query: without split folders: another folder of class folders whose photos are the queries, or the share
-            (0..1) of every class held out as queries; a class keeps at least one photo.
+        query: without split folders: another folder of class folders whose photos are the queries,
+            or the share (0..1) of every class held out as queries; a class keeps at least one
+            photo.
 
     Raises:
         ValueError: `query` together with split folders, or a share outside 0..1.
@@ -50,7 +53,9 @@ class Folder:
         else:
             self.items = _flat(self.root, query)
         if not self.items:
-            raise DataError(f"{self.root}: no photo found (looked for {' '.join(EXTENSIONS)} in it and below)")
+            raise DataError(
+                f"{self.root}: no photo found (looked for {' '.join(EXTENSIONS)} in it and below)"
+            )
 
 
 def _are_splits(names: set[str]) -> bool:
@@ -62,13 +67,19 @@ def _are_splits(names: set[str]) -> bool:
 def photos(root: str, below: str = "", split: str = "train") -> list[Item]:
     """The photos below `root/below`, sorted; ids are relative to `root`, labels to `root/below`."""
     base = os.path.join(root, below) if below else root
-    return [Item(path=os.path.join(root, name), label=_label(name, below), split=split, id=name)
-            for name in (pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in _walk(base))]
+    return [
+        Item(path=os.path.join(root, name), label=_label(name, below), split=split, id=name)
+        for name in (
+            pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in _walk(base)
+        )
+    ]
 
 
 def _directory(path: str) -> str:
     if not os.path.isdir(path):
-        raise DataError(f"{path} is not a folder; a table of photos is read with manifest({path!r})")
+        raise DataError(
+            f"{path} is not a folder; a table of photos is read with manifest({path!r})"
+        )
     return path
 
 
@@ -95,11 +106,15 @@ def _walk(base: str) -> Iterator[str]:
 def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
     passed_over = [name for name in names if not _SPLITS.get(name)]
     if passed_over:
-        logger.info("%s: folders that are no split are passed over: %s", root, ", ".join(passed_over))
+        logger.info(
+            "%s: folders that are no split are passed over: %s", root, ", ".join(passed_over)
+        )
     found = {name: photos(root, name, _SPLITS[name]) for name in names if _SPLITS.get(name)}
     if "test" in found and "query" not in found:
         if "gallery" not in found:
-            found["gallery"] = [dataclasses.replace(item, split="gallery") for item in found.get("train", [])]
+            found["gallery"] = [
+                dataclasses.replace(item, split="gallery") for item in found.get("train", [])
+            ]
         found["test"] = [dataclasses.replace(item, split="query") for item in found["test"]]
     return [item for items in found.values() for item in items]
 
@@ -108,7 +123,11 @@ def _flat(root: str, query: str | float | None) -> list[Item]:
     items = photos(root)
     if isinstance(query, str):
         asked = Folder(query).items
-        held = [dataclasses.replace(item, split="query") for item in asked if item.split == asked[0].split]
+        held = [
+            dataclasses.replace(item, split="query")
+            for item in asked
+            if item.split == asked[0].split
+        ]
     elif query is None:
         held = []
     else:
@@ -126,6 +145,10 @@ def _hold_out(items: Sequence[Item], share: float) -> tuple[list[Item], list[Ite
     held: set[str] = set()
     for members in classes.values():
         count = min(len(members) - 1, max(1, round(share * len(members))))
-        held.update(members[row].id for row in np.linspace(0, len(members) - 1, count + 2).astype(int)[1:-1])
-    return ([dataclasses.replace(item, split="query") for item in items if item.id in held],
-            [item for item in items if item.id not in held])
+        held.update(
+            members[row].id for row in np.linspace(0, len(members) - 1, count + 2).astype(int)[1:-1]
+        )
+    return (
+        [dataclasses.replace(item, split="query") for item in items if item.id in held],
+        [item for item in items if item.id not in held],
+    )

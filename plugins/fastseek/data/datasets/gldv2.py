@@ -22,32 +22,51 @@ from .gldv2_lists import Labelled
 logger = logging.getLogger(__name__)
 
 KINDS = ("full", "clean", "v2x")
-FILES = ("train", "clean", "exclude", "solution", "index_labels", "train_categories", "index_categories")
-OF = (("train", "train"), ("query", "train"), ("query", "test"), ("gallery", "train"), ("gallery", "index"))
+FILES = (
+    "train",
+    "clean",
+    "exclude",
+    "solution",
+    "index_labels",
+    "train_categories",
+    "index_categories",
+)
+OF = (
+    ("train", "train"),
+    ("query", "train"),
+    ("query", "test"),
+    ("gallery", "train"),
+    ("gallery", "index"),
+)
 
 
 @DATASETS.register()
 class Gldv2:
-    """Google Landmarks v2: training images by landmark, and queries of the 2019 test or held out to validate with.
+    """Google Landmarks v2: training images by landmark, and queries of the 2019 test or held out to
+    validate with.
 
-    A class is a landmark id; classes are numbered by rising id (0..81312 in the clean set), and the model keeps the
-    list. Images are `root/<train|test|index>/a/b/c/abc….jpg`. A training image with a negative landmark shows none and
-    is left out. `counts` tells images and classes, and what was left out; the log does too. What was read is kept below
-    `cache` as memory-mapped columns, 21 bytes an image, which all processes share.
+    A class is a landmark id; classes are numbered by rising id (0..81312 in the clean set), and the
+    model keeps the list. Images are `root/<train|test|index>/a/b/c/abc….jpg`. A training image with
+    a negative landmark shows none and is left out. `counts` tells images and classes, and what was
+    left out; the log does too. What was read is kept below `cache` as memory-mapped columns, 21
+    bytes an image, which all processes share.
 
     Args:
         root: folder of the lists and images, as it stands or below one of the data roots.
-        kind: "clean" (the images of `clean`), "full" (all of `train`), "v2x" (all of `train` whose class is in
-            `clean`).
-        train: id,…,landmark_id. clean: landmark_id,images; or id,landmark_id as Kaggle's train.csv of 2020 and 2021.
-        exclude: a list of landmark ids to leave out, such as those that overlap revisited Oxford and Paris
-            (RGLDv2-clean); "" for none.
-        validation: "" for none; "stratified": every class gives its share of queries; "test": the queries of
-            `solution` that are scored, those without a landmark too, which have no label.
-        share: of the training images that are held out as queries, 0 to 0.5; a class keeps one at least.
+        kind: "clean" (the images of `clean`), "full" (all of `train`), "v2x" (all of `train` whose
+            class is in `clean`).
+        train: id,…,landmark_id. clean: landmark_id,images; or id,landmark_id as Kaggle's train.csv
+            of 2020 and 2021.
+        exclude: a list of landmark ids to leave out, such as those that overlap revisited Oxford
+            and Paris (RGLDv2-clean); "" for none.
+        validation: "" for none; "stratified": every class gives its share of queries; "test": the
+            queries of `solution` that are scored, those without a landmark too, which have no
+            label.
+        share: of the training images that are held out as queries, 0 to 0.5; a class keeps one at
+            least.
         seed: draws them.
-        gallery: "train": training images of the classes that are asked for; "index": the images of `index_labels`,
-            whose labels are joined through the categories, never by the number.
+        gallery: "train": training images of the classes that are asked for; "index": the images of
+            `index_labels`, whose labels are joined through the categories, never by the number.
         solution, index_labels, train_categories, index_categories: the official files.
         cache: "" keeps nothing on disk; ~/.cache/fastseek/gldv2 when not given.
 
@@ -56,23 +75,54 @@ class Gldv2:
         DataError: a file is missing or damaged; names file and line.
     """
 
-    def __init__(self, root: str = "google-landmarks", kind: str = "clean", train: str = "train.csv",
-                 clean: str = "train_clean.csv", exclude: str = "", validation: str = "", share: float = 0.02,
-                 seed: int = 0, gallery: str = "train", solution: str = "recognition_solution_v2.1.csv",
-                 index_labels: str = "index_image_to_landmark.csv",
-                 train_categories: str = "train_label_to_category.csv",
-                 index_categories: str = "index_label_to_category.csv", cache: str | None = None) -> None:
-        if kind not in KINDS or validation not in ("", "stratified", "test") or gallery not in ("train", "index"):
-            raise ValueError(f"kind must be {', '.join(KINDS)}, validation '', stratified or test, gallery train or "
-                             f"index; got {kind!r}, {validation!r} and {gallery!r}")
+    def __init__(
+        self,
+        root: str = "google-landmarks",
+        kind: str = "clean",
+        train: str = "train.csv",
+        clean: str = "train_clean.csv",
+        exclude: str = "",
+        validation: str = "",
+        share: float = 0.02,
+        seed: int = 0,
+        gallery: str = "train",
+        solution: str = "recognition_solution_v2.1.csv",
+        index_labels: str = "index_image_to_landmark.csv",
+        train_categories: str = "train_label_to_category.csv",
+        index_categories: str = "index_label_to_category.csv",
+        cache: str | None = None,
+    ) -> None:
+        if (
+            kind not in KINDS
+            or validation not in ("", "stratified", "test")
+            or gallery not in ("train", "index")
+        ):
+            raise ValueError(
+                f"kind must be {', '.join(KINDS)}, validation '', stratified or test, gallery train"
+                f" or index; got {kind!r}, {validation!r} and {gallery!r}"
+            )
         if not 0 < share <= 0.5:
             raise ValueError(f"share must be above 0 and 0.5 at most, got {share}")
         self.root = str(locate(root, "Google Landmarks"))
-        self.kind, self.validation, self.share, self.seed, self.gallery = kind, validation, share, seed, gallery
+        self.kind, self.validation, self.share, self.seed, self.gallery = (
+            kind,
+            validation,
+            share,
+            seed,
+            gallery,
+        )
         named = (train, clean, exclude, solution, index_labels, train_categories, index_categories)
-        self.files = {name: os.path.join(self.root, file) for name, file in zip(FILES, named, strict=True) if file}
+        self.files = {
+            name: os.path.join(self.root, file)
+            for name, file in zip(FILES, named, strict=True)
+            if file
+        }
         self.items, self.counts = self._opened(cache)
-        logger.info("gldv2 %s: %s", kind, ", ".join(f"{value:,} {what}" for what, value in self.counts.items()))
+        logger.info(
+            "gldv2 %s: %s",
+            kind,
+            ", ".join(f"{value:,} {what}" for what, value in self.counts.items()),
+        )
 
     def _opened(self, cache: str | None) -> tuple[Items, dict[str, int]]:
         """Items and counts, from the cache if there is one."""
@@ -110,16 +160,30 @@ class Gldv2:
         held = self._held(codes) if self.validation == "stratified" else np.zeros(len(codes), bool)
         parts = [(train.ids[~held], codes[~held], 0)]
         if self.validation:
-            parts.append((train.ids[held], codes[held], 1) if self.validation == "stratified" else self._asked(more))
+            parts.append(
+                (train.ids[held], codes[held], 1)
+                if self.validation == "stratified"
+                else self._asked(more)
+            )
             parts.append(self._searched(parts, more))
-        kinds = np.repeat(np.asarray([kind for _, _, kind in parts], np.uint8), [len(part[0]) for part in parts])
-        items = Items(np.concatenate([part[0] for part in parts]),
-                      np.concatenate([part[1] for part in parts]).astype(np.int32), kinds, more.labels,
-                      [Kind(split, os.path.join(self.root, below)) for split, below in OF], layout)
+        kinds = np.repeat(
+            np.asarray([kind for _, _, kind in parts], np.uint8), [len(part[0]) for part in parts]
+        )
+        items = Items(
+            np.concatenate([part[0] for part in parts]),
+            np.concatenate([part[1] for part in parts]).astype(np.int32),
+            kinds,
+            more.labels,
+            [Kind(split, os.path.join(self.root, below)) for split, below in OF],
+            layout,
+        )
         counts = {"training images": len(parts[0][0]), "classes": len(landmarks), **counts}
         if self.validation:
-            counts |= {"queries": len(parts[1][0]), "queries without a landmark": int((parts[1][1] < 0).sum()),
-                       "gallery images": len(parts[2][0])}
+            counts |= {
+                "queries": len(parts[1][0]),
+                "queries without a landmark": int((parts[1][1] < 0).sum()),
+                "gallery images": len(parts[2][0]),
+            }
         return items, counts
 
     def _train(self) -> tuple[Labelled, dict[str, int]]:
@@ -133,14 +197,21 @@ class Gldv2:
             keep &= np.isin(found.landmarks, clean)
         if "exclude" in self.files:
             out = np.isin(found.landmarks, lists.read_landmarks(self.files["exclude"])) & keep
-            counts |= {"excluded images": int(out.sum()), "excluded classes": len(np.unique(found.landmarks[out]))}
+            counts |= {
+                "excluded images": int(out.sum()),
+                "excluded classes": len(np.unique(found.landmarks[out])),
+            }
             keep &= ~out
         if not keep.any():
-            raise DataError(f"{self.root}: no training image of kind {self.kind} is left ({counts})")
+            raise DataError(
+                f"{self.root}: no training image of kind {self.kind} is left ({counts})"
+            )
         return Labelled(found.ids[keep], found.landmarks[keep]), counts
 
     def _held(self, codes: np.ndarray) -> np.ndarray:
-        """True for every (1 / share)th image, the images sorted by class and by chance within; none of a class of 1."""
+        """True for every (1 / share)th image, the images sorted by class and by chance within; none
+        of a class of 1.
+        """
         order = np.lexsort((np.random.default_rng(self.seed).random(len(codes)), codes))
         order = order[np.bincount(codes)[codes[order]] > 1]
         held = np.zeros(len(codes), bool)
@@ -152,14 +223,20 @@ class Gldv2:
         ids, found = lists.read_solution(self.files["solution"])
         return ids, more.codes([more.label_of(landmarks) for landmarks in found]), 2
 
-    def _searched(self, parts: list[tuple[np.ndarray, np.ndarray, int]],
-                  more: _Labels) -> tuple[np.ndarray, np.ndarray, int]:
+    def _searched(
+        self, parts: list[tuple[np.ndarray, np.ndarray, int]], more: _Labels
+    ) -> tuple[np.ndarray, np.ndarray, int]:
         """The gallery: ids, codes, kind."""
         if self.gallery == "index":
             index = lists.read_labelled(self.files["index_labels"])
-            to = join_labels(lists.read_categories(self.files["index_categories"]),
-                             lists.read_categories(self.files["train_categories"]))
-            names = {one: str(to[one]) if one in to else f"index/{one}" for one in np.unique(index.landmarks).tolist()}
+            to = join_labels(
+                lists.read_categories(self.files["index_categories"]),
+                lists.read_categories(self.files["train_categories"]),
+            )
+            names = {
+                one: str(to[one]) if one in to else f"index/{one}"
+                for one in np.unique(index.landmarks).tolist()
+            }
             return index.ids, more.codes([names[one] for one in index.landmarks.tolist()]), 4
         (ids, codes, _), (_, asked, _) = parts
         rows = np.isin(codes, asked)
@@ -178,11 +255,19 @@ class _Labels:
         for name in sorted(set(names) - {""} - set(self.place)):
             self.place[name] = len(self.labels)
             self.labels.append(name)
-        return np.fromiter((self.place[name] if name else -1 for name in names), np.int32, len(names))
+        return np.fromiter(
+            (self.place[name] if name else -1 for name in names), np.int32, len(names)
+        )
 
     def label_of(self, landmarks: tuple[int, ...]) -> str:
-        """The label of a query: its first landmark that is trained on, else its first; "" when it shows none."""
-        return str(next((one for one in landmarks if one in self.known), landmarks[0])) if landmarks else ""
+        """The label of a query: its first landmark that is trained on, else its first; "" when it
+        shows none.
+        """
+        return (
+            str(next((one for one in landmarks if one in self.known), landmarks[0]))
+            if landmarks
+            else ""
+        )
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -20,7 +20,8 @@ class Grocery:
         fine: label by product (81 classes); else by kind of product (42 classes).
 
     Raises:
-        DataError: `grocery/dataset` is below none of the data roots and cannot be downloaded, or a list is damaged.
+        DataError: `grocery/dataset` is below none of the data roots and cannot be downloaded, or a
+            list is damaged.
     """
 
     def __init__(self, fine: bool = True) -> None:
@@ -36,11 +37,15 @@ def _class_names(table: pathlib.Path) -> list[dict[str, str]]:
     """[fine, coarse]: code as it stands in the lists -> name."""
     with open(table, encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [{row[f"{kind} ID (int)"]: row[f"{kind} Name (str)"] for row in rows}
-            for kind in ("Class", "Coarse Class")]
+    return [
+        {row[f"{kind} ID (int)"]: row[f"{kind} Name (str)"] for row in rows}
+        for kind in ("Class", "Coarse Class")
+    ]
 
 
-def _read(home: pathlib.Path, part: str, split: str, fine: bool, names: list[dict[str, str]]) -> list[Item]:
+def _read(
+    home: pathlib.Path, part: str, split: str, fine: bool, names: list[dict[str, str]]
+) -> list[Item]:
     table = home / f"{part}.txt"
     items = []
     for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
@@ -48,6 +53,10 @@ def _read(home: pathlib.Path, part: str, split: str, fine: bool, names: list[dic
             name, *codes = (cell.strip() for cell in line.split(","))
             labels = [known[code] for known, code in zip(names, codes, strict=True)]
         except (KeyError, ValueError) as error:
-            raise DataError(f"{table}:{number}: expected 'path, class, coarse class', found {line!r}") from error
-        items.append(Item(path=str(home / name), label=labels[0 if fine else 1], split=split, id=name))
+            raise DataError(
+                f"{table}:{number}: expected 'path, class, coarse class', found {line!r}"
+            ) from error
+        items.append(
+            Item(path=str(home / name), label=labels[0 if fine else 1], split=split, id=name)
+        )
     return items

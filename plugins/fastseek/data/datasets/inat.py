@@ -10,16 +10,23 @@ from ...files import PathLike, locate, read_json
 from ...registry import DATASETS
 from ...structures import Item, place
 
-MEANS = {"latitude": "lat", "longitude": "lon", "date": "date", "location_uncertainty": "location_uncertainty"}
+MEANS = {
+    "latitude": "lat",
+    "longitude": "lon",
+    "date": "date",
+    "location_uncertainty": "location_uncertainty",
+}
 
 
 @DATASETS.register()
 class Inat:
-    """Photos of train.json and val.json, as iNat 2021 gives them (COCO's format with latitude, longitude and date).
+    """Photos of train.json and val.json, as iNat 2021 gives them (COCO's format with latitude,
+    longitude and date).
 
-    A photo's class is its category's number, its id the file_name, its place stands in `Item.meta` as lat, lon, date
-    and location_uncertainty. Photos of the list of tests without annotations have no class. An Item takes about 1 kB of
-    memory: 3 GB for the 2.7 million photos of the whole training list, 0.5 GB for that of `train_mini.json`.
+    A photo's class is its category's number, its id the file_name, its place stands in `Item.meta`
+    as lat, lon, date and location_uncertainty. Photos of the list of tests without annotations have
+    no class. An Item takes about 1 kB of memory: 3 GB for the 2.7 million photos of the whole
+    training list, 0.5 GB for that of `train_mini.json`.
 
     Args:
         train: list of training photos, as it stands or below one of the data roots; "" for none.
@@ -27,24 +34,35 @@ class Inat:
         root: the folder file names start from; that of each list when not given.
 
     Raises:
-        ValueError: neither list. DataError: a list is not there or not of that format; names it and what is wrong.
+        ValueError: neither list. DataError: a list is not there or not of that format; names it and
+            what is wrong.
     """
 
     def __init__(self, train: str = "", query: str = "", root: str | None = None) -> None:
         if not (train or query):
-            raise ValueError("inat needs a list: train='inat2021/train_mini.json', query='inat2021/val.json'")
-        self.items = [item for split, path in (("train", train), ("query", query)) if path
-                      for item in _items(locate(path, "the list of photos"), split, root)]
+            raise ValueError(
+                "inat needs a list: train='inat2021/train_mini.json', query='inat2021/val.json'"
+            )
+        self.items = [
+            item
+            for split, path in (("train", train), ("query", query))
+            if path
+            for item in _items(locate(path, "the list of photos"), split, root)
+        ]
 
 
 def _items(table: pathlib.Path, split: str, root: str | None) -> list[Item]:
     home, page = table.parent if root is None else locate(root, "the photos"), read_json(table)
     try:
-        labels = {one["image_id"]: f"{one['category_id']:05d}" for one in page.get("annotations", ())}
+        labels = {
+            one["image_id"]: f"{one['category_id']:05d}" for one in page.get("annotations", ())
+        }
         rows = [(one["file_name"], labels.get(one["id"], ""), _meta(one)) for one in page["images"]]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{table}: not a list of iNat's ({error!r}): expected \"images\" with id and file_name, "
-                        "\"annotations\" with image_id and category_id") from error
+        raise DataError(
+            f'{table}: not a list of iNat\'s ({error!r}): expected "images" with id and file_name, '
+            '"annotations" with image_id and category_id'
+        ) from error
     for name, _, meta in rows:
         place(meta, f"{table}: {name}")
     return [_item(home, name, label, split, meta) for name, label, meta in rows]

@@ -1,4 +1,6 @@
-"""A table of photos: CSV or Parquet with the columns path, label and, if wanted, group, split, id and others."""
+"""A table of photos: CSV or Parquet with the columns path, label and, if wanted, group, split, id
+and others.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,14 @@ Row = tuple[str, dict[str, Any]]
 
 @DATASETS.register()
 class Manifest:
-    """Photos listed in a table with a header: `path,label[,group,split,id,…]`; other columns go into `Item.meta`.
+    """Photos listed in a table with a header: `path,label[,group,split,id,…]`; other columns go
+    into `Item.meta`.
 
-    Of those lat, lon (degrees), date (ISO 8601) and location_uncertainty (metres) are checked, see `structures.place`.
+    Of those lat, lon (degrees), date (ISO 8601) and location_uncertainty (metres) are checked, see
+    `structures.place`.
 
-    CSV may be separated by comma, semicolon or tab, with or without BOM, quotes and CRLF. An empty split means
-    "train". To train on a photo and search in it too, list it twice with two splits.
+    CSV may be separated by comma, semicolon or tab, with or without BOM, quotes and CRLF. An empty
+    split means "train". To train on a photo and search in it too, list it twice with two splits.
 
     Args:
         path: the table, as it stands or below one of the data roots.
@@ -58,10 +62,14 @@ def _item(where: str, row: dict[str, Any], root: str, seen: dict[tuple[str, str]
     name = name or _id(path, root)
     before = seen.setdefault((split, name), where)
     if before != where:
-        raise DataError(f"{where}: id {name!r} stands already in {before} with the same split; ids must differ")
+        raise DataError(
+            f"{where}: id {name!r} stands already in {before} with the same split; ids must differ"
+        )
     meta = {column: value for column, value in row.items() if column not in _KNOWN}
     place(meta, where)
-    return Item(path=os.path.join(root, path), label=label, group=group, split=split, id=name, meta=meta)
+    return Item(
+        path=os.path.join(root, path), label=label, group=group, split=split, id=name, meta=meta
+    )
 
 
 def _id(path: str, root: str) -> str:
@@ -83,7 +91,9 @@ def _text(where: str, row: dict[str, Any], column: str) -> str:
 def _csv(table: pathlib.Path) -> Iterator[Row]:
     text = _decoded(table)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
     line = 1
     try:
         header = _header(table, next(reader, []))
@@ -91,7 +101,9 @@ def _csv(table: pathlib.Path) -> Iterator[Row]:
         for cells in reader:
             where = f"{table}:{line}"
             if cells and len(cells) != len(header):
-                raise DataError(f"{where}: {len(cells)} cells, expected {len(header)} ({', '.join(header)})")
+                raise DataError(
+                    f"{where}: {len(cells)} cells, expected {len(header)} ({', '.join(header)})"
+                )
             if cells:
                 yield where, dict(zip(header, cells, strict=True))
             line = reader.line_num + 1
@@ -102,7 +114,9 @@ def _csv(table: pathlib.Path) -> Iterator[Row]:
 def _decoded(table: pathlib.Path) -> str:
     data = table.read_bytes()
     if b"\0" in data:
-        raise DataError(f"{table}:{_line_of(data, data.index(0))}: holds a NUL byte; expected plain UTF-8 text")
+        raise DataError(
+            f"{table}:{_line_of(data, data.index(0))}: holds a NUL byte; expected plain UTF-8 text"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -118,8 +132,10 @@ def _header(table: pathlib.Path, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if "path" not in names:
-        raise DataError(f"{table}:1: no column is called 'path'; found {', '.join(names) or 'nothing'}, "
-                        "expected path,label[,group,split,id]")
+        raise DataError(
+            f"{table}:1: no column is called 'path'; found {', '.join(names) or 'nothing'}, "
+            "expected path,label[,group,split,id]"
+        )
     if doubled:
         raise DataError(f"{table}:1: the column {doubled[0]!r} stands there twice")
     return names

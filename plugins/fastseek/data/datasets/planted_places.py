@@ -13,14 +13,18 @@ from ...registry import DATASETS, build
 
 @DATASETS.register()
 class PlantedPlaces:
-    """A data set whose classes have homes: every photo gets a place near its class's home and a date in its season.
+    """A data set whose classes have homes: every photo gets a place near its class's home and a
+    date in its season.
 
-    Homes are drawn evenly on the sphere, seasons evenly over the year. A photo lies about `spread` degrees from home in
-    any direction; its date has a standard deviation of `days`. Some photos lack place and date; of some the place is
-    wrong, and its uncertainty says so. A photo that stands in two splits has one place. The pixels are untouched.
+    Homes are drawn evenly on the sphere, seasons evenly over the year. A photo lies about `spread`
+    degrees from home in any direction; its date has a standard deviation of `days`. Some photos
+    lack place and date; of some the place is wrong, and its uncertainty says so. A photo that
+    stands in two splits has one place. The pixels are untouched.
 
-    With `shuffled` the same places and dates are dealt out to the photos at random, train, query and gallery alike: the
-    distribution is the same and tells nothing of the class, so what a model still gains is no signal.
+    With `shuffled` the same places and dates are dealt out to the photos at random, train, query
+        and gallery alike: the
+    distribution is the same and tells nothing of the class, so what a model still gains is no
+    signal.
 
     Args:
         of: call string of DATASETS.
@@ -36,11 +40,22 @@ class PlantedPlaces:
         ValueError: an illegal number. UsageError, DataError: as the data set.
     """
 
-    def __init__(self, of: str, seed: int = 0, spread: float = 10.0, days: float = 30.0, homes: int = 1,
-                 missing: float = 0.1, rough: float = 0.05, shuffled: bool = False) -> None:
+    def __init__(
+        self,
+        of: str,
+        seed: int = 0,
+        spread: float = 10.0,
+        days: float = 30.0,
+        homes: int = 1,
+        missing: float = 0.1,
+        rough: float = 0.05,
+        shuffled: bool = False,
+    ) -> None:
         if spread < 0 or days < 0 or homes < 1 or missing < 0 or rough < 0 or missing + rough > 1:
-            raise ValueError("spread and days must not be negative, homes positive, missing and rough shares, got "
-                             f"{spread}, {days}, {homes}, {missing} and {rough}")
+            raise ValueError(
+                "spread and days must not be negative, homes positive, missing and rough shares,"
+                f" got {spread}, {days}, {homes}, {missing} and {rough}"
+            )
         found = build(of, DATASETS).items
         photos = {item.id: item for item in found}
         ids = sorted(photos)
@@ -49,11 +64,14 @@ class PlantedPlaces:
         _spoil(metas, random, missing, rough)
         order = random.permutation(len(ids)) if shuffled else np.arange(len(ids))
         told = {name: metas[row] for name, row in zip(ids, order.tolist(), strict=True)}
-        self.items = [dataclasses.replace(item, meta={**item.meta, **told[item.id]}) for item in found]
+        self.items = [
+            dataclasses.replace(item, meta={**item.meta, **told[item.id]}) for item in found
+        ]
 
 
-def _metas(labels: Sequence[str], random: np.random.Generator, spread: float, days: float, homes: int
-           ) -> list[dict[str, object]]:
+def _metas(
+    labels: Sequence[str], random: np.random.Generator, spread: float, days: float, homes: int
+) -> list[dict[str, object]]:
     classes = sorted(set(labels))
     home = _unit(random.normal(size=(-(-len(classes) // homes), 3)))
     season = random.random(len(classes))
@@ -70,13 +88,22 @@ def _unit(points: np.ndarray) -> np.ndarray:
 
 
 def _meta(point: np.ndarray, share: float, metres: float = 100.0) -> dict[str, object]:
-    lat, lon = np.rad2deg(np.arcsin(np.clip(point[2], -1, 1))), np.rad2deg(np.arctan2(point[1], point[0]))
+    lat, lon = (
+        np.rad2deg(np.arcsin(np.clip(point[2], -1, 1))),
+        np.rad2deg(np.arctan2(point[1], point[0])),
+    )
     date = datetime.date(2021, 1, 1) + datetime.timedelta(days=int(365 * share))
-    return {"lat": round(float(lat), 5), "lon": round(float(lon), 5), "date": date.isoformat(),
-            "location_uncertainty": metres}
+    return {
+        "lat": round(float(lat), 5),
+        "lon": round(float(lon), 5),
+        "date": date.isoformat(),
+        "location_uncertainty": metres,
+    }
 
 
-def _spoil(metas: list[dict[str, object]], random: np.random.Generator, missing: float, rough: float) -> None:
+def _spoil(
+    metas: list[dict[str, object]], random: np.random.Generator, missing: float, rough: float
+) -> None:
     """Take place and date from some, and put others far off with an uncertainty that says so."""
     chance = random.random(len(metas))
     wrong = _unit(random.normal(size=(len(metas), 3)))

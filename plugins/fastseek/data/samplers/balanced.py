@@ -11,25 +11,39 @@ from .singles import RULES, Stand, least_of
 
 @SAMPLERS.register()
 class Balanced:
-    """n different classes with m photos each, every class once an epoch whatever its size (DIGIX 2020, second place).
+    """n different classes with m photos each, every class once an epoch whatever its size (DIGIX
+    2020, second place).
 
-    An epoch is a random order of the classes, cut into batches of n; the last batch is filled up with classes drawn
-    from the earlier ones, so that nobody is left out. It is far shorter than the data: C / n batches.
+    An epoch is a random order of the classes, cut into batches of n; the last batch is filled up
+    with classes drawn from the earlier ones, so that nobody is left out. It is far shorter than the
+    data: C / n batches.
 
     Args:
-        m: photos a class; n is batch_size / m. Where classes stand in the data twice, take a smaller n and a larger m
-            (`tools/audit.py collisions` tells how often a batch would hold both).
-        replace: the m photos are drawn one by one from all of the class, as the contest's code does, so a photo may
-            come twice; else a class's photos are used up before one comes again.
-        singletons: a class with one photo is "drop"-ped; its place is taken by a random other class ("replace", as
-            the contest's code does); or it is "repeat"-ed m times, or an "error".
+        m: photos a class; n is batch_size / m. Where classes stand in the data twice, take a
+            smaller n and a larger m (`tools/audit.py collisions` tells how often a batch would hold
+            both).
+        replace: the m photos are drawn one by one from all of the class, as the contest's code
+            does, so a photo may come twice; else a class's photos are used up before one comes
+            again.
+        singletons: a class with one photo is "drop"-ped; its place is taken by a random other class
+            ("replace", as the contest's code does); or it is "repeat"-ed m times, or an "error".
 
     Raises:
-        ValueError: n classes of m photos cannot be drawn or not be cut into `world_size` equal runs.
+        ValueError: n classes of m photos cannot be drawn or not be cut into `world_size` equal
+            runs.
     """
 
-    def __init__(self, m: int = 4, replace: bool = False, singletons: str = "drop", *, labels: np.ndarray,
-                 batch_size: int, world_size: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        m: int = 4,
+        replace: bool = False,
+        singletons: str = "drop",
+        *,
+        labels: np.ndarray,
+        batch_size: int,
+        world_size: int = 1,
+        seed: int = 0,
+    ) -> None:
         self.classes = Classes(labels, least_of(singletons, labels, RULES))
         count = len(self.classes)
         check_batch(count * m, batch_size, world_size, m, count)
@@ -41,9 +55,13 @@ class Balanced:
         """Row numbers [batches, batch_size] int64 of epoch n."""
         random = np.random.default_rng([self.seed, n])
         order = random.permutation(len(self.classes))
-        last = order[(self.batches - 1) * self.n:]
-        order = np.append(order, random.choice(np.setdiff1d(order, last), self.n - len(last), replace=False))
-        batches = [self._stand.instead(numbers, random) for numbers in order.reshape(self.batches, self.n)]
+        last = order[(self.batches - 1) * self.n :]
+        order = np.append(
+            order, random.choice(np.setdiff1d(order, last), self.n - len(last), replace=False)
+        )
+        batches = [
+            self._stand.instead(numbers, random) for numbers in order.reshape(self.batches, self.n)
+        ]
         photos = [self._photos(number, random) for batch in batches for number in batch]
         return np.stack(photos).reshape(self.batches, -1)
 

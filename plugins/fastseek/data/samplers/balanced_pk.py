@@ -11,21 +11,33 @@ from .singles import least_of
 
 @SAMPLERS.register()
 class BalancedPk:
-    """P different classes with exactly K photos each: every class once a round, and K photos of many cameras.
+    """P different classes with exactly K photos each: every class once a round, and K photos of
+    many cameras.
 
-    Of a class one photo is drawn, then photos of other cameras than its own, then of its own camera; only when all
-    are used is one drawn again. This is what fast-reid's BalancedIdentitySampler is for.
+    Of a class one photo is drawn, then photos of other cameras than its own, then of its own
+    camera; only when all are used is one drawn again. This is what fast-reid's
+    BalancedIdentitySampler is for.
 
     Args:
         k: photos a class; P is batch_size / k.
         singletons: "repeat", "drop" or "error", as for `pk`.
 
     Raises:
-        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal runs.
+        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal
+            runs.
     """
 
-    def __init__(self, k: int = 4, singletons: str = "repeat", *, labels: np.ndarray, groups: np.ndarray,
-                 batch_size: int, world_size: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        k: int = 4,
+        singletons: str = "repeat",
+        *,
+        labels: np.ndarray,
+        groups: np.ndarray,
+        batch_size: int,
+        world_size: int = 1,
+        seed: int = 0,
+    ) -> None:
         self.classes = Classes(labels, least_of(singletons, labels, ("repeat", "drop", "error")))
         check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
         self.groups = np.asarray(groups)
@@ -37,13 +49,15 @@ class BalancedPk:
         random = np.random.default_rng([self.seed, n])
         a_round = len(self.classes) // self.p
         rounds = -(-self.batches // a_round)
-        order = [random.permutation(len(self.classes))[:a_round * self.p] for _ in range(rounds)]
-        numbers = np.concatenate(order)[:self.batches * self.p]
-        return np.stack([self._photos(number, random) for number in numbers]).reshape(self.batches, -1)
+        order = [random.permutation(len(self.classes))[: a_round * self.p] for _ in range(rounds)]
+        numbers = np.concatenate(order)[: self.batches * self.p]
+        return np.stack([self._photos(number, random) for number in numbers]).reshape(
+            self.batches, -1
+        )
 
     def _photos(self, number: int, random: np.random.Generator) -> np.ndarray:
         rows = random.permutation(self.classes.members(number))
         same_camera = self.groups[rows] == self.groups[rows[0]]
         same_camera[0] = False
-        rows = rows[np.argsort(same_camera, kind="stable")][:self.k]
+        rows = rows[np.argsort(same_camera, kind="stable")][: self.k]
         return np.append(rows, random.choice(rows, self.k - len(rows)))

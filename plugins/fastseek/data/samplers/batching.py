@@ -1,12 +1,17 @@
-"""What samplers share: refusing a batch before the first is drawn, cutting an order, the rows of every class."""
+"""What samplers share: refusing a batch before the first is drawn, cutting an order, the rows of
+every class.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def check_batch(count: int, batch_size: int, world_size: int, k: int = 1, classes: int | None = None) -> None:
-    """Refuse a batch that cannot be drawn or cannot be cut into equal runs of whole classes, one run a process.
+def check_batch(
+    count: int, batch_size: int, world_size: int, k: int = 1, classes: int | None = None
+) -> None:
+    """Refuse a batch that cannot be drawn or cannot be cut into equal runs of whole classes, one
+    run a process.
 
     Args:
         count: photos.
@@ -26,16 +31,20 @@ def check_batch(count: int, batch_size: int, world_size: int, k: int = 1, classe
         largest = min(largest, classes // world_size * step)
     have = f"{count} photos" + (f" of {classes} classes" if classes is not None else "")
     if largest == 0:
-        raise ValueError(f"{have} are too few for the smallest batch, {step} ({world_size} processes x {k})")
+        raise ValueError(
+            f"{have} are too few for the smallest batch, {step} ({world_size} processes x {k})"
+        )
     if not 0 < batch_size <= largest or batch_size % step:
         multiple = f"a multiple of {step} ({world_size} processes x {k}) " if step > 1 else ""
-        raise ValueError(f"a batch of {batch_size} from {have}: expected {multiple}from {step} to {largest}")
+        raise ValueError(
+            f"a batch of {batch_size} from {have}: expected {multiple}from {step} to {largest}"
+        )
 
 
 def batches_of(order: np.ndarray, batch_size: int) -> np.ndarray:
     """[batches, batch_size] int64; a last run that is too short is left out."""
     batches = len(order) // batch_size
-    return np.asarray(order[:batches * batch_size], np.int64).reshape(batches, batch_size)
+    return np.asarray(order[: batches * batch_size], np.int64).reshape(batches, batch_size)
 
 
 class Classes:
@@ -49,7 +58,9 @@ class Classes:
     """
 
     def __init__(self, labels: np.ndarray, least: int = 1) -> None:
-        known, place, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+        known, place, counts = np.unique(
+            np.asarray(labels), return_inverse=True, return_counts=True
+        )
         kept = counts >= least
         order = np.argsort(place, kind="stable")
         self.rows = order[kept[place[order]]].astype(np.int64)
@@ -66,7 +77,7 @@ class Classes:
 
     def members(self, number: int) -> np.ndarray:
         """The rows of one class."""
-        return self.rows[self.starts[number]:self.starts[number] + self.counts[number]]
+        return self.rows[self.starts[number] : self.starts[number] + self.counts[number]]
 
     def draw(self, number: int, k: int, random: np.random.Generator) -> np.ndarray:
         """k rows of one class, in a random order; one comes again only when all are used up."""

@@ -10,10 +10,12 @@ from .batching import Classes
 
 @SAMPLERS.register()
 class Capped:
-    """At most `cap` photos of every class an epoch, drawn anew each time; small classes give all they have.
+    """At most `cap` photos of every class an epoch, drawn anew each time; small classes give all
+    they have.
 
-    The second stage of two-stage training on a long tail (DIGIX 2020, third place): the model has seen all photos, and
-    now learns from classes of like size. What is drawn goes through another sampler.
+    The second stage of two-stage training on a long tail (DIGIX 2020, third place): the model has
+    seen all photos, and now learns from classes of like size. What is drawn goes through another
+    sampler.
 
     Args:
         cap: photos a class, or "median", the median size of the classes.
@@ -23,9 +25,22 @@ class Capped:
         ValueError: a cap below 1, or settings the other sampler refuses for what is left.
     """
 
-    def __init__(self, cap: int | str = "median", of: str = "shuffle()", *, labels: np.ndarray, groups: np.ndarray,
-                 batch_size: int, world_size: int = 1, seed: int = 0) -> None:
-        self.classes, self.labels, self.groups = Classes(labels), np.asarray(labels), np.asarray(groups)
+    def __init__(
+        self,
+        cap: int | str = "median",
+        of: str = "shuffle()",
+        *,
+        labels: np.ndarray,
+        groups: np.ndarray,
+        batch_size: int,
+        world_size: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.classes, self.labels, self.groups = (
+            Classes(labels),
+            np.asarray(labels),
+            np.asarray(groups),
+        )
         self.cap = int(np.median(self.classes.counts)) if cap == "median" else cap
         if isinstance(self.cap, str) or self.cap < 1:
             raise ValueError(f"cap must be a whole number of 1 or more, or 'median', got {cap!r}")
@@ -38,6 +53,9 @@ class Capped:
         rows = self.classes.shuffled(np.random.default_rng([self.seed, n, 1]))
         place = np.arange(len(rows)) - self.classes.starts[self.classes.of_row]
         rows = np.sort(rows[place < self.cap])
-        # The classes keep their sizes from epoch to epoch, so the other sampler gives as many batches every time.
-        chosen = build(self.of, SAMPLERS, labels=self.labels[rows], groups=self.groups[rows], **self._given)
+        # The classes keep their sizes from epoch to epoch, so the other sampler gives as many
+        # batches every time.
+        chosen = build(
+            self.of, SAMPLERS, labels=self.labels[rows], groups=self.groups[rows], **self._given
+        )
         return rows[chosen.epoch(n)]

@@ -10,7 +10,8 @@ from .batching import Classes, batches_of, check_batch
 
 @SAMPLERS.register()
 class Imbalanced:
-    """Every place in a batch draws a class evenly and then one of its photos, so rare classes come as often as others.
+    """Every place in a batch draws a class evenly and then one of its photos, so rare classes come
+    as often as others.
 
     Photos are drawn again and again; an epoch has as many places as there are photos.
 
@@ -18,7 +19,9 @@ class Imbalanced:
         ValueError: the batch is larger than the data or cannot be cut into `world_size` equal runs.
     """
 
-    def __init__(self, *, labels: np.ndarray, batch_size: int, world_size: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, *, labels: np.ndarray, batch_size: int, world_size: int = 1, seed: int = 0
+    ) -> None:
         check_batch(len(labels), batch_size, world_size)
         self.classes = Classes(labels)
         self.batch_size, self.seed = batch_size, seed

@@ -11,25 +11,36 @@ from .singles import RULES, Stand, least_of
 
 @SAMPLERS.register()
 class Pk:
-    """P different classes with exactly K photos each (Hermans et al., 2017); a class's photos stand together.
+    """P different classes with exactly K photos each (Hermans et al., 2017); a class's photos stand
+    together.
 
-    A round shuffles every class and cuts it into runs of K; what is left over waits for the next round. A class with
-    fewer than K photos is one run: all its photos once, then drawn again. While P classes still have a run, P of them
-    are drawn evenly and each gives one; then a new round begins. An epoch always has as many batches as there are
-    photos for.
+    A round shuffles every class and cuts it into runs of K; what is left over waits for the next
+    round. A class with fewer than K photos is one run: all its photos once, then drawn again. While
+    P classes still have a run, P of them are drawn evenly and each gives one; then a new round
+    begins. An epoch always has as many batches as there are photos for.
 
     Args:
         k: photos a class; P is batch_size / k.
-        singletons: a class with one photo is "repeat"-ed K times (its pairs are then two augmentations of one photo,
-            but a classifier still sees the class); "drop"-ped; its place is taken by another class, drawn from those
-            that are not in the batch ("replace"); or it is an "error".
+        singletons: a class with one photo is "repeat"-ed K times (its pairs are then two
+            augmentations of one photo, but a classifier still sees the class); "drop"-ped; its
+            place is taken by another class, drawn from those that are not in the batch ("replace");
+            or it is an "error".
 
     Raises:
-        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal runs.
+        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal
+            runs.
     """
 
-    def __init__(self, k: int = 4, singletons: str = "repeat", *, labels: np.ndarray, batch_size: int,
-                 world_size: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self,
+        k: int = 4,
+        singletons: str = "repeat",
+        *,
+        labels: np.ndarray,
+        batch_size: int,
+        world_size: int = 1,
+        seed: int = 0,
+    ) -> None:
         self.classes = Classes(labels, least_of(singletons, labels, RULES))
         check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
         self.p, self.k, self.seed = batch_size // k, k, seed
@@ -61,7 +72,9 @@ class Pk:
                 open_[place] = open_[count]
         return batches
 
-    def _photos(self, chosen: np.ndarray, runs: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    def _photos(
+        self, chosen: np.ndarray, runs: np.ndarray, random: np.random.Generator
+    ) -> np.ndarray:
         shown = self._stand.instead(chosen, random)
         for place in np.flatnonzero(shown != chosen):
             runs[place] = self.classes.draw(shown[place], self.k, random)

@@ -10,13 +10,16 @@ from .batching import batches_of, check_batch
 
 @SAMPLERS.register()
 class Shuffle:
-    """Every photo once an epoch, in a new order; what does not fill a last batch waits for another epoch.
+    """Every photo once an epoch, in a new order; what does not fill a last batch waits for another
+    epoch.
 
     Raises:
         ValueError: the batch is larger than the data or cannot be cut into `world_size` equal runs.
     """
 
-    def __init__(self, *, labels: np.ndarray, batch_size: int, world_size: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, *, labels: np.ndarray, batch_size: int, world_size: int = 1, seed: int = 0
+    ) -> None:
         check_batch(len(labels), batch_size, world_size)
         self.count, self.batch_size, self.seed = len(labels), batch_size, seed
 

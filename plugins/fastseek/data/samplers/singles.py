@@ -21,11 +21,16 @@ def least_of(singletons: str, labels: np.ndarray, rules: Sequence[str]) -> int:
         ValueError: an unknown rule, or classes with one photo under "error".
     """
     if singletons not in rules:
-        raise ValueError(f"singletons={singletons!r}: expected {', '.join(map(repr, rules[:-1]))} or {rules[-1]!r}")
+        raise ValueError(
+            f"singletons={singletons!r}: expected {', '.join(map(repr, rules[:-1]))} or"
+            f" {rules[-1]!r}"
+        )
     alone = int((np.unique(labels, return_counts=True)[1] == 1).sum())
     if singletons == "error" and alone:
         others = [repr(rule) for rule in rules if rule != "error"]
-        raise ValueError(f"{alone} classes have one photo only: add photos, or singletons={' or '.join(others)}")
+        raise ValueError(
+            f"{alone} classes have one photo only: add photos, or singletons={' or '.join(others)}"
+        )
     return 2 if singletons == "drop" else 1
 
 
@@ -45,10 +50,14 @@ class Stand:
         self.alone = (counts == 1) & active
         self.paired = np.flatnonzero(~self.alone)
         if len(self.paired) < wanted:
-            raise ValueError(f"{len(self.paired)} classes have two photos or more, a batch needs {wanted}")
+            raise ValueError(
+                f"{len(self.paired)} classes have two photos or more, a batch needs {wanted}"
+            )
 
     def instead(self, numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """The classes of a batch, each with one photo replaced by one drawn evenly from those not in it."""
+        """The classes of a batch, each with one photo replaced by one drawn evenly from those not
+        in it.
+        """
         alone = self.alone[numbers]
         if not alone.any():
             return numbers

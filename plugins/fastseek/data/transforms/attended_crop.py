@@ -18,11 +18,12 @@ from .scaling import scaled
 class AttendedCrop:
     """A random part of the photo that holds much of what the network looked at, scaled to one size.
 
-    Attention-region random crop (Sorghum-100 2022, second place): after an epoch the trainer looks at every training
-    photo, marks where the map is high, draws `tries` windows of one random size, and takes the one with the most marks
-    for the epochs that follow. In the first epoch, and for a photo that could not be looked at, it is a plain random
-    crop of the same sizes. It must be the first of SEEK.TRAIN; only a `resize` may stand before it. The source does not
-    tell its threshold, sizes and number of tries.
+    Attention-region random crop (Sorghum-100 2022, second place): after an epoch the trainer looks
+    at every training photo, marks where the map is high, draws `tries` windows of one random size,
+    and takes the one with the most marks for the epochs that follow. In the first epoch, and for a
+    photo that could not be looked at, it is a plain random crop of the same sizes. It must be the
+    first of SEEK.TRAIN; only a `resize` may stand before it. The source does not tell its
+    threshold, sizes and number of tries.
 
     Args:
         size: side of a square, or (height, width).
@@ -39,18 +40,35 @@ class AttendedCrop:
         ValueError: a value outside its range.
     """
 
-    def __init__(self, size: int | tuple[int, int], area: tuple[float, float] = (0.4, 1.0),
-                 aspect: tuple[float, float] = (3 / 4, 4 / 3), tries: int = 10, every: int = 1, p: float = 1.0,
-                 threshold: str | float = "mean", on: str = "", look: int | tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        area: tuple[float, float] = (0.4, 1.0),
+        aspect: tuple[float, float] = (3 / 4, 4 / 3),
+        tries: int = 10,
+        every: int = 1,
+        p: float = 1.0,
+        threshold: str | float = "mean",
+        on: str = "",
+        look: int | tuple[int, int] | None = None,
+    ) -> None:
         if tries < 1 or every < 1:
             raise ValueError(f"tries={tries}, every={every}: expected whole numbers of 1 or more")
         if threshold != "mean" and (isinstance(threshold, str) or not 0 <= threshold < 1):
             raise ValueError(f"threshold={threshold!r}: expected 'mean' or a quantile from 0 to 1")
         self.size, self.look = pair(size), pair(size if look is None else look)
         self.area, self.aspect = span("area", area, 1e-6, 1), span("aspect", aspect, 1e-3, 1e3)
-        self.tries, self.every, self.p, self.threshold, self.on = tries, every, probability(p), threshold, on
+        self.tries, self.every, self.p, self.threshold, self.on = (
+            tries,
+            every,
+            probability(p),
+            threshold,
+            on,
+        )
         self.plain = RandomResizedCrop(size, self.area, self.aspect)
-        self.windows: np.ndarray | None = None  # float32 [N, 4], shares left, top, right, bottom; NaN for no window
+        self.windows: np.ndarray | None = (
+            None  # float32 [N, 4], shares left, top, right, bottom; NaN for no window
+        )
 
     def __call__(self, image: Picture) -> Picture:
         window = self._window(image)
@@ -58,8 +76,13 @@ class AttendedCrop:
             return self.plain(image)
         height, width = sides(image)
         left, top = min(int(window[0] * width), width - 1), min(int(window[1] * height), height - 1)
-        right, bottom = min(math.ceil(window[2] * width), width), min(math.ceil(window[3] * height), height)
-        return scaled(F.crop(image, top, left, max(bottom - top, 1), max(right - left, 1)), self.size)
+        right, bottom = (
+            min(math.ceil(window[2] * width), width),
+            min(math.ceil(window[3] * height), height),
+        )
+        return scaled(
+            F.crop(image, top, left, max(bottom - top, 1), max(right - left, 1)), self.size
+        )
 
     def _window(self, image: Picture) -> np.ndarray | None:
         """Of the photo's row among the training photos, which the loader tells."""

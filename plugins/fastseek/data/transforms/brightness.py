@@ -10,7 +10,8 @@ from .picture import Picture
 
 @TRANSFORMS.register()
 class Brightness:
-    """All values times one factor, cut off at white: below 1 a dark photo, above 1 an over-exposed one.
+    """All values times one factor, cut off at white: below 1 a dark photo, above 1 an over-exposed
+    one.
 
     Args:
         factor: 0 makes it black, 1 leaves it as it is.

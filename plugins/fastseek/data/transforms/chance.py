@@ -1,4 +1,6 @@
-"""Random numbers for transforms: torch's global generator only, which the loader seeds for every sample."""
+"""Random numbers for transforms: torch's global generator only, which the loader seeds for every
+sample.
+"""
 
 from __future__ import annotations
 

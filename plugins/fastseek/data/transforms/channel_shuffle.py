@@ -12,7 +12,9 @@ from .picture import Picture
 
 @TRANSFORMS.register()
 class ChannelShuffle:
-    """Put red, green and blue in an order drawn evenly from all six (one of them the old one), with probability p."""
+    """Put red, green and blue in an order drawn evenly from all six (one of them the old one), with
+    probability p.
+    """
 
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability(p)

@@ -23,8 +23,14 @@ class ColorJitter:
         ValueError: a value outside.
     """
 
-    def __init__(self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0,
-                 p: float = 1.0) -> None:
+    def __init__(
+        self,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        saturation: float = 0.0,
+        hue: float = 0.0,
+        p: float = 1.0,
+    ) -> None:
         self.p = probability(p)
         self.jitter = Torchvision(brightness, contrast, saturation, hue)
 

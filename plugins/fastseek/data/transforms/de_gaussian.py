@@ -13,7 +13,8 @@ from .picture import Picture, sides, through_pil, to_pil, to_tensor
 
 @TRANSFORMS.register()
 class DeGaussian:
-    """Add Gaussian noise and repair it with the bilateral filter, so that training sees the edges that repair leaves.
+    """Add Gaussian noise and repair it with the bilateral filter, so that training sees the edges
+    that repair leaves.
 
     DIGIX 2020, second place.
 

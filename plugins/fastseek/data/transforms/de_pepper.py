@@ -13,7 +13,8 @@ from .picture import Picture, sides, through_pil, to_pil, to_tensor
 
 @TRANSFORMS.register()
 class DePepper:
-    """Turn some pixels black or white and repair them with the median, so that training sees what repair leaves.
+    """Turn some pixels black or white and repair them with the median, so that training sees what
+    repair leaves.
 
     DIGIX 2020, second place.
 
@@ -33,5 +34,9 @@ class DePepper:
 
     def _noisy(self, image: Image.Image) -> Image.Image:
         draw = torch.rand(sides(image))
-        pixels = to_tensor(image).masked_fill(draw < self.share, 255).masked_fill(draw < self.share / 2, 0)
+        pixels = (
+            to_tensor(image)
+            .masked_fill(draw < self.share, 255)
+            .masked_fill(draw < self.share / 2, 0)
+        )
         return median(to_pil(pixels))

@@ -22,15 +22,16 @@ logger = logging.getLogger(__name__)
 
 @TRANSFORMS.register()
 class Denoise:
-    """Repair a photo by its noise: impulses with a 5 x 5 median, then Gaussian with a bilateral filter (0, 100, 12).
+    """Repair a photo by its noise: impulses with a 5 x 5 median, then Gaussian with a bilateral
+    filter (0, 100, 12).
 
-    Stands first in a recipe, because scaling hides noise. The kind of noise is measured (`noise.measure`), or looked
-    up in the table that `tools/audit.py noise` wrote; what the filters do to clean photos is not worth having.
-    DIGIX 2020, second place; the detection is our own.
+    Stands first in a recipe, because scaling hides noise. The kind of noise is measured
+    (`noise.measure`), or looked up in the table that `tools/audit.py noise` wrote; what the filters
+    do to clean photos is not worth having. DIGIX 2020, second place; the detection is our own.
 
     Args:
-        table: a CSV file with the columns path and class (0 or clean, 1 or impulse, 2 or gaussian, 3 or both); ""
-            measures.
+        table: a CSV file with the columns path and class (0 or clean, 1 or impulse, 2 or gaussian,
+            3 or both); "" measures.
         share, sigma: thresholds of the measurement, see `noise.measure`.
         filters: which filters are used, of "median" and "bilateral".
 
@@ -41,11 +42,18 @@ class Denoise:
 
     fixed = True
 
-    def __init__(self, table: str = "", share: float = 0.01, sigma: float = 10.0,
-                 filters: tuple[str, ...] = ("median", "bilateral")) -> None:
+    def __init__(
+        self,
+        table: str = "",
+        share: float = 0.01,
+        sigma: float = 10.0,
+        filters: tuple[str, ...] = ("median", "bilateral"),
+    ) -> None:
         if sigma < 0 or isinstance(filters, str) or not set(filters) <= {"median", "bilateral"}:
-            raise ValueError(f"sigma={sigma}, filters={filters!r}: expected sigma from 0, filters of ('median', "
-                             "'bilateral')")
+            raise ValueError(
+                f"sigma={sigma}, filters={filters!r}: expected sigma from 0, filters of ('median', "
+                "'bilateral')"
+            )
         self.share, self.sigma, self.filters = probability(share), sigma, tuple(filters)
         self.files = (locate(table, "the noise of every photo"),) if table else ()
         self.listed = listed(self.files[0]) if table else None
@@ -67,7 +75,13 @@ class Denoise:
             return _looked_up(self.listed, path)
         found = noise.measure(np.asarray(image), self.share, self.sigma)
         if found.kind:
-            logger.debug("%s: %s, impulses %.3f, sigma %.1f", path or "a photo", found.name, found.share, found.sigma)
+            logger.debug(
+                "%s: %s, impulses %.3f, sigma %.1f",
+                path or "a photo",
+                found.name,
+                found.share,
+                found.sigma,
+            )
         return found.kind
 
 
@@ -81,7 +95,10 @@ def listed(file: PathLike) -> dict[str, int]:
         reader = csv.DictReader(text)
         if not {"path", "class"} <= set(reader.fieldnames or ()):
             raise DataError(f"{file}: has the columns {reader.fieldnames}; expected path and class")
-        return {row["path"]: _class(row["class"], f"{file}:{number}") for number, row in enumerate(reader, 2)}
+        return {
+            row["path"]: _class(row["class"], f"{file}:{number}")
+            for number, row in enumerate(reader, 2)
+        }
 
 
 def _class(text: str, where: str) -> int:
@@ -98,5 +115,7 @@ def _looked_up(table: dict[str, int], path: str) -> int:
         kind = table.get(pathlib.PurePath(*parts[start:]).as_posix())
         if kind is not None:
             return kind
-    raise DataError(f"{path or 'a photo without a path'}: the table of noise does not list it: make the table of all "
-                    "photos, or let denoise() measure")
+    raise DataError(
+        f"{path or 'a photo without a path'}: the table of noise does not list it: make the table"
+        " of all photos, or let denoise() measure"
+    )

@@ -21,7 +21,9 @@ def opencv() -> types.ModuleType:
     try:
         import cv2
     except ImportError as error:
-        raise UsageError("noise is found and repaired with OpenCV: pip install opencv-python-headless") from error
+        raise UsageError(
+            "noise is found and repaired with OpenCV: pip install opencv-python-headless"
+        ) from error
     cv2.setNumThreads(1)
     return cv2
 
@@ -32,7 +34,8 @@ def median(image: Image.Image, size: int = 5) -> Image.Image:
 
 
 def bilateral(image: Image.Image, colour: float = 100.0, space: float = 12.0) -> Image.Image:
-    """The bilateral filter (Tomasi and Manduchi, 1998), which smooths but keeps edges; takes Gaussian noise away.
+    """The bilateral filter (Tomasi and Manduchi, 1998), which smooths but keeps edges; takes
+    Gaussian noise away.
 
     Args:
         image: RGB.

@@ -25,7 +25,9 @@ class Jpeg:
 
     def __init__(self, low: int = 30, high: int = 95, p: float = 0.5) -> None:
         if not 1 <= low <= high <= 100:
-            raise ValueError(f"quality {low}..{high}: expected whole numbers, 1 <= low <= high <= 100")
+            raise ValueError(
+                f"quality {low}..{high}: expected whole numbers, 1 <= low <= high <= 100"
+            )
         self.low, self.high, self.p = low, high, probability(p)
 
     def __call__(self, image: Picture) -> Picture:

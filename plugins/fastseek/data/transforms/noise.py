@@ -10,11 +10,14 @@ from .filters import opencv
 
 CLEAN, IMPULSE, GAUSSIAN, BOTH = range(4)
 NAMES = ("clean", "impulse", "gaussian", "both")
-# An impulse: all channels this near to black, or to white, and one that far from its neighbours. Chosen on photos with
-# planted noise, see benchmarks/results/noise_detection.json: JPEG makes impulses grey, so 10 and 60 would miss them.
+# An impulse: all channels this near to black, or to white, and one that far from its neighbours.
+# Chosen on photos with planted noise, see benchmarks/results/noise_detection.json: JPEG makes
+# impulses grey, so 10 and 60 would miss them.
 NEAR, JUMP = 60, 100
 _ROOT = 3**0.5
-_HIGH_PASS = np.array([1 - _ROOT, _ROOT - 3, 3 + _ROOT, -1 - _ROOT]) / (4 * 2**0.5)  # Daubechies, 4 coefficients
+_HIGH_PASS = np.array([1 - _ROOT, _ROOT - 3, 3 + _ROOT, -1 - _ROOT]) / (
+    4 * 2**0.5
+)  # Daubechies, 4 coefficients
 _NORMAL_MAD = 0.6744897501960817  # the median of |x| of a standard normal x
 
 
@@ -38,7 +41,9 @@ class Noise:
         return NAMES[self.kind]
 
 
-def measure(pixels: np.ndarray, share: float = 0.01, sigma: float = 10.0, near: int = NEAR, jump: int = JUMP) -> Noise:
+def measure(
+    pixels: np.ndarray, share: float = 0.01, sigma: float = 10.0, near: int = NEAR, jump: int = JUMP
+) -> Noise:
     """Measure the noise of a photo at the size it was stored in; scaling would hide it.
 
     Args:
@@ -54,11 +59,13 @@ def measure(pixels: np.ndarray, share: float = 0.01, sigma: float = 10.0, near: 
     return Noise(impulse, gaussian, IMPULSE * (impulse >= share) + GAUSSIAN * (gaussian >= sigma))
 
 
-def impulses(pixels: np.ndarray, near: int = NEAR, jump: int = JUMP) -> tuple[np.ndarray, np.ndarray]:
+def impulses(
+    pixels: np.ndarray, near: int = NEAR, jump: int = JUMP
+) -> tuple[np.ndarray, np.ndarray]:
     """Where the impulses are, bool [H, W], and the 3 x 3 median of every pixel, uint8 [H, W, 3].
 
-    An impulse has its three channels all nearly black or all nearly white and, in some channel, differs from the
-    median by far; a black or white surface does not.
+    An impulse has its three channels all nearly black or all nearly white and, in some channel,
+    differs from the median by far; a black or white surface does not.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -74,9 +81,10 @@ def impulses(pixels: np.ndarray, near: int = NEAR, jump: int = JUMP) -> tuple[np
 def gaussian_sigma(pixels: np.ndarray) -> float:
     """Standard deviation of additive Gaussian noise, grey values, the mean over the channels.
 
-    From the median of the finest diagonal wavelet coefficients (Donoho and Johnstone, 1994; Daubechies wavelet of four
-    coefficients): noise is in all of them, what the photo shows in few. Coefficients that are exactly 0, of clipped or
-    painted surfaces, tell nothing and are left out. A photo below 4 x 4 pixels gives 0.
+    From the median of the finest diagonal wavelet coefficients (Donoho and Johnstone, 1994;
+    Daubechies wavelet of four coefficients): noise is in all of them, what the photo shows in few.
+    Coefficients that are exactly 0, of clipped or painted surfaces, tell nothing and are left out.
+    A photo below 4 x 4 pixels gives 0.
 
     Args:
         pixels: [H, W, C] in 0..255.
@@ -89,10 +97,15 @@ def gaussian_sigma(pixels: np.ndarray) -> float:
 
 
 def _high_pass(values: np.ndarray, axis: int) -> np.ndarray:
-    """Filtered and halved along an axis; places where the filter would leave the photo are left out."""
+    """Filtered and halved along an axis; places where the filter would leave the photo are left
+    out.
+    """
     values = np.moveaxis(values, axis, 0)
     length = (len(values) - len(_HIGH_PASS)) // 2 + 1
-    parts = [np.float32(weight) * values[start:start + 2 * length - 1:2] for start, weight in enumerate(_HIGH_PASS)]
+    parts = [
+        np.float32(weight) * values[start : start + 2 * length - 1 : 2]
+        for start, weight in enumerate(_HIGH_PASS)
+    ]
     return np.moveaxis(np.sum(parts, axis=0), 0, axis)
 
 

@@ -11,7 +11,8 @@ from .picture import Picture, sides
 
 @TRANSFORMS.register()
 class PadCrop:
-    """Pad every side and cut out a random part of the old size, which shifts the photo by up to `pad` pixels.
+    """Pad every side and cut out a random part of the old size, which shifts the photo by up to
+    `pad` pixels.
 
     Args:
         pad: pixels a side.
@@ -22,8 +23,15 @@ class PadCrop:
     """
 
     def __init__(self, pad: int = 10, mode: str = "constant") -> None:
-        if not isinstance(pad, int) or pad < 0 or mode not in ("constant", "edge", "reflect", "symmetric"):
-            raise ValueError(f"pad={pad}, mode={mode!r}: expected pixels and constant, edge, reflect or symmetric")
+        if (
+            not isinstance(pad, int)
+            or pad < 0
+            or mode not in ("constant", "edge", "reflect", "symmetric")
+        ):
+            raise ValueError(
+                f"pad={pad}, mode={mode!r}: expected pixels and constant, edge, reflect or"
+                " symmetric"
+            )
         self.pad, self.mode = pad, mode
 
     def __call__(self, image: Picture) -> Picture:

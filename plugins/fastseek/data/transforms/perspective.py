@@ -15,10 +15,11 @@ _FURTHEST = 0.45  # of a side: the four corners never meet
 
 @TRANSFORMS.register()
 class Perspective:
-    """Stretch a quadrangle inside the photo to the whole photo, as if it were seen from another angle.
+    """Stretch a quadrangle inside the photo to the whole photo, as if it were seen from another
+    angle.
 
-    Every corner is drawn inwards by |N(0, s)| of the width and of the height, s drawn evenly from `scale` for the
-    photo; nothing outside the photo comes into it.
+    Every corner is drawn inwards by |N(0, s)| of the width and of the height, s drawn evenly from
+    `scale` for the photo; nothing outside the photo comes into it.
 
     Args:
         scale: s, shares of a side, from and to.
@@ -38,5 +39,9 @@ class Perspective:
         inwards = (uniform(*self.scale) * torch.randn(4, 2)).abs().clamp(max=_FURTHEST)
         moved = (inwards * torch.tensor([width - 1, height - 1])).tolist()
         corners = [[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]]
-        start = [[abs(x - dx), abs(y - dy)] for (x, y), (dx, dy) in zip(corners, moved, strict=True)]
-        return F.perspective(image, start, corners, interpolation=InterpolationMode.BILINEAR, fill=0)
+        start = [
+            [abs(x - dx), abs(y - dy)] for (x, y), (dx, dy) in zip(corners, moved, strict=True)
+        ]
+        return F.perspective(
+            image, start, corners, interpolation=InterpolationMode.BILINEAR, fill=0
+        )

@@ -20,7 +20,9 @@ def to_tensor(image: Picture) -> torch.Tensor:
 
 
 def through_pil(function: Callable[[Image.Image], Image.Image], image: Picture) -> Picture:
-    """Apply a function that works on 8-bit PIL images; a tensor is rounded to 8 bits, and comes back as one."""
+    """Apply a function that works on 8-bit PIL images; a tensor is rounded to 8 bits, and comes
+    back as one.
+    """
     made = function(to_pil(image))
     return to_tensor(made) if isinstance(image, torch.Tensor) else made
 
@@ -63,7 +65,7 @@ def painted(image: Picture, top: int, left: int, patch: torch.Tensor) -> Picture
     height, width = patch.shape[1:]
     if isinstance(image, torch.Tensor):
         copy = image.clone()
-        copy[:, top:top + height, left:left + width] = patch
+        copy[:, top : top + height, left : left + width] = patch
         return copy
     copy = image.copy()
     pixels = patch.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)

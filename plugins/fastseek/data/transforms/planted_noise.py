@@ -14,13 +14,16 @@ from .picture import Picture, through_pil
 
 @TRANSFORMS.register()
 class PlantedNoise:
-    """Impulses, Gaussian noise or both on a part of the photos: a test set like DIGIX's second round from a clean one.
+    """Impulses, Gaussian noise or both on a part of the photos: a test set like DIGIX's second
+    round from a clean one.
 
-    A photo's own pixels decide whether it gets noise, which, and how much, so a test set is the same in every run and
-    in every order, and global random numbers are left alone. In the list for testing it stands first, before `denoise`.
+    A photo's own pixels decide whether it gets noise, which, and how much, so a test set is the
+    same in every run and in every order, and global random numbers are left alone. In the list for
+    testing it stands first, before `denoise`.
 
     Args:
-        share: share of the photos that get noise; a third of these impulses, a third Gaussian noise, a third both.
+        share: share of the photos that get noise; a third of these impulses, a third Gaussian
+            noise, a third both.
         sigma: standard deviation of the Gaussian noise, grey values, from and to.
         impulses: share of the pixels that become black or white, from and to.
         seed: another one plants other noise.
@@ -29,8 +32,13 @@ class PlantedNoise:
         ValueError: a share outside 0..1, or a range that is none.
     """
 
-    def __init__(self, share: float = 0.3, sigma: tuple[float, float] = (15, 40),
-                 impulses: tuple[float, float] = (0.02, 0.1), seed: int = 0) -> None:
+    def __init__(
+        self,
+        share: float = 0.3,
+        sigma: tuple[float, float] = (15, 40),
+        impulses: tuple[float, float] = (0.02, 0.1),
+        seed: int = 0,
+    ) -> None:
         self.share, self.seed = probability(share), seed
         self.sigma, self.impulses = span("sigma", sigma, 0, 255), span("impulses", impulses, 0, 1)
 
@@ -48,5 +56,7 @@ class PlantedNoise:
             pixels = noisy.round().clip(0, 255).astype(np.uint8)
         if kind & 1:
             share, drawn = random.uniform(*self.impulses), random.random(pixels.shape[:2])
-            pixels = np.where((drawn < share)[:, :, None], np.where(drawn < share / 2, 0, 255)[:, :, None], pixels)
+            pixels = np.where(
+                (drawn < share)[:, :, None], np.where(drawn < share / 2, 0, 255)[:, :, None], pixels
+            )
         return Image.fromarray(pixels.astype(np.uint8))

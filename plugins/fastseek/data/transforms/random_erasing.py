@@ -11,8 +11,10 @@ from .chance import happens, integer, probability, span, uniform
 from .picture import Picture, painted, sides, to_tensor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, of values 0..1
-FILLS = {"mean": tuple(255 * mean for mean in MEAN),
-         "repo": tuple(255 * (mean + std * mean) for mean, std in zip(MEAN, STD, strict=True))}
+FILLS = {
+    "mean": tuple(255 * mean for mean in MEAN),
+    "repo": tuple(255 * (mean + std * mean) for mean, std in zip(MEAN, STD, strict=True)),
+}
 DRAWN = ("random", "colour", "normal", "image")
 
 
@@ -26,28 +28,40 @@ class RandomErasing:
         p: how often it happens.
         area: the rectangle's share of the photo, from and to, drawn evenly.
         aspect: its height / width, from and to.
-        fill: "mean", the mean colour of ImageNet (0 once normalised); "random", every value drawn from 0..255;
-            "colour", one colour so drawn; "image", the photo's own mean colour; three numbers 0..255; and of those
-            that others write after normalising with ImageNet's mean and deviation: "normal", every value drawn from
-            N(0, 1) there, cut to 0..255 here; "repo", the three mean values themselves, as the ReID strong baseline
-            does, which is not the mean colour.
-        law: how the aspect is drawn: "uniform", as the authors' code does, which makes four of five rectangles of a
-            256 x 128 photo higher than wide; "log", evenly by its logarithm, as torchvision does.
+        fill: "mean", the mean colour of ImageNet (0 once normalised); "random", every value drawn
+            from 0..255; "colour", one colour so drawn; "image", the photo's own mean colour; three
+            numbers 0..255; and of those that others write after normalising with ImageNet's mean
+            and deviation: "normal", every value drawn from N(0, 1) there, cut to 0..255 here;
+            "repo", the three mean values themselves, as the ReID strong baseline does, which is not
+            the mean colour.
+        law: how the aspect is drawn: "uniform", as the authors' code does, which makes four of five
+            rectangles of a 256 x 128 photo higher than wide; "log", evenly by its logarithm, as
+            torchvision does.
         tries: rectangles drawn until one fits; the photo stays as it is when none does.
 
     Raises:
         ValueError: a range that is none, or an unknown fill or law.
     """
 
-    def __init__(self, p: float = 0.5, area: tuple[float, float] = (0.02, 0.4),
-                 aspect: tuple[float, float] = (0.3, 1 / 0.3), fill: str | tuple[float, ...] = "mean",
-                 law: str = "uniform", tries: int = 100) -> None:
+    def __init__(
+        self,
+        p: float = 0.5,
+        area: tuple[float, float] = (0.02, 0.4),
+        aspect: tuple[float, float] = (0.3, 1 / 0.3),
+        fill: str | tuple[float, ...] = "mean",
+        law: str = "uniform",
+        tries: int = 100,
+    ) -> None:
         self.p = probability(p)
         self.area, self.aspect = span("area", area, 0, 1), span("aspect", aspect, 1e-3, 1e3)
         if fill not in (*FILLS, *DRAWN) and (isinstance(fill, str) or len(fill) != 3):
-            raise ValueError(f"fill={fill!r}: expected one of {', '.join((*FILLS, *DRAWN))}, or three numbers")
+            raise ValueError(
+                f"fill={fill!r}: expected one of {', '.join((*FILLS, *DRAWN))}, or three numbers"
+            )
         if law not in ("uniform", "log") or tries < 1:
-            raise ValueError(f"law={law!r}, tries={tries}: expected 'uniform' or 'log', and at least one try")
+            raise ValueError(
+                f"law={law!r}, tries={tries}: expected 'uniform' or 'log', and at least one try"
+            )
         self.fill, self.law, self.tries = fill, law, tries
 
     def __call__(self, image: Picture) -> Picture:
@@ -58,7 +72,9 @@ class RandomErasing:
             pixels, shape = uniform(*self.area) * height * width, self._shape()
             h, w = round(math.sqrt(pixels * shape)), round(math.sqrt(pixels / shape))
             if 0 < h < height and 0 < w < width:
-                return painted(image, integer(0, height - h), integer(0, width - w), self._patch(h, w, image))
+                return painted(
+                    image, integer(0, height - h), integer(0, width - w), self._patch(h, w, image)
+                )
         return image
 
     def _shape(self) -> float:

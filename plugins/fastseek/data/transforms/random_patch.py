@@ -21,12 +21,14 @@ _TRIES = 10
 
 @TRANSFORMS.register()
 class RandomPatch:
-    """Lay a part of another photo over a random place (as in Zhou et al., Omni-Scale Network, 2019).
+    """Lay a part of another photo over a random place (as in Zhou et al., Omni-Scale Network,
+    2019).
 
-    The parts come from a pool of fixed size. Elsewhere each worker fills its pool with photos it happened to see, so
-    that a batch depends on the number of workers; here part j of the pool is cut out of a training photo that j alone
-    decides, when it is first wanted, and a batch depends on the seed only. Without a training loader, which lends the
-    photos, the parts are cut out of the photo itself.
+    The parts come from a pool of fixed size. Elsewhere each worker fills its pool with photos it
+    happened to see, so that a batch depends on the number of workers; here part j of the pool is
+    cut out of a training photo that j alone decides, when it is first wanted, and a batch depends
+    on the seed only. Without a training loader, which lends the photos, the parts are cut out of
+    the photo itself.
 
     Args:
         p: how often it happens.
@@ -41,11 +43,21 @@ class RandomPatch:
         ValueError: a range that is none, or an empty pool.
     """
 
-    def __init__(self, p: float = 0.05, pool: int = 1000, area: tuple[float, float] = (0.01, 0.2), ratio: float = 0.2,
-                 flip: float = 0.5, rotate: float = 0.5, angle: float = 15.0) -> None:
+    def __init__(
+        self,
+        p: float = 0.05,
+        pool: int = 1000,
+        area: tuple[float, float] = (0.01, 0.2),
+        ratio: float = 0.2,
+        flip: float = 0.5,
+        rotate: float = 0.5,
+        angle: float = 15.0,
+    ) -> None:
         if pool < 1 or not 0 < ratio <= 1 or angle < 0:
-            raise ValueError(f"pool={pool}, ratio={ratio}, angle={angle}: expected a pool of at least one part, a "
-                             "ratio above 0 up to 1 and an angle from 0")
+            raise ValueError(
+                f"pool={pool}, ratio={ratio}, angle={angle}: expected a pool of at least one part,"
+                " a ratio above 0 up to 1 and an angle from 0"
+            )
         self.p, self.flip, self.rotate = probability(p), probability(flip), probability(rotate)
         self.pool, self.area, self.ratio, self.angle = pool, span("area", area, 0, 1), ratio, angle
         self.photo: Callable[[int], Image.Image | None] | None = None
@@ -53,7 +65,9 @@ class RandomPatch:
         self._parts: OrderedDict[tuple[int, Size], Image.Image] = OrderedDict()
 
     def lend(self, photo: Callable[[int], Image.Image | None], count: int) -> None:
-        """Take the training photos: `photo(row)` gives one of `count`, None when it cannot be read."""
+        """Take the training photos: `photo(row)` gives one of `count`, None when it cannot be
+        read.
+        """
         self.photo, self.count = photo, count
 
     def __call__(self, image: Picture) -> Picture:
@@ -70,7 +84,9 @@ class RandomPatch:
         return painted(image, integer(0, height - h), integer(0, width - w), patch)
 
     def _part(self, number: int, size: Size) -> Image.Image:
-        """Part `number` of the pool for photos of this size; the one used longest ago makes room."""
+        """Part `number` of the pool for photos of this size; the one used longest ago makes
+        room.
+        """
         key = number, size
         if key in self._parts:
             self._parts.move_to_end(key)
@@ -88,14 +104,21 @@ class RandomPatch:
         return self._parts[key]
 
     def _cut(self, random: torch.Generator, size: Size, photo: Picture) -> Image.Image:
-        """A part with its share of the area of `size`, from a place that takes the same share of `photo`."""
+        """A part with its share of the area of `size`, from a place that takes the same share of
+        `photo`.
+        """
+
         def draw(low: float, high: float) -> float:
             return low + (high - low) * float(torch.rand((), generator=random, dtype=torch.float64))
 
         area, shape = draw(*self.area), draw(self.ratio, 1 / self.ratio)
         shares = [min(1.0, math.sqrt(area * shape)), min(1.0, math.sqrt(area / shape))]
-        inner = [max(1, round(share * side)) for share, side in zip(shares, sides(photo), strict=True)]
-        corner = [int(draw(0, side - part + 1)) for side, part in zip(sides(photo), inner, strict=True)]
+        inner = [
+            max(1, round(share * side)) for share, side in zip(shares, sides(photo), strict=True)
+        ]
+        corner = [
+            int(draw(0, side - part + 1)) for side, part in zip(sides(photo), inner, strict=True)
+        ]
         outer = [max(1, round(share * side)) for share, side in zip(shares, size, strict=True)]
         return F.resize(F.crop(to_pil(photo), *corner, *inner), outer)
 

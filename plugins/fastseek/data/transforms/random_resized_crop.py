@@ -21,8 +21,12 @@ class RandomResizedCrop:
         ratio: its width / height, from and to.
     """
 
-    def __init__(self, size: int | tuple[int, int], scale: tuple[float, float] = (0.08, 1.0),
-                 ratio: tuple[float, float] = (3 / 4, 4 / 3)) -> None:
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
         self.size = pair(size)
         self.scale, self.ratio = span("scale", scale, 1e-6, 1), span("ratio", ratio, 1e-3, 1e3)
 

@@ -12,7 +12,8 @@ from .picture import Picture
 
 @TRANSFORMS.register()
 class RandomRotate90:
-    """Turn the photo by 90 degrees with probability p, half the times clockwise, half the times the other way.
+    """Turn the photo by 90 degrees with probability p, half the times clockwise, half the times the
+    other way.
 
     Height and width change places, so photos of one batch should be square before.
     """
@@ -26,4 +27,6 @@ class RandomRotate90:
         clockwise = happens(0.5)
         if isinstance(image, torch.Tensor):
             return torch.rot90(image, -1 if clockwise else 1, (1, 2))
-        return image.transpose(Image.Transpose.ROTATE_270 if clockwise else Image.Transpose.ROTATE_90)
+        return image.transpose(
+            Image.Transpose.ROTATE_270 if clockwise else Image.Transpose.ROTATE_90
+        )

@@ -22,7 +22,9 @@ class Resize:
 
     fixed = True
 
-    def __init__(self, size: int | tuple[int, int], keep: bool = False, interpolation: str = "bicubic") -> None:
+    def __init__(
+        self, size: int | tuple[int, int], keep: bool = False, interpolation: str = "bicubic"
+    ) -> None:
         if keep and not isinstance(size, int):
             raise ValueError(f"size {size} with keep=True: expected one number, the short side")
         if interpolation not in MODES:

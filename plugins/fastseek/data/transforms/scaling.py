@@ -15,8 +15,8 @@ MODES = ("bicubic", "bilinear")
 def scaled(image: Picture, size: list[int], mode: str = "bicubic") -> Picture:
     """The image at [height, width].
 
-    A PIL image goes through torch's 8-bit kernel, which is as exact as PIL's own filter and more than twice as fast;
-    the two differ by one grey value in a few pixels of a thousand.
+    A PIL image goes through torch's 8-bit kernel, which is as exact as PIL's own filter and more
+    than twice as fast; the two differ by one grey value in a few pixels of a thousand.
     """
     if isinstance(image, torch.Tensor):
         return functional.interpolate(image[None], size, mode=mode, antialias=True)[0].clamp(0, 255)

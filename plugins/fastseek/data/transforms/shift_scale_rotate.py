@@ -16,7 +16,8 @@ class ShiftScaleRotate:
 
     Args:
         shift: the largest shift as a share of width and of height, drawn for each alone.
-        scale: the factor is drawn from 1 - scale to 1 + scale, or from 1 + scale[0] to 1 + scale[1].
+        scale: the factor is drawn from 1 - scale to 1 + scale, or from 1 + scale[0] to 1 +
+            scale[1].
         rotate: the angle is drawn from -rotate to rotate degrees.
         p: how often it happens at all.
         fill: colour where the photo ends, one value 0..255 or three.
@@ -25,12 +26,20 @@ class ShiftScaleRotate:
         ValueError: a negative value, a factor of 0 and less, or a fill that is no colour.
     """
 
-    def __init__(self, shift: float = 0.0625, scale: float | tuple[float, float] = 0.1, rotate: float = 45,
-                 p: float = 0.5, fill: float | tuple[float, float, float] = 0) -> None:
+    def __init__(
+        self,
+        shift: float = 0.0625,
+        scale: float | tuple[float, float] = 0.1,
+        rotate: float = 45,
+        p: float = 0.5,
+        fill: float | tuple[float, float, float] = 0,
+    ) -> None:
         low, high = (-scale, scale) if isinstance(scale, int | float) else scale
         if shift < 0 or not -1 < low <= high or rotate < 0:
-            raise ValueError(f"shift={shift}, scale={scale}, rotate={rotate}: expected values from 0, scale below 1 or "
-                             "two rising numbers above -1")
+            raise ValueError(
+                f"shift={shift}, scale={scale}, rotate={rotate}: expected values from 0, scale"
+                " below 1 or two rising numbers above -1"
+            )
         self.shift, self.scale, self.rotate, self.p = shift, (low, high), rotate, probability(p)
         self.fill = [fill] * 3 if isinstance(fill, int | float) else list(fill)
         if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
@@ -40,8 +49,18 @@ class ShiftScaleRotate:
         if not happens(self.p):
             return image
         height, width = sides(image)
-        shift = [uniform(-self.shift, self.shift) * width, uniform(-self.shift, self.shift) * height]
+        shift = [
+            uniform(-self.shift, self.shift) * width,
+            uniform(-self.shift, self.shift) * height,
+        ]
         factor = uniform(1 + self.scale[0], 1 + self.scale[1])
         angle = uniform(-self.rotate, self.rotate)
-        return F.affine(image, angle=angle, translate=shift, scale=factor, shear=[0.0, 0.0],
-                        interpolation=InterpolationMode.BILINEAR, fill=self.fill)
+        return F.affine(
+            image,
+            angle=angle,
+            translate=shift,
+            scale=factor,
+            shear=[0.0, 0.0],
+            interpolation=InterpolationMode.BILINEAR,
+            fill=self.fill,
+        )

@@ -1,4 +1,6 @@
-"""Scan in bfloat16: half the memory, and on CPUs with bf16 instructions several times the speed of float32."""
+"""Scan in bfloat16: half the memory, and on CPUs with bf16 instructions several times the speed of
+float32.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ class Bfloat16(Scan):
     """Vectors rounded to 8 significant bits; 2 bytes a number. Needs torch."""
 
     name = "bfloat16"
-    rounding = 2.0 ** -8  # a product is summed in float32 and then rounded to bfloat16
+    rounding = 2.0**-8  # a product is summed in float32 and then rounded to bfloat16
 
     def empty(self, rows: int, dim: int) -> Codes:
         import torch
@@ -35,7 +37,7 @@ class Bfloat16(Scan):
     def product(self, q: Codes, g: Codes, work: Any) -> Any:
         import torch
 
-        return torch.mm(q.held, g.held.T, out=work[:len(q) * len(g)].view(len(q), len(g)))
+        return torch.mm(q.held, g.held.T, out=work[: len(q) * len(g)].view(len(q), len(g)))
 
     def scores(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
         return tile.float().numpy()
@@ -43,15 +45,17 @@ class Bfloat16(Scan):
     def reaching(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
         import torch
 
-        least = torch.from_numpy(floor - 2.0 ** -7 * np.abs(floor)).bfloat16()
+        least = torch.from_numpy(floor - 2.0**-7 * np.abs(floor)).bfloat16()
         if not (floor > 0).all():
             np.greater_equal(self.scores(tile, q, g), least.float().numpy()[:, None], out=mask)
             return
-        # The bits of positive floats rise as they do, and those of negative floats are negative whole numbers.
+        # The bits of positive floats rise as they do, and those of negative floats are negative
+        # whole numbers.
         np.greater_equal(_bits(tile), _bits(least)[:, None], out=mask)
 
     def lowest(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
-        # As whole numbers without a sign, the bits of negative floats are the largest, and rise as the floats fall.
+        # As whole numbers without a sign, the bits of negative floats are the largest, and rise as
+        # the floats fall.
         bits = _bits(tile).view(np.uint16)
         least = bits.max(axis=1)
         above = np.flatnonzero(least < 0x8000)

@@ -17,17 +17,22 @@ from .distance import Distance
 from .float32 import Float32
 from .int8 import Int8
 
-SCANS: dict[str, type[Scan]] = {"float32": Float32, "bfloat16": Bfloat16, "int8": Int8, "cuda": Cuda}
-LARGE = 10 ** 11  # multiplications from which loading torch pays: about two seconds in float32
-MIDDLE = 4 * 10 ** 9  # the same where torch is loaded already
+SCANS: dict[str, type[Scan]] = {
+    "float32": Float32,
+    "bfloat16": Bfloat16,
+    "int8": Int8,
+    "cuda": Cuda,
+}
+LARGE = 10**11  # multiplications from which loading torch pays: about two seconds in float32
+MIDDLE = 4 * 10**9  # the same where torch is loaded already
 
 
 def choose(name: str, metric: str, work: int = 0) -> Scan:
     """The scan of that name.
 
     Args:
-        name: "float32", "bfloat16", "int8", "cuda" or "auto": when the work is large a GPU, or bfloat16 where it is
-            faster than float32 here, else float32.
+        name: "float32", "bfloat16", "int8", "cuda" or "auto": when the work is large a GPU, or
+            bfloat16 where it is faster than float32 here, else float32.
         metric: "cosine", "ip" or "l2".
         work: queries x gallery x D.
 
@@ -62,7 +67,9 @@ def _gpu() -> bool:
 
 @functools.cache
 def quicker(name: str) -> bool:
-    """Whether a scan beats float32 on this machine by a third; measured once, in some milliseconds."""
+    """Whether a scan beats float32 on this machine by a third; measured once, in some
+    milliseconds.
+    """
     if importlib.util.find_spec("torch") is None:
         return False
     return 1.5 * _price(SCANS[name]()) < _price(Float32())
@@ -71,7 +78,9 @@ def quicker(name: str) -> bool:
 def _price(scan: Scan, rows: int = 256, cols: int = 2048, dim: int = 512) -> float:
     """Seconds of a small tile, the least of five."""
     random = np.random.default_rng(0)
-    q, g = (_coded(scan, random.standard_normal((count, dim), np.float32)) for count in (rows, cols))
+    q, g = (
+        _coded(scan, random.standard_normal((count, dim), np.float32)) for count in (rows, cols)
+    )
     work, prices = scan.workspace(rows * cols), []
     for _ in range(5):
         start = time.perf_counter()

@@ -1,4 +1,6 @@
-"""What a scan compares: vectors in some precision, with what is known of every one's length and error."""
+"""What a scan compares: vectors in some precision, with what is known of every one's length and
+error.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
-FLUSHED = 2.0 ** -125  # numbers below may be taken for 0 by reduced-precision arithmetic; twice, to be safe
+FLUSHED = (
+    2.0**-125
+)  # numbers below may be taken for 0 by reduced-precision arithmetic; twice, to be safe
 
 
 class Codes(NamedTuple):
     """Vectors as a scan holds them.
 
-    `held` [n, D] in the scan's own type; `lengths` [n] float32, no vector is longer; `errors` [n] float32, no vector
-    is farther from what is held; `scales` [n] float32, what one unit of a whole-number code stands for.
+    `held` [n, D] in the scan's own type; `lengths` [n] float32, no vector is longer; `errors` [n]
+    float32, no vector is farther from what is held; `scales` [n] float32, what one unit of a
+    whole-number code stands for.
     """
 
     held: Any
@@ -38,17 +43,21 @@ class Codes(NamedTuple):
 
 
 class Scan(abc.ABC):
-    """A precision in which all pairs are compared, and how far such a score may be from the true one.
+    """A precision in which all pairs are compared, and how far such a score may be from the true
+    one.
 
-    A tile is what `product` returns, [q, g]: the scores in float32 here, in a type of the scan's own where it says how
-    to read them. They may be off by `slack`, and by `rounding` of themselves. Without `proven` they are taken as they
-    are, and nobody checks them.
+    A tile is what `product` returns, [q, g]: the scores in float32 here, in a type of the scan's
+    own where it says how to read them. They may be off by `slack`, and by `rounding` of themselves.
+    Without `proven` they are taken as they are, and nobody checks them.
     """
 
     name = ""
-    rounding = 2.0 ** -22
+    rounding = 2.0**-22
     proven = True
-    tile = 512, 8192  # queries and gallery rows compared at once: such a tile of scores stays in the cache
+    tile = (
+        512,
+        8192,
+    )  # queries and gallery rows compared at once: such a tile of scores stays in the cache
 
     def ready(self) -> contextlib.AbstractContextManager[None]:
         """What must hold while the scan works."""
@@ -86,12 +95,14 @@ class Scan(abc.ABC):
         """Room for the mask of one tile."""
         return np.empty(cells, bool)
 
-    def pairs(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: Any, most: int | None) -> Pairs | None:
+    def pairs(
+        self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: Any, most: int | None
+    ) -> Pairs | None:
         """Rows, columns and scores of a tile where a score may be `floor` [q] or more; rows rise.
 
         None when there are more than `most`.
         """
-        mask = mask[:len(q) * len(g)].reshape(len(q), len(g))
+        mask = mask[: len(q) * len(g)].reshape(len(q), len(g))
         self.reaching(tile, q, g, floor, mask)
         if most is not None and np.count_nonzero(mask) > most:
             return None
@@ -105,27 +116,32 @@ class Scan(abc.ABC):
     def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
         """A value [q] that at least `depth` scores of each row reach, near the largest such value.
 
-        The depth-th of the maxima of many groups of columns is one: cheaper than a partition of the whole row.
+        The depth-th of the maxima of many groups of columns is one: cheaper than a partition of the
+        whole row.
         """
         scores, groups = self.scores(tile, q, g), max(1024, 8 * depth)
         size = scores.shape[1] // groups
         if size > 1:
-            scores = scores[:, :size * groups].reshape(len(scores), size, groups).max(axis=1)
+            scores = scores[:, : size * groups].reshape(len(scores), size, groups).max(axis=1)
         return np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]
 
     def slack(self, dim: int, q: Codes, g: Codes) -> np.ndarray:
-        """How far the score of two coded vectors may be from that of the vectors; the columns are broadcast.
+        """How far the score of two coded vectors may be from that of the vectors; the columns are
+        broadcast.
 
-        Cauchy and Schwarz on what the coding lost, plus the rounding of a float32 sum of `dim` terms in any order.
+        Cauchy and Schwarz on what the coding lost, plus the rounding of a float32 sum of `dim`
+        terms in any order.
         """
         longest = (q.lengths + q.errors) * (g.lengths + g.errors)
         lost = q.errors * g.lengths + (q.lengths + q.errors) * g.errors
         tiny = FLUSHED * dim * (1 + q.lengths + g.lengths)
-        return (1 + 2.0 ** -20) * (lost + (dim + 8) * 2.0 ** -24 * longest + tiny)
+        return (1 + 2.0**-20) * (lost + (dim + 8) * 2.0**-24 * longest + tiny)
 
 
 def set_cells(mask: np.ndarray) -> np.ndarray:
-    """Where a mask in one piece of memory, of any shape, is set; eight cells are looked at as one number."""
+    """Where a mask in one piece of memory, of any shape, is set; eight cells are looked at as one
+    number.
+    """
     flat = mask.reshape(-1)
     whole = len(flat) // 8 * 8
     words = np.flatnonzero(flat[:whole].view(np.uint64) != 0)
@@ -134,10 +150,12 @@ def set_cells(mask: np.ndarray) -> np.ndarray:
 
 
 def lengths(block: np.ndarray, unit: bool = False) -> np.ndarray:
-    """Upper bounds [n] float32 on the lengths of the rows of a float32 block; of `unit` vectors without a look."""
+    """Upper bounds [n] float32 on the lengths of the rows of a float32 block; of `unit` vectors
+    without a look.
+    """
     dim = block.shape[1]
-    rounding = np.float32(1 + (dim + 8) * 2.0 ** -23)
+    rounding = np.float32(1 + (dim + 8) * 2.0**-23)
     if unit:
         return np.full(len(block), rounding)
-    lost = dim ** 0.5 * 2.0 ** -62  # numbers so small that their squares may be 0
+    lost = dim**0.5 * 2.0**-62  # numbers so small that their squares may be 0
     return np.sqrt(np.vecdot(block, block)) * rounding + np.float32(lost)

@@ -27,11 +27,16 @@ class Cuda(Bfloat16):
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[None]:
-        """Sums are taken in float32 meanwhile, as `rounding` presumes; torch's own choice comes back after."""
+        """Sums are taken in float32 meanwhile, as `rounding` presumes; torch's own choice comes
+        back after.
+        """
         import torch
 
         matmul = torch.backends.cuda.matmul
-        before, matmul.allow_bf16_reduced_precision_reduction = matmul.allow_bf16_reduced_precision_reduction, False
+        before, matmul.allow_bf16_reduced_precision_reduction = (
+            matmul.allow_bf16_reduced_precision_reduction,
+            False,
+        )
         try:
             yield
         finally:
@@ -67,10 +72,12 @@ class Cuda(Bfloat16):
     def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
         return tile.topk(depth, dim=1).values[:, -1].float().cpu().numpy()
 
-    def pairs(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: Any, most: int | None) -> Pairs | None:
+    def pairs(
+        self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: Any, most: int | None
+    ) -> Pairs | None:
         import torch
 
-        least = torch.from_numpy(floor - 2.0 ** -7 * np.abs(floor)).bfloat16().to(tile.device)
+        least = torch.from_numpy(floor - 2.0**-7 * np.abs(floor)).bfloat16().to(tile.device)
         flags = tile >= least[:, None]
         if most is not None and int(flags.sum()) > most:
             return None

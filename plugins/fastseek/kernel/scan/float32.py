@@ -24,4 +24,4 @@ class Float32(Scan):
         return np.empty(cells, np.float32)
 
     def product(self, q: Codes, g: Codes, work: np.ndarray) -> np.ndarray:
-        return np.matmul(q.held, g.held.T, out=work[:len(q) * len(g)].reshape(len(q), len(g)))
+        return np.matmul(q.held, g.held.T, out=work[: len(q) * len(g)].reshape(len(q), len(g)))

@@ -1,4 +1,6 @@
-"""Scan in 8-bit whole numbers: a quarter of the memory, exact sums, fast where the CPU multiplies bytes."""
+"""Scan in 8-bit whole numbers: a quarter of the memory, exact sums, fast where the CPU multiplies
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,10 @@ from .codes import Codes, Scan, lengths
 
 
 class Int8(Scan):
-    """Vectors as multiples of the 127th part of their largest number; 1 byte a number. Needs torch."""
+    """Vectors as multiples of the 127th part of their largest number; 1 byte a number.
+
+    Needs torch.
+    """
 
     name = "int8"
 
@@ -25,12 +30,16 @@ class Int8(Scan):
 
         given = torch.from_numpy(block)
         scales = given.abs().amax(dim=1, keepdim=True).div_(127)
-        scales[scales < 2.0 ** -120] = 1  # as good as zero: the code is zero and the error the vector itself
+        scales[scales < 2.0**-120] = (
+            1  # as good as zero: the code is zero and the error the vector itself
+        )
         codes = (given / scales).round_().clamp_(-127, 127)
-        out.held[:, :block.shape[1]].copy_(codes)
+        out.held[:, : block.shape[1]].copy_(codes)
         out.scales[:] = scales[:, 0].numpy()
         out.lengths[:] = lengths(block, unit)
-        out.errors[:] = lengths(codes.mul_(scales).sub_(given).numpy()) + out.lengths * np.float32(2.0 ** -22)
+        out.errors[:] = lengths(codes.mul_(scales).sub_(given).numpy()) + out.lengths * np.float32(
+            2.0**-22
+        )
 
     def workspace(self, cells: int) -> Any:
         import torch
@@ -40,16 +49,20 @@ class Int8(Scan):
     def product(self, q: Codes, g: Codes, work: Any) -> np.ndarray:
         import torch
 
-        whole, scaled = (part[:len(q) * len(g)].view(len(q), len(g)) for part in work)
+        whole, scaled = (part[: len(q) * len(g)].view(len(q), len(g)) for part in work)
         torch._int_mm(q.held, g.held.T, out=whole)
         return torch.mul(whole, torch.from_numpy(g.scales), out=scaled).numpy()
 
     def scores(self, tile: np.ndarray, q: Codes, g: Codes) -> np.ndarray:
         return tile * q.scales[:, None]
 
-    def reaching(self, tile: np.ndarray, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
+    def reaching(
+        self, tile: np.ndarray, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray
+    ) -> None:
         units = floor / q.scales
         np.greater_equal(tile, (units - self.rounding * np.abs(units))[:, None], out=mask)
 
-    def at(self, tile: np.ndarray, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def at(
+        self, tile: np.ndarray, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray
+    ) -> np.ndarray:
         return tile[rows, cols] * q.scales[rows]

@@ -19,18 +19,23 @@ def build_timm_backbone(cfg: Any) -> nn.Module:
     """The backbone SEEK.BACKBONE names, returning its deepest map [B, C, h, w] alone.
 
     Args:
-        cfg: a fast-reid CfgNode with our keys; MODEL.BACKBONE.FEAT_DIM must be the channels of that map.
+        cfg: a fast-reid CfgNode with our keys; MODEL.BACKBONE.FEAT_DIM must be the channels of that
+            map.
 
     Raises:
         UsageError: SEEK.BACKBONE is empty or cannot be built, or FEAT_DIM is another number.
     """
     if not cfg.SEEK.BACKBONE:
-        raise UsageError("build_timm_backbone builds SEEK.BACKBONE, which is empty: "
-                         "set it, such as \"timm('resnet18', stages=(4,))\"")
+        raise UsageError(
+            "build_timm_backbone builds SEEK.BACKBONE, which is empty: "
+            "set it, such as \"timm('resnet18', stages=(4,))\""
+        )
     backbone = Deepest(build(cfg.SEEK.BACKBONE, BACKBONES))
     if backbone.channels != cfg.MODEL.BACKBONE.FEAT_DIM:
-        raise UsageError(f"the deepest map of {cfg.SEEK.BACKBONE} has {backbone.channels} channels: "
-                         f"set MODEL.BACKBONE.FEAT_DIM to that, it is {cfg.MODEL.BACKBONE.FEAT_DIM}")
+        raise UsageError(
+            f"the deepest map of {cfg.SEEK.BACKBONE} has {backbone.channels} channels: "
+            f"set MODEL.BACKBONE.FEAT_DIM to that, it is {cfg.MODEL.BACKBONE.FEAT_DIM}"
+        )
     return backbone
 
 

@@ -1,4 +1,6 @@
-"""A Swin transformer that sees the features of the first stages of an EfficientNet instead of image patches."""
+"""A Swin transformer that sees the features of the first stages of an EfficientNet instead of image
+patches.
+"""
 
 from __future__ import annotations
 
@@ -22,30 +24,35 @@ Options = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 @BACKBONES.register()
 class HybridSwin(nn.Module):
-    """The hybrid EfficientNet-Swin of the 2021 Google Landmark winners (arXiv 2110.03786), one vector as map "s4".
+    """The hybrid EfficientNet-Swin of the 2021 Google Landmark winners (arXiv 2110.03786), one
+    vector as map "s4".
 
-    A truncated CNN and a 1x1 convolution (with bias, without norm) take the place of Swin's patch embedding; then Swin,
-    its last LayerNorm, and the mean over all tokens. `linear_neck(on='s4', pool='none')` belongs behind it.
+    A truncated CNN and a 1x1 convolution (with bias, without norm) take the place of Swin's patch
+    embedding; then Swin, its last LayerNorm, and the mean over all tokens. `linear_neck(on='s4',
+    pool='none')` belongs behind it.
 
-    The article describes a position embedding and a "virtual token"; its published code has neither (Swin knows
-    positions by its relative bias alone, and pools by the mean). Both are options here, off by default, and both start
-    so that switching them on changes nothing at first.
+    The article describes a position embedding and a "virtual token"; its published code has neither
+    (Swin knows positions by its relative bias alone, and pools by the mean). Both are options here,
+    off by default, and both start so that switching them on changes nothing at first.
 
-    It grows without any other weight changing its name or value: `hybrid_swin(cnn='')` is Swin with its own patch
+    It grows without any other weight changing its name or value: `hybrid_swin(cnn='')` is Swin with
+        its own patch
     embedding; with a CNN all of "patch_embed." is new; a deeper `cnn_stage` changes the shape of
-    "patch_embed.proj.weight" and adds blocks; `stem_stride`, `pool` and `position` change no shape. So a checkpoint
-    of the smaller form loads by name, leaving out what is new.
+    "patch_embed.proj.weight" and adds blocks; `stem_stride`, `pool` and `position` change no shape.
+    So a checkpoint of the smaller form loads by name, leaving out what is new.
 
     Args:
         cnn: timm's name of the CNN; "" keeps Swin's own patch embedding.
         cnn_stage: 1, 2 or 3, whose map has reduction 4, 8 or 16; what lies behind is cut away.
         swin: timm's name of a Swin (version 1).
-        stem_stride: 1 or 2, of the CNN's first convolution; 1 halves the reduction with the same weights.
+        stem_stride: 1 or 2, of the CNN's first convolution; 1 halves the reduction with the same
+            weights.
         pool: "mean", or "virtual_token", see `layers.virtual_token`.
         position: adds a learned vector to every token before Swin.
         pretrained: loads timm's weights of both parts, where no file is found.
         cnn_weights: a local state dict of the CNN, see `weights.load_weights`.
-        swin_weights: the same of Swin; also in the names of Swin's authors, and of another image size.
+        swin_weights: the same of Swin; also in the names of Swin's authors, and of another image
+            size.
         kwargs: further arguments of `timm.create_model` for Swin, such as {"drop_path_rate": 0.2}.
         cnn_kwargs: the same for the CNN.
 
@@ -55,18 +62,38 @@ class HybridSwin(nn.Module):
         ArtefactError: the weights do not fit; lists the differences.
     """
 
-    def __init__(self, cnn: str = "tf_efficientnet_b5", cnn_stage: int = 2,
-                 swin: str = "swin_base_patch4_window7_224", stem_stride: int = 2, pool: str = "mean",
-                 position: bool = False, pretrained: bool = False, cnn_weights: str = "", swin_weights: str = "",
-                 kwargs: Options = (), cnn_kwargs: Options = ()) -> None:
+    def __init__(
+        self,
+        cnn: str = "tf_efficientnet_b5",
+        cnn_stage: int = 2,
+        swin: str = "swin_base_patch4_window7_224",
+        stem_stride: int = 2,
+        pool: str = "mean",
+        position: bool = False,
+        pretrained: bool = False,
+        cnn_weights: str = "",
+        swin_weights: str = "",
+        kwargs: Options = (),
+        cnn_kwargs: Options = (),
+    ) -> None:
         super().__init__()
         if cnn and (cnn_stage not in STAGES or stem_stride not in (1, 2)):
-            raise ValueError(f"cnn_stage must be 1, 2 or 3 and stem_stride 1 or 2, got {cnn_stage} and {stem_stride}")
+            raise ValueError(
+                f"cnn_stage must be 1, 2 or 3 and stem_stride 1 or 2, got {cnn_stage} and"
+                f" {stem_stride}"
+            )
         net = _swin(swin, pretrained, swin_weights, dict(kwargs))
         self.name, self.grid, self.width = swin, tuple(net.patch_embed.grid_size), net.embed_dim
         self.patch_embed = net.patch_embed
         if cnn:
-            part = Timm(cnn, (cnn_stage,), stem_stride, pretrained=pretrained, weights=cnn_weights, kwargs=cnn_kwargs)
+            part = Timm(
+                cnn,
+                (cnn_stage,),
+                stem_stride,
+                pretrained=pretrained,
+                weights=cnn_weights,
+                kwargs=cnn_kwargs,
+            )
             self.patch_embed = CnnPatches(part, self.width)
         self.position = nn.Parameter(torch.zeros(1, *self.grid, self.width)) if position else None
         self.layers, self.norm = net.layers, net.norm
@@ -77,7 +104,8 @@ class HybridSwin(nn.Module):
         """Normalised [B, 3, H, W] -> {"s4": [B, C, 1, 1]}.
 
         Raises:
-            UsageError: images of this size do not give Swin the tokens it wants; says which sizes do.
+            UsageError: images of this size do not give Swin the tokens it wants; says which sizes
+                do.
         """
         self._check(*images.shape[2:])
         tokens = self.patch_embed(images)
@@ -98,13 +126,22 @@ class HybridSwin(nn.Module):
         wanted = tuple(side * self.reduction for side in self.grid)
         if (height, width) == wanted:
             return
-        others = [f"cnn_stage={stage}, stem_stride={stride}" for stage, reduction in STAGES.items() for stride in (1, 2)
-                  if all(side * reduction * stride == 2 * size
-                         for side, size in zip(self.grid, (height, width), strict=True))]
+        others = [
+            f"cnn_stage={stage}, stem_stride={stride}"
+            for stage, reduction in STAGES.items()
+            for stride in (1, 2)
+            if all(
+                side * reduction * stride == 2 * size
+                for side, size in zip(self.grid, (height, width), strict=True)
+            )
+        ]
         instead = f"; or, for images of this size, {' or '.join(others)}" if others else ""
-        raise UsageError(f"images of {height} x {width} make {height / self.reduction:g} x {width / self.reduction:g} "
-                         f"tokens, one every {self.reduction} pixels, and {self.name} wants {self.grid[0]} x "
-                         f"{self.grid[1]}: give images of {wanted[0]} x {wanted[1]}{instead}")
+        raise UsageError(
+            f"images of {height} x {width} make {height / self.reduction:g} x"
+            f" {width / self.reduction:g} tokens, one every {self.reduction} pixels, and"
+            f" {self.name} wants {self.grid[0]} x {self.grid[1]}: give images of {wanted[0]} x"
+            f" {wanted[1]}{instead}"
+        )
 
 
 class CnnPatches(nn.Module):
@@ -117,7 +154,7 @@ class CnnPatches(nn.Module):
 
     def __init__(self, cnn: Timm, dim: int) -> None:
         super().__init__()
-        (self.stage, width), = cnn.channels.items()
+        ((self.stage, width),) = cnn.channels.items()
         self.cnn, self.reduction = cnn, cnn.net.feature_info.reduction()[-1]
         self.proj = nn.Conv2d(width, dim, 1)
 
@@ -128,9 +165,18 @@ class CnnPatches(nn.Module):
 
 def _swin(name: str, pretrained: bool, weights: str, options: dict[str, Any]) -> SwinTransformer:
     if not timm.is_model(name) or not name.startswith("swin_"):
-        raise ValueError(f"swin must be timm's name of a Swin such as swin_base_patch4_window7_224, got {name!r}")
+        raise ValueError(
+            f"swin must be timm's name of a Swin such as swin_base_patch4_window7_224, got {name!r}"
+        )
     file = local_weights(weights, pretrained)
-    net = create(name, pretrained and not file, f"{name} with {options}", "swin_weights", num_classes=0, **options)
+    net = create(
+        name,
+        pretrained and not file,
+        f"{name} with {options}",
+        "swin_weights",
+        num_classes=0,
+        **options,
+    )
     if file:
         load_weights(net, name, file, options, checkpoint_filter_fn)
     return net

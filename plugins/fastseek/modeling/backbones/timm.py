@@ -18,23 +18,26 @@ DEEPEST = 4
 
 @BACKBONES.register()
 class Timm(nn.Module):
-    """A timm network as feature maps "s4" (the deepest), "s3" (the one before) and so on, counted from the end.
+    """A timm network as feature maps "s4" (the deepest), "s3" (the one before) and so on, counted
+    from the end.
 
-    Nets of five features (reductions 2, 4, 8, 16, 32) have "s0" to "s4", nets of four have "s1" to "s4". What lies
-    behind the deepest wanted stage is cut away, so that it costs nothing and no parameter stays without a gradient:
-    timm does this for most families, and we do it for the EfficientNets and MobileNets, which it leaves whole.
+    Nets of five features (reductions 2, 4, 8, 16, 32) have "s0" to "s4", nets of four have "s1" to
+    "s4". What lies behind the deepest wanted stage is cut away, so that it costs nothing and no
+    parameter stays without a gradient: timm does this for most families, and we do it for the
+    EfficientNets and MobileNets, which it leaves whole.
 
     Args:
         name: timm's name, with its tag if wanted ("resnet50.a1_in1k").
         stages: numbers of the wanted stages, 0 to 4.
-        stem_stride: 1 or 2 overrides the stride of the first convolution, weights unchanged; 1 instead of 2 doubles
-            height and width of every map. None keeps what the net has.
+        stem_stride: 1 or 2 overrides the stride of the first convolution, weights unchanged; 1
+            instead of 2 doubles height and width of every map. None keeps what the net has.
         drop_path: rate of stochastic depth.
         pretrained: loads timm's weights (needs its hub, or its cache), unless `weights` is found.
         weights: a local state dict (.pth or .safetensors), see `weights.load_weights`.
         bn_eval: BatchNorm keeps its statistics while the net is trained.
-        head: gives a further map "head": the deepest one behind the 1x1 convolution, norm and activation that stand
-            before the pooling of an EfficientNet or MobileNetV2; the deepest stage must be wanted.
+        head: gives a further map "head": the deepest one behind the 1x1 convolution, norm and
+            activation that stand before the pooling of an EfficientNet or MobileNetV2; the deepest
+            stage must be wanted.
         kwargs: further arguments of `timm.create_model`, a dict.
 
     Raises:
@@ -43,9 +46,18 @@ class Timm(nn.Module):
         ArtefactError: the weights do not fit the net; lists the differences.
     """
 
-    def __init__(self, name: str, stages: Sequence[int] = (3, 4), stem_stride: int | None = None,
-                 drop_path: float = 0.0, pretrained: bool = False, weights: str = "", bn_eval: bool = False,
-                 head: bool = False, kwargs: Mapping[str, Any] | Sequence[tuple[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        stages: Sequence[int] = (3, 4),
+        stem_stride: int | None = None,
+        drop_path: float = 0.0,
+        pretrained: bool = False,
+        weights: str = "",
+        bn_eval: bool = False,
+        head: bool = False,
+        kwargs: Mapping[str, Any] | Sequence[tuple[str, Any]] = (),
+    ) -> None:
         super().__init__()
         file = local_weights(weights, pretrained)
         options = dict(kwargs) | ({"drop_path_rate": drop_path} if drop_path else {})
@@ -86,30 +98,50 @@ class Timm(nn.Module):
 
 def _checked(stages: Sequence[int]) -> list[int]:
     wanted = sorted(set(stages))
-    if not wanted or any(not isinstance(stage, int) or not 0 <= stage <= DEEPEST for stage in wanted):
-        raise ValueError(f"stages must be numbers from 0 to {DEEPEST} (the deepest), got {stages!r}")
+    if not wanted or any(
+        not isinstance(stage, int) or not 0 <= stage <= DEEPEST for stage in wanted
+    ):
+        raise ValueError(
+            f"stages must be numbers from 0 to {DEEPEST} (the deepest), got {stages!r}"
+        )
     return wanted
 
 
-def _create(name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]) -> nn.Module:
+def _create(
+    name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]
+) -> nn.Module:
     if ":" not in name and not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), 3)
         raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
     indices = tuple(int(stage[1:]) - DEEPEST - 1 for stage in stages)
-    net = create(name, pretrained, f"{', '.join(stages)} of {name}", "weights", features_only=True, out_indices=indices,
-                 **options)
+    net = create(
+        name,
+        pretrained,
+        f"{', '.join(stages)} of {name}",
+        "weights",
+        features_only=True,
+        out_indices=indices,
+        **options,
+    )
     reductions = net.feature_info.reduction()
     if len(set(reductions)) < len(reductions):
-        raise ValueError(f"{name} has no pyramid of maps (reductions {reductions}): ask for one, stages=({DEEPEST},)")
+        raise ValueError(
+            f"{name} has no pyramid of maps (reductions {reductions}): ask for one,"
+            f" stages=({DEEPEST},)"
+        )
     _cut(net)
     return net
 
 
-def _add_head(net: nn.Module, name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]) -> None:
+def _add_head(
+    net: nn.Module, name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]
+) -> None:
     """Give the feature net the last convolution of its classifier, under the classifier's names."""
     whole = timm.create_model(name, pretrained=pretrained, **options)
     if not all(isinstance(getattr(whole, part, None), nn.Module) for part in ("conv_head", "bn2")):
-        raise ValueError(f"{name} has no convolution between its deepest map and its pooling: leave head out")
+        raise ValueError(
+            f"{name} has no convolution between its deepest map and its pooling: leave head out"
+        )
     if stages[-1] != f"s{DEEPEST}":
         raise ValueError(f"head=True needs the deepest stage: add {DEEPEST} to stages")
     net.conv_head, net.bn2 = whole.conv_head, whole.bn2
@@ -119,13 +151,15 @@ def _cut(net: nn.Module) -> None:
     """Drop the blocks behind the deepest wanted one where timm's own feature net keeps them."""
     module = net.feature_info.module_name()[-1]
     if isinstance(getattr(net, "blocks", None), nn.Sequential) and module.startswith("blocks."):
-        net.blocks = net.blocks[:int(module.split(".")[1]) + 1]
+        net.blocks = net.blocks[: int(module.split(".")[1]) + 1]
 
 
 def _override_stem(net: nn.Module, stride: int) -> None:
     if stride not in (1, 2):
         raise ValueError(f"stem_stride must be 1 or 2, got {stride}")
-    path, stem = next((path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d))
+    path, stem = next(
+        (path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d)
+    )
     if "patch_embed" in path:
         raise ValueError("stem_stride does not fit a net that cuts the image into patches")
     old = stem.stride[0]

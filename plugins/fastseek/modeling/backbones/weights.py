@@ -23,7 +23,8 @@ State = dict[str, torch.Tensor]
 
 
 def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
-    """The weight file of that name, or None when none is named, or it is missing and timm's own will do.
+    """The weight file of that name, or None when none is named, or it is missing and timm's own
+    will do.
 
     Raises:
         DataError: it is missing and nothing else will do; says where it was looked for.
@@ -60,23 +61,32 @@ def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any)
     except Exception as error:
         if not pretrained:
             raise
-        raise DataError(f"timm's weights of {name} could not be had ({error}): this needs the network once; "
-                        f"or give a local file, {given}='file.safetensors'") from error
+        raise DataError(
+            f"timm's weights of {name} could not be had ({error}): this needs the network once; "
+            f"or give a local file, {given}='file.safetensors'"
+        ) from error
 
 
-def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str, Any],
-                 adapt: Callable[[State, nn.Module], State] | None = None) -> None:
+def load_weights(
+    net: nn.Module,
+    name: str,
+    file: PathLike,
+    options: Mapping[str, Any],
+    adapt: Callable[[State, nn.Module], State] | None = None,
+) -> None:
     """Load a state dict of a whole timm classifier into its feature net.
 
-    What the feature net does not have of the classifier (its last layer, and layers behind the last map) is left out;
-    any other key that is missing, unknown or of another shape is an error. Logs path and SHA-256.
+    What the feature net does not have of the classifier (its last layer, and layers behind the last
+    map) is left out; any other key that is missing, unknown or of another shape is an error. Logs
+    path and SHA-256.
 
     Args:
         net: the feature net.
         name: timm's name of it.
         file: .safetensors, or a .pth read with `weights_only=True`.
         options: arguments of `timm.create_model` the net was built with.
-        adapt: called with the state dict and a classifier of that name, brings older names and sizes to today's.
+        adapt: called with the state dict and a classifier of that name, brings older names and
+            sizes to today's.
 
     Raises:
         ArtefactError: not a state dict, or it does not fit; lists the differences.
@@ -89,8 +99,12 @@ def load_weights(net: nn.Module, name: str, file: PathLike, options: Mapping[str
     problems = _differences(net, whole, state, wanted)
     if problems:
         raise ArtefactError(f"{file} does not fit {name}: {problems}")
-    net.load_state_dict({key: state[source] for key, source in wanted.items() if source}, strict=False)
-    logger.info("backbone %s: %d tensors from %s, SHA-256 %s", name, len(wanted), file, sha256(file))
+    net.load_state_dict(
+        {key: state[source] for key, source in wanted.items() if source}, strict=False
+    )
+    logger.info(
+        "backbone %s: %d tensors from %s, SHA-256 %s", name, len(wanted), file, sha256(file)
+    )
 
 
 def read_state(file: PathLike) -> State:
@@ -103,31 +117,62 @@ def read_state(file: PathLike) -> State:
         if str(file).endswith(".safetensors"):
             return safetensors.torch.load_file(file)
         state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, safetensors.SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise ArtefactError(f"{file}: not a state dict that can be read safely ({error})") from error
+    except (
+        pickle.UnpicklingError,
+        safetensors.SafetensorError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
+        raise ArtefactError(
+            f"{file}: not a state dict that can be read safely ({error})"
+        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ArtefactError(f"{file}: expected a dict name -> tensor (a state dict), got {type(state).__name__}")
+    if not isinstance(state, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise ArtefactError(
+            f"{file}: expected a dict name -> tensor (a state dict), got {type(state).__name__}"
+        )
     return state
 
 
 def _plain(key: str) -> str:
-    """timm flattens some nets: "stages.0.x" of the classifier is "stages_0.x" of its feature net."""
+    """timm flattens some nets: "stages.0.x" of the classifier is "stages_0.x" of its feature
+    net.
+    """
     return key.replace(".", "_")
 
 
-def _differences(net: nn.Module, whole: nn.Module, state: Mapping[str, torch.Tensor],
-                 wanted: Mapping[str, str | None]) -> str:
+def _differences(
+    net: nn.Module,
+    whole: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    wanted: Mapping[str, str | None],
+) -> str:
     shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
-    missing = [key for key, source in wanted.items() if source is None and not key.endswith("num_batches_tracked")]
-    known = {_plain(key) for key in whole.state_dict()} | {_plain(source) for source in wanted.values() if source}
+    missing = [
+        key
+        for key, source in wanted.items()
+        if source is None and not key.endswith("num_batches_tracked")
+    ]
+    known = {_plain(key) for key in whole.state_dict()} | {
+        _plain(source) for source in wanted.values() if source
+    }
     last = _classifiers(whole)
     unknown = [key for key in state if _plain(key) not in known and not key.startswith(last)]
-    other = [f"{key} {tuple(state[source].shape)} instead of {shapes[key]}"
-             for key, source in wanted.items() if source and tuple(state[source].shape) != shapes[key]]
-    told = [_listed("missing", missing), _listed("unknown", unknown), _listed("of another shape", other)]
+    other = [
+        f"{key} {tuple(state[source].shape)} instead of {shapes[key]}"
+        for key, source in wanted.items()
+        if source and tuple(state[source].shape) != shapes[key]
+    ]
+    told = [
+        _listed("missing", missing),
+        _listed("unknown", unknown),
+        _listed("of another shape", other),
+    ]
     return "; ".join(part for part in told if part)
 
 

@@ -11,7 +11,8 @@ from .places import append, channels, hang, residual_blocks, shapes
 
 
 class Attention:
-    """Attention behind a stage, or at the end of the residual branch of each of its blocks; a child makes the module.
+    """Attention behind a stage, or at the end of the residual branch of each of its blocks; a child
+    makes the module.
 
     Args:
         at: the stage, "s0" to "s4".

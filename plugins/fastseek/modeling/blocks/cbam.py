@@ -14,13 +14,16 @@ from .attention import Attention, reduced
 class Cbam(Attention):
     """Convolutional block attention, in the authors' form (Woo et al., CBAM, 2018).
 
-    Channels: sigmoid(MLP(mean) + MLP(maximum)), one MLP with biases for both. Positions: the maximum and the mean over
-    the channels, a 7x7 convolution without bias, BatchNorm (momentum 0.01), sigmoid. timm's own block has an MLP
-    without biases; its authors warn that CBAM may cost accuracy where classes are alike.
+    Channels: sigmoid(MLP(mean) + MLP(maximum)), one MLP with biases for both. Positions: the
+        maximum and the mean over
+    the channels, a 7x7 convolution without bias, BatchNorm (momentum 0.01), sigmoid. timm's own
+    block has an MLP without biases; its authors warn that CBAM may cost accuracy where classes are
+    alike.
 
     Args:
         at: the stage.
-        inside: one at the end of every residual branch of the stage, as in the paper, not one behind it.
+        inside: one at the end of every residual branch of the stage, as in the paper, not one
+            behind it.
         ratio: the MLP leads from C to C/ratio channels.
 
     Raises:

@@ -19,18 +19,23 @@ KINDS = ("theta-", "theta", "theta+")
 
 @BLOCKS.register()
 class GatherExcite(Attention):
-    """x * sigmoid(what its surroundings of some extent tell), for every channel (Hu et al., Gather-Excite, 2018).
+    """x * sigmoid(what its surroundings of some extent tell), for every channel (Hu et al.,
+    Gather-Excite, 2018).
 
-    - "theta-", without parameters: the mean of the map, or average pooling with kernel 2e - 1 and stride e.
-    - "theta": a depth-wise convolution over the whole map and BatchNorm; for a finite extent log2(e) depth-wise 3x3
+    - "theta-", without parameters: the mean of the map, or average pooling with kernel 2e - 1 and
+    stride e. - "theta": a depth-wise convolution over the whole map and BatchNorm; for a finite
+    extent log2(e) depth-wise 3x3
       convolutions of stride 2, each with BatchNorm, ReLU between them.
-    - "theta+": the same, BatchNorm and ReLU, and a bottleneck of 1x1 convolutions C -> C/ratio -> C with ReLU.
+    - "theta+": the same, BatchNorm and ReLU, and a bottleneck of 1x1 convolutions C -> C/ratio -> C
+    with ReLU.
 
-    What is gathered is spread back by its nearest value. timm's module serves "theta-"; its others cannot be built.
+    What is gathered is spread back by its nearest value. timm's module serves "theta-"; its others
+    cannot be built.
 
     Args:
         at: the stage.
-        inside: one at the end of every residual branch of the stage, as in the paper, not one behind it.
+        inside: one at the end of every residual branch of the stage, as in the paper, not one
+            behind it.
         kind: "theta-", "theta" or "theta+".
         extent: e, a power of 2; 0 is the whole map.
         size: (h, w) of the stage's map, which "theta" and "theta+" over the whole map need.
@@ -40,16 +45,29 @@ class GatherExcite(Attention):
         ValueError: an unknown kind, an extent that is no power of 2, or a size that is missing.
     """
 
-    def __init__(self, at: str = "s4", inside: bool = False, kind: str = "theta-", extent: int = 0,
-                 size: Sequence[int] | None = None, ratio: int = 16) -> None:
+    def __init__(
+        self,
+        at: str = "s4",
+        inside: bool = False,
+        kind: str = "theta-",
+        extent: int = 0,
+        size: Sequence[int] | None = None,
+        ratio: int = 16,
+    ) -> None:
         super().__init__(at, inside)
         reduced(1, ratio)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         if extent and (extent < 2 or extent & (extent - 1)):
             raise ValueError(f"extent must be 0 (the whole map) or a power of 2, got {extent}")
-        if kind != "theta-" and not extent and (size is None or len(tuple(size)) != 2 or min(size) < 1):
-            raise ValueError(f"kind {kind!r} over the whole map needs size=(h, w) of the map, got {size!r}")
+        if (
+            kind != "theta-"
+            and not extent
+            and (size is None or len(tuple(size)) != 2 or min(size) < 1)
+        ):
+            raise ValueError(
+                f"kind {kind!r} over the whole map needs size=(h, w) of the map, got {size!r}"
+            )
         self.kind, self.extent, self.ratio = kind, extent, ratio
         self.size = None if size is None else tuple(size)
 
@@ -57,7 +75,11 @@ class GatherExcite(Attention):
         """The module for so many channels."""
         if self.kind == "theta-":
             return ThetaMinus(channels, extra_params=False, use_mlp=False, extent=self.extent)
-        excite = _bottleneck(channels, reduced(channels, self.ratio)) if self.kind == "theta+" else nn.Identity()
+        excite = (
+            _bottleneck(channels, reduced(channels, self.ratio))
+            if self.kind == "theta+"
+            else nn.Identity()
+        )
         gather = _strides(channels, self.extent) if self.extent else _whole(channels, self.size)
         return Theta(gather, excite, None if self.extent else self.size)
 
@@ -82,23 +104,33 @@ class Theta(nn.Module):
             UsageError: the map is not of the size the block was made for.
         """
         if self.size is not None and tuple(maps.shape[2:]) != self.size:
-            raise UsageError(f"gather_excite was made for maps of {self.size}, this one is {tuple(maps.shape[2:])}: "
-                             "its weights depend on the size. Set size=, or an extent, which takes any size")
+            raise UsageError(
+                f"gather_excite was made for maps of {self.size}, this one is"
+                f" {tuple(maps.shape[2:])}: its weights depend on the size. Set size=, or an"
+                " extent, which takes any size"
+            )
         told = self.excite(self.gather(maps))
         return maps * F.interpolate(told, size=maps.shape[2:]).sigmoid()
 
 
 def _whole(channels: int, size: tuple[int, ...]) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, channels, size, groups=channels, bias=False), nn.BatchNorm2d(channels))
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, size, groups=channels, bias=False), nn.BatchNorm2d(channels)
+    )
 
 
 def _strides(channels: int, extent: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(int(math.log2(extent))):
         layers += [nn.ReLU()] if layers else []
-        layers += [nn.Conv2d(channels, channels, 3, 2, 1, groups=channels, bias=False), nn.BatchNorm2d(channels)]
+        layers += [
+            nn.Conv2d(channels, channels, 3, 2, 1, groups=channels, bias=False),
+            nn.BatchNorm2d(channels),
+        ]
     return nn.Sequential(*layers)
 
 
 def _bottleneck(channels: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1))
+    return nn.Sequential(
+        nn.ReLU(), nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, channels, 1)
+    )

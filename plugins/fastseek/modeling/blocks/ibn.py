@@ -17,16 +17,19 @@ STAGES = ("s1", "s2", "s3")
 
 @BLOCKS.register()
 class Ibn:
-    """Some first normalisations become part instance, part batch normalisation (Pan et al., IBN-Net, 2018).
+    """Some first normalisations become part instance, part batch normalisation (Pan et al.,
+    IBN-Net, 2018).
 
-    Which part comes first differs by family, and weights of one order are noise to the other: a ResNet normalises the
-    FIRST half of the channels by instance, in the first norm of every block of its first three stages; a DenseNet the
-    LAST 40 %, in the first norm of every third layer of its first three blocks. The channels that stay with batch norm
-    keep weights and statistics, the others weight and bias.
+    Which part comes first differs by family, and weights of one order are noise to the other: a
+        ResNet normalises the
+    FIRST half of the channels by instance, in the first norm of every block of its first three
+    stages; a DenseNet the LAST 40 %, in the first norm of every third layer of its first three
+    blocks. The channels that stay with batch norm keep weights and statistics, the others weight
+    and bias.
 
     Args:
-        family: the order and share of the channels: "resnet", "densenet", or "auto", which looks at the network.
-            "densenet" in a ResNet is what DIGIX's second place did.
+        family: the order and share of the channels: "resnet", "densenet", or "auto", which looks at
+            the network. "densenet" in a ResNet is what DIGIX's second place did.
 
     Raises:
         ValueError: an unknown family.
@@ -45,10 +48,16 @@ class Ibn:
         """
         places = [place for stage in STAGES for place in _places(backbone, stage)]
         if not places:
-            raise ValueError("ibn goes into networks like a ResNet or a DenseNet, and the blocks of this "
-                             f"{type(backbone.net).__name__} are of neither kind")
+            raise ValueError(
+                "ibn goes into networks like a ResNet or a DenseNet, and the blocks of this "
+                f"{type(backbone.net).__name__} are of neither kind"
+            )
         for block, name in places:
-            dense = isinstance(block, DenseLayer) if self.family == "auto" else self.family == "densenet"
+            dense = (
+                isinstance(block, DenseLayer)
+                if self.family == "auto"
+                else self.family == "densenet"
+            )
             setattr(block, name, SplitNorm(getattr(block, name), dense))
         return backbone
 
@@ -58,7 +67,8 @@ class SplitNorm(nn.Module):
 
     Args:
         norm: whose weights and statistics are taken over.
-        dense: batch norm on the first 60 % of the channels, as in a DenseNet, not on the last half, as in a ResNet.
+        dense: batch norm on the first 60 % of the channels, as in a DenseNet, not on the last half,
+            as in a ResNet.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, dense: bool) -> None:
@@ -80,8 +90,10 @@ class SplitNorm(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """[B, C, h, w] -> [B, C, h, w]."""
         norms = (self.batch, self.instance) if self.dense else (self.instance, self.batch)
-        parts = (maps[:, :self.first].contiguous(), maps[:, self.first:].contiguous())
-        return self.act(torch.cat([norm(part) for norm, part in zip(norms, parts, strict=True)], dim=1))
+        parts = (maps[:, : self.first].contiguous(), maps[:, self.first :].contiguous())
+        return self.act(
+            torch.cat([norm(part) for norm, part in zip(norms, parts, strict=True)], dim=1)
+        )
 
 
 def _places(backbone: Any, stage: str) -> list[tuple[nn.Module, str]]:
@@ -90,6 +102,10 @@ def _places(backbone: Any, stage: str) -> list[tuple[nn.Module, str]]:
     dense = [block for block in blocks if isinstance(block, DenseLayer)]
     if dense:
         return [(block, "norm1") for block in dense[::3]]
-    return [(block, "bn1") for block in blocks
-            if hasattr(block, "conv1") and isinstance(getattr(block, "bn1", None), nn.BatchNorm2d)
-            and hasattr(block, "downsample")]
+    return [
+        (block, "bn1")
+        for block in blocks
+        if hasattr(block, "conv1")
+        and isinstance(getattr(block, "bn1", None), nn.BatchNorm2d)
+        and hasattr(block, "downsample")
+    ]

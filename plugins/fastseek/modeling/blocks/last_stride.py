@@ -18,9 +18,10 @@ POOLS = (nn.AvgPool2d, nn.MaxPool2d)
 class LastStride:
     """The last stage keeps the size of its input instead of halving it; no weight changes.
 
-    The strides of the stage's first block become 1, in the branch and in the shortcut (Luo et al., Bag of Tricks,
-    2019). Pooling of 2x2 in its way is left out. Written for ResNet-like networks, DenseNets, RegNets, EfficientNets
-    and MobileNets; another network is refused when its map does not become twice as large.
+    The strides of the stage's first block become 1, in the branch and in the shortcut (Luo et al.,
+    Bag of Tricks, 2019). Pooling of 2x2 in its way is left out. Written for ResNet-like networks,
+    DenseNets, RegNets, EfficientNets and MobileNets; another network is refused when its map does
+    not become twice as large.
 
     Args:
         stride: 1, or 2, which leaves the network as it is.
@@ -38,19 +39,21 @@ class LastStride:
         """The same backbone; `feature_info` tells the new reduction.
 
         Raises:
-            ValueError: the backbone is no such network, or has no stage s4; for fast-reid's own backbones
-                MODEL.BACKBONE.LAST_STRIDE does this.
+            ValueError: the backbone is no such network, or has no stage s4; for fast-reid's own
+                backbones MODEL.BACKBONE.LAST_STRIDE does this.
         """
         if self.stride == 2:
             return backbone
         deepest = stage_modules(backbone, DEEPEST)[-1]
-        before, = shapes(backbone, [deepest])
+        (before,) = shapes(backbone, [deepest])
         for module in modules(backbone, DEEPEST):
             _keep_size(module)
-        after, = shapes(backbone, [deepest])
+        (after,) = shapes(backbone, [deepest])
         if after[1:] != tuple(2 * length for length in before[1:]):
-            raise ValueError(f"last_stride does not fit this network: its deepest map of {before[1:]} became "
-                             f"{after[1:]}, which is not twice as large")
+            raise ValueError(
+                f"last_stride does not fit this network: its deepest map of {before[1:]} became "
+                f"{after[1:]}, which is not twice as large"
+            )
         backbone.net.feature_info.info[-1]["reduction"] //= 2
         return backbone
 

@@ -15,10 +15,12 @@ from .places import append, channels
 
 @BLOCKS.register()
 class NonLocal:
-    """x + W(softmax(theta(x)^T phi(x)) g(x)) over all positions (Wang et al., Non-local Neural Networks, 2018).
+    """x + W(softmax(theta(x)^T phi(x)) g(x)) over all positions (Wang et al., Non-local Neural
+    Networks, 2018).
 
-    Embedded Gaussian with C/2 channels inside; g and phi are max-pooled 2x2. W is a 1x1 convolution and BatchNorm whose
-    weight starts at 0: a fresh block changes nothing. The softmax works in float32.
+    Embedded Gaussian with C/2 channels inside; g and phi are max-pooled 2x2. W is a 1x1 convolution
+    and BatchNorm whose weight starts at 0: a fresh block changes nothing. The softmax works in
+    float32.
 
     Args:
         at: the stage behind which it stands.
@@ -56,7 +58,9 @@ class EmbeddedGaussian(nn.Module):
         queries = self.theta(maps).flatten(2)
         keys, values = (F.max_pool2d(embed(maps), 2).flatten(2) for embed in (self.phi, self.g))
         with full_precision(maps):
-            weights = (at_least_float(queries).transpose(1, 2) @ at_least_float(keys)).softmax(dim=2)
+            weights = (at_least_float(queries).transpose(1, 2) @ at_least_float(keys)).softmax(
+                dim=2
+            )
             seen = (weights @ at_least_float(values).transpose(1, 2)).transpose(1, 2)
         seen = seen.to(queries.dtype).reshape(len(maps), -1, *maps.shape[2:])
         return maps + self.norm(self.out(seen))

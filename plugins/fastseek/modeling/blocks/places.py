@@ -19,7 +19,8 @@ PROBE = 64  # height and width of the empty image that tells the shapes inside
 def append(backbone: Any, at: str, name: str, block: nn.Module) -> None:
     """Let the map of a stage, and what follows it, go through a block that keeps its shape.
 
-    The names of the network's own parameters stay where the stage is a sequence; elsewhere the stage is wrapped.
+    The names of the network's own parameters stay where the stage is a sequence; elsewhere the
+    stage is wrapped.
 
     Args:
         backbone: of ours, around a timm network.
@@ -39,23 +40,29 @@ def append(backbone: Any, at: str, name: str, block: nn.Module) -> None:
 
 
 def hang(block: nn.Module, name: str, attention: nn.Module) -> None:
-    """Put attention at the end of a residual branch: behind its last normalisation, before the addition.
+    """Put attention at the end of a residual branch: behind its last normalisation, before the
+    addition.
 
     Args:
         block: one of `residual_blocks`.
         name: of the attention in the network.
         attention: [B, C, h, w] -> [B, C, h, w].
     """
-    # timm 1.0.31 lets the stochastic depth of a ResNeSt act on the shortcut; elsewhere it ends the branch.
+    # timm 1.0.31 lets the stochastic depth of a ResNeSt act on the shortcut; elsewhere it ends the
+    # branch.
     place = "bn3" if isinstance(block, ResNestBottleneck) else "drop_path"
     old = getattr(block, place)
     inner = dict(old.named_children()) if isinstance(old, Branch) else {"own": old or nn.Identity()}
     own = {} if place == "bn3" else {"own": inner.pop("own")}
-    setattr(block, place, Branch(OrderedDict({**inner, _free(inner, name): _mark(attention), **own})))
+    setattr(
+        block, place, Branch(OrderedDict({**inner, _free(inner, name): _mark(attention), **own}))
+    )
 
 
 class Branch(nn.Sequential):
-    """The end of a residual branch: what the network had there, "own", and attention in the order it came."""
+    """The end of a residual branch: what the network had there, "own", and attention in the order
+    it came.
+    """
 
 
 def residual_blocks(backbone: Any, at: str) -> list[nn.Module]:
@@ -64,16 +71,22 @@ def residual_blocks(backbone: Any, at: str) -> list[nn.Module]:
     Raises:
         ValueError: there are none, or the backbone has no such place.
     """
-    found = [module for module in modules(backbone, at)
-             if hasattr(module, "drop_path") and getattr(module, "has_skip", True)]
+    found = [
+        module
+        for module in modules(backbone, at)
+        if hasattr(module, "drop_path") and getattr(module, "has_skip", True)
+    ]
     if not found:
-        raise ValueError(f"{at} of this network has no residual blocks that blocks can be put into; "
-                         "leave out inside=True to put one behind the stage")
+        raise ValueError(
+            f"{at} of this network has no residual blocks that blocks can be put into; "
+            "leave out inside=True to put one behind the stage"
+        )
     return found
 
 
 def modules(backbone: Any, at: str) -> list[nn.Module]:
-    """The modules between the map before a stage and the map of the stage, without what blocks put there.
+    """The modules between the map before a stage and the map of the stage, without what blocks put
+    there.
 
     Raises:
         ValueError: the backbone has no such place.
@@ -101,19 +114,26 @@ def channels(backbone: Any, at: str) -> int:
 
 
 def shapes(backbone: Any, inside: Sequence[nn.Module]) -> list[tuple[int, int, int]]:
-    """(C, h, w) of what modules return for an empty image of 64 x 64 pixels; nothing of the network changes.
+    """(C, h, w) of what modules return for an empty image of 64 x 64 pixels; nothing of the network
+    changes.
 
     Raises:
         ValueError: the network does not take such an image.
     """
     net, seen = backbone.net, {}
-    handles = [module.register_forward_hook(lambda one, _, out: seen.update({id(one): tuple(out.shape[1:])}))
-               for module in inside]
+    handles = [
+        module.register_forward_hook(
+            lambda one, _, out: seen.update({id(one): tuple(out.shape[1:])})
+        )
+        for module in inside
+    ]
     try:
         with torch.no_grad(), _still(net):
             net(torch.zeros(1, 3, PROBE, PROBE, device=next(net.parameters()).device))
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"the network does not run on {PROBE} x {PROBE} pixels: {error}") from error
+        raise ValueError(
+            f"the network does not run on {PROBE} x {PROBE} pixels: {error}"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -159,15 +179,24 @@ def _info(backbone: Any, at: str) -> dict[str, Any]:
     net = getattr(backbone, "net", None)
     sequence = isinstance(getattr(net, "blocks", None), nn.Sequential)
     if not hasattr(net, "feature_info") or not (isinstance(net, FeatureDictNet) or sequence):
-        raise ValueError("blocks go into convolutional networks of timm (ResNet, RegNet, ResNeSt, DenseNet, "
-                         f"EfficientNet, MobileNet …), and this backbone holds a {type(net).__name__}")
+        raise ValueError(
+            "blocks go into convolutional networks of timm (ResNet, RegNet, ResNeSt, DenseNet, "
+            f"EfficientNet, MobileNet …), and this backbone holds a {type(net).__name__}"
+        )
     if getattr(backbone, "channels_last", False):
         raise ValueError("blocks want maps [B, C, h, w], and this network works with channels last")
     infos = net.feature_info.info
-    names = [f"s{5 - len(infos) + number}" for number in range(len(infos))] if len(infos) <= 5 else []
+    names = (
+        [f"s{5 - len(infos) + number}" for number in range(len(infos))] if len(infos) <= 5 else []
+    )
     if at not in names:
-        raise ValueError(f"this network has no stage {at!r}, only {', '.join(names) or 'others than s0 to s4'}")
-    return {**infos[names.index(at)], "before": infos[names.index(at) - 1]["module"] if at != names[0] else None}
+        raise ValueError(
+            f"this network has no stage {at!r}, only {', '.join(names) or 'others than s0 to s4'}"
+        )
+    return {
+        **infos[names.index(at)],
+        "before": infos[names.index(at) - 1]["module"] if at != names[0] else None,
+    }
 
 
 def _stage(backbone: Any, at: str) -> tuple[nn.Module, list[str]]:
@@ -180,7 +209,11 @@ def _stage(backbone: Any, at: str) -> tuple[nn.Module, list[str]]:
 
     keys = list(holder._modules)
     if key(info["module"]) not in keys:
-        raise ValueError(f"{at} is not in this backbone (its stages: {', '.join(backbone.channels)}): "
-                         f"add it, such as stages=({at[1:]}, …)")
-    first = keys.index(key(info["before"])) + 1 if info["before"] and key(info["before"]) in keys else 0
-    return holder, keys[first:keys.index(key(info["module"])) + 1]
+        raise ValueError(
+            f"{at} is not in this backbone (its stages: {', '.join(backbone.channels)}): "
+            f"add it, such as stages=({at[1:]}, …)"
+        )
+    first = (
+        keys.index(key(info["before"])) + 1 if info["before"] and key(info["before"]) in keys else 0
+    )
+    return holder, keys[first : keys.index(key(info["module"])) + 1]

@@ -9,9 +9,10 @@ from torch import nn
 class Relation(nn.Module):
     """One weight in (0, 1) for each of N nodes with F features.
 
-    Every node is told by g, the mean over F/ratio embedded features, and by its affinities to and from all nodes, which
-    an embedding brings from 2N to N/ratio numbers. Every embedding is a 1x1 convolution without bias, BatchNorm and
-    ReLU. Zhang et al., Relation-Aware Global Attention, 2020.
+    Every node is told by g, the mean over F/ratio embedded features, and by its affinities to and
+    from all nodes, which an embedding brings from 2N to N/ratio numbers. Every embedding is a 1x1
+    convolution without bias, BatchNorm and ReLU. Zhang et al., Relation-Aware Global Attention,
+    2020.
 
     Args:
         nodes: N; the weights depend on it.
@@ -26,13 +27,19 @@ class Relation(nn.Module):
         super().__init__()
         told, inner = 1 + nodes // ratio, features // ratio
         if told // ratio < 1 or inner < 1:
-            raise ValueError(f"relations among {nodes} nodes of {features} features: with ratio {ratio} there must be "
-                             f"at least {ratio * (ratio - 1)} nodes (h * w positions, or C channels) and {ratio} "
-                             "features, or a convolution has no channels. Take a larger map or a smaller ratio")
+            raise ValueError(
+                f"relations among {nodes} nodes of {features} features: with ratio {ratio} there"
+                f" must be at least {ratio * (ratio - 1)} nodes (h * w positions, or C channels)"
+                f" and {ratio} features, or a convolution has no channels. Take a larger map or a"
+                " smaller ratio"
+            )
         self.theta, self.phi, self.g = (_embed(features, inner) for _ in range(3))
         self.affinity = _embed(2 * nodes, nodes // ratio)
-        self.weigh = nn.Sequential(_embed(told, told // ratio), nn.Conv1d(told // ratio, 1, 1, bias=False),
-                                   nn.BatchNorm1d(1))
+        self.weigh = nn.Sequential(
+            _embed(told, told // ratio),
+            nn.Conv1d(told // ratio, 1, 1, bias=False),
+            nn.BatchNorm1d(1),
+        )
 
     def forward(self, nodes: torch.Tensor) -> torch.Tensor:
         """[B, F, N] -> [B, 1, N]."""

@@ -17,11 +17,13 @@ from .relation import Relation
 
 @BLOCKS.register()
 class Rga:
-    """Every position, then every channel, weighed by its relations to all others (Zhang et al., RGA-SC, 2020).
+    """Every position, then every channel, weighed by its relations to all others (Zhang et al.,
+    RGA-SC, 2020).
 
-    Its weights depend on the size of the map: the fixed form takes no other. The size-free form pools the map to the
-    trained size, finds the weights there and spreads those of the positions back bilinearly; at the trained size both
-    forms are the same, and share their weights.
+    Its weights depend on the size of the map: the fixed form takes no other. The size-free form
+        pools the map to the
+    trained size, finds the weights there and spreads those of the positions back bilinearly; at the
+    trained size both forms are the same, and share their weights.
 
     Args:
         at: the stage behind which it stands; DIGIX's second place had it at "s3" of a DenseNet.
@@ -35,10 +37,19 @@ class Rga:
         ValueError: an illegal size, or neither spatial nor channel.
     """
 
-    def __init__(self, at: str = "s3", size: Sequence[int] = (16, 16), adaptive: bool = False, spatial: bool = True,
-                 channel: bool = True, ratio: int = 8) -> None:
+    def __init__(
+        self,
+        at: str = "s3",
+        size: Sequence[int] = (16, 16),
+        adaptive: bool = False,
+        spatial: bool = True,
+        channel: bool = True,
+        ratio: int = 8,
+    ) -> None:
         if len(tuple(size)) != 2 or min(size) < 1 or ratio < 1:
-            raise ValueError(f"size must be (h, w) of the map and ratio positive, got {size!r} and {ratio}")
+            raise ValueError(
+                f"size must be (h, w) of the map and ratio positive, got {size!r} and {ratio}"
+            )
         if not spatial and not channel:
             raise ValueError("rga wants spatial, channel or both")
         self.at, self.size, self.adaptive = at, tuple(size), adaptive
@@ -48,10 +59,17 @@ class Rga:
         """The same backbone, with the attention in it.
 
         Raises:
-            ValueError: the backbone has no such stage, or the map is too small (h * w under 56 with ratio 8).
+            ValueError: the backbone has no such stage, or the map is too small (h * w under 56 with
+                ratio 8).
         """
-        block = RelationAware(channels(backbone, self.at), self.size, self.adaptive, self.spatial, self.channel,
-                              self.ratio)
+        block = RelationAware(
+            channels(backbone, self.at),
+            self.size,
+            self.adaptive,
+            self.spatial,
+            self.channel,
+            self.ratio,
+        )
         append(backbone, self.at, "rga", block)
         return backbone
 
@@ -71,8 +89,15 @@ class RelationAware(nn.Module):
         ValueError: the map has too few positions or channels.
     """
 
-    def __init__(self, width: int, size: tuple[int, ...], adaptive: bool = False, spatial: bool = True,
-                 channel: bool = True, ratio: int = 8) -> None:
+    def __init__(
+        self,
+        width: int,
+        size: tuple[int, ...],
+        adaptive: bool = False,
+        spatial: bool = True,
+        channel: bool = True,
+        ratio: int = 8,
+    ) -> None:
         super().__init__()
         positions = size[0] * size[1]
         self.size, self.adaptive = size, adaptive
@@ -86,8 +111,11 @@ class RelationAware(nn.Module):
             UsageError: the map is not of the trained size, and the block is not size-free.
         """
         if tuple(maps.shape[2:]) != self.size and not self.adaptive:
-            raise UsageError(f"rga was made for maps of {self.size}, this one is {tuple(maps.shape[2:])}: its weights "
-                             "depend on the size. Set size= to it, or adaptive=True to test at other sizes")
+            raise UsageError(
+                f"rga was made for maps of {self.size}, this one is {tuple(maps.shape[2:])}: its"
+                " weights depend on the size. Set size= to it, or adaptive=True to test at other"
+                " sizes"
+            )
         if self.spatial is not None:
             weights = self.spatial(self._pooled(maps).flatten(2)).unflatten(2, self.size)
             maps = maps * self._spread(weights, maps)
@@ -97,7 +125,9 @@ class RelationAware(nn.Module):
         return maps
 
     def _pooled(self, maps: torch.Tensor) -> torch.Tensor:
-        return maps if tuple(maps.shape[2:]) == self.size else F.adaptive_avg_pool2d(maps, self.size)
+        return (
+            maps if tuple(maps.shape[2:]) == self.size else F.adaptive_avg_pool2d(maps, self.size)
+        )
 
     def _spread(self, weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         if weights.shape[2:] == maps.shape[2:]:

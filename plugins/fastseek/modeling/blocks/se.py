@@ -11,7 +11,8 @@ from .attention import Attention, reduced
 
 @BLOCKS.register()
 class Se(Attention):
-    """x * sigmoid(W2 relu(W1 mean(x))), a weight for every channel (Hu et al., Squeeze-and-Excitation, 2018).
+    """x * sigmoid(W2 relu(W1 mean(x))), a weight for every channel (Hu et al.,
+    Squeeze-and-Excitation, 2018).
 
     Args:
         at: the stage.
@@ -23,7 +24,9 @@ class Se(Attention):
         ValueError: ratio is not positive.
     """
 
-    def __init__(self, at: str = "s4", inside: bool = False, ratio: int = 16, bias: bool = True) -> None:
+    def __init__(
+        self, at: str = "s4", inside: bool = False, ratio: int = 16, bias: bool = True
+    ) -> None:
         super().__init__(at, inside)
         self.ratio, self.bias = ratio, bias
         reduced(1, ratio)

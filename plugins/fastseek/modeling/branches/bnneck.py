@@ -15,11 +15,12 @@ from .maps import of_map
 
 @BRANCHES.register()
 class Bnneck(nn.Module):
-    """One pooled map, with and without BatchNorm (Luo et al., Bag of Tricks for Person Re-Identification, 2019).
+    """One pooled map, with and without BatchNorm (Luo et al., Bag of Tricks for Person
+    Re-Identification, 2019).
 
-    "bnneck" (after BatchNorm, whose bias stays 0) is for retrieval and the classifier; "bnneck/before" is for
-    triplet and other metric losses. Whether vectors are brought to length 1 at the test is up to the search:
-    `exact(metric='cosine')` does, `exact(metric='l2')` does not.
+    "bnneck" (after BatchNorm, whose bias stays 0) is for retrieval and the classifier;
+    "bnneck/before" is for triplet and other metric losses. Whether vectors are brought to length 1
+    at the test is up to the search: `exact(metric='cosine')` does, `exact(metric='l2')` does not.
 
     Args:
         on: the map.
@@ -33,19 +34,37 @@ class Bnneck(nn.Module):
         channels: map name -> channels, of the backbone.
 
     Raises:
-        ValueError: a map the backbone does not give, an unknown pooling or test, or an illegal number.
+        ValueError: a map the backbone does not give, an unknown pooling or test, or an illegal
+            number.
     """
 
-    def __init__(self, on: str = "s4", pool: str = "avg", p: float = 3.0, dim: int = 0, dropout: float = 0.0,
-                 dropout_from: int = 0, gamma_std: float = 0.0, test: str = "after", *,
-                 channels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        on: str = "s4",
+        pool: str = "avg",
+        p: float = 3.0,
+        dim: int = 0,
+        dropout: float = 0.0,
+        dropout_from: int = 0,
+        gamma_std: float = 0.0,
+        test: str = "after",
+        *,
+        channels: Mapping[str, int],
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1 or dropout_from < 0 or gamma_std < 0:
-            raise ValueError("dropout must be in [0, 1), dropout_from and gamma_std not negative, "
-                             f"got {dropout}, {dropout_from} and {gamma_std}")
+            raise ValueError(
+                "dropout must be in [0, 1), dropout_from and gamma_std not negative, "
+                f"got {dropout}, {dropout_from} and {gamma_std}"
+            )
         if test not in ("after", "before"):
             raise ValueError(f"test must be 'after' or 'before' (BatchNorm), got {test!r}")
-        self.on, self.dropout, self.dropout_from, self.dropping = on, dropout, dropout_from, dropout_from == 0
+        self.on, self.dropout, self.dropout_from, self.dropping = (
+            on,
+            dropout,
+            dropout_from,
+            dropout_from == 0,
+        )
         width = of_map(channels, on)
         self.pool = pooling(pool, p)
         self.reduce = nn.Linear(width, dim, bias=False) if dim else nn.Identity()

@@ -1,4 +1,6 @@
-"""DOLG: a global feature and the attended local features that stand orthogonal to it, in one embedding."""
+"""DOLG: a global feature and the attended local features that stand orthogonal to it, in one
+embedding.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,12 @@ from .necks import neck as make_neck
 
 @BRANCHES.register()
 class Dolg(nn.Module):
-    """Deep orthogonal fusion of local and global features (Yang et al., ICCV 2021; arXiv 2108.02927).
+    """Deep orthogonal fusion of local and global features (Yang et al., ICCV 2021; arXiv
+    2108.02927).
 
-    The defaults are the form that won the 2021 Google Landmark contests on EfficientNets, with a true projection
-    (arXiv 2110.03786). The paper's own ResNet form is
-    `dolg(dilations=(6, 12, 18), pointwise=True, image_pool=True, project='after', neck='fc')`.
+    The defaults are the form that won the 2021 Google Landmark contests on EfficientNets, with a
+    true projection (arXiv 2110.03786). The paper's own ResNet form is `dolg(dilations=(6, 12, 18),
+    pointwise=True, image_pool=True, project='after', neck='fc')`.
 
     Args:
         local: the map of the local branch, one stage before the deepest.
@@ -30,10 +33,12 @@ class Dolg(nn.Module):
         hidden: channels in which the two branches meet.
         atrous: channels of every multi-atrous convolution.
         dim: D of the embedding.
-        dilations: of the 3x3 convolutions; () without pointwise and image_pool leaves multi-atrous out.
+        dilations: of the 3x3 convolutions; () without pointwise and image_pool leaves multi-atrous
+            out.
         pointwise: multi-atrous has a 1x1 convolution too.
         image_pool: multi-atrous has the mean of the map too.
-        project: "before" GeM: 1x1 convolution, BatchNorm, SiLU, then GeM; "after" GeM: one linear layer.
+        project: "before" GeM: 1x1 convolution, BatchNorm, SiLU, then GeM; "after" GeM: one linear
+            layer.
         p: GeM's exponent.
         trainable_p: whether it is trained.
         fusion: "squared" or "legacy_single_norm", see `layers.orthogonal`.
@@ -44,10 +49,24 @@ class Dolg(nn.Module):
         ValueError: a map the backbone does not give, or an unknown choice.
     """
 
-    def __init__(self, local: str = "s3", global_: str = "s4", hidden: int = 1024, atrous: int = 512, dim: int = 512,
-                 dilations: Sequence[int] = (3, 6, 9), pointwise: bool = False, image_pool: bool = False,
-                 project: str = "before", p: float = 3.0, trainable_p: bool = True, fusion: str = "squared",
-                 neck: str = "fc_bn_prelu", *, channels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        local: str = "s3",
+        global_: str = "s4",
+        hidden: int = 1024,
+        atrous: int = 512,
+        dim: int = 512,
+        dilations: Sequence[int] = (3, 6, 9),
+        pointwise: bool = False,
+        image_pool: bool = False,
+        project: str = "before",
+        p: float = 3.0,
+        trainable_p: bool = True,
+        fusion: str = "squared",
+        neck: str = "fc_bn_prelu",
+        *,
+        channels: Mapping[str, int],
+    ) -> None:
         super().__init__()
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
@@ -55,7 +74,11 @@ class Dolg(nn.Module):
         near, deep = of_map(channels, local), of_map(channels, global_)
         self.pool = _global_branch(deep, hidden, project, Gem(p, trainable_p))
         fields = bool(dilations) or pointwise or image_pool
-        self.atrous = MultiAtrous(near, atrous, hidden, dilations, pointwise, image_pool) if fields else nn.Identity()
+        self.atrous = (
+            MultiAtrous(near, atrous, hidden, dilations, pointwise, image_pool)
+            if fields
+            else nn.Identity()
+        )
         self.attention = LocalAttention(hidden if fields else near, hidden)
         for module in (self.atrous, self.attention):
             module.apply(_initialise)
@@ -66,14 +89,17 @@ class Dolg(nn.Module):
         """Maps [B, C, h, w] -> {"dolg": [B, dim]}."""
         whole = self.pool(maps[self.whole])
         attended, _ = self.attention(self.atrous(maps[self.local]))
-        # The projection is linear: the pooled map gives what pooling the orthogonal map would, without that map.
+        # The projection is linear: the pooled map gives what pooling the orthogonal map would,
+        # without that map.
         rest = orthogonal(attended.mean(dim=(2, 3)), whole, self.fusion)
         return {"dolg": self.neck(torch.cat([rest, whole.to(rest.dtype)], dim=1))}
 
 
 def _global_branch(channels: int, hidden: int, project: str, gem: Gem) -> nn.Sequential:
     if project == "before":
-        return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.BatchNorm2d(hidden, eps=1e-3), nn.SiLU(), gem)
+        return nn.Sequential(
+            nn.Conv2d(channels, hidden, 1), nn.BatchNorm2d(hidden, eps=1e-3), nn.SiLU(), gem
+        )
     if project == "after":
         return nn.Sequential(gem, nn.Linear(channels, hidden))
     raise ValueError(f"project must be 'before' or 'after' (GeM), got {project!r}")

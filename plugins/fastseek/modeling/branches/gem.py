@@ -14,7 +14,8 @@ from .maps import of_map
 
 @BRANCHES.register()
 class Gem(nn.Module):
-    """Generalised-mean pooling of one map, and a linear layer when `dim` is given (Radenovic et al., 2018).
+    """Generalised-mean pooling of one map, and a linear layer when `dim` is given (Radenovic et
+    al., 2018).
 
     Args:
         on: the map.
@@ -27,8 +28,15 @@ class Gem(nn.Module):
         ValueError: a map the backbone does not give.
     """
 
-    def __init__(self, on: str = "s4", p: float = 3.0, trainable_p: bool = True, dim: int = 0, *,
-                 channels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        on: str = "s4",
+        p: float = 3.0,
+        trainable_p: bool = True,
+        dim: int = 0,
+        *,
+        channels: Mapping[str, int],
+    ) -> None:
         super().__init__()
         self.on = on
         width = of_map(channels, on)

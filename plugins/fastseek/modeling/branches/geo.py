@@ -17,13 +17,15 @@ from .necks import neck as make_neck
 
 @BRANCHES.register()
 class Geo(nn.Module):
-    """A pooled map and, added to it, what a small network makes of place and date (iNat Challenge 2021, first place).
+    """A pooled map and, added to it, what a small network makes of place and date (iNat Challenge
+    2021, first place).
 
-    "geo" is the sum, for retrieval and the classifier; "geo/image" the feature of the picture; "geo/place" that of the
-    place, on which `cross_entropy(on='geo/place')` alone trains a prior of place and time. The place's last layer
-    starts at 0, so that training begins with the picture alone. A photo without place and date (batch["places"] is
-    absent or NaN) gets the feature of the trained vectors for "unknown", the same for all such photos; in training a
-    share of the photos is treated so, that pictures without a place work too.
+    "geo" is the sum, for retrieval and the classifier; "geo/image" the feature of the picture;
+    "geo/place" that of the place, on which `cross_entropy(on='geo/place')` alone trains a prior of
+    place and time. The place's last layer starts at 0, so that training begins with the picture
+    alone. A photo without place and date (batch["places"] is absent or NaN) gets the feature of the
+    trained vectors for "unknown", the same for all such photos; in training a share of the photos
+    is treated so, that pictures without a place work too.
 
     Not published: the contest's encoding and network. Here: see `layers.places`.
 
@@ -35,7 +37,8 @@ class Geo(nn.Module):
         blocks: its residual blocks.
         dropout: inside them.
         drop: share of the photos whose place and date are hidden in training.
-        uncertainty: a place known less exactly than so many metres counts as missing; its date stays.
+        uncertainty: a place known less exactly than so many metres counts as missing; its date
+            stays.
         encoding: "sphere" or "wrap", see `layers.places`.
         neck: of the picture's feature, see `necks`.
         p: where GeM's exponent starts.
@@ -45,13 +48,28 @@ class Geo(nn.Module):
         ValueError: a map the backbone does not give, an unknown choice, or an illegal number.
     """
 
-    def __init__(self, on: str = "s4", pool: str = "avg", dim: int = 512, hidden: int = 256, blocks: int = 4,
-                 dropout: float = 0.5, drop: float = 0.2, uncertainty: float = 10000.0, encoding: str = "sphere",
-                 neck: str = "fc", p: float = 3.0, *, channels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        on: str = "s4",
+        pool: str = "avg",
+        dim: int = 512,
+        hidden: int = 256,
+        blocks: int = 4,
+        dropout: float = 0.5,
+        drop: float = 0.2,
+        uncertainty: float = 10000.0,
+        encoding: str = "sphere",
+        neck: str = "fc",
+        p: float = 3.0,
+        *,
+        channels: Mapping[str, int],
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1 or not 0 <= drop < 1 or blocks < 0 or hidden < 1:
-            raise ValueError("dropout and drop must be in [0, 1), blocks not negative and hidden positive, got "
-                             f"{dropout}, {drop}, {blocks} and {hidden}")
+            raise ValueError(
+                "dropout and drop must be in [0, 1), blocks not negative and hidden positive, got "
+                f"{dropout}, {drop}, {blocks} and {hidden}"
+            )
         self.on, self.drop = on, drop
         self.pool = pooling(pool, p)
         self.neck = make_neck(of_map(channels, on), dim, neck)

@@ -18,8 +18,9 @@ from .necks import neck as make_neck
 class LinearNeck(nn.Module):
     """Pooling, then a linear layer with what follows it.
 
-    The neck of the hybrid EfficientNet-Swin is `linear_neck(pool='none')`. A plain EfficientNet of the 3rd place in
-    2020 is `timm(name, stages=(4,), head=True)` with `linear_neck(on='head', pool='avg', neck='fc_swish')`.
+    The neck of the hybrid EfficientNet-Swin is `linear_neck(pool='none')`. A plain EfficientNet of
+    the 3rd place in 2020 is `timm(name, stages=(4,), head=True)` with `linear_neck(on='head',
+    pool='avg', neck='fc_swish')`.
 
     Args:
         on: the map.
@@ -33,8 +34,16 @@ class LinearNeck(nn.Module):
         ValueError: a map the backbone does not give, or an unknown choice.
     """
 
-    def __init__(self, on: str = "s4", pool: str = "gem", dim: int = 512, neck: str = "fc_bn_prelu", p: float = 3.0, *,
-                 channels: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        on: str = "s4",
+        pool: str = "gem",
+        dim: int = 512,
+        neck: str = "fc_bn_prelu",
+        p: float = 3.0,
+        *,
+        channels: Mapping[str, int],
+    ) -> None:
         super().__init__()
         self.on = on
         width = of_map(channels, on)
@@ -50,6 +59,12 @@ class LinearNeck(nn.Module):
         """
         features = maps[self.on]
         if self.pool is None and features.shape[2:] != (1, 1):
-            raise UsageError(f"linear_neck(pool='none') wants a map of one position, {self.on!r} has "
-                             f"{' x '.join(map(str, features.shape[2:]))}: set pool='gem' or 'avg'")
-        return {"linear_neck": self.neck(features.flatten(1) if self.pool is None else self.pool(features))}
+            raise UsageError(
+                f"linear_neck(pool='none') wants a map of one position, {self.on!r} has "
+                f"{' x '.join(map(str, features.shape[2:]))}: set pool='gem' or 'avg'"
+            )
+        return {
+            "linear_neck": self.neck(
+                features.flatten(1) if self.pool is None else self.pool(features)
+            )
+        }

@@ -12,6 +12,8 @@ def of_map(channels: Mapping[str, int], name: str) -> int:
         ValueError: the backbone gives no map of that name; lists those it gives.
     """
     if name not in channels:
-        raise ValueError(f"the backbone gives no map {name!r}, only {', '.join(sorted(channels))}: name another, "
-                         "or add the stage to the backbone")
+        raise ValueError(
+            f"the backbone gives no map {name!r}, only {', '.join(sorted(channels))}: name another,"
+            " or add the stage to the backbone"
+        )
     return channels[name]

@@ -13,14 +13,19 @@ def neck(channels: int, dim: int, kind: str) -> nn.Module:
     Args:
         channels: of the feature.
         dim: D of the embedding.
-        kind: "fc", a linear layer with bias; "fc_bn_prelu", then BatchNorm and PReLU with one weight (the 2021 landmark
-            winners' "option-D"); "fc_swish", then Swish (3rd place in the 2020 contest).
+        kind: "fc", a linear layer with bias; "fc_bn_prelu", then BatchNorm and PReLU with one
+            weight (the 2021 landmark winners' "option-D"); "fc_swish", then Swish (3rd place in the
+            2020 contest).
 
     Raises:
         ValueError: another kind.
     """
     if kind not in KINDS:
-        raise ValueError(f"neck must be {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r}, got {kind!r}")
+        raise ValueError(
+            f"neck must be {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r}, got {kind!r}"
+        )
     linear = nn.Linear(channels, dim)
-    behind = {"fc": (), "fc_bn_prelu": (nn.BatchNorm1d(dim), nn.PReLU()), "fc_swish": (nn.SiLU(),)}[kind]
+    behind = {"fc": (), "fc_bn_prelu": (nn.BatchNorm1d(dim), nn.PReLU()), "fc_swish": (nn.SiLU(),)}[
+        kind
+    ]
     return nn.Sequential(linear, *behind) if behind else linear

@@ -15,16 +15,19 @@ FUSIONS = ("mean", "concat")
 
 @BRANCHES.register()
 class TwoStream(nn.Module):
-    """A branch for the photo and the same branch for its crop, fused (iNat Challenge 2021, first place, afterwards).
+    """A branch for the photo and the same branch for its crop, fused (iNat Challenge 2021, first
+    place, afterwards).
 
-    The crop comes from SEEK.CROPS, say "boxes(file='boxes.json')"; backbone and branch are shared, so the model hardly
-    grows: "mean" adds nothing, "concat" one linear layer of 2 D to D, which starts as the mean. Without crops (a tool
-    whose photos have no boxes) the photo itself stands in, as it does for a single photo without a box. "two_stream" is
-    the fused embedding, "two_stream/whole" and "two_stream/crop" are the two. How the contest fused them is not
+    The crop comes from SEEK.CROPS, say "boxes(file='boxes.json')"; backbone and branch are shared,
+    so the model hardly grows: "mean" adds nothing, "concat" one linear layer of 2 D to D, which
+    starts as the mean. Without crops (a tool whose photos have no boxes) the photo itself stands
+    in, as it does for a single photo without a box. "two_stream" is the fused embedding,
+    "two_stream/whole" and "two_stream/crop" are the two. How the contest fused them is not
     published.
 
     Args:
-        of: call string of the branch, such as "linear_neck(on='s4')"; of its embeddings, the one for retrieval.
+        of: call string of the branch, such as "linear_neck(on='s4')"; of its embeddings, the one
+            for retrieval.
         fuse: "concat" or "mean".
         channels: map name -> channels, of the backbone.
 
@@ -43,15 +46,23 @@ class TwoStream(nn.Module):
         self.dims = {"two_stream": dim, "two_stream/whole": dim, "two_stream/crop": dim}
 
     def forward(self, maps: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Maps [B, C, h, w] and, in maps["crops"], those of the crops -> the three embeddings [B, D]."""
+        """Maps [B, C, h, w] and, in maps["crops"], those of the crops -> the three embeddings [B,
+        D].
+        """
         crops = maps.get("crops")
         if crops is None:
             whole = crop = self.of(maps)[self.name]
         else:
             # one batch of both, so that BatchNorm sees both in training as in evaluation
-            both = {name: torch.cat([one, crops.get(name, one)]) for name, one in maps.items() if name != "crops"}
+            both = {
+                name: torch.cat([one, crops.get(name, one)])
+                for name, one in maps.items()
+                if name != "crops"
+            }
             whole, crop = self.of(both)[self.name].chunk(2)
-        fused = (whole + crop) / 2 if self.fuse is None else self.fuse(torch.cat([whole, crop], dim=1))
+        fused = (
+            (whole + crop) / 2 if self.fuse is None else self.fuse(torch.cat([whole, crop], dim=1))
+        )
         return {"two_stream": fused, "two_stream/whole": whole, "two_stream/crop": crop}
 
 

@@ -1,4 +1,6 @@
-"""What our heads share: fast-reid's pooling and neck by its own config keys, with GeM in float32."""
+"""What our heads share: fast-reid's pooling and neck by its own config keys, with GeM in
+float32.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,10 @@ GEM = {"GeneralizedMeanPooling": False, "GeneralizedMeanPoolingP": True}
 class NeckHead(EmbeddingHead):
     """fast-reid's EmbeddingHead up to the neck; a child adds the classifier in `logits`.
 
-    Honours MODEL.HEADS.POOL_LAYER, EMBEDDING_DIM, WITH_BNNECK, NORM, NECK_FEAT, NUM_CLASSES and SCALE. In evaluation it
-    returns the feature behind the neck, [B, D]. In training it returns what fast-reid's `Baseline` wants:
-    "cls_outputs" (logits with margin), "pred_class_logits" (without), both float32 [B, C], and "features" [B, D].
+    Honours MODEL.HEADS.POOL_LAYER, EMBEDDING_DIM, WITH_BNNECK, NORM, NECK_FEAT, NUM_CLASSES and
+    SCALE. In evaluation it returns the feature behind the neck, [B, D]. In training it returns what
+    fast-reid's `Baseline` wants: "cls_outputs" (logits with margin), "pred_class_logits" (without),
+    both float32 [B, C], and "features" [B, D].
 
     Args:
         options: what `EmbeddingHead.from_config` gives.
@@ -33,7 +36,9 @@ class NeckHead(EmbeddingHead):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if options["neck_feat"] not in ("before", "after"):
-            raise UsageError(f"MODEL.HEADS.NECK_FEAT must be 'before' or 'after', got {options['neck_feat']!r}")
+            raise UsageError(
+                f"MODEL.HEADS.NECK_FEAT must be 'before' or 'after', got {options['neck_feat']!r}"
+            )
         if options["pool_type"] in GEM:
             self.pool_layer = GemMap(trainable=GEM[options["pool_type"]])
         self.classes, self.scale = options["num_classes"], float(options["scale"])
@@ -50,8 +55,12 @@ class NeckHead(EmbeddingHead):
         chosen = before.flatten(1) if self.neck_feat == "before" else after
         return {"cls_outputs": with_margin, "pred_class_logits": plain, "features": chosen}
 
-    def logits(self, embedding: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[B, D] and int64 [B] -> logits for the loss and logits for the accuracy, both float32 [B, C]."""
+    def logits(
+        self, embedding: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, D] and int64 [B] -> logits for the loss and logits for the accuracy, both float32 [B,
+        C].
+        """
         raise NotImplementedError
 
 

@@ -20,9 +20,11 @@ from fastreid.modeling.heads import REID_HEADS_REGISTRY
 
 @REID_HEADS_REGISTRY.register()
 class SubCenterArcFaceHead(NeckHead):
-    """Cosine classifier with k centres a class and an angular margin; pair it with fast-reid's CrossEntropyLoss.
+    """Cosine classifier with k centres a class and an angular margin; pair it with fast-reid's
+    CrossEntropyLoss.
 
-    Keys: SEEK.HEAD.SUBCENTERS is k; SEEK.HEAD.MARGIN a margin such as "dynamic(0.05, 0.50)" (needs SEEK.CLASSES), or ""
+    Keys: SEEK.HEAD.SUBCENTERS is k; SEEK.HEAD.MARGIN a margin such as "dynamic(0.05, 0.50)" (needs
+        SEEK.CLASSES), or ""
     to take the number MODEL.HEADS.MARGIN; MODEL.HEADS.SCALE is s. CLS_LAYER is not read.
     Deng et al., Sub-center ArcFace, 2020; dynamic margin: arXiv 2010.05350.
 
@@ -53,11 +55,19 @@ class SubCenterArcFaceHead(NeckHead):
         counts = class_counts(cfg)
         counts = torch.zeros(0, dtype=torch.int64) if counts is None else counts
         return super().from_config(cfg) | {
-            "k": cfg.SEEK.HEAD.SUBCENTERS, "spec": cfg.SEEK.HEAD.MARGIN or float(cfg.MODEL.HEADS.MARGIN),
-            "counts": counts, "num_classes": len(counts), "cls_type": "Linear"}
+            "k": cfg.SEEK.HEAD.SUBCENTERS,
+            "spec": cfg.SEEK.HEAD.MARGIN or float(cfg.MODEL.HEADS.MARGIN),
+            "counts": counts,
+            "num_classes": len(counts),
+            "cls_type": "Linear",
+        }
 
-    def logits(self, embedding: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """[B, D] and int64 [B] -> s * cosine with the margin at the target, and without, both float32 [B, C]."""
+    def logits(
+        self, embedding: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[B, D] and int64 [B] -> s * cosine with the margin at the target, and without, both
+        float32 [B, C].
+        """
         with full_precision(embedding):
             cosine = subcenter_cosine(embedding, self.weight, self.k)
             return self.scale * add_margin(cosine, targets, self.margins), self.scale * cosine

@@ -1,1 +1,3 @@
-"""What branches, losses and heads share: mathematics, precision, classes; nothing here registers itself."""
+"""What branches, losses and heads share: mathematics, precision, classes; nothing here registers
+itself.
+"""

@@ -24,10 +24,20 @@ class MultiAtrous(nn.Module):
         ValueError: nothing to run in parallel.
     """
 
-    def __init__(self, channels: int, width: int, out: int, dilations: Sequence[int], pointwise: bool = False,
-                 image_pool: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        out: int,
+        dilations: Sequence[int],
+        pointwise: bool = False,
+        image_pool: bool = False,
+    ) -> None:
         super().__init__()
-        parallel = [nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation) for dilation in dilations]
+        parallel = [
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation)
+            for dilation in dilations
+        ]
         if pointwise:
             parallel.insert(0, nn.Conv2d(channels, width, 1))
         self.parallel = nn.ModuleList(parallel)
@@ -42,5 +52,7 @@ class MultiAtrous(nn.Module):
         fields = [field(maps) for field in self.parallel]
         if self.image_pool is not None:
             mean = F.relu(self.image_pool(maps.mean(dim=(2, 3), keepdim=True)))
-            fields.insert(0, mean.expand_as(fields[0]) if fields else mean.expand(-1, -1, *maps.shape[2:]))
+            fields.insert(
+                0, mean.expand_as(fields[0]) if fields else mean.expand(-1, -1, *maps.shape[2:])
+            )
         return F.relu(self.join(torch.cat(fields, dim=1)))

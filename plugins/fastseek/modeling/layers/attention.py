@@ -12,8 +12,9 @@ from .precision import at_least_float, full_precision
 class LocalAttention(nn.Module):
     """A unit vector at every position, times a score of at least zero.
 
-    1x1 convolution and BatchNorm give the values; their direction (L2, before ReLU) is the unit vector, and ReLU, a 1x1
-    convolution to one channel and softplus give the score. So the length of every output vector is its score.
+    1x1 convolution and BatchNorm give the values; their direction (L2, before ReLU) is the unit
+    vector, and ReLU, a 1x1 convolution to one channel and softplus give the score. So the length of
+    every output vector is its score.
 
     Args:
         channels: C of the input.

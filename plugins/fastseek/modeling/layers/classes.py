@@ -13,8 +13,8 @@ from ...files import locate, read_json
 def class_counts(cfg: Any) -> torch.Tensor | None:
     """Training images of every class.
 
-    Read from SEEK.CLASSES; without that file, MODEL.HEADS.NUM_CLASSES zeros (the number of classes is known, their
-    sizes are not); without either, None: a model for evaluation only.
+    Read from SEEK.CLASSES; without that file, MODEL.HEADS.NUM_CLASSES zeros (the number of classes
+    is known, their sizes are not); without either, None: a model for evaluation only.
 
     Args:
         cfg: a fast-reid CfgNode with our keys.
@@ -32,13 +32,19 @@ def class_counts(cfg: Any) -> torch.Tensor | None:
     file = locate(cfg.SEEK.CLASSES, "the classes of the model")
     found = read_json(file)
     counts = found.get("counts") if isinstance(found, dict) else None
-    if not isinstance(counts, list) or not all(isinstance(count, int) and count >= 0 for count in counts):
-        raise ArtefactError(f"{file}: expected {{\"labels\": [...], \"counts\": [...]}} with a whole number a class")
+    if not isinstance(counts, list) or not all(
+        isinstance(count, int) and count >= 0 for count in counts
+    ):
+        raise ArtefactError(
+            f'{file}: expected {{"labels": [...], "counts": [...]}} with a whole number a class'
+        )
     if number and number != len(counts):
-        raise ArtefactError(f"{file} (SEEK.CLASSES) has {len(counts)} classes, and MODEL.HEADS.NUM_CLASSES is "
-                            f"{number}: the recipe or the weights are of another run. Set MODEL.HEADS.NUM_CLASSES to "
-                            f"0, which takes the file's {len(counts)}, or SEEK.CLASSES to the classes.json beside the "
-                            f"weights with {number} classes")
+        raise ArtefactError(
+            f"{file} (SEEK.CLASSES) has {len(counts)} classes, and MODEL.HEADS.NUM_CLASSES is"
+            f" {number}: the recipe or the weights are of another run. Set MODEL.HEADS.NUM_CLASSES"
+            f" to 0, which takes the file's {len(counts)}, or SEEK.CLASSES to the classes.json"
+            f" beside the weights with {number} classes"
+        )
     return torch.tensor(counts, dtype=torch.int64)
 
 
@@ -54,5 +60,7 @@ def require_counts(cfg: Any) -> torch.Tensor:
     return counts
 
 
-UNKNOWN = ("this model has no classes and can only embed: to train it, set MODEL.HEADS.NUM_CLASSES or "
-           "SEEK.CLASSES (the trainer does)")
+UNKNOWN = (
+    "this model has no classes and can only embed: to train it, set MODEL.HEADS.NUM_CLASSES or "
+    "SEEK.CLASSES (the trainer does)"
+)

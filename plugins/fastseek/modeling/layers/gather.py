@@ -8,9 +8,11 @@ import torch.distributed as dist
 
 @torch.no_grad()
 def gathered(embedding: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The embeddings and targets of all processes, by rank, equal in every process; without gradient.
+    """The embeddings and targets of all processes, by rank, equal in every process; without
+    gradient.
 
-    In one process they are what was given. All processes must hold equally many rows, as the samplers see to.
+    In one process they are what was given. All processes must hold equally many rows, as the
+    samplers see to.
 
     Args:
         embedding: [B, D].
@@ -26,6 +28,9 @@ def gathered(embedding: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tens
 
 
 def _all(tensor: torch.Tensor) -> torch.Tensor:
-    rows = [torch.empty_like(tensor, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    rows = [
+        torch.empty_like(tensor, memory_format=torch.contiguous_format)
+        for _ in range(dist.get_world_size())
+    ]
     dist.all_gather(rows, tensor.contiguous())
     return torch.cat(rows)

@@ -9,11 +9,12 @@ from .precision import at_least_float, full_precision
 
 
 class Gem(nn.Module):
-    """Generalised mean over all positions, (mean of x^p)^(1/p): p = 1 is the mean, p to infinity the maximum.
+    """Generalised mean over all positions, (mean of x^p)^(1/p): p = 1 is the mean, p to infinity
+    the maximum.
 
-    Works in float32 whatever the precision around it. The largest value of a map is divided out first and
-    multiplied back: x^p then neither over- nor underflows, and neither value nor gradient changes.
-    Radenovic et al., Fine-tuning CNN Image Retrieval with No Human Annotation, 2018.
+    Works in float32 whatever the precision around it. The largest value of a map is divided out
+    first and multiplied back: x^p then neither over- nor underflows, and neither value nor gradient
+    changes. Radenovic et al., Fine-tuning CNN Image Retrieval with No Human Annotation, 2018.
 
     Args:
         p: the exponent, or where it starts when it is trained.

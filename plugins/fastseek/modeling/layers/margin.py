@@ -1,4 +1,6 @@
-"""Angular margins: one for every class, added to the angle between an embedding and its own class."""
+"""Angular margins: one for every class, added to the angle between an embedding and its own
+class.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,15 @@ def margins(spec: float | str, counts: torch.Tensor) -> torch.Tensor:
         raise ValueError(f"margin {spec!r}: dynamic takes (low, high, power=0.25)") from error
 
 
-def dynamic_margins(counts: torch.Tensor, low: float, high: float, power: float = 0.25) -> torch.Tensor:
-    """Rare classes get larger margins: `low` for the largest class, `high` for the smallest, n^-power between.
+def dynamic_margins(
+    counts: torch.Tensor, low: float, high: float, power: float = 0.25
+) -> torch.Tensor:
+    """Rare classes get larger margins: `low` for the largest class, `high` for the smallest,
+    n^-power between.
 
-    Ha et al., Google Landmark Recognition 2020, 3rd place (arXiv 2010.05350); power 1/4 as in the 2021 winners' code.
-    A class without images gets the margin of the smallest that has some. When all have the same number, all get the
-    middle of low and high.
+    Ha et al., Google Landmark Recognition 2020, 3rd place (arXiv 2010.05350); power 1/4 as in the
+    2021 winners' code. A class without images gets the margin of the smallest that has some. When
+    all have the same number, all get the middle of low and high.
 
     Args:
         counts: int64 [C], training images of every class, by class index.
@@ -60,7 +65,10 @@ def dynamic_margins(counts: torch.Tensor, low: float, high: float, power: float 
         raise ValueError(f"the low margin {low} is above the high one {high}")
     counts = torch.as_tensor(counts).double()
     if not (counts > 0).any():
-        raise ValueError("dynamic margins need the number of images of every class (SEEK.CLASSES), and none is known")
+        raise ValueError(
+            "dynamic margins need the number of images of every class (SEEK.CLASSES), and none is"
+            " known"
+        )
     smallest = counts[counts > 0].min()
     rarity = counts.clamp(min=smallest).pow(-power)
     span = rarity.max() - rarity.min()
@@ -69,11 +77,12 @@ def dynamic_margins(counts: torch.Tensor, low: float, high: float, power: float 
 
 
 def add_margin(cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
-    """Replace the cosine of every row's own class by the cosine of the angle plus the class's margin.
+    """Replace the cosine of every row's own class by the cosine of the angle plus the class's
+    margin.
 
-    Only the target entries are touched, so that no other class can spoil the gradient. Beyond pi - m, where the angle
-    plus m would leave [0, pi], the cosine is lowered by m sin m instead: the penalty stays monotone.
-    Deng et al., ArcFace, 2019.
+    Only the target entries are touched, so that no other class can spoil the gradient. Beyond pi -
+    m, where the angle plus m would leave [0, pi], the cosine is lowered by m sin m instead: the
+    penalty stays monotone. Deng et al., ArcFace, 2019.
 
     Args:
         cosine: float [B, C]; may exceed [-1, 1] by rounding.
@@ -103,5 +112,9 @@ def penalised(own: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
 
 
 def _check(margin: float) -> None:
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < math.pi / 2:
+    if (
+        isinstance(margin, bool)
+        or not isinstance(margin, int | float)
+        or not 0 <= margin < math.pi / 2
+    ):
         raise ValueError(f"a margin is an angle in [0, pi/2) radians, got {margin!r}")

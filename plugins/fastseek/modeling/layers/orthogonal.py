@@ -19,8 +19,9 @@ def orthogonal(local: torch.Tensor, whole: torch.Tensor, fusion: str = "squared"
     Args:
         local: [B, C, ...], such as [B, C, h, w], or [B, C] already pooled.
         whole: [B, C], the global feature; where it is zero `local` stays as it is.
-        fusion: "squared" is the projection, local.whole / |whole|^2 * whole. "legacy_single_norm" divides by the norm
-            once, as the 2021 Google Landmark winners' published code does; the rest is then not orthogonal.
+        fusion: "squared" is the projection, local.whole / |whole|^2 * whole. "legacy_single_norm"
+            divides by the norm once, as the 2021 Google Landmark winners' published code does; the
+            rest is then not orthogonal.
 
     Returns:
         float32 of the shape of `local`.

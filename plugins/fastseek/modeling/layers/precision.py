@@ -8,7 +8,9 @@ import torch
 
 
 def full_precision(like: torch.Tensor) -> contextlib.AbstractContextManager[None]:
-    """A context without autocast on the device of `like`; the caller turns its inputs into floats itself."""
+    """A context without autocast on the device of `like`; the caller turns its inputs into floats
+    itself.
+    """
     device = like.device.type
     if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return contextlib.nullcontext()

@@ -1,4 +1,6 @@
-"""Cross-entropy over very many classes, a chunk of classes at a time: logits of all classes are never held at once."""
+"""Cross-entropy over very many classes, a chunk of classes at a time: logits of all classes are
+never held at once.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ from torch.autograd.function import once_differentiable
 from .margin import penalised
 from .precision import full_precision
 
-AUTOMATIC = 2 ** 24  # numbers in the largest tensor of the plain computation, from which on chunks are worth it
-CHUNK = 2 ** 23  # numbers in the tensors of one chunk
+AUTOMATIC = (
+    2**24
+)  # numbers in the largest tensor of the plain computation, from which on chunks are worth it
+CHUNK = 2**23  # numbers in the tensors of one chunk
 
 
 class Classifier(NamedTuple):
@@ -32,7 +36,8 @@ class Classifier(NamedTuple):
 
 
 def chunk_for(classes: int, k: int, rows: int, dim: int) -> int:
-    """How many classes to look at together; 0 when the plain computation is small enough for all at once.
+    """How many classes to look at together; 0 when the plain computation is small enough for all at
+    once.
 
     The plain computation holds a unit copy of all centres, [C * k, D], and the cosines, [B, C * k].
     """
@@ -41,14 +46,21 @@ def chunk_for(classes: int, k: int, rows: int, dim: int) -> int:
     return max(64, CHUNK // ((rows + dim) * k))
 
 
-def streamed_loss(embedding: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor,
-                  how: Classifier) -> tuple[torch.Tensor, torch.Tensor]:
-    """The mean cross-entropy over s * cosine with a margin at the own class, and the class nearest to every row.
+def streamed_loss(
+    embedding: torch.Tensor,
+    weight: torch.Tensor,
+    targets: torch.Tensor,
+    margin: torch.Tensor,
+    how: Classifier,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean cross-entropy over s * cosine with a margin at the own class, and the class nearest
+    to every row.
 
-    Between forward and backward it keeps nothing but its inputs and one number a row: the log of the summed
-    exponentials, gathered chunk by chunk. Backward computes every chunk again. Its memory is the gradient of `weight`
-    and three tensors of `chunk * k` rows. Value and gradients are those of the plain computation; there is no second
-    derivative.
+    Between forward and backward it keeps nothing but its inputs and one number a row: the log of
+        the summed
+    exponentials, gathered chunk by chunk. Backward computes every chunk again. Its memory is the
+    gradient of `weight` and three tensors of `chunk * k` rows. Value and gradients are those of the
+    plain computation; there is no second derivative.
 
     Args:
         embedding: float32 (or float64) [B, D], of unit length.
@@ -67,8 +79,14 @@ class _Streamed(torch.autograd.Function):
     """See `streamed_loss`."""
 
     @staticmethod
-    def forward(ctx: Any, embedding: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor,
-                how: Classifier) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        ctx: Any,
+        embedding: torch.Tensor,
+        weight: torch.Tensor,
+        targets: torch.Tensor,
+        margin: torch.Tensor,
+        how: Classifier,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         total = embedding.new_full((len(embedding),), -torch.inf)
         own, everything = torch.zeros_like(total), torch.zeros_like(total)
         best, nearest = total.clone(), torch.zeros_like(targets)
@@ -105,10 +123,13 @@ class _Streamed(torch.autograd.Function):
         return to_embedding, to_weight, None, None, None
 
 
-def _cosines(embedding: torch.Tensor, weight: torch.Tensor, start: int,
-             how: Classifier) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of one chunk: cosines [B, n], its unit centres [n * k, D], and the row of the nearest centre [B, n]."""
-    part = weight[start * how.k:(start + how.chunk) * how.k].to(embedding.dtype)
+def _cosines(
+    embedding: torch.Tensor, weight: torch.Tensor, start: int, how: Classifier
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of one chunk: cosines [B, n], its unit centres [n * k, D], and the row of the nearest centre
+    [B, n].
+    """
+    part = weight[start * how.k : (start + how.chunk) * how.k].to(embedding.dtype)
     unit = F.normalize(part)
     cosine = embedding @ unit.T
     if how.k == 1:
@@ -118,9 +139,12 @@ def _cosines(embedding: torch.Tensor, weight: torch.Tensor, start: int,
     return best.values, unit, best.indices + first
 
 
-def _logits(cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor, start: int,
-            how: Classifier) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Scaled cosines with the margin [B, n]; the column of the own class and whether it is in this chunk, [B, 1]."""
+def _logits(
+    cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor, start: int, how: Classifier
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scaled cosines with the margin [B, n]; the column of the own class and whether it is in this
+    chunk, [B, 1].
+    """
     column = (targets - start).unsqueeze(1)
     here = (column >= 0) & (column < cosine.shape[1])
     column = column.clamp(0, cosine.shape[1] - 1)
@@ -129,21 +153,30 @@ def _logits(cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor, s
     return cosine.scatter(1, column, moved).mul_(how.s), column, here
 
 
-def _slope(cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor, total: torch.Tensor, start: int,
-           how: Classifier) -> torch.Tensor:
+def _slope(
+    cosine: torch.Tensor,
+    targets: torch.Tensor,
+    margin: torch.Tensor,
+    total: torch.Tensor,
+    start: int,
+    how: Classifier,
+) -> torch.Tensor:
     """The derivative of every row's loss by the cosines of one chunk, over s, [B, n]."""
     logits, column, here = _logits(cosine, targets, margin, start, how)
     slope = (logits - total[:, None]).exp_().sub_(how.smoothing / len(margin))
     other = slope.gather(1, column)
     with torch.enable_grad():
         own = cosine.gather(1, column).detach().requires_grad_()
-        bend, = torch.autograd.grad(penalised(own, margin.gather(0, targets)[:, None]).sum(), own)
+        (bend,) = torch.autograd.grad(penalised(own, margin.gather(0, targets)[:, None]).sum(), own)
     return slope.scatter_(1, column, torch.where(here, (other - (1 - how.smoothing)) * bend, other))
 
 
-def _through_length(grad: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor, first: int,
-                    out: torch.Tensor) -> None:
-    """Write the gradient of the centres, given that of the unit centres, into their rows of `out`."""
+def _through_length(
+    grad: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor, first: int, out: torch.Tensor
+) -> None:
+    """Write the gradient of the centres, given that of the unit centres, into their rows of
+    `out`.
+    """
     rows = slice(first, first + len(unit))
     length = weight[rows].to(unit.dtype).norm(dim=1, keepdim=True).clamp(min=1e-12)
     out[rows] = grad.sub_((grad * unit).sum(dim=1, keepdim=True) * unit).div_(length)

@@ -36,5 +36,5 @@ def centres(classes: int, k: int, dim: int) -> nn.Parameter:
     """
     if not isinstance(k, int) or k < 1:
         raise ValueError(f"k must be a positive whole number, got {k!r}")
-    bound = dim ** -0.5
+    bound = dim**-0.5
     return nn.Parameter(torch.empty(classes * k, dim).uniform_(-bound, bound))

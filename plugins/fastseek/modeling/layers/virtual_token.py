@@ -10,9 +10,10 @@ from torch import nn
 class VirtualToken(nn.Module):
     """One learned token that attends over all tokens behind the last layer; it is in no window.
 
-    A token among the others would break window attention, whose windows must divide the token count evenly; so this
-    one comes after them, as the class attention of Touvron et al., Going Deeper with Image Transformers, 2021. It
-    starts as the mean over the tokens: the query is zero, values and output pass unchanged.
+    A token among the others would break window attention, whose windows must divide the token count
+    evenly; so this one comes after them, as the class attention of Touvron et al., Going Deeper
+    with Image Transformers, 2021. It starts as the mean over the tokens: the query is zero, values
+    and output pass unchanged.
 
     Args:
         dim: C of the tokens.
@@ -35,6 +36,10 @@ class VirtualToken(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """[B, N, C] -> [B, C]."""
         query = self.token[None, :, None].expand(tokens.shape[0], -1, -1, -1)
-        keys, values = (layer(tokens).unflatten(2, self.token.shape).transpose(1, 2)
-                        for layer in (self.key, self.value))
-        return self.out(F.scaled_dot_product_attention(query.to(keys.dtype), keys, values).flatten(1))
+        keys, values = (
+            layer(tokens).unflatten(2, self.token.shape).transpose(1, 2)
+            for layer in (self.key, self.value)
+        )
+        return self.out(
+            F.scaled_dot_product_attention(query.to(keys.dtype), keys, values).flatten(1)
+        )

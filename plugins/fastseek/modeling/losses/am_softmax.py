@@ -12,8 +12,8 @@ from .margin_softmax import MarginSoftmax
 class AmSoftmax(MarginSoftmax):
     """Cross-entropy over s * cosine, the cosine of the own class lowered by a margin.
 
-    Wang et al., Additive Margin Softmax for Face Verification, and CosFace, 2018. See `MarginSoftmax` for dropout,
-    warm-up and precision.
+    Wang et al., Additive Margin Softmax for Face Verification, and CosFace, 2018. See
+    `MarginSoftmax` for dropout, warm-up and precision.
 
     Args:
         on: name of the embedding.
@@ -33,7 +33,9 @@ class AmSoftmax(MarginSoftmax):
 
     usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
-    def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
+    def moved(
+        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
+    ) -> torch.Tensor:
         """The cosine of the own class is lowered by its margin."""
         own = targets.unsqueeze(1)
         return cosine.scatter_add(1, own, -margin.to(cosine.dtype)[own])

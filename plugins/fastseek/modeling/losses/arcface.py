@@ -11,9 +11,11 @@ from .margin_softmax import MarginSoftmax
 
 @LOSSES.register()
 class Arcface(MarginSoftmax):
-    """Cross-entropy over s * cosine, the own class handicapped by an angle (Deng et al., ArcFace, 2019).
+    """Cross-entropy over s * cosine, the own class handicapped by an angle (Deng et al., ArcFace,
+    2019).
 
-    One centre a class; `subcenter_arcface` has several. See `MarginSoftmax` for dropout, warm-up and precision.
+    One centre a class; `subcenter_arcface` has several. See `MarginSoftmax` for dropout, warm-up
+    and precision.
 
     Args:
         on: name of the embedding.
@@ -23,8 +25,9 @@ class Arcface(MarginSoftmax):
         dropout: on the embedding of length 1, usually 0.
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
-        preset: "seed" (s 30, margin 0.35, weight 0.25) or "repo" (s 35, margin 0.30, weight 1, dropout 0.2) of the
-            DIGIX 2020 second place for what is not given. What their repository calls ArcFace is `curricular`.
+        preset: "seed" (s 30, margin 0.35, weight 0.25) or "repo" (s 35, margin 0.30, weight 1,
+            dropout 0.2) of the DIGIX 2020 second place for what is not given. What their repository
+            calls ArcFace is `curricular`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -34,6 +37,8 @@ class Arcface(MarginSoftmax):
 
     usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
-    def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
+    def moved(
+        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
+    ) -> torch.Tensor:
         """The cosine of the own class becomes that of the angle plus the margin."""
         return add_margin(cosine, targets, margin)

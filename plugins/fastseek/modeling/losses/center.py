@@ -18,18 +18,22 @@ RULES = ("repo", "paper", "wen")
 
 @LOSSES.register()
 class Center(nn.Module):
-    """Squared distance of every embedding to the centre of its class; the centres follow in closed form.
+    """Squared distance of every embedding to the centre of its class; the centres follow in closed
+    form.
 
-    Three rules are in use, and they differ. With d = c_j - x_i over the rows i of class j in a batch of B rows:
+    Three rules are in use, and they differ. With d = c_j - x_i over the rows i of class j in a
+    batch of B rows:
 
-    - "repo" (reid-strong-baseline): the mean of |d|^2; c_j falls by lr * 2/B * sum d. This is what an SGD optimiser of
-      their own does to the centres when their gradient is multiplied by 1/weight, so that `weight` moves features only.
-    - "paper" (Luo et al., Bag of Tricks, 2019): half the sum of |d|^2; c_j falls by lr * sum d.
-    - "wen" (Wen et al., A Discriminative Feature Learning Approach, 2016): half the sum; c_j falls by
+    - "repo" (reid-strong-baseline): the mean of |d|^2; c_j falls by lr * 2/B * sum d. This is what
+    an SGD optimiser of
+      their own does to the centres when their gradient is multiplied by 1/weight, so that `weight`
+      moves features only.
+    - "paper" (Luo et al., Bag of Tricks, 2019): half the sum of |d|^2; c_j falls by lr * sum d. -
+    "wen" (Wen et al., A Discriminative Feature Learning Approach, 2016): half the sum; c_j falls by
       alpha * sum d / (1 + n_j), n_j rows of the class in the batch.
 
-    Every training forward moves the centres once, after the loss was taken with the centres as they were. All processes
-    count as one batch and hold equal centres.
+    Every training forward moves the centres once, after the loss was taken with the centres as they
+    were. All processes count as one batch and hold equal centres.
 
     Args:
         on: name of the embedding.
@@ -45,8 +49,18 @@ class Center(nn.Module):
         ValueError: unknown embedding or rule, or a negative step.
     """
 
-    def __init__(self, on: str, weight: float = 0.0005, lr: float = 0.5, rule: str = "repo", alpha: float = 0.5,
-                 seed: int = 0, *, dims: Mapping[str, int], counts: torch.Tensor) -> None:
+    def __init__(
+        self,
+        on: str,
+        weight: float = 0.0005,
+        lr: float = 0.5,
+        rule: str = "repo",
+        alpha: float = 0.5,
+        seed: int = 0,
+        *,
+        dims: Mapping[str, int],
+        counts: torch.Tensor,
+    ) -> None:
         super().__init__()
         if rule not in RULES:
             raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}")
@@ -54,7 +68,9 @@ class Center(nn.Module):
             raise ValueError(f"lr and alpha must not be negative, got {lr} and {alpha}")
         self.on, self.factor, self.lr, self.rule, self.alpha = on, weight, lr, rule, alpha
         generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("centers", torch.randn(len(counts), of_embedding(dims, on), generator=generator))
+        self.register_buffer(
+            "centers", torch.randn(len(counts), of_embedding(dims, on), generator=generator)
+        )
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar; in training moves the centres."""
@@ -62,7 +78,8 @@ class Center(nn.Module):
             vectors = at_least_float(embedding)
             distance = (vectors - self.centers[targets]).square().sum(dim=1)
             rows, labels = gathered(vectors, targets)
-            # Processes average their gradients: a sum over all rows is the mean over processes of this.
+            # Processes average their gradients: a sum over all rows is the mean over processes of
+            # this.
             share = 1 / len(targets) if self.rule == "repo" else 0.5 * len(labels) / len(targets)
             if learning(self):
                 self._follow(rows, labels)
@@ -72,5 +89,9 @@ class Center(nn.Module):
     def _follow(self, rows: torch.Tensor, labels: torch.Tensor) -> None:
         old = self.centers[labels]
         pull, number = class_sums(old - rows.to(old.dtype), labels)
-        share = {"repo": self.lr * 2 / len(labels), "paper": self.lr, "wen": self.alpha / (1 + number)}[self.rule]
+        share = {
+            "repo": self.lr * 2 / len(labels),
+            "paper": self.lr,
+            "wen": self.alpha / (1 + number),
+        }[self.rule]
         self.centers[labels] = old - share * pull

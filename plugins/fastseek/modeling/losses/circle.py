@@ -10,11 +10,12 @@ from .margin_softmax import MarginSoftmax
 
 @LOSSES.register()
 class Circle(MarginSoftmax):
-    """Cross-entropy in which every cosine goes as far as it still has to (Sun et al., Circle Loss, 2020).
+    """Cross-entropy in which every cosine goes as far as it still has to (Sun et al., Circle Loss,
+    2020).
 
-    The form for class labels. With margin m the own class counts s * [1 + m - cos]_+ * (cos - (1 - m)), another
-    s * [cos + m]_+ * (cos - m); the brackets are weights and get no gradient. See `MarginSoftmax` for dropout, warm-up
-    and precision.
+    The form for class labels. With margin m the own class counts s * [1 + m - cos]_+ * (cos - (1 -
+    m)), another s * [cos + m]_+ * (cos - m); the brackets are weights and get no gradient. See
+    `MarginSoftmax` for dropout, warm-up and precision.
 
     Args:
         on: name of the embedding.
@@ -34,7 +35,9 @@ class Circle(MarginSoftmax):
 
     usual = {"s": 64.0, "margin": 0.25, "weight": 1.0, "dropout": 0.0}
 
-    def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
+    def moved(
+        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
+    ) -> torch.Tensor:
         """Every cosine times its own weight."""
         column = targets.unsqueeze(1)
         m = margin.to(cosine.dtype)[column]  # the margin of the row's own class

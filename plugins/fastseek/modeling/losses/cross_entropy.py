@@ -15,9 +15,11 @@ from .source import of_embedding
 
 @LOSSES.register()
 class CrossEntropy(nn.Module):
-    """Cross-entropy with label smoothing over a linear classifier of its own (the ID loss of the ReID strong baseline).
+    """Cross-entropy with label smoothing over a linear classifier of its own (the ID loss of the
+    ReID strong baseline).
 
-    The target of the own class is 1 - (C - 1)/C * smoothing, of any other smoothing/C. Works in float32.
+    The target of the own class is 1 - (C - 1)/C * smoothing, of any other smoothing/C. Works in
+    float32.
 
     Args:
         on: name of the embedding.
@@ -31,8 +33,16 @@ class CrossEntropy(nn.Module):
         ValueError: unknown embedding, or smoothing outside [0, 1].
     """
 
-    def __init__(self, on: str, smoothing: float = 0.1, bias: bool = False, weight: float = 1.0, *,
-                 dims: Mapping[str, int], counts: torch.Tensor) -> None:
+    def __init__(
+        self,
+        on: str,
+        smoothing: float = 0.1,
+        bias: bool = False,
+        weight: float = 1.0,
+        *,
+        dims: Mapping[str, int],
+        counts: torch.Tensor,
+    ) -> None:
         super().__init__()
         if not 0 <= smoothing <= 1:
             raise ValueError(f"smoothing must be in [0, 1], got {smoothing}")
@@ -49,7 +59,9 @@ class CrossEntropy(nn.Module):
             return self.classifier(at_least_float(embedding))
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """[B, D] and int64 [B] -> scalar; keeps the share of rows classified right in `accuracy`."""
+        """[B, D] and int64 [B] -> scalar; keeps the share of rows classified right in
+        `accuracy`.
+        """
         with full_precision(embedding):
             logits = self.classifier(at_least_float(embedding))
             self.accuracy = (logits.detach().argmax(dim=1) == targets).float().mean()

@@ -15,11 +15,13 @@ MOMENTUM = 0.99
 
 @LOSSES.register()
 class Curricular(MarginSoftmax):
-    """ArcFace that weighs hard classes the more the better the model is (Huang et al., CurricularFace, 2020).
+    """ArcFace that weighs hard classes the more the better the model is (Huang et al.,
+    CurricularFace, 2020).
 
-    t, the moving average of the cosines to the own class, starts at 0 and takes in 1 % of every training step before it
-    is used; an evaluation leaves it as it is. A class j whose cosine is above cos(theta_y + m) counts as
-    cos_j * (t + cos_j). All processes hold the same t. See `MarginSoftmax` for dropout, warm-up and precision.
+    t, the moving average of the cosines to the own class, starts at 0 and takes in 1 % of every
+    training step before it is used; an evaluation leaves it as it is. A class j whose cosine is
+    above cos(theta_y + m) counts as cos_j * (t + cos_j). All processes hold the same t. See
+    `MarginSoftmax` for dropout, warm-up and precision.
 
     Args:
         on: name of the embedding.
@@ -40,7 +42,9 @@ class Curricular(MarginSoftmax):
     usual = PRESETS["repo"]
     kept = ("t",)
 
-    def moved(self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor) -> torch.Tensor:
+    def moved(
+        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
+    ) -> torch.Tensor:
         """The own class as in ArcFace, classes harder than it re-weighted."""
         column = targets.unsqueeze(1)
         own = cosine.gather(1, column)
@@ -50,5 +54,7 @@ class Curricular(MarginSoftmax):
         angle = margin.to(own.dtype)[column]
         border = own * angle.cos() - (1 - own.square()).clamp(min=1e-12).sqrt() * angle.sin()
         # A copy: the next forward changes t, and this backward still needs it.
-        hard = torch.where(cosine > border.detach(), cosine * (self.t.clone().to(cosine.dtype) + cosine), cosine)
+        hard = torch.where(
+            cosine > border.detach(), cosine * (self.t.clone().to(cosine.dtype) + cosine), cosine
+        )
         return hard.scatter(1, column, add_margin(cosine, targets, margin).gather(1, column))

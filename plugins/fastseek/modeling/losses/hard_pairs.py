@@ -6,8 +6,13 @@ import torch
 import torch.nn.functional as F
 
 
-def hardest(anchors: torch.Tensor, targets: torch.Tensor, others: torch.Tensor, other_targets: torch.Tensor,
-            valid: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def hardest(
+    anchors: torch.Tensor,
+    targets: torch.Tensor,
+    others: torch.Tensor,
+    other_targets: torch.Tensor,
+    valid: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The row of the farthest of the same class and of the nearest of another class.
 
     Args:
@@ -31,11 +36,13 @@ def hardest(anchors: torch.Tensor, targets: torch.Tensor, others: torch.Tensor, 
     return farthest, nearest, positive.any(dim=1) & negative.any(dim=1)
 
 
-def triplet_cost(anchors: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor,
-                 margin: float | None) -> torch.Tensor:
+def triplet_cost(
+    anchors: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, margin: float | None
+) -> torch.Tensor:
     """[d_p - d_n + margin]_+ of every row, or softplus(d_p - d_n) without a margin.
 
-    Distances are sqrt(clamp(d^2, 1e-12)), taken from the difference itself: near pairs keep their precision.
+    Distances are sqrt(clamp(d^2, 1e-12)), taken from the difference itself: near pairs keep their
+    precision.
 
     Args:
         anchors: [B, D].

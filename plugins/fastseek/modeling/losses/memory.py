@@ -7,14 +7,17 @@ from torch import nn
 
 
 def learning(loss: nn.Module) -> bool:
-    """Whether this forward is a training step: neither an evaluation nor fast-reid's pass for exact BN statistics."""
+    """Whether this forward is a training step: neither an evaluation nor fast-reid's pass for exact
+    BN statistics.
+    """
     return loss.training and torch.is_grad_enabled()
 
 
 def class_sums(rows: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """For every row the sum over its class in the batch, and how many rows that class has.
 
-    A product of matrices and no scatter: on every device it gives the same digits again, in every process.
+    A product of matrices and no scatter: on every device it gives the same digits again, in every
+        process.
 
     Args:
         rows: [B, D].

@@ -17,12 +17,15 @@ from .source import of_embedding
 
 @LOSSES.register()
 class Prototype(nn.Module):
-    """Cross-entropy over cosine to the prototypes of the classes / temperature, for few and unequally many images.
+    """Cross-entropy over cosine to the prototypes of the classes / temperature, for few and
+    unequally many images.
 
-    The prototype of a class is the moving average of the mean of its embeddings of length 1: the first mean is taken as
-    it is, each later one moves it by 1 - momentum. A training forward takes the loss with the prototypes as they were
-    and then moves them, all processes together. A class not seen yet stands in no softmax, and its rows cost nothing;
-    the mean runs over the other rows. Follows Snell et al., Prototypical Networks, 2017.
+    The prototype of a class is the moving average of the mean of its embeddings of length 1: the
+        first mean is taken as
+    it is, each later one moves it by 1 - momentum. A training forward takes the loss with the
+    prototypes as they were and then moves them, all processes together. A class not seen yet stands
+    in no softmax, and its rows cost nothing; the mean runs over the other rows. Follows Snell et
+    al., Prototypical Networks, 2017.
 
     Args:
         on: name of the embedding.
@@ -36,11 +39,22 @@ class Prototype(nn.Module):
         ValueError: unknown embedding, or an illegal temperature or momentum.
     """
 
-    def __init__(self, on: str, temperature: float = 0.1, momentum: float = 0.9, weight: float = 0.5, *,
-                 dims: Mapping[str, int], counts: torch.Tensor) -> None:
+    def __init__(
+        self,
+        on: str,
+        temperature: float = 0.1,
+        momentum: float = 0.9,
+        weight: float = 0.5,
+        *,
+        dims: Mapping[str, int],
+        counts: torch.Tensor,
+    ) -> None:
         super().__init__()
         if not temperature > 0 or not 0 <= momentum < 1:
-            raise ValueError(f"temperature must be positive and momentum in [0, 1), got {temperature} and {momentum}")
+            raise ValueError(
+                f"temperature must be positive and momentum in [0, 1), got {temperature} and"
+                f" {momentum}"
+            )
         self.on, self.temperature, self.momentum, self.factor = on, temperature, momentum, weight
         self.register_buffer("prototypes", torch.zeros(len(counts), of_embedding(dims, on)))
         self.register_buffer("known", torch.zeros(len(counts), dtype=torch.bool))
@@ -51,7 +65,8 @@ class Prototype(nn.Module):
             unit = F.normalize(at_least_float(embedding))
             usable = self.known[targets]
             logits = F.linear(unit, F.normalize(self.prototypes.to(unit.dtype))) / self.temperature
-            # A row of an unknown class must not meet a softmax over nothing: its gradient would be NaN, not 0.
+            # A row of an unknown class must not meet a softmax over nothing: its gradient would be
+            # NaN, not 0.
             logits = logits.masked_fill(~self.known & usable[:, None], -torch.inf)
             cost = torch.where(usable, F.cross_entropy(logits, targets, reduction="none"), 0)
             if learning(self):

@@ -12,5 +12,7 @@ def of_embedding(dims: Mapping[str, int], on: str) -> int:
         ValueError: no branch gives an embedding of that name; lists the names there are.
     """
     if on not in dims:
-        raise ValueError(f"no branch gives an embedding {on!r}, only {', '.join(sorted(dims)) or 'none'}")
+        raise ValueError(
+            f"no branch gives an embedding {on!r}, only {', '.join(sorted(dims)) or 'none'}"
+        )
     return dims[on]

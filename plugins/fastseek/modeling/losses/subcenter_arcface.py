@@ -22,27 +22,32 @@ logger = logging.getLogger("fastreid.fastseek")
 
 @LOSSES.register()
 class SubcenterArcface(nn.Module):
-    """Cross-entropy over s * cosine, the own class handicapped by an angular margin; k centres a class.
+    """Cross-entropy over s * cosine, the own class handicapped by an angular margin; k centres a
+    class.
 
-    Works in float32 whatever the precision around it. k = 1 is ArcFace.
-    Deng et al., ArcFace, 2019, and Sub-center ArcFace, 2020; dynamic margin: arXiv 2010.05350; sampled classes: An et
-    al., Partial FC, 2022 (arXiv 2203.15565).
+    Works in float32 whatever the precision around it. k = 1 is ArcFace. Deng et al., ArcFace, 2019,
+    and Sub-center ArcFace, 2020; dynamic margin: arXiv 2010.05350; sampled classes: An et al.,
+    Partial FC, 2022 (arXiv 2203.15565).
 
-    Memory, float32: weights and their gradient take 8 * C * k * D bytes, Adam's moments as much again. The plain
-    computation adds four tensors of C * k * D and several of B * C * k numbers. In chunks nothing of that size is
-    added, and nothing of B * C: about 4 * 2^23 bytes a tensor of one chunk, whatever C is. For C = 81,313, k = 3 and
-    D = 512 weights and gradient are 1.0 GB, see benchmarks/results/class_head.json.
+    Memory, float32: weights and their gradient take 8 * C * k * D bytes, Adam's moments as much
+        again. The plain
+    computation adds four tensors of C * k * D and several of B * C * k numbers. In chunks nothing
+    of that size is added, and nothing of B * C: about 4 * 2^23 bytes a tensor of one chunk,
+    whatever C is. For C = 81,313, k = 3 and D = 512 weights and gradient are 1.0 GB, see
+    benchmarks/results/class_head.json.
 
     Args:
         on: name of the embedding.
         k: centres a class; the nearest counts.
         s: scale of the cosines.
-        margin: radians, or "dynamic(0.05, 0.50)": the low one for the largest class, the high one for the smallest.
+        margin: radians, or "dynamic(0.05, 0.50)": the low one for the largest class, the high one
+            for the smallest.
         smoothing: label smoothing of the cross-entropy.
         weight: factor of the loss.
-        chunk: classes looked at together; None takes chunks when the plain computation would be large, 0 never does.
-        sample: share of the classes a training step looks at, in (0, 1]: those of the batch and others drawn anew
-            in every step; with 1 all.
+        chunk: classes looked at together; None takes chunks when the plain computation would be
+            large, 0 never does.
+        sample: share of the classes a training step looks at, in (0, 1]: those of the batch and
+            others drawn anew in every step; with 1 all.
         seed: of that draw, which is a function of it and of the step, the same in every process.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class; a class without any keeps its row.
@@ -51,9 +56,21 @@ class SubcenterArcface(nn.Module):
         ValueError: unknown embedding, or an illegal margin, k, s, chunk or sample.
     """
 
-    def __init__(self, on: str, k: int = 3, s: float = 45.0, margin: float | str = 0.3, smoothing: float = 0.0,
-                 weight: float = 1.0, chunk: int | None = None, sample: float = 1.0, seed: int = 0, *,
-                 dims: Mapping[str, int], counts: torch.Tensor) -> None:
+    def __init__(
+        self,
+        on: str,
+        k: int = 3,
+        s: float = 45.0,
+        margin: float | str = 0.3,
+        smoothing: float = 0.0,
+        weight: float = 1.0,
+        chunk: int | None = None,
+        sample: float = 1.0,
+        seed: int = 0,
+        *,
+        dims: Mapping[str, int],
+        counts: torch.Tensor,
+    ) -> None:
         super().__init__()
         if not s > 0:
             raise ValueError(f"s must be positive, got {s}")
@@ -61,7 +78,14 @@ class SubcenterArcface(nn.Module):
             raise ValueError(f"smoothing must be in [0, 1], got {smoothing}")
         if chunk is not None and chunk < 0:
             raise ValueError(f"chunk must be a number of classes, 0 or None, got {chunk}")
-        self.on, self.k, self.s, self.smoothing, self.factor, self.chunk = on, k, s, smoothing, weight, chunk
+        self.on, self.k, self.s, self.smoothing, self.factor, self.chunk = (
+            on,
+            k,
+            s,
+            smoothing,
+            weight,
+            chunk,
+        )
         self.weight = centres(len(counts), k, of_embedding(dims, on))
         self.register_buffer("margins", margins(margin, counts), persistent=False)
         self.sampled = Sampled(len(counts), sample, seed)
@@ -73,37 +97,59 @@ class SubcenterArcface(nn.Module):
         self.sampled.step = step
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
-        """[B, D] -> float32 [B, C] without margin, whose softmax is the probability of every class."""
+        """[B, D] -> float32 [B, C] without margin, whose softmax is the probability of every
+        class.
+        """
         return self.s * subcenter_cosine(embedding, self.weight, self.k)
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar.
 
-        Keeps the share of rows whose nearest class is their own in `accuracy`; of sampled classes, the nearest there.
+        Keeps the share of rows whose nearest class is their own in `accuracy`; of sampled classes,
+        the nearest there.
         """
         weight, table = self.weight, self.margins
         if self.training and self.sampled.share < 1:
             chosen, targets = self.sampled(targets)
-            weight, table = weight.unflatten(0, (-1, self.k)).index_select(0, chosen).flatten(0, 1), table[chosen]
+            weight, table = (
+                weight.unflatten(0, (-1, self.k)).index_select(0, chosen).flatten(0, 1),
+                table[chosen],
+            )
         with full_precision(embedding):
             loss, nearest = self._loss(at_least_float(embedding), weight, targets, table)
             self.accuracy = (nearest == targets).float().mean()
             return self.factor * loss
 
-    def _loss(self, embedding: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor,
-              table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        chunk = chunk_for(len(table), self.k, *embedding.shape) if self.chunk is None else self.chunk
+    def _loss(
+        self,
+        embedding: torch.Tensor,
+        weight: torch.Tensor,
+        targets: torch.Tensor,
+        table: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        chunk = (
+            chunk_for(len(table), self.k, *embedding.shape) if self.chunk is None else self.chunk
+        )
         if chunk:
             self._tell(chunk, *embedding.shape)
             how = Classifier(self.k, self.s, self.smoothing, min(chunk, len(table)))
             return streamed_loss(F.normalize(embedding), weight, targets, table, how)
         cosine = subcenter_cosine(embedding, weight, self.k)
         logits = self.s * add_margin(cosine, targets, table)
-        return F.cross_entropy(logits, targets, label_smoothing=self.smoothing), cosine.detach().argmax(dim=1)
+        return F.cross_entropy(
+            logits, targets, label_smoothing=self.smoothing
+        ), cosine.detach().argmax(dim=1)
 
     def _tell(self, chunk: int, rows: int, dim: int) -> None:
         if not self.told:
             self.told = True
-            logger.info("subcenter_arcface: %d classes x %d centres x %d: %.2f GB of weights and as much of gradient; "
-                        "%d classes at a time, %.0f MB a tensor", len(self.margins), self.k, dim,
-                        4e-9 * self.weight.numel(), chunk, 4e-6 * chunk * self.k * max(rows, dim))
+            logger.info(
+                "subcenter_arcface: %d classes x %d centres x %d: %.2f GB of weights and as much of"
+                " gradient; %d classes at a time, %.0f MB a tensor",
+                len(self.margins),
+                self.k,
+                dim,
+                4e-9 * self.weight.numel(),
+                chunk,
+                4e-6 * chunk * self.k * max(rows, dim),
+            )

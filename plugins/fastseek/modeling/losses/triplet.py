@@ -16,12 +16,14 @@ from .source import of_embedding
 
 @LOSSES.register()
 class Triplet(nn.Module):
-    """For every anchor, the farthest of its own class must be nearer than the nearest of the others, by a margin.
+    """For every anchor, the farthest of its own class must be nearer than the nearest of the
+    others, by a margin.
 
-    Euclidean distances; the mean runs over all anchors, also those that cost nothing. Classes need not have equally
-    many rows; an anchor whose batch holds no other class costs nothing. Only the pairs that count are differentiated,
-    and their distance is taken from the difference itself, so that near pairs keep their precision.
-    Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017.
+    Euclidean distances; the mean runs over all anchors, also those that cost nothing. Classes need
+    not have equally many rows; an anchor whose batch holds no other class costs nothing. Only the
+    pairs that count are differentiated, and their distance is taken from the difference itself, so
+    that near pairs keep their precision. Hermans et al., In Defense of the Triplet Loss for Person
+    Re-Identification, 2017.
 
     Args:
         on: name of the embedding.
@@ -34,8 +36,15 @@ class Triplet(nn.Module):
         ValueError: unknown embedding, or a negative margin.
     """
 
-    def __init__(self, on: str, margin: float | None = 0.3, normalize: bool = False, weight: float = 1.0, *,
-                 dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        on: str,
+        margin: float | None = 0.3,
+        normalize: bool = False,
+        weight: float = 1.0,
+        *,
+        dims: Mapping[str, int],
+    ) -> None:
         super().__init__()
         of_embedding(dims, on)
         self.on, self.margin, self.normalize, self.factor = on, checked(margin), normalize, weight

@@ -21,15 +21,18 @@ SELF = 1 - 1e-5
 
 @LOSSES.register()
 class Xbm(nn.Module):
-    """The loss of every row of a batch against a memory of rows (Wang et al., Cross-Batch Memory, 2020).
+    """The loss of every row of a batch against a memory of rows (Wang et al., Cross-Batch Memory,
+    2020).
 
-    The memory is a ring that holds the newest `size` rows of all processes, without gradient; a batch goes in before
-    its loss is taken. What the rows of the batch cost among themselves is for another loss, such as `triplet`, to say.
-    Before step `start` and from step `stop` on nothing goes in and the loss is 0. Memory and count are saved with the
-    checkpoint. An anchor the memory holds no positive or no negative for costs nothing under "triplet".
+    The memory is a ring that holds the newest `size` rows of all processes, without gradient; a
+    batch goes in before its loss is taken. What the rows of the batch cost among themselves is for
+    another loss, such as `triplet`, to say. Before step `start` and from step `stop` on nothing
+    goes in and the loss is 0. Memory and count are saved with the checkpoint. An anchor the memory
+    holds no positive or no negative for costs nothing under "triplet".
 
-    - "triplet": [d_p - d_n + margin]_+, hardest positive and negative in the memory, mean over the batch.
-    - "contrastive", on cosines: sum of 1 - cos over the same class (from 1 - 1e-5 on it is the row itself, and left
+    - "triplet": [d_p - d_n + margin]_+, hardest positive and negative in the memory, mean over the
+    batch. - "contrastive", on cosines: sum of 1 - cos over the same class (from 1 - 1e-5 on it is
+    the row itself, and left
       out) and of [cos - margin]_+ over the others, mean over the batch.
 
     Args:
@@ -39,7 +42,8 @@ class Xbm(nn.Module):
         start: the first step with a memory.
         stop: the first step without it again; None goes on to the end.
         weight: factor of the loss.
-        margin: None takes softplus under "triplet", and is not allowed under "contrastive"; "usual" is 0.3 and 0.5.
+        margin: None takes softplus under "triplet", and is not allowed under "contrastive"; "usual"
+            is 0.3 and 0.5.
         normalize: whether "triplet" brings all rows to length 1 first.
         dtype: "float32", "float16" or "bfloat16", in which the memory is kept.
         dims: embedding name -> D.
@@ -48,19 +52,37 @@ class Xbm(nn.Module):
         ValueError: unknown embedding, loss or dtype, or an illegal size, start, stop or margin.
     """
 
-    def __init__(self, on: str, loss: str = "triplet", size: int = 8192, start: int = 1000, stop: int | None = None,
-                 weight: float = 1.0, margin: float | str | None = "usual", normalize: bool = False,
-                 dtype: str = "float32", *, dims: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        on: str,
+        loss: str = "triplet",
+        size: int = 8192,
+        start: int = 1000,
+        stop: int | None = None,
+        weight: float = 1.0,
+        margin: float | str | None = "usual",
+        normalize: bool = False,
+        dtype: str = "float32",
+        *,
+        dims: Mapping[str, int],
+    ) -> None:
         super().__init__()
         if loss not in ("triplet", "contrastive") or dtype not in DTYPES:
-            raise ValueError(f"loss must be 'triplet' or 'contrastive' and dtype one of {', '.join(DTYPES)}, "
-                             f"got {loss!r} and {dtype!r}")
+            raise ValueError(
+                f"loss must be 'triplet' or 'contrastive' and dtype one of {', '.join(DTYPES)}, "
+                f"got {loss!r} and {dtype!r}"
+            )
         if size < 1 or start < 0 or (stop is not None and stop < start):
-            raise ValueError(f"size must be positive and 0 <= start <= stop, got {size}, {start} and {stop}")
+            raise ValueError(
+                f"size must be positive and 0 <= start <= stop, got {size}, {start} and {stop}"
+            )
         if margin == "usual":
             margin = 0.3 if loss == "triplet" else 0.5
         if isinstance(margin, str) or (margin is None and loss == "contrastive"):
-            raise ValueError(f"margin must be a number{'' if loss == 'contrastive' else ' or None'}, got {margin!r}")
+            raise ValueError(
+                f"margin must be a number{'' if loss == 'contrastive' else ' or None'}, got"
+                f" {margin!r}"
+            )
         self.on, self.loss, self.start, self.stop, self.factor = on, loss, start, stop, weight
         self.margin, self.normalize, self.active = checked(margin), normalize, start == 0
         self.register_buffer("rows", torch.zeros(size, of_embedding(dims, on), dtype=DTYPES[dtype]))
@@ -95,20 +117,30 @@ class Xbm(nn.Module):
         size, new = len(self.rows), len(targets)
         kept = min(size, new)
         slots = (self.seen + torch.arange(new - kept, new, device=self.rows.device)) % size
-        self.rows[slots] = vectors[new - kept:].to(self.rows.dtype)
-        self.labels[slots] = targets[new - kept:]
+        self.rows[slots] = vectors[new - kept :].to(self.rows.dtype)
+        self.labels[slots] = targets[new - kept :]
         self.seen += new
 
-    def _triplet(self, vectors: torch.Tensor, targets: torch.Tensor, memory: torch.Tensor,
-                 filled: torch.Tensor) -> torch.Tensor:
+    def _triplet(
+        self,
+        vectors: torch.Tensor,
+        targets: torch.Tensor,
+        memory: torch.Tensor,
+        filled: torch.Tensor,
+    ) -> torch.Tensor:
         if self.normalize:
             vectors, memory = F.normalize(vectors), F.normalize(memory)
         positive, negative, usable = hardest(vectors.detach(), targets, memory, self.labels, filled)
         cost = triplet_cost(vectors, memory[positive], memory[negative], self.margin)
         return (cost * usable).mean()
 
-    def _contrastive(self, vectors: torch.Tensor, targets: torch.Tensor, memory: torch.Tensor,
-                     filled: torch.Tensor) -> torch.Tensor:
+    def _contrastive(
+        self,
+        vectors: torch.Tensor,
+        targets: torch.Tensor,
+        memory: torch.Tensor,
+        filled: torch.Tensor,
+    ) -> torch.Tensor:
         cosine = F.linear(F.normalize(vectors), F.normalize(memory))
         same = targets.unsqueeze(1) == self.labels.unsqueeze(0)
         near = (1 - cosine) * (same & filled & (cosine.detach() < SELF))
