@@ -11,6 +11,7 @@ from ..errors import DataError
 from ..files import PathLike, check_apart, check_writable
 from ..kernel.vectors import blocks
 from ..opened import open_embeddings
+from ..passports import check_same_model
 from ..registry import ENHANCERS, RERANKERS, SEARCHERS, build
 from ..structures import Embeddings, Ranking
 
@@ -105,7 +106,7 @@ def _built(search_call: str, enhance_calls: Sequence[str], rerank_calls: Sequenc
 
 def _ranked(parts: _Parts, queries: Embeddings, gallery: Embeddings) -> list[Ranking]:
     for enhancer in parts.enhancers:
-        search.passports.check_same_model(queries, gallery)
+        check_same_model(queries, gallery)
         queries, gallery = enhancer(queries, gallery)
     rankings = [parts.searcher(queries, gallery)]
     for reranker in parts.rerankers:
