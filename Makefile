@@ -7,6 +7,12 @@ OUT ?= outputs
 PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
 	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
 
+# Images and small weights that lie beside a checkout; the package itself knows no such path.
+BESIDE := $(wildcard ../shared/data)
+ifneq ($(BESIDE),)
+export FASTREID_DATASETS ?= $(abspath $(BESIDE))
+endif
+
 .PHONY: env demo reid-ablation digix landmark semi finegrained test lint bench bench-full clean
 
 env: $(VENV)/.ready

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from measure import peak_megabytes, seconds, write
 
-from fastseek.commands import contests
-from fastseek.submit import gldv2
+from fastseek.cli import score_contests
+from fastseek.formats import gldv2
 
 INDEX, ANSWERS, RIGHT, LANDMARKS = 761_757, 100, 30, 5000
 
@@ -90,7 +90,7 @@ def measure(folder: pathlib.Path, task: str, runs: int) -> dict[str, Any]:
     """One row: a task."""
     read, read_solution = getattr(gldv2, f"read_{task}"), getattr(gldv2, f"read_{task}_solution")
     loops = loops_recognition if task == "recognition" else loops_retrieval
-    score = getattr(contests, task)
+    score = getattr(score_contests, task)
     solution = read_solution(folder / f"{task}_solution.csv")
     answers = read(folder / f"{task}.csv", solution)
     value = score(answers, solution)[0]

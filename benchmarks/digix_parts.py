@@ -25,17 +25,17 @@ from planted import planted
 from torch import nn
 
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
+from fastseek.config import recipe
 from fastseek.data.datasets.grocery import Grocery
 from fastseek.data.images import decode
-from fastseek.data.transforms import noise
-from fastseek.engine import recipe
-from fastseek.engine.embed import load_model
-from fastseek.engine.extract import in_memory, passport
-from fastseek.engine.subjects import parts_of, search_parts
+from fastseek.data.transforms import _noise_level
+from fastseek.inference.embed_images import load_model
+from fastseek.inference.embedding import in_memory, passport
+from fastseek.inference.multi_object import parts_of, search_parts
+from fastseek.io import text_table
 from fastseek.metrics import evaluate
-from fastseek.report import table
 from fastseek.search.exact import Exact
-from fastseek.structures import Embeddings, Item, Ranking, Truth
+from fastseek.structures import Embeddings, GroundTruth, Item, Ranking
 
 from fastreid.modeling import build_model
 
@@ -118,7 +118,7 @@ class Bench:
             made.append(Item(str(path), item.label, split="query", id=item.id))
         return made
 
-    def row(self, name: str, ranking: Ranking, truth: Truth, started: float) -> None:
+    def row(self, name: str, ranking: Ranking, truth: GroundTruth, started: float) -> None:
         """Add the figures of a ranking."""
         figures = {
             score.name: round(float(score.value), 4) for score in evaluate(ranking, truth, METRICS)
@@ -145,7 +145,7 @@ def some(items: Sequence[Item], count: int) -> list[Item]:
     ]
 
 
-def by_label(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
+def by_label(queries: Sequence[Item], gallery: Sequence[Item]) -> GroundTruth:
     """Relevant is what has the query's label; "a|b" has two."""
     lists = [
         [row for row, item in enumerate(gallery) if item.label in query.label.split("|")]
@@ -153,7 +153,7 @@ def by_label(queries: Sequence[Item], gallery: Sequence[Item]) -> Truth:
     ]
     starts = np.cumsum([0, *map(len, lists)])
     nothing = np.zeros(len(queries) + 1, int), np.empty(0, int)
-    return Truth(
+    return GroundTruth(
         [item.id for item in queries],
         [item.id for item in gallery],
         starts,
@@ -168,12 +168,13 @@ def noisy(bench: Bench, size: int) -> None:
     """Noise planted, with and without repair."""
     bench.asked("clean queries", bench.queries, size)
     bench.asked("clean queries, denoise()", bench.queries, size, denoise=True)
-    for kind in (noise.IMPULSE, noise.GAUSSIAN, noise.BOTH):
+    for kind in (_noise_level.IMPULSE, _noise_level.GAUSSIAN, _noise_level.BOTH):
         items = bench.changed(
-            noise.NAMES[kind], lambda pixels, random, kind=kind: planted(pixels, kind, random)[0]
+            _noise_level.NAMES[kind],
+            lambda pixels, random, kind=kind: planted(pixels, kind, random)[0],
         )
         for told, repair in (("", False), (", denoise()", True)):
-            bench.asked(f"{noise.NAMES[kind]} noise{told}", items, size, denoise=repair)
+            bench.asked(f"{_noise_level.NAMES[kind]} noise{told}", items, size, denoise=repair)
 
 
 def turned(bench: Bench, size: int) -> None:
@@ -258,7 +259,7 @@ def main() -> None:
         cut(bench, args.size)
         turned(bench, args.size)
         several(bench, args.subject_size)
-    print(table(bench.rows))
+    print(text_table(bench.rows))
     model = args.weights or "frozen mobilenetv2_100 (ImageNet), GeM"
     write(
         args.out,

@@ -28,7 +28,7 @@ import numpy as np
 from measure import held_megabytes, photos, write
 
 from fastseek.registry import SEARCHERS, build
-from fastseek.search.faiss_index import FaissIndex
+from fastseek.search._faiss_index import FaissIndex
 from fastseek.search.quantized import Quantized
 from fastseek.structures import Embeddings
 

@@ -57,7 +57,7 @@ FORMS = {
 
 def model_of(form: Form, device: str) -> torch.nn.Module:
     """The model with its loss."""
-    from fastseek.engine.model import build_model
+    from fastseek.modeling.build import build_model
 
     backbone = form.backbone
     if device == "cpu" and backbone.startswith("hybrid"):

@@ -23,7 +23,7 @@ import numpy as np
 from measure import held_megabytes, peak_megabytes, photos, seconds, write
 
 import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.kernel.nearest import nearest
+from fastseek.knn.nearest import nearest
 from fastseek.rerank.k_reciprocal import KReciprocal
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings

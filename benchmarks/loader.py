@@ -24,9 +24,9 @@ from measure import write
 from torch.utils.data import DataLoader
 
 import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.config import add_seek_config
-from fastseek.data.bridge import resolve
-from fastseek.data.loader import build_train_loader
+from fastseek.config.keys import add_seek_config
+from fastseek.data.builders import build_train_loader
+from fastseek.data.fastreid_datasets import resolve
 
 from fastreid.config import get_cfg
 from fastreid.data.build import fast_batch_collator

@@ -27,10 +27,10 @@ from measure import held_megabytes, write
 from PIL import Image
 
 import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.config import add_seek_config
-from fastseek.data import loader
-from fastseek.data.batches import TrainPhotos
+from fastseek.config.keys import add_seek_config
+from fastseek.data import builders
 from fastseek.data.datasets.gldv2 import Gldv2
+from fastseek.data.torch_datasets import TrainPhotos
 from fastseek.structures import Item
 
 from fastreid.config import get_cfg
@@ -147,8 +147,8 @@ def train(folder: pathlib.Path, workers: int, context: str) -> dict[str, float]:
     cfg.SEEK.TRAIN, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED = ["resize(32)"], 64, 1
     cfg.DATALOADER.NUM_WORKERS, cfg.OUTPUT_DIR = workers, str(folder)
     started = time.perf_counter()
-    loader.TrainPhotos = Drawn
-    batches = iter(loader.build_train_loader(cfg, context=context))
+    builders.TrainPhotos = Drawn
+    batches = iter(builders.build_train_loader(cfg, context=context))
     next(batches)
     spent = time.perf_counter() - started
     for _ in range(200):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastseek.files import write_json
+from fastseek.io.json_files import write_json
 
 
 def seconds(work: Callable[[], Any], runs: int = 3) -> dict[str, float]:

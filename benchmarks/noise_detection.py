@@ -20,7 +20,7 @@ from planted import planted, through_jpeg
 
 from fastseek.data.datasets.grocery import Grocery
 from fastseek.data.images import decode
-from fastseek.data.transforms import noise
+from fastseek.data.transforms import _noise_level
 from fastseek.progress import progress
 
 FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -31,7 +31,7 @@ FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 LIMITS = (
-    (noise.NEAR, noise.JUMP),
+    (_noise_level.NEAR, _noise_level.JUMP),
     (10, 60),
 )  # ours, and what would do if nobody saved photos as JPEG
 
@@ -62,18 +62,18 @@ def measured(
     for row, pixels in enumerate(progress(found, name)):
         for kind in range(4):
             noisy, share, sigma = planted(pixels, kind, np.random.default_rng([seed, row, kind]))
-            told = noise.measure(form(noisy), near=near, jump=jump)
+            told = _noise_level.measure(form(noisy), near=near, jump=jump)
             table[kind, told.kind] += 1
-            if kind == noise.IMPULSE:
+            if kind == _noise_level.IMPULSE:
                 errors["share"].append(told.share / share - 1)
-            if kind == noise.GAUSSIAN:
+            if kind == _noise_level.GAUSSIAN:
                 errors["sigma"].append(told.sigma / sigma - 1)
     rates = {
         planted_: {
             told: round(float(table[i, j] / table[i].sum()), 4)
-            for j, told in enumerate(noise.NAMES)
+            for j, told in enumerate(_noise_level.NAMES)
         }
-        for i, planted_ in enumerate(noise.NAMES)
+        for i, planted_ in enumerate(_noise_level.NAMES)
     }
     impulse = [table[kind, told] for kind in (1, 3) for told in (1, 3)]
     gaussian = [table[kind, told] for kind in (2, 3) for told in (2, 3)]

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from fastseek.data.transforms import noise
+from fastseek.data.transforms import _noise_level
 
 SHARES, SIGMAS = (0.02, 0.12), (12.0, 50.0)
 
@@ -18,8 +18,8 @@ def planted(
     """The photo with noise of a kind, share of impulses and sigma drawn evenly; first Gaussian,
     then impulses.
     """
-    sigma = random.uniform(*SIGMAS) if kind & noise.GAUSSIAN else 0.0
-    share = random.uniform(*SHARES) if kind & noise.IMPULSE else 0.0
+    sigma = random.uniform(*SIGMAS) if kind & _noise_level.GAUSSIAN else 0.0
+    share = random.uniform(*SHARES) if kind & _noise_level.IMPULSE else 0.0
     noisy = (
         (pixels + random.normal(size=pixels.shape) * sigma).round().clip(0, 255).astype(np.uint8)
     )

@@ -24,8 +24,8 @@ from measure import peak_megabytes, seconds, write
 
 import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.metrics import market, market_from_embeddings
-from fastseek.metrics.scoring import evaluate
-from fastseek.structures import Embeddings, Ranking, Truth
+from fastseek.metrics._evaluate import evaluate
+from fastseek.structures import Embeddings, GroundTruth, Ranking
 
 from fastreid.evaluation.rank import evaluate_rank
 
@@ -54,9 +54,11 @@ def people(
     )
 
 
-def truth_of(queries: tuple[np.ndarray, ...], gallery: tuple[np.ndarray, ...], count: int) -> Truth:
+def truth_of(
+    queries: tuple[np.ndarray, ...], gallery: tuple[np.ndarray, ...], count: int
+) -> GroundTruth:
     """Who is who for the first `count` queries."""
-    return Truth.from_labels(
+    return GroundTruth.from_labels(
         [f"q{n:05d}" for n in range(count)],
         queries[1][:count].astype(str),
         [f"g{n:05d}" for n in range(len(gallery[1]))],
@@ -142,7 +144,7 @@ def lists(queries: int, gallery: int, depth: int, runs: int) -> dict[str, Any]:
     )
     ranking = Ranking(*ids, indices, scores)
     starts = np.arange(queries + 1) * 20
-    truth = Truth(
+    truth = GroundTruth(
         ranking.query_ids,
         ranking.gallery_ids,
         starts,

@@ -15,7 +15,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastseek.files import read_json, write_json
+from fastseek.io.json_files import read_json, write_json
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 COLUMNS = ("work", "ours s", "peer", "peer s", "times faster", "ours MB", "peer MB", "grows", "aim")

@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+pytest_plugins = ["training_fixtures"]
+
 # Tests fork to kill what they forked; a child of a process with OpenMP threads waits for them for
 # ever.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

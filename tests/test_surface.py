@@ -8,7 +8,7 @@ import json
 import pathlib
 
 from fastseek import compat, register, registry  # noqa: F401
-from fastseek.engine.recipe import keys
+from fastseek.config.recipe import keys
 
 from fastreid.config import get_cfg
 from fastreid.data.datasets import DATASET_REGISTRY

@@ -35,7 +35,7 @@ def main() -> None:
     )
     args = parser.parse_intermixed_args()
 
-    from fastseek.engine.ablation_run import ablate_files
+    from fastseek.workflows.ablation.run import ablate_files
 
     sys.stdout.write(
         ablate_files(args.file.split(","), args.out, args.long, args.opts, args.jobs) + "\n"

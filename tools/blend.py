@@ -54,9 +54,9 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.commands.blending import Wanted, blend_files
+    from fastseek.cli.blend import BlendOptions, blend_files
 
-    wanted = Wanted(args.mean, args.evolve, args.prior, args.power, args.seed)
+    wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed)
     told = blend_files(
         args.probabilities, wanted, args.truth, args.figures, args.classes, args.out, args.json
     )

@@ -31,7 +31,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.engine.classify import classify_images
+    from fastseek.inference.classification import classify_images
 
     sys.stdout.write(
         classify_images(args.config_file, args.weights, args.images, args.out, args.opts) + "\n"

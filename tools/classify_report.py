@@ -32,7 +32,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.engine.classify_report import report
+    from fastseek.workflows.classification_report import report
 
     sys.stdout.write(
         report(args.config_file, args.weights, args.out, args.opts, args.pairs, args.on) + "\n"

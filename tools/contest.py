@@ -31,7 +31,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.engine.contest import run_files
+    from fastseek.workflows.contest.run import run_files
 
     print(run_files(args.recipe, args.out, args.short, args.opts))
 

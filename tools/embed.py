@@ -31,7 +31,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.engine.embed import embed_images
+    from fastseek.inference.embed_images import embed_images
 
     sys.stdout.write(
         embed_images(args.config_file, args.weights, args.images, args.out, args.opts) + "\n"

@@ -29,7 +29,7 @@ def main() -> None:
     if len(args.size) > 2 or min(args.size) < 1:
         parser.error("--size takes the side of the photos, or height and width")
 
-    from fastseek.engine.export import export
+    from fastseek.inference.export import export
 
     sys.stdout.write(
         export(args.config_file, args.weights, args.out, (args.size * 2)[:2], args.opts) + "\n"

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the tuning (default: %(default)s)")
     args = parser.parse_args()
 
-    from fastseek.commands.fusing import fuse_files
+    from fastseek.cli.fuse import fuse_files
 
     print(fuse_files(args.rankings, args.fuse, args.out, args.tune, args.truth, args.seed))
 

@@ -22,7 +22,7 @@ def main() -> None:
     )
     args = parser.parse_intermixed_args()
 
-    from fastseek.engine.rounds import run_rounds
+    from fastseek.workflows.self_training.run import run_rounds
 
     sys.stdout.write(run_rounds(args.plan, args.out, args.short, args.opts) + "\n")
 

@@ -18,7 +18,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.files import atomic
+    from fastseek.io.atomic import atomic
     from fastseek.report.readme import fill
 
     for path in args.files:

@@ -66,32 +66,32 @@ def main() -> None:
     if rest and (args.command not in ("schedule", "memory") or rest[0].startswith("-")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
 
-    from fastseek.engine import catalogue
+    from fastseek.config import catalog
 
     if args.command == "list":
-        sys.stdout.write(catalogue.listing(ROOT) + "\n")
+        sys.stdout.write(catalog.listing(ROOT) + "\n")
     elif args.command == "explain":
-        sys.stdout.write(catalogue.explain(args.file, args.opts) + "\n")
+        sys.stdout.write(catalog.explain(args.file, args.opts) + "\n")
     elif args.command == "memory":
-        from fastseek.engine.memory import memory_table
+        from fastseek.training.memory_estimate import memory_table
 
         sys.stdout.write(memory_table(args.file, [*args.opts, *rest], args.gib) + "\n")
     elif args.command == "schedule":
-        from fastseek.engine.rate_table import table
+        from fastseek.training.lr_table import table
 
         sys.stdout.write(
             table(args.what, args.iters_per_epoch, [*args.opts, *rest], args.epochs, args.base_lr)
             + "\n"
         )
     else:
-        found = [*catalogue.find(ROOT), *catalogue.plans(ROOT)]
+        found = [*catalog.find(ROOT), *catalog.plans(ROOT)]
         run_check(
             args.files or [os.path.relpath(path) for path in found], args.large or bool(args.files)
         )
 
 
 def run_check(files: list[str], large: bool) -> None:
-    from fastseek.engine.check import check
+    from fastseek.workflows.check_recipe import check
 
     failed = []
     for outcome in check(files, large):

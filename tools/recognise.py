@@ -44,10 +44,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="the submission: id,landmarks")
     args = parser.parse_args()
 
-    from fastseek.commands.recognise import recognise_files
+    from fastseek.cli.recognize import recognize_files
 
     print(
-        recognise_files(
+        recognize_files(
             args.queries,
             args.reference,
             args.labels,

@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--title", default="", help="the heading")
     args = parser.parse_args()
 
-    from fastseek.commands.show import show_files
+    from fastseek.cli.report import show_files
 
     line = show_files(
         args.ranking,

@@ -27,7 +27,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from fastseek.engine.pipeline import run_file
+    from fastseek.workflows.run import run_file
 
     sys.stdout.write(run_file(args.config_file, args.out, args.data, args.opts) + "\n")
 

@@ -18,32 +18,31 @@ TRUTH = "an .npz truth, or a CSV file: id,label[,split,group]"
 def main() -> None:
     args = parser().parse_args()
 
-    from fastseek.commands import compare, contests
-    from fastseek.metrics import figures
+    from fastseek.cli import diff, score, score_contests
 
     if args.what == "ranking":
-        print(figures.score_file(args.ranking, args.truth, args.metrics, args.json))
+        print(score.score_file(args.ranking, args.truth, args.metrics, args.json))
     elif args.what == "revisited":
         print(
-            contests.revisited_file(
+            score_contests.revisited_file(
                 args.ranking, args.gnd, args.protocol, args.json, args.crop, args.overlap_removed
             )
         )
     elif args.what == "digix":
         print(
-            contests.digix_file(
+            score_contests.digix_file(
                 args.predictions, args.queries, args.gallery, args.json, args.divisor
             )
         )
     elif args.what == "compare":
         print(
-            compare.compare_files(
+            diff.compare_files(
                 args.a, args.b, args.truth, args.metric, args.json, args.out, args.images
             )
         )
     else:
         print(
-            contests.gldv2_file(
+            score_contests.gldv2_file(
                 args.what.removeprefix("gldv2-"), args.predictions, args.solution, args.json
             )
         )
@@ -95,17 +94,17 @@ def parser() -> argparse.ArgumentParser:
         choices=("relevant", "found"),
         help="what average precision is divided by (default: %(default)s)",
     )
-    compare = commands.add_parser("compare", help="two rankings, query by query")
-    compare.add_argument("a", help="a ranking")
-    compare.add_argument("b", help="the ranking that may be better")
-    compare.add_argument("--truth", required=True, help=TRUTH)
-    compare.add_argument(
+    diff = commands.add_parser("compare", help="two rankings, query by query")
+    diff.add_argument("a", help="a ranking")
+    diff.add_argument("b", help="the ranking that may be better")
+    diff.add_argument("--truth", required=True, help=TRUTH)
+    diff.add_argument(
         "--metric", required=True, nargs="+", help="call strings of means over queries"
     )
-    compare.add_argument(
+    diff.add_argument(
         "--out", metavar="PAGE", help="also write a page that begins with what got worse"
     )
-    compare.add_argument(
+    diff.add_argument(
         "--images",
         action="append",
         default=[],

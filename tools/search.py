@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="the ranking, an .npz with indices and scores")
     args = parser.parse_args()
 
-    from fastseek.commands.seek import seek_files
+    from fastseek.cli.search import seek_files
 
     print(seek_files(args.queries, args.gallery, args.out, args.search, args.enhance, args.rerank))
 

@@ -35,9 +35,9 @@ def main() -> None:
     )
     args = vars(parser.parse_args())
 
-    from fastseek.commands.auditing import disagreeing
-    from fastseek.engine.subjects import search_subjects
-    from fastseek.files import check_apart
+    from fastseek.cli.audit import disagreeing
+    from fastseek.inference.multi_object import search_subjects
+    from fastseek.io.atomic import check_apart
 
     only = args.pop("only")
     check_apart(args["out"], [only])

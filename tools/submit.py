@@ -21,13 +21,13 @@ KINDS = {
 def main() -> None:
     args = parser().parse_args()
 
-    from fastseek.commands import submitting
+    from fastseek.cli import submit
 
     if args.what == "check":
-        print(submitting.check_file(args.kind, args.file, args.queries, args.gallery))
+        print(submit.check_file(args.kind, args.file, args.queries, args.gallery))
     else:
         print(
-            submitting.submit_file(
+            submit.submit_file(
                 args.what,
                 args.ranking,
                 args.out,

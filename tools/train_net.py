@@ -48,15 +48,15 @@ def main() -> None:
     if args.plan and (args.resume or args.eval_only):
         raise UsageError("--plan goes on by itself and takes neither --resume nor --eval-only")
     if args.config_file:
-        from fastseek.engine.command import start
+        from fastseek.workflows.train import start
 
         start(args)
     elif args.check:
-        from fastseek.engine.plan_file import read_plan, told
+        from fastseek.workflows.plan.spec import describe_plan, read_plan
 
-        sys.stdout.write(told(read_plan(args.plan), args.opts) + "\n")
+        sys.stdout.write(describe_plan(read_plan(args.plan), args.opts) + "\n")
     else:
-        from fastseek.engine.plan import start as start_plan
+        from fastseek.workflows.plan.run import start as start_plan
 
         start_plan(args)
 

@@ -1,49 +1,24 @@
-"""FastSeek: instance-level image retrieval on top of fast-reid; `register(cfg)` is its one door for
-fast-reid.
+"""FastSeek: instance-level image retrieval on top of fast-reid.
+
+`register(cfg)` is its one door for fast-reid; it is imported when it is first asked for, so that
+the retrieval half starts without fast-reid and torch.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config.plugins import register
 
 __version__ = "0.1.0"
 
-PARTS = (
-    "data.datasets",
-    "data.transforms",
-    "data.samplers",
-    "data.crops",
-    "data.bridge",
-    "modeling.backbones",
-    "modeling.blocks",
-    "modeling.branches",
-    "modeling.heads",
-    "modeling.losses",
-    "modeling.seeker",
-    "views",
-    "enhance",
-    "search",
-    "rerank",
-    "fuse",
-    "metrics",
-    "classify",
-    "schedules",
-)
+__all__ = ["__version__", "register"]
 
 
-def register(cfg: Any) -> None:
-    """Add our keys to a fast-reid config and put every part into its registry.
+def __getattr__(name: str) -> Any:
+    if name == "register":
+        from .config.plugins import register
 
-    Args:
-        cfg: a fast-reid CfgNode; gets `PLUGINS`, `SEED` and `SEEK`.
-
-    Raises:
-        UsageError: fast-reid is not installed; says which command installs it.
-    """
-    from . import compat  # noqa: F401  (before anything that imports fastreid)
-    from .config import add_seek_config
-
-    add_seek_config(cfg)
-    for part in PARTS:
-        importlib.import_module(f"{__name__}.{part}")
+        return register
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,6 +7,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable
+from typing import Any
 
 logger = logging.getLogger("fastseek")
 
@@ -70,7 +71,7 @@ def exit_with(main: Callable[[], object]) -> None:
     except OSError as error:
         if type(error) is not OSError:
             raise
-        sys.stderr.write(f"error: {_told(error)}\n")
+        sys.stderr.write(f"error: {_describe(error)}\n")
         sys.exit(RunError.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
@@ -78,7 +79,7 @@ def exit_with(main: Callable[[], object]) -> None:
     sys.exit(0)
 
 
-def _told(error: OSError) -> str:
+def _describe(error: OSError) -> str:
     if error.errno in NO_ROOM:
         return (
             f"{error.filename or 'output'}: {error.strerror}: make room and run the same command"
@@ -88,3 +89,13 @@ def _told(error: OSError) -> str:
     return " ".join(
         f"{named}{error.strerror or error}: mend that and run the same command again".split()
     )
+
+
+def shorten_value(value: Any) -> str:
+    """A value as an error tells it, cut where it is long."""
+    return shorten(repr(value))
+
+
+def shorten(text: str, most: int = 200) -> str:
+    """A text, cut where it is long."""
+    return text if len(text) <= most else f"{text[:most]}…"

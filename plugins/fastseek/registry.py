@@ -4,34 +4,56 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib
 import inspect
+import numbers
+import os
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fvcore.common.registry import Registry as FvcoreRegistry
 
-from .arguments import cut, shown, take_what_is_said
-from .errors import UsageError
+from .errors import UsageError, shorten, shorten_value
 
 
 class Registry(FvcoreRegistry):
     """fvcore's registry; a class `KReciprocal` is known by its recipe name, `k_reciprocal`.
 
-    Where the constructor of a class says `int`, `float` or `str`, it takes such values only, and a
-    `seed` of 0 or more: others are a ValueError.
+    Our own members live in one package, one a file, and are imported when they are first asked for:
+    a member by its name alone, all of them when they are listed. Where the constructor of a class
+    says `int`, `float` or `str`, it takes such values only, and a `seed` of 0 or more: others are a
+    ValueError.
+
+    Args:
+        name: what errors call a member.
+        package: the package below fastseek that holds our members.
+        contract: what a member is called with and must return; becomes the docstring.
     """
 
-    def __init__(self, name: str, contract: str) -> None:
+    def __init__(self, name: str, package: str, contract: str) -> None:
         super().__init__(name)
+        self.package = f"{__package__}.{package}"
         self.__doc__ = contract
+        self._complete = False
 
     def _do_register(self, name: str, obj: Any) -> None:
         super()._do_register(recipe_name(name), obj)
         if inspect.isclass(obj):
-            take_what_is_said(obj)
+            _check_constructor_arguments(obj)
+
+    def __contains__(self, name: str) -> bool:
+        if super().__contains__(name):
+            return True
+        if not self._complete and name in part_files(self.package):
+            importlib.import_module(f"{self.package}.{name}")
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        self._import_all()
+        return super().__iter__()
 
     def get(self, name: str) -> Any:
         """The member of that name.
@@ -41,13 +63,18 @@ class Registry(FvcoreRegistry):
         """
         if name not in self:
             raise UsageError(
-                f"no {self._name} is called {shown(name)}{_nearest(name, self.names())}"
+                f"no {self._name} is called {shorten_value(name)}{_nearest(name, self.names())}"
             )
         return super().get(name)
 
     def names(self) -> list[str]:
         """The recipe names of all members, sorted."""
         return sorted(name for name, _ in self)
+
+    def _import_all(self) -> None:
+        if not self._complete:
+            self._complete = True  # before the imports: a member may list its fellows
+            import_parts(self.package)
 
 
 def recipe_name(class_name: str) -> str:
@@ -72,7 +99,7 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     Raises:
         UsageError: the text is not one call of a name with literal arguments.
     """
-    refused = f'{shown(call)} is not a call string such as "map(100)"'
+    refused = f'{shorten_value(call)} is not a call string such as "map(100)"'
     if not isinstance(call, str):
         raise UsageError(refused)
     try:
@@ -86,7 +113,7 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     names = [_keyword(keyword, call) for keyword in node.keywords]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise UsageError(f"{shown(call)}: {twice[0]} is given twice")
+        raise UsageError(f"{shorten_value(call)}: {twice[0]} is given twice")
     try:
         args = [ast.literal_eval(value) for value in node.args]
         kwargs = {
@@ -95,19 +122,20 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
         }
     except (ValueError, TypeError, RecursionError, MemoryError) as error:
         raise UsageError(
-            f"{shown(call)}: arguments must be plain literals (numbers, strings, tuples …)"
+            f"{shorten_value(call)}: arguments must be plain literals (numbers, strings, tuples …)"
         ) from error
     return node.func.id, args, kwargs
 
 
 def unparse(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
     """The call string that `parse` splits into these."""
-    return f"{name}({', '.join([*map(repr, args), *(f'{key}={value!r}' for key, value in kwargs.items())])})"
+    given = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]
+    return f"{name}({', '.join(given)})"
 
 
 def _keyword(keyword: ast.keyword, call: str) -> str:
     if keyword.arg is None:
-        raise UsageError(f"{shown(call)}: ** is not allowed in a recipe")
+        raise UsageError(f"{shorten_value(call)}: ** is not allowed in a recipe")
     return keyword.arg
 
 
@@ -128,19 +156,19 @@ def build(call: str, registry: Registry, **runtime: Any) -> Any:
     signature = inspect.signature(member)
     clash = sorted(set(kwargs) & set(runtime))
     if clash:
-        raise UsageError(f"{shown(call)}: {', '.join(clash)} cannot be set by a recipe")
+        raise UsageError(f"{shorten_value(call)}: {', '.join(clash)} cannot be set by a recipe")
     given = {key: value for key, value in runtime.items() if _takes(signature, key)}
     try:
         signature.bind(*args, **kwargs, **given)
     except TypeError as error:
         own = [str(p) for p in signature.parameters.values() if p.name not in runtime]
         raise UsageError(
-            f"{shown(call)}: {cut(str(error))}; {name} takes ({', '.join(own)})"
+            f"{shorten_value(call)}: {shorten(str(error))}; {name} takes ({', '.join(own)})"
         ) from error
     try:
         return member(*args, **kwargs, **given)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{shown(call)}: {error}") from error
+        raise UsageError(f"{shorten_value(call)}: {error}") from error
 
 
 def _takes(signature: inspect.Signature, key: str) -> bool:
@@ -148,124 +176,257 @@ def _takes(signature: inspect.Signature, key: str) -> bool:
     return key in signature.parameters or inspect.Parameter.VAR_KEYWORD in kinds
 
 
-def import_parts(package: str, path: Iterable[str]) -> None:
-    """Import every module beside a package's `__init__`, so that its parts register themselves."""
-    for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")
+def part_files(package: str) -> list[str]:
+    """The names of the modules of a package that are parts: those without an underscore."""
+    path = importlib.import_module(package).__path__
+    return [module.name for module in pkgutil.iter_modules(path) if module.name[0] != "_"]
+
+
+def import_parts(package: str) -> None:
+    """Import every part of a package, so that it registers itself."""
+    for name in part_files(package):
+        importlib.import_module(f"{package}.{name}")
+
+
+def _check_constructor_arguments(part: type) -> None:
+    """Let the constructor look at what it is given for its `int`, `float` and `str` parameters."""
+    constructor = part.__init__
+    signature = inspect.signature(constructor)
+    said = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if _kind(parameter)[0] in _CHECKS
+    }
+    if not said:
+        return
+
+    @functools.wraps(constructor)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = signature.bind(self, *args, **kwargs).arguments
+        for name in said.keys() & given.keys():
+            several = said[name].kind is inspect.Parameter.VAR_POSITIONAL
+            for value in given[name] if several else (given[name],):
+                _check(name, value, *_kind(said[name]))
+        constructor(self, *args, **kwargs)
+
+    part.__init__ = checked
+
+
+def _kind(parameter: inspect.Parameter) -> tuple[str, bool]:
+    """What the annotation says, such as "int", and whether None may stand for it."""
+    said = parameter.annotation
+    kind, *rest = (said.__name__ if isinstance(said, type) else str(said)).split(" | ")
+    return ("", False) if rest not in ([], ["None"]) else (kind, bool(rest))
+
+
+def _check(name: str, value: Any, kind: str, optional: bool) -> None:
+    wanted, legal = _CHECKS[kind]
+    if not (value is None and optional) and not legal(value):
+        raise ValueError(
+            f"{name} must be {wanted}{' or None' if optional else ''}, got {shorten_value(value)}"
+        )
+    if name == "seed" and kind == "int" and value is not None and value < 0:
+        raise ValueError(f"seed must be 0 or more, got {value}")
+
+
+def _is_whole(value: Any) -> bool:
+    return (
+        isinstance(value, numbers.Integral)
+        and not isinstance(value, bool)
+        and -(2**63) <= value < 2**63
+    )
+
+
+def _is_real(value: Any) -> bool:
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, numbers.Integral)
+        or _is_whole(value)
+    )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, (str, os.PathLike))
+
+
+_CHECKS = {
+    "int": ("a whole number of at most 64 bits", _is_whole),
+    "float": ("a number (a whole one of at most 64 bits)", _is_real),
+    "str": ("text", _is_text),
+}
 
 
 DATASETS = Registry(
     "dataset",
+    "data.datasets",
     """Where photos come from.
-Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train", "query", "gallery").
-`folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows reach fast-reid's own.""",
+
+Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train",
+"query", "gallery"). `folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows
+reach fast-reid's own.
+""",
 )
 
 TRANSFORMS = Registry(
     "transform",
+    "data.transforms",
     """One image before it becomes a batch.
-Built with the recipe's arguments; called with a PIL RGB image, or a float32 tensor [3, H, W] in 0..255, and
-returns one of the two. Draws random numbers from torch's global generator only (the loader seeds it per sample).
-What it is given is not changed.""",
+
+Built with the recipe's arguments; called with a PIL RGB image, or a float32 tensor [3, H, W] in
+0..255, and returns one of the two. Draws random numbers from torch's global generator only (the
+loader seeds it per sample). What it is given is not changed.
+""",
 )
 
 SAMPLERS = Registry(
     "sampler",
+    "data.samplers",
     """Which images stand together in a batch.
-Built with `labels` (int64 [N], class of each image), `groups` (int64 [N], camera or session), `batch_size` (all
-processes together), `world_size` and `seed`; `epoch(n)` returns int64 [batches, batch_size], row numbers, a
-function of seed and n alone, with as many batches in every epoch. Cutting every row into `world_size` equal runs must
-be legal. Impossible settings raise ValueError when built.""",
+
+Built with `labels` (int64 [N], class of each image), `groups` (int64 [N], camera or session),
+`batch_size` (all processes together), `world_size` and `seed`; `epoch(n)` returns int64 [batches,
+batch_size], row numbers, a function of seed and n alone, with as many batches in every epoch.
+Cutting every row into `world_size` equal runs must be legal. Impossible settings raise ValueError
+when built.
+""",
 )
 
 CROPS = Registry(
     "crop",
+    "data.crops",
     """Where the second picture of a photo is cut.
-Built with the recipe's arguments; called with items it returns float32 [N, 4], left, top, right and bottom as shares of
-width and height, NaN where the whole photo is taken. `digest` tells what else its answer depends on, as a string.""",
+
+Built with the recipe's arguments; called with items it returns float32 [N, 4], left, top, right
+and bottom as shares of width and height, NaN where the whole photo is taken. `digest` tells what
+else its answer depends on, as a string.
+""",
 )
 
 BACKBONES = Registry(
     "backbone",
+    "modeling.backbones",
     """Images to feature maps.
-Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised float tensor
-[B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].""",
+
+Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised
+float tensor [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].
+""",
 )
 
 BLOCKS = Registry(
     "block",
+    "modeling.blocks",
     """What is put into a backbone: attention, another normalisation.
-Built with the recipe's arguments; called with a backbone of ours whose weights are loaded, it returns the backbone with
-the block in its place; `channels` stays what the maps have. A name the backbone does not have is a ValueError.""",
+
+Built with the recipe's arguments; called with a backbone of ours whose weights are loaded, it
+returns the backbone with the block in its place; `channels` stays what the maps have. A name the
+backbone does not have is a ValueError.
+""",
 )
 
 BRANCHES = Registry(
     "branch",
+    "modeling.branches",
     """Feature maps to embeddings.
-Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B, D] that holds at
-least its own recipe name, the vector used for retrieval unless `tested` names another; `dims` tells D of every
-name. Where a batch tells more, the maps hold "places" float32 [B, 4] and "crops", the maps of a second picture.""",
+
+Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B,
+D] that holds at least its own recipe name, the vector used for retrieval unless `tested` names
+another; `dims` tells D of every name. Where a batch tells more, the maps hold "places" float32
+[B, 4] and "crops", the maps of a second picture.
+""",
 )
 
 LOSSES = Registry(
     "loss",
+    "modeling.losses",
     """Named embeddings to one scalar.
-Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a class); has `on`, the
-name of the embedding it wants; called with (embedding [B, D], targets int64 [B]) it returns a scalar, its weight
-already applied. One that classifies has `logits`, [B, D] to [B, C]. A module of the model with `at_step(step)` is told
-the number of every training step before it.""",
+
+Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a
+class); has `on`, the name of the embedding it wants; called with (embedding [B, D], targets int64
+[B]) it returns a scalar, its weight already applied. One that classifies has `logits`, [B, D] to
+[B, C]. A module of the model with `at_step(step)` is told the number of every training step
+before it.
+""",
 )
 
 SCHEDULES = Registry(
     "schedule",
+    "schedules",
     """The learning rate over a training.
-Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is what the learning
-rate of every group is multiplied with in step `step` (from 0), a function of the step alone. A step is an update of the
-weights, with SEEK.ACCUMULATE that of several batches. `corners`, where there, are the steps a table must show.""",
+
+Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is
+what the learning rate of every group is multiplied with in step `step` (from 0), a function of
+the step alone. A step is an update of the weights, with SEEK.ACCUMULATE that of several batches.
+`corners`, where there, are the steps a table must show.
+""",
 )
 
 VIEWS = Registry(
     "view",
+    "views",
     """Test-time views.
-Called with a batch [B, 3, H, W] it returns a list of batches, the given one included. The features of all
-views are brought to length 1 and added; with a member whose `raw` is True they are added as they are.""",
+
+Called with a batch [B, 3, H, W] it returns a list of batches, the given one included. The
+features of all views are brought to length 1 and added; with a member whose `raw` is True they
+are added as they are.
+""",
 )
 
 ENHANCERS = Registry(
     "enhancer",
+    "enhance",
     """Embeddings to better embeddings.
-Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.""",
+
+Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.
+""",
 )
 
 SEARCHERS = Registry(
     "searcher",
+    "search",
     """Embeddings x Embeddings to a ranking.
-Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.""",
+
+Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.
+""",
 )
 
 RERANKERS = Registry(
     "reranker",
+    "rerank",
     """A ranking to a better ranking.
-Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for every query.
-Only a member whose `inserts` is True may put other images in their place; lists do not grow longer.""",
+
+Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for
+every query. Only a member whose `inserts` is True may put other images in their place; lists do
+not grow longer.
+""",
 )
 
 FUSERS = Registry(
     "fuser",
+    "fuse",
     """Many rankings to one.
-Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched by id, it returns one
-`Ranking` in the first one's order. Fusing a ranking with itself leaves its order as it is.""",
+
+Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched
+by id, it returns one `Ranking` in the first one's order. Fusing a ranking with itself leaves its
+order as it is.
+""",
 )
 
 METRICS = Registry(
     "metric",
+    "metrics",
     """A ranking and the truth to scores.
-Called with (ranking, truth) it returns a list of `Score`.""",
+
+Called with (ranking, truth) it returns a list of `Score`.
+""",
 )
 
 FIGURES = Registry(
     "figure",
+    "classification",
     """Class probabilities and the true classes to scores.
-Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of the C, counts int64
-[C], training images a class) it returns a list of `Score` whose `per_query` are the N photos.""",
+
+Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of
+the C, counts int64 [C], training images a class) it returns a list of `Score` whose `per_query`
+are the N photos.
+""",
 )

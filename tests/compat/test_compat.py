@@ -74,7 +74,7 @@ import sys
 import fastseek
 from fastseek import compat
 from fastreid.config import get_cfg
-from fastseek.data.loader import build_train_loader
+from fastseek.data.builders import build_train_loader
 
 if __name__ == "__main__":
     cfg = get_cfg()

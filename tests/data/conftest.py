@@ -4,7 +4,7 @@ import pytest
 
 import toy
 from fastseek import compat  # noqa: F401
-from fastseek.config import add_seek_config
+from fastseek.config.keys import add_seek_config
 
 from fastreid.config import get_cfg
 

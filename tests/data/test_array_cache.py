@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import toy
-from fastseek.data import array_cache
-from fastseek.data.array_cache import ArrayCache, cached, split
+from fastseek.data import image_cache
+from fastseek.data.builders import build_test_loader, build_train_loader
+from fastseek.data.image_cache import ArrayCache, cache_images, split
 from fastseek.data.images import BadImage, decode
-from fastseek.data.loader import build_test_loader, build_train_loader
-from fastseek.data.transforms.compose import compose
+from fastseek.data.transforms._pipeline import compose
 from fastseek.errors import ArtefactError, DataError, UsageError
 
 PIXELS = 10**6
@@ -36,12 +36,12 @@ def paths(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(array_cache, "ROWS", 4)
+    monkeypatch.setattr(image_cache, "ROWS", 4)
 
 
 def test_a_cached_photo_is_what_the_transforms_give(tmp_path, paths):
     """finegrained row 23."""
-    cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     assert len(cache) == 10 and cache.size == (24, 24)
     for row, path in enumerate(paths):
         if row != 3:
@@ -51,7 +51,7 @@ def test_a_cached_photo_is_what_the_transforms_give(tmp_path, paths):
 
 
 def test_a_photo_that_cannot_be_read_is_told_as_without_a_cache(tmp_path, paths):
-    cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     with pytest.raises(BadImage) as cached_error:
         cache[3]
     with pytest.raises(BadImage) as error:
@@ -81,7 +81,7 @@ def test_batches_are_the_same_with_and_without_a_cache(cfg, tmp_path, workers):
 
 def test_colour_order_format_and_size_are_written_down(tmp_path, paths):
     """finegrained row 23, trap 10."""
-    folder = cached(tmp_path / "c", paths, CALLS, PIXELS).folder
+    folder = cache_images(tmp_path / "c", paths, CALLS, PIXELS).folder
     told = json.loads((folder / "manifest.json").read_text())
     assert (told["colours"], told["format"], told["size"], told["transforms"]) == (
         "RGB",
@@ -100,14 +100,14 @@ def test_red_stays_red(tmp_path):
     from PIL import Image
 
     Image.new("RGB", (30, 30), (255, 0, 10)).save(tmp_path / "red.png")
-    assert cached(tmp_path / "c", [str(tmp_path / "red.png")], CALLS, PIXELS)[0].getpixel(
+    assert cache_images(tmp_path / "c", [str(tmp_path / "red.png")], CALLS, PIXELS)[0].getpixel(
         (12, 12)
     ) == (255, 0, 10)
 
 
 def test_changed_bytes_are_noticed_when_the_photo_is_read(tmp_path, paths):
     """finegrained row 23."""
-    cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     with open(cache.folder / "00001.npy", "r+b") as file:
         file.seek(-24 * 24 * 3 - 5, os.SEEK_END)
         file.write(b"x")
@@ -120,7 +120,7 @@ def test_changed_bytes_are_noticed_when_the_photo_is_read(tmp_path, paths):
 
 
 def test_a_cut_shard_is_noticed(tmp_path, paths):
-    cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     with open(cache.folder / "00000.npy", "r+b") as file:
         file.truncate(500)
     with pytest.raises(ArtefactError, match="not a whole shard"):
@@ -142,8 +142,8 @@ def test_other_photos_or_transforms_get_a_cache_of_their_own_and_refuse_this_one
     tmp_path, paths, what
 ):
     """finegrained row 23."""
-    first = cached(tmp_path / "c", paths, CALLS, PIXELS)
-    other = cached(tmp_path / "c", **changed(paths, what))
+    first = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
+    other = cache_images(tmp_path / "c", **changed(paths, what))
     assert other.folder != first.folder
     with pytest.raises(ArtefactError, match="other photos or by other transforms"):
         ArrayCache(first.folder, json.loads((other.folder / "manifest.json").read_text())["digest"])
@@ -154,7 +154,7 @@ def test_another_table_of_noise_is_another_cache(tmp_path, paths):
     for kind in ("clean", "impulse"):
         table.write_text("path,class\n" + "".join(f"{path},{kind}\n" for path in paths))
         digests.append(
-            cached(tmp_path / "c", paths, [f"denoise({str(table)!r})", *CALLS], PIXELS).folder
+            cache_images(tmp_path / "c", paths, [f"denoise({str(table)!r})", *CALLS], PIXELS).folder
         )
     assert digests[0] != digests[1]
 
@@ -169,38 +169,40 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path, paths, monkeypatch):
             raise KeyboardInterrupt
         return decode(path, max_pixels)
 
-    monkeypatch.setattr(array_cache, "decode", counted)
+    monkeypatch.setattr(image_cache, "decode", counted)
     with pytest.raises(KeyboardInterrupt):
-        cached(tmp_path / "c", paths, CALLS, PIXELS)
+        cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     monkeypatch.setattr(
-        array_cache, "decode", lambda path, limit: seen.append(path) or decode(path, limit)
+        image_cache, "decode", lambda path, limit: seen.append(path) or decode(path, limit)
     )
     assert not list((tmp_path / "c").glob("*/manifest.json"))
     seen.clear()
-    cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     assert sorted(seen) == paths[4:] and np.array_equal(
         np.asarray(cache[1]), compose(CALLS)(decode(paths[1])).numpy().transpose(1, 2, 0)
     )
     seen.clear()
-    cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     assert seen == []
 
 
 def test_an_unfinished_cache_is_none(tmp_path, paths):
-    folder = cached(tmp_path / "c", paths, CALLS, PIXELS).folder
+    folder = cache_images(tmp_path / "c", paths, CALLS, PIXELS).folder
     (folder / "manifest.json").unlink()
     with pytest.raises(ArtefactError, match="no finished cache"):
         ArrayCache(folder)
 
 
 def test_two_builders_wait_for_each_other(tmp_path, paths, monkeypatch):
-    monkeypatch.setattr(array_cache, "_WAIT", 0.01)
+    monkeypatch.setattr(image_cache, "_WAIT", 0.01)
     found, decoded = [], []
     monkeypatch.setattr(
-        array_cache, "decode", lambda path, limit: decoded.append(path) or decode(path, limit)
+        image_cache, "decode", lambda path, limit: decoded.append(path) or decode(path, limit)
     )
     threads = [
-        threading.Thread(target=lambda: found.append(cached(tmp_path / "c", paths, CALLS, PIXELS)))
+        threading.Thread(
+            target=lambda: found.append(cache_images(tmp_path / "c", paths, CALLS, PIXELS))
+        )
         for _ in range(3)
     ]
     for thread in threads:
@@ -211,7 +213,7 @@ def test_two_builders_wait_for_each_other(tmp_path, paths, monkeypatch):
 
 
 def test_a_cache_is_small_when_sent_to_a_worker(tmp_path, paths):
-    cache = cached(tmp_path / "c", paths, CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     assert np.asarray(cache[0]).shape == (24, 24, 3)
     sent = pickle.dumps(cache)
     assert len(sent) < 4000 and np.array_equal(
@@ -221,7 +223,7 @@ def test_a_cache_is_small_when_sent_to_a_worker(tmp_path, paths):
 
 def test_photos_of_several_sizes_cannot_be_cached(tmp_path, paths):
     with pytest.raises(DataError, match="needs first transforms that give one size"):
-        cached(tmp_path / "c", paths, ["resize(10, keep=True)"], PIXELS)
+        cache_images(tmp_path / "c", paths, ["resize(10, keep=True)"], PIXELS)
 
 
 def test_what_draws_nothing_is_done_once_and_the_rest_every_time():
@@ -239,6 +241,6 @@ def test_a_list_that_begins_by_chance_is_refused(calls):
 
 def test_a_cache_of_unreadable_photos_only_is_still_one(tmp_path, paths):
     shutil.copy(paths[3], tmp_path / "bad.png")
-    cache = cached(tmp_path / "c", [str(tmp_path / "bad.png")], CALLS, PIXELS)
+    cache = cache_images(tmp_path / "c", [str(tmp_path / "bad.png")], CALLS, PIXELS)
     with pytest.raises(BadImage):
         cache[0]

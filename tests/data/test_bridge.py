@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.data.bridge import resolve
-from fastseek.data.train_set import TrainSet
+from fastseek.data.fastreid_datasets import resolve
+from fastseek.data.label_index import TrainSet
 from fastseek.errors import DataError, UsageError
 from fastseek.registry import DATASETS, Registry, build
 
@@ -24,7 +24,7 @@ def market(tmp_path, monkeypatch):
 @pytest.fixture
 def own(toy_root, monkeypatch):
     """A data set of ours with a name and no arguments, as Grocery has."""
-    from fastseek.data import bridge
+    from fastseek.data import fastreid_datasets
 
     class OwnPhotos:
         def __init__(self, fine: bool = True) -> None:
@@ -32,8 +32,8 @@ def own(toy_root, monkeypatch):
 
     private = Registry("dataset", "")
     private.register(OwnPhotos)
-    monkeypatch.setattr(bridge, "DATASETS", private)
-    bridge._register_ours()
+    monkeypatch.setattr(fastreid_datasets, "DATASETS", private)
+    fastreid_datasets._register_ours()
     yield "OwnPhotos"
     del DATASET_REGISTRY._obj_map["OwnPhotos"]
 

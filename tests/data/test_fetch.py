@@ -3,7 +3,7 @@ import zipfile
 
 import pytest
 
-from fastseek.data.datasets import fetch
+from fastseek.data.datasets import _fetch
 from fastseek.errors import DataError
 
 PHOTOS = ["test/Milk/Milk_002.jpg", "train/Milk/Milk_001.jpg"]
@@ -12,9 +12,9 @@ PHOTOS = ["test/Milk/Milk_002.jpg", "train/Milk/Milk_001.jpg"]
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
     """No copy anywhere, three photos known, a cache below tmp_path."""
-    monkeypatch.setattr(fetch, "known_photos", lambda: PHOTOS)
-    monkeypatch.setattr(fetch, "data_roots", lambda: [tmp_path / "cache"])
-    monkeypatch.setattr(fetch, "locate", _missing)
+    monkeypatch.setattr(_fetch, "known_photos", lambda: PHOTOS)
+    monkeypatch.setattr(_fetch, "data_roots", lambda: [tmp_path / "cache"])
+    monkeypatch.setattr(_fetch, "locate", _missing)
     return tmp_path
 
 
@@ -28,7 +28,7 @@ def _archive(folder, evil=False, lost=None):
         for name in [*PHOTOS, "classes.csv", "train/Milk/Milk_099.jpg"]:
             if name != lost:
                 out.writestr(f"Repo-abc/dataset/{name}", f"bytes of {name}")
-        for part in fetch.LISTS:
+        for part in _fetch.LISTS:
             out.writestr(
                 f"Repo-abc/dataset/{part}.txt", "".join(f"{n}, 1, 0\n" for n in [*PHOTOS, "x.jpg"])
             )
@@ -42,11 +42,11 @@ def _fingerprint(folder):
     for name in [*PHOTOS, "classes.csv"]:
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_text(f"bytes of {name}")
-    return fetch.fingerprint(made)
+    return _fetch.fingerprint(made)
 
 
 def test_a_download_keeps_the_known_photos_and_their_lines_only(nowhere):
-    home = fetch.grocery(_archive(nowhere, evil=True), _fingerprint(nowhere))
+    home = _fetch.grocery(_archive(nowhere, evil=True), _fingerprint(nowhere))
     files = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
     assert files == sorted([*PHOTOS, "classes.csv", "train.txt", "val.txt", "test.txt"])
     assert (home / "train.txt").read_text() == "".join(f"{name}, 1, 0\n" for name in PHOTOS)
@@ -55,23 +55,23 @@ def test_a_download_keeps_the_known_photos_and_their_lines_only(nowhere):
 
 def test_changed_photos_are_refused_and_nothing_is_kept(nowhere):
     with pytest.raises(DataError, match="SHA-256 differs"):
-        fetch.grocery(_archive(nowhere), "0" * 64)
+        _fetch.grocery(_archive(nowhere), "0" * 64)
     assert not list((nowhere / "cache").rglob("*.jpg"))
 
 
 def test_an_archive_without_a_photo_is_refused_by_name(nowhere):
     with pytest.raises(DataError, match="Milk_001"):
-        fetch.grocery(_archive(nowhere, lost=PHOTOS[1]), "0" * 64)
+        _fetch.grocery(_archive(nowhere, lost=PHOTOS[1]), "0" * 64)
 
 
 def test_without_a_copy_and_without_a_network_one_line_says_what_to_put_where(nowhere):
     with pytest.raises(DataError) as caught:
-        fetch.grocery((nowhere / "no.zip").as_uri())
+        _fetch.grocery((nowhere / "no.zip").as_uri())
     assert "grocery/dataset not found" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_list_names_every_photo_once_inside_the_dataset():
-    names = fetch.known_photos()
+    names = _fetch.known_photos()
     assert len(names) == len(set(names)) == 3337
     assert all(not pathlib.PurePosixPath(name).is_absolute() and ".." not in name for name in names)

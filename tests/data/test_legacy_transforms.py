@@ -8,7 +8,7 @@ import torch
 from torchvision import transforms as T
 
 import toy
-from fastseek.data.loader import build_transforms
+from fastseek.data.builders import build_transforms
 
 from fastreid.data.transforms import ToTensor
 from fastreid.data.transforms import build_transforms as theirs

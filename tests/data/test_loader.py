@@ -12,8 +12,8 @@ import pytest
 import torch
 from corpus import photos
 
-from fastseek.data.bridge import resolve
-from fastseek.data.loader import build_test_loader, build_train_loader, shard
+from fastseek.data.builders import build_test_loader, build_train_loader, shard
+from fastseek.data.fastreid_datasets import resolve
 from fastseek.errors import DataError, RunError, UsageError
 
 KEYS = {"images", "targets", "camids", "img_paths", "ids"}
@@ -153,7 +153,7 @@ def test_the_models_random_numbers_are_not_used_up(cfg, workers):
 def test_nothing_starts_before_the_first_batch_is_asked_for(cfg, monkeypatch):
     started = []
     monkeypatch.setattr(
-        "fastseek.data.feed.DataLoader", lambda *_, **options: started.append(options) or []
+        "fastseek.data.loaders.DataLoader", lambda *_, **options: started.append(options) or []
     )
     loader = build_train_loader(cfg)
     batches = iter(loader)
@@ -306,7 +306,7 @@ def test_a_transform_that_gives_no_picture_names_the_photo(cfg, monkeypatch):
 @pytest.mark.timeout(60)
 def test_a_worker_that_dies_is_an_error_and_no_hang(cfg, monkeypatch):
     cfg.DATALOADER.NUM_WORKERS = 2
-    monkeypatch.setattr("fastseek.data.batches.TrainPhotos.batch", lambda *_: os._exit(1))
+    monkeypatch.setattr("fastseek.data.torch_datasets.TrainPhotos.batch", lambda *_: os._exit(1))
     with pytest.raises(RunError, match="worker died"):
         take(build_train_loader(cfg, context="fork"), 1)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fastseek.data.batches import cut
+from fastseek.data.builders import build_test_loader, build_train_loader
 from fastseek.data.crops.boxes import Boxes
 from fastseek.data.datasets.manifest import Manifest
-from fastseek.data.loader import build_test_loader, build_train_loader
+from fastseek.data.torch_datasets import cut_box
 from fastseek.errors import DataError, UsageError
 from fastseek.registry import CROPS, build
 from fastseek.structures import Item, with_split
@@ -150,8 +150,8 @@ def test_a_box_grows_by_its_margin_and_stays_inside():
     assert Boxes(margin=0.1)([item])[0].tolist() == pytest.approx([0.16, 0.01, 0.64, 0.49])
     assert Boxes(margin=0.5)([item])[0].tolist() == pytest.approx([0.0, 0.0, 0.8, 0.65])
     image = Image.fromarray(np.zeros((50, 100, 3), np.uint8))
-    assert cut(image, np.array([0.155, 0.01, 0.641, 0.49])).size == (50, 25)
-    assert cut(image, np.array([0.999, 0.999, 1.0, 1.0])).size == (1, 1)
+    assert cut_box(image, np.array([0.155, 0.01, 0.641, 0.49])).size == (50, 25)
+    assert cut_box(image, np.array([0.999, 0.999, 1.0, 1.0])).size == (1, 1)
 
 
 def test_unsure_boxes_and_photos_without_any_are_whole(boxes, toy_root):

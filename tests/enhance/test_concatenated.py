@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.enhance import concatenated as module
-from fastseek.enhance.concatenated import concatenated
+from fastseek.enhance import _concatenated as module
+from fastseek.enhance._concatenated import concatenate
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import ENHANCERS, build
 from fastseek.search.exact import Exact
@@ -28,7 +28,7 @@ def test_eight_models_of_three_types_become_1536_dimensions():
     """landmark row 46."""
     members = [model(seed, dim=512) for seed in range(8)]
     types = ["dolg"] * 3 + ["hybrid"] * 3 + ["efficientnet"] * 2
-    whole = concatenated(members, types)
+    whole = concatenate(members, types)
     assert whole.dim == 1536
     for place, (first, last) in enumerate([(0, 3), (3, 6), (6, 8)]):
         expected = unit(sum(unit(member.vectors) for member in members[first:last])) / np.sqrt(3)
@@ -42,7 +42,7 @@ def test_eight_models_of_three_types_become_1536_dimensions():
 def test_the_cosine_is_the_weighted_mean_of_the_models_cosines(weights, seed):
     """finegrained row 50."""
     members = [model(seed + n, dim=3 + n) for n in range(len(weights))]
-    whole = concatenated(members, weights=weights).vectors.astype(np.float64)
+    whole = concatenate(members, weights=weights).vectors.astype(np.float64)
     cosines = [unit(member.vectors) @ unit(member.vectors).T for member in members]
     np.testing.assert_allclose(
         whole @ whole.T, np.average(cosines, axis=0, weights=weights), atol=1e-5
@@ -51,7 +51,7 @@ def test_the_cosine_is_the_weighted_mean_of_the_models_cosines(weights, seed):
 
 def test_weights_within_a_type_weigh_its_mean():
     a, b, c = model(0), model(1), model(2)
-    whole = concatenated([a, b, c], ["x", "y", "x"], [3, 5, 1]).vectors
+    whole = concatenate([a, b, c], ["x", "y", "x"], [3, 5, 1]).vectors
     mixed = unit(3 * unit(a.vectors) + unit(c.vectors)) * np.sqrt(2 / 7)
     np.testing.assert_allclose(
         whole, np.concatenate([mixed, unit(b.vectors) * np.sqrt(5 / 7)], axis=1), atol=1e-6
@@ -61,7 +61,7 @@ def test_weights_within_a_type_weigh_its_mean():
 def test_a_model_beside_itself_ranks_as_alone():
     queries, gallery = model(3, prefix="q", name="m"), model(4, count=30, name="m")
     alone = Exact(k=30)(queries, gallery)
-    twice = Exact(k=30)(concatenated([queries, queries]), concatenated([gallery, gallery]))
+    twice = Exact(k=30)(concatenate([queries, queries]), concatenate([gallery, gallery]))
     np.testing.assert_array_equal(alone.indices, twice.indices)
     np.testing.assert_allclose(alone.scores, twice.scores, atol=1e-6)
 
@@ -70,16 +70,16 @@ def test_images_are_matched_by_id_and_not_by_place(monkeypatch):
     a, b = model(0), model(1)
     order = np.random.default_rng(0).permutation(12)
     monkeypatch.setattr(module, "ROWS", 5)
-    turned = concatenated([a, Embeddings(b.ids[order], b.vectors[order])])
+    turned = concatenate([a, Embeddings(b.ids[order], b.vectors[order])])
     np.testing.assert_array_equal(turned.ids, a.ids)
-    np.testing.assert_array_equal(turned.vectors, concatenated([a, b]).vectors)
+    np.testing.assert_array_equal(turned.vectors, concatenate([a, b]).vectors)
 
 
 def test_a_scale_of_a_models_vectors_changes_nothing():
     """finegrained row 50; trap 16."""
     a, b = model(0), model(1)
     one, two = (
-        concatenated([a, Embeddings(b.ids, b.vectors * factor)]).vectors for factor in (1, 1000)
+        concatenate([a, Embeddings(b.ids, b.vectors * factor)]).vectors for factor in (1, 1000)
     )
     np.testing.assert_allclose(one, two, atol=1e-6)
 
@@ -89,14 +89,14 @@ def test_members_with_other_images_are_named():
     with pytest.raises(
         ArtefactError, match="b.npy does not fit a.npy: it lacks 1 images, the first is 'i11'"
     ):
-        concatenated([a, fewer], names=["a.npy", "b.npy"])
+        concatenate([a, fewer], names=["a.npy", "b.npy"])
     with pytest.raises(ArtefactError, match="it has, unlike a.npy, 1 images, the first is 'i12'"):
-        concatenated([a, more], names=["a.npy", "b.npy"])
+        concatenate([a, more], names=["a.npy", "b.npy"])
 
 
 def test_members_that_cannot_be_averaged_are_named():
     with pytest.raises(ArtefactError, match="member 2 has 7 dimensions, member 1 has 6"):
-        concatenated([model(0), model(1, dim=7)], ["x", "x"])
+        concatenate([model(0), model(1, dim=7)], ["x", "x"])
 
 
 @pytest.mark.parametrize(
@@ -111,28 +111,28 @@ def test_members_that_cannot_be_averaged_are_named():
 )
 def test_types_and_weights_must_be_one_a_member(wrong):
     with pytest.raises(UsageError):
-        concatenated([model(0), model(1)], **wrong)
+        concatenate([model(0), model(1)], **wrong)
     with pytest.raises(UsageError):
-        concatenated([])
+        concatenate([])
 
 
 def test_a_zero_vector_is_named():
     vectors = model(1).vectors.copy()
     vectors[4] = 0
     with pytest.raises(DataError, match="i04"):
-        concatenated([model(0), Embeddings(model(1).ids, vectors)])
+        concatenate([model(0), Embeddings(model(1).ids, vectors)])
 
 
 def test_only_concatenations_of_the_same_models_meet():
     made = [
-        concatenated([model(0, name="a"), model(1, name=name)], **more)
+        concatenate([model(0, name="a"), model(1, name=name)], **more)
         for name, more in (("b", {}), ("b", {}), ("c", {}), ("b", {"weights": [1, 2]}))
     ]
     Exact(k=1)(*made[:2])
     for other, key in ((made[2], "model"), (made[3], "enhance"), (model(5, dim=12), "model")):
         with pytest.raises(ArtefactError, match=f"differ in {key}"):
             Exact(k=1)(made[0], other)
-    untold = concatenated([model(0, name="a"), Embeddings(model(1).ids, model(1).vectors)])
+    untold = concatenate([model(0, name="a"), Embeddings(model(1).ids, model(1).vectors)])
     assert untold.passport["model"] == ["a", None]
 
 
@@ -152,7 +152,7 @@ def test_the_step_of_a_recipe_reads_the_other_models(tmp_path):
     )
     for members, after in zip((queries, gallery), part(queries[0], gallery[0]), strict=True):
         np.testing.assert_array_equal(
-            after.vectors, concatenated(members, ["a", "a", "b"], [1, 1, 2]).vectors
+            after.vectors, concatenate(members, ["a", "a", "b"], [1, 1, 2]).vectors
         )
     Exact(k=3)(*part(queries[0], gallery[0]))
 

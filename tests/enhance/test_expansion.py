@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.enhance import expansion, treated
+from fastseek.enhance import _expansion, _sides
 from fastseek.enhance.alpha_qe import AlphaQe
 from fastseek.enhance.dba import Dba
 from fastseek.errors import ArtefactError, DataError, UsageError
@@ -121,8 +121,8 @@ def test_the_order_of_the_gallery_and_the_blocks_change_nothing(part, monkeypatc
     queries, gallery = pair(3)
     whole = part(queries, gallery)
     order = np.random.default_rng(0).permutation(len(gallery))
-    monkeypatch.setattr(expansion, "CELLS", 1)
-    monkeypatch.setattr(treated, "IN_MEMORY", 0)
+    monkeypatch.setattr(_expansion, "CELLS", 1)
+    monkeypatch.setattr(_sides, "IN_MEMORY", 0)
     turned = part(queries, Embeddings(gallery.ids[order], gallery.vectors[order]))
     np.testing.assert_allclose(turned[0].vectors, whole[0].vectors, atol=1e-6)
     np.testing.assert_allclose(turned[1].vectors, whole[1].vectors[order], atol=1e-6)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.enhance import moments, treated
+from fastseek.enhance import _moments, _sides
+from fastseek.enhance._fits import Fit
 from fastseek.enhance.center import Center
-from fastseek.enhance.fits import Fit
 from fastseek.enhance.l2 import L2
 from fastseek.enhance.pca import Pca
 from fastseek.enhance.whiten import Whiten
@@ -157,7 +157,7 @@ def test_the_order_of_the_gallery_and_the_blocks_change_nothing(call, monkeypatc
     queries, gallery = pair(8)
     whole = build(call, ENHANCERS)(queries, gallery)
     order = np.random.default_rng(0).permutation(len(gallery))
-    for module in (treated, moments):
+    for module in (_sides, _moments):
         monkeypatch.setattr(module, "ROWS", 7)
     turned = build(call, ENHANCERS)(queries, Embeddings(gallery.ids[order], gallery.vectors[order]))
     np.testing.assert_allclose(turned[0].vectors, whole[0].vectors, rtol=1e-4, atol=1e-4)
@@ -173,7 +173,7 @@ def test_half_precision_shards_on_disk_and_files_of_vectors_give_the_same(
     expected = build(call, ENHANCERS)(
         queries, Embeddings(gallery.ids, gallery.vectors.astype(np.float32))
     )
-    monkeypatch.setattr(treated, "IN_MEMORY", 0)
+    monkeypatch.setattr(_sides, "IN_MEMORY", 0)
     loaded = Embeddings.load(tmp_path / "g")
     assert isinstance(loaded.vectors, Shards)
     after = build(call, ENHANCERS)(queries, loaded)
@@ -183,12 +183,12 @@ def test_half_precision_shards_on_disk_and_files_of_vectors_give_the_same(
 
 
 def test_a_disk_too_small_is_told_before_anything_is_written(monkeypatch):
-    monkeypatch.setattr(treated, "IN_MEMORY", 0)
+    monkeypatch.setattr(_sides, "IN_MEMORY", 0)
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(treated.os, "posix_fallocate", full)
+    monkeypatch.setattr(_sides.os, "posix_fallocate", full)
     with pytest.raises(RunError, match=r"no room for .* set TMPDIR"):
         L2()(*pair())
 

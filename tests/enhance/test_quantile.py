@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from fastseek.enhance import _sides
 from fastseek.enhance import quantile as module
-from fastseek.enhance import treated
 from fastseek.enhance.quantile import Quantile
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import ENHANCERS, build
@@ -71,7 +71,7 @@ def test_the_order_of_the_images_blocks_and_columns_change_nothing(monkeypatch):
     queries, gallery = pair(3)
     whole = Quantile()(queries, gallery)
     order = np.random.default_rng(0).permutation(len(queries))
-    monkeypatch.setattr(treated, "ROWS", 7)
+    monkeypatch.setattr(_sides, "ROWS", 7)
     monkeypatch.setattr(module, "COLUMNS", 2)
     turned = Quantile()(Embeddings(queries.ids[order], queries.vectors[order]), gallery)
     np.testing.assert_array_equal(turned[0].vectors, whole[0].vectors[order])

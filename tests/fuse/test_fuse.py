@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 import fastseek.fuse  # noqa: F401  (registers the fusers)
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.fuse.linear import common
-from fastseek.fuse.members import Members
+from fastseek.fuse._linear import common
+from fastseek.fuse._members import Members
 from fastseek.registry import FUSERS, build
 from fastseek.structures import Ranking
 

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.metrics import evaluate
+from fastseek.metrics._predictions import hits_of_lists, recognition_scores
 from fastseek.metrics.map import Map
 from fastseek.metrics.position import Position
 from fastseek.metrics.precision import Precision
-from fastseek.metrics.predictions import hits_of_lists, recognition_scores
 from fastseek.registry import METRICS, build
-from fastseek.structures import Ranking, Truth
+from fastseek.structures import GroundTruth, Ranking
 
 CALLS = [
     "top1()",
@@ -31,7 +31,7 @@ CALLS = [
 def case(seed, queries=6, gallery=18):
     """A truth with junk and with queries nothing answers, and scores without ties."""
     random = np.random.default_rng(seed)
-    truth = Truth.from_labels(
+    truth = GroundTruth.from_labels(
         [f"q{n}" for n in range(queries)],
         random.integers(0, 5, queries).astype(str),
         [f"g{n:02d}" for n in range(gallery)],
@@ -155,7 +155,7 @@ def test_gap_without_empty_queries_is_gap_of_the_others_alone(seed):
         (np.cumsum([0, *map(len, part)]), np.concatenate(part))
         for part in ([truth.relevant_to(row) for row in rows], [truth.junk_of(row) for row in rows])
     ]
-    alone = Truth(
+    alone = GroundTruth(
         truth.query_ids[rows],
         truth.gallery_ids,
         *lists[0],
@@ -180,7 +180,7 @@ def test_a_monotone_change_of_scores_moves_no_contest_figure(seed):
 @given(st.integers(0, 100_000), st.integers(-1, 200))
 def test_an_irrelevant_image_never_raises_a_contest_average_precision(seed, score):
     truth, scores = case(seed)
-    more = Truth(
+    more = GroundTruth(
         truth.query_ids,
         [*truth.gallery_ids, "zz"],
         truth.relevant_starts,
@@ -198,7 +198,7 @@ def test_an_irrelevant_image_never_raises_a_contest_average_precision(seed, scor
 
 
 def test_everything_is_one_for_a_perfect_ranking():
-    truth = Truth.from_labels(list("pq"), list("ab"), list("vwxyz"), list("aabbb"))
+    truth = GroundTruth.from_labels(list("pq"), list("ab"), list("vwxyz"), list("aabbb"))
     scores = np.array([[5, 4, 3, 2, 1], [0, 1, 9, 8, 7]], np.float32)
     found = values(
         truth,
@@ -215,7 +215,7 @@ def test_everything_is_one_for_a_perfect_ranking():
 
 def test_precision_at_ten_is_one_when_two_right_images_stand_on_top():
     """landmark row 55."""
-    truth = Truth.from_labels(["q"], ["a"], list("abcdefghijkl"), ["a", "a", *"bcdefghijk"])
+    truth = GroundTruth.from_labels(["q"], ["a"], list("abcdefghijkl"), ["a", "a", *"bcdefghijk"])
     found = values(truth, -np.arange(12, dtype=np.float32)[None], "revisited(10)", "precision(10)")
     assert found["revisited_mp(10)"] == 1.0
     assert found["precision(10)"] == pytest.approx(0.2)
@@ -223,7 +223,7 @@ def test_precision_at_ten_is_one_when_two_right_images_stand_on_top():
 
 def test_a_query_whose_right_images_are_nowhere_in_the_list_scores_nothing():
     """landmark row 55."""
-    truth = Truth.from_labels(["p", "q"], ["a", "b"], list("wxyz"), list("abcc"))
+    truth = GroundTruth.from_labels(["p", "q"], ["a", "b"], list("wxyz"), list("abcc"))
     scores = np.array([[9, 1, 2, 3], [9, 1, 2, 3]], np.float32)
     found = {
         score.name: score.value
@@ -236,7 +236,9 @@ def test_a_query_whose_right_images_are_nowhere_in_the_list_scores_nothing():
     "call", ["precision(7)", "position(7)", "revisited(7)", "digix(7)", "map_at_r()"]
 )
 def test_lists_too_short_for_a_contest_figure_are_refused(call):
-    truth = Truth.from_labels(["q"], ["a"], [f"g{n}" for n in range(9)], ["a"] * 7 + ["b"] * 2)
+    truth = GroundTruth.from_labels(
+        ["q"], ["a"], [f"g{n}" for n in range(9)], ["a"] * 7 + ["b"] * 2
+    )
     with pytest.raises(ArtefactError, match="has 4.*k=7"):
         evaluate(ranked(truth, np.arange(9, dtype=np.float32)[None], depth=4), truth, [call])
 

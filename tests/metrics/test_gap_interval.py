@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastseek.metrics._gap_interval import gap_interval
 from fastseek.metrics.gap import global_average_precision
-from fastseek.metrics.gap_interval import gap_interval
 
 
 def example(seed, queries=12):

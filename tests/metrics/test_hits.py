@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError
-from fastseek.metrics import hits as module
-from fastseek.metrics.hits import from_embeddings, from_ranking, from_scores
+from fastseek.metrics import _relevance_ranks as module
+from fastseek.metrics._relevance_ranks import from_embeddings, from_ranking, from_scores
 from fastseek.search.exact import Exact
-from fastseek.structures import Embeddings, Ranking, Truth
+from fastseek.structures import Embeddings, GroundTruth, Ranking
 
 
 def truth_of(seed, queries=6, gallery=30, classes=4, cameras=3):
@@ -19,7 +19,7 @@ def truth_of(seed, queries=6, gallery=30, classes=4, cameras=3):
         for n in (classes, cameras)
     ]
     q_labels, q_groups, g_labels, g_groups = columns
-    return Truth.from_labels(
+    return GroundTruth.from_labels(
         [f"q{n}" for n in range(queries)], q_labels, ids, g_labels, q_groups, g_groups
     )
 
@@ -120,8 +120,8 @@ def test_when_all_embeddings_are_equal_the_order_of_the_gallery_does_not_matter(
     truth = truth_of(5, gallery=70)
     order = np.random.default_rng(5).permutation(70)
     groups = np.random.default_rng(6).integers(0, 4, 70).astype(str)
-    one = Truth.from_labels(truth.query_ids, truth.query_labels, truth.gallery_ids, groups)
-    two = Truth.from_labels(
+    one = GroundTruth.from_labels(truth.query_ids, truth.query_labels, truth.gallery_ids, groups)
+    two = GroundTruth.from_labels(
         truth.query_ids, truth.query_labels, truth.gallery_ids[order], groups[order]
     )
     vector = np.random.default_rng(7).normal(size=(1, 129)).astype(np.float32)
@@ -147,14 +147,14 @@ def test_blocks_change_nothing(monkeypatch):
 
 
 def test_empty_places_hold_nothing():
-    truth = Truth.from_labels(["q"], ["a"], ["x", "y", "z"], ["a", "b", "a"])
+    truth = GroundTruth.from_labels(["q"], ["a"], ["x", "y", "z"], ["a", "b", "a"])
     ranking = Ranking(["q"], ["x", "y", "z"], [[1, 2, -1]], [[2, 1, -np.inf]])
     hits = from_ranking(ranking, truth)
     assert by_query(hits) == [[2]] and hits.relevant.tolist() == [2]
 
 
 def test_the_query_itself_is_junk():
-    truth = Truth.from_labels(["a1", "a2"], ["a", "a"], ["a1", "a2", "b1"], ["a", "a", "b"])
+    truth = GroundTruth.from_labels(["a1", "a2"], ["a", "a"], ["a1", "a2", "b1"], ["a", "a", "b"])
     assert by_query(from_scores(np.array([[9, 5, 7], [1, 9, 0]]), truth)) == [[2], [1]]
 
 

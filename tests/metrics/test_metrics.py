@@ -12,7 +12,7 @@ from fastseek.metrics.map import Map
 from fastseek.metrics.minp import Minp
 from fastseek.metrics.recall import Recall
 from fastseek.registry import METRICS, build
-from fastseek.structures import Ranking, Truth
+from fastseek.structures import GroundTruth, Ranking
 
 CALLS = ["map(3)", "map(100)", "map()", "recall(1, 5)", "cmc(1, 10)", "minp()", "gap()"]
 
@@ -32,7 +32,7 @@ def case(seed, queries=7, gallery=25, classes=5):
         random.random(gallery) < 0.1, "", random.integers(0, classes, gallery).astype(str)
     )
     q_labels[0], g_labels[0] = "0", "0"
-    truth = Truth.from_labels(
+    truth = GroundTruth.from_labels(
         [f"q{n}" for n in range(queries)],
         q_labels,
         [f"g{n:02d}" for n in range(gallery)],
@@ -112,7 +112,7 @@ def test_gap_is_its_definition(seed):
 
 def test_gap_by_hand_with_a_query_without_answer_between_the_right_ones():
     """landmark row 52."""
-    truth = Truth.from_labels(["1", "2", "3"], ["a", "", "b"], ["x", "y"], ["a", "b"])
+    truth = GroundTruth.from_labels(["1", "2", "3"], ["a", "", "b"], ["x", "y"], ["a", "b"])
     ranking = Ranking(
         ["1", "2", "3"], ["x", "y"], [[0, 1], [1, 0], [1, 0]], [[0.9, 0], [0.8, 0], [0.7, 0]]
     )
@@ -123,7 +123,7 @@ def test_gap_by_hand_with_a_query_without_answer_between_the_right_ones():
 
 def test_gap_settles_equal_scores_by_query_id():
     """landmark row 52."""
-    truth = Truth.from_labels(["b", "a"], ["right", "none"], ["x", "y"], ["right", "other"])
+    truth = GroundTruth.from_labels(["b", "a"], ["right", "none"], ["x", "y"], ["right", "other"])
     ranking = Ranking(["b", "a"], ["x", "y"], [[0], [1]], [[0.5], [0.5]])
     assert Gap()(ranking, truth)[0].value == pytest.approx(0.5)
 
@@ -159,7 +159,7 @@ def test_permuted_queries_and_gallery_are_matched_by_id(seed):
 @given(st.integers(0, 10_000), st.floats(-1, 10))
 def test_adding_an_irrelevant_image_never_raises_average_precision(seed, score):
     scores, truth = case(seed)
-    more = Truth(
+    more = GroundTruth(
         truth.query_ids,
         [*truth.gallery_ids, "zz"],
         truth.relevant_starts,
@@ -178,20 +178,20 @@ def test_adding_an_irrelevant_image_never_raises_average_precision(seed, score):
 
 
 def test_a_perfect_ranking_scores_one():
-    truth = Truth.from_labels(list("pq"), list("ab"), list("vwxyz"), list("aabbb"))
+    truth = GroundTruth.from_labels(list("pq"), list("ab"), list("vwxyz"), list("aabbb"))
     scores = np.array([[5, 4, 3, 2, 1], [0, 1, 9, 8, 7]], np.float32)
     assert all(value == 1 for value in values(ranked(scores, truth), truth).values())
 
 
 def test_map_at_k_divides_by_k_when_there_are_more_relevant_images():
-    truth = Truth.from_labels(["q"], ["a"], list("vwxyz"), list("aaaab"))
+    truth = GroundTruth.from_labels(["q"], ["a"], list("vwxyz"), list("aaaab"))
     assert Map(2)(ranked(np.array([[9, 1, 1, 1, 5]], np.float32), truth), truth)[
         0
     ].value == pytest.approx(0.5)
 
 
 def test_queries_without_answer_are_left_out_and_counted():
-    truth = Truth.from_labels(["p", "q"], ["a", "none"], ["x", "y"], ["a", "b"])
+    truth = GroundTruth.from_labels(["p", "q"], ["a", "none"], ["x", "y"], ["a", "b"])
     score = Recall(1)(ranked(np.array([[2, 1], [2, 1]], np.float32), truth), truth)[0]
     assert score.value == 1 and np.isnan(score.per_query[1])
     assert (score.protocol["counted"], score.protocol["skipped"]) == (1, 1)
@@ -227,7 +227,7 @@ def test_scores_come_in_the_order_of_the_calls():
 
 
 def test_no_relevant_image_anywhere_is_told():
-    truth = Truth.from_labels(["q"], ["a"], ["x"], ["b"])
+    truth = GroundTruth.from_labels(["q"], ["a"], ["x"], ["b"])
     for call in ("map(100)", "gap()", "recall(1)"):
         with pytest.raises(DataError, match="none of the 1 queries"):
             evaluate(ranked(np.ones((1, 1), np.float32), truth), truth, [call])
@@ -273,7 +273,7 @@ def test_a_figure_of_the_first_k_is_that_of_whole_lists_or_refused_where_junk_ta
 def test_the_depth_that_junk_asks_for_is_enough():
     """Leave one out: the query itself is junk in its own list."""
     ids = [f"i{n:02d}" for n in range(40)]
-    truth = Truth.from_labels(
+    truth = GroundTruth.from_labels(
         ids, [str(n % 4) for n in range(40)], ids, [str(n % 4) for n in range(40)]
     )
     vectors = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)

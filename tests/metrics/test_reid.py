@@ -6,7 +6,7 @@ import pytest
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.errors import DataError
 from fastseek.metrics import evaluate, market, market_from_embeddings
-from fastseek.structures import Embeddings, Ranking, Truth
+from fastseek.structures import Embeddings, GroundTruth, Ranking
 
 rank = pytest.importorskip("fastreid.evaluation.rank")
 
@@ -26,7 +26,7 @@ def truth_of(columns):
         [f"{side}{n:04d}" for n in range(len(column))]
         for side, column in (("q", q_pids), ("g", g_pids))
     ]
-    return Truth.from_labels(ids[0], q_pids, ids[1], g_pids, q_cams, g_cams)
+    return GroundTruth.from_labels(ids[0], q_pids, ids[1], g_pids, q_cams, g_cams)
 
 
 def theirs(distances, columns):
@@ -88,12 +88,12 @@ def test_embeddings_give_the_figures_of_their_matrix():
 
 
 def test_a_gallery_of_fewer_than_ten_is_scored():
-    truth = Truth.from_labels(["q"], ["a"], ["x", "y", "z"], ["b", "a", "b"])
+    truth = GroundTruth.from_labels(["q"], ["a"], ["x", "y", "z"], ["b", "a", "b"])
     ours = market(np.array([[3.0, 2.0, 1.0]]), truth)
     assert ours == {"Rank-1": 0, "Rank-5": 100, "Rank-10": 100, "mAP": 50, "mINP": 50, "metric": 25}
 
 
 def test_nothing_to_score_is_told():
-    truth = Truth.from_labels(["q"], ["a"], ["x"], ["b"])
+    truth = GroundTruth.from_labels(["q"], ["a"], ["x"], ["b"])
     with pytest.raises(DataError, match="relevant"):
         market(np.ones((1, 1)), truth)

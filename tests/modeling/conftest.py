@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastseek import compat  # noqa: F401  (before fastreid)
-from fastseek.config import add_seek_config
+from fastseek.config.keys import add_seek_config
 
 from fastreid.config import get_cfg
 

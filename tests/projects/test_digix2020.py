@@ -7,12 +7,13 @@ import pytest
 import yaml
 
 import toy
-from fastseek.engine import contest, recipe
-from fastseek.engine.contest_recipe import read_contest
-from fastseek.engine.plan_file import configs, read_plan
+from fastseek.config import recipe
 from fastseek.errors import ArtefactError
 from fastseek.registry import parse
 from fastseek.structures import Ranking
+from fastseek.workflows.contest import run as contest
+from fastseek.workflows.contest.spec import read_contest
+from fastseek.workflows.plan.spec import configs, read_plan
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "DIGIX2020"
 FILES = (

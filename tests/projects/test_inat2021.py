@@ -10,13 +10,13 @@ import torch
 import yaml
 
 import toy
-from fastseek.engine import recipe
-from fastseek.engine.ablation import read_ablation
-from fastseek.engine.ablation_run import ablate_files
-from fastseek.engine.untrained import untrained
+from fastseek.config import recipe
+from fastseek.config.edits import without_pretrained
 from fastseek.modeling.seeker import Seeker
 from fastseek.registry import BACKBONES, VIEWS, build
-from fastseek.views.embedding import all_views
+from fastseek.views._embedding import all_views
+from fastseek.workflows.ablation.run import ablate_files
+from fastseek.workflows.ablation.spec import read_ablation
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "INat2021"
 FULL = sorted(
@@ -58,7 +58,7 @@ def test_a_member_is_an_arcface_classifier_with_the_published_augmentation_and_v
 
 def small(name, net):
     """A recipe with 10,000 classes and a net of the same family that a test can afford."""
-    cfg = untrained(load(name))
+    cfg = without_pretrained(load(name))
     cfg.defrost()
     cfg.SEEK.BACKBONE, cfg.MODEL.HEADS.NUM_CLASSES, cfg.MODEL.DEVICE = net, 10000, "cpu"
     return cfg

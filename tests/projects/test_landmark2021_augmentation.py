@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 
 from fastseek import compat  # noqa: F401
+from fastseek.config import recipe
 from fastseek.data.images import decode
-from fastseek.data.transforms import compose as pipelines
-from fastseek.engine import recipe
-from fastseek.engine.plan_file import configs, read_plan
-from fastseek.engine.strict_yaml import read as read_yaml
+from fastseek.data.transforms import _pipeline as pipelines
+from fastseek.io.yaml_lines import read_yaml
 from fastseek.registry import TRANSFORMS, build, parse
+from fastseek.workflows.plan.spec import configs, read_plan
 
 from fastreid.modeling import build_model
 

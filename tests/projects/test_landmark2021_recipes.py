@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from fastseek import compat  # noqa: F401
-from fastseek.engine import recipe
-from fastseek.engine.contest_recipe import read_contest
-from fastseek.engine.plan_file import configs, read_plan
-from fastseek.engine.untrained import untrained
+from fastseek.config import recipe
+from fastseek.config.edits import without_pretrained
 from fastseek.registry import BACKBONES, BRANCHES, build
+from fastseek.workflows.contest.spec import read_contest
+from fastseek.workflows.plan.spec import configs, read_plan
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "Landmark2021"
 PLANS = sorted((HOME / "plans").glob("*.yml"))
@@ -86,7 +86,7 @@ def test_every_step_of_a_plan_builds_its_model_and_a_step_grows_out_of_the_one_b
     plan, before = read_plan(path), {}
     for step, cfg in zip(plan.steps, configs(plan), strict=True):
         with torch.device("meta"):
-            backbone = build(untrained(cfg).SEEK.BACKBONE, BACKBONES)
+            backbone = build(without_pretrained(cfg).SEEK.BACKBONE, BACKBONES)
             branches = [
                 build(call, BRANCHES, channels=backbone.channels) for call in cfg.SEEK.BRANCHES
             ]

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 import toy
-from fastseek.engine import recipe
-from fastseek.engine.ablation import read_ablation
-from fastseek.engine.ablation_run import ablate_file
+from fastseek.config import recipe
+from fastseek.workflows.ablation.run import ablate_file
+from fastseek.workflows.ablation.spec import read_ablation
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "ReIDBaseline"
 TINY = [

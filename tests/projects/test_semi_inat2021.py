@@ -5,12 +5,14 @@ import pathlib
 import pytest
 import torch
 
-from fastseek.classify import class_numbers
-from fastseek.engine import freeze, rates, recipe
-from fastseek.engine.model import build_model
-from fastseek.engine.rounds_plan import read_rounds
-from fastseek.engine.untrained import untrained
-from fastseek.files import write_json
+from fastseek.classification import class_numbers
+from fastseek.config import recipe
+from fastseek.config.edits import without_pretrained
+from fastseek.io.json_files import write_json
+from fastseek.modeling import freezing
+from fastseek.modeling.build import build_model
+from fastseek.training import lr_groups
+from fastseek.workflows.self_training.spec import read_rounds
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "SemiINat2021"
 PLANS = sorted((HOME / "plans").glob("*.yml"))
@@ -88,7 +90,7 @@ def test_every_training_has_the_prototype_loss():
 def small_model(tmp_path):
     """The small model without its weights."""
     write_json(tmp_path / "classes.json", {"labels": ["a", "b", "c"], "counts": [3, 2, 1]})
-    cfg = untrained(
+    cfg = without_pretrained(
         recipe.load(
             HOME / "configs" / "small.yml", ["SEEK.CLASSES", str(tmp_path / "classes.json")]
         )
@@ -106,8 +108,8 @@ def test_what_the_small_plan_freezes_and_drops_is_there(small_model):
         any(fragment in name for name in small_model.state_dict())
         for fragment in final.values["DROP"]
     )
-    assert rates.factors(small_model, ["backbone: 0.5"])
-    frozen = freeze.freeze(small_model, ["backbone"])
+    assert lr_groups.factors(small_model, ["backbone: 0.5"])
+    frozen = freezing.freeze(small_model, ["backbone"])
     left = {
         name.split(".")[0]
         for name, parameter in small_model.named_parameters()
@@ -118,7 +120,7 @@ def test_what_the_small_plan_freezes_and_drops_is_there(small_model):
 
 def test_the_norms_of_the_small_model_rest_whoever_calls_train(small_model):
     """finegrained row 86, trap 12."""
-    frozen = freeze.freeze(small_model, recipe.load(HOME / "configs" / "small.yml").SEEK.FREEZE)
+    frozen = freezing.freeze(small_model, recipe.load(HOME / "configs" / "small.yml").SEEK.FREEZE)
     small_model.train()
     frozen.apply()
     norms = [module for module in small_model.modules() if isinstance(module, torch.nn.BatchNorm2d)]

@@ -4,12 +4,12 @@ import pathlib
 
 import pytest
 
-from fastseek.engine import recipe
-from fastseek.engine.ablation import read_ablation
-from fastseek.engine.check import check
-from fastseek.engine.memory import memory_of
-from fastseek.engine.rounds_plan import read_rounds
+from fastseek.config import recipe
 from fastseek.registry import parse
+from fastseek.training.memory_estimate import memory_of
+from fastseek.workflows.ablation.spec import read_ablation
+from fastseek.workflows.check_recipe import check
+from fastseek.workflows.self_training.spec import read_rounds
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "Sorghum100"
 

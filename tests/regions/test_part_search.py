@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastseek.errors import ArtefactError
-from fastseek.regions.merge import merged
+from fastseek.regions.merge import merge_answers
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
 
@@ -32,7 +32,7 @@ def rankings(searched, k):
 def test_the_score_of_an_image_is_its_largest_over_photo_and_parts(searched, k):
     """finegrained row 47. A slow twin: all cosines, the maximum, a sort."""
     gallery, photos, parts, owner = searched
-    found = merged(*rankings(searched, k))
+    found = merge_answers(*rankings(searched, k))
 
     def cosine(one, other):
         return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
@@ -56,7 +56,7 @@ def test_the_score_of_an_image_is_its_largest_over_photo_and_parts(searched, k):
 def test_photos_without_parts_keep_their_answers(searched):
     """finegrained row 47."""
     whole, parts, owner = rankings(searched, 10)
-    found = merged(whole, parts, owner)
+    found = merge_answers(whole, parts, owner)
     for row in (0, 2, 4):
         assert np.array_equal(found.indices[row], whole.indices[row])
         assert np.array_equal(found.scores[row], whole.scores[row])
@@ -67,7 +67,7 @@ def test_a_photo_that_is_its_own_part_changes_nothing(searched):
     again = Ranking(
         np.char.add(whole.query_ids, "#1"), whole.gallery_ids, whole.indices, whole.scores
     )
-    found = merged(whole, again, {f"{name}#1": str(name) for name in whole.query_ids})
+    found = merge_answers(whole, again, {f"{name}#1": str(name) for name in whole.query_ids})
     assert np.array_equal(found.indices, whole.indices)
 
 
@@ -75,24 +75,24 @@ def test_equal_scores_stand_in_the_order_of_the_ids():
     ids = ["b", "a", "c"]
     whole = Ranking(["q"], ids, [[0, 2]], [[0.5, 0.1]])
     parts = Ranking(["q#1"], ids, [[1, 2]], [[0.5, 0.1]])
-    assert merged(whole, parts, {"q#1": "q"}).indices.tolist() == [[1, 0]]
+    assert merge_answers(whole, parts, {"q#1": "q"}).indices.tolist() == [[1, 0]]
 
 
 def test_short_lists_are_filled_up():
     ids = ["a", "b", "c"]
     whole = Ranking(["q"], ids, [[0, -1, -1]], [[0.5, -np.inf, -np.inf]])
     parts = Ranking(["q#1"], ids, [[0, 2, -1]], [[0.7, 0.1, -np.inf]])
-    found = merged(whole, parts, {"q#1": "q"})
+    found = merge_answers(whole, parts, {"q#1": "q"})
     assert found.indices.tolist() == [[0, 2, -1]] and np.allclose(found.scores[0, :2], [0.7, 0.1])
 
 
 def test_what_does_not_belong_together_is_refused(searched):
     whole, parts, owner = rankings(searched, 10)
     with pytest.raises(ArtefactError, match="'q1#2' belongs to no photo"):
-        merged(whole, parts, owner | {"q1#2": "x"})
+        merge_answers(whole, parts, owner | {"q1#2": "x"})
     short = Exact(k=5)(searched[2], searched[0])
     with pytest.raises(ArtefactError, match="parts list 5 images, photos 10"):
-        merged(whole, short, owner)
+        merge_answers(whole, short, owner)
     other = Ranking(parts.query_ids, parts.gallery_ids[::-1], parts.indices, parts.scores)
     with pytest.raises(ArtefactError, match="different galleries"):
-        merged(whole, other, owner)
+        merge_answers(whole, other, owner)

@@ -8,12 +8,12 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.regions.attention import above, attention, box_of, rescaled
+from fastseek.regions.attention import above, attention, box_of, rescale_map
 from fastseek.regions.foreground import foreground
 from fastseek.regions.pooling import gem
 from fastseek.regions.scda import scda, scda_mask
 from fastseek.regions.subjects import _loosest, subjects
-from fastseek.regions.windows import attended_window, held
+from fastseek.regions.windows import attended_window, hold_window
 
 
 def blank(*boxes, size=16, value=1.0):
@@ -153,7 +153,7 @@ def test_a_mirrored_map_has_mirrored_boxes():
     ],
 )
 def test_a_box_on_another_grid_is_the_same_part_and_never_empty(box, other, expected):
-    assert rescaled(box, (5, 5), other) == expected
+    assert rescale_map(box, (5, 5), other) == expected
 
 
 def test_pooling_a_box_is_pooling_a_map_that_is_only_that_box():
@@ -243,7 +243,7 @@ def test_what_a_window_holds_is_the_sum_below_it():
     for _ in range(20):
         (top, bottom), (left, right) = np.sort(random.integers(0, (201, 321), (2, 2)), axis=0).T
         window = (top / 200, left / 320, bottom / 200, right / 320)
-        assert held(mask, [window])[0] == pytest.approx(
+        assert hold_window(mask, [window])[0] == pytest.approx(
             large[top:bottom, left:right].sum() / 1600, abs=1e-9
         )
 
@@ -257,7 +257,7 @@ def test_more_tries_never_hold_less():
     for seed in range(200):
         mask = random.uniform(size=(7, 7)) > 0.8
         one, ten = (attended_window(mask, np.random.default_rng(seed), tries) for tries in (1, 10))
-        first, best = held(mask, [one, ten])
+        first, best = hold_window(mask, [one, ten])
         assert best >= first - 1e-9
         better += best > first + 0.1
     assert better > 60

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from fastseek.report.cases import case, pick, worst_first
 from fastseek.report.classes import class_rows, first_answers
-from fastseek.structures import Ranking, Truth
+from fastseek.report.query_cases import case, pick, worst_first
+from fastseek.structures import GroundTruth, Ranking
 
 
 def drawn(seed, queries=12, gallery=20, depth=9, groups=3):
@@ -18,7 +18,7 @@ def drawn(seed, queries=12, gallery=20, depth=9, groups=3):
         random.integers(0, groups, count).astype(str) for count in (queries, gallery)
     )
     q_ids, g_ids = [f"q{n}" for n in range(queries)], [f"g{n}" for n in range(gallery)]
-    truth = Truth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
+    truth = GroundTruth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)
     scores = random.random((queries, gallery)).astype(np.float32)
     order = np.argsort(-scores, axis=1)[:, :depth]
     return Ranking(q_ids, g_ids, order, np.take_along_axis(scores, order, 1)), truth

@@ -7,8 +7,8 @@ from PIL import Image
 
 from fastseek.report import classified_page
 from fastseek.report.classified import Mistake, Pair
-from fastseek.report.figures import steps_table
-from fastseek.report.heat import heated
+from fastseek.report.heat_map import overlay_heat
+from fastseek.report.widgets import steps_table
 from fastseek.structures import Score
 
 
@@ -16,14 +16,14 @@ def test_a_picture_is_redder_where_the_map_is_high(tmp_path):
     Image.new("RGB", (80, 40), (0, 0, 255)).save(tmp_path / "blue.png")
     heat = np.zeros((4, 8))
     heat[:, 6:] = 1
-    made = Image.open(io.BytesIO(heated(tmp_path / "blue.png", heat, side=40)))
+    made = Image.open(io.BytesIO(overlay_heat(tmp_path / "blue.png", heat, side=40)))
     pixels = np.asarray(made).astype(int)
     assert made.size == (40, 20)
     assert (
         np.abs(pixels[:, 2] - [0, 0, 255]).max() < 6
         and np.abs(pixels[:, -2] - [178, 45, 76]).max() < 6
     )
-    assert heated(tmp_path / "absent.png", heat) is None
+    assert overlay_heat(tmp_path / "absent.png", heat) is None
 
 
 def test_names_are_escaped_and_the_same_input_gives_the_same_bytes(tmp_path):

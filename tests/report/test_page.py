@@ -13,7 +13,7 @@ from PIL import Image
 import toy
 from fastseek.errors import ArtefactError
 from fastseek.report import page
-from fastseek.structures import Ranking, Score, Truth
+from fastseek.structures import GroundTruth, Ranking, Score
 
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -80,7 +80,7 @@ def small(names=None, passport=None):
     g_labels = [labels[row] for row in (0, 0, 1, 1, 2, 2)]
     indices = np.array([[0, 2, 1], [4, 5, 3], [4, 5, 0], [1, 2, -1]])
     scores = np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4], [0.95, 0.9, 0.1], [0.3, 0.2, -np.inf]])
-    truth = Truth(
+    truth = GroundTruth(
         queries,
         names,
         [0, 2, 4, 5, 5],
@@ -246,7 +246,7 @@ def test_more_queries_than_fit_are_counted(tmp_path):
     rows = np.arange(50)
     ids = [f"q{row}" for row in rows]
     ranking = Ranking(ids, ["a", "b"], np.tile([0, 1], (50, 1)), np.tile([1.0, 0.5], (50, 1)))
-    truth = Truth.from_labels(ids, ["x"] * 50, ["a", "b"], ["x", "y"])
+    truth = GroundTruth.from_labels(ids, ["x"] * 50, ["a", "b"], ["x", "y"])
     text = made(tmp_path, ranking, truth, [Score("map(2)", 0.5, rows / 50)], queries=10)
     assert text.count('<li class="case"') == 10
     assert "10 of 50 queries" in text and "40 are not shown" in text
@@ -266,14 +266,14 @@ def test_more_queries_than_fit_are_counted(tmp_path):
 
 def test_nothing_found_and_no_scores_still_make_a_page(tmp_path):
     ranking = Ranking(["q"], ["g"], np.empty((1, 0), int), np.empty((1, 0)))
-    truth = Truth.from_labels(["q"], [""], ["g"], [""])
+    truth = GroundTruth.from_labels(["q"], [""], ["g"], [""])
     text = made(tmp_path, ranking, truth, [])
     assert "nothing was found" in text and "The queries have no labels" in text
 
 
 def test_a_truth_of_other_photos_is_refused(tmp_path):
     ranking, truth, scores = small()
-    other = Truth.from_labels(["q"], [""], ["g"], [""])
+    other = GroundTruth.from_labels(["q"], [""], ["g"], [""])
     with pytest.raises(ArtefactError, match="query_ids"):
         made(tmp_path, ranking, other, scores)
     with pytest.raises(ArtefactError, match="2 queries"):

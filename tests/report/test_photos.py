@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import toy
-from fastseek.report.photos import Album, find, thumbnail
+from fastseek.report.thumbnails import Album, find, thumbnail
 
 
 def opened(made):

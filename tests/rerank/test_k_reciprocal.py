@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.registry import RERANKERS, build
-from fastseek.rerank import budget, reciprocal
+from fastseek.rerank import _k_reciprocal_encoding, _memory_plan
 from fastseek.rerank import k_reciprocal as module
 from fastseek.rerank.k_reciprocal import KReciprocal
 from fastseek.search.exact import Exact
@@ -101,11 +101,11 @@ def test_sparse_encodings_are_those_of_sets_and_loops(seed, k1, k2, rows):
     points = random.normal(size=(30, 3))
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
     neighbours = np.argsort(squared, axis=1)[:, : max(k1 + 1, k2)]
-    usual, reciprocal.ROWS = reciprocal.ROWS, rows
+    usual, _k_reciprocal_encoding.ROWS = _k_reciprocal_encoding.ROWS, rows
     try:
-        ours = reciprocal.encode(neighbours, k1, k2, lambda i, j: squared[i, j])
+        ours = _k_reciprocal_encoding.encode(neighbours, k1, k2, lambda i, j: squared[i, j])
     finally:
-        reciprocal.ROWS = usual
+        _k_reciprocal_encoding.ROWS = usual
     np.testing.assert_allclose(
         ours.toarray(), slow_encoding(neighbours, k1, k2, np.exp(-squared)), rtol=0, atol=1e-6
     )
@@ -145,7 +145,7 @@ def test_scores_are_those_of_the_matrix_in_order():
 def test_short_lists_get_the_scores_of_the_matrix(room, step, k1, k2, metric, monkeypatch):
     """finegrained row 16: blocks of any size give the same."""
     monkeypatch.setattr(module, "ENTRIES", step)
-    monkeypatch.setattr(budget, "SPARE", room)
+    monkeypatch.setattr(_memory_plan, "SPARE", room)
     queries, gallery = pair(11, gallery=120)
     part = KReciprocal(k1, k2, 0.3, metric)
     after = part(Exact(k=9, metric=metric)(queries, gallery), queries, gallery)
@@ -162,13 +162,13 @@ def test_encodings_by_the_rule_of_digix_are_those_of_sets_and_loops(seed, k1, k2
     points = random.normal(size=(30, 3))
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
     neighbours = np.argsort(squared, axis=1)[:, : max(k1 + 1, k2)]
-    usual, reciprocal.ROWS = reciprocal.ROWS, rows
+    usual, _k_reciprocal_encoding.ROWS = _k_reciprocal_encoding.ROWS, rows
     try:
-        ours = reciprocal.encode(
-            neighbours, k1, k2, lambda i, j: squared[i, j], reciprocal.RULES["digix"]
+        ours = _k_reciprocal_encoding.encode(
+            neighbours, k1, k2, lambda i, j: squared[i, j], _k_reciprocal_encoding.RULES["digix"]
         )
     finally:
-        reciprocal.ROWS = usual
+        _k_reciprocal_encoding.ROWS = usual
     theirs = slow_encoding(neighbours, k1, k2, np.exp(-squared), more=0, share=2 / 5)
     np.testing.assert_allclose(ours.toarray(), theirs, rtol=0, atol=1e-6)
 
@@ -198,16 +198,16 @@ def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
     """finegrained row 16."""
     import tracemalloc
 
-    monkeypatch.setattr(budget, "BESIDE", 12 << 20)
+    monkeypatch.setattr(_memory_plan, "BESIDE", 12 << 20)
     monkeypatch.setattr(module, "CELLS", 1 << 16)
     monkeypatch.setattr(module, "ENTRIES", 1 << 16)
-    monkeypatch.setattr(reciprocal, "ENTRIES", 1 << 16)
-    monkeypatch.setattr("fastseek.kernel.scan.Scan.tile", (128, 512))
+    monkeypatch.setattr(_k_reciprocal_encoding, "ENTRIES", 1 << 16)
+    monkeypatch.setattr("fastseek.knn.scan.Scan.tile", (128, 512))
     ranking, queries, gallery = grown(2000, depth)
     ended = []
     for part in (2, 5, 20, 100):
         most = (
-            budget.Budget.of(len(queries) + len(gallery), 6, k1, k2, depth == 900, None).most
+            _memory_plan.Budget.of(len(queries) + len(gallery), 6, k1, k2, depth == 900, None).most
             * part
             / 100
         )
@@ -235,7 +235,7 @@ def test_too_little_memory_is_refused_before_any_work(monkeypatch):
 
 
 def test_neighbourhoods_that_outgrow_the_memory_stop_the_work(monkeypatch):
-    monkeypatch.setattr(budget.Budget, "entries", lambda self, max_ram: 3.0 * self.images)
+    monkeypatch.setattr(_memory_plan.Budget, "entries", lambda self, max_ram: 3.0 * self.images)
     ranking, queries, gallery = grown(600)
     with pytest.raises(
         RunError, match=r"entries after \d+ of them, more than max_ram has room for"
@@ -254,7 +254,7 @@ def test_long_work_tells_its_time_and_memory_beforehand(monkeypatch, capsys):
     ranking, queries, gallery = grown(600)
     KReciprocal()(ranking, queries, gallery)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(budget, "TOLD", 0)
+    monkeypatch.setattr(_memory_plan, "TOLD", 0)
     monkeypatch.setattr(module, "encode", None)  # so that it ends when it would begin in earnest
     with pytest.raises(TypeError):
         KReciprocal()(ranking, queries, gallery)
@@ -299,7 +299,7 @@ def test_block_sizes_change_nothing(monkeypatch):
     queries, gallery = pair(2)
     whole = KReciprocal().matrix(queries, gallery)
     monkeypatch.setattr(module, "CELLS", 1)
-    monkeypatch.setattr(reciprocal, "ROWS", 7)
+    monkeypatch.setattr(_k_reciprocal_encoding, "ROWS", 7)
     np.testing.assert_allclose(KReciprocal().matrix(queries, gallery), whole, rtol=0, atol=1e-6)
 
 
@@ -440,7 +440,7 @@ def test_memory_does_not_grow_with_the_square():
         tracemalloc.stop()
         return most
 
-    from fastseek.kernel.scan import Scan
+    from fastseek.knn.scan import Scan
 
     usual = Scan.tile, module.CELLS
     Scan.tile, module.CELLS = (128, 512), 1 << 16

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.recognition.knn_vote import CONFIDENCES, Reference
+from fastseek.recognition.labels import read_labels
 from fastseek.registry import RERANKERS, SEARCHERS, build
 from fastseek.rerank.hard_insert import HardInsert
 from fastseek.rerank.hard_rank import HardRank
 from fastseek.rerank.label_rank import LabelRank
-from fastseek.rerank.labels import read_labels
 from fastseek.rerank.non_landmark import NonLandmark
-from fastseek.rerank.voting import CONFIDENCES, Reference
 from fastseek.search import sharded  # noqa: F401  (registers it)
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.recognition.distractors import likeness
 from fastseek.registry import RERANKERS, build
-from fastseek.rerank.non_landmark import NonLandmark, likeness
+from fastseek.rerank.non_landmark import NonLandmark
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from fastseek.rerank import overlaps
-from fastseek.rerank.overlaps import Overlaps, all_overlaps
+from fastseek.rerank import _sparse_jaccard
+from fastseek.rerank._sparse_jaccard import Overlaps, all_overlaps
 
 
 def encodings(seed, rows, columns):
@@ -28,11 +28,11 @@ def slow(asked, images):
 )
 def test_overlaps_with_all_images_are_sums_of_the_smaller_weights(seed, queries, images, touched):
     asked, theirs = encodings(seed, queries, 15), encodings(seed + 1, images, 15)
-    usual, overlaps.TOUCHED = overlaps.TOUCHED, touched
+    usual, _sparse_jaccard.TOUCHED = _sparse_jaccard.TOUCHED, touched
     try:
         parts = list(all_overlaps(csr_array(asked), csr_array(theirs).T.tocsr()))
     finally:
-        overlaps.TOUCHED = usual
+        _sparse_jaccard.TOUCHED = usual
     np.testing.assert_array_equal(
         np.concatenate([np.arange(queries)[rows] for rows, _ in parts]), np.arange(queries)
     )

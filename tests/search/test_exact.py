@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.kernel import nearest as kernel
-from fastseek.kernel.scan import Scan
+from fastseek.knn import nearest as kernel
+from fastseek.knn.scan import Scan
 from fastseek.registry import SEARCHERS, build
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings

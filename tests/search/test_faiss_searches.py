@@ -9,7 +9,7 @@ import pytest
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import SEARCHERS, build
-from fastseek.search import faiss_index
+from fastseek.search import _faiss_index
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
 
@@ -278,7 +278,7 @@ def test_without_faiss_one_line_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UsageError, match="pip install faiss-cpu"):
-        faiss_index.faiss()
+        _faiss_index.faiss()
 
 
 class OnGpus:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fastseek import search  # noqa: F401  (so that every searcher is registered)
-from fastseek.kernel import sweep
-from fastseek.kernel.scan import Scan
+from fastseek.knn import topk
+from fastseek.knn.scan import Scan
 from fastseek.registry import SEARCHERS, build
 from fastseek.structures import Embeddings
 
@@ -55,7 +55,7 @@ def queries():
 def test_exact_search_holds_a_block_and_never_the_gallery(call, galleries, monkeypatch):
     """landmark row 40."""
     monkeypatch.setattr(Scan, "tile", (QUERIES, 1024))
-    monkeypatch.setattr(sweep, "PAIRS", 1 << 14)
+    monkeypatch.setattr(topk, "PAIRS", 1 << 14)
     searcher = build(call, SEARCHERS)
     small, large = (
         peak(lambda gallery=gallery: searcher(queries(), gallery)) for gallery in galleries.values()

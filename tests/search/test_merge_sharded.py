@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import SEARCHERS, build
+from fastseek.search._merge import merge
 from fastseek.search.exact import Exact
-from fastseek.search.merge import merge
 from fastseek.search.sharded import Sharded, fingerprint
-from fastseek.search.window import Window, part_of
 from fastseek.structures import Embeddings, Ranking
+from fastseek.structures.arrays import Window
+from fastseek.structures.embeddings import slice_embeddings
 
 
 def embeddings(vectors, prefix="", passport=None):
@@ -48,7 +49,7 @@ def test_merged_parts_are_the_whole_also_among_ties(seed, k, rows, metric):
     queries, gallery = tied_pair(seed)
     search = Exact(k=k, metric=metric)
     parts = [
-        search(queries, part_of(gallery, start, start + rows))
+        search(queries, slice_embeddings(gallery, start, start + rows))
         for start in range(0, len(gallery), rows)
     ]
     same(merge(parts, min(k, len(gallery))), search(queries, gallery))
@@ -59,7 +60,7 @@ def test_merged_parts_are_the_whole_also_among_ties(seed, k, rows, metric):
 def test_merging_is_associative_and_its_order_permutes_the_gallery_only(seed):
     queries, gallery = tied_pair(seed)
     a, b, c = (
-        Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 20))
+        Exact(k=9, metric="ip")(queries, slice_embeddings(gallery, start, start + 20))
         for start in (0, 20, 40)
     )
     same(merge([merge([a, b]), c]), merge([a, b, c]))
@@ -78,7 +79,10 @@ def test_queries_are_matched_by_id_not_by_row():
     queries, gallery = tied_pair(2)
     turned = Embeddings(queries.ids[::-1], queries.vectors[::-1])
     search = Exact(k=9, metric="ip")
-    parts = [search(queries, part_of(gallery, 0, 30)), search(turned, part_of(gallery, 30, 60))]
+    parts = [
+        search(queries, slice_embeddings(gallery, 0, 30)),
+        search(turned, slice_embeddings(gallery, 30, 60)),
+    ]
     same(merge(parts), search(queries, gallery))
 
 
@@ -97,7 +101,7 @@ def test_empty_places_stay_at_the_end():
 def test_the_passport_tells_what_the_parts_have_in_common():
     queries, gallery = tied_pair(3, passport={"model": "m"})
     parts = [
-        Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 20))
+        Exact(k=9, metric="ip")(queries, slice_embeddings(gallery, start, start + 20))
         for start in (0, 20, 40)
     ]
     passport = merge(parts).passport
@@ -121,16 +125,24 @@ def test_the_passport_tells_what_the_parts_have_in_common():
 def test_what_cannot_be_merged_is_refused_by_number():
     queries, gallery = tied_pair(4, passport={"model": "m"})
     one, two = (
-        Exact(k=9, metric="ip")(queries, part_of(gallery, start, start + 30)) for start in (0, 30)
+        Exact(k=9, metric="ip")(queries, slice_embeddings(gallery, start, start + 30))
+        for start in (0, 30)
     )
     with pytest.raises(UsageError, match="no ranking"):
         merge([])
     with pytest.raises(DataError, match="stands 2 times"):
         merge([one, one])
     with pytest.raises(ArtefactError, match="ranking 1 is not over the queries"):
-        merge([one, Exact(k=9, metric="ip")(part_of(queries, 0, 3), part_of(gallery, 30, 60))])
+        merge(
+            [
+                one,
+                Exact(k=9, metric="ip")(
+                    slice_embeddings(queries, 0, 3), slice_embeddings(gallery, 30, 60)
+                ),
+            ]
+        )
     with pytest.raises(ArtefactError, match="0 and 1 differ in search"):
-        merge([one, Exact(k=9, metric="l2")(queries, part_of(gallery, 30, 60))])
+        merge([one, Exact(k=9, metric="l2")(queries, slice_embeddings(gallery, 30, 60))])
     with pytest.raises(ArtefactError, match="lists 9 images, 20 are wanted"):
         merge([one, two], 20)
     stranger = Embeddings(gallery.ids[30:], gallery.vectors[30:], {"model": "other"})
@@ -213,7 +225,9 @@ def test_runs_of_other_embeddings_or_another_search_are_refused(tmp_path):
     with pytest.raises(ArtefactError, match="another gallery"):
         Sharded("exact(k=8, metric='ip')", rows=30, folder=folder)(queries, changed)
     with pytest.raises(ArtefactError, match="another queries"):
-        Sharded("exact(k=8, metric='ip')", rows=30, folder=folder)(part_of(queries, 0, 5), gallery)
+        Sharded("exact(k=8, metric='ip')", rows=30, folder=folder)(
+            slice_embeddings(queries, 0, 5), gallery
+        )
 
 
 def test_a_damaged_run_is_refused(tmp_path):
@@ -228,8 +242,8 @@ def test_a_damaged_run_is_refused(tmp_path):
 
 def test_an_empty_gallery_and_no_queries_are_searched():
     queries, gallery = tied_pair(9)
-    assert Sharded()(queries, part_of(gallery, 0, 0)).indices.shape == (6, 0)
-    assert Sharded(rows=7)(part_of(queries, 0, 0), gallery).indices.shape == (0, 60)
+    assert Sharded()(queries, slice_embeddings(gallery, 0, 0)).indices.shape == (6, 0)
+    assert Sharded(rows=7)(slice_embeddings(queries, 0, 0), gallery).indices.shape == (0, 60)
 
 
 @pytest.mark.parametrize("call", ["sharded(rows=0)", "sharded('exakt()')", "sharded('exact(k=0)')"])
@@ -266,6 +280,6 @@ def test_a_fingerprint_tells_ids_numbers_and_types_apart_and_nothing_else(tmp_pa
         Embeddings(gallery.ids[::-1], gallery.vectors),
         Embeddings(gallery.ids, gallery.vectors[::-1]),
         Embeddings(gallery.ids, gallery.vectors.astype(np.float16)),
-        part_of(gallery, 0, 59),
+        slice_embeddings(gallery, 0, 59),
     ]
     assert len({fingerprint(gallery), *map(fingerprint, others)}) == 5

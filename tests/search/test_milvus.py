@@ -15,8 +15,8 @@ from fastseek.structures import Embeddings
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
 
-from fastseek.search.milvus_store import MilvusStore  # noqa: E402
-from fastseek.search.rescored import rows_of  # noqa: E402
+from fastseek.search._milvus_store import MilvusStore  # noqa: E402
+from fastseek.search._rescoring import rows_of  # noqa: E402
 
 
 def embeddings(vectors, prefix="", passport=None):

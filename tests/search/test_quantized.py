@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.kernel import spans
-from fastseek.kernel.scan import Scan
+from fastseek.knn import blocked
+from fastseek.knn.scan import Scan
 from fastseek.registry import SEARCHERS, build
 from fastseek.search import quantized
 from fastseek.search.exact import Exact
@@ -126,7 +126,7 @@ def test_a_gallery_on_disk_is_read_in_small_pieces_only(tmp_path):
     queries, gallery = pair(4, gallery=5000)
     watched = Watched(gallery.vectors)
     Quantized(k=3)(queries, Embeddings(gallery.ids, watched))
-    assert watched.largest <= spans.CHUNK_ROWS
+    assert watched.largest <= blocked.CHUNK_ROWS
 
 
 def test_the_codes_are_made_once_for_a_gallery_and_anew_for_another(monkeypatch):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.data.train_set import TrainSet, columns
+from fastseek.data.label_index import TrainSet, columns
 from fastseek.errors import ArtefactError, DataError
-from fastseek.structures import Item, Items, Kind, paths_of, with_split
+from fastseek.structures import Item, ItemTable, Kind, paths_of, with_split
 
 OF = [
     Kind("train", "/photos/train"),
@@ -43,7 +43,7 @@ def drawn(draw):
     kinds = draw(st.lists(st.integers(0, 2), max_size=20))
     codes = draw(st.lists(st.integers(-1, 3), min_size=len(kinds), max_size=len(kinds)))
     ids = np.asarray([f"{row:04d}" for row in range(len(kinds))], "S4")
-    return Items(
+    return ItemTable(
         ids,
         np.asarray(codes, np.int32),
         np.asarray(kinds, np.uint8),
@@ -74,7 +74,7 @@ def test_items_are_the_list_of_their_items(items, start, stop, step):
 
 
 def made(count=6):
-    return Items(
+    return ItemTable(
         np.asarray([f"{row:04d}" for row in range(count)], "S4"),
         np.arange(count, dtype=np.int32) % 3,
         np.zeros(count, np.uint8),
@@ -87,7 +87,7 @@ def made(count=6):
 def test_what_was_saved_is_mapped_and_sent_by_name(tmp_path):
     items = made(1000)
     items.save(tmp_path, counts={"n": 1})
-    kept = Items.load(tmp_path, layout)
+    kept = ItemTable.load(tmp_path, layout)
     assert list(kept) == list(items) and isinstance(kept.ids, np.memmap)
     part = kept[100:900].with_split("train")
     sent = pickle.dumps(part.paths)
@@ -102,7 +102,7 @@ def _first_and_last(paths, out):
 
 def test_a_spawned_process_reads_the_same_files(tmp_path):
     made(50).save(tmp_path)
-    paths = Items.load(tmp_path, layout)[10:30].paths
+    paths = ItemTable.load(tmp_path, layout)[10:30].paths
     context = multiprocessing.get_context("spawn")
     out = context.Queue()
     child = context.Process(target=_first_and_last, args=(paths, out))
@@ -115,11 +115,11 @@ def test_what_is_not_whole_is_refused(tmp_path):
     made().save(tmp_path)
     (tmp_path / "codes.npy").write_bytes((tmp_path / "codes.npy").read_bytes()[:-4])
     with pytest.raises(ArtefactError, match="delete it"):
-        Items.load(tmp_path, layout)
+        ItemTable.load(tmp_path, layout)
     with pytest.raises(DataError):
-        Items.load(tmp_path / "none", layout)
+        ItemTable.load(tmp_path / "none", layout)
     with pytest.raises(ValueError, match="as many"):
-        Items(np.zeros(2, "S1"), np.zeros(1, np.int32), np.zeros(2, np.uint8), [], OF, layout)
+        ItemTable(np.zeros(2, "S1"), np.zeros(1, np.int32), np.zeros(2, np.uint8), [], OF, layout)
 
 
 def test_classes_keep_the_order_of_their_numbers():
@@ -129,7 +129,7 @@ def test_classes_keep_the_order_of_their_numbers():
     assert train.classes == ["2", "9", "10"] and train.labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert TrainSet(list(items)).classes == ["10", "2", "9"]
     assert train.items is items and train.counts.tolist() == [2, 2, 2] and train.num_cameras == 1
-    some = Items(
+    some = ItemTable(
         items.ids, np.asarray([2, 0, 2, 2, 0, 2], np.int32), items.kinds, items.labels, OF, layout
     )
     assert columns(some)[0][0] == ["2", "10"] and columns(some)[0][1].tolist() == [1, 0, 1, 1, 0, 1]
@@ -145,7 +145,7 @@ def test_a_training_photo_without_a_label_is_named():
 
 
 def test_all_photos_can_be_trained_on():
-    items = Items(
+    items = ItemTable(
         np.asarray(["aaa", "bbb", "aaa", "ccc"], "S3"),
         np.asarray([0, 1, 0, 1], np.int32),
         np.asarray([0, 1, 2, 2], np.uint8),

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from fastseek.errors import DataError
-from fastseek.structures import Item, place, places_of
+from fastseek.structures import Item, geolocation, geolocations_of
 
 
 def test_numbers_and_text_tell_the_same_place():
     """finegrained row 74."""
-    text = place(
+    text = geolocation(
         {"lat": "41.1", "lon": "-8.5", "date": "2021-07-02T12:00:00", "location_uncertainty": "30"},
         "a",
     )
-    assert text == place(
+    assert text == geolocation(
         {
             "lat": 41.1,
             "lon": -8.5,
@@ -38,7 +38,7 @@ def test_numbers_and_text_tell_the_same_place():
     ],
 )
 def test_a_date_is_its_share_of_its_own_year(date, share):
-    assert place({"date": date}, "a")[2] == pytest.approx(share)
+    assert geolocation({"date": date}, "a")[2] == pytest.approx(share)
 
 
 def test_half_a_place_is_none():
@@ -50,7 +50,7 @@ def test_half_a_place_is_none():
         {"lat": math.nan, "lon": 2.0},
         {},
     ):
-        assert np.isnan(place(meta, "a")).all()
+        assert np.isnan(geolocation(meta, "a")).all()
 
 
 @pytest.mark.parametrize(
@@ -66,12 +66,16 @@ def test_half_a_place_is_none():
 )
 def test_what_cannot_be_is_named(meta, says):
     with pytest.raises(DataError, match=f"photo 7: .*{says}"):
-        place(meta, "photo 7")
+        geolocation(meta, "photo 7")
 
 
 def test_items_have_places_only_when_one_tells_any():
     plain = [Item("a"), Item("b", meta={"lat": "", "lon": "", "note": "x"})]
-    assert places_of(plain) is None and places_of(plain[:1]) is None and places_of([]) is None
-    found = places_of([*plain, Item("c", meta={"date": "2021-01-01"})])
+    assert (
+        geolocations_of(plain) is None
+        and geolocations_of(plain[:1]) is None
+        and geolocations_of([]) is None
+    )
+    found = geolocations_of([*plain, Item("c", meta={"date": "2021-01-01"})])
     assert found.shape == (3, 4) and found.dtype == np.float32
     assert np.isnan(found[:2]).all() and found[2, 2] == 0

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import DataError
-from fastseek.structures import Item, Truth
+from fastseek.structures import GroundTruth, Item
 
 LABELS = st.sampled_from(["", "a", "b", "c"])
 GROUPS = st.sampled_from(["", "1", "2"])
@@ -31,7 +31,7 @@ def test_relevant_is_the_same_label_and_junk_the_same_group_or_the_image_itself(
     q_ids = [f"x{n}" for n in range(len(queries))]
     g_ids = [f"x{n}" if n < shared else f"y{n}" for n in range(len(gallery))]
     columns = [[pair[column] for pair in side] for side in (queries, gallery) for column in (0, 1)]
-    truth = Truth.from_labels(q_ids, columns[0], g_ids, columns[2], columns[1], columns[3])
+    truth = GroundTruth.from_labels(q_ids, columns[0], g_ids, columns[2], columns[1], columns[3])
     gallery_rows = list(zip(g_ids, columns[2], columns[3], strict=True))
     for number, query in enumerate(zip(q_ids, columns[0], columns[1], strict=True)):
         relevant, junk = slow_twin(query, gallery_rows)
@@ -43,15 +43,15 @@ def test_relevant_is_the_same_label_and_junk_the_same_group_or_the_image_itself(
 
 def test_the_protocol_tells_whether_cameras_were_known():
     columns = ["q"], ["a"], ["x"], ["a"]
-    assert Truth.from_labels(*columns).protocol["camera_rule"] is False
-    assert Truth.from_labels(*columns, ["1"], ["2"]).protocol["camera_rule"] is True
-    assert Truth.from_labels(*columns, ["1"], [""]).protocol["camera_rule"] is False
+    assert GroundTruth.from_labels(*columns).protocol["camera_rule"] is False
+    assert GroundTruth.from_labels(*columns, ["1"], ["2"]).protocol["camera_rule"] is True
+    assert GroundTruth.from_labels(*columns, ["1"], [""]).protocol["camera_rule"] is False
 
 
 def test_what_is_saved_is_loaded(tmp_path):
-    truth = Truth.from_labels(["q", "r"], ["a", ""], ["x", "y", "q"], ["a", "b", "a"])
+    truth = GroundTruth.from_labels(["q", "r"], ["a", ""], ["x", "y", "q"], ["a", "b", "a"])
     truth.save(tmp_path / "t.npz")
-    loaded = Truth.load(tmp_path / "t.npz")
+    loaded = GroundTruth.load(tmp_path / "t.npz")
     for name in (
         "query_ids",
         "gallery_ids",
@@ -80,17 +80,17 @@ def test_what_is_saved_is_loaded(tmp_path):
 )
 def test_lists_that_do_not_fit_are_refused(starts, rows):
     with pytest.raises(DataError):
-        Truth(["q"], ["x", "y", "z"], starts, rows, [0, 0], [], ["a"], ["a", "b", "c"])
+        GroundTruth(["q"], ["x", "y", "z"], starts, rows, [0, 0], [], ["a"], ["a", "b", "c"])
 
 
 def test_falling_starts_are_refused():
     with pytest.raises(DataError):
-        Truth(["q", "r"], ["x"], [0, 2, 1], [0], [0, 0, 0], [], ["a", "a"], ["a"])
+        GroundTruth(["q", "r"], ["x"], [0, 2, 1], [0], [0, 0, 0], [], ["a", "a"], ["a"])
 
 
 def test_labels_must_be_as_many_as_images():
     with pytest.raises(DataError, match="2 gallery_labels for 1"):
-        Truth(["q"], ["x"], [0, 0], [], [0, 0], [], ["a"], ["a", "b"])
+        GroundTruth(["q"], ["x"], [0, 0], [], [0, 0], [], ["a"], ["a", "b"])
 
 
 def test_an_item_is_named_by_its_path_unless_it_has_an_id():
@@ -122,6 +122,6 @@ def test_lists_of_another_kind_are_refused(change):
         "query_labels": ["x"],
         "gallery_labels": ["x"],
     }
-    Truth(**made)
+    GroundTruth(**made)
     with pytest.raises(DataError):
-        Truth(**made | change)
+        GroundTruth(**made | change)

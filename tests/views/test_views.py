@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from fastseek import views  # noqa: F401
 from fastseek.errors import UsageError
 from fastseek.registry import VIEWS, build
-from fastseek.views.embedding import all_views, embed
+from fastseek.views._embedding import all_views, embed_views
 
 
 def network(images):
@@ -64,7 +64,7 @@ def test_views_are_multiplied(images):
 def test_the_embedding_is_the_direction_of_the_mean_of_unit_vectors(images):
     """Landmark facts 1.1: per-view L2, mean, L2; row by row and view by view. landmark row 41."""
     calls = [build("hflip", VIEWS), build("scale(0.5, 2.0)", VIEWS)]
-    found = embed(network, images, calls)
+    found = embed_views(network, images, calls)
     for row in range(3):
         units = [network(batch[row : row + 1])[0] for batch in all_views(images, calls)]
         mean = torch.stack([unit / unit.norm() for unit in units]).mean(0)
@@ -77,7 +77,7 @@ def test_three_scales_can_be_joined_by_their_largest_values(images):
     """
     call = "scale(0.7071, 1.0, 1.4142, pool='max')"
     seen = [build("hflip", VIEWS), build(call, VIEWS)]
-    found = embed(network, images, seen)
+    found = embed_views(network, images, seen)
     for row in range(3):
         units = [network(batch[row : row + 1])[0] for batch in all_views(images, seen)]
         units = [unit / unit.norm() for unit in units]
@@ -86,7 +86,7 @@ def test_three_scales_can_be_joined_by_their_largest_values(images):
         )
         torch.testing.assert_close(found[row], largest / largest.norm())
     assert not torch.allclose(
-        found, embed(network, images, [build("hflip", VIEWS), build(call[:-12] + ")", VIEWS)])
+        found, embed_views(network, images, [build("hflip", VIEWS), build(call[:-12] + ")", VIEWS)])
     )
     with pytest.raises(UsageError, match="'mean' or 'max'"):
         build("scale(0.5, pool='sum')", VIEWS)
@@ -95,23 +95,23 @@ def test_three_scales_can_be_joined_by_their_largest_values(images):
 def test_every_embedding_has_length_one(images):
     """landmark row 39."""
     for calls in ([], [build("hflip", VIEWS)]):
-        assert (embed(network, images, calls).norm(dim=1) - 1).abs().max() < 1e-6
+        assert (embed_views(network, images, calls).norm(dim=1) - 1).abs().max() < 1e-6
 
 
 def test_without_views_the_embedding_is_the_unit_vector_of_the_model(images):
-    torch.testing.assert_close(embed(network, images), F.normalize(network(images)))
+    torch.testing.assert_close(embed_views(network, images), F.normalize(network(images)))
 
 
 def test_a_photo_and_its_mirror_image_embed_alike_under_hflip(images):
     calls = [build("hflip", VIEWS)]
     torch.testing.assert_close(
-        embed(network, images, calls), embed(network, images.flip(-1), calls)
+        embed_views(network, images, calls), embed_views(network, images.flip(-1), calls)
     )
-    assert not torch.allclose(embed(network, images), embed(network, images.flip(-1)))
+    assert not torch.allclose(embed_views(network, images), embed_views(network, images.flip(-1)))
 
 
 def test_half_precision_features_give_float32_embeddings(images):
-    assert embed(lambda batch: network(batch).half(), images).dtype == torch.float32
+    assert embed_views(lambda batch: network(batch).half(), images).dtype == torch.float32
 
 
 def test_rotations_are_the_photo_two_mirror_images_and_two_quarter_turns(images):
@@ -150,11 +150,13 @@ def test_raw_views_are_summed_as_they_are_and_others_weigh_the_same(images):
     raw, even = (build(f"rotations(raw={flag})", VIEWS) for flag in (True, False))
     total = sum(lopsided(batch) for batch in raw(square))
     torch.testing.assert_close(
-        embed(lopsided, square, [raw]), total / total.norm(dim=1, keepdim=True)
+        embed_views(lopsided, square, [raw]), total / total.norm(dim=1, keepdim=True)
     )
-    torch.testing.assert_close(embed(lopsided, square, [even]), embed(network, square, [even]))
+    torch.testing.assert_close(
+        embed_views(lopsided, square, [even]), embed_views(network, square, [even])
+    )
     assert not torch.allclose(
-        embed(lopsided, square, [raw]), embed(network, square, [raw]), atol=1e-3
+        embed_views(lopsided, square, [raw]), embed_views(network, square, [raw]), atol=1e-3
     )
 
 
@@ -164,7 +166,8 @@ def test_with_all_four_turns_a_turned_photo_embeds_as_the_photo(images, turns):
     square = images[:, :, :, :10]
     calls = [build("rotations(hflip=False, vflip=False, half=True)", VIEWS)]
     torch.testing.assert_close(
-        embed(network, torch.rot90(square, turns, (2, 3)), calls), embed(network, square, calls)
+        embed_views(network, torch.rot90(square, turns, (2, 3)), calls),
+        embed_views(network, square, calls),
     )
 
 

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ..errors import ArtefactError, DataError
-from ..files import PathLike
+from ..io.paths import PathLike
 
 MEGABYTE = 1_000_000
 

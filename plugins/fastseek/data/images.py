@@ -10,7 +10,7 @@ import stat
 import numpy as np
 from PIL import Image
 
-from ..files import PathLike
+from ..io.paths import PathLike
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def decode(
     Raises:
         BadImage: it cannot be used; half-decoded pixels are never returned.
     """
-    data = source if isinstance(source, bytes) else _read(source, 8 * max_pixels + 2**20)
+    data = source if isinstance(source, bytes) else _read_bytes(source, 8 * max_pixels + 2**20)
     image = _open(data, max_pixels, formats)
     try:
         image.load()
@@ -111,7 +111,7 @@ def shape_of(path: PathLike) -> float:
         return 1.0
 
 
-def _read(path: PathLike, max_bytes: int) -> bytes:
+def _read_bytes(path: PathLike, max_bytes: int) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a FIFO or device would block the reader for ever

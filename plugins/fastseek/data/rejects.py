@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import DataError
-from ..files import PathLike, sha256
+from ..io.digests import sha256
+from ..io.paths import PathLike
 from .images import BadImage
 
 logger = logging.getLogger(__name__)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..kernel.nearest import nearest
+from ..knn.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .expansion import expanded, powers
-from .treated import told
+from ._expansion import expand_queries, powers
+from ._sides import add_step
 
 
 @ENHANCERS.register()
@@ -36,8 +36,8 @@ class AlphaQe:
         """Expanded queries, float32 of length 1, and the gallery with its old vectors."""
         found = nearest(queries, gallery, self.k, lowest=False)
         call = f"alpha_qe(k={self.k}, alpha={self.alpha})"
-        vectors = expanded(queries, gallery, found.rows, powers(found.scores, self.alpha))
+        vectors = expand_queries(queries, gallery, found.rows, powers(found.scores, self.alpha))
         return (
-            Embeddings(queries.ids, vectors, told(queries.passport, call)),
-            Embeddings(gallery.ids, gallery.vectors, told(gallery.passport, call)),
+            Embeddings(queries.ids, vectors, add_step(queries.passport, call)),
+            Embeddings(gallery.ids, gallery.vectors, add_step(gallery.passport, call)),
         )

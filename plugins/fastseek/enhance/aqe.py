@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernel.nearest import nearest, together
+from ..knn.nearest import nearest
+from ..knn.vectors import stack_sides
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 
@@ -39,7 +40,7 @@ class Aqe:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Expanded queries and gallery, float32."""
-        both = together(queries, gallery, "ip")
+        both = stack_sides(queries, gallery, "ip")
         for _ in range(self.times):
             both = self._expand(both)
         return tuple(

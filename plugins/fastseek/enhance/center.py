@@ -6,9 +6,9 @@ import numpy as np
 
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .fits import fitted
-from .moments import mean
-from .treated import treated
+from ._fits import fit_or_load
+from ._moments import mean
+from ._sides import treat_side
 
 
 @ENHANCERS.register()
@@ -29,12 +29,12 @@ class Center:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32."""
-        fit = fitted(
+        fit = fit_or_load(
             "center", self.fit, self.save, (queries, gallery), lambda side: {"mean": mean(side)}
         )
         middle = fit.arrays["mean"]
         call = f"center()  # fit {fit.digest}"
         return tuple(
-            treated(side, call, side.dim, lambda block: (block - middle).astype(np.float32))
+            treat_side(side, call, side.dim, lambda block: (block - middle).astype(np.float32))
             for side in (queries, gallery)
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..opened import open_embeddings
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .concatenated import concatenated
-from .treated import told
+from ._concatenated import concatenate
+from ._sides import add_step
 
 
 @ENHANCERS.register()
@@ -61,11 +60,11 @@ class Concat:
         )
 
     def _one(self, side: Embeddings, others: tuple[str, ...], name: str) -> Embeddings:
-        members = [side, *(open_embeddings(path) for path in others)]
-        whole = concatenated(members, self.types, self.weights, [f"the given {name}", *others])
+        members = [side, *(Embeddings.load(path, verify=True) for path in others)]
+        whole = concatenate(members, self.types, self.weights, [f"the given {name}", *others])
         if others:
             return whole
-        return Embeddings(whole.ids, whole.vectors, told(side.passport, "concat()"))
+        return Embeddings(whole.ids, whole.vectors, add_step(side.passport, "concat()"))
 
 
 def _several(given: Sequence) -> tuple:

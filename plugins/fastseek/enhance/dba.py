@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernel.nearest import nearest
+from ..knn.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .expansion import expanded, powers
-from .treated import told
+from ._expansion import expand_queries, powers
+from ._sides import add_step
 
 
 @ENHANCERS.register()
@@ -43,8 +43,10 @@ class Dba:
             np.cumsum(other, axis=1) <= self.k
         )  # many equal vectors may have pushed the vector itself off its list
         call = f"dba(k={self.k}, alpha={self.alpha})"
-        vectors = expanded(gallery, gallery, found.rows, powers(found.scores, self.alpha) * other)
+        vectors = expand_queries(
+            gallery, gallery, found.rows, powers(found.scores, self.alpha) * other
+        )
         return (
-            Embeddings(queries.ids, queries.vectors, told(queries.passport, call)),
-            Embeddings(gallery.ids, vectors, told(gallery.passport, call)),
+            Embeddings(queries.ids, queries.vectors, add_step(queries.passport, call)),
+            Embeddings(gallery.ids, vectors, add_step(gallery.passport, call)),
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..kernel.vectors import blocks
+from ..knn.vectors import blocks
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .treated import ROWS, fresh, told
+from ._sides import ROWS, add_step, allocate
 
 
 @ENHANCERS.register()
@@ -21,7 +21,7 @@ class L2:
         return self._one(queries), self._one(gallery)
 
     def _one(self, side: Embeddings) -> Embeddings:
-        vectors = fresh(len(side), side.dim)
+        vectors = allocate(len(side), side.dim)
         for here, block in blocks(side, "cosine", ROWS):
             vectors[here] = block
-        return Embeddings(side.ids, vectors, told(side.passport, "l2()"))
+        return Embeddings(side.ids, vectors, add_step(side.passport, "l2()"))

@@ -7,9 +7,9 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .fits import Arrays, Fit, fitted
-from .moments import covariance, mean
-from .treated import treated
+from ._fits import Arrays, Fit, fit_or_load
+from ._moments import covariance, mean
+from ._sides import treat_side
 
 FLAT = (
     1e-9  # a direction with less than this part of the largest variance is noise of the arithmetic
@@ -49,11 +49,11 @@ class Pca:
         """Both sides, float32."""
         if self.dim is not None and self.dim > gallery.dim:
             raise UsageError(f"dim={self.dim}, and the vectors have {gallery.dim} dimensions")
-        fit = fitted("pca", self.fit, self.save, (queries, gallery), learn)
+        fit = fit_or_load("pca", self.fit, self.save, (queries, gallery), learn)
         turn = self._turn(fit)
         middle, call = fit.arrays["mean"], f"{self._call()}  # fit {fit.digest}"
         return tuple(
-            treated(
+            treat_side(
                 side, call, turn.shape[1], lambda block: (block - middle).astype(np.float32) @ turn
             )
             for side in (queries, gallery)

@@ -9,8 +9,8 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from .fits import Arrays, Fit, fitted
-from .treated import treated
+from ._fits import Arrays, Fit, fit_or_load
+from ._sides import treat_side
 
 COLUMNS = 64  # dimensions fitted at once
 
@@ -53,7 +53,7 @@ class Quantile:
 
     def learned(self, queries: Embeddings, gallery: Embeddings) -> Fit:
         """The quantiles of the queries, or those of the file; checked against both sides."""
-        return fitted("quantile", self.fit, self.save, (queries, gallery), self._learn)
+        return fit_or_load("quantile", self.fit, self.save, (queries, gallery), self._learn)
 
     def apply(self, fit: Fit, side: Embeddings) -> Embeddings:
         """Any side of the same model, float32: the queries, the gallery, or a set of things to be
@@ -61,7 +61,7 @@ class Quantile:
         """
         fit.check(side, "vectors")
         transformer = _transformer(fit.arrays["quantiles"])
-        return treated(
+        return treat_side(
             side, f"quantile(n={self.n})  # fit {fit.digest}", side.dim, transformer.transform
         )
 

@@ -1,8 +1,5 @@
 """Fusers: many rankings of the same queries to one."""
 
-from ..registry import import_parts
-from .tune import Tuned, tune
-
-import_parts(__name__, __path__)
+from ._tune import Tuned, tune
 
 __all__ = ["Tuned", "tune"]

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..registry import FUSERS
 from ..structures import Ranking
-from .linear import Linear
-from .members import Scale, unscaled
+from ._linear import Linear
+from ._members import Scale, keep_scores
 
 SCALES = ("max", "zscore", "none")
 
@@ -56,7 +56,7 @@ class DistanceAverage(Linear):
         """Where distances are counted from and what they are divided by."""
         listed = ranking.scores[ranking.indices >= 0].astype(np.float64)
         if self.how == "none" or not len(listed):
-            return unscaled(ranking)
+            return keep_scores(ranking)
         shift, divisor = (
             (listed.max(), np.ptp(listed)) if self.how == "max" else (listed.mean(), listed.std())
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..registry import FUSERS
-from .linear import Linear, whole
+from ._linear import Linear, whole
 
 
 @FUSERS.register()

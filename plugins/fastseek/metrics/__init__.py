@@ -1,10 +1,7 @@
 """Metrics: Ranking + Truth -> scores. The only place that opens a Truth."""
 
-from ..registry import import_parts
 from ..structures import interval
-from .reid import market, market_from_embeddings
-from .scoring import evaluate
-
-import_parts(__name__, __path__)
+from ._evaluate import evaluate
+from ._reid import market, market_from_embeddings
 
 __all__ = ["evaluate", "interval", "market", "market_from_embeddings"]

@@ -6,9 +6,9 @@ import numpy as np
 
 from ..errors import ArtefactError, DataError
 from ..registry import METRICS
-from ..structures import Ranking, Score, Truth
-from .align import align
-from .hits import JUNK, RELEVANT, in_the_way, kinds_of
+from ..structures import GroundTruth, Ranking, Score
+from ._align import align
+from ._relevance_ranks import JUNK, RELEVANT, in_the_way, kinds_of
 
 
 @METRICS.register()
@@ -31,7 +31,7 @@ class Gap:
             raise ValueError(f"ignore_empty must be True or False, got {ignore_empty!r}")
         self.ignore_empty = ignore_empty
 
-    def __call__(self, ranking: Ranking, truth: Truth) -> list[Score]:
+    def __call__(self, ranking: Ranking, truth: GroundTruth) -> list[Score]:
         """One score, "gap" or "gap(ignore_empty=True)", which is no mean over queries.
 
         Raises:
@@ -81,7 +81,7 @@ def global_average_precision(
     return float(precision[hit].sum() / answerable)
 
 
-def _predictions(ranking: Ranking, truth: Truth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _predictions(ranking: Ranking, truth: GroundTruth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Query rows that predict something, their scores, and whether they are right."""
     place = np.zeros(len(ranking.query_ids), np.int64)
     kind = np.full(len(ranking.query_ids), JUNK, np.int8)
@@ -96,7 +96,7 @@ def _predictions(ranking: Ranking, truth: Truth) -> tuple[np.ndarray, np.ndarray
     return query, ranking.scores[query, place[query]].astype(np.float64), kind[query] == RELEVANT
 
 
-def _refuse_junk_alone(ranking: Ranking, truth: Truth, without: np.ndarray) -> None:
+def _refuse_junk_alone(ranking: Ranking, truth: GroundTruth, without: np.ndarray) -> None:
     """A query whose list ends before its first image that is no junk would predict nothing."""
     depth = ranking.indices.shape[1]
     cut = in_the_way(ranking, truth, np.where(without, depth, 0))

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..registry import METRICS
 from ..structures import Score
-from .base import OnHits, legal_depths, mean
-from .hits import Hits
+from ._base import OnHits, legal_depths, mean
+from ._relevance_ranks import Hits
 
 
 @METRICS.register()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..registry import METRICS
 from ..structures import Score
-from .base import OnHits, first_within, mean
-from .hits import Hits
+from ._base import OnHits, first_within, mean
+from ._relevance_ranks import Hits
 
 
 @METRICS.register()

@@ -1,3 +1,3 @@
-"""Models: backbones, branches, losses, heads for fast-reid's architectures, and `Seeker`, our one
-meta-architecture.
-"""
+"""Networks: backbones, blocks, branches, heads, losses, and the model that joins them."""
+
+from .. import compat  # noqa: F401  (before anything that imports fastreid)

@@ -12,10 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from ..registry import BACKBONES, BLOCKS, BRANCHES, LOSSES, build, parse
-from . import backbones, blocks, branches, losses  # noqa: F401  (so that the registries are full)
 from .layers.classes import UNKNOWN, class_counts
 
 from fastreid.modeling.backbones import build_backbone
@@ -81,7 +79,9 @@ class Seeker(nn.Module):
     @property
     def dim(self) -> int:
         """D of what evaluation returns."""
-        return sum(branch.dims[_tested(name, branch)] for name, branch in self.branches.items())
+        return sum(
+            branch.dims[_tested_name(name, branch)] for name, branch in self.branches.items()
+        )
 
     def forward(
         self, batch: Mapping[str, Any] | torch.Tensor
@@ -100,7 +100,9 @@ class Seeker(nn.Module):
         embeddings = self.seen(batch)
         if self.training:
             return self.cost(embeddings, batch["targets"])
-        own = [embeddings[_tested(name, branch)].float() for name, branch in self.branches.items()]
+        own = [
+            embeddings[_tested_name(name, branch)].float() for name, branch in self.branches.items()
+        ]
         return own[0] if len(own) == 1 else torch.cat([F.normalize(one) for one in own], dim=1)
 
     def logits(self, images: Mapping[str, Any] | torch.Tensor) -> torch.Tensor:
@@ -196,7 +198,7 @@ class StockBackbone(nn.Module):
         return {"s4": self.net(images)}
 
 
-def _tested(name: str, branch: nn.Module) -> str:
+def _tested_name(name: str, branch: nn.Module) -> str:
     """The embedding of a branch that evaluation returns."""
     return getattr(branch, "tested", name)
 

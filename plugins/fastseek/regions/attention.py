@@ -41,7 +41,7 @@ def box_of(mask: np.ndarray) -> Box:
     return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
 
 
-def rescaled(box: Box, grid: tuple[int, int], other: tuple[int, int]) -> Box:
+def rescale_map(box: Box, grid: tuple[int, int], other: tuple[int, int]) -> Box:
     """The same part of the photo on another grid, grown to whole places there.
 
     Args:

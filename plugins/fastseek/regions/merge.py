@@ -10,7 +10,7 @@ from ..errors import ArtefactError
 from ..structures import Ranking
 
 
-def merged(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
+def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
     """The ranking in which an image's score is its largest over the photo and the photo's parts.
 
     Args:

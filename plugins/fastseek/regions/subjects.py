@@ -57,7 +57,7 @@ def subjects(
     if mask.sum() < 5:
         return []
     places = np.argwhere(mask)
-    parts = _connected(places, k)
+    parts = _connected_parts(places, k)
     while cut > 0 and len(parts) < most:
         halves = [(_loosest(places[part], attention), number) for number, part in enumerate(parts)]
         (value, side), number = min(halves, key=lambda half: half[0][0])
@@ -71,7 +71,7 @@ def subjects(
     return [Subject(_box(places[part]), len(part) / len(places)) for part in kept[:most]]
 
 
-def _connected(places: np.ndarray, k: int) -> list[np.ndarray]:
+def _connected_parts(places: np.ndarray, k: int) -> list[np.ndarray]:
     """Numbers of the places of every connected part of the symmetric k-nearest-neighbour graph."""
     from sklearn.neighbors import kneighbors_graph
 

@@ -39,10 +39,10 @@ def attended_window(
     windows = [
         (top, left, min(1.0, top + height), min(1.0, left + width)) for top, left in places.tolist()
     ]
-    return windows[int(np.argmax(np.round(held(mask, windows), 9)))]
+    return windows[int(np.argmax(np.round(hold_window(mask, windows), 9)))]
 
 
-def held(mask: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
+def hold_window(mask: np.ndarray, windows: Sequence[Window]) -> np.ndarray:
     """How much of a mask's places every window holds, parts of places included, float64 [N].
 
     The sum of a window is four values of the integral image, linear between its places.

@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from ..structures import Ranking, Truth
-from .cases import first_answer, marked
+from ..structures import GroundTruth, Ranking
+from .query_cases import first_answer, mark_hits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +32,13 @@ class ClassRow:
     times: int
 
 
-def first_answers(ranking: Ranking, truth: Truth) -> tuple[list[str], list[str]]:
+def first_answers(ranking: Ranking, truth: GroundTruth) -> tuple[list[str], list[str]]:
     """For every query: "right", "wrong" or "open", and the label of a wrong first answer (""
     otherwise).
     """
     states, taken_for = [], []
     for row in range(len(ranking.query_ids)):
-        first = next((hit for hit in marked(ranking, truth, row) if hit.mark != "junk"), None)
+        first = next((hit for hit in mark_hits(ranking, truth, row) if hit.mark != "junk"), None)
         state = first_answer([first] if first else [], truth.relevant_to(row))
         states.append(state)
         taken_for.append(str(truth.gallery_labels[first.row]) if first and state == "wrong" else "")

@@ -8,11 +8,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..files import PathLike, atomic
+from ..io.atomic import atomic
+from ..io.paths import PathLike
 from ..structures import Score
-from .figures import steps_table, tiles
-from .heat import as_uri
+from .heat_map import as_uri
 from .render import render
+from .widgets import steps_table, tiles
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError
-from ..files import PathLike, atomic
-from ..structures import Ranking, Score, Truth
-from .cases import Case, Hit, case, pick, worst_first
+from ..io.atomic import atomic
+from ..io.paths import PathLike
+from ..structures import GroundTruth, Ranking, Score
 from .classes import class_rows, first_answers
-from .figures import histogram, steps_table, tiles
-from .passports import facts, flat
-from .photos import Album, Images, find
+from .provenance_table import facts, flat
+from .query_cases import Case, Hit, case, pick, worst_first
 from .render import render, text_of
+from .thumbnails import Album, Images, find
+from .widgets import histogram, steps_table, tiles
 
 CLASSES = 300  # lines of the class table
 
 
 def page(
     ranking: Ranking,
-    truth: Truth,
+    truth: GroundTruth,
     scores: Sequence[Score],
     images: Images,
     out: PathLike,
@@ -90,7 +91,7 @@ def page(
         file.write(html)
 
 
-def _check(ranking: Ranking, truth: Truth, scores: Sequence[Score]) -> None:
+def _check(ranking: Ranking, truth: GroundTruth, scores: Sequence[Score]) -> None:
     for what in ("query_ids", "gallery_ids"):
         ours, theirs = getattr(ranking, what), getattr(truth, what)
         if not np.array_equal(ours, theirs):
@@ -117,7 +118,7 @@ class _Names:
     """What the template asks of an image: its id, label and picture."""
 
     def __init__(
-        self, ranking: Ranking, truth: Truth, images: Images, cases: Sequence[Case]
+        self, ranking: Ranking, truth: GroundTruth, images: Images, cases: Sequence[Case]
     ) -> None:
         roots = [
             dict(ranking.passport.get(side) or {}).get("root") for side in ("queries", "gallery")
@@ -136,7 +137,7 @@ class _Names:
         self._ranking, self._truth = ranking, truth
 
     def query(self, one: Case) -> dict[str, str]:
-        return _named(
+        return _name_hits(
             self._ranking.query_ids,
             self._truth.query_labels,
             one.row,
@@ -144,7 +145,7 @@ class _Names:
         )
 
     def hit(self, one: Hit) -> dict[str, str]:
-        return _named(
+        return _name_hits(
             self._ranking.gallery_ids,
             self._truth.gallery_labels,
             one.row,
@@ -152,7 +153,7 @@ class _Names:
         )
 
 
-def _named(ids: np.ndarray, labels: np.ndarray, row: int, photo: str) -> dict[str, str]:
+def _name_hits(ids: np.ndarray, labels: np.ndarray, row: int, photo: str) -> dict[str, str]:
     name = str(ids[row])
     return {
         "id": name,

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import UsageError
-from ..files import PathLike, read_json
-from .table import metric_names
+from ..io.json_files import read_json
+from ..io.paths import PathLike
+from ..io.text_table import metric_names
 
 _BLOCK = re.compile(
     r"<!-- results: (?P<file>\S+)(?: columns: (?P<columns>[^>]+?))? -->\n" r".*?<!-- /results -->",

@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from .visible import visible
+from .sanitize import visible
 
 HERE = pathlib.Path(__file__).parent
 
@@ -39,7 +39,7 @@ def render(template: str, style: str = "", script: str = "", **shown: Any) -> st
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"percent": _percent, "signed": _signed, "duration": _duration}
+    environment.filters |= {"percent": _percent, "signed": _format_signed, "duration": _duration}
     hashes = {"style_hash": _hash(style), "script_hash": _hash(script)}
     return environment.get_template(template).render(
         style=Markup(style), script=Markup(script), **hashes, **shown
@@ -62,7 +62,7 @@ def _percent(value: float | None) -> str:
     return "–" if value is None or np.isnan(value) else f"{100 * value:.1f}"
 
 
-def _signed(value: float) -> str:
+def _format_signed(value: float) -> str:
     shown = f"{100 * value:+.1f}"
     return "±0.0" if float(shown) == 0 else shown.replace("-", "−")
 

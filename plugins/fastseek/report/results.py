@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..files import PathLike, write_json
+from ..io.json_files import write_json
+from ..io.paths import PathLike
 from ..structures import Score
 from .interval import interval
 

@@ -1,5 +1,1 @@
 """Re-rankers: Ranking -> Ranking with the same images."""
-
-from ..registry import import_parts
-
-import_parts(__name__, __path__)

@@ -11,12 +11,12 @@ from scipy.sparse import csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import cg
 
-from ..kernel.keys import id_order
-from ..kernel.nearest import nearest
+from ..knn.nearest import nearest
+from ..knn.sort_keys import id_order
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .sorting import check_sides, picked, resorted
+from ._base import check_sides, pick_vectors, sort_anew
 
 STEPS = 1000
 Walk = tuple[np.ndarray, np.ndarray]
@@ -96,7 +96,7 @@ class Diffusion:
             f"diffusion(k={self.k}, seeds={self.seeds}, alpha={self.alpha}, gamma={self.gamma}, "
             f"over={self.over!r}, tolerance={self.tolerance})"
         )
-        return resorted(ranking, scores, call)
+        return sort_anew(ranking, scores, call)
 
     def _over_gallery(
         self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings
@@ -119,8 +119,8 @@ class Diffusion:
             if not len(rows):
                 yield np.empty(0), np.empty(0, bool)
                 continue
-            images = picked(gallery, rows).astype(np.float64)
-            start = images @ picked(queries, np.array([query]))[0]
+            images = pick_vectors(gallery, rows).astype(np.float64)
+            start = images @ pick_vectors(queries, np.array([query]))[0]
             near = images @ images.T
             seeds = np.argsort(-start, kind="stable")[: self.seeds]
             lists_of_near = np.argsort(-near, axis=1, kind="stable")[:, : self.k + 1]

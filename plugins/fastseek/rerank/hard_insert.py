@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..recognition.knn_vote import Reference, Votes, check_votes
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
+from ._base import add_step, check_sides
 from .hard_rank import partition
-from .sorting import check_sides, told
-from .voting import Reference, Votes, check_votes
 
 
 @RERANKERS.register()
@@ -88,7 +88,9 @@ class HardInsert:
             f"hard_insert(reference={self.reference!r}, labels={self.labels!r},"
             f" threshold={self.threshold}, votes={self.votes}, conf={self.conf!r})"
         )
-        return Ranking(ranking.query_ids, ranking.gallery_ids, indices, scores, told(ranking, call))
+        return Ranking(
+            ranking.query_ids, ranking.gallery_ids, indices, scores, add_step(ranking, call)
+        )
 
 
 class _Members:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..recognition.knn_vote import Reference, Votes, check_votes, vote_of_listed
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .sorting import check_sides, told
-from .voting import Reference, Votes, check_votes, vote_of_listed
+from ._base import add_step, check_sides
 
 
 class Partition(NamedTuple):
@@ -68,7 +68,11 @@ class HardRank:
             f"hard_rank(reference={self.reference!r}, labels={self.labels!r}, votes={self.votes})"
         )
         return Ranking(
-            ranking.query_ids, ranking.gallery_ids, parts.indices, parts.scores, told(ranking, call)
+            ranking.query_ids,
+            ranking.gallery_ids,
+            parts.indices,
+            parts.scores,
+            add_step(ranking, call),
         )
 
 

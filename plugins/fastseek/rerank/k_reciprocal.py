@@ -8,14 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..kernel.nearest import nearest, pair_scores, similarities, together
+from ..knn.nearest import nearest, pair_scores, similarities
+from ..knn.vectors import stack_sides
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .budget import Budget, tell_costs
-from .overlaps import Overlaps, all_overlaps
-from .reciprocal import RULES, averaged, encode, own_first
-from .sorting import check_sides, resorted
+from ._base import check_sides, sort_anew
+from ._k_reciprocal_encoding import RULES, average_neighbors, encode, own_first
+from ._memory_plan import Budget, tell_costs
+from ._sparse_jaccard import Overlaps, all_overlaps
 
 CELLS = 1 << 21  # distances held at once
 ENTRIES = 1 << 21  # entries of averaged encodings held at once
@@ -113,7 +114,7 @@ class KReciprocal:
             f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_},"
             f" metric={self.metric!r}, variant={self.variant!r})"
         )
-        return resorted(ranking, scores, call)
+        return sort_anew(ranking, scores, call)
 
     def matrix(self, queries: Embeddings, gallery: Embeddings) -> np.ndarray:
         """Scores [Q, G] float32 of every gallery image, larger is better."""
@@ -131,15 +132,15 @@ class KReciprocal:
         images = len(queries) + len(gallery)
         budget = Budget.of(images, gallery.dim, self.k1, self.k2, every, self.max_ram)
         most = budget.entries(self.max_ram)
-        both = together(queries, gallery, self.metric)
+        both = stack_sides(queries, gallery, self.metric)
         tell_costs(both, self._pairs, budget)
         found = nearest(both, both, budget.width, self._pairs, budget.rows)
-        longest = _squared(found.lowest, self._pairs)
+        longest = _squared_distances(found.lowest, self._pairs)
         longest[longest == 0] = 1  # all points are one: every distance is 0
 
         def scaled(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
             scores = pair_scores(both.vectors, both.vectors, rows, cols, self._pairs, np.float32)
-            return _squared(scores, self._pairs) / longest[rows]
+            return _squared_distances(scores, self._pairs) / longest[rows]
 
         neighbours = found.rows.astype(np.int32)
         del found
@@ -154,7 +155,11 @@ class KReciprocal:
     ) -> None:
         """Fill scores [Q * K] for the answers [Q * K], a run of pairs at a time."""
         both, neighbours, raw, longest, room = known
-        held = averaged(raw, neighbours, self.k2) if HELD_BYTES * raw.nnz * self.k2 < room else None
+        held = (
+            average_neighbors(raw, neighbours, self.k2)
+            if HELD_BYTES * raw.nnz * self.k2 < room
+            else None
+        )
         step = max(1, int(ENTRIES * len(neighbours) // max(1, raw.nnz * self.k2)))
         overlaps, pairs = Overlaps(len(neighbours)), np.flatnonzero(indices >= 0)
         for start in progress(range(0, len(pairs), step), "re-ranking"):
@@ -162,10 +167,10 @@ class KReciprocal:
             asked, images = here // depth, indices[here] + queries
             some, rows = np.unique(images, return_inverse=True) if held is None else (None, images)
             theirs, first = (
-                averaged(raw, neighbours, self.k2, some) if held is None else held,
+                average_neighbors(raw, neighbours, self.k2, some) if held is None else held,
                 int(asked[0]),
             )
-            mine = averaged(raw, neighbours, self.k2, np.arange(first, asked[-1] + 1))
+            mine = average_neighbors(raw, neighbours, self.k2, np.arange(first, asked[-1] + 1))
             ends = np.searchsorted(asked, np.arange(first, asked[-1] + 2))
             shared = np.concatenate(
                 [
@@ -173,7 +178,7 @@ class KReciprocal:
                     for row in range(mine.shape[0])
                 ]
             )
-            near = _squared(
+            near = _squared_distances(
                 pair_scores(both.vectors, both.vectors, asked, images, self._pairs), self._pairs
             )
             near *= self.lambda_ / longest[asked]
@@ -186,7 +191,7 @@ class KReciprocal:
         given.
         """
         both, neighbours, raw, longest, _ = self._encoded(queries, gallery, True)
-        encoded = averaged(raw, neighbours, self.k2)
+        encoded = average_neighbors(raw, neighbours, self.k2)
         del raw
         asked, inverted = encoded[: len(queries)], encoded[len(queries) :].T.tocsr()
         del encoded
@@ -203,14 +208,14 @@ class KReciprocal:
             similarities(mine[here], theirs, self._pairs, scores)
             if twins:
                 scores[:] = scores[:, first]
-            _squared(scores, self._pairs)
+            _squared_distances(scores, self._pairs)
             scores *= -self.lambda_ / longest[here, None]
             for rows, shared in all_overlaps(asked[here], inverted):
                 scores[rows] -= (1 - self.lambda_) * (1 - shared / (2 - shared))
             yield here, scores
 
 
-def _squared(scores: np.ndarray, metric: str) -> np.ndarray:
+def _squared_distances(scores: np.ndarray, metric: str) -> np.ndarray:
     """Squared distances, in place, from scores; of unit vectors when the score is their inner
     product.
     """

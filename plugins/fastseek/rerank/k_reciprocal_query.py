@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_array
 
-from ..kernel.nearest import nearest
-from ..kernel.vectors import pair_scores
+from ..knn.nearest import nearest
+from ..knn.vectors import pair_scores
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .gallery_graph import GalleryGraph, in_memory, squared
-from .overlaps import Overlaps
-from .reciprocal import averaged, expand, half_of, reciprocal
-from .sorting import check_sides, resorted
+from ._base import check_sides, sort_anew
+from ._gallery_graph import GalleryGraph, in_memory, squared_distances
+from ._k_reciprocal_encoding import average_neighbors, expand, half_of, reciprocal
+from ._sparse_jaccard import Overlaps
 
 ROWS = 2048  # queries encoded at once
 
@@ -73,7 +73,7 @@ class KReciprocalQuery:
             f"k_reciprocal_query(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_},"
             f" metric={self.metric!r}, graph={self.graph!r})"
         )
-        return resorted(ranking, scores, call)
+        return sort_anew(ranking, scores, call)
 
     def _fill(
         self, scores: np.ndarray, indices: np.ndarray, queries: Embeddings, gallery: Embeddings
@@ -87,9 +87,9 @@ class KReciprocalQuery:
             else GalleryGraph.build(*settings)
         )
         found = nearest(queries, gallery, max(self.k1, self.k2 - 1), self.metric)
-        longest = squared(found.lowest, self.metric)
+        longest = squared_distances(found.lowest, self.metric)
         longest[longest == 0] = 1  # all images are one and the query too
-        encoded = averaged(graph.encoded, graph.neighbours, self.k2)
+        encoded = average_neighbors(graph.encoded, graph.neighbours, self.k2)
         half = reciprocal(graph.neighbours[:, : half_of(self.k1) + 1])
         shared = Overlaps(len(gallery))
         for start in progress(range(0, len(queries), ROWS), "re-ranking"):
@@ -101,7 +101,7 @@ class KReciprocalQuery:
             for row, query in enumerate(range(here.start, here.stop)):
                 listed = indices[query][indices[query] >= 0]
                 overlap = shared.of(asked, row, encoded, listed)
-                near = squared(
+                near = squared_distances(
                     pair_scores(mine, theirs, np.full(len(listed), query), listed, self.metric),
                     self.metric,
                 )
@@ -132,7 +132,7 @@ class KReciprocalQuery:
         )
         sets = expand(whole, half, np.diff(half.indptr))
         owner = np.repeat(np.arange(len(rows)), np.diff(sets.indptr))
-        distances = squared(
+        distances = squared_distances(
             pair_scores(mine, theirs, owner, sets.indices, self.metric, np.float32), self.metric
         )
         weights = np.exp(-distances / longest[owner]).astype(np.float64)

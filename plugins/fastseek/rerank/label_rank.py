@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..recognition.knn_vote import Reference, check_votes, vote_of_listed
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .sorting import check_cosine, check_sides, resorted
-from .voting import Reference, check_votes, vote_of_listed
+from ._base import check_cosine, check_sides, sort_anew
 
 
 @RERANKERS.register()
@@ -66,11 +66,11 @@ class LabelRank:
         asked = reference.vote(queries, self.votes, self.conf, "queries")
         found = vote_of_listed(reference, gallery, ranking.indices, self.votes, self.conf)
         if not ranking.indices.size:
-            return resorted(ranking, ranking.scores, self._call())
+            return sort_anew(ranking, ranking.scores, self._call())
         factor = np.where(
             found.labels[ranking.indices] == asked.labels[:, None], self.up, -self.down
         )
-        return resorted(
+        return sort_anew(
             ranking, ranking.scores + factor * found.confidence[ranking.indices], self._call()
         )
 

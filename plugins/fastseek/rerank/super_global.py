@@ -7,7 +7,7 @@ import numpy as np
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from .sorting import check_sides, picked, resorted
+from ._base import check_sides, pick_vectors, sort_anew
 
 
 @RERANKERS.register()
@@ -47,16 +47,16 @@ class SuperGlobal:
             best = best[best >= 0]
             if not len(best):
                 continue
-            asked = picked(queries, np.array([query]))[0].astype(np.float64)
+            asked = pick_vectors(queries, np.array([query]))[0].astype(np.float64)
             scores[query, : len(best)] = self.scores(
-                asked, picked(gallery, best).astype(np.float64)
+                asked, pick_vectors(gallery, best).astype(np.float64)
             )
             below = np.nextafter(np.float32(scores[query, : len(best)].min()), np.float32(-np.inf))
             rest = scores[query, len(best) :]
             rest += (
                 min(0, float(below) - rest.max(initial=-np.inf)) if np.isfinite(rest).any() else 0
             )
-        return resorted(ranking, scores, f"super_global(m={self.m}, k={self.k}, beta={self.beta})")
+        return sort_anew(ranking, scores, f"super_global(m={self.m}, k={self.k}, beta={self.beta})")
 
     def scores(self, query: np.ndarray, images: np.ndarray) -> np.ndarray:
         """[n] float64 from vectors of length 1: one query [D], its best images [n, D]."""

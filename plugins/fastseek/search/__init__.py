@@ -1,5 +1,1 @@
 """Searchers: Embeddings x Embeddings -> Ranking."""
-
-from ..registry import import_parts
-
-import_parts(__name__, __path__)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernel.nearest import GALLERY_ROWS, METRICS, nearest
-from ..kernel.scan import SCANS
+from ..knn.nearest import GALLERY_ROWS, METRICS, nearest
+from ..knn.scan import SCANS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from .passports import check_same_model
+from ..structures.provenance import check_same_model
 
 
 @SEARCHERS.register()

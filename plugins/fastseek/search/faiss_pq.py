@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from .faiss_index import FaissIndex, faiss
+from ._faiss_index import FaissIndex, faiss
 
 
 @SEARCHERS.register()

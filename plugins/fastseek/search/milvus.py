@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArtefactError
-from ..kernel.vectors import METRICS
-from ..passports import check_same_model
+from ..knn.vectors import METRICS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from .milvus_store import MOST, MilvusStore
-from .recall import measured_recall
-from .rescored import rescored, rows_of
+from ..structures.arrays import Picked
+from ..structures.provenance import check_same_model
+from ._milvus_store import MOST, MilvusStore
+from ._recall import measured_recall
+from ._rescoring import rescore_pairs, rows_of
 from .sharded import fingerprint
-from .window import Picked
 
 
 @SEARCHERS.register()
@@ -78,7 +78,7 @@ class Milvus:
             self._fill(store, gallery)
             names = store.nearest(queries, depth) if depth else [[] for _ in queries.ids]
             engine = f"milvus {store.client.get_server_version()}"
-        indices, scores = rescored(
+        indices, scores = rescore_pairs(
             queries, gallery, rows_of(names, gallery.ids, depth), self.k, self.metric
         )
         call = (

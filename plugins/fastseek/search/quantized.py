@@ -6,14 +6,14 @@ import weakref
 
 import numpy as np
 
-from ..kernel.nearest import nearest
-from ..kernel.scan import choose
-from ..kernel.spans import Span, encoded
-from ..kernel.vectors import METRICS
+from ..knn.blocked import Block, encode_blocks
+from ..knn.nearest import nearest
+from ..knn.scan import choose
+from ..knn.vectors import METRICS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from .passports import check_same_model
-from .recall import measured_recall
+from ..structures.provenance import check_same_model
+from ._recall import measured_recall
 
 STORED = ("bfloat16", "int8")
 
@@ -68,7 +68,7 @@ class Quantized:
         self.k, self.storage, self.metric, self.rescore = k, storage, metric, rescore
         self.sample, self.seed = sample, seed
         self._gallery: weakref.ref[Embeddings] | None = None
-        self._codes: Span | None = None
+        self._codes: Block | None = None
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
@@ -109,12 +109,12 @@ class Quantized:
             )
         return Ranking(queries.ids, gallery.ids, found.rows, found.scores, passport)
 
-    def _kept(self, gallery: Embeddings) -> Span:
+    def _kept(self, gallery: Embeddings) -> Block:
         """The codes of the gallery, made when it is another one than before."""
         if self._codes is None or self._gallery is None or self._gallery() is not gallery:
-            codes = encoded(
+            codes = encode_blocks(
                 gallery, slice(0, len(gallery)), self.metric, choose(self.storage, self.metric)
             )
-            self._codes = Span(0, codes, gallery.vectors)
+            self._codes = Block(0, codes, gallery.vectors)
             self._gallery = weakref.ref(gallery)
         return self._codes

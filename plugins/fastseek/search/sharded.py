@@ -11,8 +11,8 @@ from ..errors import ArtefactError
 from ..progress import progress
 from ..registry import SEARCHERS, build
 from ..structures import Embeddings, Ranking
-from .merge import merge
-from .window import part_of
+from ..structures.embeddings import slice_embeddings
+from ._merge import merge
 
 
 @SEARCHERS.register()
@@ -50,7 +50,7 @@ class Sharded:
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
         parts = [
-            part_of(gallery, start, start + self.rows)
+            slice_embeddings(gallery, start, start + self.rows)
             for start in range(0, max(1, len(gallery)), self.rows)
         ]
         asked = fingerprint(queries) if self.folder else ""

@@ -3,28 +3,28 @@
 They are frozen, check themselves when built, and save and load themselves.
 """
 
+from .arrays import Shards
 from .embeddings import Embeddings, save_manifest, save_shard
+from .geolocation import geolocations_of, parse_geolocation
+from .ground_truth import GroundTruth
 from .item import Item
-from .items import Items, Kind, paths_of, with_split
-from .place import place, places_of
+from .item_table import ItemTable, Kind, paths_of, with_split
 from .ranking import Ranking
 from .score import Score, interval
-from .shards import Shards
-from .truth import Truth
 
 __all__ = [
     "Embeddings",
+    "GroundTruth",
     "Item",
-    "Items",
+    "ItemTable",
     "Kind",
     "Ranking",
     "Score",
     "Shards",
-    "Truth",
+    "geolocations_of",
     "interval",
+    "parse_geolocation",
     "paths_of",
-    "place",
-    "places_of",
     "save_manifest",
     "save_shard",
     "with_split",

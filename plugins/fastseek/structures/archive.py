@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError, DataError, FastSeekError
-from ..files import PathLike, atomic
+from ..io.atomic import atomic
+from ..io.paths import PathLike
 
 Passport = Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def named(path: PathLike) -> Iterator[None]:
+def describe_file(path: PathLike) -> Iterator[None]:
     """Put the file before whatever an error inside says, unless it names it already."""
     try:
         yield

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError, DataError
-from ..files import PathLike, atomic, read_json, sha256, write_json
-from .archive import Passport, check_open, named, unique_ids
-from .shards import Shards
+from ..io.atomic import atomic
+from ..io.digests import sha256
+from ..io.json_files import read_json, write_json
+from ..io.paths import PathLike
+from .archive import Passport, check_open, describe_file, unique_ids
+from .arrays import Shards, Window
 
 FORMAT = 1
 ENTRY = {
@@ -91,22 +94,30 @@ class Embeddings:
         save_manifest(folder, shards, self.passport)
 
     @classmethod
-    def load(cls, path: PathLike) -> Embeddings:
+    def load(cls, path: PathLike, verify: bool = False) -> Embeddings:
         """Open an embeddings folder, a bare .npy (row numbers become ids) or a .safetensors file,
         memory-mapped.
 
+        Args:
+            path: the folder or file.
+            verify: whether the bytes of a folder are compared with its hashes.
+
         Raises:
             DataError: nothing readable is there, or no vectors; names the file.
-            ArtefactError: a shard is missing, cut or of another size than its manifest says.
+            ArtefactError: a shard is missing, cut, of another size than its manifest says or, with
+                `verify`, changed.
         """
         path = pathlib.Path(path)
-        with named(path):
+        with describe_file(path):
             if path.suffix in BARE:
                 vectors = BARE[path.suffix](path)
                 return cls(
                     np.arange(sum(vectors.shape[:1])).astype(str), vectors
                 )  # a single number has no rows
-            return cls(*_load_folder(path))
+            embeddings = cls(*_load_folder(path))
+        if verify:
+            embeddings.verify(path)
+        return embeddings
 
     def verify(self, folder: PathLike) -> None:
         """Compare every file in `folder` with the hash in its manifest.
@@ -121,6 +132,14 @@ class Embeddings:
                     raise ArtefactError(
                         f"{folder / shard[name]}: the bytes are not those that were written"
                     )
+
+
+def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embeddings:
+    """Rows start to stop of some embeddings, the vectors not read."""
+    stop = min(stop, len(embeddings))
+    return Embeddings(
+        embeddings.ids[start:stop], Window(embeddings.vectors, start, stop), embeddings.passport
+    )
 
 
 def save_shard(

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import PathLike
-from .archive import Passport, float32, load_npz, named, save_npz, unique_ids, whole_numbers
+from ..io.paths import PathLike
+from .archive import Passport, describe_file, float32, load_npz, save_npz, unique_ids, whole_numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Ranking:
             DataError: the file is missing or not a ranking. ArtefactError: it is damaged.
         """
         arrays, passport = load_npz(path, ("indices", "scores", "query_ids", "gallery_ids"))
-        with named(path):
+        with describe_file(path):
             return cls(passport=passport, **arrays)
 
 

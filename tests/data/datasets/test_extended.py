@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import toy
-from fastseek.data.bridge import resolve
+from fastseek.data.fastreid_datasets import resolve
 from fastseek.errors import DataError, UsageError
 
 from fastreid.config import get_cfg

@@ -11,15 +11,15 @@ import pytest
 
 import toy
 from fastseek import register
-from fastseek.data.bridge import resolve
-from fastseek.data.datasets import gldv2_lists as lists
+from fastseek.data.builders import build_test_loader, build_train_loader
+from fastseek.data.datasets import _gldv2_lists as lists
 from fastseek.data.datasets.gldv2 import Gldv2
-from fastseek.data.loader import build_test_loader, build_train_loader
-from fastseek.data.train_set import TrainSet
+from fastseek.data.fastreid_datasets import resolve
+from fastseek.data.label_index import TrainSet
 from fastseek.errors import DataError, UsageError
-from fastseek.landmarks import layout
+from fastseek.formats.gldv2_names import layout
 from fastseek.registry import DATASETS, build
-from fastseek.structures import Items, with_split
+from fastseek.structures import ItemTable, with_split
 
 CLEAN = {2: 6, 9: 5, 10: 4, 100: 1}  # landmark -> images
 NOISY = {2: 3, 10: 1, 77: 2, -1: 2}  # more in the full set
@@ -352,7 +352,7 @@ def test_the_trainer_reads_it_in_batches_with_classes_by_number(root, tmp_path):
         ]
     )
     items = resolve(call, cfg)
-    assert isinstance(items, Items)
+    assert isinstance(items, ItemTable)
     train = with_split(items, "train")
     os.unlink(next(item.path for item in train if item.label == "2"))
     loader = build_train_loader(cfg)

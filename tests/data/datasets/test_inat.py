@@ -7,7 +7,7 @@ import pytest
 
 from fastseek.data.datasets.inat import Inat
 from fastseek.errors import DataError
-from fastseek.structures import places_of
+from fastseek.structures import geolocations_of
 
 PAGE = {
     "images": [
@@ -50,8 +50,10 @@ def test_photos_have_class_place_and_date(tmp_path):
         ("test/x.jpg", "", "query"),
     ]
     assert found[0].path == str(tmp_path / "train" / "a" / "1.jpg")
-    assert places_of(found)[0].tolist() == pytest.approx([43.8, -71.3, 182.5 / 365, 77], abs=1e-4)
-    assert np.isnan(places_of(found)[1:]).all() and found[1].meta == {}
+    assert geolocations_of(found)[0].tolist() == pytest.approx(
+        [43.8, -71.3, 182.5 / 365, 77], abs=1e-4
+    )
+    assert np.isnan(geolocations_of(found)[1:]).all() and found[1].meta == {}
 
 
 @pytest.mark.parametrize(

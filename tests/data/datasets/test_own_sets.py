@@ -7,7 +7,7 @@ import pytest
 
 from fastseek.data import datasets  # noqa: F401
 from fastseek.errors import DataError, UsageError
-from fastseek.files import data_roots
+from fastseek.io.paths import data_roots
 from fastseek.registry import DATASETS, build
 
 CLASSES = """Class Name (str),Class ID (int),Coarse Class Name (str),Coarse Class ID (int)

@@ -8,7 +8,7 @@ import pytest
 from fastseek.data.datasets import manifest, planted_places  # noqa: F401
 from fastseek.errors import UsageError
 from fastseek.registry import DATASETS, build
-from fastseek.structures import places_of
+from fastseek.structures import geolocations_of
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def items(table, **kwargs):
 
 def points(found):
     lat, lon = (
-        np.deg2rad(places_of(found)[:, 0].astype(float)),
-        np.deg2rad(places_of(found)[:, 1].astype(float)),
+        np.deg2rad(geolocations_of(found)[:, 0].astype(float)),
+        np.deg2rad(geolocations_of(found)[:, 1].astype(float)),
     )
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], 1)
 
@@ -74,7 +74,7 @@ def test_a_photo_has_one_place_in_every_split_by_seed(table, shuffled):
 
 def test_the_asked_shares_are_missing_or_known_roughly(table):
     """finegrained row 74."""
-    found = places_of(items(table, missing=0.3, rough=0.2)[:200])
+    found = geolocations_of(items(table, missing=0.3, rough=0.2)[:200])
     assert np.isnan(found[:, :3]).all(1).mean() == pytest.approx(0.3, abs=0.08)
     assert (found[:, 3] > 10000).mean() == pytest.approx(0.2, abs=0.08)
     assert not np.isnan(found[found[:, 3] > 10000]).any()

@@ -6,7 +6,7 @@ import scipy.ndimage
 import torch
 from PIL import Image
 
-from fastseek.data.transforms.picture import to_tensor
+from fastseek.data.transforms._image_ops import to_tensor
 from fastseek.errors import UsageError
 from fastseek.registry import TRANSFORMS, build
 

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from fastseek.data import transforms  # noqa: F401
-from fastseek.data.transforms import filters, noise
-from fastseek.data.transforms.compose import compose
+from fastseek.data.transforms import _filters, _noise_level
+from fastseek.data.transforms._pipeline import compose
 from fastseek.errors import DataError, UsageError
 from fastseek.registry import TRANSFORMS, build
 
@@ -35,9 +35,9 @@ def impulse(pixels, share, seed=0):
 
 def planted(kind, seed=0):
     pixels = texture(seed)
-    if kind & noise.GAUSSIAN:
+    if kind & _noise_level.GAUSSIAN:
         pixels = gaussian(pixels, 25, seed)
-    return impulse(pixels, 0.06, seed) if kind & noise.IMPULSE else pixels
+    return impulse(pixels, 0.06, seed) if kind & _noise_level.IMPULSE else pixels
 
 
 def mean_square(one, other):
@@ -49,8 +49,8 @@ def test_sigma_is_the_one_that_was_planted(sigma):
     """finegrained row 24."""
     flat = np.full((256, 256, 3), 128.0)
     noisy = flat + np.random.default_rng(0).normal(scale=sigma, size=flat.shape)
-    assert abs(noise.gaussian_sigma(noisy) / sigma - 1) < 0.02
-    assert abs(noise.gaussian_sigma(gaussian(texture(side=192), sigma)) / sigma - 1) < 0.15
+    assert abs(_noise_level.gaussian_sigma(noisy) / sigma - 1) < 0.02
+    assert abs(_noise_level.gaussian_sigma(gaussian(texture(side=192), sigma)) / sigma - 1) < 0.15
 
 
 def test_sigma_is_what_the_wavelet_definition_gives():
@@ -72,59 +72,59 @@ def test_sigma_is_what_the_wavelet_definition_gives():
             for column in range(0, 17, 2)
         ]
         sigmas.append(np.median([value for value in found if value > 1e-3]) / 0.6744897501960817)
-    assert abs(noise.gaussian_sigma(pixels) - np.mean(sigmas)) < 1e-3
+    assert abs(_noise_level.gaussian_sigma(pixels) - np.mean(sigmas)) < 1e-3
     assert abs(sum(taps)) < 1e-12 and abs(sum(value**2 for value in taps) - 1) < 1e-12
 
 
 def test_sigma_grows_in_proportion_and_an_even_surface_has_none():
     pixels = texture().astype(float)
-    assert noise.gaussian_sigma(2 * pixels) == pytest.approx(
-        2 * noise.gaussian_sigma(pixels), rel=1e-5
+    assert _noise_level.gaussian_sigma(2 * pixels) == pytest.approx(
+        2 * _noise_level.gaussian_sigma(pixels), rel=1e-5
     )
-    assert noise.gaussian_sigma(np.full((40, 40, 3), 77.0)) == 0
-    assert noise.gaussian_sigma(np.zeros((3, 40, 3))) == 0
+    assert _noise_level.gaussian_sigma(np.full((40, 40, 3), 77.0)) == 0
+    assert _noise_level.gaussian_sigma(np.zeros((3, 40, 3))) == 0
 
 
 @pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
 def test_the_impulse_share_is_the_one_that_was_planted(share):
     """finegrained row 24."""
-    assert abs(noise.measure(impulse(texture(), share)).share - share) < 0.15 * share + 0.002
+    assert abs(_noise_level.measure(impulse(texture(), share)).share - share) < 0.15 * share + 0.002
 
 
 def test_a_black_or_white_surface_is_no_impulse():
     """finegrained row 24."""
     pixels = texture()
     pixels[20:60, 20:60], pixels[70:100, 70:100] = 0, 255
-    assert noise.measure(pixels).share < 0.002
+    assert _noise_level.measure(pixels).share < 0.002
 
 
 def test_without_taking_impulses_away_sigma_would_be_useless():
     """finegrained 2.1: impulses alone read as Gaussian noise."""
     noisy = impulse(texture(), 0.08)
-    assert noise.gaussian_sigma(noisy) > 10 > noise.measure(noisy).sigma
+    assert _noise_level.gaussian_sigma(noisy) > 10 > _noise_level.measure(noisy).sigma
 
 
 @pytest.mark.parametrize("kind", range(4))
 def test_every_class_is_told_from_the_others(kind):
     """finegrained row 24."""
-    found = [noise.measure(planted(kind, seed)) for seed in range(12)]
+    found = [_noise_level.measure(planted(kind, seed)) for seed in range(12)]
     assert [one.kind for one in found] == [kind] * 12
-    assert {one.name for one in found} == {noise.NAMES[kind]}
+    assert {one.name for one in found} == {_noise_level.NAMES[kind]}
 
 
 def test_the_thresholds_are_the_callers():
     """finegrained row 24."""
     noisy = impulse(gaussian(texture(), 8), 0.005)
-    found = noise.measure(noisy)
-    assert found.kind == noise.CLEAN
-    assert noise.measure(noisy, share=0.002).kind == noise.IMPULSE
-    assert noise.measure(noisy, sigma=6).kind == noise.GAUSSIAN
-    assert noise.measure(noisy, share=0.002, sigma=6) == noise.Noise(
-        found.share, found.sigma, noise.BOTH
+    found = _noise_level.measure(noisy)
+    assert found.kind == _noise_level.CLEAN
+    assert _noise_level.measure(noisy, share=0.002).kind == _noise_level.IMPULSE
+    assert _noise_level.measure(noisy, sigma=6).kind == _noise_level.GAUSSIAN
+    assert _noise_level.measure(noisy, share=0.002, sigma=6) == _noise_level.Noise(
+        found.share, found.sigma, _noise_level.BOTH
     )
 
 
-@pytest.mark.parametrize("kind", [noise.IMPULSE, noise.GAUSSIAN, noise.BOTH])
+@pytest.mark.parametrize("kind", [_noise_level.IMPULSE, _noise_level.GAUSSIAN, _noise_level.BOTH])
 def test_repair_brings_a_photo_nearer_to_the_clean_one(kind):
     """finegrained row 25."""
     for seed in range(4):
@@ -142,11 +142,11 @@ def test_repair_is_median_5_and_then_bilateral_0_100_12():
     """finegrained row 25."""
     import cv2
 
-    for kind in (noise.IMPULSE, noise.GAUSSIAN, noise.BOTH):
+    for kind in (_noise_level.IMPULSE, _noise_level.GAUSSIAN, _noise_level.BOTH):
         pixels = expected = planted(kind)
-        if kind & noise.IMPULSE:
+        if kind & _noise_level.IMPULSE:
             expected = cv2.medianBlur(expected, 5)
-        if kind & noise.GAUSSIAN:
+        if kind & _noise_level.GAUSSIAN:
             expected = cv2.bilateralFilter(expected, 0, 100, 12)
         assert np.array_equal(
             np.asarray(build("denoise()", TRANSFORMS)(Image.fromarray(pixels))), expected
@@ -158,7 +158,7 @@ def test_the_bilateral_filter_is_what_its_definition_says():
     by colour.
     """
     pixels = texture(side=44, smooth=1.0)
-    result = np.asarray(filters.bilateral(Image.fromarray(pixels), colour=30, space=2))
+    result = np.asarray(_filters.bilateral(Image.fromarray(pixels), colour=30, space=2))
     values, radius = pixels.astype(float), 3
     for y, x in ((20, 20), (10, 31), (33, 14)):
         total, weights = np.zeros(3), 0.0
@@ -174,9 +174,9 @@ def test_the_bilateral_filter_is_what_its_definition_says():
 
 def test_one_filter_may_be_left_out():
     """finegrained row 25: the last DIGIX round used the median only."""
-    both = Image.fromarray(planted(noise.BOTH))
+    both = Image.fromarray(planted(_noise_level.BOTH))
     result = build("denoise(filters=('median',))", TRANSFORMS)(both)
-    assert result.tobytes() == filters.median(both).tobytes()
+    assert result.tobytes() == _filters.median(both).tobytes()
 
 
 def listed_photo(tmp_path, kind, path):
@@ -192,7 +192,7 @@ def listed_photo(tmp_path, kind, path):
 def test_a_table_may_say_what_noise_a_photo_has(tmp_path, kind):
     """finegrained row 25."""
     part, image = listed_photo(tmp_path, kind, "/photos/shop/a.jpg")
-    assert part(image).tobytes() == filters.median(image).tobytes()
+    assert part(image).tobytes() == _filters.median(image).tobytes()
 
 
 def test_a_photo_the_table_does_not_list_is_an_error(tmp_path):
@@ -224,8 +224,8 @@ def watched(monkeypatch, part, filtered):
 @pytest.mark.parametrize(
     "call, kind, filtered",
     [
-        ("de_gaussian(1.0, sigma=(30, 30))", noise.GAUSSIAN, filters.bilateral),
-        ("de_pepper(1.0, share=0.1)", noise.IMPULSE, filters.median),
+        ("de_gaussian(1.0, sigma=(30, 30))", _noise_level.GAUSSIAN, _filters.bilateral),
+        ("de_pepper(1.0, share=0.1)", _noise_level.IMPULSE, _filters.median),
     ],
 )
 def test_noise_is_added_and_then_repaired(monkeypatch, call, kind, filtered):
@@ -234,17 +234,21 @@ def test_noise_is_added_and_then_repaired(monkeypatch, call, kind, filtered):
     seen = watched(monkeypatch, part, filtered)
     torch.manual_seed(0)
     result = part(Image.fromarray(texture()))
-    found = noise.measure(seen[0])
+    found = _noise_level.measure(seen[0])
     assert found.kind == kind and np.array_equal(
         np.asarray(result), np.asarray(filtered(Image.fromarray(seen[0])))
     )
-    assert abs(found.sigma - 30) < 4 if kind == noise.GAUSSIAN else abs(found.share - 0.1) < 0.015
+    assert (
+        abs(found.sigma - 30) < 4
+        if kind == _noise_level.GAUSSIAN
+        else abs(found.share - 0.1) < 0.015
+    )
 
 
 def test_added_noise_is_half_black_and_half_white(monkeypatch):
     """finegrained row 26."""
     part = build("de_pepper(1.0, share=0.2)", TRANSFORMS)
-    seen = watched(monkeypatch, part, filters.median)
+    seen = watched(monkeypatch, part, _filters.median)
     torch.manual_seed(0)
     part(Image.new("RGB", (200, 200), (128, 128, 128)))
     for colour in (0, 255):
@@ -252,9 +256,9 @@ def test_added_noise_is_half_black_and_half_white(monkeypatch):
 
 
 def test_without_opencv_the_error_says_what_to_install(monkeypatch):
-    filters.opencv.cache_clear()
+    _filters.opencv.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "cv2", None)
     with pytest.raises(UsageError, match="pip install opencv-python-headless"):
-        filters.opencv()
+        _filters.opencv()
     monkeypatch.undo()
-    assert filters.opencv().medianBlur
+    assert _filters.opencv().medianBlur

@@ -10,8 +10,8 @@ from PIL import Image
 
 import toy
 from fastseek.data import transforms  # noqa: F401
-from fastseek.data.transforms.compose import compose
-from fastseek.data.transforms.picture import to_tensor
+from fastseek.data.transforms._image_ops import to_tensor
+from fastseek.data.transforms._pipeline import compose
 from fastseek.errors import UsageError
 from fastseek.registry import TRANSFORMS, build
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fastseek.data import transforms  # noqa: F401
-from fastseek.data.transforms import noise
+from fastseek.data.transforms import _noise_level
 from fastseek.errors import UsageError
 from fastseek.registry import TRANSFORMS, build
 from toy import photo
@@ -26,7 +26,9 @@ def test_the_share_of_the_photos_gets_noise_of_each_kind_equally_often():
     ]
     assert 0.5 < np.mean(changed) < 0.7
     kinds = [
-        noise.measure(np.array(one)).kind for one, other in zip(made, changed, strict=True) if other
+        _noise_level.measure(np.array(one)).kind
+        for one, other in zip(made, changed, strict=True)
+        if other
     ]
     counts = np.bincount(kinds, minlength=4)
     assert counts[0] <= 5 and (counts[1:] > 25).all()

@@ -8,8 +8,8 @@ import yaml
 
 import toy
 from fastseek import views  # noqa: F401
-from fastseek.data.transforms.compose import compose
-from fastseek.engine.settings import chain
+from fastseek.config.sources import chain
+from fastseek.data.transforms._pipeline import compose
 from fastseek.registry import TRANSFORMS, VIEWS, build, parse
 
 PRESETS = pathlib.Path(__file__).parents[3] / "projects" / "DIGIX2020" / "presets"

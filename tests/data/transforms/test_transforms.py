@@ -12,8 +12,8 @@ import toy
 from fastseek.data import transforms  # noqa: F401
 from fastseek.data.transforms import jpeg as jpeg_module
 from fastseek.data.transforms import shift_scale_rotate as affine_module
-from fastseek.data.transforms.compose import compose
-from fastseek.data.transforms.picture import to_tensor
+from fastseek.data.transforms._image_ops import to_tensor
+from fastseek.data.transforms._pipeline import compose
 from fastseek.errors import UsageError
 from fastseek.registry import TRANSFORMS, build
 

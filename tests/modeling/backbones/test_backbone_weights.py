@@ -6,9 +6,10 @@ import timm
 import torch
 
 from fastseek.errors import ArtefactError, DataError
-from fastseek.files import data_roots, sha256
+from fastseek.io.digests import sha256
+from fastseek.io.paths import data_roots
+from fastseek.modeling.backbones._weights import read_state
 from fastseek.modeling.backbones.timm import Timm
-from fastseek.modeling.backbones.weights import read_state
 
 NETS = {
     "test_resnet": (2, 4),

@@ -2,7 +2,7 @@ import pytest
 import timm
 import torch
 
-from fastseek.engine.untrained import untrained
+from fastseek.config.edits import without_pretrained
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.modeling.backbones.hybrid_swin import HybridSwin
 from fastseek.modeling.backbones.timm import Timm
@@ -246,7 +246,7 @@ def test_a_recipe_of_trained_weights_needs_neither_file(config):
         "hybrid_swin('mobilenetv2_100', cnn_weights='a.pth', swin_weights='b.pth', "
         "pretrained=True)",
     )
-    assert untrained(cfg).SEEK.BACKBONE == "hybrid_swin('mobilenetv2_100')"
+    assert without_pretrained(cfg).SEEK.BACKBONE == "hybrid_swin('mobilenetv2_100')"
 
 
 @pytest.mark.parametrize(

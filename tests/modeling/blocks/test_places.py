@@ -4,7 +4,7 @@ from torch import nn
 
 from fastseek.errors import UsageError
 from fastseek.modeling import backbones, blocks, seeker  # noqa: F401
-from fastseek.modeling.blocks.places import channels, hang, modules, residual_blocks, shapes
+from fastseek.modeling.blocks._insertion import channels, hang, modules, residual_blocks, shapes
 from fastseek.registry import BACKBONES, BLOCKS, build
 
 from fastreid.modeling.meta_arch import build_model

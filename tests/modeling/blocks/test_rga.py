@@ -4,7 +4,7 @@ from torch import nn
 
 from fastseek.errors import UsageError
 from fastseek.modeling import backbones  # noqa: F401
-from fastseek.modeling.blocks.relation import Relation
+from fastseek.modeling.blocks._relation import Relation
 from fastseek.modeling.blocks.rga import RelationAware
 from fastseek.registry import BACKBONES, BLOCKS, build
 

@@ -6,7 +6,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from fastseek.modeling import losses  # noqa: F401
-from fastseek.modeling.layers.gather import gathered
+from fastseek.modeling.layers.gather import gather_with_gradient
 from fastseek.registry import LOSSES, build
 
 CALLS = [
@@ -51,7 +51,7 @@ def process(rank, folder):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
     )
-    rows, labels = gathered(
+    rows, labels = gather_with_gradient(
         torch.full((2, 3), float(rank), requires_grad=True), torch.full((2,), rank)
     )
     torch.save(
@@ -70,7 +70,7 @@ def two(tmp_path_factory):
 
 def test_one_process_gets_its_own_rows_without_gradient():
     vectors, targets = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 1, 2])
-    rows, labels = gathered(vectors, targets)
+    rows, labels = gather_with_gradient(vectors, targets)
     assert torch.equal(rows, vectors) and torch.equal(labels, targets) and not rows.requires_grad
 
 

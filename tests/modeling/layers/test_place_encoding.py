@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from fastseek.modeling.layers.places import PlaceNet, Places
+from fastseek.modeling.layers.geo_encoding import GeoEncoding, GeoNet
 
 NAN = math.nan
 
 
 def encoded(encoding, *rows, **kwargs):
     torch.manual_seed(0)
-    places = Places(encoding, **kwargs)
+    places = GeoEncoding(encoding, **kwargs)
     torch.nn.init.normal_(places.no_place)
     torch.nn.init.normal_(places.no_date)
     return places, places(torch.tensor(rows)).detach()
@@ -108,7 +108,7 @@ def test_a_place_known_too_roughly_is_missing_and_its_date_stays():
 @pytest.mark.parametrize("encoding", ["sphere", "wrap"])
 def test_missing_values_give_no_nan_in_values_or_gradients(encoding):
     """finegrained row 74, trap 23."""
-    net = PlaceNet(Places(encoding), hidden=8, blocks=2)
+    net = GeoNet(GeoEncoding(encoding), hidden=8, blocks=2)
     rows = torch.tensor(
         [
             (NAN, NAN, NAN, NAN),
@@ -128,4 +128,4 @@ def test_missing_values_give_no_nan_in_values_or_gradients(encoding):
 @pytest.mark.parametrize("kwargs", [{"encoding": "flat"}, {"uncertainty": 0}])
 def test_settings_that_cannot_be_are_refused(kwargs):
     with pytest.raises(ValueError, match="must be"):
-        Places(**kwargs)
+        GeoEncoding(**kwargs)

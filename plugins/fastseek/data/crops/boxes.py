@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ...files import locate, read_json, sha256
+from ...io.digests import sha256
+from ...io.json_files import read_json
+from ...io.paths import locate
 from ...registry import CROPS
 from ...structures import Item
 
@@ -114,12 +116,12 @@ def grown(box: Box, margin: float) -> Box:
 
 def _shares(box: Sequence[float], width: float, height: float, where: str) -> Box:
     left, top, wide, high = map(float, box)
-    return _checked(
+    return _check_boxes(
         (left / width, top / height, (left + wide) / width, (top + high) / height), where
     )
 
 
-def _checked(box: Sequence[float], where: str) -> Box:
+def _check_boxes(box: Sequence[float], where: str) -> Box:
     """A box inside the photo; detectors draw a little beyond its edge."""
     left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in box)
     if not (left < right and top < bottom):
@@ -151,4 +153,4 @@ def _of_meta(item: Item) -> Box | None:
         raise DataError(
             f"{item.id}: box is {given!r}; expected four shares, left top right bottom"
         ) from error
-    return _checked((left, top, right, bottom), f"{item.id}: box")
+    return _check_boxes((left, top, right, bottom), f"{item.id}: box")

@@ -42,11 +42,11 @@ class Extended:
             raise ValueError(
                 f"extended needs a data set and one that extends it, got {len(calls)} call strings"
             )
-        first = [_told(item, calls[0]) for item in build(calls[0], DATASETS).items]
+        first = [_describe(item, calls[0]) for item in build(calls[0], DATASETS).items]
         known = with_split(first, "train")
         classes = {item.label for item in known}
         more = [
-            dataclasses.replace(_told(item, call), id=f"{number}/{item.id}")
+            dataclasses.replace(_describe(item, call), id=f"{number}/{item.id}")
             for number, call in enumerate(calls[1:], 1)
             for item in build(call, DATASETS).items
             if item.split == "train" and item.label and (item.label in classes or not known_only)
@@ -66,7 +66,7 @@ class Extended:
         )
 
 
-def _told(item: Item, call: str) -> Item:
+def _describe(item: Item, call: str) -> Item:
     return dataclasses.replace(item, meta={**item.meta, "source": call})
 
 

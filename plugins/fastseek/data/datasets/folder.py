@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ...errors import DataError
-from ...files import locate
+from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item
 

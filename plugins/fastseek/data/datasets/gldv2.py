@@ -11,13 +11,14 @@ import pathlib
 import numpy as np
 
 from ...errors import ArtefactError, DataError, UsageError
-from ...files import data_roots, locate, read_json
-from ...landmarks import join_labels, layout
-from ...lock import in_turn
+from ...formats.gldv2_names import join_labels, layout
+from ...io.json_files import read_json
+from ...io.locks import take_turn
+from ...io.paths import data_roots, locate
 from ...registry import DATASETS
-from ...structures import Items, Kind
-from . import gldv2_lists as lists
-from .gldv2_lists import Labelled
+from ...structures import ItemTable, Kind
+from . import _gldv2_lists as lists
+from ._gldv2_lists import Labelled
 
 logger = logging.getLogger(__name__)
 
@@ -124,28 +125,28 @@ class Gldv2:
             ", ".join(f"{value:,} {what}" for what, value in self.counts.items()),
         )
 
-    def _opened(self, cache: str | None) -> tuple[Items, dict[str, int]]:
+    def _opened(self, cache: str | None) -> tuple[ItemTable, dict[str, int]]:
         """Items and counts, from the cache if there is one."""
         if cache == "":
             return self._read()
         folder = pathlib.Path(cache or data_roots()[-1] / "gldv2") / self._key()
         try:
-            with in_turn(folder):  # of many processes one reads the lists, and all map its files
+            with take_turn(folder):  # of many processes one reads the lists, and all map its files
                 return self._mapped(folder)
         except (UsageError, OSError) as error:
             logger.warning("the lists cannot be kept (%s): every process holds its own copy", error)
             return self._read()
 
-    def _mapped(self, folder: pathlib.Path) -> tuple[Items, dict[str, int]]:
+    def _mapped(self, folder: pathlib.Path) -> tuple[ItemTable, dict[str, int]]:
         """Items and counts in a folder, written there first if need be."""
         if (folder / "items.json").exists():
             try:
-                return Items.load(folder, layout), read_json(folder / "items.json")["counts"]
+                return ItemTable.load(folder, layout), read_json(folder / "items.json")["counts"]
             except ArtefactError as error:
                 logger.warning("%s; the lists are read again", error)
         items, counts = self._read()
         items.save(folder, counts=counts)
-        return Items.load(folder, layout), counts
+        return ItemTable.load(folder, layout), counts
 
     def _key(self) -> str:
         """Another value for other lists or options."""
@@ -153,7 +154,7 @@ class Gldv2:
         told = [self.root, self.kind, self.validation, self.share, self.seed, self.gallery, states]
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-    def _read(self) -> tuple[Items, dict[str, int]]:
+    def _read(self) -> tuple[ItemTable, dict[str, int]]:
         train, counts = self._train()
         landmarks, codes = np.unique(train.landmarks, return_inverse=True)
         more = _Labels(landmarks.tolist())
@@ -169,7 +170,7 @@ class Gldv2:
         kinds = np.repeat(
             np.asarray([kind for _, _, kind in parts], np.uint8), [len(part[0]) for part in parts]
         )
-        items = Items(
+        items = ItemTable(
             np.concatenate([part[0] for part in parts]),
             np.concatenate([part[1] for part in parts]).astype(np.int32),
             kinds,

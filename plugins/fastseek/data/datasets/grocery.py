@@ -9,7 +9,7 @@ import pathlib
 from ...errors import DataError
 from ...registry import DATASETS
 from ...structures import Item
-from . import fetch
+from . import _fetch
 
 
 @DATASETS.register()
@@ -25,12 +25,12 @@ class Grocery:
     """
 
     def __init__(self, fine: bool = True) -> None:
-        home = fetch.grocery()
+        home = _fetch.grocery()
         self.root = str(home)
         names = _class_names(home / "classes.csv")
-        train = _read(home, "train", "train", fine, names)
+        train = _read_split(home, "train", "train", fine, names)
         gallery = [dataclasses.replace(item, split="gallery") for item in train]
-        self.items = train + _read(home, "test", "query", fine, names) + gallery
+        self.items = train + _read_split(home, "test", "query", fine, names) + gallery
 
 
 def _class_names(table: pathlib.Path) -> list[dict[str, str]]:
@@ -43,7 +43,7 @@ def _class_names(table: pathlib.Path) -> list[dict[str, str]]:
     ]
 
 
-def _read(
+def _read_split(
     home: pathlib.Path, part: str, split: str, fine: bool, names: list[dict[str, str]]
 ) -> list[Item]:
     table = home / f"{part}.txt"

@@ -6,9 +6,10 @@ import pathlib
 from typing import Any
 
 from ...errors import DataError
-from ...files import PathLike, locate, read_json
+from ...io.json_files import read_json
+from ...io.paths import PathLike, locate
 from ...registry import DATASETS
-from ...structures import Item, place
+from ...structures import Item, geolocation
 
 MEANS = {
     "latitude": "lat",
@@ -64,7 +65,7 @@ def _items(table: pathlib.Path, split: str, root: str | None) -> list[Item]:
             '"annotations" with image_id and category_id'
         ) from error
     for name, _, meta in rows:
-        place(meta, f"{table}: {name}")
+        geolocation(meta, f"{table}: {name}")
     return [_item(home, name, label, split, meta) for name, label, meta in rows]
 
 

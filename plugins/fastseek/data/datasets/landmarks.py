@@ -7,7 +7,7 @@ import dataclasses
 import os
 
 from ...errors import DataError
-from ...files import locate
+from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import DataError, UsageError
-from ...files import locate
+from ...io.paths import locate
 from ...registry import DATASETS
-from ...structures import Item, place
+from ...structures import Item, geolocation
 
 SPLITS = ("train", "query", "gallery")
 _KNOWN = ("path", "label", "group", "split", "id")
@@ -66,7 +66,7 @@ def _item(where: str, row: dict[str, Any], root: str, seen: dict[tuple[str, str]
             f"{where}: id {name!r} stands already in {before} with the same split; ids must differ"
         )
     meta = {column: value for column, value in row.items() if column not in _KNOWN}
-    place(meta, where)
+    geolocation(meta, where)
     return Item(
         path=os.path.join(root, path), label=label, group=group, split=split, id=name, meta=meta
     )
@@ -89,7 +89,7 @@ def _text(where: str, row: dict[str, Any], column: str) -> str:
 
 
 def _csv(table: pathlib.Path) -> Iterator[Row]:
-    text = _decoded(table)
+    text = _decode(table)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
@@ -111,7 +111,7 @@ def _csv(table: pathlib.Path) -> Iterator[Row]:
         raise DataError(f"{table}:{line}: not a CSV row ({error})") from error
 
 
-def _decoded(table: pathlib.Path) -> str:
+def _decode(table: pathlib.Path) -> str:
     data = table.read_bytes()
     if b"\0" in data:
         raise DataError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...registry import SAMPLERS, build
-from .batching import Classes
+from ._batching import Classes
 
 
 @SAMPLERS.register()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...registry import SAMPLERS
-from .batching import Classes, batches_of, check_batch
+from ._batching import Classes, batches_of, check_batch
 
 
 @SAMPLERS.register()

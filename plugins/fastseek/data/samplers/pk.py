@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...registry import SAMPLERS
-from .batching import Classes, check_batch
-from .singles import RULES, Stand, least_of
+from ._batching import Classes, check_batch
+from ._singles import RULES, Stand, least_of
 
 
 @SAMPLERS.register()

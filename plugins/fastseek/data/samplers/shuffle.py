@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...registry import SAMPLERS
-from .batching import batches_of, check_batch
+from ._batching import batches_of, check_batch
 
 
 @SAMPLERS.register()

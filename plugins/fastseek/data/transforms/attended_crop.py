@@ -8,10 +8,10 @@ import numpy as np
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability, span
-from .picture import Picture, pair, sides
+from ._image_ops import Picture, pair, sides
+from ._rng import happens, probability, span
+from ._scaling import scale_image
 from .random_resized_crop import RandomResizedCrop
-from .scaling import scaled
 
 
 @TRANSFORMS.register()
@@ -80,7 +80,7 @@ class AttendedCrop:
             min(math.ceil(window[2] * width), width),
             min(math.ceil(window[3] * height), height),
         )
-        return scaled(
+        return scale_image(
             F.crop(image, top, left, max(bottom - top, 1), max(right - left, 1)), self.size
         )
 

@@ -6,8 +6,8 @@ from torchvision.transforms.v2 import AutoAugment as Torchvision
 from torchvision.transforms.v2 import AutoAugmentPolicy
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability
-from .picture import Picture, through_pil
+from ._image_ops import Picture, through_pil
+from ._rng import happens, probability
 
 
 @TRANSFORMS.register()

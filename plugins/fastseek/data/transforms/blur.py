@@ -7,7 +7,7 @@ import math
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from ...registry import TRANSFORMS
-from .picture import Picture, sides
+from ._image_ops import Picture, sides
 
 
 @TRANSFORMS.register()

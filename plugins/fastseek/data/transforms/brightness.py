@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...registry import TRANSFORMS
-from .picture import Picture
+from ._image_ops import Picture
 
 
 @TRANSFORMS.register()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .picture import Picture, pair
+from ._image_ops import Picture, pair
 
 
 @TRANSFORMS.register()

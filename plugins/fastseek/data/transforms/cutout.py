@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from ...registry import TRANSFORMS
-from .chance import happens, integer, probability
-from .picture import Picture, painted, sides
+from ._image_ops import Picture, paint, sides
+from ._rng import happens, integer, probability
 
 
 @TRANSFORMS.register()
@@ -34,4 +34,4 @@ class Cutout:
         height, width = sides(image)
         hole = round(self.share * height), round(self.share * width)
         top, left = integer(0, height - hole[0]), integer(0, width - hole[1])
-        return painted(image, top, left, torch.zeros(3, *hole))
+        return paint(image, top, left, torch.zeros(3, *hole))

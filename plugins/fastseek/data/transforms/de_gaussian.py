@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability, span, uniform
-from .filters import bilateral
-from .picture import Picture, sides, through_pil, to_pil, to_tensor
+from ._filters import bilateral
+from ._image_ops import Picture, sides, through_pil, to_pil, to_tensor
+from ._rng import happens, probability, span, uniform
 
 
 @TRANSFORMS.register()

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability
-from .filters import median
-from .picture import Picture, sides, through_pil, to_pil, to_tensor
+from ._filters import median
+from ._image_ops import Picture, sides, through_pil, to_pil, to_tensor
+from ._rng import happens, probability
 
 
 @TRANSFORMS.register()

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
-from ...files import PathLike, locate
+from ...io.paths import PathLike, locate
 from ...registry import TRANSFORMS
-from . import noise
-from .chance import probability
-from .filters import bilateral, median
-from .picture import Picture, through_pil
+from . import _noise_level
+from ._filters import bilateral, median
+from ._image_ops import Picture, through_pil
+from ._rng import probability
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +56,16 @@ class Denoise:
             )
         self.share, self.sigma, self.filters = probability(share), sigma, tuple(filters)
         self.files = (locate(table, "the noise of every photo"),) if table else ()
-        self.listed = listed(self.files[0]) if table else None
+        self.listed = read_table(self.files[0]) if table else None
 
     def __call__(self, image: Picture) -> Picture:
         return through_pil(self._repaired, image)
 
     def _repaired(self, image: Image.Image) -> Image.Image:
         kind = self._kind(image)
-        if kind & noise.IMPULSE and "median" in self.filters:
+        if kind & _noise_level.IMPULSE and "median" in self.filters:
             image = median(image)
-        if kind & noise.GAUSSIAN and "bilateral" in self.filters:
+        if kind & _noise_level.GAUSSIAN and "bilateral" in self.filters:
             image = bilateral(image)
         return image
 
@@ -73,7 +73,7 @@ class Denoise:
         path = image.info.get("path", "")
         if self.listed is not None:
             return _looked_up(self.listed, path)
-        found = noise.measure(np.asarray(image), self.share, self.sigma)
+        found = _noise_level.measure(np.asarray(image), self.share, self.sigma)
         if found.kind:
             logger.debug(
                 "%s: %s, impulses %.3f, sigma %.1f",
@@ -85,7 +85,7 @@ class Denoise:
         return found.kind
 
 
-def listed(file: PathLike) -> dict[str, int]:
+def read_table(file: PathLike) -> dict[str, int]:
     """Path -> kind of noise, of a table with the columns path and class.
 
     Raises:
@@ -102,10 +102,10 @@ def listed(file: PathLike) -> dict[str, int]:
 
 
 def _class(text: str, where: str) -> int:
-    known = [*noise.NAMES, *map(str, range(len(noise.NAMES)))]
+    known = [*_noise_level.NAMES, *map(str, range(len(_noise_level.NAMES)))]
     if text not in known:
         raise DataError(f"{where}: class {text!r} is none of {', '.join(known)}")
-    return known.index(text) % len(noise.NAMES)
+    return known.index(text) % len(_noise_level.NAMES)
 
 
 def _looked_up(table: dict[str, int], path: str) -> int:

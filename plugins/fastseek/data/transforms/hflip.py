@@ -5,8 +5,8 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability
-from .picture import Picture
+from ._image_ops import Picture
+from ._rng import happens, probability
 
 
 @TRANSFORMS.register()

@@ -7,8 +7,8 @@ import io
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from .chance import happens, integer, probability
-from .picture import Picture, through_pil
+from ._image_ops import Picture, through_pil
+from ._rng import happens, integer, probability
 
 
 @TRANSFORMS.register()
@@ -34,10 +34,10 @@ class Jpeg:
         if not happens(self.p):
             return image
         quality = integer(self.low, self.high)
-        return through_pil(lambda picture: _compressed(picture, quality), image)
+        return through_pil(lambda picture: _compress(picture, quality), image)
 
 
-def _compressed(image: Image.Image, quality: int) -> Image.Image:
+def _compress(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     with Image.open(buffer, formats=("JPEG",)) as read:

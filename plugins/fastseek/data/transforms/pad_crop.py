@@ -5,8 +5,8 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import integer
-from .picture import Picture, sides
+from ._image_ops import Picture, sides
+from ._rng import integer
 
 
 @TRANSFORMS.register()

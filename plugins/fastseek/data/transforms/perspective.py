@@ -7,8 +7,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability, span, uniform
-from .picture import Picture, sides
+from ._image_ops import Picture, sides
+from ._rng import happens, probability, span, uniform
 
 _FURTHEST = 0.45  # of a side: the four corners never meet
 

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from .chance import probability, span
-from .picture import Picture, through_pil
+from ._image_ops import Picture, through_pil
+from ._rng import probability, span
 
 
 @TRANSFORMS.register()

@@ -7,8 +7,8 @@ import math
 import torch
 
 from ...registry import TRANSFORMS
-from .chance import happens, integer, probability, span, uniform
-from .picture import Picture, painted, sides, to_tensor
+from ._image_ops import Picture, paint, sides, to_tensor
+from ._rng import happens, integer, probability, span, uniform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, of values 0..1
 FILLS = {
@@ -72,7 +72,7 @@ class RandomErasing:
             pixels, shape = uniform(*self.area) * height * width, self._shape()
             h, w = round(math.sqrt(pixels * shape)), round(math.sqrt(pixels / shape))
             if 0 < h < height and 0 < w < width:
-                return painted(
+                return paint(
                     image, integer(0, height - h), integer(0, width - w), self._patch(h, w, image)
                 )
         return image

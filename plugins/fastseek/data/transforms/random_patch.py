@@ -12,8 +12,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import happens, integer, probability, span, uniform
-from .picture import Picture, painted, sides, to_pil, to_tensor
+from ._image_ops import Picture, paint, sides, to_pil, to_tensor
+from ._rng import happens, integer, probability, span, uniform
 
 Size = tuple[int, int]
 _TRIES = 10
@@ -74,14 +74,18 @@ class RandomPatch:
         if not happens(self.p):
             return image
         number, size = integer(0, self.pool - 1), sides(image)
-        part = self._part(number, size) if self.photo else self._cut(_seeded(number), size, image)
+        part = (
+            self._part(number, size)
+            if self.photo
+            else self._cut(_seeded_generator(number), size, image)
+        )
         if happens(self.flip):
             part = F.horizontal_flip(part)
         if happens(self.rotate):
             part = F.rotate(part, uniform(-self.angle, self.angle), InterpolationMode.BILINEAR)
         patch = to_tensor(part)
         (height, width), (h, w) = size, patch.shape[1:]
-        return painted(image, integer(0, height - h), integer(0, width - w), patch)
+        return paint(image, integer(0, height - h), integer(0, width - w), patch)
 
     def _part(self, number: int, size: Size) -> Image.Image:
         """Part `number` of the pool for photos of this size; the one used longest ago makes
@@ -91,7 +95,7 @@ class RandomPatch:
         if key in self._parts:
             self._parts.move_to_end(key)
             return self._parts[key]
-        random = _seeded(number)
+        random = _seeded_generator(number)
         for _ in range(_TRIES):
             photo = self.photo(int(torch.randint(self.count, (), generator=random)))
             if photo is not None:
@@ -123,5 +127,5 @@ class RandomPatch:
         return F.resize(F.crop(to_pil(photo), *corner, *inner), outer)
 
 
-def _seeded(number: int) -> torch.Generator:
+def _seeded_generator(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)

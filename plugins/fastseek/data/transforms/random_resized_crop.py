@@ -6,9 +6,9 @@ from torchvision.transforms import RandomResizedCrop as Torchvision
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import span
-from .picture import Picture, pair
-from .scaling import scaled
+from ._image_ops import Picture, pair
+from ._rng import span
+from ._scaling import scale_image
 
 
 @TRANSFORMS.register()
@@ -32,4 +32,4 @@ class RandomResizedCrop:
 
     def __call__(self, image: Picture) -> Picture:
         part = Torchvision.get_params(image, list(self.scale), list(self.ratio))
-        return scaled(F.crop(image, *part), self.size)
+        return scale_image(F.crop(image, *part), self.size)

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability
-from .picture import Picture
+from ._image_ops import Picture
+from ._rng import happens, probability
 
 
 @TRANSFORMS.register()

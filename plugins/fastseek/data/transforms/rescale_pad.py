@@ -5,8 +5,8 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .picture import Picture, sides
-from .scaling import MODES, scaled
+from ._image_ops import Picture, sides
+from ._scaling import MODES, scale_image
 
 
 @TRANSFORMS.register()
@@ -59,7 +59,7 @@ class RescalePad:
         height, width = sides(image)
         longest = max(height, width)
         size = [max(1, side * self.size // longest) for side in (height, width)]
-        small = image if size == [height, width] else scaled(image, size, self.interpolation)
+        small = image if size == [height, width] else scale_image(image, size, self.interpolation)
         top, left = (self.size - size[0]) // 2, (self.size - size[1]) // 2
         border = [left, top, self.size - size[1] - left, self.size - size[0] - top]
         return F.pad(small, border, fill=self.fill)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...registry import TRANSFORMS
-from .picture import Picture, pair, sides
-from .scaling import MODES, scaled
+from ._image_ops import Picture, pair, sides
+from ._scaling import MODES, scale_image
 
 
 @TRANSFORMS.register()
@@ -36,4 +36,6 @@ class Resize:
         if self.keep:
             now = sides(image)
             size = [self.size[0] * side // min(now) for side in now]
-        return image if sides(image) == tuple(size) else scaled(image, size, self.interpolation)
+        return (
+            image if sides(image) == tuple(size) else scale_image(image, size, self.interpolation)
+        )

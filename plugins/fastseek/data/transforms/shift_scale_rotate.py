@@ -6,8 +6,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from .chance import happens, probability, uniform
-from .picture import Picture, sides
+from ._image_ops import Picture, sides
+from ._rng import happens, probability, uniform
 
 
 @TRANSFORMS.register()

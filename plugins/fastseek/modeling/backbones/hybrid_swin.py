@@ -15,8 +15,8 @@ from torch import nn
 from ...errors import UsageError
 from ...registry import BACKBONES
 from ..layers.virtual_token import VirtualToken
+from ._weights import create, load_weights, local_weights
 from .timm import Timm
-from .weights import create, load_weights, local_weights
 
 STAGES = {1: 4, 2: 8, 3: 16}  # stage of the CNN -> reduction at a stem stride of 2
 Options = Mapping[str, Any] | Sequence[tuple[str, Any]]

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...registry import BACKBONES
-from .weights import create, load_weights, local_weights
+from ._weights import create, load_weights, local_weights
 
 DEEPEST = 4
 
@@ -62,7 +62,7 @@ class Timm(nn.Module):
         file = local_weights(weights, pretrained)
         options = dict(kwargs) | ({"drop_path_rate": drop_path} if drop_path else {})
         self.bn_eval = bn_eval
-        self.stages = tuple(f"s{stage}" for stage in _checked(stages))
+        self.stages = tuple(f"s{stage}" for stage in _check_options(stages))
         self.net = _create(name, self.stages, pretrained and not file, options)
         self.head = head
         if head:
@@ -96,7 +96,7 @@ class Timm(nn.Module):
         return self
 
 
-def _checked(stages: Sequence[int]) -> list[int]:
+def _check_options(stages: Sequence[int]) -> list[int]:
     wanted = sorted(set(stages))
     if not wanted or any(
         not isinstance(stage, int) or not 0 <= stage <= DEEPEST for stage in wanted
@@ -129,7 +129,7 @@ def _create(
             f"{name} has no pyramid of maps (reductions {reductions}): ask for one,"
             f" stages=({DEEPEST},)"
         )
-    _cut(net)
+    _cut_stages(net)
     return net
 
 
@@ -147,7 +147,7 @@ def _add_head(
     net.conv_head, net.bn2 = whole.conv_head, whole.bn2
 
 
-def _cut(net: nn.Module) -> None:
+def _cut_stages(net: nn.Module) -> None:
     """Drop the blocks behind the deepest wanted one where timm's own feature net keeps them."""
     module = net.feature_info.module_name()[-1]
     if isinstance(getattr(net, "blocks", None), nn.Sequential) and module.startswith("blocks."):

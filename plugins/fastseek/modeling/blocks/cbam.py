@@ -7,7 +7,7 @@ from timm.layers.cbam import ChannelAttn
 from torch import nn
 
 from ...registry import BLOCKS
-from .attention import Attention, reduced
+from ._attention import Attention, reduced_channels
 
 
 @BLOCKS.register()
@@ -33,11 +33,11 @@ class Cbam(Attention):
     def __init__(self, at: str = "s4", inside: bool = False, ratio: int = 16) -> None:
         super().__init__(at, inside)
         self.ratio = ratio
-        reduced(1, ratio)
+        reduced_channels(1, ratio)
 
     def make(self, channels: int) -> nn.Module:
         """The module for so many channels."""
-        width = reduced(channels, self.ratio)
+        width = reduced_channels(channels, self.ratio)
         return nn.Sequential(ChannelAttn(channels, rd_channels=width, mlp_bias=True), Positions())
 
 

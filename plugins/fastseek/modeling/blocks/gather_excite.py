@@ -12,7 +12,7 @@ from torch import nn
 
 from ...errors import UsageError
 from ...registry import BLOCKS
-from .attention import Attention, reduced
+from ._attention import Attention, reduced_channels
 
 KINDS = ("theta-", "theta", "theta+")
 
@@ -55,7 +55,7 @@ class GatherExcite(Attention):
         ratio: int = 16,
     ) -> None:
         super().__init__(at, inside)
-        reduced(1, ratio)
+        reduced_channels(1, ratio)
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         if extent and (extent < 2 or extent & (extent - 1)):
@@ -76,7 +76,7 @@ class GatherExcite(Attention):
         if self.kind == "theta-":
             return ThetaMinus(channels, extra_params=False, use_mlp=False, extent=self.extent)
         excite = (
-            _bottleneck(channels, reduced(channels, self.ratio))
+            _bottleneck(channels, reduced_channels(channels, self.ratio))
             if self.kind == "theta+"
             else nn.Identity()
         )

@@ -9,7 +9,7 @@ from timm.models.densenet import DenseLayer
 from torch import nn
 
 from ...registry import BLOCKS
-from .places import modules
+from ._insertion import modules
 
 FAMILIES = ("resnet", "densenet", "auto")
 STAGES = ("s1", "s2", "s3")

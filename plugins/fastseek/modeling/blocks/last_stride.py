@@ -8,7 +8,7 @@ from timm.layers import BlurPool2d
 from torch import nn
 
 from ...registry import BLOCKS
-from .places import modules, shapes, stage_modules
+from ._insertion import modules, shapes, stage_modules
 
 DEEPEST = "s4"
 POOLS = (nn.AvgPool2d, nn.MaxPool2d)

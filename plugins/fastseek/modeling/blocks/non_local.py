@@ -10,7 +10,7 @@ from torch import nn
 
 from ...registry import BLOCKS
 from ..layers.precision import at_least_float, full_precision
-from .places import append, channels
+from ._insertion import append, channels
 
 
 @BLOCKS.register()

@@ -11,8 +11,8 @@ from torch import nn
 
 from ...errors import UsageError
 from ...registry import BLOCKS
-from .places import append, channels
-from .relation import Relation
+from ._insertion import append, channels
+from ._relation import Relation
 
 
 @BLOCKS.register()

@@ -6,7 +6,7 @@ from timm.layers import SEModule
 from torch import nn
 
 from ...registry import BLOCKS
-from .attention import Attention, reduced
+from ._attention import Attention, reduced_channels
 
 
 @BLOCKS.register()
@@ -29,8 +29,10 @@ class Se(Attention):
     ) -> None:
         super().__init__(at, inside)
         self.ratio, self.bias = ratio, bias
-        reduced(1, ratio)
+        reduced_channels(1, ratio)
 
     def make(self, channels: int) -> nn.Module:
         """The module for so many channels."""
-        return SEModule(channels, rd_channels=reduced(channels, self.ratio), bias=self.bias)
+        return SEModule(
+            channels, rd_channels=reduced_channels(channels, self.ratio), bias=self.bias
+        )

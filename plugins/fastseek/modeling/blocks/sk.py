@@ -11,8 +11,8 @@ from timm.models.resnet import Bottleneck as ResNetBottleneck
 from torch import nn
 
 from ...registry import BLOCKS
-from .attention import Attention
-from .places import residual_blocks
+from ._attention import Attention
+from ._insertion import residual_blocks
 
 
 @BLOCKS.register()

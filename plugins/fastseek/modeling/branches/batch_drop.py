@@ -10,7 +10,7 @@ from torch import nn
 
 from ...registry import BRANCHES
 from ..layers.drop_rectangle import DropRectangle
-from .maps import of_map
+from ._maps import of_map
 
 
 @BRANCHES.register()

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...registry import BRANCHES
 from ..layers.gem import pool as pooling
-from .maps import of_map
+from ._maps import of_map
 
 
 @BRANCHES.register()

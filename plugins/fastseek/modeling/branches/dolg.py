@@ -14,8 +14,8 @@ from ..layers.atrous import MultiAtrous
 from ..layers.attention import LocalAttention
 from ..layers.gem import Gem
 from ..layers.orthogonal import FUSIONS, orthogonal
-from .maps import of_map
-from .necks import neck as make_neck
+from ._maps import of_map
+from ._necks import neck as make_neck
 
 
 @BRANCHES.register()

@@ -9,7 +9,7 @@ from torch import nn
 
 from ...registry import BRANCHES
 from ..layers.gem import Gem as GemPool
-from .maps import of_map
+from ._maps import of_map
 
 
 @BRANCHES.register()

@@ -9,10 +9,10 @@ from torch import nn
 
 from ...registry import BRANCHES
 from ..layers.gem import pool as pooling
-from ..layers.places import PlaceNet, Places
+from ..layers.geo_encoding import GeoEncoding, GeoNet
 from ..layers.precision import full_precision
-from .maps import of_map
-from .necks import neck as make_neck
+from ._maps import of_map
+from ._necks import neck as make_neck
 
 
 @BRANCHES.register()
@@ -73,7 +73,7 @@ class Geo(nn.Module):
         self.on, self.drop = on, drop
         self.pool = pooling(pool, p)
         self.neck = make_neck(of_map(channels, on), dim, neck)
-        self.net = PlaceNet(Places(encoding, uncertainty), hidden, blocks, dropout)
+        self.net = GeoNet(GeoEncoding(encoding, uncertainty), hidden, blocks, dropout)
         self.project = nn.Linear(hidden, dim)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)

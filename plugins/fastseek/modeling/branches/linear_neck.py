@@ -10,8 +10,8 @@ from torch import nn
 from ...errors import UsageError
 from ...registry import BRANCHES
 from ..layers.gem import pool as pooling
-from .maps import of_map
-from .necks import neck as make_neck
+from ._maps import of_map
+from ._necks import neck as make_neck
 
 
 @BRANCHES.register()

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ..layers.precision import at_least_float, full_precision
-from .neck import NeckHead
+from ._neck import NeckHead
 
 from fastreid.config import configurable
 from fastreid.modeling.heads import REID_HEADS_REGISTRY

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 
-from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ...errors import UsageError
 from ..layers.classes import class_counts
 from ..layers.margin import add_margin, margins
 from ..layers.precision import full_precision
 from ..layers.subcenter import centres, subcenter_cosine
-from .neck import NeckHead
+from ._neck import NeckHead
 
 from fastreid.config import configurable
 from fastreid.modeling.heads import REID_HEADS_REGISTRY

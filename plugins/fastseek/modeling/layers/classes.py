@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from ...errors import ArtefactError, UsageError
-from ...files import locate, read_json
+from ...io.json_files import read_json
+from ...io.paths import locate
 
 
 def class_counts(cfg: Any) -> torch.Tensor | None:

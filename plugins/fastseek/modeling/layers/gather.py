@@ -7,7 +7,9 @@ import torch.distributed as dist
 
 
 @torch.no_grad()
-def gathered(embedding: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def gather_with_gradient(
+    embedding: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The embeddings and targets of all processes, by rank, equal in every process; without
     gradient.
 

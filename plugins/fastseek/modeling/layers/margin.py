@@ -94,10 +94,10 @@ def add_margin(cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
     """
     column = targets.unsqueeze(1)
     own = cosine.gather(1, column)
-    return cosine.scatter(1, column, penalised(own, margin.to(own.dtype)[column]))
+    return cosine.scatter(1, column, penalize(own, margin.to(own.dtype)[column]))
 
 
-def penalised(own: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+def penalize(own: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """The cosines of the own classes, lowered by their margins, as `add_margin` says.
 
     Args:

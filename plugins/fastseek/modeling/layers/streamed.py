@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
-from .margin import penalised
+from .margin import penalize
 from .precision import full_precision
 
 AUTOMATIC = (
@@ -149,7 +149,7 @@ def _logits(
     here = (column >= 0) & (column < cosine.shape[1])
     column = column.clamp(0, cosine.shape[1] - 1)
     own = cosine.gather(1, column)
-    moved = torch.where(here, penalised(own, margin.gather(0, targets)[:, None]), own)
+    moved = torch.where(here, penalize(own, margin.gather(0, targets)[:, None]), own)
     return cosine.scatter(1, column, moved).mul_(how.s), column, here
 
 
@@ -167,7 +167,7 @@ def _slope(
     other = slope.gather(1, column)
     with torch.enable_grad():
         own = cosine.gather(1, column).detach().requires_grad_()
-        (bend,) = torch.autograd.grad(penalised(own, margin.gather(0, targets)[:, None]).sum(), own)
+        (bend,) = torch.autograd.grad(penalize(own, margin.gather(0, targets)[:, None]).sum(), own)
     return slope.scatter_(1, column, torch.where(here, (other - (1 - how.smoothing)) * bend, other))
 
 

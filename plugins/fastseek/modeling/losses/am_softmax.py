@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...registry import LOSSES
-from .margin_softmax import MarginSoftmax
+from ._margin_softmax import MarginSoftmax
 
 
 @LOSSES.register()

@@ -6,7 +6,7 @@ import torch
 
 from ...registry import LOSSES
 from ..layers.margin import add_margin
-from .margin_softmax import MarginSoftmax
+from ._margin_softmax import MarginSoftmax
 
 
 @LOSSES.register()

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from ...registry import LOSSES
-from ..layers.gather import gathered
+from ..layers.gather import gather_with_gradient
 from ..layers.precision import at_least_float, full_precision
-from .memory import class_sums, learning
-from .source import of_embedding
+from ._memory import class_sums, learning
+from ._source import of_embedding
 
 RULES = ("repo", "paper", "wen")
 
@@ -77,7 +77,7 @@ class Center(nn.Module):
         with full_precision(embedding):
             vectors = at_least_float(embedding)
             distance = (vectors - self.centers[targets]).square().sum(dim=1)
-            rows, labels = gathered(vectors, targets)
+            rows, labels = gather_with_gradient(vectors, targets)
             # Processes average their gradients: a sum over all rows is the mean over processes of
             # this.
             share = 1 / len(targets) if self.rule == "repo" else 0.5 * len(labels) / len(targets)

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...registry import LOSSES
 from ..layers.precision import at_least_float, full_precision
-from .source import of_embedding
+from ._source import of_embedding
 
 
 @LOSSES.register()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from ...registry import LOSSES
-from ..layers.gather import gathered
+from ..layers.gather import gather_with_gradient
 from ..layers.margin import add_margin
-from .margin_softmax import PRESETS, MarginSoftmax
-from .memory import learning
+from ._margin_softmax import PRESETS, MarginSoftmax
+from ._memory import learning
 
 MOMENTUM = 0.99
 
@@ -49,7 +49,7 @@ class Curricular(MarginSoftmax):
         column = targets.unsqueeze(1)
         own = cosine.gather(1, column)
         if learning(self):
-            everyone, _ = gathered(own, targets)
+            everyone, _ = gather_with_gradient(own, targets)
             self.t.lerp_(everyone.mean().to(self.t.dtype), 1 - MOMENTUM)
         angle = margin.to(own.dtype)[column]
         border = own * angle.cos() - (1 - own.square()).clamp(min=1e-12).sqrt() * angle.sin()

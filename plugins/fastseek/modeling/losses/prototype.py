@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import LOSSES
-from ..layers.gather import gathered
+from ..layers.gather import gather_with_gradient
 from ..layers.precision import at_least_float, full_precision
-from .memory import class_sums, learning
-from .source import of_embedding
+from ._memory import class_sums, learning
+from ._source import of_embedding
 
 
 @LOSSES.register()
@@ -70,7 +70,7 @@ class Prototype(nn.Module):
             logits = logits.masked_fill(~self.known & usable[:, None], -torch.inf)
             cost = torch.where(usable, F.cross_entropy(logits, targets, reduction="none"), 0)
             if learning(self):
-                self._follow(*gathered(unit, targets))
+                self._follow(*gather_with_gradient(unit, targets))
             return self.factor * cost.sum() / usable.sum().clamp(min=1)
 
     @torch.no_grad()

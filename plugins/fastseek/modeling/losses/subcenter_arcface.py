@@ -15,7 +15,7 @@ from ..layers.precision import at_least_float, full_precision
 from ..layers.sampled import Sampled
 from ..layers.streamed import Classifier, chunk_for, streamed_loss
 from ..layers.subcenter import centres, subcenter_cosine
-from .source import of_embedding
+from ._source import of_embedding
 
 logger = logging.getLogger("fastreid.fastseek")
 

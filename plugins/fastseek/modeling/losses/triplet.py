@@ -10,8 +10,8 @@ from torch import nn
 
 from ...registry import LOSSES
 from ..layers.precision import at_least_float, full_precision
-from .hard_pairs import checked, hardest, triplet_cost
-from .source import of_embedding
+from ._hard_pairs import check_option, hardest, triplet_cost
+from ._source import of_embedding
 
 
 @LOSSES.register()
@@ -47,7 +47,12 @@ class Triplet(nn.Module):
     ) -> None:
         super().__init__()
         of_embedding(dims, on)
-        self.on, self.margin, self.normalize, self.factor = on, checked(margin), normalize, weight
+        self.on, self.margin, self.normalize, self.factor = (
+            on,
+            check_option(margin),
+            normalize,
+            weight,
+        )
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar."""

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import LOSSES
-from ..layers.gather import gathered
+from ..layers.gather import gather_with_gradient
 from ..layers.precision import at_least_float, full_precision
-from .hard_pairs import checked, hardest, triplet_cost
-from .memory import learning
-from .source import of_embedding
+from ._hard_pairs import check_option, hardest, triplet_cost
+from ._memory import learning
+from ._source import of_embedding
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SELF = 1 - 1e-5
@@ -84,7 +84,7 @@ class Xbm(nn.Module):
                 f" {margin!r}"
             )
         self.on, self.loss, self.start, self.stop, self.factor = on, loss, start, stop, weight
-        self.margin, self.normalize, self.active = checked(margin), normalize, start == 0
+        self.margin, self.normalize, self.active = check_option(margin), normalize, start == 0
         self.register_buffer("rows", torch.zeros(size, of_embedding(dims, on), dtype=DTYPES[dtype]))
         self.register_buffer("labels", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
@@ -106,7 +106,7 @@ class Xbm(nn.Module):
             if not self.active:
                 return 0 * vectors.sum()
             if learning(self):
-                self._take(*gathered(vectors, targets))
+                self._take(*gather_with_gradient(vectors, targets))
             filled = torch.arange(len(self.rows), device=self.rows.device) < self.seen
             memory = self.rows.to(vectors.dtype)
             cost = self._triplet if self.loss == "triplet" else self._contrastive

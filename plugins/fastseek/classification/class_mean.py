@@ -1,0 +1,33 @@
+"""Accuracy of the mean class."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..registry import FIGURES
+from ..structures import Score
+from .class_labels import known_classes, places
+from .scoring import protocol
+
+
+@FIGURES.register()
+class ClassMean:
+    """Mean over the classes of the share of their photos that are classified right: rare classes
+    count like others.
+
+    `per_query` holds every photo with the weight of its class, so that its mean is the figure.
+    """
+
+    def __call__(
+        self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
+    ) -> list[Score]:
+        """One score, "class_mean"; its protocol names how many classes have photos."""
+        inside = known_classes(probabilities, truth, "class_mean")
+        right = (places(probabilities, truth) < 1).astype(float)
+        photos = np.bincount(truth[inside], minlength=probabilities.shape[1])
+        seen = int((photos > 0).sum())
+        weight = inside.sum() / (seen * np.maximum(photos[truth], 1))
+        each = np.where(inside, right * weight, np.nan)
+        return [
+            Score("class_mean", float(np.nanmean(each)), each, protocol(truth) | {"classes": seen})
+        ]

@@ -1,0 +1,78 @@
+"""The noise of many photos as a table."""
+
+from __future__ import annotations
+
+import collections
+import csv
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ..data.datasets.folder import photos
+from ..data.datasets.manifest import Manifest
+from ..data.images import BadImage, decode
+from ..data.transforms import _noise_level
+from ..errors import DataError
+from ..io.atomic import atomic, check_apart, check_writable
+from ..io.paths import PathLike
+from ..progress import progress
+from ..structures import Item
+
+
+def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: float = 10.0) -> str:
+    """Measure the noise of photos and write path,class,share,sigma, a row a photo; `denoise(table)`
+    reads it.
+
+    Photos that cannot be read are named with the reason in `<out>.rejects.csv`.
+
+    Args:
+        images: a folder, whose photos are named by their path below it, or a table of photos, by
+            their id.
+        out: the CSV file.
+        share, sigma: thresholds, see `noise.measure`.
+
+    Returns:
+        how many photos there are of each class.
+
+    Raises:
+        DataError: no photo is there. UsageError: `out` cannot be written or is an input.
+    """
+    check_writable(out, [images])
+    check_apart(f"{out}.rejects.csv", [images])
+    items = (
+        photos(os.fspath(images)) if os.path.isdir(images) else Manifest(os.fspath(images)).items
+    )
+    if not items:
+        raise DataError(f"{images}: no photo found in it or below")
+
+    def look(item: Item) -> _noise_level.Noise | BadImage:
+        try:
+            return _noise_level.measure(np.asarray(decode(item.path)), share, sigma)
+        except BadImage as error:
+            return error
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = list(progress(pool.map(look, items), "measuring noise", len(items)))
+    good = [
+        (item.id, one.name, f"{one.share:.5f}", f"{one.sigma:.2f}")
+        for item, one in zip(items, found, strict=True)
+        if isinstance(one, _noise_level.Noise)
+    ]
+    _table(out, ("path", "class", "share", "sigma"), good)
+    bad = [
+        (item.id, str(one))
+        for item, one in zip(items, found, strict=True)
+        if isinstance(one, BadImage)
+    ]
+    if bad:
+        _table(f"{out}.rejects.csv", ("path", "why"), bad)
+    counts = collections.Counter(row[1] for row in good)
+    told = ", ".join(f"{counts[name]} {name}" for name in _noise_level.NAMES)
+    return f"{told}: {out}" + (f"; {len(bad)} cannot be read, see {out}.rejects.csv" if bad else "")
+
+
+def _table(out: PathLike, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with atomic(out, "w") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])

@@ -1,0 +1,344 @@
+"""What a config may say, as far as it can be told before anything is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+from .. import registry
+from ..errors import FastSeekError, UsageError
+from ..registry import Registry, build, parse, recipe_name
+from .solver_values import SCHEDULES, parse_rate
+
+from fastreid.data.datasets import DATASET_REGISTRY
+from fastreid.layers import any_softmax, pooling
+from fastreid.modeling.backbones import BACKBONE_REGISTRY
+from fastreid.modeling.heads import REID_HEADS_REGISTRY
+from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
+
+EXPECT = re.compile(
+    r"^(?P<metric>\S.*?)\s+(?P<value>\d+(\.\d+)?)\s*(\+-|±)\s*(?P<slack>\d+(\.\d+)?)$"
+)
+CALLS = {
+    "SEEK.BACKBONE": registry.BACKBONES,
+    "SEEK.BLOCKS": registry.BLOCKS,
+    "SEEK.BRANCHES": registry.BRANCHES,
+    "SEEK.LOSSES": registry.LOSSES,
+    "SEEK.SCHEDULE": registry.SCHEDULES,
+    "SEEK.SAMPLER": registry.SAMPLERS,
+    "SEEK.TRAIN": registry.TRANSFORMS,
+    "SEEK.TEST": registry.TRANSFORMS,
+    "SEEK.CROPS": registry.CROPS,
+    "SEEK.VIEWS": registry.VIEWS,
+    "SEEK.ENHANCE": registry.ENHANCERS,
+    "SEEK.SEARCH": registry.SEARCHERS,
+    "SEEK.RERANK": registry.RERANKERS,
+    "SEEK.METRICS": registry.METRICS,
+    "SEEK.FIGURES": registry.FIGURES,
+}
+INSTEAD = {"TEST.AQE": 'SEEK.ENHANCE ["aqe(k=5)"]', "TEST.RERANK": 'SEEK.RERANK ["k_reciprocal()"]'}
+# what a part is given beside the recipe's arguments; the others are built by these alone, and so
+# when they are read
+GIVEN = {
+    "SEEK.BRANCHES": ("channels",),
+    "SEEK.LOSSES": ("dims", "counts"),
+    "SEEK.BACKBONE": (),
+    "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed"),
+    "SEEK.SCHEDULE": ("iters_per_epoch", "max_epoch", "base_lr"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`; `above` leaves `low` itself out."""
+
+    low: float
+    high: float = float("inf")
+    above: bool = False
+
+    def __contains__(self, value: Any) -> bool:
+        return (self.low < value if self.above else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high < float("inf"):
+            return f"from {self.low:g} to {self.high:g}"
+        return f"above {self.low:g}" if self.above else f"at least {self.low:g}"
+
+
+POSITIVE, COUNT, ATLEAST0, SHARE = Range(0, above=True), Range(1), Range(0), Range(0, 1)
+RANGES = {
+    "SEED": Range(-1),
+    "SOLVER.IMS_PER_BATCH": COUNT,
+    "TEST.IMS_PER_BATCH": COUNT,
+    "SOLVER.MAX_EPOCH": ATLEAST0,
+    "SOLVER.BASE_LR": POSITIVE,
+    "SOLVER.ETA_MIN_LR": ATLEAST0,
+    "SOLVER.MOMENTUM": SHARE,
+    "SOLVER.GAMMA": POSITIVE,
+    "SOLVER.WEIGHT_DECAY": ATLEAST0,
+    "SOLVER.WEIGHT_DECAY_NORM": ATLEAST0,
+    "SOLVER.WEIGHT_DECAY_BIAS": ATLEAST0,
+    "SOLVER.HEADS_LR_FACTOR": ATLEAST0,
+    "SOLVER.BIAS_LR_FACTOR": ATLEAST0,
+    "SOLVER.WARMUP_ITERS": ATLEAST0,
+    "SOLVER.WARMUP_FACTOR": ATLEAST0,
+    "SOLVER.DELAY_EPOCHS": ATLEAST0,
+    "SOLVER.FREEZE_ITERS": ATLEAST0,
+    "SOLVER.CHECKPOINT_PERIOD": Range(-1),
+    "SOLVER.CLIP_GRADIENTS.CLIP_VALUE": POSITIVE,
+    "SOLVER.STEPS": COUNT,
+    "DATALOADER.NUM_WORKERS": ATLEAST0,
+    "DATALOADER.NUM_INSTANCE": COUNT,
+    "TEST.EVAL_PERIOD": Range(-1),
+    "TEST.RERANK.K1": COUNT,
+    "TEST.RERANK.K2": COUNT,
+    "TEST.RERANK.LAMBDA": SHARE,
+    "TEST.AQE.QE_K": COUNT,
+    "TEST.AQE.QE_TIME": COUNT,
+    "MODEL.PIXEL_STD": POSITIVE,
+    "MODEL.BACKBONE.LAST_STRIDE": COUNT,
+    "MODEL.BACKBONE.FEAT_DIM": COUNT,
+    "MODEL.HEADS.NUM_CLASSES": ATLEAST0,
+    "MODEL.HEADS.EMBEDDING_DIM": ATLEAST0,
+    "INPUT.SIZE_TRAIN": ATLEAST0,
+    "INPUT.SIZE_TEST": ATLEAST0,
+    "INPUT.FLIP.PROB": SHARE,
+    "INPUT.CJ.PROB": SHARE,
+    "INPUT.REA.PROB": SHARE,
+    "INPUT.RPT.PROB": SHARE,
+    "INPUT.AUTOAUG.PROB": SHARE,
+    "INPUT.AUGMIX.PROB": SHARE,
+    "INPUT.CROP.SCALE": Range(0, 1, above=True),
+    "INPUT.CROP.RATIO": POSITIVE,
+    "INPUT.CROP.SIZE": COUNT,
+    "INPUT.PADDING.SIZE": ATLEAST0,
+    "SEEK.MAX_BAD": SHARE,
+    "SEEK.MAX_PIXELS": COUNT,
+    "SEEK.CHECKPOINT_MINUTES": ATLEAST0,
+    "SEEK.KEEP_CHECKPOINTS": COUNT,
+    "SEEK.ACCUMULATE": COUNT,
+    "SEEK.STOP_AT": ATLEAST0,
+}
+NAMES: dict[str, Callable[[], Iterable[str]]] = {
+    "MODEL.META_ARCHITECTURE": lambda: META_ARCH_REGISTRY._obj_map,
+    "MODEL.BACKBONE.NAME": lambda: BACKBONE_REGISTRY._obj_map,
+    "MODEL.HEADS.NAME": lambda: REID_HEADS_REGISTRY._obj_map,
+    "MODEL.BACKBONE.NORM": lambda: ("BN", "syncBN", "GhostBN", "FrozenBN", "GN"),
+    "MODEL.HEADS.NORM": lambda: ("BN", "syncBN", "GhostBN", "FrozenBN", "GN"),
+    "MODEL.HEADS.NECK_FEAT": lambda: ("before", "after"),
+    "MODEL.HEADS.POOL_LAYER": lambda: pooling.__all__,
+    "MODEL.HEADS.CLS_LAYER": lambda: any_softmax.__all__,
+    "SOLVER.OPT": lambda: _classes(torch.optim, torch.optim.Optimizer),
+    "SOLVER.SCHED": lambda: SCHEDULES,
+    "SOLVER.WARMUP_METHOD": lambda: ("linear", "constant"),
+    "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": lambda: ("norm", "value"),
+    "INPUT.PADDING.MODE": lambda: ("constant", "edge", "reflect", "symmetric"),
+    "DATALOADER.SAMPLER_TRAIN": lambda: (
+        "TrainingSampler",
+        "NaiveIdentitySampler",
+        "BalancedIdentitySampler",
+        "ImbalancedDatasetSampler",
+        "SetReWeightSampler",
+    ),
+    "TEST.METRIC": lambda: ("cosine", "euclidean"),
+    "SEEK.ON_BAD": lambda: ("skip", "fail"),
+    "SEEK.AMP_DTYPE": lambda: ("fp16", "bf16"),
+    "SEEK.ON_NAN": lambda: ("stop", "skip"),
+    "SEEK.VOTE": lambda: ("probabilities", "logits"),
+    "SEEK.FIT": lambda: ("all", "classes", "grow", "some"),
+}
+LOSSES = (
+    "CrossEntropyLoss",
+    "TripletLoss",
+    "CircleLoss",
+    "Cosface",
+)  # what fast-reid's Baseline and MGN know
+
+
+def check(cfg: Any, places: Mapping[str, str]) -> None:
+    """Check values that no one would notice, or only after the data was read.
+
+    Args:
+        cfg: a config with our keys.
+        places: where keys were set, "file:line", for the messages.
+
+    Raises:
+        UsageError: a number out of its range, a name nobody knows, or a call string that does not
+            fit its part.
+    """
+    for key, legal in RANGES.items():
+        value = _get(cfg, key)
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if one not in legal:
+                raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {legal}")
+    for key, known in NAMES.items():
+        _one_of(key, _get(cfg, key), known(), places)
+    for key, members in CALLS.items():
+        value = _get(cfg, key)
+        for call in [value] if isinstance(value, str) else value:
+            if call:
+                _call(key, call, members, places)
+                _try_part(key, call, members, places)
+    _check_rest(cfg, places)
+
+
+def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
+    for key in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"):
+        if len(_get(cfg, key)) not in (1, 3):
+            raise UsageError(
+                f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: three numbers (red, green,"
+                " blue) or one"
+            )
+    for key, instead in INSTEAD.items():
+        if cfg.SEEK.METRICS and _get(cfg, key).ENABLED:
+            raise UsageError(
+                f"{_at(places, f'{key}.ENABLED')}{key}.ENABLED is for fast-reid's own figures and"
+                f" does nothing with SEEK.METRICS: set it to False and take {instead}, or empty"
+                " SEEK.METRICS"
+            )
+    for key in ("SEEK.FREEZE", "SEEK.RATES", "SEEK.DROP"):
+        if not all(isinstance(one, str) and one.strip() for one in _get(cfg, key)):
+            raise UsageError(
+                f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: a list of strings"
+            )
+    if cfg.SEEK.STOP_AT > cfg.SOLVER.MAX_EPOCH:
+        raise UsageError(
+            f"{_at(places, 'SEEK.STOP_AT')}SEEK.STOP_AT is {cfg.SEEK.STOP_AT}; legal: 0 to "
+            f"SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}, over which the schedule goes"
+        )
+    try:
+        for entry in cfg.SEEK.RATES:
+            parse_rate(entry)
+    except UsageError as error:
+        raise UsageError(f"{_at(places, 'SEEK.RATES')}{error}") from error
+    device, where = cfg.MODEL.DEVICE, _at(places, "MODEL.DEVICE")
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
+        raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")
+    for key in ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST"):
+        if len(_get(cfg, key)) not in (1, 2) or len({side > 0 for side in _get(cfg, key)}) != 1:
+            raise UsageError(
+                f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: [height, width], [side], or"
+                " [0] for photos that are all of one size already"
+            )
+    if cfg.MODEL.META_ARCHITECTURE in ("Baseline", "MGN"):
+        for name in cfg.MODEL.LOSSES.NAME:
+            _one_of("MODEL.LOSSES.NAME", name, LOSSES, places)
+    for key in ("DATASETS.NAMES", "DATASETS.TESTS"):
+        for name in _get(cfg, key):
+            _dataset(key, name, places)
+    for text in cfg.SEEK.EXPECT:
+        if not isinstance(text, str) or not EXPECT.match(text):
+            raise UsageError(
+                f'{_at(places, "SEEK.EXPECT")}SEEK.EXPECT {text!r}; expected "map(100) 61.2 +- 0.5"'
+            )
+
+
+def _get(cfg: Any, key: str) -> Any:
+    for name in key.split("."):
+        cfg = cfg[name]
+    return cfg
+
+
+def _at(places: Mapping[str, str], key: str) -> str:
+    return f"{places[key]}: " if key in places else ""
+
+
+def _classes(module: Any, kind: type) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and issubclass(value, kind)
+    ]
+
+
+def _one_of(key: str, value: str, known: Iterable[str], places: Mapping[str, str]) -> None:
+    known = sorted(known)
+    if value not in known:
+        near = difflib.get_close_matches(value, known, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {', '.join(known)}{hint}")
+
+
+def _call(key: str, call: Any, members: Registry, places: Mapping[str, str]) -> None:
+    if not isinstance(call, str):
+        raise UsageError(
+            f'{_at(places, key)}{key} must hold call strings such as "name(k=1)", got {call!r}'
+        )
+    try:
+        name, args, kwargs = parse(call)
+        signature = inspect.signature(members.get(name))
+    except UsageError as error:
+        raise UsageError(f"{_at(places, key)}{key}: {error}") from error
+    try:
+        signature.bind_partial(*args, **kwargs)
+    except TypeError as error:
+        raise UsageError(
+            f"{_at(places, key)}{key}: {call!r}: {error}; {name} takes {signature}"
+        ) from error
+
+
+def _try_part(key: str, call: str, members: Registry, places: Mapping[str, str]) -> None:
+    """Build a part, or where that takes more than the recipe, see whether it says all that it must.
+
+    A part that wants a file which is not there yet is left to the run.
+    """
+    try:
+        if key in GIVEN:
+            _bind(call, members, GIVEN[key])
+        else:
+            build(call, members)
+    except UsageError as error:
+        raise UsageError(f"{_at(places, key)}{key}: {error}") from error
+    except (FastSeekError, OSError, ImportError):
+        return
+    except Exception as error:  # whatever a part refuses its arguments with
+        raise UsageError(
+            f"{_at(places, key)}{key}: {call!r}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _bind(call: str, members: Registry, given: Iterable[str]) -> None:
+    name, args, kwargs = parse(call)
+    signature = inspect.signature(members.get(name))
+    runtime = [key for key in given if key in signature.parameters]
+    try:
+        signature.bind(*args, **kwargs, **dict.fromkeys(runtime))
+    except TypeError as error:
+        own = [str(one) for one in signature.parameters.values() if one.name not in runtime]
+        raise UsageError(f"{call!r}: {error}; {name} takes ({', '.join(own)})") from error
+
+
+def check_whole(cfg: Any, places: Mapping[str, str]) -> None:
+    """Check that nothing is missing of a recipe that is run and not only inherited from.
+
+    Raises:
+        UsageError: no training data, or a Seeker without branches.
+    """
+    if not len(cfg.DATASETS.NAMES):
+        raise UsageError(
+            f"{_at(places, 'DATASETS.NAMES')}DATASETS.NAMES is empty: name the photos, such as "
+            "(\"folder('/my/photos')\",)"
+        )
+    if cfg.MODEL.META_ARCHITECTURE == "Seeker" and not cfg.SEEK.BRANCHES:
+        raise UsageError(
+            f"{_at(places, 'MODEL.META_ARCHITECTURE')}MODEL.META_ARCHITECTURE is Seeker and"
+            ' SEEK.BRANCHES is empty: name the embeddings, such as ["gem(dim=256)"]'
+        )
+
+
+def _dataset(key: str, name: str, places: Mapping[str, str]) -> None:
+    """A call string of ours, one of our class names, or a name fast-reid knows."""
+    called, bracket, rest = name.partition("(")
+    ours = recipe_name(called.strip())
+    if ours in registry.DATASETS:
+        _call(key, f"{ours}{bracket}{rest}", registry.DATASETS, places)
+    else:
+        _one_of(
+            key, called.strip(), [*DATASET_REGISTRY._obj_map, *registry.DATASETS.names()], places
+        )

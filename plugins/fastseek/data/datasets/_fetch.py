@@ -1,0 +1,107 @@
+"""A checked download of Grocery, for users who have a network and no copy."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import logging
+import pathlib
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+
+from ...errors import DataError
+from ...io.paths import data_roots, locate
+
+COMMIT = "fc80ba90f803d79d0383df52c5a4ac5de99ff6fc"
+ARCHIVE = f"https://github.com/marcusklasson/GroceryStoreDataset/archive/{COMMIT}.zip"
+# SHA-256 over the names and bytes of classes.csv and of every photo in grocery.csv, in sorted
+# order.
+DIGEST = "2595a798ee7c5f33fdca4a78f2a0da6c09fac91479fbeb79739f3edc91211bbc"
+LISTS = ("train", "val", "test")
+logger = logging.getLogger("fastreid.fastseek")
+
+
+def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
+    """The folder grocery/dataset: as it stands below a data root, else downloaded into the last of
+    them and checked.
+
+    Args:
+        archive: the address of the zip file.
+        digest: what `fingerprint` must give for its photos.
+
+    Raises:
+        DataError: there is no copy and no network, or what came is not what it should be.
+    """
+    try:
+        return locate(pathlib.Path("grocery") / "dataset", "the Grocery photos")
+    except DataError as missing:
+        try:
+            return _download(archive, digest, data_roots()[-1] / "grocery") / "dataset"
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise DataError(
+                f"{missing} (downloading them failed: {getattr(error, 'reason', error)})"
+            ) from error
+
+
+def known_photos() -> list[str]:
+    """Names of the photos this project uses, relative to grocery/dataset, sorted."""
+    with open(
+        pathlib.Path(__file__).with_name("grocery.csv"), encoding="utf-8", newline=""
+    ) as file:
+        return sorted(
+            f"{row['folder']}/{row['folder'].rsplit('/', 1)[1]}_{number:03d}.jpg"
+            for row in csv.DictReader(file)
+            for number in range(int(row["first"]), int(row["last"]) + 1)
+        )
+
+
+def fingerprint(dataset: pathlib.Path) -> str:
+    """One SHA-256 over classes.csv and all known photos below a grocery/dataset folder."""
+    digest = hashlib.sha256()
+    for name in ("classes.csv", *known_photos()):
+        digest.update(name.encode() + b"\0" + (dataset / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _download(archive: str, digest: str, home: pathlib.Path) -> pathlib.Path:
+    logger.info("downloading the Grocery photos (MIT, about 120 MB) from %s", archive)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent) as folder, tempfile.TemporaryFile() as file:
+        with contextlib.closing(urllib.request.urlopen(archive, timeout=20)) as answer:
+            shutil.copyfileobj(answer, file)
+        whole = pathlib.Path(folder) / "grocery"
+        _unpack(file, whole / "dataset", archive)
+        if fingerprint(whole / "dataset") != digest:
+            raise DataError(
+                f"{archive}: the photos are not the published ones (SHA-256 differs); nothing was"
+                " kept"
+            )
+        whole.rename(home)
+    return home
+
+
+def _unpack(file: object, dataset: pathlib.Path, archive: str) -> None:
+    """Write only the files this project knows by name, so that no name in the archive decides a
+    path.
+    """
+    wanted = set(known_photos())
+    try:
+        with zipfile.ZipFile(file) as content:  # type: ignore[arg-type]
+            top = content.namelist()[0].split("/")[0]
+            for name in ("classes.csv", *sorted(wanted)):
+                target = dataset / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content.read(f"{top}/dataset/{name}"))
+            for part in LISTS:
+                lines = content.read(f"{top}/dataset/{part}.txt").decode().splitlines(keepends=True)
+                (dataset / f"{part}.txt").write_text(
+                    "".join(x for x in lines if x.split(",")[0] in wanted)
+                )
+    except (zipfile.BadZipFile, KeyError, IndexError) as error:
+        raise DataError(
+            f"{archive}: not the expected archive ({error}); nothing was kept"
+        ) from error

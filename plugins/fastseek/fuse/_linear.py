@@ -1,0 +1,260 @@
+"""What all fusers share: an image's score is a weighted sum of what each member says of it.
+
+Members may stand in any order: their shares are added in the order of size, so not even rounding
+    depends on it. Equal
+sums are settled by the better best place, then by id.
+"""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import UsageError
+from ..registry import recipe_name
+from ..structures import Ranking
+from ._members import Members, Scale, keep_scores
+
+NOWHERE = np.iinfo(np.int32).max
+
+
+class Candidates(NamedTuple):
+    """Every image that a member lists for a run of queries, by query, then by gallery row.
+
+    `queries` [P] counts from the run's first query, `items` [P] are gallery rows, `values` [P, M]
+    float64 what each member says, `places` [P, M] int32 where it lists the image, from 1, NOWHERE
+    if it does not. `length` is the number of queries.
+    """
+
+    queries: np.ndarray
+    items: np.ndarray
+    values: np.ndarray
+    places: np.ndarray
+    length: int
+
+
+class Linear(abc.ABC):
+    """A fuser whose scores are weighted sums of the members' values.
+
+    Args:
+        weights: one a member, 0 or more; all 1 when None. A member of weight 0 is left out.
+        keep: answers a query gets; as many as the longest list when None.
+        union: whether each member may have searched a gallery of its own.
+    """
+
+    depth: int | None = None  # how many answers of each member count
+    unlisted_is_last = (
+        False  # what a member does not list gets the value of the last image it lists, not 0
+    )
+
+    def __init__(
+        self, weights: Sequence[float] | None = None, keep: int | None = None, union: bool = False
+    ) -> None:
+        self.weights, self.union = legal_weights(weights), union
+        self.keep = None if keep is None else whole("keep", keep)
+
+    @abc.abstractmethod
+    def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """What a member says of the images it lists, [b, K], by their scaled scores and places;
+        larger is better.
+        """
+
+    def scale(self, ranking: Ranking) -> Scale:
+        """How a member's scores are scaled."""
+        return keep_scores(ranking)
+
+    @abc.abstractmethod
+    def call(self) -> dict[str, Any]:
+        """The arguments told in the passport, weights and keep apart."""
+
+    def __call__(self, members: Sequence[Ranking], names: Sequence[str] | None = None) -> Ranking:
+        """Fuse.
+
+        Args:
+            members: rankings of the same queries, in any order.
+            names: what errors call them, such as their files.
+
+        Raises:
+            UsageError: there is none, or not as many as weights. ArtefactError, DataError: see
+                `Members.of`.
+        """
+        together = Members.of(members, names, self.union, self.scale)
+        weights = self.weights_for(len(together.rankings))
+        rows, scores = [], []
+        for part in together.parts():
+            some = best(
+                self.candidates(together, part), weights, together.gallery_ids, self.kept(together)
+            )
+            rows.append(some[0])
+            scores.append(some[1])
+        width = max([self.least(together), *(part.shape[1] for part in rows)])
+        shape = (len(together.query_ids), width)
+        indices, fused = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+        for part, row, score in zip(together.parts(), rows, scores, strict=True):
+            indices[part, : row.shape[1]], fused[part, : row.shape[1]] = row, score
+        return Ranking(
+            together.query_ids, together.gallery_ids, indices, fused, self.passport(together)
+        )
+
+    def candidates(self, members: Members, queries: slice) -> Candidates:
+        """All that is needed to fuse a run of queries with any weights."""
+        found = [
+            _listed_rows(*members.lists(number, queries), self.depth)
+            for number in range(len(members.rankings))
+        ]
+        length, width = queries.stop - queries.start, max(1, len(members.gallery_ids))
+        keys = [(np.nonzero(listed)[0] * width + indices[listed]) for indices, _, listed in found]
+        distinct, where = np.unique(np.concatenate(keys), return_inverse=True)
+        who = distinct // width
+        values = np.empty((len(distinct), len(found)))
+        places = np.full((len(distinct), len(found)), NOWHERE, np.int32)
+        stops = np.cumsum([len(some) for some in keys])
+        for number, (indices, scores, listed) in enumerate(found):
+            mine = where[stops[number] - len(keys[number]) : stops[number]]
+            place = np.broadcast_to(np.arange(1, indices.shape[1] + 1), indices.shape)
+            said = self.values(scores, place)
+            values[:, number] = self._unlisted(said, listed, members.scales[number].worst)[who]
+            values[mine, number], places[mine, number] = said[listed], place[listed]
+        return Candidates(who, distinct % width, values, places, length)
+
+    def _unlisted(self, said: np.ndarray, listed: np.ndarray, worst: float) -> np.ndarray:
+        """What a member says of an image it does not list, [b]."""
+        if not self.unlisted_is_last:
+            return np.zeros(len(said))
+        last = said.min(axis=1, initial=np.inf, where=listed)
+        return np.where(listed.any(axis=1), last, worst)
+
+    def kept(self, members: Members) -> int:
+        """How many answers a query gets."""
+        return self.keep or min(self.depth or members.depth, members.depth)
+
+    def least(self, members: Members) -> int:
+        """How wide the answer is at least: as the lists are, though every query may have fewer
+        answers.
+        """
+        return min(self.kept(members), self.depth or members.depth, members.depth)
+
+    def weights_for(self, members: int) -> np.ndarray:
+        """[M] the weights.
+
+        Raises:
+            UsageError: there are more or fewer than members.
+        """
+        if self.weights is None:
+            return np.ones(members)
+        if len(self.weights) != members:
+            raise UsageError(
+                f"{len(self.weights)} weights for {members} members: give one a member, or none"
+                " at all"
+            )
+        return np.asarray(self.weights, np.float64)
+
+    def weighted(self, weights: Sequence[float]) -> Linear:
+        """The same fuser with other weights."""
+        other = copy.copy(self)
+        other.weights = legal_weights(weights)
+        return other
+
+    def passport(self, members: Members) -> dict[str, Any]:
+        """What made the ranking: this fuser, and the passports of the members."""
+        own = {**self.call(), "weights": self.weights, "keep": self.keep, "union": self.union}
+        told = ", ".join(
+            f"{key}={value!r}" for key, value in own.items() if value not in (None, False)
+        )
+        passports = [dict(ranking.passport) for ranking in members.rankings]
+        return {
+            **{
+                side: common([passport.get(side) for passport in passports])
+                for side in ("queries", "gallery")
+            },
+            "fuse": f"{recipe_name(type(self).__name__)}({told})",
+            "members": passports,
+        }
+
+
+def best(
+    candidates: Candidates, weights: np.ndarray, gallery_ids: np.ndarray, keep: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gallery rows [b, k] int64 and scores [b, k] float32 of the best `keep` images a query, -1 and
+    -inf at the end.
+    """
+    used = weights > 0
+    place = (
+        candidates.places[:, used].min(axis=1)
+        if len(candidates.places)
+        else candidates.places[:, 0]
+    )
+    shares = candidates.values[:, used] * weights[used]
+    shares.sort(axis=1)
+    score = np.where(place < NOWHERE, shares.sum(axis=1), -np.inf).astype(np.float32)
+    chosen = np.flatnonzero(_among_best(candidates, score, keep))
+    query, item = candidates.queries[chosen], candidates.items[chosen]
+    order = np.lexsort((gallery_ids[item], place[chosen], -score[chosen], query))
+    at = np.arange(len(order)) - np.searchsorted(query, query)
+    order, at = order[at < keep], at[at < keep]
+    shape = (candidates.length, int(at.max(initial=-1)) + 1)
+    rows, scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+    rows[query[order], at], scores[query[order], at] = item[order], score[chosen[order]]
+    return rows, scores
+
+
+def _among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndarray:
+    """[P] whether a candidate's score is one of its query's `keep` best; of equal ones at the end
+    all are taken.
+    """
+    starts = np.searchsorted(candidates.queries, np.arange(candidates.length + 1))
+    most = int(np.diff(starts).max(initial=0))
+    if most <= keep:
+        return np.isfinite(score)
+    grid = np.full((candidates.length, most), np.inf, np.float32)
+    grid[candidates.queries, np.arange(len(score)) - starts[candidates.queries]] = -score
+    worst = -np.partition(grid, keep - 1, axis=1)[:, keep - 1]
+    return (score >= worst[candidates.queries]) & np.isfinite(score)
+
+
+def _listed_rows(
+    indices: np.ndarray, scores: np.ndarray, depth: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    indices, scores = indices[:, :depth], scores[:, :depth]
+    return indices, scores, indices >= 0
+
+
+def whole(name: str, value: int) -> int:
+    """A number of answers.
+
+    Raises:
+        ValueError: it is not a whole number of 1 or more.
+    """
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
+    return value
+
+
+def legal_weights(weights: Sequence[float] | None) -> tuple[float, ...] | None:
+    """The weights of a recipe, None for all alike.
+
+    Raises:
+        ValueError: one is negative or not finite, or none is above 0.
+    """
+    if weights is None:
+        return None
+    legal = tuple(float(weight) for weight in weights)
+    if not legal or not all(0 <= weight < np.inf for weight in legal) or not any(legal):
+        raise ValueError(f"weights must be finite, 0 or more, and not all 0, got {legal}")
+    return legal
+
+
+def common(passports: Sequence[Any]) -> dict[str, Any]:
+    """What all passports say alike."""
+    if not all(isinstance(passport, Mapping) for passport in passports):
+        return {}
+    first, *rest = passports
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in one and one[key] == value for one in rest)
+    }

@@ -1,0 +1,158 @@
+"""The rankings to be fused, matched by id, never by position."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import ArtefactError, DataError, UsageError
+from ..structures import Ranking
+
+PAIRS = 1 << 21  # answers of all members handled at once
+
+
+class Scale(NamedTuple):
+    """How a member's scores are brought to a common scale: (score - shift) / divisor; `worst` is
+    its lowest, scaled.
+    """
+
+    shift: float = 0.0
+    divisor: float = 1.0
+    worst: float = 0.0
+
+
+def keep_scores(ranking: Ranking) -> Scale:
+    """The scores as they are."""
+    listed = ranking.scores[ranking.indices >= 0]
+    return Scale(worst=float(listed.min())) if len(listed) else Scale()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Members:
+    """Rankings of the same queries, seen in one order of queries and gallery.
+
+    Args:
+        rankings: as they were given.
+        query_ids, gallery_ids: the common order, the first member's.
+        query_rows: for every member int64 [Q], its row of each query.
+        gallery_rows: for every member int64 [its G], the common row of each of its gallery images.
+        scales: for every member, how its scores are scaled.
+    """
+
+    rankings: tuple[Ranking, ...]
+    query_ids: np.ndarray
+    gallery_ids: np.ndarray
+    query_rows: tuple[np.ndarray, ...]
+    gallery_rows: tuple[np.ndarray, ...]
+    scales: tuple[Scale, ...]
+
+    @classmethod
+    def of(
+        cls,
+        rankings: Sequence[Ranking],
+        names: Sequence[str] | None = None,
+        union: bool = False,
+        scale: Callable[[Ranking], Scale] = keep_scores,
+    ) -> Members:
+        """Match rankings by id.
+
+        Args:
+            rankings: at least one.
+            names: what errors call them, such as their files; "member 1" … when not given.
+            union: whether each may have searched a gallery of its own.
+            scale: finds the scale of a member.
+
+        Raises:
+            UsageError: there is none. ArtefactError: one ranks other queries, or without `union`
+                another gallery.
+            DataError: all scores of one are equal. All name the member.
+        """
+        rankings = tuple(rankings)
+        if not rankings:
+            raise UsageError("nothing to fuse: give at least one ranking")
+        called = (
+            list(names) if names else [f"member {number}" for number in range(1, len(rankings) + 1)]
+        )
+        for name, ranking in zip(called, rankings, strict=True):
+            _check_scores(ranking, name)
+            _check_same(ranking.query_ids, rankings[0].query_ids, name, called[0], "queries")
+            if not union:
+                _check_same(
+                    ranking.gallery_ids, rankings[0].gallery_ids, name, called[0], "gallery images"
+                )
+        queries, gallery = (
+            rankings[0].query_ids,
+            _union([ranking.gallery_ids for ranking in rankings]),
+        )
+        return cls(
+            rankings,
+            queries,
+            gallery,
+            tuple(_find(queries, ranking.query_ids) for ranking in rankings),
+            tuple(_find(ranking.gallery_ids, gallery) for ranking in rankings),
+            tuple(scale(ranking) for ranking in rankings),
+        )
+
+    @property
+    def depth(self) -> int:
+        """How many answers the longest lists hold."""
+        return max(ranking.indices.shape[1] for ranking in self.rankings)
+
+    def parts(self, pairs: int = PAIRS) -> Iterator[slice]:
+        """Runs of queries whose answers together are about `pairs`."""
+        step = max(1, pairs // max(1, sum(ranking.indices.shape[1] for ranking in self.rankings)))
+        for start in range(0, len(self.query_ids), step):
+            yield slice(start, min(start + step, len(self.query_ids)))
+
+    def lists(self, member: int, queries: slice) -> tuple[np.ndarray, np.ndarray]:
+        """A member's answers to a run of queries: common gallery rows [b, K], -1 where none is, and
+        scaled scores.
+        """
+        ranking, rows = self.rankings[member], self.query_rows[member][queries]
+        shift, divisor, _ = self.scales[member]
+        indices = ranking.indices[rows]
+        if len(self.gallery_rows[member]):
+            indices = np.where(indices < 0, -1, self.gallery_rows[member][indices])
+        return indices, (ranking.scores[rows].astype(np.float64) - shift) / divisor
+
+
+def _check_scores(ranking: Ranking, name: str) -> None:
+    listed = ranking.scores[ranking.indices >= 0]
+    if len(listed) > 1 and listed.min() == listed.max():
+        raise DataError(
+            f"{name}: all {len(listed)} scores are {listed[0]}, so it ranks nothing; leave this"
+            " member out"
+        )
+
+
+def _check_same(ids: np.ndarray, expected: np.ndarray, name: str, first: str, what: str) -> None:
+    if np.array_equal(ids, expected):
+        return
+    for one, other, sign in (
+        (expected, ids, "lacks"),
+        (ids, expected, "has, unlike " + first + ","),
+    ):
+        missing = np.setdiff1d(one, other)
+        if len(missing):
+            raise ArtefactError(
+                f"{name} does not fit {first}: it {sign} {len(missing)} {what}, the first is "
+                f"{str(missing[0])!r}; search the same queries and gallery with every model"
+            )
+
+
+def _union(ids: Sequence[np.ndarray]) -> np.ndarray:
+    """The first ids in their order, then what the others have besides, sorted."""
+    if all(np.array_equal(some, ids[0]) for some in ids):
+        return ids[0]
+    return np.concatenate([ids[0], np.setdiff1d(np.concatenate(ids[1:]), ids[0])])
+
+
+def _find(wanted: np.ndarray, owned: np.ndarray) -> np.ndarray:
+    """For every wanted id its row among the owned ones."""
+    if np.array_equal(wanted, owned):
+        return np.arange(len(owned))
+    order = np.argsort(owned)
+    return order[np.searchsorted(owned[order], wanted)]

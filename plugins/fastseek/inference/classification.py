@@ -1,0 +1,162 @@
+"""Model + photos -> class probabilities: in memory for evaluation, on disk for whoever blends
+them.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..classification import class_numbers, evaluate
+from ..config import recipe
+from ..distributed.process_group import inner
+from ..errors import ArtefactError, UsageError
+from ..io.json_files import read_json
+from ..io.paths import PathLike
+from ..modeling.build import build_model
+from ..modeling.weight_files import fit_tensors, read_tensors
+from ..registry import VIEWS, build
+from ..structures import Embeddings, Item, Score
+from ..structures.embeddings_writer import store
+from ..views._embedding import Seen, all_views
+from . import embedding
+from .embed_images import describe, images_of, with_classes
+
+VOTES = ("probabilities", "logits")
+
+
+def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
+    """The function images [B, 3, H, W], or a batch dict with them, -> probabilities [B, C] float32.
+
+    They are over all views of the recipe; SEEK.VOTE says whether the views' probabilities are
+    averaged, or their logits before the softmax.
+
+    Raises:
+        UsageError: the model is no Seeker, or SEEK.VOTE is unknown.
+    """
+    logits = getattr(inner(model), "logits", None)
+    if logits is None:
+        raise UsageError(
+            f"{type(inner(model)).__name__} cannot classify: MODEL.META_ARCHITECTURE must be Seeker"
+        )
+    if cfg.SEEK.VOTE not in VOTES:
+        raise UsageError(f"SEEK.VOTE {cfg.SEEK.VOTE!r} is not one of {', '.join(VOTES)}")
+    views = [build(call, VIEWS) for call in embedding.views_of(cfg)]
+    of_logits = cfg.SEEK.VOTE == "logits"
+
+    def voted(images: Seen) -> torch.Tensor:
+        found = [logits(seen).float() for seen in all_views(images, views)]
+        each = torch.stack(found if of_logits else [one.softmax(dim=1) for one in found]).mean(
+            dim=0
+        )
+        return each.softmax(dim=1) if of_logits else each
+
+    return voted
+
+
+def figures(cfg: Any, probabilities: np.ndarray, items: Sequence[Item]) -> list[Score]:
+    """Score the probabilities [N, C] of N photos by SEEK.FIGURES.
+
+    Raises:
+        DataError: no photo is of a class the model knows.
+        ArtefactError: the names of the model's classes are unknown.
+    """
+    labels, counts = classes_of(cfg)
+    return evaluate(
+        probabilities,
+        class_numbers([item.label for item in items], labels),
+        counts,
+        list(cfg.SEEK.FIGURES),
+    )
+
+
+def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
+    """The labels and training images of a model's classes, from SEEK.CLASSES.
+
+    Raises:
+        ArtefactError: the model was built without them.
+    """
+    if not cfg.SEEK.CLASSES:
+        raise ArtefactError(
+            "SEEK.CLASSES is empty, so the names of the classes are unknown: it is the classes.json"
+            " beside the weights"
+        )
+    found = read_json(cfg.SEEK.CLASSES)
+    return list(found["labels"]), np.asarray(found["counts"], np.int64)
+
+
+def to_store(
+    cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = ""
+) -> Embeddings:
+    """Class probabilities of items as a folder of shards: vectors [N, C], and the labels in the
+    passport's "classes".
+
+    A killed run goes on where it stopped.
+
+    Raises:
+        ArtefactError: the folder holds the work of another model, or of other photos.
+    """
+    labels, _ = classes_of(cfg)
+    made_by = embedding.passport(cfg, model, root) | {
+        "kind": "probabilities",
+        "vote": cfg.SEEK.VOTE,
+        "classes": labels,
+        "model": embedding.weights_hash(model, classes=True),
+    }
+    function = classifier(cfg, model)
+    return store(
+        lambda start: (
+            part
+            for _, part in embedding.parts(
+                cfg, model, items, start, "classifying", function=function
+            )
+        ),
+        len(items),
+        folder,
+        made_by,
+        source=embedding.source_of(items),
+    )
+
+
+def classify_images(
+    config_file: PathLike,
+    weights: PathLike,
+    images: PathLike,
+    out: PathLike,
+    opts: Sequence[str] = (),
+) -> str:
+    """Classify a folder or a list of photos; a killed run goes on where it stopped.
+
+    Args:
+        config_file: the recipe the weights were trained with.
+        weights: a checkpoint with its classes.json beside it.
+        images: a folder, searched through, or a CSV or Parquet file.
+        out: folder of the probabilities.
+        opts: KEY VALUE changes to the recipe.
+
+    Returns:
+        a line telling how many photos were classified and how many could not be read.
+    """
+    items, root = images_of(images)
+    cfg, model = load_classifier(recipe.load(config_file, opts), weights)
+    found = to_store(cfg, model, items, out, root)
+    return describe(found, len(items), "classes", out)
+
+
+def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:
+    """A recipe's model with all its weights, those of the classes too, and the recipe with its
+    SEEK.CLASSES.
+
+    Raises:
+        DataError: there is no classes.json beside the weights.
+        ArtefactError: the weights do not fit the recipe.
+    """
+    made = with_classes(cfg, pathlib.Path(weights).parent / "classes.json")
+    model = build_model(made)
+    fit_tensors(model, read_tensors(weights), str(weights), strict=True)
+    return made, model.eval()

@@ -1,0 +1,109 @@
+"""Any photos and a trained model -> an embeddings folder."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ..config import recipe
+from ..config.edits import without_pretrained
+from ..data.datasets.folder import photos
+from ..data.datasets.manifest import Manifest
+from ..distributed.device import device
+from ..errors import DataError, UsageError
+from ..io.json_files import read_json
+from ..io.paths import PathLike
+from ..modeling.weight_files import load_weights
+from ..structures import Embeddings, Item
+from . import embedding
+
+from fastreid.modeling import build_model
+
+
+def embed_images(
+    config_file: PathLike,
+    weights: PathLike,
+    images: PathLike,
+    out: PathLike,
+    opts: Sequence[str] = (),
+) -> str:
+    """Embed a folder or a list of photos; a killed run goes on where it stopped.
+
+    Args:
+        config_file: the recipe the weights were trained with.
+        weights: a checkpoint, .safetensors or .pth.
+        images: a folder, searched through, whose photos get their path below it as id; or a CSV or
+            Parquet file.
+        out: folder of the embeddings.
+        opts: KEY VALUE changes to the recipe.
+
+    Returns:
+        a line telling how many photos were embedded and how many could not be read.
+    """
+    cfg = recipe.load(config_file, opts)
+    items, root = images_of(images)
+    model = load_model(cfg, weights)
+    found = embedding.to_store(
+        cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}"
+    )
+    return describe(found, len(items), "numbers each", out)
+
+
+def describe(found: Embeddings, photos: int, what: str, out: PathLike) -> str:
+    """A line telling how many of the photos have a vector in `out`, how long it is, and how many
+    could not be read.
+    """
+    lost = photos - len(found)
+    rest = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
+    return f"{len(found)} of {photos} photos, {found.dim} {what} -> {out}{rest}"
+
+
+def images_of(images: PathLike) -> tuple[list[Item], str]:
+    """The photos of a folder (every photo below it) or a table, each id once, and the folder ids
+    are relative to.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if os.path.isdir(images):
+        items, root = photos(os.fspath(images)), os.fspath(images)
+    else:
+        table = Manifest(os.fspath(images))
+        items, root = list({item.id: item for item in table.items}.values()), table.root
+    if not items:
+        raise DataError(f"{images}: no photo found in it or below")
+    return items, os.path.abspath(root)
+
+
+def load_model(cfg: Any, weights: PathLike) -> nn.Module:
+    """Build a recipe's model for embedding and load its weights; the class weights are not needed.
+
+    Raises:
+        UsageError: no weights are named. ArtefactError: they do not fit the recipe.
+    """
+    if not os.fspath(weights):
+        raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
+    beside = pathlib.Path(weights).parent / "classes.json"
+    model = build_model(with_classes(cfg, beside if beside.exists() else None))
+    load_weights(model, weights)
+    return model.eval()
+
+
+def with_classes(cfg: Any, labels: PathLike | None) -> Any:
+    """The recipe a trained model is built by: nothing of its own to load, and the classes of
+    classes.json, if any.
+
+    Raises:
+        DataError: the file of the classes cannot be read.
+    """
+    made = without_pretrained(cfg)
+    made.defrost()
+    made.SEEK.CLASSES = str(labels) if labels else ""
+    made.MODEL.HEADS.NUM_CLASSES = len(read_json(labels)["labels"]) if labels else 0
+    made.MODEL.DEVICE = device(made.MODEL.DEVICE)
+    made.freeze()
+    return made

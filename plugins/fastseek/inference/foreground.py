@@ -1,0 +1,72 @@
+"""A second look: the part of a photo the network looks at, cut out and embedded in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..distributed.process_group import inner
+from ..errors import UsageError
+from ..regions.attention import attention
+from ..regions.foreground import foreground
+from ..registry import parse
+
+
+def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The function images [B, 3, H, W] -> their foregrounds, each enlarged to H x W (DIGIX 2020,
+    third place).
+
+    The model's own map says where that is, so labels of classes are all it takes; see
+    `regions.foreground`.
+
+    Args:
+        model: a Seeker in evaluation.
+        call: "foreground(at='s4', threshold=0.2, margin=0.1, least=0.1)", arguments as wanted; `at`
+            names the map.
+
+    Raises:
+        UsageError: another call, an argument that does not exist, or a map the backbone does not
+            give.
+    """
+    name, args, given = parse(call)
+    seeker, how = inner(model), {"at": "s4", "threshold": 0.2, "margin": 0.1, "least": 0.1}
+    if name != "foreground" or args or not given.keys() <= how.keys():
+        raise UsageError(
+            f"SEEK.FOREGROUND {call!r} is not of the form \"foreground(at='s4', threshold=0.2, "
+            'margin=0.1, least=0.1)"'
+        )
+    how |= given
+    on = how.pop("at")
+    if on not in getattr(getattr(seeker, "backbone", None), "channels", {}):
+        raise UsageError(
+            f"SEEK.FOREGROUND {call!r}: the backbone of {type(seeker).__name__} gives no map {on!r}"
+        )
+
+    def cut(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            maps = seeker.backbone(seeker.preprocess(images))[on].float().cpu().numpy()
+        boxes = [foreground(attention(one), **how) for one in maps]
+        return torch.stack([enlarge(image, box) for image, box in zip(images, boxes, strict=True)])
+
+    return cut
+
+
+def enlarge(image: torch.Tensor, box: tuple[float, float, float, float]) -> torch.Tensor:
+    """A part of an image [3, H, W], at its full size again.
+
+    Args:
+        image: not changed.
+        box: top, left, bottom, right as shares of height and width; at least one pixel is taken.
+    """
+    height, width = image.shape[1:]
+    top, left = min(int(box[0] * height), height - 1), min(int(box[1] * width), width - 1)
+    bottom, right = max(top + 1, round(box[2] * height)), max(left + 1, round(box[3] * width))
+    part = image[None, :, top:bottom, left:right]
+    if part.shape[2:] == image.shape[1:]:
+        return image
+    return F.interpolate(
+        part, size=(height, width), mode="bilinear", align_corners=False, antialias=True
+    )[0]

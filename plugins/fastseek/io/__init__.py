@@ -1,0 +1,1 @@
+"""Files and folders: whole or absent, locked by one writer, named in every error."""

@@ -1,0 +1,217 @@
+"""Files that are either whole or absent, and where the data lives."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+from ..errors import NO_ROOM, UsageError
+from .paths import PathLike
+
+_living: dict[str, object] = {}  # the temporary files that calls of this process hold now
+
+
+@contextlib.contextmanager
+def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of `path` and rename it over `path` when the block ends well.
+
+    A killed or failing writer leaves the old file as it was; the reader never sees half a file.
+    What a killed writer left of its temporary file, the next one removes. Text is UTF-8; a file
+    name that is not goes out as the bytes it has on disk.
+
+    Args:
+        path: the final name; its folder is made when missing.
+        mode: "wb" or "w".
+
+    Raises:
+        UsageError: nothing can be written there; nothing is left behind.
+        OSError: the disk is full, then it names the file, or writing failed later.
+    """
+    path = _target(path)
+    with _temporary(path) as temporary:
+        try:
+            with _open_temporary(path, temporary, mode) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(
+                    temporary, path
+                )  # still open, so still locked: nobody takes it for a dead writer's
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            if isinstance(error, OSError):
+                _name_file(error, path, temporary)
+            raise
+
+
+def _name_file(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> None:
+    """Put the file into the error of a full disk: `write` knows no name, and numpy does not even
+    tell the reason.
+    """
+    if error.errno is None and " requested and " in str(error):
+        error.errno, error.strerror = errno.ENOSPC, f"not all could be written ({error})"
+    if error.errno in NO_ROOM and error.filename in (None, str(temporary)):
+        error.filename = str(path)
+
+
+def check_writable(path: PathLike, inputs: Iterable[PathLike | None] = ()) -> None:
+    """Check that `atomic` could write a file, so that a wrong name is told before the work and not
+    after it.
+
+    Args:
+        path: the final name.
+        inputs: as for `check_apart`.
+
+    Raises:
+        UsageError: nothing can be written there, or an input would be lost; nothing is left behind
+            either way.
+    """
+    check_apart(path, inputs)
+    path = _target(path)
+    made = make_folder(path.parent)
+    try:
+        with _temporary(path) as temporary:
+            _open_temporary(path, temporary, "wb").close()
+            temporary.unlink()
+    finally:
+        _unmake(made)
+
+
+def check_apart(out: PathLike, inputs: Iterable[PathLike | None]) -> None:
+    """Check that an output is none of the inputs, and lies in none that is an embeddings folder.
+
+    Args:
+        out: a file or folder that will be written; symbolic links are followed.
+        inputs: files and folders that are read; None for one that is not given.
+
+    Raises:
+        UsageError: it is or does.
+    """
+    place = pathlib.Path(os.path.realpath(out))
+    for given in inputs:
+        known = pathlib.Path(os.path.realpath(given)) if given is not None else None
+        if place == known or known in place.parents and (known / "manifest.json").exists():
+            raise UsageError(f"{out} is an input of this command, name another file")
+
+
+@contextlib.contextmanager
+def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A name beside `path` that no other call of this process has now: the system's locks are of
+    processes only.
+    """
+    start, token = f".{path.name}.tmp-{os.getpid()}", object()
+    names = (
+        path.with_name(f"{start}-{number}" if number else start) for number in itertools.count()
+    )
+    # setdefault is one step, so of two threads only one finds its own token there
+    mine = next(
+        name for name in names if _living.setdefault(os.path.realpath(name), token) is token
+    )
+    kept = os.path.realpath(
+        mine
+    )  # taken now: the working folder may be another when the block ends
+    try:
+        yield mine
+    finally:
+        _living.pop(kept, None)
+
+
+def _target(path: PathLike) -> pathlib.Path:
+    path = pathlib.Path(path)
+    if not path.name:
+        raise UsageError(f"{str(path)!r}: cannot be written (it is no file): name another file")
+    return path
+
+
+def _open_temporary(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
+    text = (
+        {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    )
+    made = make_folder(path.parent)
+    try:
+        if (
+            path.exists() and not path.is_file()
+        ):  # a folder, or a device that a rename would put an end to
+            raise UsageError(f"{path}: cannot be written (it is no file): name another file")
+        _sweep(path)
+        while True:
+            file = open(temporary, mode, **text)  # noqa: SIM115  (closed by the caller)
+            _try_lock(file)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(temporary)):
+                    return file
+            file.close()  # swept between our open and our lock
+    except (OSError, UsageError) as error:
+        _unmake(made)
+        raise _unwritable(path, error) from error
+
+
+def _sweep(path: pathlib.Path) -> None:
+    """Remove the temporary neighbours of `path` whose writers are dead: those that nobody has
+    locked.
+    """
+    start = f".{path.name}.tmp-"
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for name in [
+            path.with_name(entry.name) for entry in entries if entry.name.startswith(start)
+        ]:
+            if (
+                os.path.realpath(name) in _living
+            ):  # to open and close it would let go of our own lock
+                continue
+            with contextlib.suppress(OSError), open(name, "r+b") as file:
+                if _try_lock(file):
+                    name.unlink()
+
+
+def _try_lock(file: IO[Any]) -> bool:
+    """Take the lock of a file that is open for writing; the system lets go of it when this process
+    dies.
+    """
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # another's, or a file system without locks
+        return False
+    return True
+
+
+def make_folder(folder: PathLike) -> list[pathlib.Path]:
+    """Make a folder and those above it; returns the new ones, the deepest first.
+
+    Raises:
+        UsageError: it cannot be made; nothing is left behind.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _unmake(made)
+        raise _unwritable(folder, error) from error
+    return made
+
+
+def _unmake(folders: list[pathlib.Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(
+            OSError
+        ):  # never was made, or another process has written there meanwhile
+            folder.rmdir()
+
+
+def _unwritable(path: pathlib.Path, error: Exception) -> Exception:
+    """The error to tell; a full disk is no fault of the name."""
+    if not isinstance(error, OSError) or error.errno in NO_ROOM:
+        return error
+    return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")

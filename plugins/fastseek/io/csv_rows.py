@@ -1,0 +1,135 @@
+"""Rows of a CSV file, each with its line, and the errors all readers here share."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from collections.abc import Iterator, Sequence
+
+from ..errors import DataError, shorten
+from .paths import PathLike
+
+Row = tuple[int, list[str]]
+SHOWN = 80  # letters of a row or value that an error tells
+
+
+def read_columns(
+    path: PathLike, columns: Sequence[str], only: bool = False, marked: bool = False
+) -> Iterator[Row]:
+    """Yield (line, the values of `columns`) for every row below the header; blank rows are passed
+    over.
+
+    Args:
+        path: a CSV file in UTF-8.
+        columns: names that must stand in the header.
+        only: whether other columns are refused; so is another order of them.
+        marked: whether a byte order mark is passed over.
+
+    Raises:
+        DataError: the file cannot be read, its header is another or names a column twice, or a row
+            has more or fewer values; names the line.
+    """
+    lines = read_rows(path, marked)
+    line, header = next(lines, (1, []))
+    names = [name.strip() for name in header]
+    if only and names != list(columns) or not set(columns) <= set(names):
+        raise DataError(
+            f"{path}:{line}: the header must {'be' if only else 'hold'} {','.join(columns)}, found"
+            f" {repr(shorten(','.join(header), SHOWN)) if header else 'nothing'}{_separator(header)}"
+        )
+    twice = [name for name in columns if names.count(name) > 1]
+    if twice:
+        raise DataError(
+            f"{path}:{line}: the header names the column {twice[0]!r} twice, must be once"
+        )
+    places = [names.index(name) for name in columns]
+    for line, row in lines:
+        if len(row) != len(header):
+            raise DataError(
+                f"{path}:{line}: {len(row)} values, the header has {len(header)}: "
+                f"{shorten(','.join(row), SHOWN)}"
+            )
+        yield line, [row[place] for place in places]
+
+
+def read_rows(path: PathLike, marked: bool = False) -> Iterator[Row]:
+    """Yield (line, values) for every row that is not blank; a byte order mark is passed over if it
+    may be `marked`.
+
+    Raises:
+        DataError: the file cannot be read or is no CSV file in UTF-8; names the line.
+    """
+    csv.field_size_limit(1 << 30)  # a class of 10,000 images is one value of 170,000 letters
+    line = 0
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            if file.read(1) != "\ufeff":
+                file.seek(0)
+            elif not marked:
+                raise DataError(
+                    f"{path}:1: begins with a byte order mark, which contests refuse: save it as"
+                    " plain UTF-8"
+                )
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                line = reader.line_num
+                if "\0" in "".join(row):
+                    raise DataError(
+                        f"{path}:{line}: holds a zero byte, so it is no text: write the file anew"
+                    )
+                if row and (row[0].strip() or any(value.strip() for value in row)):
+                    yield line, row
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{_line_of(path, error)}: not UTF-8 ({error.reason})") from error
+    except csv.Error as error:
+        raise DataError(f"{path}:{line + 1}: not a CSV row ({error})") from error
+
+
+def check_unique(
+    seen: dict[str, int], name: str, path: PathLike, line: int, what: str = "id"
+) -> None:
+    """Note that `name` stands in `line`.
+
+    Raises:
+        DataError: it is empty, holds a space, or stood in an earlier line.
+    """
+    if not name or name != name.strip() or " " in name:
+        raise DataError(f"{path}:{line}: {what} {name!r} must be one word")
+    before = seen.setdefault(name, line)
+    if before != line:
+        raise DataError(
+            f"{path}:{line}: {what} {name!r} stands in line {before} already, must be once"
+        )
+
+
+def parse_integer(text: str, path: PathLike, line: int, what: str) -> int:
+    """A whole number in digits.
+
+    Raises:
+        DataError: it is none.
+    """
+    digits = text[1:] if text.startswith("-") else text
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
+        raise DataError(
+            f"{path}:{line}: {what} must be a whole number, found {shorten(text, SHOWN)!r}"
+        )
+    return int(text)
+
+
+def _separator(header: Sequence[str]) -> str:
+    found = next(
+        (sign for sign in ("\t", ";", " ") if len(header) == 1 and sign in header[0].strip()), None
+    )
+    return f"; values must be separated by commas, not {found!r}" if found else ""
+
+
+def _line_of(path: PathLike, error: UnicodeDecodeError) -> int:
+    """The line of the first byte that is not UTF-8; the error itself tells of a buffer only."""
+    content = pathlib.Path(path).read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as whole:
+        return content.count(b"\n", 0, whole.start) + 1
+    return content.count(b"\n", 0, error.start) + 1

@@ -1,0 +1,47 @@
+"""Bring a ranking into the order of a truth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ArtefactError
+from ..structures import GroundTruth, Ranking
+
+
+def align(ranking: Ranking, truth: GroundTruth) -> Ranking:
+    """The same ranking with queries and gallery in the truth's order, matched by id.
+
+    Raises:
+        ArtefactError: one holds images the other does not know; names the first.
+    """
+    if np.array_equal(ranking.query_ids, truth.query_ids) and np.array_equal(
+        ranking.gallery_ids, truth.gallery_ids
+    ):
+        return ranking
+    _same(ranking.query_ids, truth.query_ids, "queries")
+    _same(ranking.gallery_ids, truth.gallery_ids, "gallery images")
+    queries, gallery = (
+        _find(truth.query_ids, ranking.query_ids),
+        _find(ranking.gallery_ids, truth.gallery_ids),
+    )
+    indices = ranking.indices[queries]
+    indices = np.where(indices < 0, -1, gallery[indices])
+    return Ranking(
+        truth.query_ids, truth.gallery_ids, indices, ranking.scores[queries], ranking.passport
+    )
+
+
+def _same(ranked: np.ndarray, known: np.ndarray, what: str) -> None:
+    for one, other, lacks in ((known, ranked, "ranking"), (ranked, known, "truth")):
+        missing = np.setdiff1d(one, other)
+        if len(missing):
+            raise ArtefactError(
+                f"ranking and truth do not fit: the {lacks} lacks {len(missing)} of {len(one)}"
+                f" {what}, the first is {str(missing[0])!r}"
+            )
+
+
+def _find(wanted: np.ndarray, owned: np.ndarray) -> np.ndarray:
+    """For every wanted id its row among the owned ones."""
+    order = np.argsort(owned)
+    return order[np.searchsorted(owned[order], wanted)]

@@ -1,0 +1,40 @@
+"""A ranking and the truth to all the figures a recipe asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import UsageError
+from ..registry import METRICS, build
+from ..structures import GroundTruth, Ranking, Score
+from ._align import align
+from ._base import OnHits
+from ._relevance_ranks import from_ranking
+
+
+def evaluate(ranking: Ranking, truth: GroundTruth, calls: Sequence[str]) -> list[Score]:
+    """Score a ranking.
+
+    Args:
+        ranking: over the truth's queries and gallery, in any order.
+        truth: what is relevant and what is junk.
+        calls: call strings such as "map(100)" and "recall(1, 10)".
+
+    Returns:
+        the scores in the order of the calls.
+
+    Raises:
+        ArtefactError: ranking and truth are not over the same images, or the lists are too short
+            for a figure.
+        DataError: no query has a relevant image.
+        UsageError: a call names no metric, or none is given.
+    """
+    if not calls:
+        raise UsageError(f"no metric is asked for; known: {', '.join(METRICS.names())}")
+    parts = [build(call, METRICS) for call in calls]
+    ranking = align(ranking, truth)
+    hits = from_ranking(ranking, truth) if any(isinstance(part, OnHits) for part in parts) else None
+    scores: list[Score] = []
+    for part in parts:
+        scores += part.of(hits) if isinstance(part, OnHits) else part(ranking, truth)
+    return scores

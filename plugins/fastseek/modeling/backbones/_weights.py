@@ -1,0 +1,188 @@
+"""Pretrained weights from a local file, every difference named."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from ...errors import ArtefactError, DataError
+from ...io.digests import sha256
+from ...io.paths import PathLike, locate
+
+logger = logging.getLogger("fastreid.fastseek")
+SHOWN = 8
+State = dict[str, torch.Tensor]
+
+
+def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
+    """The weight file of that name, or None when none is named, or it is missing and timm's own
+    will do.
+
+    Raises:
+        DataError: it is missing and nothing else will do; says where it was looked for.
+    """
+    if not name:
+        return None
+    try:
+        return locate(name, "backbone weights")
+    except DataError as missing:
+        if not pretrained:
+            raise
+        logger.warning("%s; taking timm's own weights instead", missing)
+        return None
+
+
+def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any) -> nn.Module:
+    """`timm.create_model`, its many exceptions told apart.
+
+    Args:
+        name: timm's name.
+        pretrained: loads timm's weights.
+        wanted: the net in words, for errors.
+        given: the argument of a recipe that names a local file instead.
+        options: further arguments.
+
+    Raises:
+        ValueError: timm cannot make it.
+        DataError: its weights cannot be had.
+    """
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"timm cannot make {wanted}: {error}") from error
+    except Exception as error:
+        if not pretrained:
+            raise
+        raise DataError(
+            f"timm's weights of {name} could not be had ({error}): this needs the network once; "
+            f"or give a local file, {given}='file.safetensors'"
+        ) from error
+
+
+def load_weights(
+    net: nn.Module,
+    name: str,
+    file: PathLike,
+    options: Mapping[str, Any],
+    adapt: Callable[[State, nn.Module], State] | None = None,
+) -> None:
+    """Load a state dict of a whole timm classifier into its feature net.
+
+    What the feature net does not have of the classifier (its last layer, and layers behind the last
+    map) is left out; any other key that is missing, unknown or of another shape is an error. Logs
+    path and SHA-256.
+
+    Args:
+        net: the feature net.
+        name: timm's name of it.
+        file: .safetensors, or a .pth read with `weights_only=True`.
+        options: arguments of `timm.create_model` the net was built with.
+        adapt: called with the state dict and a classifier of that name, brings older names and
+            sizes to today's.
+
+    Raises:
+        ArtefactError: not a state dict, or it does not fit; lists the differences.
+    """
+    state = read_state(file)
+    whole = timm.create_model(name, pretrained=False, **options)  # for the names of its tensors
+    state = adapt(state, whole) if adapt else state
+    found = {_plain(key): key for key in state}
+    wanted = {key: found.get(_plain(key.removeprefix("model."))) for key in net.state_dict()}
+    problems = _differences(net, whole, state, wanted)
+    if problems:
+        raise ArtefactError(f"{file} does not fit {name}: {problems}")
+    net.load_state_dict(
+        {key: state[source] for key, source in wanted.items() if source}, strict=False
+    )
+    logger.info(
+        "backbone %s: %d tensors from %s, SHA-256 %s", name, len(wanted), file, sha256(file)
+    )
+
+
+def read_state(file: PathLike) -> State:
+    """Read a state dict; one inside "state_dict" or "model" is unwrapped.
+
+    Raises:
+        ArtefactError: the file is damaged, holds more than tensors, or no state dict.
+    """
+    try:
+        if str(file).endswith(".safetensors"):
+            return safetensors.torch.load_file(file)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        safetensors.SafetensorError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+    ) as error:
+        raise ArtefactError(
+            f"{file}: not a state dict that can be read safely ({error})"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise ArtefactError(
+            f"{file}: expected a dict name -> tensor (a state dict), got {type(state).__name__}"
+        )
+    return state
+
+
+def _plain(key: str) -> str:
+    """timm flattens some nets: "stages.0.x" of the classifier is "stages_0.x" of its feature
+    net.
+    """
+    return key.replace(".", "_")
+
+
+def _differences(
+    net: nn.Module,
+    whole: nn.Module,
+    state: Mapping[str, torch.Tensor],
+    wanted: Mapping[str, str | None],
+) -> str:
+    shapes = {key: tuple(value.shape) for key, value in net.state_dict().items()}
+    missing = [
+        key
+        for key, source in wanted.items()
+        if source is None and not key.endswith("num_batches_tracked")
+    ]
+    known = {_plain(key) for key in whole.state_dict()} | {
+        _plain(source) for source in wanted.values() if source
+    }
+    last = _classifiers(whole)
+    unknown = [key for key in state if _plain(key) not in known and not key.startswith(last)]
+    other = [
+        f"{key} {tuple(state[source].shape)} instead of {shapes[key]}"
+        for key, source in wanted.items()
+        if source and tuple(state[source].shape) != shapes[key]
+    ]
+    told = [
+        _list_names("missing", missing),
+        _list_names("unknown", unknown),
+        _list_names("of another shape", other),
+    ]
+    return "; ".join(part for part in told if part)
+
+
+def _classifiers(whole: nn.Module) -> tuple[str, ...]:
+    names: Any = whole.pretrained_cfg.get("classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+
+
+def _list_names(what: str, keys: Iterable[str]) -> str:
+    keys = list(keys)
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return f"{len(keys)} {what}: {', '.join(keys[:SHOWN])}{more}" if keys else ""

@@ -1,0 +1,48 @@
+"""Building a recipe's model."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from torch import nn
+
+from ..errors import UsageError
+
+from fastreid.modeling import build_model as fastreid_build_model
+
+logger = logging.getLogger("fastreid.fastseek")
+
+
+def build_model(cfg: Any) -> nn.Module:
+    """The model by fast-reid's registries, on MODEL.DEVICE, without the weights of MODEL.WEIGHTS.
+
+    Raises:
+        UsageError: the backbone has no such depth, or fast-reid lacks what it needs to fetch
+            pretrained weights.
+    """
+    backbone = cfg.MODEL.BACKBONE
+    try:
+        model = fastreid_build_model(cfg)
+    except ModuleNotFoundError as error:
+        if error.name != "gdown":
+            raise
+        raise UsageError(
+            "MODEL.BACKBONE.PRETRAIN True: fast-reid fetches weights with gdown (pip install"
+            " gdown); or name a file in MODEL.BACKBONE.PRETRAIN_PATH, or set PRETRAIN False"
+        ) from error
+    except KeyError as error:
+        if cfg.SEEK.BACKBONE or error.args != (backbone.DEPTH,):
+            raise
+        raise UsageError(
+            f"MODEL.BACKBONE.DEPTH is {backbone.DEPTH!r}: {backbone.NAME} has no such depth (a"
+            " ResNet has 18x, 34x, 50x and 101x)"
+        ) from error
+    sizes = [value.numel() for value in model.parameters()]
+    logger.info(
+        "%s: %.2f million parameters in %d tensors",
+        cfg.MODEL.META_ARCHITECTURE,
+        sum(sizes) / 1e6,
+        len(sizes),
+    )
+    return model

@@ -1,0 +1,1 @@
+"""Which class a query shows, told by its nearest labelled images."""

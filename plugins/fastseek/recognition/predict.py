@@ -1,0 +1,214 @@
+"""What is on a photo: one label and a score for every query, or a low score when it shows no
+landmark.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..enhance.l2 import L2
+from ..enhance.quantile import Quantile
+from ..errors import ArtefactError, UsageError
+from ..knn.nearest import nearest
+from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..knn.vectors import check_vectors
+from ..structures import Embeddings
+from ..structures.provenance import check_same_model
+from .distractors import likeness
+from .knn_vote import Reference
+
+
+class RecognitionInput(NamedTuple):
+    """What one model made of three sets: the queries, a labelled reference, and pictures that show
+    no landmark.
+    """
+
+    queries: Embeddings
+    reference: Embeddings
+    non_landmarks: Embeddings
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """One label for every query: `ids` [Q] and `labels` [Q] strings, `scores` [Q] float64, larger
+    is surer.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+
+def recognize(
+    members: Sequence[RecognitionInput],
+    labels: Sequence[str],
+    *,
+    n_quantiles: int = 1000,
+    votes: int = 3,
+    gallery_k: int = 5,
+    query_k: int = 10,
+) -> Predictions:
+    """Name what every query shows, as the Google Landmark Recognition winners of 2020 and 2021 did.
+
+    1. Vectors of length 1; every dimension bent to a normal distribution, learned from the queries
+    only. 2. B(image) = mean of a reference image's `gallery_k` largest cosines with the pictures
+    without a landmark. 3. A(query, image) = clip(cosine, 0, 1) - B(image); every model's `votes`
+    largest vote, exactly. 4. The label with the largest sum of A is predicted; of equal sums the
+    one named first (model by model, best first). 5. C(query) = mean of its `query_k` largest
+    cosines with the pictures without a landmark, over the vectors of all
+       models side by side. Score = sum - C. An image that is itself such a picture (same id) is not
+       compared with itself.
+
+    arXiv 2010.01650 (Henkel and Singer) and 2110.03786 (Henkel), where one member is the
+    concatenation that `enhance.concatenated` makes. Memory: the vectors of all sets twice, in files
+    of TMPDIR where a set takes more than 1 GB.
+
+    Args:
+        members: one a model; queries, references and pictures must have the same ids in the same
+            order in each.
+        labels: [R] one for every reference image.
+        n_quantiles: how many quantiles are learned; 0 leaves dimensions as they are.
+        votes, gallery_k, query_k: see above; `gallery_k=0` and `query_k=0` leave B and C out.
+
+    Returns:
+        a prediction for every query.
+
+    Raises:
+        UsageError: there is no member, or a number is impossible. ArtefactError: members do not
+            fit.
+        DataError: a set is too small, or a vector is zero or not finite; names its id.
+    """
+    if not members or votes < 1 or min(gallery_k, query_k, n_quantiles) < 0 or n_quantiles == 1:
+        raise UsageError(
+            "needs a member, votes of 1 or more, gallery_k and query_k of 0 or more, n_quantiles"
+            f" of 0 or from 2; got {len(members)}, {votes}, {gallery_k}, {query_k} and"
+            f" {n_quantiles}"
+        )
+    _check_alike(members)
+    known = Reference.of(members[0].reference, np.asarray(labels, str))
+    members = [_bend_member(member, n_quantiles) for member in members]
+    candidates = [_candidates(member, votes, gallery_k) for member in members]
+    rows, scores = (np.concatenate(side, axis=1) for side in zip(*candidates, strict=True))
+    numbers = known.labels[rows]
+    sums = ((numbers[:, :, None] == numbers[:, None, :]) * scores[:, None, :]).sum(axis=2)
+    winner = sums.argmax(axis=1)[:, None]
+    asked, pictures = (_side_by_side([member[part] for member in members]) for part in (0, 2))
+    total = np.take_along_axis(sums, winner, axis=1)[:, 0] - likeness(
+        asked, pictures, query_k, "queries"
+    )
+    return Predictions(
+        asked.ids, known.classes[np.take_along_axis(numbers, winner, axis=1)[:, 0]], total
+    )
+
+
+def _check_alike(members: Sequence[RecognitionInput]) -> None:
+    for number, member in enumerate(members, 1):
+        for what, first, here in zip(
+            ("queries", "reference", "non_landmarks"), members[0], member, strict=True
+        ):
+            if not np.array_equal(first.ids, here.ids):
+                raise ArtefactError(
+                    f"member {number} has other {what} than member 1, or in another order: embed"
+                    " the same images with every model"
+                )
+        check_same_model(
+            member.queries, member.reference, "queries", f"reference of member {number}"
+        )
+        check_same_model(
+            member.queries, member.non_landmarks, "queries", f"non_landmarks of member {number}"
+        )
+
+
+def _bend_member(member: RecognitionInput, n_quantiles: int) -> RecognitionInput:
+    """Step 1."""
+    queries, reference = L2()(member.queries, member.reference)
+    pictures, _ = L2()(member.non_landmarks, member.queries)
+    if not n_quantiles:
+        return RecognitionInput(queries, reference, pictures)
+    part = Quantile(n_quantiles)
+    fit = part.learned(queries, reference)
+    return RecognitionInput(*(part.apply(fit, side) for side in (queries, reference, pictures)))
+
+
+def _candidates(
+    member: RecognitionInput, votes: int, gallery_k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps 2 and 3: rows of the reference [Q, votes] and their A, best first, equal ones by id.
+
+    A is the larger of cosine - B and -B. The largest of it are among the largest of the one, an
+    inner product with one more dimension, and the largest of the other, which are the same images
+    for all queries.
+    """
+    minus = -likeness(member.reference, member.non_landmarks, gallery_k, "reference").astype(
+        np.float32
+    )
+    asked = Embeddings(
+        member.queries.ids, _Unit(member.queries, np.ones(len(member.queries), np.float32))
+    )
+    pool = Embeddings(member.reference.ids, _Unit(member.reference, minus))
+    order, place = id_order(pool.ids)
+    best, plain = (
+        nearest(asked, pool, votes, "ip", lowest=False),
+        np.lexsort((place, -minus))[:votes],
+    )
+    few = Embeddings(pool.ids[plain], np.asarray(member.reference.vectors[plain]))
+    others = nearest(member.queries, few, votes, lowest=False)
+    rows = np.concatenate([best.rows, plain[others.rows]], axis=1)
+    scores = np.concatenate(
+        [
+            np.clip(best.scores, minus[best.rows], 1 + minus[best.rows]),
+            np.clip(others.scores, 0, 1) + minus[plain[others.rows]],
+        ],
+        axis=1,
+    )
+    twice = np.zeros(rows.shape, bool)
+    twice[:, best.rows.shape[1] :] = (
+        best.rows[:, :, None] == rows[:, None, best.rows.shape[1] :]
+    ).any(axis=1)
+    keys = np.sort(np.where(twice, EMPTY, sort_keys(scores, place[rows])), axis=1)[
+        :, : best.rows.shape[1]
+    ]
+    return order[places_of(keys)], scores_of(keys).astype(np.float64)
+
+
+class _Unit:
+    """Vectors of length 1 with one more dimension, made when they are read."""
+
+    def __init__(self, side: Embeddings, more: np.ndarray) -> None:
+        self.side, self.more = side, more
+        self.shape, self.dtype = (len(side), side.dim + 1), np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.concatenate(
+            [check_vectors(self.side, rows, "cosine"), self.more[rows, None]], axis=1
+        )
+
+
+class _Joined:
+    """Vectors of several models side by side, read when asked for."""
+
+    def __init__(self, sides: Sequence[Embeddings]) -> None:
+        self.sides = sides
+        self.shape, self.dtype = (
+            (len(sides[0]), sum(side.dim for side in sides)),
+            np.dtype(np.float32),
+        )
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.concatenate(
+            [np.asarray(side.vectors[rows], np.float32) for side in self.sides], axis=1
+        )
+
+
+def _side_by_side(sides: Sequence[Embeddings]) -> Embeddings:
+    return sides[0] if len(sides) == 1 else Embeddings(sides[0].ids, _Joined(sides))

@@ -1,0 +1,96 @@
+"""Rules of other recognition contests' winners, beside those of 2021; off unless they are asked
+for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import UsageError
+from ..knn.nearest import nearest
+from ..structures import Embeddings
+from .knn_vote import Reference
+from .predict import Predictions
+
+
+def ban_frequent(predictions: Predictions, most: int = 20, rule: str = "below") -> Predictions:
+    """Take landmarks that are predicted too often for none: real ones are rare in a test set.
+
+    Args:
+        predictions: one a query.
+        most: how often a landmark may be predicted.
+        rule: "below" puts the predictions of the others below all that stay, in the order they had
+            (Google Landmark Recognition 2020, second place, with 20); "count" gives them the score
+            -count (2019, third place, with 30).
+
+    Returns:
+        the same ids and labels; what is passed in stays.
+
+    Raises:
+        UsageError: most below 1, or an unknown rule.
+    """
+    if most < 1 or rule not in ("below", "count"):
+        raise UsageError(
+            f"most must be 1 or more and rule 'below' or 'count', got {most} and {rule!r}"
+        )
+    _, numbers, counts = np.unique(predictions.labels, return_inverse=True, return_counts=True)
+    times = counts[numbers]
+    scores, banned = predictions.scores.copy(), times > most
+    if rule == "count":
+        scores[banned] = -times[banned]
+    elif banned.any() and not banned.all():
+        scores[banned] -= max(0.0, scores[banned].max() - scores[~banned].min() + 1)
+    return Predictions(predictions.ids, predictions.labels, scores)
+
+
+def by_class(
+    queries: Embeddings,
+    reference: Embeddings,
+    labels: Sequence[str],
+    likely: np.ndarray,
+    classes: Sequence[str],
+    *,
+    votes: int = 5,
+    cosine_power: float = 9,
+    class_power: float = 10,
+    default: float = 1e-8,
+) -> Predictions:
+    """Name what a query shows by its neighbours and by its classifier, multiplied.
+
+    score(label) = sum of cosine^9 over those of the 5 nearest reference images that have the label
+    * p^10, where p is the classifier's mean cosine with the label's class, and 1e-8 where it knows
+    no such class or p is lower (Google Landmark Recognition 2020, third place). Of equal scores the
+    label of the nearer image is predicted.
+
+    Args:
+        queries, reference: of one model. labels: [R] one for every reference image.
+        likely: [Q, C] what the classifiers say of every query and class, their mean. classes: [C]
+            labels.
+        votes, cosine_power, class_power, default: see above.
+
+    Raises:
+        UsageError: shapes do not fit, or votes below 1. DataError: a vector cannot be used.
+    """
+    known, likely = Reference.of(reference, np.asarray(labels, str)), np.asarray(likely, np.float64)
+    if likely.shape != (len(queries), len(classes)) or votes < 1:
+        raise UsageError(
+            f"likely must be {(len(queries), len(classes))} and votes 1 or more, got {likely.shape}"
+            f" and {votes}"
+        )
+    found = nearest(queries, reference, votes, lowest=False)
+    numbers, cosines = known.labels[found.rows], found.scores.astype(np.float64)
+    sums = ((numbers[:, :, None] == numbers[:, None, :]) * (cosines**cosine_power)[:, None, :]).sum(
+        axis=2
+    )
+    place = {str(name): column for column, name in enumerate(classes)}
+    columns = np.array([place.get(str(name), -1) for name in known.classes], np.int64)[numbers]
+    padded = np.concatenate([likely, np.full((len(queries), 1), default)], axis=1)
+    totals = sums * np.maximum(np.take_along_axis(padded, columns, axis=1), default) ** class_power
+    winner = totals.argmax(axis=1)[:, None]
+    return Predictions(
+        queries.ids,
+        known.classes[np.take_along_axis(numbers, winner, axis=1)[:, 0]],
+        np.take_along_axis(totals, winner, axis=1)[:, 0],
+    )

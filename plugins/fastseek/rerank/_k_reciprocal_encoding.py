@@ -1,0 +1,169 @@
+"""The sparse vectors of k-reciprocal encoding: for every image, weights on the images of its
+neighbourhood.
+
+Section 3 of "Re-ranking Person Re-identification with k-reciprocal Encoding" (Zhong et al., CVPR
+2017), with sets as rows of sparse matrices: nothing here has N x N entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from ..errors import RunError
+
+ROWS = 4096  # images whose sets are expanded at once, fewer when their sets may be large
+ENTRIES = 1 << 20  # entries those sets may have together
+
+
+class NeighborhoodRule(NamedTuple):
+    """How long the list is that makes R(i, k1), beyond k1, and the share of R(j, k1/2) that must
+    lie in it.
+    """
+
+    more: int
+    share: float
+
+
+# The paper's, and that of the second place of DIGIX 2020, whose lists of k1 count the image itself.
+RULES = {"paper": NeighborhoodRule(1, 2 / 3), "digix": NeighborhoodRule(0, 2 / 5)}
+
+
+def half_of(k1: int) -> int:
+    """k1 / 2 as numpy rounds it, to the even number."""
+    return int(np.around(k1 / 2))
+
+
+def most_entries(images: int, k1: int) -> int:
+    """How many images a neighbourhood can have at most."""
+    return min(images, (k1 + 1) * (half_of(k1) + 1))
+
+
+def index_type(entries: int) -> type:
+    """Of whole numbers that count so many entries: half the memory where it is enough, and so half
+    the time.
+    """
+    return np.int32 if entries <= np.iinfo(np.int32).max else np.int64
+
+
+def own_first(neighbours: np.ndarray) -> np.ndarray:
+    """Neighbour lists [N, K] that begin with the image itself, which many equal images may have
+    pushed off.
+    """
+    own = np.arange(len(neighbours), dtype=neighbours.dtype)
+    here = neighbours == own[:, None]
+    rest = np.ones(neighbours.shape, bool)
+    rest[own, np.where(here.any(axis=1), here.argmax(axis=1), neighbours.shape[1] - 1)] = False
+    return np.concatenate([own[:, None], neighbours[rest].reshape(len(own), -1)], axis=1)
+
+
+def reciprocal(neighbours: np.ndarray) -> csr_array:
+    """R [N, N] of zeros and ones: j is in row i when each is in the other's list; symmetric."""
+    lists = _lists(neighbours, 1)
+    return lists.multiply(lists.T.tocsr()).tocsr()
+
+
+def expand(whole: csr_array, half: csr_array, sizes: np.ndarray, share: float = 2 / 3) -> csr_array:
+    """R*(i, k1) of some images as rows of zeros and ones.
+
+    Args:
+        whole: their rows R(i, k1).
+        half: R(j, k1/2) of all images; symmetric.
+        sizes: how many images are in each row of `half`.
+        share: R(j, k1/2) joins R(i, k1) when more than this part of it lies in there already.
+    """
+    inside = (
+        (whole @ half).multiply(whole).tocsr()
+    )  # half is symmetric: |R(i, k1) and R(j, k1/2)| for j in R(i, k1)
+    inside.data = (inside.data > share * sizes[inside.indices]).astype(np.int32)
+    inside.eliminate_zeros()
+    joined = (whole + inside @ half).tocsr()
+    joined.data[:] = 1
+    return joined
+
+
+def encode(
+    neighbours: np.ndarray,
+    k1: int,
+    k2: int,
+    distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rule: NeighborhoodRule = RULES["paper"],
+    most: float = np.inf,
+) -> csr_array:
+    """V [N, N] float32, rows that sum to 1.
+
+    Args:
+        neighbours: [N, K] the nearest images of every image, itself first.
+        k1: size of the neighbourhoods.
+        k2: how many neighbours' rows are averaged; 1 for none.
+        distances: called with rows and columns [n], gives the scaled distances of those pairs.
+        rule: how the neighbourhoods are made.
+        most: how many entries V may have before it is averaged.
+
+    Raises:
+        RunError: it would have more.
+    """
+    return average_neighbors(
+        _weigh_neighbors(neighbours, k1, distances, rule, most), neighbours, k2
+    )
+
+
+def _weigh_neighbors(
+    neighbours: np.ndarray,
+    k1: int,
+    distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rule: NeighborhoodRule,
+    most: float,
+) -> csr_array:
+    count = len(neighbours)
+    whole, half = (
+        reciprocal(neighbours[:, : k1 + rule.more]),
+        reciprocal(neighbours[:, : half_of(k1) + 1]),
+    )
+    sizes, counts, columns, weights = np.diff(half.indptr), [np.zeros(1, np.int64)], [], []
+    total, step = 0, max(1, min(ROWS, ENTRIES // max(1, most_entries(count, k1))))
+    for start in range(0, count, step):
+        sets = expand(whole[start : start + step], half, sizes, rule.share)
+        total += sets.nnz
+        if total > most:
+            raise RunError(
+                f"the neighbourhoods of {count} images have {total} entries after"
+                f" {start + sets.shape[0]} of them, more than max_ram has room for: raise max_ram,"
+                f" or lower k1 ({k1})"
+            )
+        lengths = np.diff(sets.indptr)
+        rows = np.repeat(np.arange(sets.shape[0]), lengths)
+        new = np.exp(-distances(rows + start, sets.indices))
+        new /= np.bincount(rows, new, minlength=sets.shape[0])[rows]
+        counts.append(lengths.astype(np.int64))
+        columns.append(sets.indices)
+        weights.append(new.astype(np.float32))
+    if not count:
+        return csr_array((0, 0), dtype=np.float32)
+    del whole, half
+    together = np.concatenate(columns)
+    columns.clear()
+    starts = np.cumsum(np.concatenate(counts)).astype(index_type(total))
+    return csr_array((np.concatenate(weights), together, starts), shape=(count, count))
+
+
+def average_neighbors(
+    encoded: csr_array, neighbours: np.ndarray, k2: int, rows: np.ndarray | None = None
+) -> csr_array:
+    """The mean of the rows of every image's k2 nearest, itself among them; of all images or those
+    named in `rows`.
+    """
+    if k2 == 1:
+        return encoded if rows is None else encoded[rows]
+    near = (neighbours if rows is None else neighbours[rows])[:, :k2]
+    return _lists(near, np.float32(1 / near.shape[1]), len(neighbours)) @ encoded
+
+
+def _lists(neighbours: np.ndarray, value: float, images: int | None = None) -> csr_array:
+    count, width = neighbours.shape
+    starts = np.arange(count + 1, dtype=index_type(count * width)) * width
+    data = np.full(count * width, value, np.int32 if isinstance(value, int) else np.float32)
+    return csr_array((data, neighbours.reshape(-1), starts), shape=(count, images or count))

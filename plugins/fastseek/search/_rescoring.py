@@ -1,0 +1,62 @@
+"""Exact scores for what another engine proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..knn.vectors import blocks, matched_scores, unit_vectors
+from ..structures import Embeddings
+
+CELLS = 1 << 22  # numbers gathered at once: 16 MB
+
+
+def rescore_pairs(
+    queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, k: int, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of the proposed gallery rows, scored and ordered as the exact search does.
+
+    Args:
+        queries, gallery: the vectors; the gallery is read only where proposed.
+        proposed: [Q, M] gallery rows, -1 for none; a row that stands twice counts once.
+        k: how many to keep.
+        metric: "cosine", "ip" or "l2".
+
+    Returns:
+        indices [Q, K] int64 and scores [Q, K] float32, K = min(k, M), filled up with -1 and -inf.
+
+    Raises:
+        DataError: a query is not finite, or zero under "cosine"; names its id.
+    """
+    order, place = id_order(gallery.ids)
+    keys = np.full(proposed.shape, EMPTY, np.uint64)
+    step = max(1, CELLS // max(1, proposed.shape[1] * queries.dim))
+    for mine, q in blocks(queries, metric, step):
+        rows, cols = np.nonzero(proposed[mine] >= 0)
+        found = proposed[mine][rows, cols]
+        theirs = np.asarray(gallery.vectors[found], np.float32)
+        theirs = unit_vectors(theirs)[0] if metric == "cosine" else theirs
+        block = keys[mine]
+        block[rows, cols] = sort_keys(matched_scores(q[rows], theirs, metric), place[found])
+        block.sort(axis=1)
+        block[:, 1:][block[:, 1:] == block[:, :-1]] = EMPTY
+        block.sort(axis=1)
+    best = keys[:, :k]
+    indices = np.where(
+        best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
+    )
+    return indices, scores_of(best)
+
+
+def rows_of(names: Sequence[Sequence[str]], ids: np.ndarray, k: int) -> np.ndarray:
+    """The rows [Q, K] of lists of names in `ids`; -1 fills up, and stands for a name that is not
+    there.
+    """
+    row = {str(name): number for number, name in enumerate(ids)}
+    rows = np.full((len(names), min(k, len(ids))), -1, np.int64)
+    for number, found in enumerate(names):
+        known = [row.get(name, -1) for name in found][: rows.shape[1]]
+        rows[number, : len(known)] = known
+    return rows

@@ -1,0 +1,151 @@
+"""Clusters of unlabelled photos, looked for separately in every known group."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..knn.centroids import check_same_length, mean_directions, nearest_centroids, unit_rows
+
+METHODS = ("kmeans", "hdbscan")
+Find = Callable[[np.ndarray, int], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Clusters:
+    """A division of photos.
+
+    Args:
+        numbers: int64 [N], the cluster of every photo; -1 for noise.
+        centroids: float32 [K, D] of length 1.
+        groups: [K] the group each cluster was found in, "" where none is known.
+        names: [K] the class a cluster is seeded with, "" for one nobody has named.
+    """
+
+    numbers: np.ndarray
+    centroids: np.ndarray
+    groups: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.centroids)
+
+
+def cluster(
+    vectors: np.ndarray,
+    groups: Sequence[str] | None = None,
+    per: float = 60,
+    method: str = "kmeans",
+    niter: int = 25,
+    seed: int = 0,
+    least: int = 5,
+) -> Clusters:
+    """Cluster photos by direction, in every group (kingdom, phylum) by itself (finegrained 6, steps
+    1 and 2).
+
+    The clusters of a group depend on its own photos and the seed alone. Memory: one block of photos
+        x clusters.
+
+    Args:
+        vectors: [N, D], brought to length 1 here; labelled photos may be among them.
+        groups: [N] group of every photo; None takes all together.
+        per: photos a cluster: a group of n gets max(1, round(n / per)) clusters.
+        method: "kmeans", spherical k-means; or "hdbscan" for few photos: clusters of any number,
+            and noise.
+        niter: rounds of k-means.
+        seed: of the first centroids.
+        least: the smallest cluster HDBSCAN finds.
+
+    Raises:
+        UsageError: an illegal choice. DataError: no photo, or a vector that is zero or not finite.
+        ArtefactError: as many groups as vectors are needed.
+    """
+    if method not in METHODS or not per > 0 or niter < 1 or least < 2:
+        raise UsageError(
+            f"clusters need a method of {', '.join(METHODS)}, per > 0, niter >= 1 and least >= 2,"
+            f" got {method!r}, {per}, {niter} and {least}"
+        )
+    check_same_length(vectors=vectors, groups=groups)
+    if not len(vectors):
+        raise DataError("there is no photo to cluster")
+    points, labels = (
+        unit_rows(vectors),
+        np.asarray([""] * len(vectors) if groups is None else list(groups), str),
+    )
+    numbers, centroids, of = np.full(len(points), -1, np.int64), [], []
+    for group in np.unique(labels):
+        rows = np.flatnonzero(labels == group)
+        own = (seed + zlib.crc32(str(group).encode())) % 2**31
+        found = (
+            _by_kmeans(points[rows], _count(len(rows), per), niter, own)
+            if method == "kmeans"
+            else _by_density(points[rows], least)
+        )
+        kept, inside = np.unique(found[found >= 0], return_inverse=True)
+        numbers[rows[found >= 0]] = len(of) + inside
+        local = np.full(len(rows), -1, np.int64)
+        local[found >= 0] = inside
+        centroids.append(mean_directions(points[rows], local, len(kept)))
+        of += [str(group)] * len(kept)
+    return Clusters(numbers, np.concatenate(centroids), tuple(of), ("",) * len(of))
+
+
+def _count(photos: int, per: float) -> int:
+    return min(photos, max(1, round(photos / per)))
+
+
+def _by_kmeans(points: np.ndarray, k: int, niter: int, seed: int) -> np.ndarray:
+    return nearest_centroids(points, kmeans(points, k, niter, seed))[0]
+
+
+def kmeans(points: np.ndarray, k: int, niter: int = 25, seed: int = 0) -> np.ndarray:
+    """Spherical k-means by faiss, by scikit-learn where that is missing.
+
+    Args:
+        points: [N, D] float32 of length 1.
+        k: how many centroids, at most N.
+        niter: rounds.
+        seed: of the first centroids; another library gives other centroids for the same seed.
+
+    Returns:
+        centroids [k, D] float32 of length 1.
+    """
+    try:
+        import faiss
+    except ImportError:
+        return _without_faiss(points, k, niter, seed)
+    found = faiss.Kmeans(
+        points.shape[1],
+        k,
+        niter=niter,
+        seed=seed,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=max(256, -(-len(points) // k)),
+    )
+    found.train(np.ascontiguousarray(points))
+    return unit_rows(found.centroids)
+
+
+def _without_faiss(points: np.ndarray, k: int, niter: int, seed: int) -> np.ndarray:
+    try:
+        from sklearn.cluster import KMeans
+    except ImportError as error:
+        raise UsageError("k-means needs faiss or scikit-learn: pip install faiss-cpu") from error
+    found = KMeans(k, n_init=1, max_iter=niter, random_state=seed).fit(points)
+    return unit_rows(found.cluster_centers_)
+
+
+def _by_density(points: np.ndarray, least: int) -> np.ndarray:
+    """HDBSCAN on the chord, which grows with the angle; too few photos are one cluster."""
+    try:
+        from sklearn.cluster import HDBSCAN
+    except ImportError as error:
+        raise UsageError("HDBSCAN needs scikit-learn: pip install scikit-learn") from error
+    if len(points) < 2 * least:
+        return np.zeros(len(points), np.int64)
+    return HDBSCAN(min_cluster_size=least, copy=True).fit(points).labels_.astype(np.int64)

@@ -1,0 +1,229 @@
+"""Pseudo labels: which predictions may teach, and why the others may not."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from ..errors import DataError, UsageError
+from ..io.atomic import atomic
+from ..io.paths import PathLike
+from ..knn.centroids import check_same_length
+
+COLUMNS = ("id", "label", "confidence", "similarity", "round", "model", "accepted", "why")
+
+
+@dataclasses.dataclass(frozen=True)
+class PseudoLabelRule:
+    """What a prediction must pass, in this order.
+
+    Args:
+        threshold: the least probability (FixMatch: >= 0.95; Sorghum: 0.9, later 0.7).
+        quantile: instead of a threshold, this share of all photos, divided among the classes as the
+            labelled photos are; every class takes its surest. None for the threshold.
+        cap: photos accepted of one class, the surest; None for all.
+
+    Raises:
+        UsageError: a value outside its range.
+    """
+
+    threshold: float = 0.95
+    quantile: float | None = None
+    cap: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1 or self.quantile is not None and not 0 < self.quantile <= 1:
+            raise UsageError(
+                f"threshold and quantile are shares, got {self.threshold} and {self.quantile}"
+            )
+        if self.cap is not None and self.cap < 1:
+            raise UsageError(f"cap must be 1 or more photos a class, or none, got {self.cap}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """What was predicted for photos without labels, and what was decided.
+
+    Args:
+        ids: [N].
+        labels: [N] the most probable class.
+        confidence: float32 [N], its probability.
+        similarity: float32 [N], the cosine to its prototype; NaN when that was not tested.
+        why: [N] "" for an accepted photo, else the first rule that refused it.
+        number: the round.
+        model: hash of the weights that predicted.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    confidence: np.ndarray
+    similarity: np.ndarray
+    why: np.ndarray
+    number: int
+    model: str
+
+    @property
+    def accepted(self) -> np.ndarray:
+        """bool [N]."""
+        return self.why == ""
+
+    def save(self, path: PathLike) -> None:
+        """Write all of it as CSV: where every label comes from."""
+        with atomic(path, "w") as file:
+            out = csv.writer(file, lineterminator="\n")
+            out.writerow(COLUMNS)
+            for name, label, sure, near, why in zip(
+                self.ids, self.labels, self.confidence, self.similarity, self.why, strict=True
+            ):
+                out.writerow(
+                    [
+                        name,
+                        label,
+                        f"{sure:.9g}",
+                        "" if np.isnan(near) else f"{near:.9g}",
+                        self.number,
+                        self.model,
+                        "no" if why else "yes",
+                        why,
+                    ]
+                )
+
+    @classmethod
+    def load(cls, path: PathLike) -> PseudoLabels:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: it cannot be read or is another table; names the line.
+        """
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            column = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
+            near = np.array([float(text or "nan") for text in column["similarity"]], np.float32)
+            return cls(
+                column["id"],
+                column["label"],
+                column["confidence"].astype(np.float32),
+                near,
+                column["why"],
+                int(column["round"][0]) if rows else 0,
+                str(column["model"][0]) if rows else "",
+            )
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise DataError(
+                f"{path}: not a table of pseudo labels ({error}): expected {','.join(COLUMNS)}"
+            ) from error
+
+
+def mask_probabilities(
+    probabilities: np.ndarray, groups: Sequence[str], of: Sequence[Collection[str]]
+) -> np.ndarray:
+    """Probabilities float32 [N, C] without the classes of other groups, and each row's rest made 1
+    again.
+
+    A photo of unknown group ("") and a class of unknown group (empty) are masked by nothing. A row
+    of which nothing is left is zero.
+
+    Args:
+        probabilities: [N, C].
+        groups: [N] group of every photo.
+        of: [C] groups of every class, from `taxonomy`.
+    """
+    check_same_length(probabilities=probabilities, groups=groups)
+    check_same_length(classes=probabilities.T, groups_of_classes=of)
+    known = {
+        group: np.array([not mine or group in mine for mine in of])
+        for group in set(groups)
+        if group
+    }
+    everything = np.ones(len(of), bool)
+    legal = (
+        np.stack([known.get(group, everything) for group in groups])
+        if len(groups)
+        else np.empty((0, len(of)))
+    )
+    made = np.where(legal, probabilities, 0).astype(np.float64)
+    whole = made.sum(axis=1, keepdims=True)
+    return np.divide(made, whole, out=np.zeros_like(made), where=whole > 0).astype(np.float32)
+
+
+def decide(
+    probabilities: np.ndarray,
+    counts: np.ndarray,
+    rule: PseudoLabelRule,
+    similarity: np.ndarray | None = None,
+    floor: float = -np.inf,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Choose who is accepted (finegrained 4.4 and 6, step 5).
+
+    Of equally sure photos the earlier one is the surer.
+
+    Args:
+        probabilities: [N, C], calibrated and masked as wanted; a row of zeros has no class.
+        counts: int64 [C] labelled photos of every class, which shape the quantile; a class with
+            none is none to learn.
+        rule: threshold or quantile, and cap.
+        similarity: float32 [N], the cosine of every photo to the prototype of its most probable
+            class; None leaves the prototype test out.
+        floor: the least of it.
+
+    Returns:
+        int64 [N] most probable class, float32 [N] its probability, and [N] why not, "" for an
+        accepted photo.
+    """
+    check_same_length(probabilities=probabilities, similarity=similarity)
+    classes = probabilities.argmax(axis=1).astype(np.int64)
+    sure = probabilities[np.arange(len(classes)), classes].astype(np.float32)
+    why = np.full(len(classes), "", object)
+    why[sure <= 0] = "no class of its group"
+    why[(why == "") & (np.asarray(counts)[classes] == 0)] = "not a class with labelled photos"
+    if similarity is not None:
+        far = (why == "") & ~(similarity >= floor)
+        why[far] = [f"prototype: {value:.3f} is below {floor:.3f}" for value in similarity[far]]
+    if rule.quantile is None:
+        low = (why == "") & ~(sure >= np.float32(rule.threshold))
+        why[low] = [f"confidence: {value:.3f} is below {rule.threshold:g}" for value in sure[low]]
+    else:
+        shares = np.asarray(counts) / np.sum(counts)
+        _limit(
+            why,
+            classes,
+            sure,
+            np.round(rule.quantile * len(classes) * shares).astype(np.int64),
+            "quantile",
+        )
+    if rule.cap is not None:
+        _limit(why, classes, sure, np.full(probabilities.shape[1], rule.cap), "cap")
+    return classes, sure, why.astype(str)
+
+
+def _limit(
+    why: np.ndarray, classes: np.ndarray, sure: np.ndarray, quota: np.ndarray, name: str
+) -> None:
+    """Refuse whom a class has no room for, in place."""
+    for number in np.unique(classes):
+        rows = np.flatnonzero((classes == number) & (why == ""))
+        late = rows[np.argsort(-sure[rows], kind="stable")][quota[number] :]
+        why[late] = f"{name}: the class takes {quota[number]}"
+
+
+def count_changes(before: PseudoLabels, after: PseudoLabels) -> float:
+    """Share of the photos accepted in one of two rounds whose label differs, "not accepted" being
+    one.
+
+    0 when nobody is accepted in either. Rounds stop when it is below 1 %: no test label is needed
+    for that.
+    """
+    tables = [
+        dict(zip(one.ids[one.accepted].tolist(), one.labels[one.accepted].tolist(), strict=True))
+        for one in (before, after)
+    ]
+    everyone = set(tables[0]) | set(tables[1])
+    return sum(tables[0].get(name) != tables[1].get(name) for name in everyone) / max(
+        len(everyone), 1
+    )

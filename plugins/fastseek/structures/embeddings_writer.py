@@ -1,0 +1,332 @@
+"""Vectors onto disk, shard by shard, so that a killed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import NO_ROOM, ArtefactError, DataError, RunError, UsageError
+from ..io.atomic import atomic
+from ..io.digests import sha256
+from ..io.json_files import read_json, write_json
+from ..io.locks import hold_folder
+from ..io.paths import PathLike
+from . import Embeddings, save_manifest, save_shard
+
+COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
+DTYPES = ("float32", "float16")
+
+Reject = Mapping[str, Any]
+Batch = Sequence[Any]
+Outcome = tuple[str, np.ndarray] | Reject
+
+
+def store(
+    batches_from: Callable[[int], Iterable[Batch]],
+    total: int,
+    folder: PathLike,
+    passport: Mapping[str, Any],
+    shard_items: int = 2048,
+    dtype: str = "float32",
+    source: str = "",
+) -> Embeddings:
+    """Embed items 0 … total - 1 into a folder of shards; the same call again goes on after the last
+    whole shard.
+
+    Shard k holds items k * shard_items and following. Every shard is written whole with its hashes
+    beside it, the manifest last, so the folder is no embeddings folder before it is complete, and
+    its bytes are the same however often the run was killed. Vectors that are not finite, or are
+    zero, are not written: they join the rejects.
+
+    Args:
+        batches_from: called with an item number, yields batches (ids, vectors [b, D], rejects[,
+            items]) from that item on, in order; a reject is a dict of `COLUMNS` whose "row" is its
+            item number, the other items of the batch are the ids; `items`, how many the batch
+            covers, is checked when given.
+        total: how many items there are.
+        folder: gets the shards, manifest.json and rejects.csv.
+        passport: what makes the vectors.
+        shard_items: items of one shard: what a kill can cost.
+        dtype: "float32", or "float16" for half the space.
+        source: a digest of what is embedded, so that a folder made of other photos is not taken for
+            this job's.
+
+    Returns:
+        the embeddings, memory-mapped.
+
+    Raises:
+        ArtefactError: the folder holds embeddings made otherwise, or of another source; names what
+            differs.
+        RunError: another process is writing there, the disk is full, or items went missing; what is
+            there stays.
+        DataError: no item could be embedded, or an id stands twice.
+    """
+    if dtype not in DTYPES or shard_items < 1:
+        raise UsageError(
+            f"dtype must be one of {DTYPES} and shard_items 1 or more, got {dtype!r} and"
+            f" {shard_items}"
+        )
+    folder = pathlib.Path(folder)
+    with hold_folder(folder), _full_disk(folder):
+        _claim(folder, _plan(total, passport, source, shard_items, dtype))
+        shards = [_read_finished(folder, number) for number in range(-(-total // shard_items))]
+        seen = set(itertools.chain.from_iterable(_ids(folder, shard) for shard in shards if shard))
+        for first, last in _gaps(shards):
+            items = _items(batches_from, first * shard_items, total)
+            for number in range(first, last):
+                part = list(itertools.islice(items, min(shard_items, total - number * shard_items)))
+                shards[number] = _write(folder, number, part, number * shard_items, dtype, seen)
+        return _finish(folder, shards, passport)
+
+
+def fits(
+    folder: PathLike,
+    total: int,
+    passport: Mapping[str, Any],
+    source: str,
+    shard_items: int = 2048,
+    dtype: str = "float32",
+) -> bool:
+    """Whether `store` would take the folder: it is missing, holds no embeddings, or is this very
+    job's.
+
+    Nothing is written and no vector is read. The arguments are those of `store`.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and not folder.is_dir():
+        return False
+    try:
+        return _refusal(folder, _plan(total, passport, source, shard_items, dtype)) is None
+    except DataError:  # store.json cannot be read
+        return False
+
+
+def _plan(
+    total: int, passport: Mapping[str, Any], source: str, shard_items: int, dtype: str
+) -> dict[str, Any]:
+    """The job, as it is read back from store.json."""
+    plan = {
+        "passport": dict(passport),
+        "total": total,
+        "shard_items": shard_items,
+        "dtype": dtype,
+        "source": source,
+    }
+    return json.loads(json.dumps(plan))
+
+
+def _claim(folder: pathlib.Path, plan: dict[str, Any]) -> None:
+    """Write what the folder is for; refuse a folder that is for something else."""
+    refusal = _refusal(folder, plan)
+    if refusal:
+        raise ArtefactError(refusal)
+    if not (folder / "store.json").exists():
+        write_json(folder / "store.json", plan)
+
+
+def _refusal(folder: pathlib.Path, plan: dict[str, Any]) -> str | None:
+    """Why the folder cannot be this job's, None when it can."""
+    path = folder / "store.json"
+    if not path.exists():
+        elsewhere = (folder / "manifest.json").exists()
+        return (
+            f"{folder} holds embeddings from elsewhere: choose another folder"
+            if elsewhere
+            else None
+        )
+    old = read_json(path)
+    if not isinstance(old, dict) or not isinstance(old.get("passport"), dict):
+        return f"{path} does not tell what the folder is for: choose another folder or remove it"
+    flat = [
+        {
+            **side["passport"],
+            **{key: value for key, value in side.items() if key not in ("passport", "source")},
+        }
+        for side in (old, plan)
+    ]
+    missing = object()
+    differ = sorted(
+        key
+        for key in {*flat[0], *flat[1]}
+        if flat[0].get(key, missing) != flat[1].get(key, missing)
+    )
+    if differ:
+        told = "; ".join(
+            f"{key}: {flat[0].get(key)!r} there, {flat[1].get(key)!r} now" for key in differ
+        )
+        return f"{folder} holds other embeddings ({told}): choose another folder or remove it"
+    if old.get("source", "") != plan["source"]:
+        return (
+            f"{folder} holds embeddings of other photos (or they have changed): choose another"
+            " folder or remove it"
+        )
+    return None
+
+
+def _read_finished(folder: pathlib.Path, number: int) -> dict[str, Any] | None:
+    """What is known of a shard if it is whole, by its hashes."""
+    path = folder / f"{number:05d}.json"
+    if not path.exists():
+        return None
+    shard = read_json(path)
+    files = [
+        (folder / shard["entry"][name], shard["entry"][f"{name}_sha256"]) for name in _arrays(shard)
+    ]
+    return (
+        shard if all(file.exists() and sha256(file) == digest for file, digest in files) else None
+    )
+
+
+def _arrays(shard: Mapping[str, Any]) -> tuple[str, ...]:
+    return ("ids", "vectors") if shard["entry"] else ()
+
+
+def _ids(folder: pathlib.Path, shard: Mapping[str, Any]) -> list[str]:
+    return (
+        np.load(folder / shard["entry"]["ids"], allow_pickle=False).tolist()
+        if shard["entry"]
+        else []
+    )
+
+
+def _gaps(shards: Sequence[Any]) -> list[tuple[int, int]]:
+    """Runs [first, last) of shards that are not there."""
+    edges = np.flatnonzero(np.diff([False, *(shard is None for shard in shards), False]))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _items(
+    batches_from: Callable[[int], Iterable[Batch]], start: int, total: int
+) -> Iterator[Outcome]:
+    """One item after another: (id, vector), or a reject."""
+    here = start
+    for batch in batches_from(start):
+        outcomes = _outcomes(batch, here)
+        here += len(outcomes)
+        if here > total:
+            raise RunError(
+                f"{here} items came where {total} were expected: nothing of the last batch is saved"
+            )
+        yield from outcomes
+    if here < total:
+        raise RunError(
+            f"only {here} of {total} items came: what is saved stays, run the same command again"
+        )
+
+
+def _outcomes(batch: Batch, start: int) -> list[Outcome]:
+    ids, vectors, rejects = batch[:3]
+    size = len(ids) + len(rejects)
+    rejected = {int(reject["row"]): reject for reject in rejects}
+    numbers = range(start, start + size)
+    if (
+        len(vectors) != len(ids)
+        or len(rejected) != len(rejects)
+        or not all(row in numbers for row in rejected)
+    ):
+        raise RunError(
+            f"a batch from item {start} has {len(ids)} ids, {len(vectors)} vectors and rejects "
+            f"{sorted(rejected)}: they do not make up its {size} items"
+        )
+    if len(batch) > 3 and batch[3] is not None and batch[3] != size:
+        raise RunError(f"a batch from item {start} covers {batch[3]} items and tells of {size}")
+    good = iter(zip(ids, np.asarray(vectors), strict=True))
+    return [rejected[number] if number in rejected else next(good) for number in numbers]
+
+
+def _write(
+    folder: pathlib.Path,
+    number: int,
+    outcomes: Sequence[Outcome],
+    start: int,
+    dtype: str,
+    seen: set[str],
+) -> dict[str, Any]:
+    """Write a shard, then the JSON that makes it count; returns what is in the JSON."""
+    good: list[tuple[str, np.ndarray]] = []
+    rejects: list[dict[str, str]] = []
+    for row, outcome in enumerate(outcomes, start):
+        if isinstance(outcome, Mapping):
+            rejects.append(_reject(outcome))
+            continue
+        name, vector = str(outcome[0]), _cast(outcome[1], dtype)
+        fault = _fault(vector)
+        if fault:
+            rejects.append(
+                _reject(
+                    {
+                        "path": name,
+                        "row": row,
+                        "phase": "embed",
+                        "code": "NONFINITE_EMBEDDING",
+                        "detail": fault,
+                    }
+                )
+            )
+            continue
+        if name in seen:
+            raise DataError(
+                f"two items have the id {name!r}: an id must stand once, remove one of them"
+            )
+        seen.add(name)
+        good.append((name, vector))
+    ids, vectors = zip(*good, strict=True) if good else ((), ())
+    shard = {
+        "entry": save_shard(folder, number, np.array(ids), np.stack(vectors)) if good else {},
+        "rejects": rejects,
+    }
+    write_json(folder / f"{number:05d}.json", shard)
+    return shard
+
+
+def _cast(vector: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.asarray(vector).astype(dtype)
+
+
+def _fault(vector: np.ndarray) -> str:
+    if not np.isfinite(vector).all():
+        return f"{int((~np.isfinite(vector)).sum())} of {len(vector)} values are not finite"
+    return "" if vector.any() else "all values are zero"
+
+
+def _reject(reject: Reject) -> dict[str, str]:
+    return {column: str(reject.get(column, "")) for column in COLUMNS}
+
+
+def _finish(
+    folder: pathlib.Path, shards: Sequence[Mapping[str, Any]], passport: Mapping[str, Any]
+) -> Embeddings:
+    """Write rejects.csv and then the manifest."""
+    rejects = [reject for shard in shards for reject in shard["rejects"]]
+    with atomic(folder / "rejects.csv", "w") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rejects)
+    entries = [shard["entry"] for shard in shards if shard["entry"]]
+    if not entries:
+        raise DataError(
+            f"none of {len(rejects)} items could be embedded: see {folder / 'rejects.csv'}"
+        )
+    save_manifest(folder, entries, passport)
+    return Embeddings.load(folder)
+
+
+@contextlib.contextmanager
+def _full_disk(folder: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise RunError(
+            f"{folder}: {error.strerror}; what is saved is whole: make room and run the same"
+            " command again"
+        ) from error

@@ -1,0 +1,165 @@
+"""Truth: what is relevant to every query and what is junk."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import DataError
+from ..io.paths import PathLike
+from .archive import Passport, describe_file, load_npz, save_npz, strings, unique_ids, whole_numbers
+
+_TRUTH = (
+    "query_ids",
+    "gallery_ids",
+    "relevant_starts",
+    "relevant",
+    "junk_starts",
+    "junk",
+    "query_labels",
+    "gallery_labels",
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """What is relevant and what is junk for every query, as row lists (CSR). Only `metrics` opens
+    it.
+
+    Args:
+        query_ids, gallery_ids: [Q], [G] strings.
+        relevant_starts, relevant: relevant gallery rows of query q are relevant[starts[q]:starts[q
+            + 1]], rising.
+        junk_starts, junk: rows that count neither as right nor as wrong, likewise.
+        query_labels, gallery_labels: [Q], [G] strings, "" where an image has no class.
+        protocol: how relevance was decided, told beside every score.
+
+    Raises:
+        DataError: lengths differ or a row is outside the gallery.
+    """
+
+    query_ids: np.ndarray
+    gallery_ids: np.ndarray
+    relevant_starts: np.ndarray
+    relevant: np.ndarray
+    junk_starts: np.ndarray
+    junk: np.ndarray
+    query_labels: np.ndarray
+    gallery_labels: np.ndarray
+    protocol: Passport = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name in ("query_ids", "gallery_ids"):
+            put(self, name, unique_ids(getattr(self, name), name))
+        for name, owner in (("query_labels", self.query_ids), ("gallery_labels", self.gallery_ids)):
+            put(self, name, strings(getattr(self, name), name))
+            if len(getattr(self, name)) != len(owner):
+                raise DataError(f"{len(getattr(self, name))} {name} for {len(owner)} images")
+        for name in ("relevant", "junk"):
+            self._check_lists(name)
+
+    def _check_lists(self, name: str) -> None:
+        starts, rows = (whole_numbers(getattr(self, key), key) for key in (f"{name}_starts", name))
+        if not starts.ndim == rows.ndim == 1:
+            raise DataError(
+                f"{name}: starts {starts.shape} and rows {rows.shape} must both be lists"
+            )
+        object.__setattr__(self, f"{name}_starts", starts)
+        object.__setattr__(self, name, rows)
+        whole = (
+            len(starts) == len(self.query_ids) + 1 and starts[0] == 0 and starts[-1] == len(rows)
+        )
+        if not whole or (np.diff(starts) < 0).any():
+            raise DataError(
+                f"{name}: {len(starts)} starts and {len(rows)} rows for {len(self.query_ids)}"
+                " queries"
+            )
+        if rows.size and not 0 <= rows.min() <= rows.max() < len(self.gallery_ids):
+            raise DataError(f"{name}: a row is outside the gallery of {len(self.gallery_ids)}")
+
+    @classmethod
+    def from_labels(
+        cls,
+        query_ids: Sequence[str],
+        query_labels: Sequence[str],
+        gallery_ids: Sequence[str],
+        gallery_labels: Sequence[str],
+        query_groups: Sequence[str] | None = None,
+        gallery_groups: Sequence[str] | None = None,
+        shared: bool = True,
+    ) -> GroundTruth:
+        """Relevant = same label; junk = the query itself, and with groups the same label in the
+        same group.
+
+        An image without label ("") is relevant to nothing; a query without label has no answer. A
+        group of "" is unknown and makes no junk. `shared` is whether one id on both sides is one
+        photo.
+        """
+        columns = [
+            np.asarray(c, str) for c in (query_ids, query_labels, gallery_ids, gallery_labels)
+        ]
+        q_ids, q_labels, g_ids, g_labels = columns
+        q_groups = (
+            np.asarray(query_groups, str) if query_groups is not None else np.full(len(q_ids), "")
+        )
+        g_groups = (
+            np.asarray(gallery_groups, str)
+            if gallery_groups is not None
+            else np.full(len(g_ids), "")
+        )
+        same = _same_label(q_labels, g_labels)
+        relevant, junk = [], []
+        for row, rows in enumerate(same):
+            out = (g_groups[rows] == q_groups[row]) & (q_groups[row] != "") | shared & (
+                g_ids[rows] == q_ids[row]
+            )
+            relevant.append(rows[~out])
+            junk.append(rows[out])
+        lists = [*_csr(relevant), *_csr(junk)]
+        camera = bool((q_groups != "").any() and (g_groups != "").any())
+        protocol = {
+            "relevant": "same label",
+            "camera_rule": camera,
+            "self_match": "junk" if shared else "none: ids are row numbers",
+        }
+        return cls(q_ids, g_ids, *lists, q_labels, g_labels, protocol)
+
+    def relevant_to(self, query: int) -> np.ndarray:
+        """Rows of the gallery that answer query number `query`, rising."""
+        return self.relevant[self.relevant_starts[query] : self.relevant_starts[query + 1]]
+
+    def junk_of(self, query: int) -> np.ndarray:
+        """Rows of the gallery that are left out for query number `query`, rising."""
+        return self.junk[self.junk_starts[query] : self.junk_starts[query + 1]]
+
+    def save(self, path: PathLike) -> None:
+        """Write an .npz."""
+        save_npz(path, self, _TRUTH, self.protocol)
+
+    @classmethod
+    def load(cls, path: PathLike) -> GroundTruth:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: the file is missing or not a truth. ArtefactError: it is damaged.
+        """
+        arrays, protocol = load_npz(path, _TRUTH)
+        with describe_file(path):
+            return cls(protocol=protocol, **arrays)
+
+
+def _same_label(queries: np.ndarray, gallery: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(gallery, kind="stable")
+    left = np.searchsorted(gallery[order], queries, side="left")
+    right = np.searchsorted(gallery[order], queries, side="right")
+    return [
+        order[a:b] if label else order[:0] for a, b, label in zip(left, right, queries, strict=True)
+    ]
+
+
+def _csr(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    starts = np.cumsum([0] + [len(row) for row in rows])
+    return starts, np.concatenate(rows) if rows else np.empty(0, np.int64)

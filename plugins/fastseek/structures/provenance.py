@@ -1,0 +1,57 @@
+"""Whether two sets of embeddings may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ArtefactError, shorten
+from . import Embeddings
+
+KEYS = ("model", "preprocessing", "views", "enhance")
+
+
+def check_same_model(
+    queries: Embeddings, gallery: Embeddings, asked: str = "queries", found: str = "gallery"
+) -> None:
+    """Check that queries and gallery come from one model, seen and treated alike.
+
+    What a passport does not say is not compared, so bare vectors pass.
+
+    Args:
+        queries, gallery: any two sets.
+        asked, found: what an error calls them.
+
+    Raises:
+        ArtefactError: they differ in dimension, model, preprocessing, views or enhancement; says in
+            which and how.
+    """
+    if queries.dim != gallery.dim:
+        models = [_describe(side.passport.get("model")) for side in (queries, gallery)]
+        raise ArtefactError(
+            f"{asked} have {queries.dim} dimensions ({models[0]}), the {found} {gallery.dim} "
+            f"({models[1]}): embed both with one model"
+        )
+    key = first_difference(queries.passport, gallery.passport)
+    if key:
+        raise ArtefactError(
+            f"{asked} and {found} differ in {key}: {_describe(queries.passport[key])} and "
+            f"{_describe(gallery.passport[key])}; embed both in the same way"
+        )
+
+
+def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The first of KEYS that both passports tell, and tell differently; "" when there is none."""
+    told = [key for key in KEYS if key in one and key in other]
+    return next((key for key in told if _as_lists(one[key]) != _as_lists(other[key])), "")
+
+
+def _as_lists(value: Any) -> Any:
+    """Tuples as lists: a passport that was on disk has only lists."""
+    if isinstance(value, dict):
+        return {key: _as_lists(inner) for key, inner in value.items()}
+    return [_as_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _describe(value: Any) -> str:
+    return shorten(str(value) if value is not None else "model unknown")

@@ -1,0 +1,299 @@
+"""Checkpoints that are whole or absent: the weights, the trainer's state, and a manifest that
+vouches for both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import pickle
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import nn
+
+from ..distributed import process_group
+from ..errors import ArtefactError, RunError, UsageError
+from ..io.atomic import atomic
+from ..io.json_files import write_json
+from ..modeling import weight_files, weight_transfer
+from . import checkpoint_manifest
+from .checkpoint_manifest import MANIFEST, STATE, WEIGHTS
+
+from fastreid.utils.checkpoint import Checkpointer as FastreidCheckpointer
+
+TAG = "last_checkpoint"
+SPARE = 1.2  # free space asked for, as a multiple of what will be written
+KEPT = ("model_best", "model_final")
+
+
+class Checkpointer(FastreidCheckpointer):
+    """fast-reid's checkpointer with safe files: a kill at any moment leaves the old checkpoint or
+    the new one.
+
+    Args:
+        model: perhaps wrapped for several processes.
+        save_dir: the folder.
+        save_to_disk: whether this process writes.
+        checkpointables: objects with `state_dict` and `load_state_dict`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        save_to_disk: bool = True,
+        **checkpointables: Any,
+    ) -> None:
+        super().__init__(model, save_dir, save_to_disk=save_to_disk, **checkpointables)
+        self.folder = pathlib.Path(save_dir)
+        self.drop: list[str] = []  # of weights a run starts from, see `surgery.take_over`
+        self.fit, self.classes = "classes", ""
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write a checkpoint that a run can go on from, and tag it as the last.
+
+        Args:
+            name: without suffix.
+            kwargs: more state; tensors and plain values in dicts and lists.
+
+        Raises:
+            RunError: a weight is not finite, there is not enough free space, or a write failed;
+                what was saved before is intact.
+        """
+        if not (self.save_dir and self.save_to_disk):
+            return
+        tensors = self._tensors(name)
+        state = {key: thing.state_dict() for key, thing in self.checkpointables.items()} | kwargs
+        with self._writing(name, tensors, state), self._spared(name):
+            self._write_tensors(name, tensors)
+            with atomic(self.folder / f"{name}{STATE}") as file:
+                torch.save(state, file)
+            checkpoint_manifest.write(self.folder, name, [WEIGHTS, STATE], _describe(kwargs))
+            self.tag_last_checkpoint(f"{name}{WEIGHTS}")
+        self.logger.info("saved %s", self.folder / f"{name}{WEIGHTS}")
+
+    def save_weights(self, name: str, **told: Any) -> None:
+        """Write the weights alone, for a model that is used and not trained on.
+
+        Raises:
+            RunError: as `save`.
+        """
+        if self.save_dir and self.save_to_disk:
+            tensors = self._tensors(name)
+            with self._writing(name, tensors):
+                self._write_tensors(name, tensors)
+                checkpoint_manifest.write(self.folder, name, [WEIGHTS], _describe(told))
+
+    def note(self, name: str, **kwargs: Any) -> None:
+        """Replace plain state of a saved checkpoint, in its manifest: the tensors are not written
+        again.
+
+        Raises:
+            RunError: the write failed; the checkpoint is as it was.
+        """
+        if self.save_dir and self.save_to_disk:
+            with self._writing(name):
+                checkpoint_manifest.note(self.folder, name, kwargs)
+
+    def prune(self, keep: int, run: str) -> None:
+        """Delete the checkpoints of a run but for the newest `keep`, the best and the final one."""
+        if self.save_dir and self.save_to_disk:
+            own = [
+                name
+                for name, manifest in checkpoint_manifest.newest_first(self.folder)
+                if manifest.get("run") == run and name not in KEPT
+            ]
+            for name in own[keep:]:
+                checkpoint_manifest.delete(self.folder, name)
+            checkpoint_manifest.sweep(self.folder)
+
+    def has_checkpoint(self) -> bool:
+        """Whether the folder holds a checkpoint to go on from."""
+        return bool(self.save_dir) and (self.folder / TAG).is_file()
+
+    def get_all_checkpoint_files(self) -> list[str]:
+        """The weight files that a manifest vouches for, the newest first."""
+        return [
+            str(self.folder / f"{name}{WEIGHTS}")
+            for name, _ in checkpoint_manifest.newest_first(self.folder)
+        ]
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Name the newest checkpoint."""
+        with atomic(self.folder / TAG, "w") as file:
+            file.write(last_filename_basename)
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load weights; unless `checkpointables` is empty also the state beside them.
+
+        Returns:
+            what else was saved with the state.
+
+        Raises:
+            DataError, ArtefactError, UsageError: as `surgery.take_over`.
+        """
+        if not path:
+            self.logger.info(
+                "no weights are loaded: the model starts from what its backbone brings"
+            )
+            return {}
+        if checkpointables is not None and not checkpointables:
+            lists = weight_transfer.take_over(self.model, path, self.drop, self.fit, self.classes)
+            if self.save_dir and self.save_to_disk:
+                write_json(self.folder / "taken_over.json", {"weights": str(path), **lists})
+            return {}
+        weight_files.fit_tensors(self.model, weight_files.read_tensors(path), path, strict=True)
+        name = pathlib.Path(path).name.removesuffix(WEIGHTS)
+        state = self._read_state(name) | checkpoint_manifest.read_notes(self.folder, name)
+        for key in self.checkpointables if checkpointables is None else checkpointables:
+            if key in state:
+                self.checkpointables[key].load_state_dict(state.pop(key))
+        return state
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Load the newest valid checkpoint of the folder when asked to resume, else the weights at
+        `path`.
+
+        Returns:
+            what else was saved with the state; empty without a checkpoint.
+
+        Raises:
+            ArtefactError: there are checkpoints, and every one is damaged.
+        """
+        if not (resume and process_group.share(self.has_checkpoint())):
+            return self.load(path, checkpointables=[])
+        name = process_group.share(self.newest_valid() if self.save_to_disk else "")
+        return self.load(str(self.folder / f"{name}{WEIGHTS}"))
+
+    def newest_valid(self) -> str:
+        """The name of the newest checkpoint whose files are as they were written; newer, damaged
+        ones are logged.
+
+        Raises:
+            ArtefactError: there is none.
+        """
+        faults: dict[str, str] = {}
+        for name in checkpoint_manifest.candidates(self.folder, self._tagged()):
+            why = checkpoint_manifest.fault(self.folder, name)
+            if why is None:
+                if faults:
+                    self.logger.warning(
+                        "going back to %s, the newer checkpoint is damaged: %s",
+                        name,
+                        _listed_files(faults),
+                    )
+                return name
+            faults[name] = why
+        raise ArtefactError(
+            f"{self.save_dir}: no checkpoint can be resumed from ({_listed_files(faults)}). "
+            "Start anew without --resume, or put a good checkpoint back"
+        )
+
+    def _tagged(self) -> str:
+        return (
+            (self.folder / TAG)
+            .read_text(encoding="utf-8", errors="replace")
+            .strip()
+            .removesuffix(WEIGHTS)
+        )
+
+    @contextlib.contextmanager
+    def _writing(self, name: str, *things: Any) -> Iterator[None]:
+        """Ask for free space before anything is touched; a failed write becomes the run's error."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            needed, free = SPARE * _bytes(things), shutil.disk_usage(self.folder).free
+            if free < needed:
+                raise RunError(
+                    f"{self.save_dir}: {name} needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f}"
+                    " are free; nothing was touched. Make room and go on with --resume"
+                )
+            yield
+        except (OSError, UsageError) as error:
+            raise RunError(
+                f"{self.save_dir}: {name} could not be written ({error}). The checkpoint before it"
+                " is intact: mend the cause and go on with --resume"
+            ) from error
+
+    @contextlib.contextmanager
+    def _spared(self, name: str) -> Iterator[None]:
+        """Before a name is written again its old checkpoint gets another name, until the new one
+        stands.
+        """
+        spare = f"{name}_before"
+        if checkpoint_manifest.fault(self.folder, name) is None:
+            checkpoint_manifest.copy(self.folder, name, spare)
+            if self.has_checkpoint() and self._tagged() == name:
+                self.tag_last_checkpoint(f"{spare}{WEIGHTS}")
+        yield
+        checkpoint_manifest.delete(self.folder, spare)
+
+    def _write_tensors(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+        (self.folder / f"{name}{MANIFEST}").unlink(missing_ok=True)
+        with atomic(self.folder / f"{name}{WEIGHTS}") as file:
+            file.write(safetensors_bytes(tensors, metadata={"format": "pt"}))
+
+    def _tensors(self, name: str) -> dict[str, torch.Tensor]:
+        """The model's tensors on the CPU; safetensors wants none to share memory with another."""
+        seen: set[int] = set()
+        made: dict[str, torch.Tensor] = {}
+        for key, tensor in self.model.state_dict().items():
+            flat = tensor.detach().cpu().contiguous()
+            storage = flat.untyped_storage()
+            made[key] = (
+                flat.clone()
+                if storage.data_ptr() in seen or storage.nbytes() != flat.nbytes
+                else flat
+            )
+            seen.add(storage.data_ptr())
+        bad = [
+            key
+            for key, tensor in made.items()
+            if tensor.is_floating_point() and not tensor.isfinite().all()
+        ]
+        if bad:
+            raise RunError(
+                f"{name} was not saved: {len(bad)} tensors of the model hold NaN or infinity"
+                f" ({bad[0]} …). The checkpoint before it is intact; lower SOLVER.BASE_LR or clip"
+                " gradients"
+            )
+        return made
+
+    def _read_state(self, name: str) -> dict[str, Any]:
+        path = self.folder / f"{name}{STATE}"
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise ArtefactError(f"{path}: the trainer's state cannot be read ({error})") from error
+
+
+def _describe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a state the manifest repeats for readers."""
+    return {
+        key: value
+        for key, value in values.items()
+        if isinstance(value, str | int | float) and key != "config"
+    }
+
+
+def _listed_files(faults: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {why}" for name, why in faults.items())
+
+
+def _bytes(thing: Any) -> int:
+    """Bytes of all tensors in nested dicts and lists."""
+    if isinstance(thing, torch.Tensor):
+        return thing.nbytes
+    inside = (
+        thing.values()
+        if isinstance(thing, Mapping)
+        else thing
+        if isinstance(thing, list | tuple)
+        else ()
+    )
+    return sum(_bytes(value) for value in inside)

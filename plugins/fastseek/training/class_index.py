@@ -1,0 +1,74 @@
+"""The file that tells a model its classes, and what changed between a run and its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+from typing import Any
+
+import yaml
+
+from ..errors import ArtefactError
+from ..io.json_files import write_json
+from ..io.paths import PathLike
+
+from fastreid.utils import comm
+
+
+def write_classes(path: PathLike, dataset: Any) -> None:
+    """Write {"labels": [...], "counts": [...]} from rank 0: the training classes in the order of
+    the targets.
+
+    Args:
+        path: the JSON file.
+        dataset: the training set; has `classes` and `counts`.
+    """
+    if comm.is_main_process():
+        write_json(
+            path,
+            {"labels": list(dataset.classes), "counts": [int(count) for count in dataset.counts]},
+        )
+    comm.synchronize()
+
+
+def digest(path: PathLike) -> str:
+    """SHA-256 of a classes file."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def check_same_data(state: dict[str, Any], classes: str, iters_per_epoch: int) -> None:
+    """A run goes on only with the classes and the steps an epoch it had.
+
+    Raises:
+        ArtefactError: they are others.
+    """
+    new = "start in a new OUTPUT_DIR with MODEL.WEIGHTS set to the weights of this run"
+    if state["classes"] != classes:
+        raise ArtefactError(
+            f"the checkpoint was trained on other classes than DATASETS.NAMES has now: {new}"
+        )
+    if state["iters_per_epoch"] != iters_per_epoch:
+        raise ArtefactError(
+            f"the checkpoint is of a run with {state['iters_per_epoch']} steps an epoch, now there"
+            f" are {iters_per_epoch} (other photos or another SOLVER.IMS_PER_BATCH): {new}"
+        )
+
+
+def changed_classes(old: str, new: str) -> list[str]:
+    """The settings in which two dumped recipes differ, as "KEY: old -> new"."""
+    before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
+    return [
+        f"{key}: {before.get(key)} -> {after.get(key)}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {prefix: node}
+    return {
+        name: value
+        for key, child in node.items()
+        for name, value in _flat(child, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

@@ -1,0 +1,143 @@
+"""How much memory a training takes, from shapes alone: nothing is trained, and no device is
+needed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from ..config import recipe
+from ..config.edits import without_pretrained
+from ..data.builders import build_transforms
+from ..errors import UsageError
+from ..io.paths import PathLike
+from ..modeling.build import build_model
+from ..modeling.freezing import freeze
+
+STATES = {"SGD": 1, "Adam": 2, "AdamW": 2}  # copies of the weights that an optimizer keeps
+GIB, MIB = 2**30, 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes of a training.
+
+    Args:
+        size: (height, width) of the photos.
+        batch: photos a batch.
+        weights, gradients, states: of the model, without its classifier.
+        photo: what the backward pass needs of one photo.
+    """
+
+    size: tuple[int, int]
+    batch: int
+    weights: int
+    gradients: int
+    states: int
+    photo: float
+
+    @property
+    def fixed(self) -> int:
+        """What no batch size changes."""
+        return self.weights + self.gradients + self.states
+
+    @property
+    def together(self) -> float:
+        """All of it."""
+        return self.fixed + self.batch * self.photo
+
+
+def memory_of(cfg: Any) -> Memory:
+    """Estimate the memory of one training process.
+
+    Counted are the weights, their gradients, the optimizer's copies, and every tensor that autograd
+    keeps of a forward pass, each storage once. Not counted are the classifier over the classes, the
+    workspace of convolutions, the allocator's rounding, the loader and CUDA itself: leave a tenth
+    and a GiB free. With mixed precision kept tensors are taken to be half as large, which is a
+    little too few.
+
+    Raises:
+        UsageError: the model is no Seeker.
+    """
+    if cfg.MODEL.META_ARCHITECTURE != "Seeker":
+        raise UsageError(
+            f"memory is estimated for META_ARCHITECTURE Seeker, not {cfg.MODEL.META_ARCHITECTURE}"
+        )
+    bare = without_pretrained(cfg)
+    bare.defrost()
+    bare.MODEL.DEVICE, bare.MODEL.HEADS.NUM_CLASSES, bare.SEEK.CLASSES = "meta", 0, ""
+    size = _size(cfg)
+    with torch.device("meta"):
+        model = build_model(bare)
+        frozen = freeze(model.train(), cfg.SEEK.FREEZE)
+        frozen.apply()
+        one, two = (kept_bytes(model, torch.empty(count, 3, *size)) for count in (2, 4))
+    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
+    photo = (two - one) / 2 * (0.5 if cfg.SOLVER.AMP.ENABLED else 1)
+    return Memory(
+        size,
+        cfg.SOLVER.IMS_PER_BATCH,
+        weights,
+        trained,
+        STATES.get(cfg.SOLVER.OPT, 2) * trained,
+        photo,
+    )
+
+
+def kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
+    """Bytes that autograd keeps of a forward pass, each storage once, without the model's own
+    tensors.
+
+    Args:
+        model: a Seeker, on the images' device, which may be "meta".
+        images: normalised, [B, 3, H, W].
+    """
+    own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            kept[tensor.untyped_storage()._cdata] = (
+                tensor  # kept alive, so that no other storage gets its number
+            )
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        answer = model.embed(images)
+    del answer
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _size(cfg: Any) -> tuple[int, int]:
+    """What the training transforms make of a photo."""
+    made = build_transforms(cfg, True)(Image.new("RGB", (256, 256)))
+    return int(made.shape[1]), int(made.shape[2])
+
+
+def memory_table(config_file: PathLike, opts: Sequence[str] = (), gib: float = 0.0) -> str:
+    """The estimate for a recipe as text.
+
+    Args:
+        config_file: the recipe.
+        opts: KEY VALUE changes to it.
+        gib: memory of a device, for the largest batch it holds; 0 leaves that out.
+    """
+    found = memory_of(recipe.load(config_file, opts))
+    lines = [
+        ("weights", f"{found.weights / MIB:,.0f} MiB"),
+        ("gradients", f"{found.gradients / MIB:,.0f} MiB"),
+        ("optimizer", f"{found.states / MIB:,.0f} MiB"),
+        (f"a photo of {found.size[0]} x {found.size[1]}", f"{found.photo / MIB:,.1f} MiB"),
+        (f"together, {found.batch} photos a batch", f"{found.together / GIB:,.2f} GiB"),
+    ]
+    if gib:
+        room = 0.9 * (gib - 1) * GIB - found.fixed
+        lines.append((f"largest batch in {gib:g} GiB", str(max(0, int(room // found.photo)))))
+    return "\n".join(f"{name:<36} {value:>14}" for name, value in lines)

@@ -1,0 +1,77 @@
+"""What a training run has reached: OUTPUT_DIR/results.json, and whether it is what the recipe
+expects.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import RunError, UsageError
+from ..io.code_version import current_commit
+from ..io.json_files import write_json
+
+EXPECT = re.compile(r"(?P<name>\S.*?)\s+(?P<value>[\d.]+)\s*(?:\+-|\+/-|±)\s*(?P<margin>[\d.]+)")
+
+
+def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Figures by name; those of several test sets as "<test set>/<name>"."""
+    made: dict[str, float] = {}
+    for name, value in results.items():
+        made |= (
+            flat(value, f"{prefix}{name}/")
+            if isinstance(value, Mapping)
+            else {f"{prefix}{name}": float(value)}
+        )
+    return made
+
+
+def write(cfg: Any, recipe: str, results: Mapping[str, Any]) -> None:
+    """Write results.json: {"metrics": {name: percent}, "recipe", "seed", "commit"}.
+
+    The figures have their own names; "metric", which only chooses the best checkpoint, is left out.
+    """
+    path = pathlib.Path(cfg.OUTPUT_DIR) / "results.json"
+    figures = {
+        name: value for name, value in flat(results).items() if name.split("/")[-1] != "metric"
+    }
+    write_json(
+        path, {"metrics": figures, "recipe": recipe, "seed": cfg.SEED, "commit": current_commit()}
+    )
+
+
+def expectations(lines: Sequence[str]) -> list[tuple[str, float, float]]:
+    """(metric, value, margin) of every "map(100) 61.2 +- 0.5".
+
+    Raises:
+        UsageError: a line of another form.
+    """
+    made = []
+    for line in lines:
+        found = EXPECT.fullmatch(line.strip())
+        if found is None:
+            raise UsageError(
+                f'SEEK.EXPECT {line!r} is not of the form "map(100) 61.2 +- 0.5", in percent'
+            )
+        made.append((found["name"], float(found["value"]), float(found["margin"])))
+    return made
+
+
+def check(lines: Sequence[str], results: Mapping[str, Any]) -> None:
+    """Compare a finished run with what its recipe expects, in percent.
+
+    Raises:
+        RunError: a figure is missing or outside; tells both figures.
+    """
+    figures = flat(results)
+    wrong = []
+    for name, value, margin in expectations(lines):
+        got = figures.get(name)
+        if got is None:
+            wrong.append(f"{name} was not measured (there are {', '.join(figures) or 'none'})")
+        elif not abs(got - value) <= margin:
+            wrong.append(f"{name} is {got:.2f}, expected {value:g} +- {margin:g}")
+    if wrong:
+        raise RunError(f"SEEK.EXPECT is not met: {'; '.join(wrong)}")

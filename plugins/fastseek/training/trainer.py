@@ -1,0 +1,364 @@
+"""fast-reid's trainer with parts that also work today: on a CPU, after a kill, with a bad photo in
+the data.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import pathlib
+import secrets
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..config.solver_values import phase_epochs
+from ..data import builders as loaders
+from ..data.fastreid_datasets import resolve
+from ..distributed.run_lock import hold_run_folder
+from ..distributed.wrap import distribute
+from ..errors import FastSeekError, RunError, UsageError
+from ..inference.evaluation import evaluate
+from ..modeling.build import build_model
+from ..modeling.freezing import freeze
+from ..modeling.modes import preserve_modes
+from ..structures import with_split
+from . import optimizer as solver
+from . import random_state
+from .accumulation import Windows
+from .attention_crops import attention_crops
+from .checkpoint import Checkpointer
+from .class_index import changed_classes, check_same_data, digest, write_classes
+from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
+from .run_setup import save_config, start_log
+from .sanity_check import MovedGuard
+from .step import build_step
+from .writers import JsonLines, Progress, TensorBoard, WriterHook
+
+from fastreid.engine import DefaultTrainer, hooks
+from fastreid.engine.train_loop import HookBase
+from fastreid.utils import comm
+from fastreid.utils.events import EventStorage, EventWriter
+
+logger = logging.getLogger("fastreid.fastseek")
+
+
+class Trainer(DefaultTrainer):
+    """Build everything a recipe asks for and train it; the methods of fast-reid's trainer can be
+    overridden as there.
+
+    Args:
+        cfg: the recipe, as `setup.setup` returns it.
+
+    Raises:
+        UsageError: the recipe cannot be trained; said before anything starts.
+    """
+
+    def __init__(self, cfg: Any) -> None:
+        # fast-reid's own constructor fixes the step, which needs CUDA, and DDP on CUDA devices.
+        super(DefaultTrainer, self).__init__()
+        with hold_run_folder(cfg.OUTPUT_DIR):
+            self._build(cfg)
+
+    def _build(self, cfg: Any) -> None:
+        start_log(cfg.OUTPUT_DIR)
+        loader = self.build_train_loader(cfg)
+        write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
+        self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
+        random_state.seed_all(cfg.SEED)
+        model = self.build_model(cfg)
+        frozen = freeze(model, cfg.SEEK.FREEZE)
+        optimizer, _ = self.build_optimizer(cfg, model)
+        self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
+        self.windows = Windows(cfg.SEEK.ACCUMULATE, self.iters_per_epoch)
+        self._trainer = build_step(cfg, distribute(model), loader, optimizer, self.windows, frozen)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
+        self.schedule = solver.build_schedule(cfg, self.iters_per_epoch)
+        self.max_epoch, self.start_epoch, self.start_step = phase_epochs(cfg), 0, 0
+        self.max_iter = self.max_epoch * self.iters_per_epoch
+        self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
+        scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
+        self.checkpointer = Checkpointer(
+            model,
+            cfg.OUTPUT_DIR,
+            save_to_disk=comm.is_main_process(),
+            optimizer=optimizer,
+            **self.scheduler,
+            **scaler,
+        )
+        self.best, self.run, self.random_states, self.pending = None, secrets.token_hex(8), [], ""
+        self.results: OrderedDict[str, Any] | None = None
+        self.register_hooks(self.build_hooks())
+
+    @property
+    def updated(self) -> bool:
+        """Whether the last step ended with an update of the weights."""
+        return self._trainer.updated
+
+    @classmethod
+    def build_train_loader(cls, cfg: Any) -> Any:
+        """The endless loader of the training batches of this process."""
+        return loaders.build_train_loader(
+            cfg, rank=comm.get_rank(), world_size=comm.get_world_size()
+        )
+
+    @classmethod
+    def build_test_loader(cls, cfg: Any, dataset_name: str) -> tuple[Any, int]:
+        """The loader over queries, then gallery, of a dataset, and the number of queries."""
+        items = resolve(dataset_name, cfg)
+        queries, gallery = (list(with_split(items, split)) for split in ("query", "gallery"))
+        loader = loaders.build_test_loader(
+            cfg, queries + gallery, rank=comm.get_rank(), world_size=comm.get_world_size()
+        )
+        return loader, len(queries)
+
+    @staticmethod
+    def auto_scale_hyperparams(cfg: Any, num_classes: int) -> Any:
+        """The recipe with the number of classes of the training data and the file that lists them.
+
+        Raises:
+            UsageError: the recipe itself names fewer classes.
+        """
+        made = cfg.clone()
+        made.defrost()
+        made.MODEL.HEADS.NUM_CLASSES = wanted = cfg.MODEL.HEADS.NUM_CLASSES or num_classes
+        if wanted < num_classes:
+            raise UsageError(
+                f"MODEL.HEADS.NUM_CLASSES {wanted} is less than the {num_classes} classes of the"
+                " training photos; 0 takes their number"
+            )
+        made.SEEK.CLASSES = str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
+        made.freeze()
+        save_config(made)
+        return made
+
+    @classmethod
+    def build_model(cls, cfg: Any) -> nn.Module:
+        """The model, without the weights the recipe names."""
+        return build_model(cfg)
+
+    @classmethod
+    def build_optimizer(cls, cfg: Any, model: nn.Module) -> tuple[torch.optim.Optimizer, None]:
+        """The optimizer over the model's own parameters, and None where fast-reid has its flat
+        copies.
+        """
+        return solver.build_optimizer(cfg, model), None
+
+    @classmethod
+    def build_lr_scheduler(
+        cls, cfg: Any, optimizer: torch.optim.Optimizer, iters_per_epoch: int
+    ) -> dict[str, Any]:
+        """The schedules by name."""
+        return solver.build_lr_scheduler(cfg, optimizer, iters_per_epoch)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers,
+        checkpoints.
+        """
+        cfg = self.cfg
+        rates = (
+            hooks.LRScheduler(self.optimizer, self.scheduler)
+            if self.schedule is None
+            else ScheduleHook(self.optimizer, self.schedule, self.windows)
+        )
+        made: list[HookBase | None] = [
+            hooks.IterationTimer(),
+            rates,
+            MovedGuard(),
+            precise_bn(self),
+            attention_crops(cfg, self._trainer),
+        ]
+        if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
+            made.append(
+                hooks.LayerFreeze(self.model, cfg.MODEL.FREEZE_LAYERS, cfg.SOLVER.FREEZE_ITERS)
+            )
+        saving = CheckpointHook(
+            self._save,
+            self._note,
+            cfg.SOLVER.CHECKPOINT_PERIOD,
+            cfg.SEEK.CHECKPOINT_MINUTES,
+            cfg.OUTPUT_DIR,
+        )
+        if len(cfg.DATASETS.TESTS):
+            made.append(
+                EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen, saving.before_evaluation)
+            )
+        if comm.is_main_process():
+            # Before the checkpoint: what is written of a step must not be lost by a kill after its
+            # checkpoint.
+            made.append(WriterHook(self.build_writers))
+        return [*made, saving]
+
+    def build_writers(self) -> list[EventWriter]:
+        """Progress on the screen, OUTPUT_DIR/metrics.jsonl and TensorBoard."""
+        output = pathlib.Path(self.cfg.OUTPUT_DIR)
+        return [
+            Progress(self.start_iter, self.max_iter, self.max_epoch),
+            JsonLines(output / "metrics.jsonl", self.start_iter),
+            TensorBoard(output, self.start_iter),
+        ]
+
+    @classmethod
+    def test(cls, cfg: Any, model: nn.Module) -> OrderedDict[str, Any]:
+        """Evaluate on every test set; every module is left in the mode it was in.
+
+        Returns:
+            the figures of the one test set, or those of each by its name; empty figures but on rank
+            0.
+        """
+        results: OrderedDict[str, Any] = OrderedDict()
+        with preserve_modes(model):
+            for name in cfg.DATASETS.TESTS:
+                results[name] = evaluate(cfg, model, name)
+                told = "  ".join(f"{key} {value:.2f}" for key, value in results[name].items())
+                if comm.is_main_process():
+                    logger.info("%s: %s", name, told)
+        return next(iter(results.values())) if len(results) == 1 else results
+
+    def _evaluate(self) -> OrderedDict[str, Any]:
+        # A run that is resumed after its evaluation draws the same numbers as one that evaluated on
+        # its way.
+        with random_state.preserve_random_state():
+            self.results = self.test(self.cfg, self.model)
+        return self.results
+
+    def _seen(self, results: dict[str, float]) -> None:
+        """Keep the best model; the first test set decides."""
+        first = self.cfg.DATASETS.TESTS[0]
+        metric = results.get("metric", results.get(f"{first}/metric"))
+        if (
+            metric is not None
+            and math.isfinite(metric)
+            and (self.best is None or metric > self.best)
+        ):
+            self.best = float(metric)
+            self.checkpointer.save_weights(
+                "model_best", run=self.run, metric=self.best, step=self.iter, epoch=self.epoch + 1
+            )
+
+    def _save(self, name: str, pending: bool = False) -> None:
+        """Save all of the run; every process takes part.
+
+        `pending`: the evaluation of this state is still to come.
+        """
+        random_states = random_state.states()
+        done = self.epoch + 1 if not name.startswith("model_step_") else self.epoch
+        step = self.iter + 1 if name.startswith("model_step_") else self.iter
+        self.checkpointer.save(
+            name,
+            run=self.run,
+            epoch=done,
+            step=step,
+            seed=self.cfg.SEED,
+            best=self.best,
+            results=self.results,
+            random=random_states,
+            config=self.cfg.dump(),
+            classes=digest(self.cfg.SEEK.CLASSES),
+            iters_per_epoch=self.iters_per_epoch,
+            pending=name if pending else "",
+            skipped=self._trainer.skipped,
+        )
+        self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
+
+    def _note(self, name: str) -> None:
+        """Tell a saved checkpoint what the evaluation after it found."""
+        self.checkpointer.note(name, best=self.best, results=self.results, pending="")
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """Go on with the run in OUTPUT_DIR when asked to and there is one, else load MODEL.WEIGHTS.
+
+        Raises:
+            ArtefactError: the checkpoint does not fit the model or the data, or none is valid.
+            RunError: another run is writing in OUTPUT_DIR.
+        """
+        with hold_run_folder(self.cfg.OUTPUT_DIR):
+            self._resume_or_load(resume)
+
+    def _resume_or_load(self, resume: bool) -> None:
+        if not resume and self.checkpointer.has_checkpoint():
+            logger.warning(
+                "%s holds an earlier run; this one starts anew and replaces it (--resume goes on"
+                " with it)",
+                self.cfg.OUTPUT_DIR,
+            )
+        self.checkpointer.drop, self.checkpointer.fit = list(self.cfg.SEEK.DROP), self.cfg.SEEK.FIT
+        self.checkpointer.classes = self.cfg.SEEK.CLASSES
+        state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if not state:
+            return
+        check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch)
+        self.start_epoch, self.start_step = state["epoch"], state["step"]
+        self.best, self.run, self.random_states = state["best"], state["run"], state["random"]
+        self.results, self.pending = state["results"], state.get("pending", "")
+        self._trainer.skipped = state.get("skipped", 0)
+        for line in changed_classes(state["config"], self.cfg.dump()):
+            logger.warning("resuming with another setting than before: %s", line)
+        logger.info("going on after %d epochs, %d steps", self.start_epoch, self.start_step)
+
+    def train(self) -> OrderedDict[str, Any] | None:
+        """Train from where the run stands to its end.
+
+        Returns:
+            the last evaluation's figures, in the main process, when there was one.
+
+        Raises:
+            RunError: it was stopped or cannot go on, or another run is writing in OUTPUT_DIR; what
+                was saved is intact.
+        """
+        with hold_run_folder(self.cfg.OUTPUT_DIR):
+            self._train()
+        return self.results if comm.is_main_process() else None
+
+    def _train(self) -> None:
+        self.iter = self.start_iter = self.start_step
+        self.epoch = self.start_epoch
+        with EventStorage(self.start_iter) as self.storage:
+            try:
+                self.before_train()
+                if self.pending:
+                    self._end_epoch_before()
+                self._trainer.seek(self.start_iter)
+                self._restore_random()
+                for epoch in range(self.start_epoch, self.max_epoch):
+                    self.epoch = epoch
+                    self._train_epoch()
+            except FastSeekError:
+                raise
+            except torch.OutOfMemoryError as error:
+                raise RunError(
+                    f"out of GPU memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
+                    f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the photos ({error})"
+                ) from error
+            except Exception:
+                logger.exception("the training failed at step %d", self.iter + 1)
+                raise
+            finally:
+                self.after_train()
+
+    def _train_epoch(self) -> None:
+        self.before_epoch()
+        # A run that was stopped between its last step and the end of the epoch has only the end to
+        # do.
+        while self.iter < (self.epoch + 1) * self.iters_per_epoch:
+            self.before_step()
+            self.run_step()
+            self.after_step()
+            self.iter += 1
+        self.after_epoch()
+
+    def _end_epoch_before(self) -> None:
+        """Evaluate what a run that was stopped after saving an epoch did not come to evaluate."""
+        self.epoch, self.pending = self.start_epoch - 1, ""
+        self.storage.epoch, self.storage.iter = self.epoch, self.iter - 1
+        for hook in self._hooks:
+            if isinstance(hook, EvalHook | WriterHook | CheckpointHook):
+                hook.after_epoch()
+
+    def _restore_random(self) -> None:
+        if self.start_step:
+            random_state.restore(self.random_states, self.cfg.SEED, self.start_step)
+        else:
+            random_state.seed_all(self.cfg.SEED)

@@ -1,0 +1,203 @@
+"""Where the figures of a training go: JSON lines, TensorBoard, and a line or a bar for who is
+watching.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import logging
+import math
+import pathlib
+import sys
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from ..io.atomic import atomic
+from ..io.paths import PathLike
+
+from fastreid.engine.train_loop import HookBase
+from fastreid.utils.events import EventStorage, EventWriter, get_event_storage
+
+logger = logging.getLogger("fastreid.fastseek")
+
+
+class WriterHook(HookBase):
+    """Let the writers write after every step and every epoch; each decides what is worth it.
+
+    Args:
+        build: returns the writers; called when the training starts, when its first step is known.
+    """
+
+    def __init__(self, build: Callable[[], list[EventWriter]]) -> None:
+        self._build = build
+        self._writers: list[EventWriter] = []
+
+    def before_train(self) -> None:
+        """Open the writers."""
+        self._writers = self._build()
+
+    def _write(self) -> None:
+        for writer in self._writers:
+            writer.write()
+
+    after_step = after_epoch = _write
+
+    def after_train(self) -> None:
+        """Close them."""
+        for writer in self._writers:
+            writer.close()
+
+
+class JsonLines(EventWriter):
+    """Every figure of every step, one JSON object a line: {"iteration": 12, "epoch": 0,
+    "total_loss": …}.
+
+    Args:
+        path: the file; lines of a resumed run follow those that are there.
+        start: the step the run starts from; lines of that step and later, written before a kill,
+            are dropped.
+    """
+
+    def __init__(self, path: PathLike, start: int = 0) -> None:
+        self._seen: dict[str, int] = {}
+        kept = _before(pathlib.Path(path), start)
+        with atomic(path, "w") as file:
+            file.writelines(kept)
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
+
+    def write(self) -> None:
+        """Take what is new in the current storage."""
+        storage = get_event_storage()
+        new = {
+            name: (value, step)
+            for name, (value, step) in storage.latest().items()
+            if self._seen.get(name) != step
+        }
+        self._seen.update({name: step for name, (_, step) in new.items()})
+        for step in sorted({step for _, step in new.values()}):
+            figures = {
+                name: value
+                for name, (value, at) in new.items()
+                if at == step and math.isfinite(value)
+            }
+            line = {"iteration": step, "epoch": getattr(storage, "epoch", 0), **figures}
+            self._file.write(json.dumps(line) + "\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _before(path: pathlib.Path, start: int) -> list[str]:
+    """The lines of steps before `start`."""
+    kept = []
+    if start > 0 and path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                if json.loads(line)["iteration"] < start:
+                    kept.append(line + "\n")
+    return kept
+
+
+class TensorBoard(EventWriter):
+    """Scalars for TensorBoard.
+
+    Args:
+        folder: where the event file goes.
+        start: the step the run starts from; later events of a killed run are hidden.
+        every: steps between two points of a curve.
+    """
+
+    def __init__(self, folder: PathLike, start: int = 0, every: int = 20) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=start or None)
+        self._every, self._seen = every, {}
+
+    def write(self) -> None:
+        """Add the scalars of this step when it is its turn, and figures of an evaluation always."""
+        storage = get_event_storage()
+        for name, (value, step) in storage.latest().items():
+            wanted = step % self._every == 0 or not storage.smoothing_hints().get(name, True)
+            if wanted and self._seen.get(name) != step:
+                self._writer.add_scalar(name, value, step)
+                self._seen[name] = step
+
+    def close(self) -> None:
+        """Write the rest."""
+        self._writer.close()
+
+
+class Progress(EventWriter):
+    """How far the training is: a bar on a terminal, else a log line every few seconds; an epoch
+    always ends with one.
+
+    Args:
+        start: the step the run starts from.
+        total: steps of the whole training.
+        epochs: epochs of the whole training.
+        every: seconds between two lines when stderr is not a terminal.
+    """
+
+    def __init__(self, start: int, total: int, epochs: int, every: float = 15.0) -> None:
+        self._start, self._total, self._epochs, self._every = start, total, epochs, every
+        self._began = self._told = time.monotonic()
+        self._last = start - 1
+        self._bar = tqdm(
+            total=total,
+            initial=start,
+            desc="training",
+            dynamic_ncols=True,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def write(self) -> None:
+        """Show this step; called a second time for the same step it is the end of an epoch."""
+        storage = get_event_storage()
+        ended, self._last = storage.iter == self._last, storage.iter
+        if not (ended or self._bar.disable):
+            self._bar.set_postfix(_figures(storage), refresh=False)
+            self._bar.update()
+        due = self._bar.disable and time.monotonic() - self._told >= self._every
+        if ended or due:
+            self._told = time.monotonic()
+            self._bar.clear()
+            told = "  ".join(f"{name} {value}" for name, value in _figures(storage).items())
+            logger.info(
+                "epoch %d/%d  step %d/%d  eta %s  %s",
+                storage.epoch + 1,
+                self._epochs,
+                storage.iter + 1,
+                self._total,
+                self._eta(storage.iter + 1),
+                told,
+            )
+
+    def _eta(self, done: int) -> str:
+        seconds = (
+            (time.monotonic() - self._began) / max(1, done - self._start) * (self._total - done)
+        )
+        return str(datetime.timedelta(seconds=round(seconds)))
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.close()
+
+
+def _figures(storage: EventStorage) -> dict[str, str]:
+    """The total loss first, every loss under its own name, learning rate and seconds waited for
+    data.
+    """
+    median = storage.latest_with_smoothing_hint(20)
+    names = sorted(
+        (name for name in median if "loss" in name), key=lambda name: (name != "total_loss", name)
+    )
+    shown = {name: f"{median[name][0]:.4g}" for name in names}
+    for name, short, form in (("lr", "lr", ".2e"), ("data_time", "data", ".3f")):
+        if name in median:
+            shown[short] = format(median[name][0], form)
+    return shown

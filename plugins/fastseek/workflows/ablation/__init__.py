@@ -1,0 +1,1 @@
+"""What every change to a recipe is worth, step by step, with its interval."""

@@ -1,0 +1,1 @@
+"""Members trained, embedded, fused, submitted and scored, as contests are won."""

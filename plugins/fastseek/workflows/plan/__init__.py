@@ -1,0 +1,1 @@
+"""Recipes trained one after the other, each from the weights of the one before."""

@@ -1,0 +1,243 @@
+"""One recipe from photos to an answer: embed, train, embed again, search, re-rank, score, page."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from ..config import recipe
+from ..data.fastreid_datasets import resolve
+from ..errors import UsageError
+from ..inference import embedding
+from ..io import text_table
+from ..io.code_version import current_commit
+from ..io.json_files import read_json, write_json
+from ..io.paths import PathLike
+from ..metrics import evaluate as score
+from ..registry import parse
+from ..report import page, row, write_results
+from ..retrieval import build_parts, rank_with, retrieve
+from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, with_split
+from ..structures.splits import ground_truth_of_items, refuse_missing_queries, split_sides
+from ..training.run_setup import setup
+from ..training.trainer import Trainer
+
+logger = logging.getLogger("fastreid.fastseek")
+Rows = list[dict[str, Any]]
+
+
+def run_file(
+    config_file: PathLike, out: PathLike, data: str | None = None, opts: Sequence[str] = ()
+) -> str:
+    """`run` for a recipe file, on its own data sets or on the user's photos.
+
+    Args:
+        config_file: the recipe.
+        out: the folder of the run; training goes into its folder `train`.
+        data: a folder of class folders (with train/ and test/ below it, or a fifth of every class
+            is held out as queries; an unreadable one is then left out, named and counted), or a CSV
+            or Parquet table with splits. With fewer photos than a batch, the batch is made smaller.
+        opts: KEY VALUE changes to the recipe.
+    """
+    cfg = recipe.load(config_file, [*opts, "OUTPUT_DIR", str(pathlib.Path(out) / "train")])
+    if not cfg.SEEK.METRICS or not cfg.DATASETS.TESTS:
+        raise UsageError(
+            f"{config_file}: SEEK.METRICS or DATASETS.TESTS is empty, so there is nothing to show; "
+            "train it with tools/train_net.py, or name some"
+        )
+    if data is not None:
+        cfg = _on(cfg, data)
+    held_out = data is not None and "query=" in cfg.DATASETS.TESTS[0]
+    return run(setup(cfg, resume=True), out, strict=not held_out)
+
+
+def _on(cfg: Any, data: str) -> Any:
+    """The recipe on the user's photos."""
+    made = cfg.clone()
+    made.defrost()
+    made.DATASETS.NAMES = made.DATASETS.TESTS = (_dataset(data),)
+    trained = with_split(resolve(made.DATASETS.NAMES[0], made), "train")
+    if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
+        logger.warning(
+            "%d training photos are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d",
+            len(trained),
+            cfg.SOLVER.IMS_PER_BATCH,
+            len(trained),
+        )
+        made.SOLVER.IMS_PER_BATCH = len(trained)
+    if len({item.label for item in trained}) == 1:
+        logger.warning(
+            "%s has photos of one class only: nothing can be learned from them; make a folder a"
+            " class",
+            data,
+        )
+    made.freeze()
+    return made
+
+
+def _dataset(data: str) -> str:
+    if not pathlib.Path(data).is_dir():
+        return f"manifest({data!r})"
+    split = (pathlib.Path(data) / "train").is_dir()
+    return f"folder({data!r})" if split else f"folder({data!r}, query=0.2)"
+
+
+def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
+    """Train a recipe and show what it does before training, after it, and after every re-ranking
+    step.
+
+    A killed run goes on where it stopped when it is started again; with other settings or photos,
+    what they change is made anew. Writes results.json, report.html, ranking.npz, truth.npz,
+    embeddings/ and the training's files.
+
+    Args:
+        cfg: a recipe with SEEK.METRICS whose first test set has queries and a gallery; OUTPUT_DIR
+            is where it trains.
+        out: the folder of the run.
+        strict: a query that cannot be read ends the run; else it is left out, named and counted.
+
+    Returns:
+        the table of figures as text, with the path of the page below it.
+
+    Raises:
+        DataError: photos or weights are missing, or a query cannot be read.
+    """
+    out = pathlib.Path(out)
+    sides = Sides(*split_sides(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), strict)
+    trainer = Trainer(without_last_evaluation(cfg))
+    before = _before(cfg, trainer, sides, out)
+    start = time.monotonic()
+    trainer.resume_or_load(resume=True)
+    trainer.train()
+    rows, ranking, truth, scores = _after(cfg, trainer.model, sides, out, start)
+    rows = [before, *rows]
+    write_results(out / "results.json", rows, current_commit(), cfg.SEED)
+    page(
+        ranking,
+        truth,
+        scores,
+        images=roots(ranking),
+        out=out / "report.html",
+        title=_title(cfg),
+        steps=rows,
+    )
+    return f"{text_table(rows)}\n\npage: {out / 'report.html'}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sides:
+    """What is asked and what is searched."""
+
+    queries: Sequence[Item]
+    gallery: Sequence[Item]
+    strict: bool
+
+
+def without_last_evaluation(cfg: Any) -> Any:
+    """Training need not end with an evaluation: the same figures are made from the embeddings on
+    disk.
+    """
+    made = cfg.clone()
+    made.defrost()
+    made.DATASETS.TESTS = cfg.DATASETS.TESTS if cfg.TEST.EVAL_PERIOD > 0 else ()
+    made.freeze()
+    return made
+
+
+def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any]:
+    """The row of the untrained model; kept in a file, because a resumed run no longer has that
+    model.
+    """
+    kept = out / "before.json"
+    asked_for = {
+        "metrics": list(cfg.SEEK.METRICS),
+        "search": [*cfg.SEEK.ENHANCE, cfg.SEEK.SEARCH],
+        "seed": cfg.SEED,
+        "weights": cfg.MODEL.WEIGHTS,
+        "photos": embedding.source_of([*sides.queries, *sides.gallery]),
+    }
+    if kept.exists() and read_json(kept).get("of") == asked_for:
+        return read_json(kept)["row"]
+    start = time.monotonic()
+    trainer.resume_or_load(resume=False)
+    pair, truth = embed_sides(cfg, trainer.model, sides, out / "embeddings" / "before")
+    figures = score(
+        retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE)[0],
+        truth,
+        list(cfg.SEEK.METRICS),
+    )
+    made = row("before training", figures, time.monotonic() - start)
+    write_json(kept, {"of": asked_for, "row": made})
+    return made
+
+
+def _after(
+    cfg: Any, model: nn.Module, sides: Sides, out: pathlib.Path, start: float
+) -> tuple[Rows, Ranking, GroundTruth, list[Score]]:
+    """A row after training and one a re-ranking step; what is shown on the page is the last."""
+    pair, truth = embed_sides(cfg, model, sides, out / "embeddings" / "after")
+    truth.save(out / "truth.npz")
+    names = ["training", *(f"re-ranking ({parse(call)[0]})" for call in cfg.SEEK.RERANK)]
+    rows: Rows = []
+    parts = build_parts(cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE, cfg.SEEK.RERANK)
+    for name, ranking in zip(names, rank_with(parts, *pair), strict=True):
+        scores = score(ranking, truth, list(cfg.SEEK.METRICS))
+        rows.append(row(f"after {name}", scores, time.monotonic() - start))
+        start = time.monotonic()
+    ranking.save(out / "ranking.npz")
+    return rows, ranking, truth, scores
+
+
+def embed_sides(
+    cfg: Any, model: nn.Module, sides: Sides, folder: pathlib.Path
+) -> tuple[tuple[Embeddings, Embeddings], GroundTruth]:
+    """Query and gallery embeddings, and the truth over those photos that could be read."""
+    stored, kept = [], []
+    for name, items in (("query", sides.queries), ("gallery", sides.gallery)):
+        part = embedding.to_store(
+            cfg, model, items, folder / name, root(items), f"embedding {name}", replace=True
+        )
+        known = set(part.ids)
+        lost = [item.path for item in items if item.id not in known]
+        if lost and name == "query" and sides.strict:
+            refuse_missing_queries(items, [n for n, item in enumerate(items) if item.id in known])
+        if lost:
+            logger.warning(
+                "%d of %d %s photos cannot be read and are left out, first %s: see %s",
+                len(lost),
+                len(items),
+                name,
+                lost[0],
+                folder / name / "rejects.csv",
+            )
+        stored.append(part)
+        kept.append([item for item in items if item.id in known])
+    return (stored[0], stored[1]), ground_truth_of_items(*kept)
+
+
+def root(items: Sequence[Item]) -> str:
+    """The folder the ids are relative to, "" when ids are no paths below one folder."""
+    path, name = items[0].path, items[0].id
+    return path[: -len(name)].rstrip("/") if path.endswith(name) and path != name else ""
+
+
+def roots(ranking: Ranking) -> list[str]:
+    """The folders the ids of a ranking are relative to, of those that are known."""
+    return [
+        side["root"]
+        for side in (ranking.passport["queries"], ranking.passport["gallery"])
+        if side.get("root")
+    ]
+
+
+def _title(cfg: Any) -> str:
+    return (
+        f"{cfg.DATASETS.TESTS[0]}:"
+        f" {cfg.SEEK.BRANCHES[0].split('(')[0] if cfg.SEEK.BRANCHES else 'embedding'}"
+    )

@@ -1,0 +1,1 @@
+"""Rounds over images without labels: cluster, select, train, label."""

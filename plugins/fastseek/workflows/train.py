@@ -1,0 +1,100 @@
+"""What `tools/train_net.py` does: read the recipe, start the processes, train or evaluate, write
+the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from ..config import recipe
+from ..config.edits import without_pretrained
+from ..distributed.launch import launch
+from ..distributed.run_lock import hold_run_folder
+from ..errors import UsageError
+from ..modeling.weight_files import load_weights
+from ..training import results
+from ..training.run_setup import setup
+from ..training.trainer import Trainer
+
+from fastreid.utils import comm
+
+logger = logging.getLogger("fastreid.fastseek")
+
+
+def start(args: argparse.Namespace) -> None:
+    """Run a parsed command line (`--config-file`, `--num-gpus`, `--resume`, `--eval-only`, … KEY
+    VALUE).
+
+    Raises:
+        FastSeekError: see `errors`; the exit code of each is in its class.
+    """
+    cfg = recipe.load(args.config_file, args.opts)
+    results.expectations(cfg.SEEK.EXPECT)
+    launch(
+        run,
+        args.num_gpus,
+        args.num_machines,
+        args.machine_rank,
+        args.dist_url,
+        (args.config_file, list(args.opts), args.resume, args.eval_only),
+        cfg.MODEL.DEVICE,
+    )
+
+
+def run(
+    config_file: str, opts: Sequence[str], resume: bool = False, eval_only: bool = False
+) -> OrderedDict[str, Any]:
+    """Train or evaluate in this process, which may be one of several.
+
+    Returns:
+        the figures of the last evaluation; empty but on rank 0.
+
+    Raises:
+        RunError: the training failed, another run holds OUTPUT_DIR, or a figure is outside of what
+            SEEK.EXPECT says.
+    """
+    cfg = recipe.load(config_file, opts)
+    if eval_only:
+        cfg = setup(cfg, resume, eval_only)
+        return _is_finished(cfg, config_file, evaluate(cfg))
+    with hold_run_folder(cfg.OUTPUT_DIR):  # from before anything is written there to the results
+        cfg = setup(cfg, resume)
+        return _is_finished(cfg, config_file, train(cfg, resume))
+
+
+def _is_finished(
+    cfg: Any, config_file: str, found: OrderedDict[str, Any] | None
+) -> OrderedDict[str, Any]:
+    """Write the results and compare them with what was expected."""
+    found = found or OrderedDict()
+    if comm.is_main_process():
+        results.write(cfg, config_file, found)
+        results.check(cfg.SEEK.EXPECT, found)
+    return found
+
+
+def train(cfg: Any, resume: bool) -> OrderedDict[str, Any] | None:
+    """Train from the start or from where the run in OUTPUT_DIR stands."""
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume)
+    return trainer.train()
+
+
+def evaluate(cfg: Any) -> OrderedDict[str, Any]:
+    """Evaluate MODEL.WEIGHTS on DATASETS.TESTS.
+
+    Raises:
+        UsageError: there is no test set.
+    """
+    if not len(cfg.DATASETS.TESTS):
+        raise UsageError("--eval-only with DATASETS.TESTS empty: there is nothing to evaluate")
+    model = Trainer.build_model(without_pretrained(cfg) if cfg.MODEL.WEIGHTS else cfg)
+    if cfg.MODEL.WEIGHTS:
+        load_weights(model, cfg.MODEL.WEIGHTS)
+    else:
+        logger.warning("MODEL.WEIGHTS is empty: evaluating the model as its backbone brings it")
+    return Trainer.test(cfg, model)

@@ -1,0 +1,261 @@
+"""Blends of class probabilities, as files and through the tool."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import toy
+from fastseek.classification.blend import blend_members
+from fastseek.classification.evolve import cross_halves, halves
+from fastseek.cli.blend import BlendOptions, blend_files
+from fastseek.errors import ArtefactError, UsageError
+from fastseek.structures import Embeddings
+
+ROOT = pathlib.Path(__file__).parents[2]
+CLASSES = ["ape", "bee", "cat", "doe", "eel"]
+
+
+def table(truth, strength, seed):
+    logits = np.random.default_rng(seed).normal(size=(len(truth), 5)) + strength * np.eye(5)[truth]
+    return (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """300 photos: two good members, three of noise, a prior that knows two thirds of the photos,
+    the truth.
+    """
+    home = tmp_path_factory.mktemp("blend")
+    truth = np.random.default_rng(0).integers(0, 5, 300)
+    ids = np.array([f"p{n:03d}" for n in range(300)])
+    (home / "truth.csv").write_text(
+        "id,label\n"
+        + "".join(f"{name},{CLASSES[one]}\n" for name, one in zip(ids, truth, strict=True))
+    )
+    for name, strength, seed in (
+        ("a", 2.2, 1),
+        ("b", 2.0, 2),
+        ("x", 0, 3),
+        ("y", 0, 4),
+        ("z", 0, 5),
+        ("prior", 2, 6),
+    ):
+        rows = np.random.default_rng(seed).permutation(300)[: 200 if name == "prior" else 300]
+        columns = np.random.default_rng(seed).permutation(5)
+        Embeddings(
+            ids[rows],
+            table(truth, strength, seed)[rows][:, columns],
+            {"classes": [CLASSES[n] for n in columns], "kind": "probabilities"},
+        ).save(home / name)
+    (home / "classes.json").write_text(
+        json.dumps({"labels": CLASSES[::-1], "counts": [50, 40, 30, 20, 10]})
+    )
+    return home
+
+
+@pytest.mark.parametrize(
+    "given", [{"folders": ["m"]}, {"folders": ["a"], "wanted": BlendOptions(prior="m")}]
+)
+def test_a_changed_byte_in_a_folder_is_refused(home, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    for name in "am":
+        Embeddings.load(home / "a").save(name)
+    toy.flip(tmp_path / "m" / "00000.vectors.npy")
+    with pytest.raises(ArtefactError, match="00000.vectors.npy: the bytes are not those"):
+        blend_files(**given)
+
+
+def page(home, names, **kwargs):
+    return json.loads(
+        blend_files([home / name for name in names], truth=home / "truth.csv", to="-", **kwargs)
+    )
+
+
+def test_the_tool_evolves_weights_proves_them_and_writes_what_it_says(home, tmp_path):
+    """finegrained row 79."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "tools/blend.py",
+            "--probabilities",
+            *(str(home / one) for one in "abxyz"),
+            "--evolve",
+            "de",
+            "--seed",
+            "3",
+            "--truth",
+            str(home / "truth.csv"),
+            "--figures",
+            "top(1, 2)",
+            "class_mean",
+            "--out",
+            str(tmp_path / "out"),
+            "--json",
+            str(tmp_path / "b.json"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "b.json").read_text())
+    assert told["evolved"]["better"] and sum(told["weights"]) == pytest.approx(1)
+    assert (
+        min(told["weights"][:2]) > max(told["weights"][2:])
+        and told["scored"] == "the held-out half"
+    )
+    figures = {row["name"]: row["metrics"] for row in told["rows"]}
+    assert figures["equal weights"]["top(1)"] == pytest.approx(
+        told["evolved"]["held_out"]["uniform"]
+    )
+    assert figures["evolved weights"]["top(1)"] == pytest.approx(
+        told["evolved"]["held_out"]["evolved"]
+    )
+    assert "evolved weights; top-1 held out" in done.stdout and "class_mean" in done.stdout
+    made = Embeddings.load(tmp_path / "out")
+    assert len(made) == 300 and np.allclose(np.asarray(made.vectors).sum(1), 1, atol=1e-5)
+    assert (
+        made.passport["blend"]["weights"] == told["weights"]
+        and made.passport["kind"] == "probabilities"
+    )
+
+
+def test_what_was_written_can_be_blended_again(home, tmp_path):
+    blend_files([home / "a", home / "b"], out=tmp_path / "ab")
+    again = page(home, ["a"], figures=["top(1)"])["rows"][0]["metrics"]
+    assert (
+        json.loads(blend_files([home / "a"], truth=home / "truth.csv", figures=["top(1)"], to="-"))[
+            "rows"
+        ][0]["metrics"]
+        == again
+    )
+    rows = json.loads(
+        blend_files(
+            [tmp_path / "ab", home / "x"], truth=home / "truth.csv", figures=["top(1)"], to="-"
+        )
+    )
+    assert [row["name"] for row in rows["rows"]] == [
+        str(tmp_path / "ab"),
+        str(home / "x"),
+        "equal weights",
+    ]
+
+
+def test_where_nothing_is_to_be_gained_weights_stay_equal_and_that_is_told(home):
+    """finegrained row 79: uniform fallback."""
+    told = blend_files([home / "a", home / "a"], BlendOptions(evolve="de"), home / "truth.csv")
+    assert "equal weights, as the evolved ones are not better" in told and told.count("0.500") == 2
+
+
+def test_the_prior_multiplies_the_photos_it_knows_and_leaves_the_others(home, tmp_path):
+    """finegrained row 76."""
+    told = page(
+        home,
+        ["a", "b"],
+        wanted=BlendOptions(prior=str(home / "prior"), power=0.5),
+        figures=["top(1)"],
+        out=tmp_path / "out",
+    )
+    assert [row["name"] for row in told["rows"]][-1] == "with the prior"
+    figures = [row["metrics"]["top(1)"] for row in told["rows"]]
+    assert figures[-1] > max(figures[:-1])
+    members = [Embeddings.load(home / name) for name in ("a", "b", "prior")]
+    lists = [
+        {
+            name: dict(zip(one.passport["classes"], row.tolist(), strict=True))
+            for name, row in zip(one.ids.tolist(), np.asarray(one.vectors), strict=True)
+        }
+        for one in members
+    ]
+    made = Embeddings.load(tmp_path / "out")
+    for name, row in list(zip(made.ids.tolist(), np.asarray(made.vectors), strict=True))[::7]:
+        mean = {c: (lists[0][name][c] + lists[1][name][c]) / 2 for c in CLASSES}
+        product = {
+            c: mean[c] * lists[2][name][c] ** 0.5 if name in lists[2] else mean[c] for c in CLASSES
+        }
+        expected = [product[c] / sum(product.values()) for c in made.passport["classes"]]
+        assert row.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_figures_by_class_size_take_the_sizes_by_name(home):
+    found = page(home, ["a"], figures=["by_size(25)"], classes=home / "classes.json")["rows"][0][
+        "metrics"
+    ]
+    assert set(found) == {"top1[0-25]", "top1[>25]"}
+
+
+def test_photos_the_truth_does_not_tell_of_are_not_scored(home, tmp_path):
+    lines = (home / "truth.csv").read_text().splitlines()
+    (tmp_path / "part.csv").write_text("\n".join(lines[:101]))
+    told = json.loads(
+        blend_files([home / "a"], truth=tmp_path / "part.csv", figures=["top(1)"], to="-")
+    )
+    truth = {line.split(",")[0]: line.split(",")[1] for line in lines[1:101]}
+    member = Embeddings.load(home / "a")
+    right = [
+        member.passport["classes"][row.argmax()] == truth[name]
+        for name, row in zip(member.ids.tolist(), np.asarray(member.vectors), strict=True)
+        if name in truth
+    ]
+    assert len(right) == 100 and told["rows"][0]["metrics"]["top(1)"] == pytest.approx(
+        np.mean(right)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "says"),
+    [
+        ({"wanted": BlendOptions(evolve="de")}, "truth"),
+        ({"figures": ["top(1)"]}, "truth"),
+        ({"wanted": BlendOptions(power=-1)}, "power"),
+        ({"wanted": BlendOptions(mean="sum")}, "mean must be"),
+    ],
+)
+def test_what_lacks_an_argument_says_which(home, kwargs, says):
+    with pytest.raises(UsageError, match=says):
+        blend_files([home / "a", home / "b"], **kwargs)
+
+
+def test_sizes_and_logits_that_would_mislead_are_refused(home):
+    with pytest.raises(UsageError, match=r"classes\.json"):
+        page(home, ["a"], figures=["by_size(20)"])
+    with pytest.raises(UsageError, match="mean of probabilities"):
+        page(home, ["a", "b"], wanted=BlendOptions(mean="logits", evolve="de"))
+
+
+def test_a_prior_of_other_classes_or_photos_is_refused(home, tmp_path):
+    for ids, classes, says in (
+        (["p000"], ["ape"], "classes"),
+        (["other"], CLASSES, "none of the 300"),
+    ):
+        Embeddings(ids, np.ones((1, len(classes)), np.float32), {"classes": classes}).save(
+            tmp_path / says[:4]
+        )
+        with pytest.raises(ArtefactError, match=says):
+            blend_files([home / "a"], BlendOptions(prior=str(tmp_path / says[:4])))
+
+
+def test_in_a_crossed_blend_no_photo_takes_part_in_its_own_weights():
+    """finegrained row 79: changing the truth of one half changes only the other half's weights."""
+    truth = np.random.default_rng(0).integers(0, 5, 120)
+    stack = np.stack([table(truth, 2.0, 1), table(truth, 0, 2), table(truth, 0, 3)])
+    ids = np.array([f"p{n:03d}" for n in range(120)])
+    first, second = halves(truth, ids, 0)
+    assert sorted([*first, *second]) == list(range(120))
+    made, found = cross_halves(stack, truth, ids)
+    for mine, one in ((first, found[0]), (second, found[1])):
+        np.testing.assert_allclose(
+            made[mine], blend_members(stack[:, mine], one.weights), atol=1e-6
+        )
+    lies = truth.copy()
+    lies[first] = (lies[first] + 1) % 5
+    again, other = cross_halves(stack, lies, ids)
+    np.testing.assert_allclose(again[first], made[first])
+    assert other[0] == found[0] and other[1] != found[1]

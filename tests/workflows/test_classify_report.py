@@ -1,0 +1,160 @@
+"""A classifier looked at: rows of changed photos, confused classes, pictures."""
+
+import json
+import pathlib
+import runpy
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from fastseek import register
+from fastseek.errors import UsageError
+from fastseek.training.trainer import Trainer
+from fastseek.workflows import classification_report
+
+from fastreid.config import get_cfg
+
+ROOT = pathlib.Path(__file__).parents[2]
+STRANGE = "<b>one</b>"
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    """A short training on photos one class of which has a strange name, and its report."""
+    home = tmp_path_factory.mktemp("report")
+    mine = home / "photos"
+    for split in ("train", "query", "gallery"):
+        for folder in (photos / split).iterdir():
+            shutil.copytree(folder, mine / split / folder.name)
+    lines = [
+        f'"{file.relative_to(mine)}","{STRANGE if file.parent.name == "class_00" else file.parent.name}",'
+        f"{file.parents[1].name}"
+        for file in sorted(mine.rglob("*.jpg"))
+    ]
+    (mine / "list.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    cfg = get_cfg()
+    register(cfg)
+    keys = {
+        "MODEL.META_ARCHITECTURE": "Seeker",
+        "MODEL.DEVICE": "cpu",
+        "OUTPUT_DIR": str(home / "run"),
+        "PLUGINS": ["fastseek"],
+        "SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,))",
+        "SEEK.BRANCHES": ["gem(dim=16)"],
+        "SEEK.LOSSES": ["cross_entropy(on='gem')"],
+        "SEEK.TRAIN": ["resize(32)"],
+        "SEEK.TEST": ["resize(32)"],
+        "SOLVER.IMS_PER_BATCH": 12,
+        "SOLVER.MAX_EPOCH": 1,
+        "SOLVER.BASE_LR": 1e-4,
+        "SOLVER.WARMUP_ITERS": 0,
+        "DATALOADER.NUM_WORKERS": 0,
+        "DATASETS.NAMES": (f"manifest('{mine / 'list.csv'}')",),
+        "SEEK.FIGURES": ["top(1)"],
+        "DATASETS.TESTS": (f"manifest('{mine / 'list.csv'}')",),
+        "TEST.EVAL_PERIOD": 0,
+    }
+    cfg.merge_from_list([part for pair in keys.items() for part in pair])
+    cfg.freeze()
+    Trainer(cfg).train()
+    run = home / "run"
+    told = classification_report.report(
+        run / "config.yaml", run / "model_final.safetensors", home / "out"
+    )
+    return home, told
+
+
+def test_dark_overexposed_and_blurred_photos_are_rows_with_their_paired_loss(finished):
+    """finegrained row 71."""
+    home, told = finished
+    rows = json.loads((home / "out" / "results.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["as they are", "dark", "over-exposed", "blurred"]
+    first = rows[0]["metrics"]["top(1)"]
+    for row in rows[1:]:
+        assert row["metrics"]["top(1) gain"] == pytest.approx(row["metrics"]["top(1)"] - first)
+        assert row["name"] in told
+
+
+def test_the_rows_are_the_models_answers_to_changed_photos(finished, monkeypatch):
+    """finegrained row 71: the change is the last transform of the test."""
+    seen = []
+
+    def uniform(cfg, model, queries):
+        seen.append(list(cfg.SEEK.TEST))
+        return np.full((len(queries), 6), 1 / 6)
+
+    monkeypatch.setattr(classification_report, "_classified", uniform)
+    home, _ = finished
+    classification_report.report(
+        home / "run" / "config.yaml", home / "run" / "model_final.safetensors", home / "again"
+    )
+    assert seen == [
+        ["resize(32)"],
+        ["resize(32)", "brightness(0.3)"],
+        ["resize(32)", "brightness(2.5)"],
+        ["resize(32)", "blur(0.02)"],
+    ]
+
+
+def test_confused_pairs_are_listed_and_shown_with_what_the_network_looked_at_and_names_escaped(
+    finished,
+):
+    """finegrained row 72."""
+    home, _ = finished
+    pairs = json.loads((home / "out" / "confusion.json").read_text())["pairs"]
+    page = (home / "out" / "report.html").read_text()
+    rows = json.loads((home / "out" / "results.json").read_text())["rows"]
+    wrong = round(6 * (1 - rows[0]["metrics"]["top(1)"]))
+    assert (
+        wrong > 0
+        and sum(pair["first_as_second"] + pair["second_as_first"] for pair in pairs) == wrong
+    )
+    assert page.count('<img src="data:image/png;base64,') == wrong
+    assert STRANGE in {name for pair in pairs for name in (pair["first"], pair["second"])}
+    assert (
+        STRANGE not in page
+        and "&lt;b&gt;one&lt;/b&gt;" in page
+        and "<script" not in page
+        and "http:" not in page
+    )
+
+
+def test_a_recipe_without_transforms_of_its_own_is_refused(finished, tmp_path):
+    home, _ = finished
+    with pytest.raises(UsageError, match="SEEK.TEST and DATASETS.TESTS are needed"):
+        classification_report.report(
+            home / "run" / "config.yaml",
+            home / "run" / "model_final.safetensors",
+            tmp_path,
+            ["SEEK.TEST", "[]"],
+        )
+    with pytest.raises(UsageError, match="map 's9': the backbone gives s4"):
+        classification_report.report(
+            home / "run" / "config.yaml",
+            home / "run" / "model_final.safetensors",
+            tmp_path,
+            on="s9",
+        )
+
+
+def test_the_tool_prints_the_table(finished, monkeypatch, capsys):
+    home, told = finished
+    tool = str(ROOT / "tools" / "classify_report.py")
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            tool,
+            "--config-file",
+            str(home / "run" / "config.yaml"),
+            "--weights",
+            str(home / "run" / "model_final.safetensors"),
+            "--out",
+            str(home / "tool"),
+        ],
+    )
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(tool, run_name="__main__")
+    assert ended.value.code == 0 and "over-exposed" in capsys.readouterr().out
