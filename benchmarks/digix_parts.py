@@ -32,7 +32,7 @@ from fastseek.data.transforms import _noise_level
 from fastseek.inference.embed_images import load_model
 from fastseek.inference.embedding import in_memory, passport
 from fastseek.inference.multi_object import parts_of, search_parts
-from fastseek.io import text_table
+from fastseek.io.text_table import table
 from fastseek.metrics import evaluate
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, GroundTruth, Item, Ranking
@@ -259,7 +259,7 @@ def main() -> None:
         cut(bench, args.size)
         turned(bench, args.size)
         several(bench, args.subject_size)
-    print(text_table(bench.rows))
+    print(table(bench.rows))
     model = args.weights or "frozen mobilenetv2_100 (ImageNet), GeM"
     write(
         args.out,

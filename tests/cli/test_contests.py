@@ -9,6 +9,7 @@ import pytest
 from fastseek.cli import score_contests
 from fastseek.errors import ArtefactError, DataError
 from fastseek.formats import gldv2
+from fastseek.metrics import _contest_scores
 from fastseek.structures import Ranking
 
 
@@ -110,7 +111,9 @@ def test_both_parts_of_a_solution_are_scored_on_their_own_and_together(tmp_path)
 def test_every_query_of_a_retrieval_solution_counts_and_more_than_a_hundred_answers_do_not():
     solution = gldv2.Solution(np.array(["1", "2"]), np.array(["Public"] * 2), [["a"], ["b"]])
     answers = gldv2.Lists.of([("1", [*map(str, range(100)), "a"])])
-    assert {score.name: score.value for score in score_contests.retrieval(answers, solution)} == {
+    assert {
+        score.name: score.value for score in _contest_scores.score_retrieval(answers, solution)
+    } == {
         "map(100)": 0.0,
         "precision(1)": 0.0,
         "precision(10)": 0.0,

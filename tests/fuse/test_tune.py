@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastseek.errors import DataError, UsageError
-from fastseek.fuse import _tune
+from fastseek.fuse import tune
 from fastseek.fuse.distance_average import DistanceAverage
 from fastseek.fuse.sum_top import SumTop
 from fastseek.structures import Ranking
@@ -39,7 +39,7 @@ def reciprocal_place(ranking):
 
 
 def quick(members, score=reciprocal_place, fuser=None, **more):
-    return _tune(members, fuser or DistanceAverage(), score, population=6, rounds=8, **more)
+    return tune(members, fuser or DistanceAverage(), score, population=6, rounds=8, **more)
 
 
 def test_a_member_of_noise_gets_little_weight_where_that_proves_better():

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from fastseek.io import text_table
+from fastseek.io.text_table import table
 from fastseek.report import interval, row, write_results
 from fastseek.structures import Score
 
@@ -53,12 +53,12 @@ def test_table_is_aligned_and_shows_dashes_for_what_a_row_lacks():
         {"name": "before", "metrics": {"gap": 0.5}},
         {"name": "x", "metrics": {"gap": 1.0, "map(100)": 0.0625}, "seconds": 3},
     ]
-    assert text_table(rows).splitlines() == [
+    assert table(rows).splitlines() == [
         "          gap  map(100)  seconds",
         "before   50.0         -        -",
         "x       100.0       6.2      3.0",
     ]
-    assert text_table(rows, ["gap"]).splitlines()[0].split() == ["gap", "seconds"]
+    assert table(rows, ["gap"]).splitlines()[0].split() == ["gap", "seconds"]
 
 
 def test_interval_holds_the_mean_and_shrinks_with_more_queries():

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from fastseek.errors import DataError
-from fastseek.structures import Item, geolocation, geolocations_of
+from fastseek.structures import Item, geolocations_of, parse_geolocation
 
 
 def test_numbers_and_text_tell_the_same_place():
     """finegrained row 74."""
-    text = geolocation(
+    text = parse_geolocation(
         {"lat": "41.1", "lon": "-8.5", "date": "2021-07-02T12:00:00", "location_uncertainty": "30"},
         "a",
     )
-    assert text == geolocation(
+    assert text == parse_geolocation(
         {
             "lat": 41.1,
             "lon": -8.5,
@@ -38,7 +38,7 @@ def test_numbers_and_text_tell_the_same_place():
     ],
 )
 def test_a_date_is_its_share_of_its_own_year(date, share):
-    assert geolocation({"date": date}, "a")[2] == pytest.approx(share)
+    assert parse_geolocation({"date": date}, "a")[2] == pytest.approx(share)
 
 
 def test_half_a_place_is_none():
@@ -50,7 +50,7 @@ def test_half_a_place_is_none():
         {"lat": math.nan, "lon": 2.0},
         {},
     ):
-        assert np.isnan(geolocation(meta, "a")).all()
+        assert np.isnan(parse_geolocation(meta, "a")).all()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_half_a_place_is_none():
 )
 def test_what_cannot_be_is_named(meta, says):
     with pytest.raises(DataError, match=f"photo 7: .*{says}"):
-        geolocation(meta, "photo 7")
+        parse_geolocation(meta, "photo 7")
 
 
 def test_items_have_places_only_when_one_tells_any():

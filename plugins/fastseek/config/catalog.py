@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from ..io import text_table
 from ..io.json_files import read_json
 from ..io.paths import PathLike
+from ..io.text_table import table
 from ..io.yaml_lines import read_yaml
 from . import recipe
 
@@ -70,7 +70,7 @@ def listing(root: PathLike) -> str:
         lines.append(f"{path.relative_to(root).as_posix()}\n    {describe(path) or 'no comment'}")
         results = path.with_suffix(".results.json")
         if results.exists():
-            lines += [f"    {line}" for line in text_table(read_json(results)["rows"]).splitlines()]
+            lines += [f"    {line}" for line in table(read_json(results)["rows"]).splitlines()]
     return (
         "\n".join(lines)
         if lines

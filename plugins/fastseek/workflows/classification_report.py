@@ -22,10 +22,10 @@ from ..errors import UsageError
 from ..inference import embedding
 from ..inference.classification import classes_of, classifier, figures, load_classifier
 from ..inference.feature_maps import maps_of
-from ..io import text_table
 from ..io.code_version import current_commit
 from ..io.json_files import write_json
 from ..io.paths import PathLike
+from ..io.text_table import table
 from ..metrics._paired import gain
 from ..regions.attention import attention
 from ..report import classified_page, row, write_results
@@ -113,7 +113,7 @@ def report(
             *((name, call) for name, call in CHANGED.items()),
         ],
     )
-    return f"{text_table(shown)}\n\npage: {out / 'report.html'}"
+    return f"{table(shown)}\n\npage: {out / 'report.html'}"
 
 
 def _rows(

@@ -15,10 +15,10 @@ from ..config import recipe
 from ..data.fastreid_datasets import resolve
 from ..errors import UsageError
 from ..inference import embedding
-from ..io import text_table
 from ..io.code_version import current_commit
 from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
+from ..io.text_table import table
 from ..metrics import evaluate as score
 from ..registry import parse
 from ..report import page, row, write_results
@@ -127,7 +127,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
         title=_title(cfg),
         steps=rows,
     )
-    return f"{text_table(rows)}\n\npage: {out / 'report.html'}"
+    return f"{table(rows)}\n\npage: {out / 'report.html'}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from ...errors import DataError
 from ...io.json_files import read_json
 from ...io.paths import PathLike, locate
 from ...registry import DATASETS
-from ...structures import Item, geolocation
+from ...structures import Item, parse_geolocation
 
 MEANS = {
     "latitude": "lat",
@@ -65,7 +65,7 @@ def _items(table: pathlib.Path, split: str, root: str | None) -> list[Item]:
             '"annotations" with image_id and category_id'
         ) from error
     for name, _, meta in rows:
-        geolocation(meta, f"{table}: {name}")
+        parse_geolocation(meta, f"{table}: {name}")
     return [_item(home, name, label, split, meta) for name, label, meta in rows]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import DataError, UsageError
 from ...io.paths import locate
 from ...registry import DATASETS
-from ...structures import Item, geolocation
+from ...structures import Item, parse_geolocation
 
 SPLITS = ("train", "query", "gallery")
 _KNOWN = ("path", "label", "group", "split", "id")
@@ -66,7 +66,7 @@ def _item(where: str, row: dict[str, Any], root: str, seen: dict[tuple[str, str]
             f"{where}: id {name!r} stands already in {before} with the same split; ids must differ"
         )
     meta = {column: value for column, value in row.items() if column not in _KNOWN}
-    geolocation(meta, where)
+    parse_geolocation(meta, where)
     return Item(
         path=os.path.join(root, path), label=label, group=group, split=split, id=name, meta=meta
     )

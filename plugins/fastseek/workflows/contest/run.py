@@ -12,9 +12,9 @@ from typing import Any
 
 from ...distributed.run_lock import hold_run_folder
 from ...errors import UsageError
-from ...io import text_table
 from ...io.code_version import current_commit
 from ...io.paths import PathLike
+from ...io.text_table import table
 from ...metrics import evaluate
 from ...recognition.predict import Predictions
 from ...report import page, row, write_results
@@ -74,7 +74,7 @@ def run_files(
             one.show(out / ("report.html" if not number else f"report-{one.home.name}.html"), rows)
             for number, one in enumerate(runs)
         ]
-    return "\n".join([text_table(rows), "", *(f"page: {path}" for path in pages)])
+    return "\n".join([table(rows), "", *(f"page: {path}" for path in pages)])
 
 
 def _check(found: Sequence[Contest], short: bool) -> None:

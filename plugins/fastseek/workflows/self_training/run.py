@@ -14,11 +14,11 @@ import numpy as np
 from ...distributed.run_lock import hold_run_folder
 from ...errors import UsageError
 from ...inference import embedding
-from ...io import text_table
 from ...io.code_version import current_commit
 from ...io.json_files import write_json
 from ...io.paths import PathLike
 from ...io.stage_record import Stage
+from ...io.text_table import table
 from ...metrics import evaluate
 from ...registry import SEARCHERS, build
 from ...report import page, write_results
@@ -78,7 +78,7 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
         _show(run.best, photos, run.rows, plan.name, out / "report.html")
     return "\n".join(
         [
-            text_table(run.rows),
+            table(run.rows),
             "",
             run.why,
             f"best: {run.best.weights}",
