@@ -30,7 +30,7 @@ from fastseek.data.datasets.grocery import Grocery
 from fastseek.data.images import decode
 from fastseek.data.transforms import _noise_level
 from fastseek.inference.embed_images import load_model
-from fastseek.inference.embedding import in_memory, passport
+from fastseek.inference.embedding import describe_model, in_memory
 from fastseek.inference.multi_object import parts_of, search_parts
 from fastseek.io.text_table import table
 from fastseek.metrics import evaluate
@@ -101,7 +101,9 @@ class Bench:
         if items is self.gallery and key in self.known:
             return self.known[key]
         rows, vectors, _ = in_memory(cfg, self.model, items)
-        found = Embeddings([items[row].id for row in rows], vectors, passport(cfg, self.model))
+        found = Embeddings(
+            [items[row].id for row in rows], vectors, describe_model(cfg, self.model)
+        )
         if items is self.gallery:
             self.known[key] = found
         return found
@@ -134,7 +136,7 @@ class Bench:
         pair = (
             self.embedded(cfg, items),
             self.embedded(cfg, self.gallery),
-        )  # one passport: repaired on both sides
+        )  # one provenance: repaired on both sides
         self.row(name, Exact(k=100)(*pair), by_label(items, self.gallery), started)
 
 

@@ -122,8 +122,8 @@ def test_the_tool_evolves_weights_proves_them_and_writes_what_it_says(home, tmp_
     made = Embeddings.load(tmp_path / "out")
     assert len(made) == 300 and np.allclose(np.asarray(made.vectors).sum(1), 1, atol=1e-5)
     assert (
-        made.passport["blend"]["weights"] == told["weights"]
-        and made.passport["kind"] == "probabilities"
+        made.provenance["blend"]["weights"] == told["weights"]
+        and made.provenance["kind"] == "probabilities"
     )
 
 
@@ -169,7 +169,7 @@ def test_the_prior_multiplies_the_photos_it_knows_and_leaves_the_others(home, tm
     members = [Embeddings.load(home / name) for name in ("a", "b", "prior")]
     lists = [
         {
-            name: dict(zip(one.passport["classes"], row.tolist(), strict=True))
+            name: dict(zip(one.provenance["classes"], row.tolist(), strict=True))
             for name, row in zip(one.ids.tolist(), np.asarray(one.vectors), strict=True)
         }
         for one in members
@@ -180,7 +180,7 @@ def test_the_prior_multiplies_the_photos_it_knows_and_leaves_the_others(home, tm
         product = {
             c: mean[c] * lists[2][name][c] ** 0.5 if name in lists[2] else mean[c] for c in CLASSES
         }
-        expected = [product[c] / sum(product.values()) for c in made.passport["classes"]]
+        expected = [product[c] / sum(product.values()) for c in made.provenance["classes"]]
         assert row.tolist() == pytest.approx(expected, abs=1e-5)
 
 
@@ -200,7 +200,7 @@ def test_photos_the_truth_does_not_tell_of_are_not_scored(home, tmp_path):
     truth = {line.split(",")[0]: line.split(",")[1] for line in lines[1:101]}
     member = Embeddings.load(home / "a")
     right = [
-        member.passport["classes"][row.argmax()] == truth[name]
+        member.provenance["classes"][row.argmax()] == truth[name]
         for name, row in zip(member.ids.tolist(), np.asarray(member.vectors), strict=True)
         if name in truth
     ]

@@ -226,12 +226,12 @@ def test_revisited_figures_stand_beside_what_they_depend_on(tmp_path):
     (tmp_path / "gnd_toy.pkl").write_bytes(pickle.dumps(gnd))
     far = [f"far_{n}" for n in range(order.shape[1] - 30)]
     made = ranking_of(order, gnd["qimlist"], [*gnd["imlist"], *far])
-    for passport, views in (
+    for provenance, views in (
         ({}, "not told"),
         ({"queries": {"views": ["scale(0.5, 1.0)"]}}, "scale(0.5, 1.0)"),
         ({"queries": {"views": []}}, "one, the photo as it is"),
     ):
-        Ranking(made.query_ids, made.gallery_ids, made.indices, made.scores, passport).save(
+        Ranking(made.query_ids, made.gallery_ids, made.indices, made.scores, provenance).save(
             tmp_path / "r.npz"
         )
         text = score_contests.revisited_file(

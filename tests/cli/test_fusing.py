@@ -38,13 +38,13 @@ def test_files_are_fused_as_the_rankings_are(home, tmp_path):
     assert "2 rankings of 40 queries, 5 images each" in line
 
 
-def test_weights_are_tuned_and_told_in_the_passport(home, tmp_path):
+def test_weights_are_tuned_and_told_in_the_provenance(home, tmp_path):
     paths = [home / "good.npz", home / "noise.npz"]
     line = fuse_files(paths, "distance_average()", tmp_path / "out.npz", "map(20)", home / "t.npz")
     made = Ranking.load(tmp_path / "out.npz")
     assert line.startswith("tuned weights")
-    assert made.passport["tuned"]["metric"] == "map(20)"
-    assert made.passport["tuned"]["found"][0] > 0.7
+    assert made.provenance["tuned"]["metric"] == "map(20)"
+    assert made.provenance["tuned"]["found"][0] > 0.7
     truth = GroundTruth.load(home / "t.npz")
     plain = build("distance_average()", FUSERS)([Ranking.load(path) for path in paths])
     assert (

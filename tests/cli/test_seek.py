@@ -22,14 +22,14 @@ def pair(seed=0, model="m"):
     )
 
 
-def test_every_step_gives_a_ranking_and_the_passport_tells_them_all():
+def test_every_step_gives_a_ranking_and_the_provenance_tells_them_all():
     rankings = retrieve(
         *pair(), "exact(k=9)", ["aqe(k=3)"], ["k_reciprocal(k1=4)", "k_reciprocal(k1=6)"]
     )
     assert len(rankings) == 3
-    passport = rankings[-1].passport
-    assert passport["queries"]["enhance"] == ["aqe(k=3, times=1, alpha=3.0)"]
-    assert passport["search"].startswith("exact(k=9") and len(passport["rerank"]) == 2
+    provenance = rankings[-1].provenance
+    assert provenance["queries"]["enhance"] == ["aqe(k=3, times=1, alpha=3.0)"]
+    assert provenance["search"].startswith("exact(k=9") and len(provenance["rerank"]) == 2
 
 
 def test_a_wrong_call_is_told_before_any_work():

@@ -86,10 +86,10 @@ def test_ids_stay_and_what_was_passed_in_is_not_changed():
         np.testing.assert_array_equal(side.ids, new.ids)
 
 
-def test_the_passport_lists_the_steps_and_expanded_meets_only_expanded():
+def test_the_provenance_lists_the_steps_and_expanded_meets_only_expanded():
     queries, gallery = pair(5)
     expanded = build("aqe(k=3)", ENHANCERS)(queries, gallery)
-    assert expanded[0].passport == {"model": "m", "enhance": ["aqe(k=3, times=1, alpha=3.0)"]}
+    assert expanded[0].provenance == {"model": "m", "enhance": ["aqe(k=3, times=1, alpha=3.0)"]}
     Exact(k=2)(*expanded)
 
 

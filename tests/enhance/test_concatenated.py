@@ -133,7 +133,7 @@ def test_only_concatenations_of_the_same_models_meet():
         with pytest.raises(ArtefactError, match=f"differ in {key}"):
             Exact(k=1)(made[0], other)
     untold = concatenate([model(0, name="a"), Embeddings(model(1).ids, model(1).vectors)])
-    assert untold.passport["model"] == ["a", None]
+    assert untold.provenance["model"] == ["a", None]
 
 
 def test_the_step_of_a_recipe_reads_the_other_models(tmp_path):
@@ -161,7 +161,7 @@ def test_the_step_without_other_models_only_normalises():
     queries, gallery = model(0, prefix="q"), model(1)
     after = build("concat()", ENHANCERS)(queries, gallery)
     np.testing.assert_allclose(after[0].vectors, unit(queries.vectors), atol=1e-6)
-    assert after[1].passport == {"model": "m1", "enhance": ["concat()"]}
+    assert after[1].provenance == {"model": "m1", "enhance": ["concat()"]}
 
 
 @pytest.mark.parametrize(

@@ -27,17 +27,19 @@ def test_ids_stay_what_was_given_stays_and_both_sides_tell_the_same(name):
         np.testing.assert_array_equal(side.ids, new.ids)
         np.testing.assert_array_equal(side.vectors, old)
         assert np.isfinite(new.vectors).all() and new.vectors.dtype == np.float32
-        assert side.passport == {"model": "m"}
+        assert side.provenance == {"model": "m"}
     assert (
-        after[0].passport["enhance"] == after[1].passport["enhance"]
-        and len(after[0].passport["enhance"]) == 1
+        after[0].provenance["enhance"] == after[1].provenance["enhance"]
+        and len(after[0].provenance["enhance"]) == 1
     )
     Exact(k=3)(*after)
 
 
 @pytest.mark.parametrize("name", ENHANCERS.names())
 def test_a_second_step_is_told_after_the_first(name):
-    steps = build(f"{name}()", ENHANCERS)(*build("l2()", ENHANCERS)(*pair()))[0].passport["enhance"]
+    steps = build(f"{name}()", ENHANCERS)(*build("l2()", ENHANCERS)(*pair()))[0].provenance[
+        "enhance"
+    ]
     assert (
         len(steps) == 2
         and steps[0] == "l2()"
@@ -51,7 +53,7 @@ def test_the_same_work_gives_the_same_bytes(name):
     for a, b in zip(one, two, strict=True):
         assert (
             np.asarray(a.vectors).tobytes() == np.asarray(b.vectors).tobytes()
-            and a.passport == b.passport
+            and a.provenance == b.provenance
         )
 
 

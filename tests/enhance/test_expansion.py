@@ -142,8 +142,8 @@ def test_what_was_expanded_meets_only_what_belongs_to_it():
     queries, gallery = pair(5)
     after = AlphaQe(3)(queries, gallery)
     assert (
-        after[0].passport
-        == after[1].passport
+        after[0].provenance
+        == after[1].provenance
         == {"model": "m", "enhance": ["alpha_qe(k=3, alpha=3.0)"]}
     )
     Exact(k=2)(*after)

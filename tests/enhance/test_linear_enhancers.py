@@ -28,14 +28,14 @@ CALLS = (
 )
 
 
-def pair(seed=0, queries=9, gallery=60, dim=8, passport=None):
+def pair(seed=0, queries=9, gallery=60, dim=8, provenance=None):
     random = np.random.default_rng(seed)
     mix = random.normal(size=(dim, dim)) * np.arange(1, dim + 1)
     vectors = (random.normal(size=(queries + gallery, dim)) @ mix + 3).astype(np.float32)
-    passport = {"model": "m"} if passport is None else passport
+    provenance = {"model": "m"} if provenance is None else provenance
     return (
-        Embeddings([f"q{n}" for n in range(queries)], vectors[:queries], passport),
-        Embeddings([f"g{n}" for n in range(gallery)], vectors[queries:], passport),
+        Embeddings([f"q{n}" for n in range(queries)], vectors[:queries], provenance),
+        Embeddings([f"g{n}" for n in range(gallery)], vectors[queries:], provenance),
     )
 
 
@@ -209,11 +209,11 @@ def test_a_saved_fit_does_to_others_what_it_did_to_its_own(call, again, tmp_path
     fresh = again.replace("fit={0!r}", "").rstrip(", )") + ")" if "," in again else "center()"
     expected = build(fresh, ENHANCERS)(queries, gallery)
     part = build(again.format(file), ENHANCERS)
-    few = Embeddings(gallery.ids[:3], gallery.vectors[:3], gallery.passport)
+    few = Embeddings(gallery.ids[:3], gallery.vectors[:3], gallery.provenance)
     np.testing.assert_array_equal(part(few, gallery)[0].vectors, expected[1].vectors[:3])
     for one, two in zip(part(queries, gallery), expected, strict=True):
         np.testing.assert_array_equal(one.vectors, two.vectors)
-        assert one.passport == two.passport
+        assert one.provenance == two.provenance
 
 
 def test_saving_twice_writes_the_same_bytes(tmp_path):
@@ -225,7 +225,7 @@ def test_saving_twice_writes_the_same_bytes(tmp_path):
 def test_sides_treated_by_different_fits_do_not_meet():
     (queries, gallery), (_, other) = pair(1), pair(2)
     one, two = Center()(queries, gallery)[0], Center()(queries, other)[1]
-    assert one.passport["enhance"][0].startswith("center()  # fit ")
+    assert one.provenance["enhance"][0].startswith("center()  # fit ")
     with pytest.raises(ArtefactError, match="differ in enhance"):
         Exact(k=2)(one, two)
     with pytest.raises(ArtefactError, match="differ in"):
@@ -237,13 +237,13 @@ def test_a_fit_of_another_model_treatment_or_dimension_is_refused(tmp_path):
     file = str(tmp_path / "fit.safetensors")
     Center(save=file)(*pair(1))
     with pytest.raises(ArtefactError, match="another model than the queries"):
-        Center(file)(*pair(1, passport={"model": "other"}))
+        Center(file)(*pair(1, provenance={"model": "other"}))
     with pytest.raises(ArtefactError, match="another enhance than the queries"):
         Center(save=file)(*L2()(*pair(1)))
-        Center(file)(*pair(1, passport={"model": "m", "enhance": []}))
+        Center(file)(*pair(1, provenance={"model": "m", "enhance": []}))
     with pytest.raises(ArtefactError, match="8 dimensions, the queries have 5"):
         Center(file)(*pair(1, dim=5))
-    Center(file)(*pair(1, passport={}))
+    Center(file)(*pair(1, provenance={}))
 
 
 def test_files_that_are_no_fit_are_refused(tmp_path):
@@ -301,7 +301,7 @@ def test_a_fit_of_ours_that_is_not_whole_is_refused_by_its_name(kind, arrays, to
 def test_a_fit_tells_what_it_was_learned_from(tmp_path):
     Center(save=str(tmp_path / "fit"))(*pair())
     fit = Fit.load(tmp_path / "fit", "center")
-    assert fit.passport == {"rows": 60, "source": {"model": "m"}} and fit.dim == 8
+    assert fit.provenance == {"rows": 60, "source": {"model": "m"}} and fit.dim == 8
 
 
 @pytest.mark.parametrize("call", CALLS)

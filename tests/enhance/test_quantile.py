@@ -82,11 +82,11 @@ def test_a_saved_fit_does_the_same(tmp_path):
     file = str(tmp_path / "fit.safetensors")
     queries, gallery = pair(4)
     expected = Quantile(save=file)(queries, gallery)
-    few = Embeddings(queries.ids[:3], queries.vectors[:3], queries.passport)
+    few = Embeddings(queries.ids[:3], queries.vectors[:3], queries.provenance)
     after = Quantile(fit=file)(few, gallery)
     np.testing.assert_array_equal(after[0].vectors, expected[0].vectors[:3])
     np.testing.assert_array_equal(after[1].vectors, expected[1].vectors)
-    assert after[1].passport == expected[1].passport
+    assert after[1].provenance == expected[1].provenance
     with pytest.raises(ArtefactError, match="7 dimensions"):
         Quantile(fit=file)(*pair(dim=3))
 

@@ -349,11 +349,11 @@ def test_impossible_settings_are_refused(call):
         build(call, FUSERS)
 
 
-def test_the_passport_tells_the_fuser_and_its_members():
+def test_the_provenance_tells_the_fuser_and_its_members():
     members = members_of(2, 2)
-    passport = build("vote(depth=3, weights=(1, 2))", FUSERS)(members).passport
-    assert passport["fuse"] == "vote(depth=3, weights=(1.0, 2.0))"
-    assert passport["members"] == [{"made": "by hand"}, {"made": "by hand"}]
+    provenance = build("vote(depth=3, weights=(1, 2))", FUSERS)(members).provenance
+    assert provenance["fuse"] == "vote(depth=3, weights=(1.0, 2.0))"
+    assert provenance["members"] == [{"made": "by hand"}, {"made": "by hand"}]
     assert common([{"root": "x", "model": 1}, {"root": "x", "model": 2}]) == {"root": "x"}
     assert common([None, {"root": "x"}]) == {}
 

@@ -82,12 +82,14 @@ def test_probabilities_on_disk_are_those_of_the_model_and_name_their_classes(
         out,
     )
     found = Embeddings.load(out)
-    assert told.startswith("6 of 6 photos, 6 classes") and found.passport["kind"] == "probabilities"
+    assert (
+        told.startswith("6 of 6 photos, 6 classes") and found.provenance["kind"] == "probabilities"
+    )
     assert np.allclose(np.asarray(found.vectors).sum(axis=1), 1, atol=1e-5)
     labels = json.loads((pathlib.Path(trainer.cfg.OUTPUT_DIR) / "classes.json").read_text())[
         "labels"
     ]
-    assert found.passport["classes"] == labels
+    assert found.provenance["classes"] == labels
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     classification.classify_images(
         pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml",

@@ -174,11 +174,11 @@ def test_flip_test_of_fastreids_own_baseline_is_the_mean_of_two_honest_passes(cf
     torch.testing.assert_close(given, images, rtol=0, atol=0)
 
 
-def test_flip_test_in_a_seek_recipe_is_a_view_and_the_passport_says_so(cfg):
+def test_flip_test_in_a_seek_recipe_is_a_view_and_the_provenance_says_so(cfg):
     cfg.SEEK.METRICS, cfg.TEST.FLIP.ENABLED = ["map"], True
     queries, _ = _items(cfg)
     _, flipped, _ = embedding.in_memory(cfg, MeanColour(), queries)
-    assert embedding.passport(cfg, MeanColour())["views"] == ["hflip()"]
+    assert embedding.describe_model(cfg, MeanColour())["views"] == ["hflip()"]
     cfg.TEST.FLIP.ENABLED, cfg.SEEK.VIEWS = False, ["hflip()"]
     _, viewed, _ = embedding.in_memory(cfg, MeanColour(), queries)
     np.testing.assert_array_equal(flipped, viewed)
@@ -195,10 +195,10 @@ def test_flip_test_in_a_seek_recipe_is_a_view_and_the_passport_says_so(cfg):
         ("SEEK.TEST", ["resize(32)"]),
     ],
 )
-def test_what_changes_the_vectors_changes_the_passport(cfg, key, value):
-    before = embedding.passport(cfg, MeanColour())
+def test_what_changes_the_vectors_changes_the_provenance(cfg, key, value):
+    before = embedding.describe_model(cfg, MeanColour())
     cfg.merge_from_list([key, value])
-    assert embedding.passport(cfg, MeanColour()) != before
+    assert embedding.describe_model(cfg, MeanColour()) != before
 
 
 def test_the_source_follows_the_photos_and_not_where_they_lie(cfg, photos, tmp_path):
@@ -288,15 +288,15 @@ def test_a_data_set_without_queries_says_what_is_missing(cfg, photos):
         split_sides([], "toy")
 
 
-def test_the_store_holds_the_vectors_of_the_memory_and_the_passport_of_the_model(cfg, tmp_path):
+def test_the_store_holds_the_vectors_of_the_memory_and_the_provenance_of_the_model(cfg, tmp_path):
     _, found = _items(cfg)
     cfg.SEEK.METRICS = ["map(100)"]
     _, vectors, _ = embedding.in_memory(cfg, MeanColour(), found)
     stored = embedding.to_store(cfg, MeanColour(), found, tmp_path / "e", root="/photos")
     np.testing.assert_array_equal(np.asarray(stored.vectors), vectors)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
-    assert stored.passport["root"] == "/photos"
-    assert stored.passport["model"] == embedding.weights_hash(MeanColour())
+    assert stored.provenance["root"] == "/photos"
+    assert stored.provenance["model"] == embedding.weights_hash(MeanColour())
 
 
 def test_the_model_hash_follows_the_weights_and_not_the_classes():

@@ -126,9 +126,9 @@ def test_onnx_gives_the_models_embeddings_and_says_where_they_come_from(
             expected = F.normalize(model(photos(*shape))).numpy()
         found = session.run(["embedding"], {"images": photos(*shape).numpy()})[0]
         np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-3)
-    passport = json.loads(session.get_modelmeta().custom_metadata_map["fastseek"])
-    assert passport["preprocessing"]["test"] == ["resize(32)"] and re.fullmatch(
-        "[0-9a-f]{64}", passport["model"]
+    provenance = json.loads(session.get_modelmeta().custom_metadata_map["fastseek"])
+    assert provenance["preprocessing"]["test"] == ["resize(32)"] and re.fullmatch(
+        "[0-9a-f]{64}", provenance["model"]
     )
 
 
@@ -136,8 +136,8 @@ def test_a_program_that_differs_from_the_model_is_not_written(trained, tmp_path,
     config, weights, _ = trained("dolg")
     honest = exporting._pt2
 
-    def lying(program, passport):
-        content, run = honest(program, passport)
+    def lying(program, provenance):
+        content, run = honest(program, provenance)
         return content, lambda images: run(images) + 0.01
 
     monkeypatch.setattr(exporting, "_pt2", lying)

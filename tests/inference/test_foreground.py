@@ -70,7 +70,7 @@ def test_a_box_of_nothing_still_takes_a_pixel():
     assert torch.equal(enlarge(image, (1.0, 1.0, 1.0, 1.0)), image[:, 7:, 7:].expand(3, 8, 8))
 
 
-def test_a_recipe_embeds_the_foreground_over_all_its_views_and_its_passport_says_so(recipe_of):
+def test_a_recipe_embeds_the_foreground_over_all_its_views_and_its_provenance_says_so(recipe_of):
     images, model = torch.cat([photo(8, 12, 32, 36), photo(4, 0, 24, 20)]), Spot()
     plain, cut = (
         recipe_of(SEEK__VIEWS=["hflip()"]),
@@ -80,7 +80,7 @@ def test_a_recipe_embeds_the_foreground_over_all_its_views_and_its_passport_says
     assert torch.equal(embedding.embedder(cut, model)(images), expected)
     assert torch.equal(embedding.embedder(cut, model)({"images": images}), expected)
     assert not torch.allclose(embedding.embedder(plain, model)(images), expected)
-    told = [embedding.passport(cfg, nn.Linear(2, 2))["preprocessing"] for cfg in (plain, cut)]
+    told = [embedding.describe_model(cfg, nn.Linear(2, 2))["preprocessing"] for cfg in (plain, cut)]
     assert told[1] == told[0] | {"foreground": "foreground()"}
 
 

@@ -125,10 +125,10 @@ def test_other_places_or_boxes_are_other_photos(photos):
     assert len({embedding.source_of([Item(path, meta=meta)]) for meta in metas}) == 5
 
 
-def test_the_passport_tells_of_the_boxes(recipe_of, tmp_path):
+def test_the_provenance_tells_of_the_boxes(recipe_of, tmp_path):
     (tmp_path / "b.json").write_text("{}")
     call = f"boxes(file='{tmp_path / 'b.json'}')"
-    plain = embedding.passport(recipe_of(), torch.nn.Linear(1, 1))
-    told = embedding.passport(recipe_of(SEEK__CROPS=call), torch.nn.Linear(1, 1))
+    plain = embedding.describe_model(recipe_of(), torch.nn.Linear(1, 1))
+    told = embedding.describe_model(recipe_of(SEEK__CROPS=call), torch.nn.Linear(1, 1))
     assert told["preprocessing"] == {**plain["preprocessing"], "crops": call}
     assert len(told["boxes"]) == 64 and "boxes" not in plain

@@ -70,7 +70,7 @@ class Bones(html.parser.HTMLParser):
             self.text += data
 
 
-def small(names=None, passport=None):
+def small(names=None, provenance=None):
     """Four queries, six photos, two classes; query 0 right, 1 wrong, 2 with junk first, 3 without
     an answer.
     """
@@ -91,7 +91,7 @@ def small(names=None, passport=None):
         g_labels,
         {"relevant": "same label"},
     )
-    ranking = Ranking(queries, names, indices, scores, passport or {"search": "exact(k=3)"})
+    ranking = Ranking(queries, names, indices, scores, provenance or {"search": "exact(k=3)"})
     ap = Score("map(3)", 0.61, np.array([5 / 6, 1 / 6, 1.0, np.nan]), {"counted": 3})
     return ranking, truth, [ap, Score("gap", 0.5)]
 
@@ -135,12 +135,12 @@ def test_a_given_order_overrides_the_first_map(tmp_path):
 
 def test_the_page_names_recipe_model_and_search_without_telling_where_things_lie(tmp_path):
     model = "ab" * 32
-    passport = {
+    provenance = {
         "search": "exact(k=3)",
         "queries": {"root": "/home/someone/secret/photos", "model": model},
         "weights": "C:\\someone\\w.pth",
     }
-    text = Bones(made(tmp_path, *small(passport=passport))).text
+    text = Bones(made(tmp_path, *small(provenance=provenance))).text
     assert "exact(k=3)" in text and "…/photos" in text and "…/w.pth" in text
     assert "someone" not in text
 
@@ -217,16 +217,16 @@ def test_each_photo_is_embedded_once_and_missing_ones_are_named(tmp_path):
     assert set(absent) == {"g0.jpg", "g5.jpg", *(f"q g{row}.jpg" for row in range(4))}
 
 
-def test_photos_are_found_below_the_roots_of_the_passport(tmp_path):
+def test_photos_are_found_below_the_roots_of_the_provenance(tmp_path):
     for side in ("asked", "stored"):
         (tmp_path / side).mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "asked" / "q g0", "PNG")
     Image.new("RGB", (8, 8), "blue").save(tmp_path / "stored" / "g0", "PNG")
-    passport = {
+    provenance = {
         "queries": {"root": str(tmp_path / "asked")},
         "gallery": {"root": str(tmp_path / "stored")},
     }
-    text = made(tmp_path, *small(passport=passport))
+    text = made(tmp_path, *small(provenance=provenance))
     assert text.count("data:image/jpeg") == 2
 
 

@@ -182,7 +182,7 @@ def test_the_digix_variant_is_another_re_ranking_and_says_so():
         for name in ("paper", "digix")
     ]
     assert (after[0].scores != after[1].scores).any()
-    assert after[1].passport["rerank"] == [
+    assert after[1].provenance["rerank"] == [
         "k_reciprocal(k1=25, k2=6, lambda_=0.5, metric='cosine', variant='digix')"
     ]
 
@@ -382,16 +382,16 @@ def test_what_was_passed_in_is_not_changed():
         np.testing.assert_array_equal(old, new)
 
 
-def test_the_passport_lists_the_steps_in_order():
+def test_the_provenance_lists_the_steps_in_order():
     queries, gallery = pair(9)
     ranking = Exact(k=9)(queries, gallery)
     for _ in range(2):
         ranking = build("k_reciprocal(k1=4)", RERANKERS)(ranking, queries, gallery)
     assert (
-        ranking.passport["rerank"]
+        ranking.provenance["rerank"]
         == ["k_reciprocal(k1=4, k2=6, lambda_=0.3, metric='cosine', variant='paper')"] * 2
     )
-    assert ranking.passport["search"].startswith("exact(")
+    assert ranking.provenance["search"].startswith("exact(")
 
 
 def test_embeddings_that_are_not_the_rankings_are_refused():

@@ -11,9 +11,9 @@ from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
 
 
-def side(letter, count, seed, dim=5, passport=None):
+def side(letter, count, seed, dim=5, provenance=None):
     vectors = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
-    return Embeddings([f"{letter}{n:02d}" for n in range(count)], vectors, passport or {})
+    return Embeddings([f"{letter}{n:02d}" for n in range(count)], vectors, provenance or {})
 
 
 def unit(vectors):
@@ -87,7 +87,9 @@ def test_a_set_with_nothing_to_compare_is_refused():
 def test_a_set_of_another_model_is_refused():
     with pytest.raises(ArtefactError, match="images and reference differ in model"):
         likeness(
-            side("q", 3, 1, passport={"model": "a"}), side("n", 9, 2, passport={"model": "b"}), 5
+            side("q", 3, 1, provenance={"model": "a"}),
+            side("n", 9, 2, provenance={"model": "b"}),
+            5,
         )
 
 

@@ -77,7 +77,7 @@ def test_every_query_keeps_its_images(name, depth, made):
 def test_permuting_the_gallery_permutes_the_answer(name, made):
     queries, gallery = pair(3)
     order = np.random.default_rng(0).permutation(len(gallery))
-    turned = Embeddings(gallery.ids[order], gallery.vectors[order], gallery.passport)
+    turned = Embeddings(gallery.ids[order], gallery.vectors[order], gallery.provenance)
     one, two = (made(name)(Exact(k=20)(queries, side), queries, side) for side in (gallery, turned))
     np.testing.assert_array_equal(gallery.ids[one.indices], turned.ids[two.indices])
     np.testing.assert_allclose(one.scores, two.scores, atol=1e-5)
@@ -87,7 +87,7 @@ def test_permuting_the_gallery_permutes_the_answer(name, made):
 def test_permuting_the_queries_permutes_the_answer(name, made):
     queries, gallery = pair(4)
     order = np.random.default_rng(0).permutation(len(queries))
-    turned = Embeddings(queries.ids[order], queries.vectors[order], queries.passport)
+    turned = Embeddings(queries.ids[order], queries.vectors[order], queries.provenance)
     one, two = (made(name)(Exact(k=20)(side, gallery), side, gallery) for side in (queries, turned))
     np.testing.assert_array_equal(one.indices[order], two.indices)
     np.testing.assert_allclose(one.scores[order], two.scores, atol=1e-5)
@@ -96,7 +96,7 @@ def test_permuting_the_queries_permutes_the_answer(name, made):
 @pytest.mark.parametrize("name", [name for name in RERANKERS.names() if name != "k_reciprocal"])
 def test_a_query_gets_the_same_alone_and_among_others(name, made):
     queries, gallery = pair(5)
-    alone = Embeddings(queries.ids[2:3], queries.vectors[2:3], queries.passport)
+    alone = Embeddings(queries.ids[2:3], queries.vectors[2:3], queries.provenance)
     one, two = (made(name)(Exact(k=20)(side, gallery), side, gallery) for side in (queries, alone))
     np.testing.assert_array_equal(one.indices[2], two.indices[0])
     np.testing.assert_allclose(one.scores[2], two.scores[0], atol=1e-5)
@@ -115,11 +115,11 @@ def test_what_was_passed_in_is_not_changed(name, made):
     queries, gallery = pair(7)
     ranking = Exact(k=9)(queries, gallery)
     given = (queries.vectors, gallery.vectors, ranking.indices, ranking.scores)
-    before, passport = [array.copy() for array in given], dict(ranking.passport)
+    before, provenance = [array.copy() for array in given], dict(ranking.provenance)
     made(name)(ranking, queries, gallery)
     for old, new in zip(before, given, strict=True):
         np.testing.assert_array_equal(old, new)
-    assert ranking.passport == passport
+    assert ranking.provenance == provenance
 
 
 @pytest.mark.parametrize("name", KEEPING)
@@ -155,18 +155,18 @@ def test_shards_on_disk_give_the_same(name, made, tmp_path):
 
 
 @pytest.mark.parametrize("name", RERANKERS.names())
-def test_the_passport_lists_the_step_as_a_call_that_can_be_built_again(name, made):
+def test_the_provenance_lists_the_step_as_a_call_that_can_be_built_again(name, made):
     queries, gallery = pair(1)
     ranking = Exact(k=9)(queries, gallery)
     once = made(name)(ranking, queries, gallery)
-    (call,) = once.passport["rerank"]
+    (call,) = once.provenance["rerank"]
     again = build(call, RERANKERS)(ranking, queries, gallery)
     np.testing.assert_array_equal(once.indices, again.indices)
     np.testing.assert_array_equal(once.scores, again.scores)
     twice = made(name)(once, queries, gallery)
     assert (
-        twice.passport["rerank"] == [call, call]
-        and twice.passport["search"] == ranking.passport["search"]
+        twice.provenance["rerank"] == [call, call]
+        and twice.provenance["search"] == ranking.provenance["search"]
     )
 
 

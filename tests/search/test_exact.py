@@ -11,9 +11,9 @@ from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
 
 
-def embeddings(vectors, prefix="", passport=None, ids=None):
+def embeddings(vectors, prefix="", provenance=None, ids=None):
     ids = [f"{prefix}{row:05d}" for row in range(len(vectors))] if ids is None else ids
-    return Embeddings(ids, np.asarray(vectors, np.float32), passport or {})
+    return Embeddings(ids, np.asarray(vectors, np.float32), provenance or {})
 
 
 def random_pair(seed, queries=7, gallery=40, dim=6, distinct=None):
@@ -240,20 +240,20 @@ def test_impossible_settings_are_refused(call):
         build(call, SEARCHERS)
 
 
-def test_the_passport_tells_search_engine_and_both_parents():
+def test_the_provenance_tells_search_engine_and_both_parents():
     queries, gallery = random_pair(1)
     queries = Embeddings(queries.ids, queries.vectors, {"model": "abc", "root": "/x"})
-    passport = build("exact(k=3, metric='ip')", SEARCHERS)(queries, gallery).passport
-    assert passport["search"] == "exact(k=3, metric='ip')"
-    assert passport["queries"] == {"model": "abc", "root": "/x"} and passport["gallery"] == {}
-    assert passport["exact"] is True and passport["engine"].startswith("numpy")
+    provenance = build("exact(k=3, metric='ip')", SEARCHERS)(queries, gallery).provenance
+    assert provenance["search"] == "exact(k=3, metric='ip')"
+    assert provenance["queries"] == {"model": "abc", "root": "/x"} and provenance["gallery"] == {}
+    assert provenance["exact"] is True and provenance["engine"].startswith("numpy")
 
 
 @pytest.mark.parametrize("key", ["model", "preprocessing", "views", "enhance"])
 def test_embeddings_made_differently_are_not_compared(key):
-    same = embeddings(np.ones((2, 4)), passport={key: ["one", {"size": (224, 224)}]})
-    as_loaded = embeddings(np.ones((2, 4)), passport={key: ["one", {"size": [224, 224]}]})
-    other = embeddings(np.ones((2, 4)), passport={key: ["two"]})
+    same = embeddings(np.ones((2, 4)), provenance={key: ["one", {"size": (224, 224)}]})
+    as_loaded = embeddings(np.ones((2, 4)), provenance={key: ["one", {"size": [224, 224]}]})
+    other = embeddings(np.ones((2, 4)), provenance={key: ["two"]})
     Exact()(same, as_loaded)
     Exact()(same, embeddings(np.ones((2, 4))))
     with pytest.raises(ArtefactError, match=f"{key}.*one.*two"):

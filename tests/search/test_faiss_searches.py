@@ -23,19 +23,19 @@ POOR = {
 }
 
 
-def embeddings(vectors, prefix="", passport=None):
+def embeddings(vectors, prefix="", provenance=None):
     return Embeddings(
         [f"{prefix}{row:05d}" for row in range(len(vectors))],
         np.asarray(vectors, np.float32),
-        passport or {},
+        provenance or {},
     )
 
 
-def pair(seed=0, queries=30, gallery=500, dim=16, passport=None):
+def pair(seed=0, queries=30, gallery=500, dim=16, provenance=None):
     random = np.random.default_rng(seed)
     return (
-        embeddings(random.normal(size=(queries, dim)), "q", passport),
-        embeddings(random.normal(size=(gallery, dim)), "g", passport),
+        embeddings(random.normal(size=(queries, dim)), "q", provenance),
+        embeddings(random.normal(size=(gallery, dim)), "g", provenance),
     )
 
 
@@ -52,7 +52,7 @@ def test_a_thorough_search_is_the_exact_search_bit_by_bit(name, metric):
         queries, gallery
     )
     same(ranking, Exact(k=9, metric=metric)(queries, gallery))
-    assert ranking.passport["recall"] == {"k": 9, "value": 1.0, "queries": 30, "seed": 0}
+    assert ranking.provenance["recall"] == {"k": 9, "value": 1.0, "queries": 30, "seed": 0}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,19 +62,19 @@ def test_the_recall_told_is_that_of_the_answer(name):
     exact = Exact(k=20)(queries, gallery)
     chosen = np.random.default_rng(3).permutation(40)[:25]
     hits = sum(len(set(ranking.indices[row]) & set(exact.indices[row])) for row in chosen)
-    told = ranking.passport["recall"]
+    told = ranking.provenance["recall"]
     assert told == {"k": 20, "value": round(hits / (25 * 20), 6), "queries": 25, "seed": 3}
-    assert told["value"] < 0.9 and ranking.passport["exact"] is False
-    assert ranking.passport["engine"] == f"faiss {faiss.__version__}"
+    assert told["value"] < 0.9 and ranking.provenance["exact"] is False
+    assert ranking.provenance["engine"] == f"faiss {faiss.__version__}"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_passport_holds_a_call_that_searches_the_same_again(name):
+def test_the_provenance_holds_a_call_that_searches_the_same_again(name):
     queries, gallery = pair(gallery=300)
     ranking = build(f"{name}(k=7, {POOR[name]}, seed=5)", SEARCHERS)(queries, gallery)
-    again = build(ranking.passport["search"], SEARCHERS)(queries, gallery)
+    again = build(ranking.provenance["search"], SEARCHERS)(queries, gallery)
     same(ranking, again)
-    assert again.passport["search"] == ranking.passport["search"]
+    assert again.provenance["search"] == ranking.provenance["search"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,7 +129,7 @@ def test_an_index_on_disk_gives_the_answer_of_the_one_in_memory(name, tmp_path):
     same(first, second)
     same(first, build(f"{name}(k=9, {POOR[name]})", SEARCHERS)(queries, gallery))
     assert (tmp_path / "i.faiss").read_bytes() == kept
-    assert second.passport == first.passport
+    assert second.provenance == first.provenance
     assert sorted(path.name for path in tmp_path.iterdir()) == ["i.faiss", "i.faiss.json"]
 
 
@@ -208,12 +208,12 @@ def test_a_damaged_index_is_refused(harm, tmp_path):
 
 def test_an_index_of_another_gallery_model_or_kind_is_refused(tmp_path):
     file = str(tmp_path / "i")
-    queries, gallery = pair(passport={"model": "one"})
+    queries, gallery = pair(provenance={"model": "one"})
     build(f"faiss_ivf(k=3, file={file!r})", SEARCHERS)(queries, gallery)
     changed = gallery.vectors.copy()
     changed[7, 3] += 1e-3
-    other = Embeddings(gallery.ids, changed, gallery.passport)
-    renamed = Embeddings([f"x{name}" for name in gallery.ids], gallery.vectors, gallery.passport)
+    other = Embeddings(gallery.ids, changed, gallery.provenance)
+    renamed = Embeddings([f"x{name}" for name in gallery.ids], gallery.vectors, gallery.provenance)
     for gone in (other, renamed):
         with pytest.raises(ArtefactError, match="another gallery"):
             build(f"faiss_ivf(k=3, file={file!r})", SEARCHERS)(queries, gone)
@@ -320,6 +320,6 @@ def test_inputs_are_left_alone_and_the_ranking_survives_the_disk(tmp_path):
     for name in NAMES:
         ranking = build(f"{name}(k=3)", SEARCHERS)(queries, gallery)
         ranking.save(tmp_path / "r.npz")
-        assert Ranking.load(tmp_path / "r.npz").passport["recall"] == ranking.passport["recall"]
+        assert Ranking.load(tmp_path / "r.npz").provenance["recall"] == ranking.provenance["recall"]
     np.testing.assert_array_equal(queries.vectors, before[0])
     np.testing.assert_array_equal(gallery.vectors, before[1])

@@ -15,20 +15,20 @@ from fastseek.structures.arrays import Window
 from fastseek.structures.embeddings import slice_embeddings
 
 
-def embeddings(vectors, prefix="", passport=None):
+def embeddings(vectors, prefix="", provenance=None):
     return Embeddings(
         [f"{prefix}{row:05d}" for row in range(len(vectors))],
         np.asarray(vectors, np.float32),
-        passport or {},
+        provenance or {},
     )
 
 
-def tied_pair(seed, queries=6, gallery=60, dim=5, passport=None):
+def tied_pair(seed, queries=6, gallery=60, dim=5, provenance=None):
     """Small whole numbers: ties within and across parts; ids in no order."""
     random = np.random.default_rng(seed)
     q, g = random.integers(-2, 3, (queries, dim)), random.integers(-2, 3, (gallery, dim))
     ids = np.array([f"g{row:05d}" for row in random.permutation(gallery)], str)
-    return embeddings(q, "q", passport), Embeddings(ids, g.astype(np.float32), passport or {})
+    return embeddings(q, "q", provenance), Embeddings(ids, g.astype(np.float32), provenance or {})
 
 
 def same(one, two):
@@ -98,32 +98,32 @@ def test_empty_places_stay_at_the_end():
     ]
 
 
-def test_the_passport_tells_what_the_parts_have_in_common():
-    queries, gallery = tied_pair(3, passport={"model": "m"})
+def test_the_provenance_tells_what_the_parts_have_in_common():
+    queries, gallery = tied_pair(3, provenance={"model": "m"})
     parts = [
         Exact(k=9, metric="ip")(queries, slice_embeddings(gallery, start, start + 20))
         for start in (0, 20, 40)
     ]
-    passport = merge(parts).passport
+    provenance = merge(parts).provenance
     assert (
-        passport["exact"] is True
-        and passport["merged"] == 3
-        and passport["gallery"] == {"model": "m"}
+        provenance["exact"] is True
+        and provenance["merged"] == 3
+        and provenance["gallery"] == {"model": "m"}
     )
-    assert passport["search"] == "exact(k=9, metric='ip')"
+    assert provenance["search"] == "exact(k=9, metric='ip')"
     rough = Ranking(
         parts[0].query_ids,
         parts[0].gallery_ids,
         parts[0].indices,
         parts[0].scores,
-        {**parts[0].passport, "exact": False, "recall": {"value": 0.9}},
+        {**parts[0].provenance, "exact": False, "recall": {"value": 0.9}},
     )
-    mixed = merge([rough, *parts[1:]]).passport
+    mixed = merge([rough, *parts[1:]]).provenance
     assert mixed["exact"] is False and mixed["recall"] == [{"value": 0.9}, None, None]
 
 
 def test_what_cannot_be_merged_is_refused_by_number():
-    queries, gallery = tied_pair(4, passport={"model": "m"})
+    queries, gallery = tied_pair(4, provenance={"model": "m"})
     one, two = (
         Exact(k=9, metric="ip")(queries, slice_embeddings(gallery, start, start + 30))
         for start in (0, 30)
@@ -159,7 +159,9 @@ def test_a_sharded_search_is_the_search(seed, rows, k):
         queries, gallery
     )
     same(sharded, Exact(k=k, metric="ip")(queries, gallery))
-    assert sharded.passport["exact"] is True and sharded.passport["search"].startswith("sharded(")
+    assert sharded.provenance["exact"] is True and sharded.provenance["search"].startswith(
+        "sharded("
+    )
 
 
 @pytest.mark.parametrize("rows", [(7, 3), (20, 7), (50, 11), (100, 100)])

@@ -19,19 +19,19 @@ from fastseek.search._milvus_store import MilvusStore  # noqa: E402
 from fastseek.search._rescoring import rows_of  # noqa: E402
 
 
-def embeddings(vectors, prefix="", passport=None):
+def embeddings(vectors, prefix="", provenance=None):
     return Embeddings(
         [f"{prefix}{row:05d}" for row in range(len(vectors))],
         np.asarray(vectors, np.float32),
-        passport or {},
+        provenance or {},
     )
 
 
-def pair(seed=0, queries=9, gallery=80, dim=8, passport=None):
+def pair(seed=0, queries=9, gallery=80, dim=8, provenance=None):
     random = np.random.default_rng(seed)
     return (
-        embeddings(random.normal(size=(queries, dim)), "q", passport),
-        embeddings(random.normal(size=(gallery, dim)), "g", passport),
+        embeddings(random.normal(size=(queries, dim)), "q", provenance),
+        embeddings(random.normal(size=(gallery, dim)), "g", provenance),
     )
 
 
@@ -49,8 +49,10 @@ def test_the_database_finds_what_the_exact_search_finds(metric, tmp_path):
     queries, gallery = pair()
     ranking = milvus(tmp_path, f", metric={metric!r}")(queries, gallery)
     same(ranking, Exact(k=7, metric=metric)(queries, gallery))
-    assert ranking.passport["recall"] == {"k": 7, "value": 1.0, "queries": 9, "seed": 0}
-    assert ranking.passport["exact"] is False and ranking.passport["engine"].startswith("milvus")
+    assert ranking.provenance["recall"] == {"k": 7, "value": 1.0, "queries": 9, "seed": 0}
+    assert ranking.provenance["exact"] is False and ranking.provenance["engine"].startswith(
+        "milvus"
+    )
 
 
 def test_a_second_search_stores_nothing_and_finds_the_same(tmp_path, monkeypatch):
@@ -65,7 +67,7 @@ def test_a_search_that_was_killed_while_storing_goes_on(tmp_path, monkeypatch):
     upsert = MilvusStore.upsert
 
     def dying(self, some, holds):
-        upsert(self, Embeddings(some.ids[:30], some.vectors[:30], some.passport), holds)
+        upsert(self, Embeddings(some.ids[:30], some.vectors[:30], some.provenance), holds)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MilvusStore, "upsert", dying)
@@ -136,7 +138,7 @@ def test_a_collection_changed_by_hand_no_longer_passes_for_the_gallery(tmp_path)
 
 
 def test_queries_and_images_of_another_model_or_dimension_are_refused(tmp_path):
-    queries, gallery = pair(passport={"model": "one", "views": ["hflip()"]})
+    queries, gallery = pair(provenance={"model": "one", "views": ["hflip()"]})
     milvus(tmp_path)(queries, gallery)
     other = Embeddings(queries.ids, queries.vectors, {"model": "two"})
     narrow = embeddings(np.ones((2, 5)), "n")

@@ -54,7 +54,7 @@ def test_the_answer_is_the_exact_one_bit_by_bit(storage, seed, k, metric, spread
     queries, gallery = pair(seed, spread=spread)
     ranking = Quantized(k=k, storage=storage, metric=metric)(queries, gallery)
     same(ranking, Exact(k=k, metric=metric, scan="float32")(queries, gallery))
-    assert ranking.passport["exact"] is True and "recall" not in ranking.passport
+    assert ranking.provenance["exact"] is True and "recall" not in ranking.provenance
 
 
 @pytest.mark.parametrize("storage", STORED)
@@ -64,22 +64,22 @@ def test_scoring_only_the_best_by_code_tells_the_recall_it_has(storage):
     exact = Exact(k=10)(queries, gallery)
     chosen = np.random.default_rng(2).permutation(20)[:15]
     hits = sum(len(set(ranking.indices[row]) & set(exact.indices[row])) for row in chosen)
-    assert ranking.passport["recall"] == {
+    assert ranking.provenance["recall"] == {
         "k": 10,
         "value": round(hits / 150, 6),
         "queries": 15,
         "seed": 2,
     }
-    assert ranking.passport["exact"] is False and hits < 150
+    assert ranking.provenance["exact"] is False and hits < 150
     whole = Quantized(k=10, storage=storage, rescore=40)(queries, gallery)
     same(whole, exact)
-    assert whole.passport["recall"]["value"] == 1.0
+    assert whole.provenance["recall"]["value"] == 1.0
 
 
 def test_more_rescoring_never_finds_less():
     queries, gallery = pair(3, spread=0.02, dim=64)
     values = [
-        Quantized(k=10, storage="int8", rescore=n)(queries, gallery).passport["recall"]["value"]
+        Quantized(k=10, storage="int8", rescore=n)(queries, gallery).provenance["recall"]["value"]
         for n in (1, 2, 4, 8)
     ]
     assert values == sorted(values)
@@ -175,7 +175,7 @@ def test_empty_sides_and_short_galleries_give_what_there_is():
     some, none = embeddings(np.ones((3, 4))), embeddings(np.empty((0, 4)))
     assert Quantized(k=5)(some, none).indices.shape == (3, 0)
     assert Quantized(k=5)(none, some).indices.shape == (0, 3)
-    assert Quantized(k=5, rescore=2)(none, none).passport["recall"]["value"] is None
+    assert Quantized(k=5, rescore=2)(none, none).provenance["recall"]["value"] is None
 
 
 def test_what_does_not_fit_is_refused():

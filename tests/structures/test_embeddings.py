@@ -9,20 +9,22 @@ from fastseek.errors import ArtefactError, DataError
 from fastseek.structures import Embeddings, Shards
 
 
-def embeddings(count=10, dim=3, passport=None, dtype=np.float32):
+def embeddings(count=10, dim=3, provenance=None, dtype=np.float32):
     vectors = np.random.default_rng(0).normal(size=(count, dim)).astype(dtype)
-    return Embeddings([f"photo {n}.jpg" for n in range(count)], vectors, passport or {})
+    return Embeddings([f"photo {n}.jpg" for n in range(count)], vectors, provenance or {})
 
 
 @pytest.mark.parametrize("rows", [1, 3, 10, 100])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 def test_what_is_saved_in_any_number_of_shards_is_loaded(tmp_path, rows, dtype):
-    made = embeddings(passport={"model": "abc", "views": ["hflip()"]}, dtype=dtype)
+    made = embeddings(provenance={"model": "abc", "views": ["hflip()"]}, dtype=dtype)
     made.save(tmp_path, rows=rows)
     loaded = Embeddings.load(tmp_path)
     np.testing.assert_array_equal(loaded.ids, made.ids)
     np.testing.assert_array_equal(loaded.vectors[:], made.vectors)
-    assert loaded.passport == made.passport and loaded.vectors.dtype == dtype and loaded.dim == 3
+    assert (
+        loaded.provenance == made.provenance and loaded.vectors.dtype == dtype and loaded.dim == 3
+    )
     loaded.verify(tmp_path)
 
 
@@ -89,7 +91,7 @@ def test_embeddings_are_frozen():
 def test_a_bare_array_gets_row_numbers_as_ids(tmp_path):
     np.save(tmp_path / "x.npy", embeddings().vectors)
     loaded = Embeddings.load(tmp_path / "x.npy")
-    assert loaded.ids.tolist() == [str(n) for n in range(10)] and loaded.passport == {}
+    assert loaded.ids.tolist() == [str(n) for n in range(10)] and loaded.provenance == {}
 
 
 def test_safetensors_hold_one_array(tmp_path):

@@ -80,7 +80,7 @@ def test_what_is_stored_is_what_came_in_order(tmp_path):
     np.testing.assert_array_equal(result.vectors[:], [vector(n) for n in kept])
     loaded = Embeddings.load(tmp_path / "e")
     loaded.verify(tmp_path / "e")
-    assert loaded.passport["model"] == "abc" and loaded.vectors.dtype == np.float32
+    assert loaded.provenance["model"] == "abc" and loaded.vectors.dtype == np.float32
 
 
 @settings(max_examples=12, deadline=None)
@@ -148,7 +148,7 @@ def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
     )
     for _ in range(2):  # the second run reads what the first one wrote
         made = store(lambda start: [batch], 2, tmp_path, {"root": bad}, source="aa")
-    assert made.ids.tolist() == [good] and made.passport["root"] == bad
+    assert made.ids.tolist() == [good] and made.provenance["root"] == bad
     with open(
         tmp_path / "rejects.csv", encoding="utf-8", errors="surrogateescape", newline=""
     ) as file:

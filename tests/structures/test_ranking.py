@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastseek.errors import ArtefactError, DataError
-from fastseek.structures import Ranking
+from fastseek.structures import Embeddings, Ranking
 
 INDICES, SCORES = [[2, 0], [1, -1]], [[0.9, 0.5], [0.1, -np.inf]]
 
@@ -15,7 +15,7 @@ def ranking(**change):
         "gallery_ids": ["a", "b", "c"],
         "indices": INDICES,
         "scores": SCORES,
-        "passport": {"search": "exact()", "queries": {"views": ["hflip()"]}},
+        "provenance": {"search": "exact()", "queries": {"views": ["hflip()"]}},
     }
     return Ranking(**given | change)
 
@@ -25,14 +25,14 @@ def test_what_is_saved_is_loaded(tmp_path):
     loaded = Ranking.load(tmp_path / "r.npz")
     for name in ("query_ids", "gallery_ids", "indices", "scores"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(ranking(), name))
-    assert loaded.passport == ranking().passport
+    assert loaded.provenance == ranking().provenance
     assert (loaded.indices.dtype, loaded.scores.dtype) == (np.int64, np.float32)
 
 
 def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
     odd = os.fsdecode(b"x\xff.jpg")
     ranking(
-        query_ids=[odd, "q"], gallery_ids=["a", odd, "c"], passport={"queries": {"root": odd}}
+        query_ids=[odd, "q"], gallery_ids=["a", odd, "c"], provenance={"queries": {"root": odd}}
     ).save(tmp_path / "r")
     loaded = Ranking.load(tmp_path / "r")
     assert loaded.query_ids.tolist() == [odd, "q"] and loaded.gallery_ids.tolist() == [
@@ -40,7 +40,7 @@ def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
         odd,
         "c",
     ]
-    assert os.fsencode(str(loaded.query_ids[0])) == b"x\xff.jpg" and loaded.passport == {
+    assert os.fsencode(str(loaded.query_ids[0])) == b"x\xff.jpg" and loaded.provenance == {
         "queries": {"root": odd}
     }
 
@@ -120,7 +120,7 @@ def test_objects_are_never_unpickled(tmp_path):
         Ranking.load(tmp_path / "r.npz")
 
 
-def test_a_file_whose_passport_has_lost_its_name_is_refused(tmp_path):
+def test_a_file_whose_provenance_has_lost_its_name_is_refused(tmp_path):
     ranking().save(tmp_path / "r.npz")
     whole = (tmp_path / "r.npz").read_bytes()
     name = whole.rindex(b"passport.npy")
@@ -143,11 +143,11 @@ def foreign(path, **change):
     return path
 
 
-def test_a_foreign_file_without_passport_and_with_more_in_it_is_read(tmp_path):
+def test_a_foreign_file_without_provenance_and_with_more_in_it_is_read(tmp_path):
     loaded = Ranking.load(
         foreign(tmp_path / "r.npz", more=np.ones(3), indices=np.array(INDICES, np.float64))
     )
-    assert loaded.passport == {} and loaded.indices.tolist() == INDICES
+    assert loaded.provenance == {} and loaded.indices.tolist() == INDICES
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,17 @@ def test_a_file_that_cannot_be_opened_is_not_called_damaged(tmp_path):
         Ranking.load(tmp_path / "r.npz")
 
 
-def test_a_merged_ranking_may_list_the_passports_of_its_members():
-    assert ranking(passport={"gallery": [{"model": "a"}, [{}, None]]}).passport["gallery"][0] == {
-        "model": "a"
-    }
+def test_a_merged_ranking_may_list_the_provenances_of_its_members():
+    assert ranking(provenance={"gallery": [{"model": "a"}, [{}, None]]}).provenance["gallery"][
+        0
+    ] == {"model": "a"}
+
+
+def test_the_old_field_name_is_read_and_taken_with_a_warning():
+    told = {"search": "exact()"}
+    with pytest.warns(DeprecationWarning, match="is called provenance"):
+        built = Ranking(["q"], ["a"], [[0]], [[1.0]], passport=told)
+    with pytest.warns(DeprecationWarning, match="is called provenance"):
+        assert built.passport == built.provenance == told
+    with pytest.warns(DeprecationWarning, match="Embeddings.passport"):
+        assert Embeddings(["a"], np.ones((1, 2), np.float32), told).passport == told

@@ -80,8 +80,10 @@ def test_an_epoch_is_cut_by_the_weights_at_the_end_of_the_one_before(cropped):
     trainer = trained(cfg)
     assert all(trainer.cut[step] is None for step in range(3))
     for epoch in (1, 2):
-        arrays, passport = load_npz(file_of(cfg, epoch - 1), ["windows"])
-        assert passport["epoch"] == epoch - 1 and passport["weights"] == trainer.hashes[epoch - 1]
+        arrays, provenance = load_npz(file_of(cfg, epoch - 1), ["windows"])
+        assert (
+            provenance["epoch"] == epoch - 1 and provenance["weights"] == trainer.hashes[epoch - 1]
+        )
         assert all(
             np.array_equal(trainer.cut[step], arrays["windows"])
             for step in range(3 * epoch, 3 * epoch + 3)

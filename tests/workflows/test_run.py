@@ -56,7 +56,7 @@ def test_the_saved_ranking_and_truth_belong_together(run):
     ranking, truth = Ranking.load(run[0] / "ranking.npz"), GroundTruth.load(run[0] / "truth.npz")
     assert list(ranking.query_ids) == list(truth.query_ids)
     assert list(ranking.gallery_ids) == list(truth.gallery_ids)
-    assert "k_reciprocal" in json.dumps(ranking.passport)
+    assert "k_reciprocal" in json.dumps(ranking.provenance)
 
 
 def test_the_same_command_again_trains_nothing_and_changes_no_vector(run, photos):
@@ -81,10 +81,10 @@ def test_a_finished_run_goes_on_with_more_epochs_and_shows_the_new_model(photos,
     first = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
     pipeline.run_file(RECIPE, tmp_path, str(photos), SHORT)
     again = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
-    assert first.passport["model"] != again.passport["model"]
+    assert first.provenance["model"] != again.provenance["model"]
     assert (
-        Ranking.load(tmp_path / "ranking.npz").passport["queries"]["model"]
-        == again.passport["model"]
+        Ranking.load(tmp_path / "ranking.npz").provenance["queries"]["model"]
+        == again.provenance["model"]
     )
 
 
@@ -122,7 +122,7 @@ def test_embedding_a_folder_gives_the_vectors_of_the_run(run, photos, tmp_path):
         theirs.ids
     ) and "36 of 36 photos" in told
     np.testing.assert_allclose(np.asarray(ours.vectors), np.asarray(theirs.vectors), atol=1e-5)
-    assert ours.passport["model"] == theirs.passport["model"]
+    assert ours.provenance["model"] == theirs.provenance["model"]
 
 
 def test_a_run_can_be_moved_and_used_from_anywhere(run, photos, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ def align_members(members: Sequence[Embeddings], names: Sequence[str] | None = N
     matched by name.
 
     Args:
-        members: of the same photos, each with "classes" in its passport.
+        members: of the same photos, each with "classes" in its provenance.
         names: what errors call them.
 
     Raises:
@@ -72,7 +72,7 @@ def blend_members(
 
 
 def _classes(member: Embeddings, name: str) -> np.ndarray:
-    classes = member.passport.get("classes")
+    classes = member.provenance.get("classes")
     if classes is None or len(classes) != member.dim:
         raise ArtefactError(
             f"{name}: not a folder of class probabilities (tools/classify.py writes them)"

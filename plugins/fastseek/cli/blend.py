@@ -85,7 +85,7 @@ def blend_files(
     )
     stack, known, ids = (
         align_members(members, names),
-        list(members[0].passport["classes"]),
+        list(members[0].provenance["classes"]),
         members[0].ids,
     )
     labels = read_labels(truth) if truth is not None else {}
@@ -104,16 +104,16 @@ def blend_files(
             last, *_prior(wanted.prior, ids, known), wanted.power
         )
     if out is not None:
-        passport = {
+        provenance = {
             "kind": "probabilities",
             "classes": known,
             "blend": {
                 **dataclasses.asdict(wanted),
                 "weights": weights.tolist(),
-                "members": [dict(one.passport) | {"classes": len(known)} for one in members],
+                "members": [dict(one.provenance) | {"classes": len(known)} for one in members],
             },
         }
-        Embeddings(ids, last, passport).save(out)
+        Embeddings(ids, last, provenance).save(out)
     scored = _score_blend(tables, numbers, ids, found, wanted.seed, figures, classes, known)
     return _describe(names, weights, found, scored, len(ids), out, to)
 
@@ -139,7 +139,7 @@ def _prior(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The prior [N, C] in the order of the blend, and which photos it has."""
     prior = Embeddings.load(folder, verify=True)
-    theirs = prior.passport.get("classes")
+    theirs = prior.provenance.get("classes")
     if theirs is None or sorted(theirs) != sorted(known):
         raise ArtefactError(f"{folder}: its classes are not those of the members")
     columns = [theirs.index(label) for label in known]

@@ -57,8 +57,11 @@ def fuse_files(
         lines.append(_describe(tuned, metric))
     fused = fuser(members, names)
     if tuned is not None:
-        passport = {**fused.passport, "tuned": {"metric": metric, "seed": seed, **_figures(tuned)}}
-        fused = Ranking(fused.query_ids, fused.gallery_ids, fused.indices, fused.scores, passport)
+        provenance = {
+            **fused.provenance,
+            "tuned": {"metric": metric, "seed": seed, **_figures(tuned)},
+        }
+        fused = Ranking(fused.query_ids, fused.gallery_ids, fused.indices, fused.scores, provenance)
     fused.save(out)
     count, depth = fused.indices.shape
     return "\n".join(

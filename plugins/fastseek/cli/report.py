@@ -36,7 +36,7 @@ def show_files(
         ranking: an .npz ranking.
         truth: an .npz truth or a CSV file, as `read_truth` takes it.
         out: the page.
-        images: folders the ids are relative to; those that the ranking's passport names are tried
+        images: folders the ids are relative to; those that the ranking's provenance names are tried
             as well.
         title: the heading.
         metrics: call strings of METRICS; recall(1), map(k) for the depth of the lists (at most

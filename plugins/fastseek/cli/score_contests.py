@@ -118,8 +118,8 @@ def revisited_file(
 
 
 def _views(ranking: Ranking) -> str:
-    """The views of the query embeddings, as their passport tells them."""
-    told = ranking.passport.get("queries")
+    """The views of the query embeddings, as their provenance tells them."""
+    told = ranking.provenance.get("queries")
     views = (
         told.get("views") if isinstance(told, Mapping) else None
     )  # of merged rankings a list, where they differ
@@ -173,7 +173,9 @@ def _benchmark(ranking: Ranking, truth: revisited.Gnd, path: PathLike) -> tuple[
         )
     own = set(truth.images)
     distractors = [name for name in gallery if name not in own]
-    return Ranking(queries, gallery, ranking.indices, ranking.scores, ranking.passport), distractors
+    return Ranking(
+        queries, gallery, ranking.indices, ranking.scores, ranking.provenance
+    ), distractors
 
 
 def _name_rows(ids: np.ndarray, names: tuple[str, ...]) -> list[str]:

@@ -74,7 +74,7 @@ def submit_file(
             found.gallery_ids, ids_of_gallery, form, f"{ranking}: gallery", "--ids-of-gallery"
         ),
     ]
-    found = Ranking(*sides, found.indices, found.scores, found.passport)
+    found = Ranking(*sides, found.indices, found.scores, found.provenance)
     asked = read_names(queries) if queries is not None else found.query_ids.tolist()
     known = read_names(gallery) if gallery is not None else found.gallery_ids.tolist()
     form.write(out, found, asked, known)

@@ -72,7 +72,7 @@ def concatenate(
         for member, name in zip(members, names, strict=True)
     ]
     return Embeddings(
-        members[0].ids, _fill_blocks(members, blocks, rows), _passport(members, types, weights)
+        members[0].ids, _fill_blocks(members, blocks, rows), _provenance(members, types, weights)
     )
 
 
@@ -140,22 +140,22 @@ def _unit(member: Embeddings, rows: np.ndarray | None, here: slice) -> np.ndarra
     )
 
 
-def _passport(members: Sequence[Embeddings], types: list[str], weights: list[float]) -> dict:
+def _provenance(members: Sequence[Embeddings], types: list[str], weights: list[float]) -> dict:
     """What every member tells, side by side, so that two concatenations meet only when all their
     members may.
     """
-    passports = [dict(member.passport) for member in members]
+    provenances = [dict(member.provenance) for member in members]
     if len(members) == 1:
-        return passports[0]
+        return provenances[0]
     told = {
-        key: [passport.get(key) for passport in passports]
+        key: [provenance.get(key) for provenance in provenances]
         for key in KEYS
-        if key != "enhance" and any(key in passport for passport in passports)
+        if key != "enhance" and any(key in provenance for provenance in provenances)
     }
     kinds = [types.index(name) for name in types]
     call = {
-        "concatenated": [passport.get("enhance", []) for passport in passports],
+        "concatenated": [provenance.get("enhance", []) for provenance in provenances],
         "types": kinds,
         "weights": weights,
     }
-    return {**told, "enhance": [call], "parents": passports}
+    return {**told, "enhance": [call], "parents": provenances}

@@ -1,5 +1,5 @@
 """What an enhancer learned from one set and applies to others: kept in a .safetensors file with its
-passport.
+provenance.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import ArtefactError, DataError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from ..structures import Embeddings
-from ..structures.archive import Passport
+from ..structures.archive import Provenance
 from ..structures.provenance import first_difference
 
 FORMAT = 1
@@ -37,12 +37,12 @@ class Fit:
     Args:
         kind: which enhancers can use it.
         arrays: what was learned, "mean" [D] or "quantiles" [n, D] among it.
-        passport: `rows` it was learned from, and the passport of those (`source`).
+        provenance: `rows` it was learned from, and the provenance of those (`source`).
     """
 
     kind: str
     arrays: Arrays
-    passport: Passport
+    provenance: Provenance
 
     @property
     def dim(self) -> int:
@@ -70,19 +70,19 @@ class Fit:
                 f"the {self.kind} was fitted on vectors of {self.dim} dimensions, the {name} have "
                 f"{side.dim}: fit it on vectors of the same model"
             )
-        source = self.passport["source"]
-        key = first_difference(source, side.passport)
+        source = self.provenance["source"]
+        key = first_difference(source, side.provenance)
         if key:
             raise ArtefactError(
                 f"the {self.kind} was fitted on vectors of another {key} than the {name}: "
-                f"{str(source[key])[:200]} and {str(side.passport[key])[:200]}; fit it again"
+                f"{str(source[key])[:200]} and {str(side.provenance[key])[:200]}; fit it again"
             )
 
     def save(self, path: PathLike) -> None:
-        """Write a .safetensors file: the arrays, and the passport as JSON in its metadata."""
+        """Write a .safetensors file: the arrays, and the provenance as JSON in its metadata."""
         from safetensors.numpy import save
 
-        told = {"format": FORMAT, "kind": self.kind, "passport": dict(self.passport)}
+        told = {"format": FORMAT, "kind": self.kind, "passport": dict(self.provenance)}
         arrays = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
         with atomic(path) as file:
             file.write(save(arrays, {"fastseek": json.dumps(told, sort_keys=True)}))
@@ -124,7 +124,7 @@ def _plain(text: str) -> dict[str, Any]:
     return told
 
 
-def _check_whole(path: PathLike, kind: str, arrays: Arrays, passport: Any) -> None:
+def _check_whole(path: PathLike, kind: str, arrays: Arrays, provenance: Any) -> None:
     """Check that a file of ours holds all that was written, so that no error blames the vectors it
     is applied to.
 
@@ -133,9 +133,9 @@ def _check_whole(path: PathLike, kind: str, arrays: Arrays, passport: Any) -> No
     """
     wrong = _wrong(arrays, SHAPES.get(kind, {}))
     if (
-        not isinstance(passport, dict)
-        or not isinstance(passport.get("source"), dict)
-        or "rows" not in passport
+        not isinstance(provenance, dict)
+        or not isinstance(provenance.get("source"), dict)
+        or "rows" not in provenance
     ):
         wrong = "it does not tell what it was learned from"
     if wrong:
@@ -182,7 +182,7 @@ def fit_or_load(
     """
     if fit in SIDES:
         source = sides[SIDES.index(fit)]
-        found = Fit(kind, learn(source), {"rows": len(source), "source": dict(source.passport)})
+        found = Fit(kind, learn(source), {"rows": len(source), "source": dict(source.provenance)})
     else:
         found = Fit.load(fit, kind)
     for side, name in zip(sides, SIDES, strict=True):

@@ -1,5 +1,5 @@
 """What all enhancers do with a side: new vectors block by block, the same ids, one more line in the
-passport.
+provenance.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import RunError
 from ..structures import Embeddings
-from ..structures.archive import Passport
+from ..structures.archive import Provenance
 
 IN_MEMORY = 1 << 30  # bytes of new vectors kept in memory; more of them go to a file
 ROWS = 8192  # vectors worked on at once
@@ -52,7 +52,7 @@ def treat_side(
 
     Args:
         side: stays as it is.
-        call: what its passport will tell.
+        call: what its provenance will tell.
         dim: length of a new vector.
         function: float32 [n, D] to [n, dim]; must not change what it is given.
 
@@ -62,12 +62,12 @@ def treat_side(
     vectors = allocate(len(side), dim)
     for start, block in side.blocks(ROWS):
         vectors[start : start + len(block)] = function(block)
-    return Embeddings(side.ids, vectors, add_step(side.passport, call))
+    return Embeddings(side.ids, vectors, add_step(side.provenance, call))
 
 
-def add_step(passport: Passport, call: str) -> dict[str, Any]:
-    """The passport after one more enhancer.
+def add_step(provenance: Provenance, call: str) -> dict[str, Any]:
+    """The provenance after one more enhancer.
 
     Both sides get the line, so what was treated meets only its like.
     """
-    return {**passport, "enhance": [*passport.get("enhance", []), call]}
+    return {**provenance, "enhance": [*provenance.get("enhance", []), call]}

@@ -38,6 +38,6 @@ class AlphaQe:
         call = f"alpha_qe(k={self.k}, alpha={self.alpha})"
         vectors = expand_queries(queries, gallery, found.rows, powers(found.scores, self.alpha))
         return (
-            Embeddings(queries.ids, vectors, add_step(queries.passport, call)),
-            Embeddings(gallery.ids, gallery.vectors, add_step(gallery.passport, call)),
+            Embeddings(queries.ids, vectors, add_step(queries.provenance, call)),
+            Embeddings(gallery.ids, gallery.vectors, add_step(gallery.provenance, call)),
         )

@@ -44,7 +44,7 @@ class Aqe:
         for _ in range(self.times):
             both = self._expand(both)
         return tuple(
-            Embeddings(part.ids, half, self._passport(part))
+            Embeddings(part.ids, half, self._provenance(part))
             for part, half in zip(
                 (queries, gallery), np.split(both.vectors, [len(queries)]), strict=True
             )
@@ -62,6 +62,6 @@ class Aqe:
             )
         return Embeddings(both.ids, expanded)
 
-    def _passport(self, part: Embeddings) -> dict:
+    def _provenance(self, part: Embeddings) -> dict:
         call = f"aqe(k={self.k}, times={self.times}, alpha={self.alpha})"
-        return {**part.passport, "enhance": [*part.passport.get("enhance", []), call]}
+        return {**part.provenance, "enhance": [*part.provenance.get("enhance", []), call]}

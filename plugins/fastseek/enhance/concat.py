@@ -64,7 +64,7 @@ class Concat:
         whole = concatenate(members, self.types, self.weights, [f"the given {name}", *others])
         if others:
             return whole
-        return Embeddings(whole.ids, whole.vectors, add_step(side.passport, "concat()"))
+        return Embeddings(whole.ids, whole.vectors, add_step(side.provenance, "concat()"))
 
 
 def _several(given: Sequence) -> tuple:

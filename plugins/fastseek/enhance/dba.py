@@ -47,6 +47,6 @@ class Dba:
             gallery, gallery, found.rows, powers(found.scores, self.alpha) * other
         )
         return (
-            Embeddings(queries.ids, queries.vectors, add_step(queries.passport, call)),
-            Embeddings(gallery.ids, vectors, add_step(gallery.passport, call)),
+            Embeddings(queries.ids, queries.vectors, add_step(queries.provenance, call)),
+            Embeddings(gallery.ids, vectors, add_step(gallery.provenance, call)),
         )

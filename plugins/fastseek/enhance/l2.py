@@ -24,4 +24,4 @@ class L2:
         vectors = allocate(len(side), side.dim)
         for here, block in blocks(side, "cosine", ROWS):
             vectors[here] = block
-        return Embeddings(side.ids, vectors, add_step(side.passport, "l2()"))
+        return Embeddings(side.ids, vectors, add_step(side.provenance, "l2()"))

@@ -66,12 +66,12 @@ class Pca:
         dim = self.dim or (varying if self.whiten else len(variances))
         if not varying:
             raise DataError(
-                f"the {fit.passport['rows']} vectors fitted on are all equal, they vary in 0"
+                f"the {fit.provenance['rows']} vectors fitted on are all equal, they vary in 0"
                 " directions: fit on others"
             )
         if self.whiten and dim > varying:
             raise DataError(
-                f"the {fit.passport['rows']} vectors fitted on vary in {varying} directions, not in"
+                f"the {fit.provenance['rows']} vectors fitted on vary in {varying} directions, not in"
                 f" {dim}: fit on more of them or ask for dim={varying}"
             )
         scales = np.sqrt(variances[:dim]) if self.whiten else np.ones(dim)

@@ -69,7 +69,7 @@ class Linear(abc.ABC):
 
     @abc.abstractmethod
     def call(self) -> dict[str, Any]:
-        """The arguments told in the passport, weights and keep apart."""
+        """The arguments told in the provenance, weights and keep apart."""
 
     def __call__(self, members: Sequence[Ranking], names: Sequence[str] | None = None) -> Ranking:
         """Fuse.
@@ -97,7 +97,7 @@ class Linear(abc.ABC):
         for part, row, score in zip(together.parts(), rows, scores, strict=True):
             indices[part, : row.shape[1]], fused[part, : row.shape[1]] = row, score
         return Ranking(
-            together.query_ids, together.gallery_ids, indices, fused, self.passport(together)
+            together.query_ids, together.gallery_ids, indices, fused, self.provenance(together)
         )
 
     def candidates(self, members: Members, queries: slice) -> Candidates:
@@ -159,20 +159,20 @@ class Linear(abc.ABC):
         other.weights = legal_weights(weights)
         return other
 
-    def passport(self, members: Members) -> dict[str, Any]:
-        """What made the ranking: this fuser, and the passports of the members."""
+    def provenance(self, members: Members) -> dict[str, Any]:
+        """What made the ranking: this fuser, and the provenances of the members."""
         own = {**self.call(), "weights": self.weights, "keep": self.keep, "union": self.union}
         told = ", ".join(
             f"{key}={value!r}" for key, value in own.items() if value not in (None, False)
         )
-        passports = [dict(ranking.passport) for ranking in members.rankings]
+        provenances = [dict(ranking.provenance) for ranking in members.rankings]
         return {
             **{
-                side: common([passport.get(side) for passport in passports])
+                side: common([provenance.get(side) for provenance in provenances])
                 for side in ("queries", "gallery")
             },
             "fuse": f"{recipe_name(type(self).__name__)}({told})",
-            "members": passports,
+            "members": provenances,
         }
 
 
@@ -248,11 +248,11 @@ def legal_weights(weights: Sequence[float] | None) -> tuple[float, ...] | None:
     return legal
 
 
-def common(passports: Sequence[Any]) -> dict[str, Any]:
-    """What all passports say alike."""
-    if not all(isinstance(passport, Mapping) for passport in passports):
+def common(provenances: Sequence[Any]) -> dict[str, Any]:
+    """What all provenances say alike."""
+    if not all(isinstance(provenance, Mapping) for provenance in provenances):
         return {}
-    first, *rest = passports
+    first, *rest = provenances
     return {
         key: value
         for key, value in first.items()

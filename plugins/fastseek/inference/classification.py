@@ -94,7 +94,7 @@ def to_store(
     cfg: Any, model: nn.Module, items: Sequence[Item], folder: PathLike, root: str = ""
 ) -> Embeddings:
     """Class probabilities of items as a folder of shards: vectors [N, C], and the labels in the
-    passport's "classes".
+    provenance's "classes".
 
     A killed run goes on where it stopped.
 
@@ -102,7 +102,7 @@ def to_store(
         ArtefactError: the folder holds the work of another model, or of other photos.
     """
     labels, _ = classes_of(cfg)
-    made_by = embedding.passport(cfg, model, root) | {
+    made_by = embedding.describe_model(cfg, model, root) | {
         "kind": "probabilities",
         "vote": cfg.SEEK.VOTE,
         "classes": labels,

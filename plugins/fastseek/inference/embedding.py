@@ -202,7 +202,7 @@ def to_store(
         ArtefactError: the folder holds embeddings of another model or preprocessing, or of other
             photos.
     """
-    made_by, source = passport(cfg, model, root), source_of(items)
+    made_by, source = describe_model(cfg, model, root), source_of(items)
     if replace and not fits(folder, len(items), made_by, source):
         logger.info("%s holds embeddings of other weights or photos: they are made anew", folder)
         shutil.rmtree(folder)
@@ -213,7 +213,7 @@ def to_store(
     return store(batches_from, len(items), folder, made_by, source=source)
 
 
-def passport(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
+def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
     """What made the vectors: the model's hash, how photos became tensors, views, length and
     versions.
     """

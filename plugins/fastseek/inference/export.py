@@ -70,10 +70,10 @@ def export(
     cfg = recipe.load(config_file, [*opts, "MODEL.DEVICE", "cpu"])
     inner = load_model(cfg, weights)
     model = Embedder(inner, embedding.unit_length(cfg)).eval()
-    passport = json.dumps({**embedding.passport(cfg, inner), "views": []}, sort_keys=True)
+    provenance = json.dumps({**embedding.describe_model(cfg, inner), "views": []}, sort_keys=True)
     with torch.no_grad():
         program, free = trace(model, size)
-        content, run = making(program, passport)
+        content, run = making(program, provenance)
         worst = _difference(model, run, size, free)
     with atomic(out) as file:
         file.write(content)
@@ -178,14 +178,14 @@ class _Padded(nn.Module):
         )
 
 
-def _pt2(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
+def _pt2(program: ExportedProgram, provenance: str) -> tuple[bytes, Run]:
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={"passport.json": passport})
+    torch.export.save(program, file, extra_files={"passport.json": provenance})
     file.seek(0)
     return file.getvalue(), torch.export.load(file).module()
 
 
-def _onnx(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
+def _onnx(program: ExportedProgram, provenance: str) -> tuple[bytes, Run]:
     import onnxruntime
 
     try:
@@ -199,7 +199,7 @@ def _onnx(program: ExportedProgram, passport: str) -> tuple[bytes, Run]:
             f" write a .pt2 file ({str(error).strip().splitlines()[0]})"
         ) from error
     proto = made.model_proto
-    proto.metadata_props.add(key="fastseek", value=passport)
+    proto.metadata_props.add(key="fastseek", value=provenance)
     content = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda images: torch.from_numpy(

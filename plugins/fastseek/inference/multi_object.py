@@ -149,8 +149,8 @@ def parts_of(
             for number, one in enumerate(found, 1):
                 vectors.append(embed_part(model, maps, row, one.box, name).cpu().numpy())
                 owner[f"{photo}#{number}"] = photo
-    passport = embedding.passport(cfg, model, root) | {
+    provenance = embedding.describe_model(cfg, model, root) | {
         "regions": f"subjects on {on or 'the deepest map'}"
     }
-    made = Embeddings(list(owner), np.stack(vectors), passport) if vectors else None
+    made = Embeddings(list(owner), np.stack(vectors), provenance) if vectors else None
     return Parts(made, owner, boxes)

@@ -27,7 +27,7 @@ def align(ranking: Ranking, truth: GroundTruth) -> Ranking:
     indices = ranking.indices[queries]
     indices = np.where(indices < 0, -1, gallery[indices])
     return Ranking(
-        truth.query_ids, truth.gallery_ids, indices, ranking.scores[queries], ranking.passport
+        truth.query_ids, truth.gallery_ids, indices, ranking.scores[queries], ranking.provenance
     )
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from ..errors import DataError
 from ..structures import Score
-from ..structures.archive import Passport
+from ..structures.archive import Provenance
 from ._relevance_ranks import Hits
 from .gap import global_average_precision
 
 
 def hits_of_lists(
-    answers: Iterable[Sequence[str]], right: Iterable[Sequence[str]], protocol: Passport
+    answers: Iterable[Sequence[str]], right: Iterable[Sequence[str]], protocol: Provenance
 ) -> Hits:
     """The places of right images in lists of any length, where an image may stand twice.
 
@@ -59,7 +59,7 @@ def recognition_scores(
     right: np.ndarray,
     answered: np.ndarray,
     answerable: np.ndarray,
-    protocol: Passport,
+    protocol: Provenance,
 ) -> list[Score]:
     """GAP, GAP without the queries that show nothing, and top-1 accuracy of single predictions
     (Weyand et al. 2020).

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import ArtefactError, DataError
 from ..knn.nearest import blocks, id_order, pair_scores, similarities
 from ..structures import Embeddings, GroundTruth, Ranking
-from ..structures.archive import Passport
+from ..structures.archive import Provenance
 from ._align import align
 
 CELLS = 1 << 24  # scores or marks held at once
@@ -46,7 +46,7 @@ class Hits:
     relevant: np.ndarray
     depth: int
     gallery: int
-    protocol: Passport
+    protocol: Provenance
     junk: np.ndarray | int = 0
 
     @property

@@ -154,7 +154,7 @@ def vote_of_listed(
     rows = np.unique(rows[rows >= 0])
     if 2 * len(rows) >= len(gallery):
         return reference.vote(gallery, votes, confidence, "gallery")
-    some = Embeddings(gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.passport)
+    some = Embeddings(gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.provenance)
     found = reference.vote(some, votes, confidence, "gallery")
     labels, sure = np.full(len(gallery), -1, np.int64), np.zeros(len(gallery))
     labels[rows], sure[rows] = found

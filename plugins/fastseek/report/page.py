@@ -43,7 +43,7 @@ def page(
         scores: shown as tiles; the first "map(…)" with a figure for every query also orders the
             queries.
         images: where the photos are: id -> file, a root folder, or several; beside them the roots
-            that the ranking's passport names are tried. A photo that is found nowhere is shown as
+            that the ranking's provenance names are tried. A photo that is found nowhere is shown as
             its name.
         out: the file; the same input gives the same bytes.
         title: the heading.
@@ -79,10 +79,10 @@ def page(
         labels=len(set(truth.query_labels) - {""}),
         classes=classes[:CLASSES],
         classes_left=max(len(classes) - CLASSES, 0),
-        facts=facts(ranking.passport),
+        facts=facts(ranking.provenance),
         listed=ranking.indices.shape[1],
-        passports=[
-            ("Ranking", flat(ranking.passport)),
+        provenances=[
+            ("Ranking", flat(ranking.provenance)),
             ("Truth", flat(truth.protocol)),
             *((f"Score {score.name}", flat(score.protocol)) for score in scores),
         ],
@@ -121,7 +121,7 @@ class _Names:
         self, ranking: Ranking, truth: GroundTruth, images: Images, cases: Sequence[Case]
     ) -> None:
         roots = [
-            dict(ranking.passport.get(side) or {}).get("root") for side in ("queries", "gallery")
+            dict(ranking.provenance.get(side) or {}).get("root") for side in ("queries", "gallery")
         ]
         asked = [one.row for one in cases]
         shown = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""Passports made fit to be read."""
+"""Provenances made fit to be read."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ HEADLINES = {
 }
 
 
-def flat(passport: Any, name: str = "") -> list[tuple[str, str]]:
-    """A nested passport as lines: ("queries.model.name", "…"), in the order of their names; of full
+def flat(provenance: Any, name: str = "") -> list[tuple[str, str]]:
+    """A nested provenance as lines: ("queries.model.name", "…"), in the order of their names; of full
     paths the end.
     """
-    return list(_lines(passport, name))
+    return list(_lines(provenance, name))
 
 
 def _lines(value: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -48,11 +48,11 @@ def _plain(value: Any) -> str:
     )
 
 
-def facts(passport: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What stands below the heading: recipe, model, search and re-ranking, as far as the passport
+def facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What stands below the heading: recipe, model, search and re-ranking, as far as the provenance
     tells them.
     """
-    lines = flat(passport)
+    lines = flat(provenance)
     found = [(headline, _first(lines, keys)) for headline, keys in HEADLINES.items()]
     return [(headline, value) for headline, value in found if value]
 

@@ -1,5 +1,5 @@
 """What all re-rankers do with a ranking: check whose it is, put new scores in order, tell it in the
-passport.
+provenance.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def check_sides(ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> N
 
 
 def check_cosine(ranking: Ranking) -> None:
-    """Check that the ranking's scores are cosines, as far as its passport tells how it was
+    """Check that the ranking's scores are cosines, as far as its provenance tells how it was
     searched.
 
     Raises:
         ArtefactError: it was searched by another metric.
     """
-    search = str(ranking.passport.get("search", ""))
+    search = str(ranking.provenance.get("search", ""))
     told_as = re.search(r"metric=\W*(\w+)", search)
     if told_as and told_as[1] != "cosine":
         raise ArtefactError(
@@ -57,7 +57,7 @@ def sort_anew(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
         ranking: stays as it is.
         scores: [Q, K], for the answers as the ranking lists them; what stands at an empty place is
             not read.
-        call: what its passport will tell.
+        call: what its provenance will tell.
     """
     order, place = id_order(ranking.gallery_ids)
     indices, sorted_ = np.empty_like(ranking.indices), np.empty_like(ranking.scores)
@@ -76,8 +76,8 @@ def sort_anew(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
 
 
 def add_step(ranking: Ranking, call: str) -> dict[str, Any]:
-    """The ranking's passport after one more re-ranker."""
-    return {**ranking.passport, "rerank": [*ranking.passport.get("rerank", []), call]}
+    """The ranking's provenance after one more re-ranker."""
+    return {**ranking.provenance, "rerank": [*ranking.provenance.get("rerank", []), call]}
 
 
 def pick_vectors(side: Embeddings, rows: np.ndarray) -> np.ndarray:

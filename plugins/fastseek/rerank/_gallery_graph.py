@@ -100,8 +100,8 @@ class GalleryGraph:
             made = cls.build(gallery, vectors, k1, k2, metric)
             save_npz(path, made, ARRAYS, told)
             return made
-        arrays, passport = load_npz(path, ARRAYS)
-        wrong = [key for key in told if passport.get(key) != told[key]]
+        arrays, provenance = load_npz(path, ARRAYS)
+        wrong = [key for key in told if provenance.get(key) != told[key]]
         if wrong:
             raise ArtefactError(
                 f"{path}: the graph of another {' and '.join(wrong)}: name another file, or delete "

@@ -59,7 +59,7 @@ class NonLandmark:
             of_image = likeness(gallery, reference, self.gallery_k, "gallery")
         else:
             some = Embeddings(
-                gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.passport
+                gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.provenance
             )
             of_image[rows] = likeness(some, reference, self.gallery_k, "gallery")
         of_query = likeness(queries, reference, self.query_k, "queries")

@@ -80,7 +80,7 @@ class FaissIndex(abc.ABC):
     k are kept.
 
     The index is built at the first search of a gallery and used again while the same `Embeddings`
-    are searched. With `file` it is written there, and read when it is there. The passport tells
+    are searched. With `file` it is written there, and read when it is there. The provenance tells
     engine, index and recall@k on a sample of the queries against exact search.
 
     Args:
@@ -126,7 +126,7 @@ class FaissIndex(abc.ABC):
 
     @abc.abstractmethod
     def tuned(self, index: Any) -> dict[str, int]:
-        """Set what steers the search; returns what the index is in truth, for the passport."""
+        """Set what steers the search; returns what the index is in truth, for the provenance."""
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
@@ -143,7 +143,7 @@ class FaissIndex(abc.ABC):
                 found = on_gpus(found, min(len(gallery), self.k * self.refine))
             proposed = self._proposed(found, queries, min(len(gallery), self.k * self.refine))
             indices, scores = rescore_pairs(queries, gallery, proposed, self.k, self.metric)
-        passport = {
+        provenance = {
             "search": self._call(),
             "exact": False,
             "engine": f"faiss {faiss().__version__}",
@@ -151,10 +151,10 @@ class FaissIndex(abc.ABC):
             "recall": measured_recall(
                 indices, queries, gallery, self.metric, self.sample, self.seed
             ),
-            "queries": dict(queries.passport),
-            "gallery": dict(gallery.passport),
+            "queries": dict(queries.provenance),
+            "gallery": dict(gallery.provenance),
         }
-        return Ranking(queries.ids, gallery.ids, indices, scores, passport)
+        return Ranking(queries.ids, gallery.ids, indices, scores, provenance)
 
     def _index(self, queries: Embeddings, gallery: Embeddings) -> Any:
         """The index of the gallery: that of the search before, the one in `file`, or a new one."""
@@ -215,7 +215,7 @@ class FaissIndex(abc.ABC):
                     "index": self._options(),
                     "sha256": sha256(self.file),
                     "gallery": fingerprint(gallery),
-                    "passport": dict(gallery.passport),
+                    "passport": dict(gallery.provenance),
                 },
             )
         return index
@@ -271,7 +271,7 @@ class FaissIndex(abc.ABC):
             raise ArtefactError(
                 f"{self.file} holds {page.get('index')}, not {self._options()}: name another file"
             )
-        key = first_difference(queries.passport, page.get("passport", {}))
+        key = first_difference(queries.provenance, page.get("passport", {}))
         if key:
             raise ArtefactError(
                 f"{self.file} was built with another {key} than the queries: name another file"

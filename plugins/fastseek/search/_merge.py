@@ -45,7 +45,7 @@ def merge(rankings: Sequence[Ranking], k: int = 0) -> Ranking:
     indices = np.where(
         best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
     )
-    return Ranking(first.query_ids, ids, indices, scores_of(best), _passport(rankings))
+    return Ranking(first.query_ids, ids, indices, scores_of(best), _provenance(rankings))
 
 
 def _align_queries(member: Ranking, number: int, first: Ranking, depth: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def _align_queries(member: Ranking, number: int, first: Ranking, depth: int) -> 
             f"ranking {number} is not over the queries of ranking 0: search all with the same"
             " queries"
         )
-    searches = [ranking.passport.get("search") for ranking in (first, member)]
+    searches = [ranking.provenance.get("search") for ranking in (first, member)]
     key = "search" if searches[0] != searches[1] else _other_model(first, member)
     if key:
         raise ArtefactError(
@@ -82,7 +82,11 @@ def _other_model(one: Ranking, other: Ranking) -> str:
         (
             key
             for side in ("queries", "gallery")
-            if (key := first_difference(one.passport.get(side, {}), other.passport.get(side, {})))
+            if (
+                key := first_difference(
+                    one.provenance.get(side, {}), other.provenance.get(side, {})
+                )
+            )
         ),
         "",
     )
@@ -92,12 +96,12 @@ def _keys(indices: np.ndarray, scores: np.ndarray, place: np.ndarray) -> np.ndar
     return np.where(indices < 0, EMPTY, sort_keys(scores, place[np.maximum(indices, 0)]))
 
 
-def _passport(rankings: Sequence[Ranking]) -> dict[str, object]:
+def _provenance(rankings: Sequence[Ranking]) -> dict[str, object]:
     """What the members have in common; whatever they tell differently is a list."""
-    passport: dict[str, object] = {}
-    for key in sorted(set().union(*(member.passport for member in rankings))):
-        told = [member.passport.get(key) for member in rankings]
-        passport[key] = told[0] if all(value == told[0] for value in told) else told
-    if "exact" in passport:
-        passport["exact"] = all(member.passport.get("exact") is True for member in rankings)
-    return passport | {"merged": len(rankings)}
+    provenance: dict[str, object] = {}
+    for key in sorted(set().union(*(member.provenance for member in rankings))):
+        told = [member.provenance.get(key) for member in rankings]
+        provenance[key] = told[0] if all(value == told[0] for value in told) else told
+    if "exact" in provenance:
+        provenance["exact"] = all(member.provenance.get("exact") is True for member in rankings)
+    return provenance | {"merged": len(rankings)}

@@ -35,7 +35,7 @@ ROWS = 1000  # vectors sent at once
 
 
 class MilvusStore:
-    """Vectors by id, and the passport of what made them.
+    """Vectors by id, and the provenance of what made them.
 
     Use it in a `with` block: an embedded file is held by one process until it is closed.
 
@@ -108,13 +108,13 @@ class MilvusStore:
                 f"collection {self.collection!r} was not made by FastSeek: name another one"
             ) from error
 
-    def create(self, dim: int, metric: str, passport: Any, index: str = "FLAT") -> None:
-        """Make the collection; what the passport tells of model and treatment is kept with it."""
+    def create(self, dim: int, metric: str, provenance: Any, index: str = "FLAT") -> None:
+        """Make the collection; what the provenance tells of model and treatment is kept with it."""
         told = {
             "dim": dim,
             "metric": metric,
             "holds": "",
-            "passport": {key: passport[key] for key in KEYS if key in passport},
+            "passport": {key: provenance[key] for key in KEYS if key in provenance},
         }
         kinds = _pymilvus(self.local).DataType
         schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -155,11 +155,11 @@ class MilvusStore:
                 f"{what} have {embeddings.dim} dimensions, collection {self.collection!r} has "
                 f"{about['dim']}: embed both with one model"
             )
-        key = first_difference(embeddings.passport, about["passport"])
+        key = first_difference(embeddings.provenance, about["passport"])
         if key:
             raise ArtefactError(
                 f"{what} and collection {self.collection!r} differ in {key}: "
-                f"{embeddings.passport[key]} and {about['passport'][key]}"
+                f"{embeddings.provenance[key]} and {about['passport'][key]}"
             )
 
     def upsert(self, embeddings: Embeddings, holds: str = "") -> None:
@@ -283,13 +283,13 @@ class MilvusStore:
             -1,
             np.searchsorted(everything, gallery.ids)[indices] if len(gallery) else -1,
         )
-        passport = {
+        provenance = {
             "search": f"milvus, collection {self.collection!r}, k={k}",
             "exact": False,
-            "queries": dict(queries.passport),
+            "queries": dict(queries.provenance),
             "gallery": self.about()["passport"],
         }
-        return Ranking(queries.ids, everything, indices, scores, passport)
+        return Ranking(queries.ids, everything, indices, scores, provenance)
 
 
 def _key(name: str) -> str:

@@ -39,7 +39,7 @@ def measured_recall(
     told = {"k": depth, "value": None, "queries": len(chosen), "seed": seed}
     if not depth or not len(chosen):
         return told
-    asked = Embeddings(queries.ids[chosen], np.asarray(queries.vectors[chosen]), queries.passport)
+    asked = Embeddings(queries.ids[chosen], np.asarray(queries.vectors[chosen]), queries.provenance)
     exact = nearest(asked, gallery, depth, metric, scan=scan, lowest=False, kept=kept).rows
     hits = sum(
         len(np.intersect1d(mine, right)) for mine, right in zip(rows[chosen], exact, strict=True)

@@ -54,12 +54,12 @@ class Exact:
         """Rank the gallery for every query."""
         check_same_model(queries, gallery)
         found = nearest(queries, gallery, self.k, self.metric, self.block, self.scan, lowest=False)
-        passport = {
+        provenance = {
             "search": f"exact(k={self.k}, metric={self.metric!r})",
             "exact": True,
             "engine": f"numpy {np.__version__}",
             "scan": found.scan,
-            "queries": dict(queries.passport),
-            "gallery": dict(gallery.passport),
+            "queries": dict(queries.provenance),
+            "gallery": dict(gallery.provenance),
         }
-        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, passport)
+        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, provenance)

@@ -22,7 +22,7 @@ class FaissHnsw(FaissIndex):
         ef: images kept in sight on the walk, k at least; more find more.
         build: the same while the graph is built.
         metric: "cosine", "ip" or "l2".
-        sample: queries on which the recall in the passport is measured, at most.
+        sample: queries on which the recall in the provenance is measured, at most.
         seed: of graph and sample.
         file: where the index is kept; "" for nowhere.
 

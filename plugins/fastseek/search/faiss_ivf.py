@@ -20,7 +20,7 @@ class FaissIvf(FaissIndex):
         probes: clusters looked into; more find more.
         metric: "cosine", "ip" or "l2".
         train: vectors the clusters are learnt from, 0 for all.
-        sample: queries on which the recall in the passport is measured, at most.
+        sample: queries on which the recall in the provenance is measured, at most.
         seed: of clusters, training vectors and sample.
         file: where the index is kept; "" for nowhere.
 

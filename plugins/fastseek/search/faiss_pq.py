@@ -19,7 +19,7 @@ class FaissPq(FaissIndex):
         metric: "cosine", "ip" or "l2".
         train: vectors the codes are learnt from, 0 for all. Fewer than 256 make codes of fewer
             bits.
-        sample: queries on which the recall in the passport is measured, at most.
+        sample: queries on which the recall in the provenance is measured, at most.
         seed: of codes, training vectors and sample.
         file: where the index is kept; "" for nowhere.
 

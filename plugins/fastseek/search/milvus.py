@@ -22,7 +22,7 @@ class Milvus:
 
     The first search puts the gallery into the collection; later ones use it as it is there. One
     that was stopped goes on where it was. A collection that holds anything else is refused. Milvus
-    proposes refine * k images, their exact scores order them, k are kept; the passport tells the
+    proposes refine * k images, their exact scores order them, k are kept; the provenance tells the
     recall. `MilvusStore` upserts, deletes and ranks by id.
 
     Args:
@@ -85,17 +85,17 @@ class Milvus:
             f"milvus(k={self.k}, collection={self.collection!r}, metric={self.metric!r},"
             f" index={self.index!r}, refine={self.refine})"
         )
-        passport = {
+        provenance = {
             "search": call,
             "exact": False,
             "engine": engine,
             "recall": measured_recall(
                 indices, queries, gallery, self.metric, self.sample, self.seed
             ),
-            "queries": dict(queries.passport),
-            "gallery": dict(gallery.passport),
+            "queries": dict(queries.provenance),
+            "gallery": dict(gallery.provenance),
         }
-        return Ranking(queries.ids, gallery.ids, indices, scores, passport)
+        return Ranking(queries.ids, gallery.ids, indices, scores, provenance)
 
     def _fill(self, store: MilvusStore, gallery: Embeddings) -> None:
         """See to it that the collection holds this gallery; what an earlier search put in stays."""
@@ -113,10 +113,10 @@ class Milvus:
             store.drop()
             holds = None
         if holds is None:
-            store.create(gallery.dim, self.metric, gallery.passport, self.index)
+            store.create(gallery.dim, self.metric, gallery.provenance, self.index)
         missing = np.flatnonzero(~np.isin(gallery.ids, store.ids()))
         store.upsert(
-            Embeddings(gallery.ids[missing], Picked(gallery.vectors, missing), gallery.passport),
+            Embeddings(gallery.ids[missing], Picked(gallery.vectors, missing), gallery.provenance),
             f"part of {whole}",
         )
         store.mark(whole)

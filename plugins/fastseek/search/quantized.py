@@ -36,7 +36,7 @@ class Quantized:
         storage: "bfloat16" or "int8".
         metric: "cosine", "ip" or "l2".
         rescore: 0 for the exact answer; n to score only the n * k best by code exactly, which is
-            faster with int8. Then the ranking's passport tells the recall.
+            faster with int8. Then the ranking's provenance tells the recall.
         sample: queries on which that recall is measured, at most.
         seed: draws them.
 
@@ -88,16 +88,16 @@ class Quantized:
             f"quantized(k={self.k}, storage={self.storage!r}, metric={self.metric!r},"
             f" rescore={self.rescore})"
         )
-        passport = {
+        provenance = {
             "search": call,
             "exact": not self.rescore,
             "engine": f"numpy {np.__version__}",
             "scan": found.scan,
-            "queries": dict(queries.passport),
-            "gallery": dict(gallery.passport),
+            "queries": dict(queries.provenance),
+            "gallery": dict(gallery.provenance),
         }
         if self.rescore:
-            passport["recall"] = measured_recall(
+            provenance["recall"] = measured_recall(
                 found.rows,
                 queries,
                 gallery,
@@ -107,7 +107,7 @@ class Quantized:
                 self.storage,
                 kept,
             )
-        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, passport)
+        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, provenance)
 
     def _kept(self, gallery: Embeddings) -> Block:
         """The codes of the gallery, made when it is another one than before."""

@@ -59,10 +59,10 @@ class Sharded:
             for number, part in enumerate(progress(parts, "runs"))
         ]
         merged = merge(rankings, min(len(gallery), self.k))
-        passport = {key: value for key, value in merged.passport.items() if key != "run"}
-        passport["search"] = f"sharded({self.search!r}, rows={self.rows})"
+        provenance = {key: value for key, value in merged.provenance.items() if key != "run"}
+        provenance["search"] = f"sharded({self.search!r}, rows={self.rows})"
         return Ranking(
-            merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, passport
+            merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, provenance
         )
 
     def _ranked(self, number: int, queries: Embeddings, part: Embeddings, asked: str) -> Ranking:
@@ -73,11 +73,11 @@ class Sharded:
         run = {"search": self.search, "queries": asked, "gallery": fingerprint(part)}
         if not file.exists():
             ranking = self.searcher(queries, part)
-            passport = {**ranking.passport, "run": run}
-            Ranking(queries.ids, part.ids, ranking.indices, ranking.scores, passport).save(file)
+            provenance = {**ranking.provenance, "run": run}
+            Ranking(queries.ids, part.ids, ranking.indices, ranking.scores, provenance).save(file)
         ranking = Ranking.load(file)
         other = [
-            key for key, value in run.items() if ranking.passport.get("run", {}).get(key) != value
+            key for key, value in run.items() if ranking.provenance.get("run", {}).get(key) != value
         ]
         if other:
             raise ArtefactError(

@@ -1,4 +1,4 @@
-"""What the nouns share: passports, unique ids, and .npz files that are whole or refused."""
+"""What the nouns share: provenances, unique ids, and .npz files that are whole or refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ArtefactError, DataError, FastSeekError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 
-Passport = Mapping[str, Any]
+Provenance = Mapping[str, Any]
 
 
 @contextlib.contextmanager
@@ -108,15 +108,15 @@ def unique_ids(ids: Any, what: str) -> np.ndarray:
     return ids
 
 
-def save_npz(path: PathLike, noun: Any, names: Sequence[str], passport: Passport) -> None:
-    """Write the named arrays of a noun and its passport as an .npz file."""
+def save_npz(path: PathLike, noun: Any, names: Sequence[str], provenance: Provenance) -> None:
+    """Write the named arrays of a noun and its provenance as an .npz file."""
     arrays = {name: np.asarray(getattr(noun, name)) for name in names}
     with atomic(path) as file:
-        np.savez(file, passport=np.asarray(json.dumps(dict(passport), sort_keys=True)), **arrays)
+        np.savez(file, passport=np.asarray(json.dumps(dict(provenance), sort_keys=True)), **arrays)
 
 
 def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Read the named arrays and the passport of an .npz file; one without passport has an empty
+    """Read the named arrays and the provenance of an .npz file; one without provenance has an empty
     one.
 
     Raises:
@@ -134,10 +134,10 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
                     f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}"
                 )
             _check_rest(file, names)
-            passport = json.loads(str(file["passport"])) if "passport" in file else {}
-            if not isinstance(passport, dict):
-                raise ValueError(f"its passport is {str(passport)[:80]}, no JSON object")
-            return {name: file[name] for name in names}, passport
+            provenance = json.loads(str(file["passport"])) if "passport" in file else {}
+            if not isinstance(provenance, dict):
+                raise ValueError(f"its provenance is {str(provenance)[:80]}, no JSON object")
+            return {name: file[name] for name in names}, provenance
     except DataError:
         raise
     except Exception as error:  # a flipped byte can make zipfile and numpy raise nearly anything
@@ -145,7 +145,7 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
 
 
 def _check_rest(file: np.lib.npyio.NpzFile, names: Sequence[str]) -> None:
-    """Open what else an archive holds: a passport whose name was damaged in the directory has
+    """Open what else an archive holds: a provenance whose name was damaged in the directory has
     another in its header.
     """
     for name in set(file.zip.namelist()) - {f"{known}.npy" for known in ("passport", *names)}:

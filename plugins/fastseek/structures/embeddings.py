@@ -14,7 +14,8 @@ from ..io.atomic import atomic
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
-from .archive import Passport, check_open, describe_file, unique_ids
+from ._old_field_name import accept_old_field_name
+from .archive import Provenance, check_open, describe_file, unique_ids
 from .arrays import Shards, Window
 
 FORMAT = 1
@@ -27,6 +28,7 @@ ENTRY = {
 }  # of a shard
 
 
+@accept_old_field_name
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embeddings:
     """Vectors with the names of their images.
@@ -34,7 +36,7 @@ class Embeddings:
     Args:
         ids: [N] strings, no one twice.
         vectors: [N, D] float32 or float16 array, memory map or `Shards`.
-        passport: what made them (model, preprocessing, views, versions, parents); {} when unknown.
+        provenance: what made them (model, preprocessing, views, versions, parents); {} when unknown.
 
     Raises:
         DataError: lengths differ, an id stands twice, or the vectors are not [N, D] floats.
@@ -42,7 +44,7 @@ class Embeddings:
 
     ids: np.ndarray
     vectors: np.ndarray | Shards
-    passport: Passport = dataclasses.field(default_factory=dict)
+    provenance: Provenance = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", unique_ids(self.ids, "embeddings"))
@@ -91,7 +93,7 @@ class Embeddings:
             )
             for number, start in enumerate(range(0, max(len(self), 1), rows))
         ]
-        save_manifest(folder, shards, self.passport)
+        save_manifest(folder, shards, self.provenance)
 
     @classmethod
     def load(cls, path: PathLike, verify: bool = False) -> Embeddings:
@@ -138,7 +140,7 @@ def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embedding
     """Rows start to stop of some embeddings, the vectors not read."""
     stop = min(stop, len(embeddings))
     return Embeddings(
-        embeddings.ids[start:stop], Window(embeddings.vectors, start, stop), embeddings.passport
+        embeddings.ids[start:stop], Window(embeddings.vectors, start, stop), embeddings.provenance
     )
 
 
@@ -155,15 +157,17 @@ def save_shard(
     return entry
 
 
-def save_manifest(folder: pathlib.Path, shards: list[dict[str, Any]], passport: Passport) -> None:
+def save_manifest(
+    folder: pathlib.Path, shards: list[dict[str, Any]], provenance: Provenance
+) -> None:
     """Write the manifest of an embeddings folder; before it exists the folder is not one."""
     write_json(
-        folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(passport)}
+        folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(provenance)}
     )
 
 
-def _load_folder(folder: pathlib.Path) -> tuple[np.ndarray, Shards, Passport]:
-    """Ids, vectors and passport."""
+def _load_folder(folder: pathlib.Path) -> tuple[np.ndarray, Shards, Provenance]:
+    """Ids, vectors and provenance."""
     manifest = _load_manifest(folder)
     loaded = [_load_shard(folder, shard) for shard in manifest["shards"]]
     if len({(part[1].shape[1:], part[1].dtype) for part in loaded}) != 1:
@@ -186,11 +190,11 @@ def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
         raise ArtefactError(
             f"{folder}: embeddings of format {written}, this version reads {FORMAT}"
         )
-    shards, passport = manifest.get("shards"), manifest.get("passport")
+    shards, provenance = manifest.get("shards"), manifest.get("passport")
     if (
         not isinstance(shards, list)
         or not all(map(_is_entry, shards))
-        or not isinstance(passport, dict)
+        or not isinstance(provenance, dict)
     ):
         raise ArtefactError(f"{folder / 'manifest.json'}: not a whole manifest")
     return manifest

@@ -32,7 +32,7 @@ def store(
     batches_from: Callable[[int], Iterable[Batch]],
     total: int,
     folder: PathLike,
-    passport: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     shard_items: int = 2048,
     dtype: str = "float32",
     source: str = "",
@@ -52,7 +52,7 @@ def store(
             covers, is checked when given.
         total: how many items there are.
         folder: gets the shards, manifest.json and rejects.csv.
-        passport: what makes the vectors.
+        provenance: what makes the vectors.
         shard_items: items of one shard: what a kill can cost.
         dtype: "float32", or "float16" for half the space.
         source: a digest of what is embedded, so that a folder made of other photos is not taken for
@@ -75,7 +75,7 @@ def store(
         )
     folder = pathlib.Path(folder)
     with hold_folder(folder), _full_disk(folder):
-        _claim(folder, _plan(total, passport, source, shard_items, dtype))
+        _claim(folder, _plan(total, provenance, source, shard_items, dtype))
         shards = [_read_finished(folder, number) for number in range(-(-total // shard_items))]
         seen = set(itertools.chain.from_iterable(_ids(folder, shard) for shard in shards if shard))
         for first, last in _gaps(shards):
@@ -83,13 +83,13 @@ def store(
             for number in range(first, last):
                 part = list(itertools.islice(items, min(shard_items, total - number * shard_items)))
                 shards[number] = _write(folder, number, part, number * shard_items, dtype, seen)
-        return _finish(folder, shards, passport)
+        return _finish(folder, shards, provenance)
 
 
 def fits(
     folder: PathLike,
     total: int,
-    passport: Mapping[str, Any],
+    provenance: Mapping[str, Any],
     source: str,
     shard_items: int = 2048,
     dtype: str = "float32",
@@ -103,17 +103,17 @@ def fits(
     if folder.exists() and not folder.is_dir():
         return False
     try:
-        return _refusal(folder, _plan(total, passport, source, shard_items, dtype)) is None
+        return _refusal(folder, _plan(total, provenance, source, shard_items, dtype)) is None
     except DataError:  # store.json cannot be read
         return False
 
 
 def _plan(
-    total: int, passport: Mapping[str, Any], source: str, shard_items: int, dtype: str
+    total: int, provenance: Mapping[str, Any], source: str, shard_items: int, dtype: str
 ) -> dict[str, Any]:
     """The job, as it is read back from store.json."""
     plan = {
-        "passport": dict(passport),
+        "passport": dict(provenance),
         "total": total,
         "shard_items": shard_items,
         "dtype": dtype,
@@ -302,7 +302,7 @@ def _reject(reject: Reject) -> dict[str, str]:
 
 
 def _finish(
-    folder: pathlib.Path, shards: Sequence[Mapping[str, Any]], passport: Mapping[str, Any]
+    folder: pathlib.Path, shards: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]
 ) -> Embeddings:
     """Write rejects.csv and then the manifest."""
     rejects = [reject for shard in shards for reject in shard["rejects"]]
@@ -315,7 +315,7 @@ def _finish(
         raise DataError(
             f"none of {len(rejects)} items could be embedded: see {folder / 'rejects.csv'}"
         )
-    save_manifest(folder, entries, passport)
+    save_manifest(folder, entries, provenance)
     return Embeddings.load(folder)
 
 

@@ -9,7 +9,15 @@ import numpy as np
 
 from ..errors import DataError
 from ..io.paths import PathLike
-from .archive import Passport, describe_file, load_npz, save_npz, strings, unique_ids, whole_numbers
+from .archive import (
+    Provenance,
+    describe_file,
+    load_npz,
+    save_npz,
+    strings,
+    unique_ids,
+    whole_numbers,
+)
 
 _TRUTH = (
     "query_ids",
@@ -48,7 +56,7 @@ class GroundTruth:
     junk: np.ndarray
     query_labels: np.ndarray
     gallery_labels: np.ndarray
-    protocol: Passport = dataclasses.field(default_factory=dict)
+    protocol: Provenance = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         put = object.__setattr__

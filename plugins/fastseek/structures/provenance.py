@@ -16,7 +16,7 @@ def check_same_model(
 ) -> None:
     """Check that queries and gallery come from one model, seen and treated alike.
 
-    What a passport does not say is not compared, so bare vectors pass.
+    What a provenance does not say is not compared, so bare vectors pass.
 
     Args:
         queries, gallery: any two sets.
@@ -27,27 +27,27 @@ def check_same_model(
             which and how.
     """
     if queries.dim != gallery.dim:
-        models = [_describe(side.passport.get("model")) for side in (queries, gallery)]
+        models = [_describe(side.provenance.get("model")) for side in (queries, gallery)]
         raise ArtefactError(
             f"{asked} have {queries.dim} dimensions ({models[0]}), the {found} {gallery.dim} "
             f"({models[1]}): embed both with one model"
         )
-    key = first_difference(queries.passport, gallery.passport)
+    key = first_difference(queries.provenance, gallery.provenance)
     if key:
         raise ArtefactError(
-            f"{asked} and {found} differ in {key}: {_describe(queries.passport[key])} and "
-            f"{_describe(gallery.passport[key])}; embed both in the same way"
+            f"{asked} and {found} differ in {key}: {_describe(queries.provenance[key])} and "
+            f"{_describe(gallery.provenance[key])}; embed both in the same way"
         )
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """The first of KEYS that both passports tell, and tell differently; "" when there is none."""
+    """The first of KEYS that both provenances tell, and tell differently; "" when there is none."""
     told = [key for key in KEYS if key in one and key in other]
     return next((key for key in told if _as_lists(one[key]) != _as_lists(other[key])), "")
 
 
 def _as_lists(value: Any) -> Any:
-    """Tuples as lists: a passport that was on disk has only lists."""
+    """Tuples as lists: a provenance that was on disk has only lists."""
     if isinstance(value, dict):
         return {key: _as_lists(inner) for key, inner in value.items()}
     return [_as_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value

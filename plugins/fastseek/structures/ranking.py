@@ -10,9 +10,19 @@ import numpy as np
 
 from ..errors import DataError
 from ..io.paths import PathLike
-from .archive import Passport, describe_file, float32, load_npz, save_npz, unique_ids, whole_numbers
+from ._old_field_name import accept_old_field_name
+from .archive import (
+    Provenance,
+    describe_file,
+    float32,
+    load_npz,
+    save_npz,
+    unique_ids,
+    whole_numbers,
+)
 
 
+@accept_old_field_name
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ranking:
     """What was found for every query, best first.
@@ -23,7 +33,7 @@ class Ranking:
         indices: [Q, K] int64 rows of the gallery, none twice in a row; -1 fills a short row at its
             end.
         scores: [Q, K] float32, larger is better, falling; -inf where the index is -1.
-        passport: what made it.
+        provenance: what made it.
 
     Raises:
         DataError: shapes differ, an index is no whole number, out of range or stands twice, scores
@@ -34,7 +44,7 @@ class Ranking:
     gallery_ids: np.ndarray
     indices: np.ndarray
     scores: np.ndarray
-    passport: Passport = dataclasses.field(default_factory=dict)
+    provenance: Provenance = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -42,16 +52,16 @@ class Ranking:
         put(self, "gallery_ids", unique_ids(self.gallery_ids, "gallery"))
         put(self, "indices", whole_numbers(self.indices, "indices"))
         put(self, "scores", float32(self.scores, "scores"))
-        self._check_passport()
+        self._check_provenance()
         self._check_shapes()
         self._check_rows()
 
-    def _check_passport(self) -> None:
+    def _check_provenance(self) -> None:
         for side in ("queries", "gallery"):
-            told = self.passport.get(side, {})
+            told = self.provenance.get(side, {})
             if not _of_side(told):
                 raise DataError(
-                    f"the passport tells {str(told)[:80]!r} of its {side}, must be an object"
+                    f"the provenance tells {str(told)[:80]!r} of its {side}, must be an object"
                 )
 
     def _check_shapes(self) -> None:
@@ -91,10 +101,10 @@ class Ranking:
         return str(self.query_ids[int(bad.any(axis=1).argmax())])
 
     def save(self, path: PathLike) -> None:
-        """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the passport as
+        """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the provenance as
         JSON.
         """
-        save_npz(path, self, ("indices", "scores", "query_ids", "gallery_ids"), self.passport)
+        save_npz(path, self, ("indices", "scores", "query_ids", "gallery_ids"), self.provenance)
 
     @classmethod
     def load(cls, path: PathLike) -> Ranking:
@@ -103,13 +113,13 @@ class Ranking:
         Raises:
             DataError: the file is missing or not a ranking. ArtefactError: it is damaged.
         """
-        arrays, passport = load_npz(path, ("indices", "scores", "query_ids", "gallery_ids"))
+        arrays, provenance = load_npz(path, ("indices", "scores", "query_ids", "gallery_ids"))
         with describe_file(path):
-            return cls(passport=passport, **arrays)
+            return cls(provenance=provenance, **arrays)
 
 
 def _of_side(told: Any, member: bool = False) -> bool:
-    """Whether it is a passport, or a list as merged rankings have it where those of the members
+    """Whether it is a provenance, or a list as merged rankings have it where those of the members
     differ.
     """
     if isinstance(told, list):

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from .archive import Passport
+from .archive import Provenance
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Score:
     name: str
     value: float
     per_query: np.ndarray | None = None
-    protocol: Passport = dataclasses.field(default_factory=dict)
+    protocol: Provenance = dataclasses.field(default_factory=dict)
 
 
 def interval(

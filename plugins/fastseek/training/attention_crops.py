@@ -113,7 +113,7 @@ class AttentionCrops(HookBase):
         return found
 
     def _wanted(self, now: bool) -> dict[str, Any]:
-        """What the file's passport must say."""
+        """What the file's provenance must say."""
         self._photos = self._photos or embedding.source_of(self.items)
         call = {
             key: value
@@ -215,10 +215,10 @@ def _looking(cfg: Any, part: AttendedCrop) -> Any:
 
 
 def _read_windows(path: pathlib.Path, wanted: dict[str, Any]) -> np.ndarray | None:
-    """The windows of a file whose passport says what is wanted."""
+    """The windows of a file whose provenance says what is wanted."""
     try:
-        arrays, passport = load_npz(path, ["windows"])
+        arrays, provenance = load_npz(path, ["windows"])
     except (DataError, ArtefactError):
         return None
-    fits = all(passport.get(key) == value for key, value in wanted.items())
+    fits = all(provenance.get(key) == value for key, value in wanted.items())
     return arrays["windows"] if fits else None

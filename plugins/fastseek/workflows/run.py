@@ -231,7 +231,7 @@ def roots(ranking: Ranking) -> list[str]:
     """The folders the ids of a ranking are relative to, of those that are known."""
     return [
         side["root"]
-        for side in (ranking.passport["queries"], ranking.passport["gallery"])
+        for side in (ranking.provenance["queries"], ranking.provenance["gallery"])
         if side.get("root")
     ]
 

@@ -286,7 +286,7 @@ def answer(one: Answer, model: nn.Module, classes: pathlib.Path) -> None:
 
 def _search_answers(one: Answer, cfg: Any, model: nn.Module) -> None:
     sides = Sides(*split_sides(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), True)
-    made_by = digest(embedding.passport(cfg, model, root(sides.queries)))
+    made_by = digest(embedding.describe_model(cfg, model, root(sides.queries)))
     pair, truth = embed_sides(cfg, model, sides, one.training / "embeddings" / made_by)
     ranking = retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE, cfg.SEEK.RERANK)[-1]
     ranking.save(one.folder / "ranking.npz")

@@ -120,7 +120,7 @@ class Retrieval:
             [rename(name) for name in answer.gallery_ids.tolist()],
             answer.indices,
             answer.scores,
-            answer.passport,
+            answer.provenance,
         )
         gldv2.write_retrieval(path, named, self.queries, self.gallery)
         found = gldv2.read_retrieval(path, self.solution)

@@ -47,7 +47,9 @@ class RoundContext:
         if items is not None:
             wanted = set(items)
             rows = np.flatnonzero([name in wanted for name in found.ids.tolist()])
-            found = Embeddings(found.ids[rows], np.asarray(found.vectors[:])[rows], found.passport)
+            found = Embeddings(
+                found.ids[rows], np.asarray(found.vectors[:])[rows], found.provenance
+            )
         for call in step.values.get("ENHANCE", ()):
             found = build(call, ENHANCERS)(found, found)[1]
         return found

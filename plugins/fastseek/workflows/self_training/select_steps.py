@@ -141,7 +141,7 @@ def pseudo_step(desk: RoundContext, step: GrowStep, folder: pathlib.Path) -> Tol
     """
     stage = desk.last["@classify"]
     loose, held = (Embeddings.load(stage.folder / name) for name in ("unlabelled", "validation"))
-    names, table, heat = list(loose.passport["classes"]), _array(loose), 1.0
+    names, table, heat = list(loose.provenance["classes"]), _array(loose), 1.0
     if step.values.get("CALIBRATE", True):
         asked = {item.id: item.label for item in desk.photos.validation}
         heat = temperature(
