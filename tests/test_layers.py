@@ -13,7 +13,8 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 # A room may import rooms of lower levels, and itself; level 0 also its own level.
 LEVELS = {
     0: "errors progress compat io registry structures",
-    1: "data.images knn regions formats report classification views schedules modeling.layers",
+    1: """data.images data.synthetic knn regions formats report classification views schedules
+          modeling.layers""",
     2: """data.rejects data.datasets data.transforms data.samplers data.crops
           modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
           enhance search metrics fuse self_training audit""",

@@ -1,58 +1,15 @@
-"""A synthetic gallery: every class is a coloured shape on noise, drawn from a seed, so answers can
-be seen.
-"""
+"""What tests are made of: the synthetic gallery, trees of known data sets, vectors, damage."""
 
 from __future__ import annotations
 
-import colorsys
 import pathlib
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-SHAPES = ("circle", "square", "triangle", "bar")
+from fastseek.data.synthetic import draw_image as photo
+from fastseek.data.synthetic import write_gallery as gallery
 
-
-def photo(label: int, number: int, size: int = 64) -> Image.Image:
-    """Photo `number` of class `label`: hue and shape tell the class, place, size and noise the
-    photo.
-    """
-    random = np.random.default_rng((label, number))
-    image = Image.fromarray(random.integers(90, 166, (size, size, 3)).astype(np.uint8))
-    red, green, blue = colorsys.hsv_to_rgb((label * 0.381966) % 1, 0.9, 0.5 + 0.5 * (label % 2))
-    colour = tuple(int(255 * part) for part in (red, green, blue))
-    x, y = random.uniform(0.35, 0.65, 2) * size
-    half = random.uniform(0.2, 0.3) * size
-    draw = ImageDraw.Draw(image)
-    shape = SHAPES[label % len(SHAPES)]
-    box = (x - half, y - half, x + half, y + half)
-    if shape == "circle":
-        draw.ellipse(box, fill=colour)
-    elif shape == "square":
-        draw.rectangle(box, fill=colour)
-    elif shape == "triangle":
-        draw.polygon([(x, y - half), (x - half, y + half), (x + half, y + half)], fill=colour)
-    else:
-        draw.rectangle((x - half, y - half / 3, x + half, y + half / 3), fill=colour)
-    return image
-
-
-def gallery(
-    folder: pathlib.Path, classes: int = 8, train: int = 6, query: int = 2, size: int = 64
-) -> pathlib.Path:
-    """Write train/, query/ and gallery/ folders of class folders below `folder`; return it."""
-    plan = {
-        "train": range(train),
-        "query": range(100, 100 + query),
-        "gallery": range(200, 200 + train),
-    }
-    for split, numbers in plan.items():
-        for label in range(classes):
-            home = folder / split / f"class_{label:02d}"
-            home.mkdir(parents=True, exist_ok=True)
-            for number in numbers:
-                photo(label, number, size).save(home / f"{number:04d}.jpg", quality=92)
-    return folder
+__all__ = ["circle", "flip", "gallery", "market", "photo"]
 
 
 def market(folder: pathlib.Path, people: int = 8, cameras: int = 3, shots: int = 2) -> pathlib.Path:

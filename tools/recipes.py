@@ -96,7 +96,9 @@ def run_check(files: list[str], large: bool) -> None:
     failed = []
     for outcome in check(files, large):
         mark = "FAILED" if outcome.failed else "ok"
-        sys.stdout.write(f"{mark:6}  {outcome.path}  {outcome.told}  ({outcome.seconds:.1f} s)\n")
+        sys.stdout.write(
+            f"{mark:6}  {outcome.path}  {outcome.summary}  ({outcome.seconds:.1f} s)\n"
+        )
         sys.stdout.flush()
         failed += [outcome.path] if outcome.failed else []
     if failed:

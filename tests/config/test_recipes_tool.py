@@ -13,7 +13,7 @@ from fastseek import compat  # noqa: F401
 from fastseek.config import catalog, recipe
 from fastseek.errors import UsageError
 from fastseek.registry import parse
-from fastseek.workflows.check_recipe import check, shrunk
+from fastseek.workflows.check_recipe import check, shrink_recipe
 
 ROOT = pathlib.Path(__file__).parents[2]
 PLAIN = """# Frozen ResNet-18 with a triplet.
@@ -94,7 +94,7 @@ SEEK:
     )
     cfg = recipe.load(tmp_path / "r.yml")
     before = cfg.dump()
-    small = shrunk(cfg, tmp_path)
+    small = shrink_recipe(cfg, tmp_path)
     assert small.SEEK.BACKBONE == "timm('mobilenetv2_100', stages=(3, 4))"
     assert small.SEEK.TRAIN == [
         "resize((96, 48))",
@@ -116,7 +116,7 @@ def test_check_trains_recipes_loads_bases_and_goes_on_after_a_failure(tree):
     handlers = [list(logging.getLogger(name).handlers) for name in ("fastreid", "fastseek")]
     outcomes = list(check([broken, tree / "configs/Base-x.yml", tree / "configs/Toy/plain.yml"]))
     assert [outcome.failed for outcome in outcomes] == [True, False, False]
-    assert outcomes[1].told == "loaded" and outcomes[2].told.startswith("2 steps, Rank-1")
+    assert outcomes[1].summary == "loaded" and outcomes[2].summary.startswith("2 steps, Rank-1")
     files = [
         handler
         for name in ("fastreid", "fastseek")
@@ -158,7 +158,7 @@ def test_every_recipe_of_this_repository_says_what_it_is():
 )
 def test_every_recipe_of_this_repository_trains(path):
     outcome = next(check([path], large=False))
-    assert not outcome.failed, outcome.told
+    assert not outcome.failed, outcome.summary
 
 
 def test_a_large_recipe_is_only_built_unless_asked(tmp_path):
@@ -170,7 +170,7 @@ SEEK: {BACKBONE: "timm(name='resnet50', stages=(4,))", BRANCHES: ["gem(dim=16)"]
 """)
     outcome = next(check([tmp_path / "r.yml"], large=False))
     # 23.508 million of the network, 2048 x 16 + 16 of the layer behind it, and GeM's exponent
-    assert not outcome.failed and outcome.told == "built, 23.5 million parameters"
+    assert not outcome.failed and outcome.summary == "built, 23.5 million parameters"
 
 
 def test_a_missing_recipe_is_told(tmp_path):
@@ -195,7 +195,7 @@ DATASETS: {{NAMES: ["folder('x')"]}}
 SEEK: {{BACKBONE: "{backbone}", BRANCHES: ["linear_neck(pool='none')"], TRAIN: ["hflip(0.5)", "resize(448)"],
        TEST: ["resize(448, interpolation='bilinear')"]}}
 """)
-    small = shrunk(recipe.load(tmp_path / "r.yml"), tmp_path)
+    small = shrink_recipe(recipe.load(tmp_path / "r.yml"), tmp_path)
     kwargs = parse(small.SEEK.BACKBONE)[2]["kwargs"]
     assert kwargs["img_size"] == 24 and ("depths" not in backbone or kwargs["depths"] == (2, 2))
     assert small.SEEK.TRAIN == ["hflip(0.5)", f"resize({side})"]

@@ -80,4 +80,6 @@ def test_the_loop_learns_from_test_photos_and_says_so(name):
 
 def test_plans_of_rounds_are_read_and_not_run_by_the_check():
     outcomes = list(check([HOME / "plans" / "pseudo.yml"]))
-    assert [(one.failed, one.told) for one in outcomes] == [(False, "legal, 4 rounds of 4 steps")]
+    assert [(one.failed, one.summary) for one in outcomes] == [
+        (False, "legal, 4 rounds of 4 steps")
+    ]

@@ -283,8 +283,8 @@ def test_recipes_check_runs_every_step_of_a_plan_on_made_up_photos(home):
     (home / "plan.yml").write_text(PLAN.replace("NAME: large", "NAME: large\n    STRICT: true"))
     (home / "wrong.yml").write_text(PLAN.replace("NAME: large", "NAME: large\n    DROP: [heads.]"))
     good, bad = check_recipe.check([home / "plan.yml", home / "wrong.yml"])
-    assert not good.failed and good.told == "2 steps: small, large"
-    assert bad.failed and "'heads.' is in no name" in bad.told
+    assert not good.failed and good.summary == "2 steps: small, large"
+    assert bad.failed and "'heads.' is in no name" in bad.summary
 
 
 @pytest.mark.parametrize(

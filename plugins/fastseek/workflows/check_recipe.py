@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import contextlib
 import dataclasses
 import logging
@@ -14,13 +13,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
 
 from ..config import recipe
 from ..config.catalog import is_base, is_plan, is_rounds
 from ..config.edits import without_pretrained
+from ..data.synthetic import write_gallery
 from ..errors import FastSeekError
 from ..io.paths import PathLike
 from ..modeling.build import build_model
@@ -28,21 +26,31 @@ from ..registry import parse, unparse
 from ..training.run_setup import setup
 from ..training.trainer import Trainer
 from .plan.run import run_steps
-from .plan.spec import NONE, configs, read_plan
+from .plan.spec import NONE, Plan, configs, read_plan
 from .self_training.spec import read_rounds
 
 from fastreid.config import CfgNode
 
-CLASSES, STEPS, LARGEST, GRID = 8, 2, 96, 6
+CLASSES, STEPS = 8, 2
+LARGEST = 96  # pixels of an image's side
+GRID = 6  # tokens of a side, for nets that take one size only
 LARGE = 12.0  # millions of parameters
+IMAGES = "images"  # the folder of the synthetic gallery
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of one recipe: "loaded", "trained", or the error."""
+    """What became of one recipe.
+
+    Args:
+        path: the recipe.
+        summary: "loaded", what was trained, or the error.
+        failed: whether it is an error.
+        seconds: how long it took.
+    """
 
     path: str
-    told: str
+    summary: str
     failed: bool
     seconds: float
 
@@ -50,46 +58,50 @@ class Outcome:
 def check(paths: Sequence[PathLike], large: bool = True) -> Iterator[Outcome]:
     """Try recipes one after the other; a recipe that fails does not keep the next from being tried.
 
-    A `Base-*.yml` is only loaded. The others run on the CPU with small made-up photos, small
-    batches and no pretrained weights, everything else as they say; a plan runs all of its steps so,
+    A `Base-*.yml` is only loaded. The others run on the CPU with small synthetic images, small
+    batches and no pretrained weights, everything else as they say. A plan runs all of its steps so,
     from none but its own weights. A plan of rounds is only read, with the recipes of its trainings.
-    Without `large`, a Seeker of more than 12 million parameters is only built, as shapes without
-    values.
+
+    Args:
+        paths: recipes, plans, plans of rounds.
+        large: False only builds a Seeker of more than 12 million parameters, as shapes without
+            values.
     """
     for path in paths:
         start = time.monotonic()
         try:
-            told, failed = _try(path, large), False
+            summary, failed = _try(path, large), False
         except FastSeekError as error:
-            told, failed = str(error), True
-        except (
-            Exception
-        ) as error:  # any crash is the recipe's outcome, the next one shall still be tried
-            told, failed = f"{type(error).__name__}: {error}", True
-        yield Outcome(str(path), told, failed, time.monotonic() - start)
+            summary, failed = str(error), True
+        except Exception as error:
+            # Any crash is the recipe's outcome: the next one shall still be tried.
+            summary, failed = f"{type(error).__name__}: {error}", True
+        yield Outcome(str(path), summary, failed, time.monotonic() - start)
 
 
 def _try(path: PathLike, large: bool) -> str:
     if is_rounds(path):
-        plan = read_rounds(path)
-        return f"legal, {plan.rounds} rounds of {len(plan.steps)} steps"
+        rounds = read_rounds(path)
+        return f"legal, {rounds.rounds} rounds of {len(rounds.steps)} steps"
     if is_plan(path):
         return _try_plan(path, large)
     cfg = recipe.load(path)
     if is_base(path):
         return "loaded"
-    if not large and (size := _millions(cfg)) > LARGE:
-        return f"built, {size:.1f} million parameters"
+    size = 0.0 if large else _millions(cfg)
+    return f"built, {size:.1f} million parameters" if size > LARGE else _train(cfg)
+
+
+def _train(cfg: CfgNode) -> str:
+    """Two steps and an evaluation of the recipe, made small."""
     with tempfile.TemporaryDirectory() as folder, _quiet(folder):
-        small = shrunk(cfg, pathlib.Path(folder))
-        write_gallery(pathlib.Path(folder) / "photos", STEPS * small.SOLVER.IMS_PER_BATCH)
+        small = shrink_recipe(cfg, pathlib.Path(folder))
+        _write_images(folder, small.SOLVER.IMS_PER_BATCH)
         trainer = Trainer(setup(small))
         trainer.resume_or_load(resume=False)
-        results = trainer.train()
-    figures = ", ".join(
-        f"{name} {value:.1f}" for name, value in (results or {}).items() if name != "metric"
-    )
-    return f"{trainer.max_iter} steps, {figures or 'not evaluated'}"
+        results = trainer.train() or {}
+    figures = [f"{name} {value:.1f}" for name, value in results.items() if name != "metric"]
+    return f"{trainer.max_iter} steps, {', '.join(figures) or 'not evaluated'}"
 
 
 def _try_plan(path: PathLike, large: bool) -> str:
@@ -98,26 +110,35 @@ def _try_plan(path: PathLike, large: bool) -> str:
     if max(sizes) > LARGE:
         built = (f"{step.name} {size:.1f}" for step, size in zip(plan.steps, sizes, strict=True))
         return f"built, millions of parameters: {', '.join(built)}"
+    with tempfile.TemporaryDirectory() as folder, _quiet(folder):
+        home = pathlib.Path(folder)
+        small = [shrink_recipe(cfg, home) for cfg in configs(plan)]
+        _write_images(folder, max(cfg.SOLVER.IMS_PER_BATCH for cfg in small))
+        run_steps(_without_outside_weights(plan), small, home / "out")
+    return f"{len(plan.steps)} steps: {', '.join(step.name for step in plan.steps)}"
+
+
+def _without_outside_weights(plan: Plan) -> Plan:
+    """The plan whose steps start from each other or from nothing: files may not be at hand."""
+    own = {step.name for step in plan.steps}
     steps = [
-        dataclasses.replace(
-            step, source=step.source if step.source in {one.name for one in plan.steps} else NONE
-        )
+        step if step.source in own else dataclasses.replace(step, source=NONE)
         for step in plan.steps
     ]
-    with tempfile.TemporaryDirectory() as folder, _quiet(folder):
-        small = [shrunk(cfg, pathlib.Path(folder)) for cfg in configs(plan)]
-        write_gallery(
-            pathlib.Path(folder) / "photos", STEPS * max(cfg.SOLVER.IMS_PER_BATCH for cfg in small)
-        )
-        run_steps(
-            dataclasses.replace(plan, steps=tuple(steps)), small, pathlib.Path(folder) / "out"
-        )
-    return f"{len(steps)} steps: {', '.join(step.name for step in steps)}"
+    return dataclasses.replace(plan, steps=tuple(steps))
+
+
+def _write_images(folder: str, batch: int) -> None:
+    """Write a gallery with as many training images as STEPS batches take."""
+    each, left = divmod(STEPS * batch, CLASSES)
+    train = [each + (label < left) for label in range(CLASSES)]
+    write_gallery(pathlib.Path(folder) / IMAGES, CLASSES, train, query=2, gallery=4, size=LARGEST)
 
 
 def _millions(cfg: CfgNode) -> float:
-    """Parameters of a Seeker for the recipe's own photos, in millions, from shapes alone; 0 for
-    other models.
+    """Parameters of a Seeker at the recipe's own image size, in millions, from shapes alone.
+
+    0 for other models, which cannot be built without values.
     """
     if cfg.MODEL.META_ARCHITECTURE != "Seeker":
         return 0.0
@@ -128,13 +149,14 @@ def _millions(cfg: CfgNode) -> float:
         return sum(parameter.numel() for parameter in build_model(bare).parameters()) / 1e6
 
 
-def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
-    """The recipe for made-up photos in `folder`/photos: small, on the CPU, without pretrained
-    weights, two steps.
+def shrink_recipe(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
+    """The recipe on synthetic images in `folder`/images: small, on the CPU, two steps.
+
+    Pretrained weights are left out: they may not be at hand, and two steps show nothing of them.
     """
     small = without_pretrained(cfg)
     small.defrost()
-    data = f"folder({str(folder / 'photos')!r})"
+    data = f"folder({str(folder / IMAGES)!r})"
     small.DATASETS.NAMES, small.DATASETS.COMBINEALL = (data,), False
     small.DATASETS.TESTS = (data,) if len(cfg.DATASETS.TESTS) else ()
     small.TEST.PRECISE_BN.DATASET, small.TEST.PRECISE_BN.NUM_ITER = data, 2
@@ -157,8 +179,9 @@ def shrunk(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
 
 
 def _with_grid(seek: CfgNode) -> None:
-    """A hybrid Swin, which takes photos of one size only, made for GRID x GRID tokens in every step
-    of a plan.
+    """A hybrid Swin takes images of one size only: make it for GRID x GRID tokens, in place.
+
+    Every step of a plan gets the same grid, so that its weights fit the next step's.
     """
     name, args, kwargs = parse(seek.BACKBONE) if seek.BACKBONE else ("", [], {})
     if name != "hybrid_swin":
@@ -179,19 +202,19 @@ def _with_grid(seek: CfgNode) -> None:
 
 
 def _batch(cfg: CfgNode) -> int:
-    """At least eight photos, and for samplers of P x K twice K."""
+    """At least eight images, and for samplers of P x K twice K: a loss needs two classes."""
     if cfg.SEEK.SAMPLER:
-        k = _together(cfg.SEEK.SAMPLER)
+        k = _per_class(cfg.SEEK.SAMPLER)
     else:
         k = cfg.DATALOADER.NUM_INSTANCE if "Identity" in cfg.DATALOADER.SAMPLER_TRAIN else 1
     return k * max(2, math.ceil(8 / k))
 
 
-def _together(call: str) -> int:
-    """How many photos of a class a sampler puts side by side."""
+def _per_class(call: str) -> int:
+    """How many images of a class a sampler puts side by side."""
     name, args, kwargs = parse(call)
     if "of" in kwargs:
-        return _together(kwargs["of"])
+        return _per_class(kwargs["of"])
     key = {"pk": "k", "balanced_pk": "k", "balanced": "m"}.get(name)
     return kwargs.get(key, args[0] if args else 4) if key else 1
 
@@ -220,28 +243,6 @@ def _cut_tokens(value: Any) -> Any:
     if isinstance(value, list | tuple) and value and all(type(one) is int for one in value):
         return type(value)(_sizes(list(value)))
     return min(value, LARGEST) if type(value) is int else value
-
-
-def write_gallery(folder: pathlib.Path, train: int) -> None:
-    """Write `train` training photos, two queries and four gallery photos a class: a coloured disc
-    on noise.
-    """
-    shares = [train // CLASSES + (label < train % CLASSES) for label in range(CLASSES)]
-    for label in range(CLASSES):
-        for split, count in (("train", shares[label]), ("query", 2), ("gallery", 4)):
-            home = folder / split / f"class_{label}"
-            home.mkdir(parents=True)
-            for number in range(count):
-                _photo(label, (split, number)).save(home / f"{number}.jpg")
-
-
-def _photo(label: int, which: tuple[str, int]) -> Image.Image:
-    random = np.random.default_rng([label, which[1], len(which[0])])
-    image = Image.fromarray(random.integers(90, 166, (LARGEST, LARGEST, 3), np.uint8))
-    colour = tuple(int(255 * part) for part in colorsys.hsv_to_rgb(label / CLASSES, 0.9, 0.9))
-    x, y = random.uniform(30, LARGEST - 30, 2)
-    ImageDraw.Draw(image).ellipse((x - 24, y - 24, x + 24, y + 24), fill=colour)
-    return image
 
 
 @contextlib.contextmanager
