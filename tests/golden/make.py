@@ -1,7 +1,7 @@
 """Make the golden files with the code of commit 41b35ae; no later code can run this script.
 
     git worktree add old 41b35ae
-    PYTHONPATH=old/plugins:tests OMP_NUM_THREADS=1 python tests/golden/make.py old/tools
+    PYTHONPATH=old/plugins:old/tests OMP_NUM_THREADS=1 python tests/golden/make.py old/tools
 
 Writes home.tar.xz, the folder of a user who has worked with that version, and the JSON files
 beside it. README.md tells what each of them is.

@@ -26,12 +26,17 @@ def digest(array):
     return f"{array.dtype.str} {list(array.shape)} {summed}"
 
 
+def provenance_of(found):
+    """What made embeddings or a ranking; called passport by the code that made the files."""
+    return dict(found.provenance if hasattr(found, "provenance") else found.passport)
+
+
 def embeddings_of(path):
     found = Embeddings.load(path)
     return {
         "ids": found.ids.tolist(),
         "vectors": digest(found.vectors[:]),
-        "passport": dict(found.passport),
+        "passport": provenance_of(found),
     }
 
 
@@ -43,7 +48,7 @@ def ranking_of(path):
         "first five": found.indices[:, :5].tolist(),
         "indices": digest(found.indices),
         "scores": digest(found.scores),
-        "passport": dict(found.passport),
+        "passport": provenance_of(found),
     }
 
 
