@@ -214,7 +214,9 @@ def test_an_ensemble_within_its_budget_is_told_and_a_larger_one_is_an_error(tmp_
         (tmp_path / name).write_bytes(bytes(size))
     files = [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
     assert list(check_size(files, 4.5).values()) == [3.0, 1.5]
-    with pytest.raises(ArtefactError, match=r"4.5 MB in 2 files, 4.4 are allowed .*a 3.0, .*b 1.5"):
+    with pytest.raises(
+        ArtefactError, match=r"4.5 MB in 2 models, 4.4 are allowed .*a 3.0, .*b 1.5"
+    ):
         check_size(files, 4.4)
     with pytest.raises(DataError, match="no such file"):
         check_size([tmp_path / "c"])

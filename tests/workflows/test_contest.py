@@ -378,7 +378,7 @@ def test_a_rule_of_other_winners_can_follow_in_recognition(home, run, tmp_path):
 
 def test_the_contest_fills_in_what_re_rankers_open():
     folders = {"REFERENCE": "r", "LABELS": "l.csv", "NON_LANDMARKS": "n"}
-    fill = contest_answers.fill_answers
+    fill = contest_answers.fill_arguments
     assert (
         fill("label_rank(up=2.0)", folders) == "label_rank(reference='r', labels='l.csv', up=2.0)"
     )

@@ -19,9 +19,9 @@ from .. import __version__
 from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
 from ..distributed.process_group import inner
+from ..io.model_size import CLASS_WEIGHTS
 from ..io.paths import PathLike
 from ..modeling.modes import preserve_modes
-from ..modeling.weight_files import CLASS_WEIGHTS
 from ..progress import progress
 from ..registry import CROPS, VIEWS, build
 from ..structures import Embeddings, Item

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..distributed.process_group import inner
 from ..errors import ArtefactError, DataError
+from ..io.model_size import CLASS_WEIGHTS
 from ..io.paths import PathLike, locate
 
 logger = logging.getLogger("fastreid.fastseek")
@@ -27,8 +28,6 @@ NEW, UNKNOWN, RESHAPED = (
     "not in the model",
     "of another shape",
 )  # how weights and model can differ
-# What depends on the classes of the training set, not on the embedding.
-CLASS_WEIGHTS = re.compile(r"(^|\.)(\w*heads?\.weight$|classifier\b|losses\.)")
 # Buffers that older fast-reid saved and newer does not, and a counter old torch did not have.
 HARMLESS = re.compile(r"(^|\.)(pixel_mean|pixel_std|num_batches_tracked)$")
 

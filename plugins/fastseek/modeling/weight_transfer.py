@@ -12,6 +12,7 @@ from torch import nn
 from ..distributed.process_group import inner
 from ..errors import ArtefactError, DataError, UsageError
 from ..io.json_files import read_json
+from ..io.model_size import CLASS_WEIGHTS
 from ..io.paths import PathLike, locate
 from . import weight_files
 from .layer_order import near
@@ -61,17 +62,13 @@ def take_over(
     dropped = {
         name
         for name in found
-        if any(fragment in name for fragment in drop)
-        or foreign
-        and weight_files.CLASS_WEIGHTS.search(name)
+        if any(fragment in name for fragment in drop) or foreign and CLASS_WEIGHTS.search(name)
     }
 
     def may_differ(kind: str, name: str) -> bool:
         own = name in dropped or any(fragment in name for fragment in drop)
         class_weight = (
-            fit != "all"
-            and bool(weight_files.CLASS_WEIGHTS.search(name))
-            and (fit == "classes" or foreign)
+            fit != "all" and bool(CLASS_WEIGHTS.search(name)) and (fit == "classes" or foreign)
         )
         return own or class_weight or fit == "some" or fit == "grow" and kind == weight_files.NEW
 

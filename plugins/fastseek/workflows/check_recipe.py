@@ -99,7 +99,7 @@ def _train(cfg: CfgNode) -> str:
         _write_images(folder, small.SOLVER.IMS_PER_BATCH)
         trainer = Trainer(setup(small))
         trainer.resume_or_load(resume=False)
-        results = trainer.train() or {}
+        results: dict[str, float] = trainer.train() or {}
     figures = [f"{name} {value:.1f}" for name, value in results.items() if name != "metric"]
     return f"{trainer.max_iter} steps, {', '.join(figures) or 'not evaluated'}"
 

@@ -1,5 +1,5 @@
-"""What the members of a contest answer, alone, by family and together, without post-processing and
-with it.
+"""What the members of a contest predict: alone, by family and together, without post-processing
+and with it.
 """
 
 from __future__ import annotations
@@ -8,27 +8,30 @@ import dataclasses
 import inspect
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from ...enhance._concatenated import concatenate
 from ...io.atomic import atomic
-from ...recognition.predict import Predictions, recognize
-from ...recognition.predict import RecognitionInput as Three
+from ...recognition.predict import Predictions, RecognitionInput, recognize
 from ...recognition.rules import ban_frequent
 from ...registry import ENHANCERS, FUSERS, RERANKERS, build, parse, unparse
 from ...retrieval import retrieve
 from ...structures import Embeddings, Item, Ranking
-from .members import Member
-from .spec import Contest
+from .members import Items, Member
+from .spec import Contest, MemberSpec
 
 Answer = Ranking | Predictions
 WITH = " + post-processing"
+RECOGNITION_SIDES = ("QUERIES", "REFERENCE", "NON_LANDMARKS")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """One answer to all queries: its row's name, the answer, and the seconds of the models behind
-    it.
+    """One answer to all queries.
+
+    Args:
+        name: of its row.
+        answer: a ranking, or in recognition a label for every query.
+        seconds: of the models behind it.
     """
 
     name: str
@@ -37,9 +40,26 @@ class Prediction:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Group:
+    """Members that answer together, or one alone, under the name of their row."""
+
+    name: str
+    members: tuple[Member, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all members' training and embedding."""
+        return sum(member.seconds for member in self.members)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Request:
-    """Embeddings that are searched as one model: sides, the folders of those that re-rankers open,
-    and settings.
+    """Embeddings that are searched as one model, and how.
+
+    Args:
+        sides: side -> embeddings.
+        folders: side -> where they lie, for re-rankers that open them.
+        enhance, search, post: call strings.
     """
 
     sides: Mapping[str, Embeddings]
@@ -49,40 +69,36 @@ class Request:
     post: Sequence[str]
 
 
-def sides_needed(contest: Contest) -> list[str]:
+def list_sides(contest: Contest) -> list[str]:
     """The sides that have to be embedded."""
     if contest.task == "gldv2-recognition":
         return ["REFERENCE", "QUERIES", "NON_LANDMARKS"]
     posts = [contest.post, *(member.post for member in contest.members)]
-    needs = {side for post in posts for call in post for side in _opened_by(call).values()}
-    return ["QUERIES", "GALLERY", *sorted(needs - {"LABELS"})]
+    needed = {side for post in posts for call in post for side in _open_arguments(call).values()}
+    return ["QUERIES", "GALLERY", *sorted(needed - {"LABELS"})]
 
 
-def _opened_by(call: str) -> dict[str, str]:
+def _open_arguments(call: str) -> dict[str, str]:
     """Arguments of a re-ranker that the contest fills in -> which side they name."""
     name, args, given = parse(call)
     if name not in RERANKERS or args:
         return {}
-    open_ones = [
-        key for key in inspect.signature(RERANKERS.get(name)).parameters if key not in given
-    ]
-    if "reference" not in open_ones:
+    parameters = inspect.signature(RERANKERS.get(name)).parameters
+    missing = [key for key in parameters if key not in given]
+    if "reference" not in missing:
         return {}
-    return (
-        {"reference": "REFERENCE", "labels": "LABELS"}
-        if "labels" in open_ones
-        else {"reference": "NON_LANDMARKS"}
-    )
+    if "labels" in missing:
+        return {"reference": "REFERENCE", "labels": "LABELS"}
+    return {"reference": "NON_LANDMARKS"}
 
 
-def fill_answers(call: str, folders: Mapping[str, pathlib.Path]) -> str:
-    """A re-ranker's call string with the contest's own reference, labels or pictures without a
+def fill_arguments(call: str, folders: Mapping[str, pathlib.Path]) -> str:
+    """A re-ranker's call string with the contest's own reference, labels, or images without a
     landmark.
     """
     name, args, given = parse(call)
-    return unparse(
-        name, args, {key: str(folders[side]) for key, side in _opened_by(call).items()} | given
-    )
+    filled = {key: str(folders[side]) for key, side in _open_arguments(call).items()}
+    return unparse(name, args, filled | given)
 
 
 def write_labels(path: pathlib.Path, items: Sequence[Item]) -> None:
@@ -92,151 +108,142 @@ def write_labels(path: pathlib.Path, items: Sequence[Item]) -> None:
         file.writelines(f"{item.id},{item.label}\n" for item in items if item.label)
 
 
-def answers(
-    contest: Contest,
-    members: Sequence[Member],
-    items: Mapping[str, Sequence[Item]],
-    home: pathlib.Path,
+def predict(
+    contest: Contest, members: Sequence[Member], items: Items, home: pathlib.Path
 ) -> Iterator[Prediction]:
     """Yield every row's answer: members, then families of several, then the ensemble, each without
-    and with.
+    post-processing and with it.
 
     Args:
         contest: its recipe.
         members: trained and embedded.
-        items: side -> photos.
+        items: side -> images.
         home: the folder of this contest's own files.
     """
+    alone = [Group(member.spec.name, (member,)) for member in members]
+    together = _group_members(members)
+    if contest.task == "gldv2-recognition":
+        yield from _recognize(contest, [*alone, *together], items)
+    else:
+        yield from _rank(contest, alone, together, home)
+
+
+def _group_members(members: Sequence[Member]) -> list[Group]:
+    """Families of several members that are not all of them, then all."""
     families: dict[str, list[Member]] = {}
     for member in members:
-        families.setdefault(member.entrant.family, []).append(member)
+        families.setdefault(member.spec.family, []).append(member)
     groups = [
-        (f"family {name}", group)
-        for name, group in families.items()
-        if 1 < len(group) < len(members)
+        Group(f"family {name}", tuple(family))
+        for name, family in families.items()
+        if 1 < len(family) < len(members)
     ]
-    groups += [("ensemble", list(members))] if len(members) > 1 else []
-    if contest.task == "gldv2-recognition":
-        yield from _recognize(contest, members, groups, items)
-    else:
-        yield from _rank_members(contest, members, groups, home)
+    return groups + ([Group("ensemble", tuple(members))] if len(members) > 1 else [])
 
 
-def _recognize(
-    contest: Contest,
-    members: Sequence[Member],
-    groups: Sequence[tuple[str, list[Member]]],
-    items: Mapping[str, Sequence[Item]],
-) -> Iterator[Prediction]:
+def _recognize(contest: Contest, groups: Sequence[Group], items: Items) -> Iterator[Prediction]:
     labels = {item.id: item.label for item in items["REFERENCE"]}
-    for name, group in [*((one.entrant.name, [one]) for one in members), *groups]:
-        post = group[0].entrant.post if len(group) == 1 else contest.post
-        threes = [
-            Three(*(one.sides[side] for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS")))
-            for one in group
-        ]
-        if contest.ensemble == "concatenated" and len(group) > 1:
-            threes = [
-                Three(
-                    *(
-                        concatenate_members(group, side)
-                        for side in ("QUERIES", "REFERENCE", "NON_LANDMARKS")
-                    )
-                )
-            ]
-        known = [labels[name] for name in threes[0].reference.ids.tolist()]
+    for group in groups:
+        post = group.members[0].spec.post if len(group.members) == 1 else contest.post
         calls = {name: given for name, _, given in map(parse, post)}
-        given, seconds = calls.get("recognise", {}), sum(one.seconds for one in group)
-        yield Prediction(
-            name,
-            recognize(threes, known, **{**given, "n_quantiles": 0, "gallery_k": 0, "query_k": 0}),
-            seconds,
-        )
+        settings = calls.get("recognise", {})
+        inputs = _recognition_inputs(contest, group)
+        known = [labels[name] for name in inputs[0].reference.ids.tolist()]
+        # Without post-processing the votes alone decide: no bent dimensions, no distractors.
+        bare = {**settings, "n_quantiles": 0, "gallery_k": 0, "query_k": 0}
+        yield Prediction(group.name, recognize(inputs, known, **bare), group.seconds)
         if post:
-            found = recognize(threes, known, **given)
-            banned = (
-                ban_frequent(found, **calls["ban_frequent"]) if "ban_frequent" in calls else found
-            )
-            yield Prediction(f"{name}{WITH}", banned, seconds)
+            found = recognize(inputs, known, **settings)
+            if "ban_frequent" in calls:
+                found = ban_frequent(found, **calls["ban_frequent"])
+            yield Prediction(f"{group.name}{WITH}", found, group.seconds)
+
+
+def _recognition_inputs(contest: Contest, group: Group) -> list[RecognitionInput]:
+    if contest.ensemble == "concatenated" and len(group.members) > 1:
+        sides = [concatenate_members(group.members, side) for side in RECOGNITION_SIDES]
+        return [RecognitionInput(*sides)]
+    return [
+        RecognitionInput(*(member.sides[side] for side in RECOGNITION_SIDES))
+        for member in group.members
+    ]
 
 
 def concatenate_members(members: Sequence[Member], side: str) -> Embeddings:
     """The vectors of several models as one: the mean of every family, families side by side."""
-    entrants = [member.entrant for member in members]
     return concatenate(
         [member.sides[side] for member in members],
-        [one.family for one in entrants],
-        [one.weight for one in entrants],
-        [one.name for one in entrants],
+        [member.spec.family for member in members],
+        [member.spec.weight for member in members],
+        [member.spec.name for member in members],
     )
 
 
-def _rank_members(
-    contest: Contest,
-    members: Sequence[Member],
-    groups: Sequence[tuple[str, list[Member]]],
-    home: pathlib.Path,
+def _rank(
+    contest: Contest, alone: Sequence[Group], together: Sequence[Group], home: pathlib.Path
 ) -> Iterator[Prediction]:
     labels = {"LABELS": home / "labels.csv"}
-    alone: dict[str, list[Ranking]] = {}
-    for member in members:
-        one = member.entrant
-        asked = Request(
-            member.sides, {**member.folders, **labels}, one.enhance, one.search, one.post
-        )
-        for said in _both(one.name, asked, member.seconds):
-            alone.setdefault(one.name, []).append(said.answer)
-            yield said
-    for name, group in groups:
-        seconds = sum(member.seconds for member in group)
+    rankings: dict[str, list[Ranking]] = {}
+    for group in alone:
+        member = group.members[0]
+        folders = {**member.folders, **labels}
+        spec = member.spec
+        request = Request(member.sides, folders, spec.enhance, spec.search, spec.post)
+        rankings[group.name] = list(_search(request))
+        yield from _name_rankings(group, rankings[group.name])
+    for group in together:
         if contest.ensemble == "concatenated":
-            yield from _both(
-                name, _side_by_side(contest, group, home / "joined" / name, labels), seconds
-            )
-            continue
-        lists = [alone[member.entrant.name] for member in group]
-        fuse = _fuser(contest.ensemble, [member.entrant for member in group])
-        yield Prediction(name, fuse([rankings[0] for rankings in lists]), seconds)
-        if any(len(rankings) > 1 for rankings in lists):
-            yield Prediction(f"{name}{WITH}", fuse([rankings[-1] for rankings in lists]), seconds)
+            request = _concatenated_request(contest, group, home / "joined" / group.name, labels)
+            yield from _name_rankings(group, list(_search(request)))
+        else:
+            members = [rankings[member.spec.name] for member in group.members]
+            yield from _name_rankings(group, list(_fuse(contest, group, members)))
 
 
-def _fuser(call: str, entrants: Sequence[Any]) -> Callable[[Sequence[Ranking]], Ranking]:
+def _name_rankings(group: Group, rankings: Sequence[Ranking]) -> Iterator[Prediction]:
+    """The first is without post-processing, a second one with it."""
+    for end, ranking in zip(("", WITH), rankings, strict=False):
+        yield Prediction(f"{group.name}{end}", ranking, group.seconds)
+
+
+def _fuse(
+    contest: Contest, group: Group, rankings: Sequence[Sequence[Ranking]]
+) -> Iterator[Ranking]:
+    """The members' rankings fused, without post-processing and, where one has some, with it."""
+    fuse = _build_fuser(contest.ensemble, [member.spec for member in group.members])
+    yield fuse([of_member[0] for of_member in rankings])
+    if any(len(of_member) > 1 for of_member in rankings):
+        yield fuse([of_member[-1] for of_member in rankings])
+
+
+def _build_fuser(call: str, specs: Sequence[MemberSpec]) -> Callable[[Sequence[Ranking]], Ranking]:
     fuser = build(call, FUSERS)
-    weights, names = [one.weight for one in entrants], [one.name for one in entrants]
+    weights, names = [spec.weight for spec in specs], [spec.name for spec in specs]
     if set(weights) != {1.0}:
         fuser = fuser.weighted(weights)
     return lambda rankings: fuser(rankings, names)
 
 
-def _both(name: str, asked: Request, seconds: float) -> Iterator[Prediction]:
-    """The answer of one model without post-processing and, where there is some, with it."""
-    sides = asked.sides["QUERIES"], asked.sides["GALLERY"]
-    yield Prediction(name, retrieve(*sides, asked.search, asked.enhance)[-1], seconds)
-    if asked.post:
-        before = [call for call in asked.post if parse(call)[0] in ENHANCERS]
-        after = [
-            fill_answers(call, asked.folders)
-            for call in asked.post
-            if parse(call)[0] not in ENHANCERS
+def _search(request: Request) -> Iterator[Ranking]:
+    """The ranking of one model without post-processing and, where there is some, with it."""
+    queries, gallery = request.sides["QUERIES"], request.sides["GALLERY"]
+    yield retrieve(queries, gallery, request.search, request.enhance)[-1]
+    if request.post:
+        enhancers = [call for call in request.post if parse(call)[0] in ENHANCERS]
+        rerankers = [
+            fill_arguments(call, request.folders) for call in request.post if call not in enhancers
         ]
-        yield Prediction(
-            f"{name}{WITH}",
-            retrieve(*sides, asked.search, [*asked.enhance, *before], after)[-1],
-            seconds,
-        )
+        enhance = [*request.enhance, *enhancers]
+        yield retrieve(queries, gallery, request.search, enhance, rerankers)[-1]
 
 
-def _side_by_side(
-    contest: Contest,
-    group: Sequence[Member],
-    home: pathlib.Path,
-    labels: Mapping[str, pathlib.Path],
+def _concatenated_request(
+    contest: Contest, group: Group, home: pathlib.Path, labels: Mapping[str, pathlib.Path]
 ) -> Request:
-    sides, folders = (
-        {side: concatenate_members(group, side) for side in group[0].sides},
-        dict(labels),
-    )
+    """The members side by side as one model; what re-rankers open is saved below `home`."""
+    wanted = group.members[0].sides
+    sides = {side: concatenate_members(group.members, side) for side in wanted}
+    folders = dict(labels)
     for side in sides:
         if side not in ("QUERIES", "GALLERY"):
             folders[side] = home / side.lower()

@@ -1,46 +1,20 @@
-"""How large the models of an ensemble are together, and how large they may be."""
+"""How large a trained model is, in bytes of what it embeds with."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from torch import nn
 
 from ...distributed.process_group import inner
-from ...errors import ArtefactError
-from ...modeling.weight_files import CLASS_WEIGHTS
-
-MB = 1_000_000
+from ...io.model_size import embedding_bytes
 
 
-def size(model: nn.Module) -> int:
-    """Bytes of all that a model embeds with, as a checkpoint holds it; class weights do not
-    count.
-    """
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for name, tensor in inner(model).state_dict().items()
-        if not CLASS_WEIGHTS.search(name)
-    )
-
-
-def check_budget(sizes: Mapping[str, int], limit: float) -> None:
-    """Refuse an ensemble that is too large (DIGIX 2020 allowed 500 MB in all).
+def model_size(model: nn.Module) -> int:
+    """Bytes of all that a model embeds with, as its weight file holds it.
 
     Args:
-        sizes: model -> bytes.
-        limit: in MB of 10^6 bytes; 0 is no limit.
-
-    Raises:
-        ArtefactError: together they are larger; names each with its size, the largest first.
+        model: perhaps wrapped for several processes; counted by `io.model_size`, like a file.
     """
-    total = sum(sizes.values())
-    if limit and total > limit * MB:
-        told = ", ".join(
-            f"{name} {sizes[name] / MB:.1f}"
-            for name in sorted(sizes, key=lambda name: -sizes[name])
-        )
-        raise ArtefactError(
-            f"the models are {total / MB:.1f} MB together, BUDGET_MB is {limit:g} ({told}): leave"
-            " one out, or take a smaller backbone"
-        )
+    state = inner(model).state_dict()
+    return embedding_bytes(
+        (name, tensor.numel() * tensor.element_size()) for name, tensor in state.items()
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -18,14 +18,32 @@ from ...metrics import _contest_scores as contest_scores
 from ...metrics._gap_interval import gap_interval
 from ...recognition.predict import Predictions
 from ...structures import Item, Ranking, Score
+from .ensemble import Answer
 
-logger = logging.getLogger("fastreid.fastseek")
-Spans = dict[str, list[float]]
+Intervals = dict[str, list[float]]
 
 
-def numbers_of(labels: Sequence[str]) -> dict[str, int]:
-    """Every label's landmark number: itself where all are whole numbers, else its place in their
-    order.
+class Sheet(Protocol):
+    """What a contest takes, and how it scores that."""
+
+    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
+        """Write a submission, read it back and score it.
+
+        Args:
+            path: the submission's file.
+            answer: to all queries.
+
+        Returns:
+            the scores, and intervals of those that are no means over queries.
+
+        Raises:
+            DataError: the contest would not take it.
+        """
+
+
+def number_labels(labels: Iterable[str]) -> dict[str, int]:
+    """Every label's landmark number: itself where all are whole numbers, else its rank among
+    them.
     """
     known = sorted(set(labels) - {""})
     if all(label.isascii() and label.isdigit() for label in known):
@@ -33,19 +51,30 @@ def numbers_of(labels: Sequence[str]) -> dict[str, int]:
     return {label: number for number, label in enumerate(known)}
 
 
-def bare(name: str) -> str:
-    """A photo's name in a contest: its path without folders and suffix."""
+def strip_name(name: str) -> str:
+    """An image's name in a contest: its path without folders and suffix."""
     return pathlib.PurePosixPath(name).stem if "/" in name or "." in name else name
 
 
+def _names(ids: Iterable[str], official: bool) -> list[str]:
+    """The ids as the contest's own file names images, or as they are."""
+    return [strip_name(name) for name in ids] if official else list(ids)
+
+
+def _check_ranking(answer: Answer) -> Ranking:
+    if not isinstance(answer, Ranking):
+        raise TypeError(f"this contest takes a Ranking, got {type(answer).__name__}")
+    return answer
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Retrieval:
+class RetrievalSheet:
     """The sheet of Google Landmark Retrieval.
 
     Args:
-        queries, gallery: the ids of the photos.
+        queries, gallery: the ids of the images.
         solution: what is right, read from its file.
-        official: whether that is the contest's file, which knows photos by bare names.
+        official: whether that is the contest's file, which knows images by names without folders.
     """
 
     queries: Sequence[str]
@@ -56,41 +85,27 @@ class Retrieval:
     @classmethod
     def open(
         cls, queries: Sequence[Item], gallery: Sequence[Item], solution: str, home: pathlib.Path
-    ) -> Retrieval:
+    ) -> RetrievalSheet:
         """With the contest's solution, or with one made of the labels, home/solution.csv.
 
         Raises:
             DataError: a file cannot be used, or no query has an answer.
         """
-        if not solution:
-            classes: dict[str, list[str]] = {}
-            for item in gallery:
-                if item.label:
-                    classes.setdefault(item.label, []).append(item.id)
-            rows = [
-                (item.id, " ".join(name for name in classes.get(item.label, []) if name != item.id))
-                for item in queries
-            ]
-            _write(
-                home / "solution.csv",
-                "id,images,Usage",
-                (
-                    f"{name},{right or None},{'Public' if right else 'Ignored'}"
-                    for name, right in rows
-                ),
-            )
-        right = gldv2.read_retrieval_solution(
-            locate(solution, "the solution") if solution else home / "solution.csv"
-        )
-        rename = bare if solution else str
+        file = home / "solution.csv"
+        if solution:
+            file = locate(solution, "the solution")
+        else:
+            _write_retrieval_solution(file, queries, gallery)
+        right = gldv2.read_retrieval_solution(file)
+        official = bool(solution)
         return cls(
-            [rename(item.id) for item in queries],
-            [rename(item.id) for item in gallery],
+            _names([item.id for item in queries], official),
+            _names([item.id for item in gallery], official),
             right,
-            bool(solution),
+            official,
         )
 
-    def scored(self, queries: Sequence[Item]) -> Sequence[Item]:
+    def scored_queries(self, queries: Sequence[Item]) -> Sequence[Item]:
         """The queries that count; the contest's own file ignores most, and those need not be
         searched for.
 
@@ -100,27 +115,21 @@ class Retrieval:
         if not self.official:
             return queries
         wanted = set(self.solution.only(*contest_scores.SPLITS).ids.tolist())
-        kept = [item for item in queries if bare(item.id) in wanted]
-        if not kept:
+        scored = [item for item in queries if strip_name(item.id) in wanted]
+        if not scored:
             raise DataError(
                 f"none of {len(queries)} queries is scored by the solution: are these its test"
                 " images?"
             )
-        return kept
+        return scored
 
-    def submit(self, path: PathLike, answer: Ranking) -> tuple[list[Score], Spans]:
-        """Write a submission, read it back and score it.
-
-        Raises:
-            DataError: the contest would not take it.
-        """
-        rename = bare if self.official else str
-        named = Ranking(
-            [rename(name) for name in answer.query_ids.tolist()],
-            [rename(name) for name in answer.gallery_ids.tolist()],
-            answer.indices,
-            answer.scores,
-            answer.provenance,
+    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
+        """As `Sheet.submit`; every score here is a mean over queries."""
+        ranking = _check_ranking(answer)
+        named = dataclasses.replace(
+            ranking,
+            query_ids=np.asarray(_names(ranking.query_ids.tolist(), self.official), str),
+            gallery_ids=np.asarray(_names(ranking.gallery_ids.tolist(), self.official), str),
         )
         gldv2.write_retrieval(path, named, self.queries, self.gallery)
         found = gldv2.read_retrieval(path, self.solution)
@@ -128,14 +137,29 @@ class Retrieval:
         return [score for score in scores if not score.name.startswith("position")], {}
 
 
+def _write_retrieval_solution(
+    file: pathlib.Path, queries: Sequence[Item], gallery: Sequence[Item]
+) -> None:
+    """Images of one label answer each other; a query whose label no image has is ignored."""
+    classes: dict[str, list[str]] = {}
+    for item in gallery:
+        if item.label:
+            classes.setdefault(item.label, []).append(item.id)
+    rows = []
+    for item in queries:
+        right = " ".join(name for name in classes.get(item.label, []) if name != item.id)
+        rows.append(f"{item.id},{right or None},{'Public' if right else 'Ignored'}")
+    _write(file, "id,images,Usage", rows)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Recognised:
+class RecognitionSheet:
     """The sheet of Google Landmark Recognition.
 
     Args:
-        queries: the ids of the photos.
+        queries: the ids of the images.
         numbers: label -> landmark number.
-        solution, official: as of `Retrieval`.
+        solution, official: as of `RetrievalSheet`.
     """
 
     queries: Sequence[str]
@@ -146,7 +170,7 @@ class Recognised:
     @classmethod
     def open(
         cls, queries: Sequence[Item], reference: Sequence[Item], solution: str, home: pathlib.Path
-    ) -> Recognised:
+    ) -> RecognitionSheet:
         """With the contest's solution, or with one made of the labels, home/solution.csv; "" is no
         landmark.
 
@@ -154,73 +178,64 @@ class Recognised:
             DataError: a file cannot be used, or the contest's solution is to be read and labels are
                 no numbers.
         """
-        numbers = numbers_of([item.label for item in (*queries, *reference)])
-        if solution and any(str(number) != label for label, number in numbers.items()):
-            raise DataError(
-                f"{solution} tells landmarks by number, but the reference's labels are names, such"
-                f" as {next(iter(numbers))!r}: name a data set whose labels are landmark ids"
-            )
-        if not solution:
-            _write(
-                home / "solution.csv",
-                "id,landmarks,Usage",
-                (f"{item.id},{numbers.get(item.label, '')},Public" for item in queries),
-            )
-            _write(
-                home / "landmarks.csv",
-                "landmark_id,label",
-                (f"{number},{label}" for label, number in numbers.items()),
-            )
-        right = gldv2.read_recognition_solution(
-            locate(solution, "the solution") if solution else home / "solution.csv"
-        )
-        rename = bare if solution else str
-        return cls([rename(item.id) for item in queries], numbers, right, bool(solution))
+        numbers = number_labels(item.label for item in (*queries, *reference))
+        file = home / "solution.csv"
+        if solution:
+            _check_landmark_ids(solution, numbers)
+            file = locate(solution, "the solution")
+        else:
+            landmarks = (f"{number},{label}" for label, number in numbers.items())
+            _write(home / "landmarks.csv", "landmark_id,label", landmarks)
+            rows = (f"{item.id},{numbers.get(item.label, '')},Public" for item in queries)
+            _write(file, "id,landmarks,Usage", rows)
+        right = gldv2.read_recognition_solution(file)
+        official = bool(solution)
+        return cls(_names([item.id for item in queries], official), numbers, right, official)
 
-    def submit(self, path: PathLike, answer: Predictions) -> tuple[list[Score], Spans]:
-        """Write a submission, read it back and score it; GAP has its own bootstrap interval.
-
-        Raises:
-            DataError: the contest would not take it.
-        """
-        rename = bare if self.official else str
-        ids = np.asarray([rename(name) for name in answer.ids.tolist()], str)
+    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
+        """As `Sheet.submit`; GAP is no mean and has its own bootstrap interval."""
+        if not isinstance(answer, Predictions):
+            raise TypeError(f"this contest takes Predictions, got {type(answer).__name__}")
+        ids = np.asarray(_names(answer.ids.tolist(), self.official), str)
         landmarks = np.asarray([self.numbers[label] for label in answer.labels.tolist()], np.int64)
         gldv2.write_recognition(path, Recognition(ids, landmarks, answer.scores), self.queries)
-        found, scored = (
-            gldv2.read_recognition(path, self.solution),
-            self.solution.only(*contest_scores.SPLITS),
+        found = gldv2.read_recognition(path, self.solution)
+        scored = self.solution.only(*contest_scores.SPLITS)
+        return contest_scores.score_recognition(found, scored), _gap_intervals(found, scored)
+
+
+def _check_landmark_ids(solution: str, numbers: Mapping[str, int]) -> None:
+    if any(str(number) != label for label, number in numbers.items()):
+        raise DataError(
+            f"{solution} names landmarks by number, but the reference's labels are names, such"
+            f" as {next(iter(numbers))!r}: name a data set whose labels are landmark ids"
         )
-        return contest_scores.score_recognition(found, scored), _gap_spans(found, scored)
 
 
-def _gap_spans(found: Recognition, solution: Solution) -> Spans:
+def _gap_intervals(found: Recognition, solution: Solution) -> Intervals:
+    """The interval of GAP over all queries, and over those that show a landmark."""
     rows = {name: row for row, name in enumerate(solution.ids.tolist())}
     answered = np.asarray([rows.get(name, -1) for name in found.ids.tolist()], np.int64)
-    right = np.asarray(
-        [
-            row >= 0 and landmark in solution.right[row]
-            for row, landmark in zip(answered.tolist(), found.landmarks.tolist(), strict=True)
-        ],
-        bool,
-    )
+    pairs = zip(answered.tolist(), found.landmarks.tolist(), strict=True)
+    right = np.asarray([row >= 0 and mark in solution.right[row] for row, mark in pairs], bool)
     answerable = np.fromiter(map(bool, solution.right), bool, len(solution.ids))
-    spans: Spans = {}
-    for name, kept in (
-        ("gap", answered >= 0),
-        ("gap(ignore_empty=True)", (answered >= 0) & answerable[answered]),
-    ):
-        spans[name] = list(
+    counted = {
+        "gap": answered >= 0,
+        "gap(ignore_empty=True)": (answered >= 0) & answerable[answered],
+    }
+    return {
+        name: list(
             gap_interval(
-                found.scores[kept],
-                right[kept],
-                answered[kept],
+                found.scores[rows],
+                right[rows],
+                answered[rows],
                 answerable,
-                found.ids[kept],
-                found.landmarks[kept],
+                found.ids[rows],
+                found.landmarks[rows],
             )
         )
-    return spans
+        for name, rows in counted.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -228,44 +243,40 @@ class DigixSheet:
     """The sheet of Huawei DIGIX 2020: ten images a query.
 
     Args:
-        asked, known: query and gallery photo -> class.
+        queries, gallery: image -> class.
     """
 
-    asked: Mapping[str, int]
-    known: Mapping[str, int]
+    queries: Mapping[str, int]
+    gallery: Mapping[str, int]
 
     @classmethod
     def open(
         cls, queries: Sequence[Item], gallery: Sequence[Item], solution: str, home: pathlib.Path
     ) -> DigixSheet:
-        """By the labels of the photos; the classes of the queries may stand in a label file,
+        """By the labels of the images; the classes of the queries may stand in a label file,
         `solution`.
 
         Raises:
             DataError: the file cannot be used.
         """
-        numbers = numbers_of([item.label for item in (*queries, *gallery)])
-        asked = (
-            digix.read_labels(locate(solution, "the labels of the queries"))
-            if solution
-            else {item.id: numbers.get(item.label, -1) for item in queries}
-        )
+        numbers = number_labels(item.label for item in (*queries, *gallery))
+        # Different numbers for an unknown label: no query shall be answered by an unlabelled image.
+        asked = {item.id: numbers.get(item.label, -1) for item in queries}
         known = {item.id: numbers.get(item.label, -2) for item in gallery}
+        if solution:
+            asked = digix.read_labels(locate(solution, "the labels of the queries"))
         digix.write_labels(home / "queries.txt", asked)
         digix.write_labels(home / "gallery.txt", known)
         return cls(asked, known)
 
-    def submit(self, path: PathLike, answer: Ranking) -> tuple[list[Score], Spans]:
-        """Write a submission, read it back and score it.
-
-        Raises:
-            DataError: the contest would not take it.
-        """
-        digix.write_submission(path, answer, list(self.asked), list(self.known))
-        return contest_scores.score_digix(path, self.asked, self.known), {}
+    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
+        """As `Sheet.submit`; every score here is a mean over queries."""
+        ranking = _check_ranking(answer)
+        digix.write_submission(path, ranking, list(self.queries), list(self.gallery))
+        return contest_scores.score_digix(path, self.queries, self.gallery), {}
 
 
-def _write(path: pathlib.Path, header: str, rows: Sequence[str]) -> None:
+def _write(path: pathlib.Path, header: str, rows: Iterable[str]) -> None:
     with atomic(path, "w") as file:
         file.write(f"{header}\n")
         file.writelines(f"{row}\n" for row in rows)
