@@ -142,7 +142,7 @@ def test_every_artefact_tells_its_round(done):
         )
     with open(out / "round2" / "pseudo" / "round2.pseudo.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    model = json.loads((out / "round2" / "classify" / "stage.json").read_text())["told"]["model"]
+    model = json.loads((out / "round2" / "classify" / "stage.json").read_text())["results"]["model"]
     assert {row["round"] for row in rows} == {"2"} and {row["model"] for row in rows} == {model}
     assert all((row["accepted"] == "yes") == (row["why"] == "") for row in rows)
 
@@ -471,5 +471,7 @@ def test_a_plan_without_unlabelled_photos_is_told(home, many):
 def test_the_nearest_class_mean_judges_a_model_of_other_classes(done):
     model = rounds_models.latest_training(done[0] / "out" / "round1" / "pretrained")
     plan = rounds_plan.read_rounds(done[0] / "plan.yml")
-    scores = rounds_models.judge_model(model, rounds.photos_of(plan, done[0] / "again"), ["top(1)"])
+    scores = rounds_models.judge_model(
+        model, rounds.image_pools_of(plan, done[0] / "again"), ["top(1)"]
+    )
     assert [score.name for score in scores] == [rounds_models.PROTOTYPE]

@@ -33,6 +33,10 @@ class Document:
         """File and line of a key; the file alone when the key does not stand in it."""
         return f"{self.path}:{self.lines[key]}" if key in self.lines else self.path
 
+    def error(self, key: str, message: str) -> UsageError:
+        """The error to raise about a key: one line that begins with its file and line."""
+        return UsageError(f"{self.where(key)}: {message}")
+
 
 class _Loader(yaml.SafeLoader):
     """Plain data without anchors: a few lines of those can stand for gigabytes."""

@@ -78,7 +78,7 @@ class RoundContext:
     def chosen(self, name: str) -> dict[str, str]:
         """id -> label of what a `select` or `pseudo` step has chosen."""
         stage = self.last[name]
-        if stage.told["kind"] == "select":
+        if stage.results["kind"] == "select":
             return read_truth(stage.path("round"))
         found = PseudoLabels.load(stage.path("round"))
         return dict(

@@ -13,9 +13,9 @@ from typing import Any
 from ...config import recipe
 from ...inference.embedding import source_of
 from ...io.atomic import atomic
-from ...io.digests import sha256
+from ...io.digests import digest, sha256
 from ...io.paths import locate
-from ...io.stage_record import Stage, digest, finish, is_finished
+from ...io.stage_record import Stage, StageRecord
 from ...report import row
 from ...self_training.tables import write_manifest
 from ...structures import Item
@@ -28,6 +28,7 @@ from .select_steps import cluster_step, pseudo_step, recluster_step, select_step
 from .steps import LABELLED, GrowStep, RoundsPlan
 
 logger = logging.getLogger("fastreid.fastseek")
+NO_INPUT = ("NOTE",)  # keys of a step that shape nothing
 CHOOSE = {
     "cluster": cluster_step,
     "recluster": recluster_step,
@@ -82,28 +83,34 @@ class Round:
             time.monotonic(),
             f"round {self.desk.number}: {step.name}",
         )
-        wanted = digest(
-            [
-                self.desk.number,
-                self.plan.seed,
-                dict(step.values),
-                self.plan.figures,
-                self._photos,
-                [[one.key, one.value] for one in step.settings],
-                self._rests(step),
-            ]
-        )
-        stage = is_finished(folder, wanted)
+        record = StageRecord(folder, self._inputs(step), former=(self._former_digest(step),))
+        stage = record.load()
         if stage is None:
             logger.info("%s (%s)", name, step.kind)
-            files, scores, told = self._work(step, folder)
+            files, scores, results = self._work(step, folder)
             line = row(name, scores, time.monotonic() - began)
-            stage = finish(folder, wanted, files, {**told, "kind": step.kind, "row": line})
+            stage = record.finish(files, {**results, "kind": step.kind, "row": line})
         else:
             logger.info("%s is done", name)
         kinds = [f"@{step.kind}", *(["@clusters"] if step.kind in ("cluster", "recluster") else [])]
         self.desk.last |= dict.fromkeys([*kinds, step.name], stage)
         return stage
+
+    def _inputs(self, step: GrowStep) -> dict[str, Any]:
+        """All that shapes a step."""
+        return {
+            "round": self.desk.number,
+            "seed": self.plan.seed,
+            "step": {key: value for key, value in step.values.items() if key not in NO_INPUT},
+            "figures": self.plan.figures,
+            "images": self._photos,
+            "settings": [[one.key, one.value] for one in step.settings],
+            "rests on": self._rests(step),
+        }
+
+    def _former_digest(self, step: GrowStep) -> str:
+        """What stood in the record before inputs were named, and notes left out."""
+        return digest([*(self._inputs(step) | {"step": dict(step.values)}).values()])
 
     def _rests(self, step: GrowStep) -> list[Any]:
         """Marks of all that a step reads."""

@@ -120,7 +120,7 @@ class _Run:
             if step.once and number > 1:
                 continue
             stage = one.do(step)
-            self.rows.append(dict(stage.told["row"]))
+            self.rows.append(dict(stage.results["row"]))
             found = _figure(stage)
             if found is not None:
                 figures.append((found, stage))
@@ -149,8 +149,8 @@ class _Run:
         return True
 
     def _settled(self, number: int, stage: Stage) -> bool:
-        if "changed" in stage.told and stage.told["kind"] == "pseudo":
-            self.changes[number] = float(stage.told["changed"])
+        if "changed" in stage.results and stage.results["kind"] == "pseudo":
+            self.changes[number] = float(stage.results["changed"])
             return number > 1 and self.changes[number] < self.plan.changed
         return False
 
@@ -179,10 +179,10 @@ class _Run:
 
 def _figure(stage: Stage) -> float | None:
     """The first figure of a training whose classes are the validation's."""
-    figures = stage.told["row"]["metrics"]
-    if stage.told["kind"] != "train" or set(figures) <= {models.PROTOTYPE}:
+    figures = stage.results["row"]["metrics"]
+    if stage.results["kind"] != "train" or set(figures) <= {models.PROTOTYPE}:
         return None
-    return float(stage.told["figure"])
+    return float(stage.results["figure"])
 
 
 def _outside(photos: ImagePools) -> float | None:

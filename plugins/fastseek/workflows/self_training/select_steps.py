@@ -89,8 +89,8 @@ def select_step(desk: RoundContext, step: GrowStep, folder: pathlib.Path) -> Tol
         clusters = Clusters(
             file.get_tensor("numbers"),
             file.get_tensor("centroids"),
-            tuple(stage.told["groups"]),
-            tuple(stage.told["names"]),
+            tuple(stage.results["groups"]),
+            tuple(stage.results["names"]),
         )
     made = select(
         _array(found),
@@ -168,7 +168,7 @@ def pseudo_step(desk: RoundContext, step: GrowStep, folder: pathlib.Path) -> Tol
         np.full(len(sure), np.nan, np.float32) if near is None else near,
         why,
         desk.number,
-        stage.told["model"],
+        stage.results["model"],
     )
     path = folder / f"round{desk.number}.pseudo.csv"
     made.save(path)
