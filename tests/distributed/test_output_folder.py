@@ -13,8 +13,8 @@ from fastseek.training.trainer import Trainer
 
 HOLDER = """
 import pathlib, sys
-from fastseek.io.locks import alone
-with alone(pathlib.Path(sys.argv[1])):
+from fastseek.io.locks import hold_folder
+with hold_folder(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

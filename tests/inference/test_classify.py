@@ -31,7 +31,7 @@ def test_a_training_is_evaluated_by_its_figures_in_percent(trained):
     assert found["top(1)"] == found["class_mean"]  # one query photo a class
     items = evaluation.resolve(trainer.cfg.DATASETS.TESTS[0], trainer.cfg)
     queries = select_split(items, "query", "toy")
-    rows, logits, _ = classification.extract.in_memory(
+    rows, logits, _ = classification.embedding.in_memory(
         trainer.cfg, trainer.model, queries, trainer.model.logits
     )
     labels, counts = classification.classes_of(trainer.cfg)

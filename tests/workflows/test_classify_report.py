@@ -85,7 +85,7 @@ def test_the_rows_are_the_models_answers_to_changed_photos(finished, monkeypatch
         seen.append(list(cfg.SEEK.TEST))
         return np.full((len(queries), 6), 1 / 6)
 
-    monkeypatch.setattr(classification_report, "_classified", uniform)
+    monkeypatch.setattr(classification_report, "_classify_images", uniform)
     home, _ = finished
     classification_report.report(
         home / "run" / "config.yaml", home / "run" / "model_final.safetensors", home / "again"

@@ -190,7 +190,7 @@ def test_pad_crop_shifts_by_at_most_its_pad():
 def test_jpeg_draws_every_quality_of_its_range_and_no_other(monkeypatch):
     qualities = []
     monkeypatch.setattr(
-        jpeg_module, "_compressed", lambda image, quality: qualities.append(quality) or image
+        jpeg_module, "_compress", lambda image, quality: qualities.append(quality) or image
     )
     for seed in range(300):
         seeded(transform("jpeg(90, 93, p=1)"), photo(), seed)
