@@ -8,7 +8,7 @@ import json
 import pathlib
 
 from fastseek import compat, register, registry  # noqa: F401
-from fastseek.config.recipe import keys
+from fastseek.config.nested import flatten, get_value
 
 from fastreid.config import get_cfg
 from fastreid.data.datasets import DATASET_REGISTRY
@@ -27,14 +27,9 @@ THEIRS = {
 
 def surface():
     """Our config keys with their defaults, and every part with its arguments."""
-    stock, cfg = set(keys(get_cfg())), get_cfg()
+    stock, cfg = set(flatten(get_cfg())), get_cfg()
     register(cfg)
-    ours = {}
-    for key in sorted(set(keys(cfg)) - stock):
-        value = cfg
-        for name in key.split("."):
-            value = value[name]
-        ours[key] = value
+    ours = {key: get_value(cfg, key) for key in sorted(set(flatten(cfg)) - stock)}
     parts = {}
     for name, members in sorted(vars(registry).items()):
         if isinstance(members, registry.Registry):

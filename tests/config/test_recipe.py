@@ -7,6 +7,7 @@ import yaml
 
 from fastseek import compat  # noqa: F401
 from fastseek.config import recipe
+from fastseek.config.nested import flatten, get_value
 from fastseek.config.sources import chain
 from fastseek.errors import UsageError
 
@@ -76,10 +77,8 @@ def test_a_recipe_of_fastreid_means_the_same_to_both(child):
     theirs = get_cfg()
     theirs.merge_from_file(str(child))
     ours = recipe.load(child)
-    for key in recipe.keys(theirs):
-        a, b = theirs, ours
-        for name in key.split("."):
-            a, b = a[name], b[name]
+    for key, a in flatten(theirs).items():
+        b = get_value(ours, key)
         assert (type(a), a) == (type(b), b), key
 
 

@@ -132,6 +132,22 @@ def test_finished_steps_are_skipped(home, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 2
 
 
+def test_a_record_that_counts_keys_which_count_no_more_leaves_its_step_finished(home, monkeypatch):
+    first = run(home)
+    written = book(home)
+    for entry in written["steps"]:
+        recorded = home / "out" / entry["name"] / "recipe.yml"
+        recorded.write_text(recorded.read_text() + "SOLVER.CHECKPOINT_PERIOD: 3\n")
+        entry["recipe"] = "of an earlier version"
+    (home / "out" / "plan.json").write_text(json.dumps(written))
+    with monkeypatch.context() as patch:
+        patch.setattr(plans, "_train", None)
+        assert run(home) == first
+    recorded.write_text(recorded.read_text() + "SOLVER.GAMMA: 0.3\n")
+    run(home)
+    assert (home / "out" / "large.old1").is_dir() and not (home / "out" / "small.old1").exists()
+
+
 @pytest.mark.parametrize("step, number", [("small", 3), ("large", 7)])
 def test_a_killed_plan_goes_on_inside_its_step_as_if_nothing_had_happened(
     home, forked, monkeypatch, step, number

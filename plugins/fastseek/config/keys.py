@@ -1,71 +1,331 @@
-"""Every key FastSeek adds to fast-reid's config: its default and one comment."""
+"""Every key of a recipe: FastSeek's own with their defaults, and what each key has a say in.
+
+Finished work is kept as long as nothing it was made from changes. Whether a changed key makes it
+stale is said here, once, by the key's tag:
+
+    shapes_model   another value trains another model
+    shapes_answer  the model stays; embeddings, rankings or class probabilities become others
+    judges         the answer stays; only what is computed from it, or when, changes
+    runs           where, how fast and how safely it runs; nothing that is made changes
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from .nested import flatten
+
+Tag = Literal["shapes_model", "shapes_answer", "judges", "runs"]
+SHAPES_MODEL: Tag = "shapes_model"
+SHAPES_ANSWER: Tag = "shapes_answer"
+JUDGES: Tag = "judges"
+RUNS: Tag = "runs"
+TAGS = (SHAPES_MODEL, SHAPES_ANSWER, JUDGES, RUNS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One key that FastSeek adds to fast-reid's config.
+
+    Args:
+        name: dotted.
+        default: its value where no recipe sets it; its type is the type every value must have.
+        comment: what it means, for people.
+        tag: what it has a say in.
+    """
+
+    name: str
+    default: Any
+    comment: str
+    tag: Tag
+
+
+OURS = (
+    Key(
+        "PLUGINS",
+        [],
+        "packages with a `register(cfg)`, imported before the recipe is read",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEED",
+        0,
+        "seeds weights, order and augmentation; -1 draws one and logs it",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.BACKBONE",
+        "",
+        'call string of BACKBONES; "" takes fast-reid\'s MODEL.BACKBONE',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.BLOCKS",
+        [],
+        "call strings of BLOCKS: attention and other parts put into the backbone, in order",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.BRANCHES",
+        [],
+        "call strings of BRANCHES: feature maps -> embeddings",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.LOSSES",
+        [],
+        "call strings of LOSSES, each on one named embedding",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.CLASSES",
+        "",
+        'JSON {"labels": [...], "counts": [...]}; the trainer writes it beside the model',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.SCHEDULE",
+        "",
+        'call string of SCHEDULES; "" honors SOLVER.SCHED and its warm-up',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.FREEZE",
+        [],
+        'parts of parameter names, or "blocks(15)": no gradient, BatchNorm statistics stay',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.RATES",
+        [],
+        '"part-of-name: factor" of the learning rate, the first that fits; "layer_decay: 0.75"',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.ACCUMULATE",
+        1,
+        "batches of SOLVER.IMS_PER_BATCH whose gradients make one update",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.STOP_AT",
+        0,
+        "training ends after this many epochs, with the schedule of MAX_EPOCH; 0 never",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.ON_NAN",
+        "stop",
+        'a loss or gradient that is not finite: "stop", or "skip" that update, ten in a row at'
+        " most",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.DROP",
+        [],
+        "parts of names in MODEL.WEIGHTS that are not taken over",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.FIT",
+        "classes",
+        'MODEL.WEIGHTS must fit "all", all but "classes", "grow" (the model may have more) or'
+        ' "some"',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.HEAD.SUBCENTERS",
+        3,
+        "SubCenterArcFaceHead under fast-reid's Baseline: centers a class",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.HEAD.MARGIN",
+        "",
+        'its margin, "dynamic(0.05, 0.50)" (needs SEEK.CLASSES); "" takes MODEL.HEADS.MARGIN',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.SAMPLER",
+        "",
+        'call string of SAMPLERS; "" honors DATALOADER.SAMPLER_TRAIN',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.TRAIN",
+        [],
+        "call strings of TRANSFORMS for training; [] honors fast-reid's INPUT flags",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.TEST",
+        [],
+        "the same for embedding and evaluation",
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.CROPS",
+        "",
+        "call string of CROPS: every image is seen a second time, cut there; for two_stream",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.CACHE",
+        "",
+        "folder that keeps what the first transforms of TRAIN and TEST give (those that draw"
+        " nothing)",
+        RUNS,
+    ),
+    Key(
+        "SEEK.VIEWS",
+        [],
+        "call strings of VIEWS: test-time views",
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.FOREGROUND",
+        "",
+        "\"foreground(at='s4', threshold=0.2)\": embed the part of an image the network looks at",
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.ENHANCE",
+        [],
+        "call strings of ENHANCERS, before the search",
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.SEARCH",
+        "exact(k=100)",
+        "call string of SEARCHERS",
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.RERANK",
+        [],
+        "call strings of RERANKERS, in order",
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.METRICS",
+        [],
+        "call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP",
+        JUDGES,
+    ),
+    Key(
+        "SEEK.FIGURES",
+        [],
+        "call strings of FIGURES: the test images are classified too, and scored so",
+        JUDGES,
+    ),
+    Key(
+        "SEEK.VOTE",
+        "probabilities",
+        'what is averaged over views to classify: "probabilities" or "logits"',
+        SHAPES_ANSWER,
+    ),
+    Key(
+        "SEEK.EXPECT",
+        [],
+        '"map(100) 61.2 +- 0.5": a finished run outside ends with an error',
+        RUNS,
+    ),
+    Key(
+        "SEEK.ON_BAD",
+        "skip",
+        'an image that cannot be read: "skip" (named and counted) or "fail"',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.MAX_BAD",
+        0.001,
+        "training stops when more than this share (and more than 10) is bad, in one process",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.MAX_PIXELS",
+        64_000_000,
+        "larger images are refused before they are decoded",
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.AMP_DTYPE",
+        "fp16",
+        'with SOLVER.AMP.ENABLED: "fp16" (scaled) or "bf16"',
+        SHAPES_MODEL,
+    ),
+    Key(
+        "SEEK.CHECKPOINT_MINUTES",
+        10.0,
+        "a checkpoint in the middle of an epoch at least this often",
+        RUNS,
+    ),
+    Key(
+        "SEEK.KEEP_CHECKPOINTS",
+        2,
+        "how many of those stay, beside model_best and model_final",
+        RUNS,
+    ),
+)
+
+# fast-reid's keys by the beginning of their names; the longest that fits counts.
+FASTREID: Mapping[str, Tag] = {
+    "MODEL.": SHAPES_MODEL,
+    "MODEL.DEVICE": RUNS,
+    "KD.": SHAPES_MODEL,
+    "INPUT.": SHAPES_MODEL,
+    "INPUT.SIZE_TEST": SHAPES_ANSWER,
+    "DATASETS.": SHAPES_MODEL,
+    "DATASETS.TESTS": SHAPES_ANSWER,
+    "DATALOADER.": SHAPES_MODEL,
+    "DATALOADER.NUM_WORKERS": RUNS,
+    "SOLVER.": SHAPES_MODEL,
+    "SOLVER.CHECKPOINT_PERIOD": RUNS,
+    "TEST.": SHAPES_ANSWER,
+    "TEST.IMS_PER_BATCH": RUNS,
+    "TEST.EVAL_PERIOD": JUDGES,
+    "TEST.ROC.": JUDGES,
+    # The last thing a training does: it overwrites the statistics of every BatchNorm.
+    "TEST.PRECISE_BN.": SHAPES_MODEL,
+    "OUTPUT_DIR": RUNS,
+    "CUDNN_BENCHMARK": RUNS,
+}
+_OWN_TAGS: Mapping[str, Tag] = {key.name: key.tag for key in OURS}
 
 
 def add_seek_config(cfg: Any) -> None:
     """Add our keys with their defaults to a fast-reid CfgNode, in place, once."""
     if "SEEK" in cfg:
         return
-    node = type(cfg)
-    # packages with a `register(cfg)`; train_net imports them before it reads the recipe
-    cfg.PLUGINS = []
-    cfg.SEED = 0  # seeds weights, order and augmentation; -1 draws one and logs it
-    cfg.SEEK = seek = node()
-    seek.BACKBONE = ""  # call string of BACKBONES; "" takes fast-reid's MODEL.BACKBONE
-    # call strings of BLOCKS: attention and other parts put into the backbone, in order
-    seek.BLOCKS = []
-    seek.BRANCHES = []  # call strings of BRANCHES: feature maps -> embeddings
-    seek.LOSSES = []  # call strings of LOSSES, each on one named embedding
-    seek.CLASSES = (
-        ""  # JSON {"labels": [...], "counts": [...]}; the trainer writes it beside the model
-    )
-    seek.SCHEDULE = ""  # call string of SCHEDULES; "" honours SOLVER.SCHED and its warm-up
-    # parts of parameter names, or "blocks(15)": no gradient, BatchNorm statistics stay
-    seek.FREEZE = []
-    # "part-of-name: factor" of the learning rate, the first that fits; "layer_decay: 0.75"
-    seek.RATES = []
-    seek.ACCUMULATE = 1  # batches of SOLVER.IMS_PER_BATCH whose gradients make one update
-    # training ends after so many epochs, its schedule as if it went on to MAX_EPOCH; 0 for never
-    seek.STOP_AT = 0
-    # a loss or gradient that is not finite: "stop", or "skip" that update, ten in a row at most
-    seek.ON_NAN = "stop"
-    seek.DROP = []  # parts of names in MODEL.WEIGHTS that are not taken over
-    # MODEL.WEIGHTS must fit "all", all but "classes", "grow" (the model may have more) or "some"
-    seek.FIT = "classes"
-    seek.HEAD = node()
-    seek.HEAD.SUBCENTERS = 3  # SubCenterArcFaceHead under fast-reid's Baseline: centres a class
-    seek.HEAD.MARGIN = (
-        ""  # its margin, "dynamic(0.05, 0.50)" (needs SEEK.CLASSES); "" takes MODEL.HEADS.MARGIN
-    )
-    seek.SAMPLER = ""  # call string of SAMPLERS; "" honours DATALOADER.SAMPLER_TRAIN
-    seek.TRAIN = []  # call strings of TRANSFORMS for training; [] honours fast-reid's INPUT flags
-    seek.TEST = []  # the same for embedding and evaluation
-    seek.CROPS = (
-        ""  # call string of CROPS: every photo is seen a second time, cut there; for two_stream
-    )
-    # folder that keeps what the first transforms of TRAIN and TEST give (those that draw nothing)
-    seek.CACHE = ""
-    seek.VIEWS = []  # call strings of VIEWS: test-time views
-    seek.FOREGROUND = (
-        ""  # "foreground(at='s4', threshold=0.2)": embed the part of a photo the network looks at
-    )
-    seek.ENHANCE = []  # call strings of ENHANCERS, before the search
-    seek.SEARCH = "exact(k=100)"  # call string of SEARCHERS
-    seek.RERANK = []  # call strings of RERANKERS, in order
-    seek.METRICS = []  # call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP
-    seek.FIGURES = []  # call strings of FIGURES: the test photos are classified too, and scored so
-    seek.VOTE = (
-        "probabilities"  # what is averaged over views to classify: "probabilities" or "logits"
-    )
-    seek.EXPECT = []  # "map(100) 61.2 +- 0.5": a finished run outside is told as an error
-    seek.ON_BAD = "skip"  # a photo that cannot be read: "skip" (named and counted) or "fail"
-    seek.MAX_BAD = (
-        0.001  # training stops when more than this share (and more than 10) is bad, in one process
-    )
-    seek.MAX_PIXELS = 64_000_000  # larger photos are refused before they are decoded
-    seek.AMP_DTYPE = "fp16"  # with SOLVER.AMP.ENABLED: "fp16" (scaled) or "bf16"
-    seek.CHECKPOINT_MINUTES = 10.0  # a checkpoint in the middle of an epoch at least this often
-    seek.KEEP_CHECKPOINTS = 2  # how many of those stay, beside model_best and model_final
+    kind = type(cfg)
+    for key in OURS:
+        *groups, last = key.name.split(".")
+        node = cfg
+        for name in groups:
+            node = node.setdefault(name, kind())
+        node[last] = copy.deepcopy(key.default)
+
+
+def tag_of(name: str) -> Tag:
+    """What a key has a say in.
+
+    A key that neither table knows is a plugin's: it counts as shaping the model, since training
+    again costs time and a stale model costs a wrong result.
+    """
+    if name in _OWN_TAGS:
+        return _OWN_TAGS[name]
+    fits = [start for start in FASTREID if name.startswith(start)]
+    return FASTREID[max(fits, key=len)] if fits else SHAPES_MODEL
+
+
+def select_values(cfg: Mapping[str, Any], *tags: Tag) -> dict[str, Any]:
+    """The values of all keys with one of these tags, by dotted name."""
+    return {name: value for name, value in flatten(cfg).items() if tag_of(name) in tags}
+
+
+def shaping(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of all keys that shape the model, by dotted name."""
+    return select_values(cfg, SHAPES_MODEL)

@@ -6,11 +6,12 @@ import ast
 import difflib
 import importlib
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
 from ..io.paths import PathLike
+from .nested import flatten
 from .plugins import register
 from .sources import Setting, chain, overrides
 from .validation import check, check_whole
@@ -113,7 +114,7 @@ def _put_value(cfg: CfgNode, setting: Setting) -> None:
 
 
 def _nearest(key: str, cfg: CfgNode) -> str:
-    known = sorted(keys(cfg))
+    known = sorted(flatten(cfg))
     same_end = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     near = difflib.get_close_matches(key, same_end, 3, 0) or difflib.get_close_matches(
         key, known, 1
@@ -121,15 +122,6 @@ def _nearest(key: str, cfg: CfgNode) -> str:
     return (
         f"; did you mean {' or '.join(near)}?" if near else "; `recipes.py explain` lists all keys"
     )
-
-
-def keys(cfg: CfgNode, prefix: str = "") -> Iterator[str]:
-    """All keys of a config, dotted."""
-    for key, value in cfg.items():
-        if isinstance(value, CfgNode) and value:
-            yield from keys(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
 
 
 def _decode_value(value: Any, default: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..io.paths import PathLike
 from ..io.yaml_lines import Document, read_yaml
+from .nested import flatten
 
 BASE = "_BASE_"
 OVERRIDE = "command line"
@@ -79,17 +80,9 @@ def _base(document: Document) -> str | None:
 
 
 def _settings(document: Document) -> Iterator[Setting]:
-    for key, value in _flat(document.values, ""):
+    for key, value in flatten(document.values).items():
         if key != BASE:
             yield Setting(key, value, document.path, document.lines[key])
-
-
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def flat_settings(document: Document, prefix: str) -> list[Setting]:
@@ -107,7 +100,7 @@ def flat_settings(document: Document, prefix: str) -> list[Setting]:
             node = node[int(number)]
     return [
         Setting(key, value, document.path, document.lines[f"{prefix}{key}"])
-        for key, value in _flat(node, "")
+        for key, value in flatten(node).items()
     ]
 
 

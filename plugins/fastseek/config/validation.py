@@ -14,6 +14,7 @@ import torch
 from .. import registry
 from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
+from .nested import get_value
 from .solver_values import SCHEDULES, parse_rate
 
 from fastreid.data.datasets import DATASET_REGISTRY
@@ -173,14 +174,14 @@ def check(cfg: Any, places: Mapping[str, str]) -> None:
             fit its part.
     """
     for key, legal in RANGES.items():
-        value = _get(cfg, key)
+        value = get_value(cfg, key)
         for one in value if isinstance(value, list | tuple) else [value]:
             if one not in legal:
                 raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {legal}")
     for key, known in NAMES.items():
-        _one_of(key, _get(cfg, key), known(), places)
+        _one_of(key, get_value(cfg, key), known(), places)
     for key, members in CALLS.items():
-        value = _get(cfg, key)
+        value = get_value(cfg, key)
         for call in [value] if isinstance(value, str) else value:
             if call:
                 _call(key, call, members, places)
@@ -190,22 +191,22 @@ def check(cfg: Any, places: Mapping[str, str]) -> None:
 
 def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
     for key in ("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"):
-        if len(_get(cfg, key)) not in (1, 3):
+        if len(get_value(cfg, key)) not in (1, 3):
             raise UsageError(
-                f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: three numbers (red, green,"
+                f"{_at(places, key)}{key} is {get_value(cfg, key)!r}; legal: three numbers (red, green,"
                 " blue) or one"
             )
     for key, instead in INSTEAD.items():
-        if cfg.SEEK.METRICS and _get(cfg, key).ENABLED:
+        if cfg.SEEK.METRICS and get_value(cfg, key).ENABLED:
             raise UsageError(
                 f"{_at(places, f'{key}.ENABLED')}{key}.ENABLED is for fast-reid's own figures and"
                 f" does nothing with SEEK.METRICS: set it to False and take {instead}, or empty"
                 " SEEK.METRICS"
             )
     for key in ("SEEK.FREEZE", "SEEK.RATES", "SEEK.DROP"):
-        if not all(isinstance(one, str) and one.strip() for one in _get(cfg, key)):
+        if not all(isinstance(one, str) and one.strip() for one in get_value(cfg, key)):
             raise UsageError(
-                f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: a list of strings"
+                f"{_at(places, key)}{key} is {get_value(cfg, key)!r}; legal: a list of strings"
             )
     if cfg.SEEK.STOP_AT > cfg.SOLVER.MAX_EPOCH:
         raise UsageError(
@@ -221,28 +222,25 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")
     for key in ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST"):
-        if len(_get(cfg, key)) not in (1, 2) or len({side > 0 for side in _get(cfg, key)}) != 1:
+        if (
+            len(get_value(cfg, key)) not in (1, 2)
+            or len({side > 0 for side in get_value(cfg, key)}) != 1
+        ):
             raise UsageError(
-                f"{_at(places, key)}{key} is {_get(cfg, key)!r}; legal: [height, width], [side], or"
+                f"{_at(places, key)}{key} is {get_value(cfg, key)!r}; legal: [height, width], [side], or"
                 " [0] for photos that are all of one size already"
             )
     if cfg.MODEL.META_ARCHITECTURE in ("Baseline", "MGN"):
         for name in cfg.MODEL.LOSSES.NAME:
             _one_of("MODEL.LOSSES.NAME", name, LOSSES, places)
     for key in ("DATASETS.NAMES", "DATASETS.TESTS"):
-        for name in _get(cfg, key):
+        for name in get_value(cfg, key):
             _dataset(key, name, places)
     for text in cfg.SEEK.EXPECT:
         if not isinstance(text, str) or not EXPECT.match(text):
             raise UsageError(
                 f'{_at(places, "SEEK.EXPECT")}SEEK.EXPECT {text!r}; expected "map(100) 61.2 +- 0.5"'
             )
-
-
-def _get(cfg: Any, key: str) -> Any:
-    for name in key.split("."):
-        cfg = cfg[name]
-    return cfg
 
 
 def _at(places: Mapping[str, str], key: str) -> str:

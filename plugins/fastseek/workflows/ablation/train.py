@@ -17,6 +17,7 @@ from torch import nn
 
 from ...config import recipe
 from ...config.catalog import is_rounds
+from ...config.keys import SHAPES_ANSWER, select_values, shaping
 from ...data.fastreid_datasets import resolve
 from ...inference import embedding
 from ...inference.classification import load_classifier
@@ -34,33 +35,6 @@ from ..self_training.run import run_rounds
 from .blend import Blend
 from .ensemble import classify_step, embed_step
 from .spec import AblationStep, Opts
-
-AFTER = (
-    "OUTPUT_DIR",
-    "TEST.",
-    "DATALOADER.NUM_WORKERS",
-    "MODEL.DEVICE",
-    "SEEK.VIEWS",
-    "SEEK.TEST",
-    "SEEK.ENHANCE",
-    "SEEK.SEARCH",
-    "SEEK.RERANK",
-    "SEEK.METRICS",
-    "SEEK.FIGURES",
-    "SEEK.VOTE",
-    "SEEK.EXPECT",
-    "SEEK.CHECKPOINT_MINUTES",
-    "INPUT.SIZE_TEST",
-    "SEEK.KEEP_CHECKPOINTS",
-)  # other things than the training
-JUDGED = (
-    "SEEK.METRICS",
-    "SEEK.FIGURES",
-    "SEEK.EXPECT",
-    "OUTPUT_DIR",
-    "DATALOADER.NUM_WORKERS",
-    "MODEL.DEVICE",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,16 +122,13 @@ def answer_of(step: AblationStep, seed: int, out: pathlib.Path, asked: bool = Fa
         asked: an ensemble wants its embeddings.
     """
     cfg = recipe.load(step.config, [*step.opts, "SEED", seed])
-    keys = {key: _value(cfg, key) for key in recipe.keys(cfg)}
     told = {
         "photos": images_of(cfg),
         "plan": pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else "",
-        "trained by": {key: value for key, value in keys.items() if not key.startswith(AFTER)},
+        "trained by": shaping(cfg),
     }
     training = digest(told)
-    whole = digest(
-        {**told, "keys": {key: value for key, value in keys.items() if not key.startswith(JUDGED)}}
-    )
+    whole = digest({**told, "answered by": select_values(cfg, SHAPES_ANSWER)})
     files = [
         *(["ranking.npz", "truth.npz"] if cfg.SEEK.METRICS else []),
         *(["classified.npz"] if cfg.SEEK.FIGURES else []),
@@ -178,12 +149,6 @@ def answer_of(step: AblationStep, seed: int, out: pathlib.Path, asked: bool = Fa
 def slug(name: str) -> str:
     """A name as part of a folder's."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
-
-
-def _value(cfg: Any, key: str) -> Any:
-    for part in key.split("."):
-        cfg = cfg[part]
-    return cfg
 
 
 def digest(told: Any) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 import yaml
 
-from ...config import recipe
+from ...config.keys import RUNS, tag_of
+from ...config.nested import flatten
 from ...config.plugins import register
 from ...distributed import process_group
 from ...distributed.launch import launch
@@ -41,17 +42,6 @@ from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
 BOOK, RECIPE, FORMAT = "plan.json", "recipe.yml", 1
-# what says how a step is run and not what it makes; of the weights it starts from the bytes count,
-# not the name
-NEUTRAL = (
-    "OUTPUT_DIR",
-    "MODEL.WEIGHTS",
-    "MODEL.DEVICE",
-    "DATALOADER.NUM_WORKERS",
-    "SEEK.CHECKPOINT_MINUTES",
-    "SEEK.KEEP_CHECKPOINTS",
-    "SEEK.EXPECT",
-)
 Entry = dict[str, Any]
 
 
@@ -167,17 +157,27 @@ def _essence(cfg: CfgNode) -> str:
     """
     usual = get_cfg()
     register(usual)
-    defaults = {key: _plain(usual, key) for key in recipe.keys(usual)}
-    own = {key: _plain(cfg, key) for key in recipe.keys(cfg) if key not in NEUTRAL}
-    return yaml.safe_dump(
+    defaults = _plain(flatten(usual))
+    own = _plain(flatten(cfg))
+    return _dump(
         {key: value for key, value in own.items() if key not in defaults or defaults[key] != value}
     )
 
 
-def _plain(cfg: CfgNode, key: str) -> Any:
-    for name in key.split("."):
-        cfg = cfg[name]
-    return list(cfg) if isinstance(cfg, tuple) else cfg
+def _dump(settings: Mapping[str, Any]) -> str:
+    # Of the weights a step starts from the bytes count, not the name.
+    counted = {
+        key: value
+        for key, value in settings.items()
+        if tag_of(key) != RUNS and key != "MODEL.WEIGHTS"
+    }
+    return yaml.safe_dump(counted)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()
+    }
 
 
 def _source(plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> pathlib.Path | None:
@@ -201,7 +201,9 @@ def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str
     """Whether a step is "done", "begun" or "new"; the folder of another training is put aside."""
     folder, book = out / step.name, _book(out)
     old = next((one for one in book["steps"] if one["name"] == step.name), None)
-    same = old is not None and (old["from"], old["recipe"]) == (entry["from"], entry["recipe"])
+    same = (
+        old is not None and old["from"] == entry["from"] and _same_recipe(old, entry, folder, cfg)
+    )
     if same and old["state"] == "done":
         weights = folder / TAKEN["final"]
         if (
@@ -231,6 +233,21 @@ def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str
             file.write(_essence(cfg))
     _note(out, None, entry | {"state": "begun"})
     return "begun" if begun else "new"
+
+
+def _same_recipe(old: Entry, entry: Entry, folder: pathlib.Path, cfg: CfgNode) -> bool:
+    """Whether a step was begun with a recipe that says the same of the model.
+
+    An earlier version may have counted keys that are counted no more, so where the digests differ
+    the recipe that it wrote down is compared.
+    """
+    if old["recipe"] == entry["recipe"]:
+        return True
+    try:
+        recorded = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return False
+    return isinstance(recorded, dict) and _dump(recorded) == _essence(cfg)
 
 
 def _usable(folder: pathlib.Path) -> bool:
