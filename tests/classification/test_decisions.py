@@ -202,7 +202,7 @@ def test_an_inner_product_of_joined_embeddings_is_the_weighted_sum_of_cosines():
     """finegrained row 68."""
     truth = np.random.default_rng(0).integers(0, 6, 20)
     members = [embedded(1, 4, truth), embedded(2, 9, truth)]
-    joined = Refit((3, 1)).joined(members)
+    joined = Refit((3, 1)).concatenate(members)
     units = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in members]
     assert np.allclose(
         joined @ joined.T, 0.75 * units[0] @ units[0].T + 0.25 * units[1] @ units[1].T
@@ -227,6 +227,6 @@ def test_a_head_refuses_what_it_cannot_join():
     with pytest.raises(UsageError, match="fitted"):
         Refit()([np.ones((2, 2))], 2)
     with pytest.raises(ArtefactError):
-        Refit().joined([np.ones((2, 2)), np.ones((3, 2))])
+        Refit().concatenate([np.ones((2, 2)), np.ones((3, 2))])
     with pytest.raises(ArtefactError, match="zero"):
-        Refit().joined([np.zeros((2, 2))])
+        Refit().concatenate([np.zeros((2, 2))])

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import DataError
-from fastseek.knn import blocked, topk
 from fastseek.knn import nearest as kernel
 from fastseek.knn import scan as scans
-from fastseek.knn.nearest import nearest
+from fastseek.knn import topk
+from fastseek.knn.nearest import encode_gallery, nearest, nearest_coded
 from fastseek.knn.scan.bfloat16 import Bfloat16
 from fastseek.knn.scan.cuda import Cuda
 from fastseek.knn.scan.distance import Distance
@@ -108,10 +108,9 @@ def test_threads_change_nothing(scan, monkeypatch):
 @pytest.mark.parametrize("scan", ["float32", "int8"])
 def test_a_gallery_coded_before_gives_the_same_answer(scan):
     queries, gallery = pair(2)
-    part = scans.choose(scan, "cosine")
-    (kept,) = blocked.iterate_blocks(gallery, "cosine", part, len(gallery))
+    coded = encode_gallery(gallery, "cosine", scan)
     same(
-        nearest(queries, gallery, 20, scan=scan, kept=kept),
+        nearest_coded(queries, coded, 20, lowest=True),
         nearest(queries, gallery, 20, scan="float32"),
     )
 

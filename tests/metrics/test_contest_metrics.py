@@ -275,11 +275,11 @@ def lists_of(answers, right):
 def test_the_worked_retrieval_example_of_google_landmarks():
     """landmark row 59."""
     hits = lists_of(ANSWERS, RIGHT)
-    assert Map(100).of(hits)[0].value == pytest.approx(0.458333, abs=1e-6)
-    assert Map(1).of(hits)[0].value == pytest.approx(0.5)
-    assert [score.value for score in Precision(1, 2).of(hits)] == pytest.approx([0.5, 0.375])
-    assert [score.value for score in Position(100).of(hits)] == pytest.approx([26.25, 1.5])
-    assert [score.value for score in Position(1).of(hits)] == pytest.approx([1.5, 1.5])
+    assert Map(100).score(hits)[0].value == pytest.approx(0.458333, abs=1e-6)
+    assert Map(1).score(hits)[0].value == pytest.approx(0.5)
+    assert [score.value for score in Precision(1, 2).score(hits)] == pytest.approx([0.5, 0.375])
+    assert [score.value for score in Position(100).score(hits)] == pytest.approx([26.25, 1.5])
+    assert [score.value for score in Position(1).score(hits)] == pytest.approx([1.5, 1.5])
 
 
 def test_the_worked_recognition_example_of_google_landmarks():
@@ -325,12 +325,12 @@ def test_repeated_answers_take_up_their_place_and_count_once(rows, k):
     answers, right = [row[0] for row in rows], [sorted(row[1]) for row in rows]
     hits = lists_of(answers, right)
     expected = [slow_list_ap(some, known, k) for some, known in zip(answers, right, strict=True)]
-    assert Map(k).of(hits)[0].per_query == pytest.approx(expected)
+    assert Map(k).score(hits)[0].per_query == pytest.approx(expected)
     firsts = [
         next((place for place, item in enumerate(some[:k], 1) if item in known), k + 1)
         for some, known in zip(answers, right, strict=True)
     ]
-    assert Position(k).of(hits)[0].per_query == pytest.approx(firsts)
+    assert Position(k).score(hits)[0].per_query == pytest.approx(firsts)
 
 
 @settings(max_examples=100, deadline=None)

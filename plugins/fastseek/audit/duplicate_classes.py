@@ -9,8 +9,10 @@ import scipy.sparse
 from scipy.sparse.csgraph import connected_components
 
 from ..errors import DataError
+from ..knn.vectors import unit_rows
 
 LEAST, DEVIATIONS, BLOCK = 0.6, 6.0, 2048
+ERROR = ("classifier row", "train on, or take another checkpoint")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,8 +52,8 @@ def duplicate_classes(rows: np.ndarray, centres: int = 1, tau: float | None = No
         DataError: a class has a row of zeros, or one that is not finite; or there are fewer than
             two classes.
     """
-    units = _unit(np.asarray(rows, np.float32)).reshape(-1, centres, np.shape(rows)[1]).mean(axis=1)
-    units = _unit(units)
+    units = unit_rows(rows, *ERROR).reshape(-1, centres, np.shape(rows)[1]).mean(axis=1)
+    units = unit_rows(units, *ERROR)
     if len(units) < 2:
         raise DataError(f"{len(units)} classes: at least two are needed to compare")
     nearest, pairs, cosines = _pairs(units, LEAST if tau is None else tau)
@@ -95,14 +97,3 @@ def _pairs(units: np.ndarray, tau: float) -> tuple[np.ndarray, np.ndarray, np.nd
         pairs.append(np.stack([first[later] + start, second[later]], axis=1))
         cosines.append(block[first[later], second[later]])
     return np.concatenate(nearest), np.concatenate(pairs), np.concatenate(cosines)
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    bad = ~(np.isfinite(lengths) & (lengths > 0))
-    if bad.any():
-        raise DataError(
-            f"row {int(bad.argmax())} of the classifier is zero or not finite: train on, or take"
-            " another checkpoint"
-        )
-    return rows / lengths

@@ -44,13 +44,13 @@ def confused_pairs(
     inside = truth >= 0
     true, said = truth[inside], probabilities[inside].argmax(axis=1)
     photos = np.bincount(true, minlength=len(classes))
-    counted: dict[tuple[int, int], list[int]] = {}
+    counts: dict[tuple[int, int], list[int]] = {}
     for one, other in zip(true.tolist(), said.tolist(), strict=True):
         if one != other:
-            counted.setdefault((min(one, other), max(one, other)), [0, 0])[int(one > other)] += 1
+            counts.setdefault((min(one, other), max(one, other)), [0, 0])[int(one > other)] += 1
     pairs = [
-        Confused(classes[low], classes[high], *both, int(photos[low] + photos[high]))
-        for (low, high), both in counted.items()
+        Confused(classes[low], classes[high], there, back, int(photos[low] + photos[high]))
+        for (low, high), (there, back) in counts.items()
     ]
     pairs.sort(
         key=lambda pair: (-pair.first_as_second - pair.second_as_first, pair.first, pair.second)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, UsageError
+from ..errors import ArtefactError, DataError, UsageError
+from ..knn.vectors import unit_rows
 
 
 class Refit:
@@ -27,7 +28,8 @@ class Refit:
     def __init__(self, weights: Sequence[float] | None = None, strength: float = 10.0) -> None:
         if weights is not None and min(weights, default=0) <= 0:
             raise UsageError(f"weights must be positive, got {list(weights)}")
-        self.weights, self.strength, self._head = weights, strength, None
+        self.weights, self.strength = weights, strength
+        self._head: Any = None
 
     def fit(self, members: Sequence[np.ndarray], targets: np.ndarray) -> Refit:
         """Learn the classifier from models' embeddings [N, D_m] of the same N photos and their
@@ -39,8 +41,8 @@ class Refit:
             raise UsageError(
                 "refitting a head needs scikit-learn: pip install scikit-learn"
             ) from error
-        self._head: Any = LogisticRegression(C=self.strength, max_iter=1000)
-        self._head.fit(self.joined(members), targets)
+        self._head = LogisticRegression(C=self.strength, max_iter=1000)
+        self._head.fit(self.concatenate(members), targets)
         return self
 
     def __call__(self, members: Sequence[np.ndarray], classes: int) -> np.ndarray:
@@ -52,10 +54,10 @@ class Refit:
         if self._head is None:
             raise UsageError("the head has not been fitted")
         made = np.zeros((len(members[0]), classes), np.float32)
-        made[:, self._head.classes_] = self._head.predict_proba(self.joined(members))
+        made[:, self._head.classes_] = self._head.predict_proba(self.concatenate(members))
         return made
 
-    def joined(self, members: Sequence[np.ndarray]) -> np.ndarray:
+    def concatenate(self, members: Sequence[np.ndarray]) -> np.ndarray:
         """float64 [N, sum of D_m] of length 1.
 
         Raises:
@@ -70,10 +72,9 @@ class Refit:
             )
         parts = []
         for member, share in zip(members, weights / weights.sum(), strict=True):
-            length = np.linalg.norm(member.astype(float), axis=1, keepdims=True)
-            if not (length > 0).all() or not np.isfinite(length).all():
-                raise ArtefactError(
-                    f"embedding {int(length.argmin())} of a member is zero or not finite"
-                )
-            parts.append(np.sqrt(share) * member / length)
+            try:
+                unit = unit_rows(member, "embedding", dtype=np.float64)
+            except DataError as error:
+                raise ArtefactError(f"a member does not fit: {error}") from error
+            parts.append(np.sqrt(share) * unit)
         return np.concatenate(parts, axis=1)

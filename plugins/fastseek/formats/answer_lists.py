@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..structures import Ranking
+from ..structures.arrays import StringArray
 
 UNFIT = re.compile(r'[\s,"{}]')  # what a name in a submission cannot hold
 
@@ -54,8 +55,8 @@ def check(
     *,
     most: int,
     least: int = 0,
-    queries: Sequence[str] | None = None,
-    images: Sequence[str] | None = None,
+    queries: Sequence[str] | StringArray | None = None,
+    images: Sequence[str] | StringArray | None = None,
 ) -> None:
     """Check that lists may be handed in.
 
@@ -86,7 +87,11 @@ def check(
             _check_name("".join(names), f"{where}: answer {' '.join(names)[:80]!r}")
 
 
-def check_queries(ids: Iterable[str], what: str, queries: Sequence[str] | None = None) -> None:
+def check_queries(
+    ids: Sequence[str] | StringArray,
+    what: str,
+    queries: Sequence[str] | StringArray | None = None,
+) -> None:
     """Check that queries can be written, stand once, and are those asked for.
 
     Raises:

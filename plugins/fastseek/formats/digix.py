@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-
-import numpy as np
+from collections.abc import Sequence
 
 from ..errors import DataError
 from ..io.atomic import atomic
 from ..io.csv_rows import check_unique, parse_integer, read_rows
 from ..io.paths import PathLike
 from ..structures import Ranking
+from ..structures.arrays import StringArray
 from .answer_lists import UNFIT, Lists, check
 
 ANSWERS = 10  # of a query are handed in and count
@@ -65,8 +65,8 @@ def read_submission(path: PathLike) -> Lists:
 def write_submission(
     path: PathLike,
     answers: Lists | Ranking,
-    queries: list[str] | np.ndarray | None = None,
-    gallery: list[str] | np.ndarray | None = None,
+    queries: Sequence[str] | StringArray | None = None,
+    gallery: Sequence[str] | StringArray | None = None,
 ) -> None:
     """Write the first ten answers of every query, whole or not at all.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -23,10 +24,11 @@ from .answer_lists import Lists, check, check_queries
 
 USAGES = ("Public", "Private", "Ignored")
 ANSWERS = 100  # of a query count in the retrieval contest
+Answer = TypeVar("Answer", int, str)  # landmarks are numbers, images have names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Solution:
+class Solution(Generic[Answer]):
     """What is right for every query.
 
     Args:
@@ -38,11 +40,11 @@ class Solution:
 
     ids: np.ndarray
     usage: np.ndarray
-    right: Sequence[Sequence[int] | Sequence[str]]
+    right: Sequence[Sequence[Answer]]
 
-    def only(self, *usages: str) -> Solution:
+    def only(self, *usages: str) -> Solution[Answer]:
         """The queries of these usages."""
-        rows = np.flatnonzero(np.isin(self.usage, usages))
+        rows = np.flatnonzero(np.isin(self.usage, usages)).tolist()
         return Solution(self.ids[rows], self.usage[rows], [self.right[row] for row in rows])
 
 
@@ -57,7 +59,7 @@ class Recognition:
     scores: np.ndarray
 
 
-def read_recognition_solution(path: PathLike) -> Solution:
+def read_recognition_solution(path: PathLike) -> Solution[int]:
     """Read recognition_solution_v2.1.csv: id,landmarks,Usage; a query without landmarks shows none.
 
     Raises:
@@ -65,14 +67,14 @@ def read_recognition_solution(path: PathLike) -> Solution:
     """
 
     def landmarks(text: str, line: int, scored: bool) -> list[int]:
-        return (
-            [parse_integer(word, path, line, "landmark") for word in text.split()] if scored else []
-        )
+        if not scored:
+            return []
+        return [parse_integer(word, path, line, "landmark") for word in text.split()]
 
     return _solution(path, "landmarks", landmarks)
 
 
-def read_retrieval_solution(path: PathLike) -> Solution:
+def read_retrieval_solution(path: PathLike) -> Solution[str]:
     """Read retrieval_solution_v2.1.csv: id,images,Usage; an ignored query has None for its images.
 
     Raises:
@@ -89,7 +91,7 @@ def read_retrieval_solution(path: PathLike) -> Solution:
     return _solution(path, "images", images)
 
 
-def read_recognition(path: PathLike, solution: Solution | None = None) -> Recognition:
+def read_recognition(path: PathLike, solution: Solution[int] | None = None) -> Recognition:
     """Read a recognition submission: id,landmarks with "landmark score" or nothing in the second
     column.
 
@@ -115,7 +117,7 @@ def read_recognition(path: PathLike, solution: Solution | None = None) -> Recogn
     )
 
 
-def read_retrieval(path: PathLike, solution: Solution | None = None) -> Lists:
+def read_retrieval(path: PathLike, solution: Solution[str] | None = None) -> Lists:
     """Read a retrieval submission: id,images with image ids, best first, or nothing in the second
     column.
 
@@ -199,8 +201,11 @@ def _write(
         file.writelines(f"{name},{values.get(str(name), '')}\n" for name in test_ids)
 
 
-def _solution(path: PathLike, column: str, parse: Callable[[str, int, bool], list]) -> Solution:
-    ids, usages, right, seen = [], [], [], {}
+def _solution(
+    path: PathLike, column: str, parse: Callable[[str, int, bool], list[Answer]]
+) -> Solution[Answer]:
+    ids, usages, right = [], [], []
+    seen: dict[str, int] = {}
     for line, (query, text, usage) in read_columns(path, ("id", column, "Usage")):
         check_unique(seen, query, path, line)
         if usage not in USAGES:
@@ -212,12 +217,12 @@ def _solution(path: PathLike, column: str, parse: Callable[[str, int, bool], lis
 
 
 def _predictions(
-    path: PathLike, column: str, solution: Solution | None
+    path: PathLike, column: str, solution: Solution[int] | Solution[str] | None
 ) -> Iterator[tuple[int, str, list[str]]]:
     """Yield (line, query, words) of every query that is answered and scored."""
-    usage = (
-        dict(zip(solution.ids.tolist(), solution.usage.tolist(), strict=True)) if solution else None
-    )
+    usage: dict[str, str] | None = None
+    if solution is not None:
+        usage = dict(zip(solution.ids.tolist(), solution.usage.tolist(), strict=True))
     seen: dict[str, int] = {}
     for line, (query, text) in read_columns(path, ("id", column), only=True):
         check_unique(seen, query, path, line)

@@ -35,7 +35,8 @@ def read_train(path: PathLike) -> Labelled:
     Raises:
         DataError: names file and line.
     """
-    ids, landmarks, seen = [], [], {}
+    ids, landmarks = [], []
+    seen: dict[str, int] = {}
     for line, (name, landmark) in read_columns(path, ("id", "landmark_id")):
         check_unique(seen, name, path, line)
         ids.append(name)
@@ -50,7 +51,10 @@ def read_train_clean(path: PathLike) -> Labelled:
         DataError: a landmark or an image stands twice, or a landmark has no image; names file and
             line.
     """
-    ids, landmarks, seen, images = [], [], {}, {}
+    ids: list[str] = []
+    landmarks: list[int] = []
+    seen: dict[str, int] = {}
+    images: dict[str, int] = {}
     for line, (landmark, names) in read_columns(path, ("landmark_id", "images")):
         check_unique(seen, landmark, path, line, "landmark_id")
         words = names.split()
@@ -90,7 +94,8 @@ def read_categories(path: PathLike) -> dict[int, str]:
     Raises:
         DataError: names file and line.
     """
-    found, seen = {}, {}
+    found: dict[int, str] = {}
+    seen: dict[str, int] = {}
     for line, (landmark, text) in read_columns(path, ("landmark_id", "category")):
         check_unique(seen, landmark, path, line, "landmark_id")
         if not category(text):

@@ -83,7 +83,9 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
 
 
 def _scalar(dtype: _Dtype, data: Any = b"") -> Any:
-    return data if dtype.code.startswith("O") else dtype.array(data, (1,), False).tolist()[0]
+    if dtype.code.startswith("O"):
+        return data
+    return list(dtype.array(data, (1,), False))[0]
 
 
 def _frombuffer(data: Any, dtype: _Dtype, shape: tuple, order: str) -> Any:

@@ -57,25 +57,24 @@ def read_gnd(path: PathLike) -> Gnd:
         raise DataError(
             f"{path}: must hold gnd, imlist and qimlist, as the benchmark's own files do"
         )
-    names = [_names(raw[key], f"{path}: {key}") for key in ("qimlist", "imlist")]
+    queries, images = (_names(raw[key], f"{path}: {key}") for key in ("qimlist", "imlist"))
     entries = raw["gnd"]
-    if not isinstance(entries, list) or len(entries) != len(names[0]):
-        raise DataError(f"{path}: gnd must have one entry for each of the {len(names[0])} queries")
-    boxes = [_box(entry, f"{path}: {name}") for name, entry in zip(names[0], entries, strict=True)]
-    lists = [
+    if not isinstance(entries, list) or len(entries) != len(queries):
+        raise DataError(f"{path}: gnd must have one entry for each of the {len(queries)} queries")
+    boxes = [_box(entry, f"{path}: {name}") for name, entry in zip(queries, entries, strict=True)]
+    easy, hard, junk = (
         tuple(
-            _numbers(entry, kind, len(names[1]), f"{path}: {name}")
-            for name, entry in zip(names[0], entries, strict=True)
+            _numbers(entry, kind, len(images), f"{path}: {name}")
+            for name, entry in zip(queries, entries, strict=True)
         )
         for kind in KINDS
-    ]
-    for query, rows in enumerate(zip(*lists, strict=True)):
+    )
+    for name, *rows in zip(queries, easy, hard, junk, strict=True):
         together = np.concatenate(rows)
         if len(np.unique(together)) != len(together):
-            raise DataError(
-                f"{path}: {names[0][query]}: an image is of two kinds among easy, hard and junk"
-            )
-    return Gnd(*names, np.asarray(boxes, np.float64).reshape(-1, 4), *lists)
+            raise DataError(f"{path}: {name}: an image is of two kinds among easy, hard and junk")
+    table = np.asarray(boxes, np.float64).reshape(-1, 4)
+    return Gnd(queries, images, table, easy, hard, junk)
 
 
 def truth(gnd: Gnd, protocol: str, distractors: Sequence[str] = ()) -> GroundTruth:
@@ -112,16 +111,15 @@ def truth(gnd: Gnd, protocol: str, distractors: Sequence[str] = ()) -> GroundTru
         (np.cumsum([0, *map(len, rows)]), np.concatenate(rows) if rows else np.empty(0, np.int64))
         for rows in lists
     ]
-    gallery = [*gnd.images, *distractors]
+    queries, gallery = np.array(gnd.queries, str), np.array([*gnd.images, *distractors], str)
+    unlabelled = np.full(len(queries), ""), np.full(len(gallery), "")
     told = {
         "protocol": protocol,
         "relevant": " and ".join(right),
         "junk": " and ".join(junk),
         "distractors": len(distractors),
     }
-    return GroundTruth(
-        gnd.queries, gallery, *csr[0], *csr[1], [""] * len(gnd.queries), [""] * len(gallery), told
-    )
+    return GroundTruth(queries, gallery, *csr[0], *csr[1], *unlabelled, told)
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
@@ -156,7 +154,7 @@ def _numbers(entry: Any, kind: str, images: int, where: str) -> np.ndarray:
     return np.sort(np.asarray(numbers, np.int64))
 
 
-def _list_names(entry: Any, key: str, where: str) -> list:
+def _list_names(entry: Any, key: str, where: str) -> list[Any]:
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, list):
         raise DataError(f"{where}: lacks a list {key}")

@@ -39,9 +39,8 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(
-                    temporary, path
-                )  # still open, so still locked: nobody takes it for a dead writer's
+                # Still open, so still locked: nobody takes it for a dead writer's.
+                os.replace(temporary, path)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -95,8 +94,11 @@ def check_apart(out: PathLike, inputs: Iterable[PathLike | None]) -> None:
     """
     place = pathlib.Path(os.path.realpath(out))
     for given in inputs:
-        known = pathlib.Path(os.path.realpath(given)) if given is not None else None
-        if place == known or known in place.parents and (known / "manifest.json").exists():
+        if given is None:
+            continue
+        known = pathlib.Path(os.path.realpath(given))
+        inside = known in place.parents and (known / "manifest.json").exists()
+        if place == known or inside:
             raise UsageError(f"{out} is an input of this command, name another file")
 
 
@@ -113,9 +115,8 @@ def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
     mine = next(
         name for name in names if _living.setdefault(os.path.realpath(name), token) is token
     )
-    kept = os.path.realpath(
-        mine
-    )  # taken now: the working folder may be another when the block ends
+    # Taken now: the working folder may be another when the block ends.
+    kept = os.path.realpath(mine)
     try:
         yield mine
     finally:
@@ -130,18 +131,14 @@ def _target(path: PathLike) -> pathlib.Path:
 
 
 def _open_temporary(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> IO[Any]:
-    text = (
-        {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
-    )
     made = make_folder(path.parent)
     try:
-        if (
-            path.exists() and not path.is_file()
-        ):  # a folder, or a device that a rename would put an end to
+        # A folder, or a device that a rename would put an end to.
+        if path.exists() and not path.is_file():
             raise UsageError(f"{path}: cannot be written (it is no file): name another file")
         _sweep(path)
         while True:
-            file = open(temporary, mode, **text)  # noqa: SIM115  (closed by the caller)
+            file = _open(temporary, mode)
             _try_lock(file)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(temporary)):
@@ -150,6 +147,13 @@ def _open_temporary(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> I
     except (OSError, UsageError) as error:
         _unmake(made)
         raise _unwritable(path, error) from error
+
+
+def _open(path: pathlib.Path, mode: str) -> IO[Any]:
+    if "b" in mode:
+        return open(path, mode)
+    # A file name that is no UTF-8 goes out as the bytes it has on disk.
+    return open(path, mode, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _sweep(path: pathlib.Path) -> None:
@@ -161,9 +165,8 @@ def _sweep(path: pathlib.Path) -> None:
         for name in [
             path.with_name(entry.name) for entry in entries if entry.name.startswith(start)
         ]:
-            if (
-                os.path.realpath(name) in _living
-            ):  # to open and close it would let go of our own lock
+            # To open and close our own file would let go of its lock.
+            if os.path.realpath(name) in _living:
                 continue
             with contextlib.suppress(OSError), open(name, "r+b") as file:
                 if _try_lock(file):
@@ -204,9 +207,8 @@ def make_folder(folder: PathLike) -> list[pathlib.Path]:
 
 def _unmake(folders: list[pathlib.Path]) -> None:
     for folder in folders:
-        with contextlib.suppress(
-            OSError
-        ):  # never was made, or another process has written there meanwhile
+        # It never was made, or another process has written there meanwhile.
+        with contextlib.suppress(OSError):
             folder.rmdir()
 
 

@@ -43,12 +43,9 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(
-                None,
-                None,
-                "aliases (*name) are not read: write the value out",
-                self.peek_event().start_mark,
-            )
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            problem = "aliases (*name) are not read: write the value out"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         return super().compose_node(parent, index)
 
 

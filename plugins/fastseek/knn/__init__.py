@@ -1,3 +1,1 @@
-"""Comparing vectors exactly in bounded memory: what search, enhancing, re-ranking and metrics stand
-on.
-"""
+"""Exact comparison of vectors in bounded memory: under search, enhancement, re-ranking, metrics."""

@@ -1,10 +1,9 @@
-"""Runs of a gallery made ready for a scan, and the loop over them, on as many threads as the
-machine lends.
-"""
+"""Blocks of a gallery coded for a scan, and the loop over them on as many threads as there are."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,8 +14,9 @@ import numpy as np
 
 from ..progress import progress
 from ..structures import Embeddings
+from ..structures.arrays import FloatArray, VectorArray
 from .scan.codes import Codes, Scan
-from .sort_keys import sort_keys
+from .sort_keys import KeyArray, sort_keys
 from .topk import Lowest, TopK, Workspace
 from .vectors import PAIR_CELLS, check_vectors, matched_scores, unit_vectors
 
@@ -33,61 +33,67 @@ class Block(NamedTuple):
 
     first: int
     codes: Codes
-    vectors: Any
+    vectors: VectorArray
 
 
 def iterate_blocks(
     gallery: Embeddings, metric: str, scan: Scan, rows: int, mapped: Mapped = map
 ) -> Iterator[Block]:
-    """Yield the gallery in runs of at most `rows` rows; the memory of one is used again for the
+    """Yield the gallery in blocks of at most `rows` rows; the memory of one is used again for the
     next.
 
     Raises:
         DataError: a vector cannot be scored; names its id.
     """
-    room = scan.empty(min(rows, len(gallery)), gallery.dim)
+    memory = scan.empty(min(rows, len(gallery)), gallery.dim)
     for start in range(0, len(gallery), rows):
         here = slice(start, min(start + rows, len(gallery)))
-        codes = encode_blocks(gallery, here, metric, scan, mapped, room)
+        codes = encode(gallery, here, metric, scan, mapped, memory)
         given = codes.held if scan.name == "float32" else gallery.vectors[here]
         yield Block(start, codes, given)
 
 
-def encode_blocks(
+def encode(
     embeddings: Embeddings,
     rows: slice,
     metric: str,
     scan: Scan,
     mapped: Mapped = map,
-    room: Codes | None = None,
+    memory: Codes | None = None,
 ) -> Codes:
-    """The codes of some rows, in `room` if there is one."""
+    """The codes of some rows, in `memory` if it is given."""
     count = rows.stop - rows.start
-    codes = scan.empty(count, embeddings.dim) if room is None else room.part(slice(0, count))
+    codes = scan.empty(count, embeddings.dim) if memory is None else memory.part(slice(0, count))
 
-    def chunk(start: int) -> None:
+    def encode_chunk(start: int) -> None:
         here = slice(start, min(start + CHUNK_ROWS, len(codes)))
         part = codes.part(here)
-        room = part.held if isinstance(part.held, np.ndarray) else None
-        block = check_vectors(
-            embeddings, slice(rows.start + here.start, rows.start + here.stop), metric, room
-        )
+        # Codes that are numpy's are the vectors themselves: they are normalized where they go.
+        out = part.held if isinstance(part.held, np.ndarray) else None
+        given = slice(rows.start + here.start, rows.start + here.stop)
+        block = check_vectors(embeddings, given, metric, out)
         scan.encode(np.ascontiguousarray(block), part, metric == "cosine")
 
-    for _ in mapped(chunk, range(0, len(codes), CHUNK_ROWS)):
+    for _ in mapped(encode_chunk, range(0, len(codes), CHUNK_ROWS)):
         pass
     return codes
 
 
+class _OfThread(threading.local):
+    """What every thread has of its own."""
+
+    cells = 0
+    workspace: Workspace | None = None
+
+
 class BlockedSearch:
-    """The best gallery images of every query, span by span.
+    """The best gallery images of every query, block by block.
 
     Args:
         queries: of which a block at a time is in memory.
         place: [G] uint32 place of every gallery row in the order of the ids.
-        depth: how many a query gets.
         metric, scan: how pairs are compared.
-        keys: [Q, depth] uint64, filled as spans are seen.
+        keys: [Q, depth] uint64, filled as blocks are looked through.
         lowest: [Q] float32 that is brought down to the lowest score, or None.
     """
 
@@ -102,54 +108,62 @@ class BlockedSearch:
     ) -> None:
         self.queries, self.place, self.metric, self.scan = queries, place, metric, scan
         self.keys, self.lowest = keys, lowest
-        self._mine = threading.local()
+        self._thread = _OfThread()
 
-    def over(self, found: Iterable[Block], total: int, mapped: Mapped, rows: int) -> None:
-        """Look through the spans, blocks of `rows` queries at a time."""
+    def run(self, blocks: Iterable[Block], total: int, mapped: Mapped, rows: int) -> None:
+        """Look through all blocks, `rows` queries at a time.
+
+        Args:
+            blocks: of the gallery.
+            total: how many there are, for the progress.
+            mapped: a `map`, perhaps on several threads.
+            rows: queries at a time.
+        """
         starts = range(0, len(self.queries), rows)
         jobs = (
             done
-            for span in found
-            for done in mapped(lambda start, span=span: self._block(span, start, rows), starts)
+            for block in blocks
+            for done in mapped(functools.partial(self._search, block, rows), starts)
         )
         for _ in progress(jobs, "search", total * len(starts)):
             pass
 
-    def _block(self, span: Block, start: int, rows: int) -> None:
+    def _search(self, block: Block, rows: int, start: int) -> None:
         mine = slice(start, min(start + rows, len(self.queries)))
-        codes = encode_blocks(self.queries, mine, self.metric, self.scan)
-        q = (
-            codes.held
-            if self.scan.name == "float32"
-            else check_vectors(self.queries, mine, self.metric)
-        )
+        codes = encode(self.queries, mine, self.metric, self.scan)
+        # The codes of this scan are the checked vectors already.
+        coded = self.scan.name == "float32"
+        q = codes.held if coded else check_vectors(self.queries, mine, self.metric)
 
-        def exact(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-            return sort_keys(self._scores(q, span, rows, cols), self.place[span.first + cols])
+        def exact(rows: np.ndarray, cols: np.ndarray) -> KeyArray:
+            return sort_keys(self._scores(q, block, rows, cols), self.place[block.first + cols])
 
-        sweep = TopK(self.scan, codes, self.keys[mine], exact)
-        far = Lowest(sweep, self.lowest[mine]) if self.lowest is not None else None
+        best = TopK(self.scan, codes, self.keys[mine], exact)
+        lowest = Lowest(best, self.lowest[mine]) if self.lowest is not None else None
         step = self.scan.tile[1]
-        room = self._room(len(codes) * min(step, len(span.codes)))
-        for first in range(0, len(span.codes), step):
-            part = span.codes.part(slice(first, first + step))
-            tile = sweep.see(part, first, room)
-            if far is not None:
-                far.see(tile, part, first)
-        self.keys[mine] = sweep.settle()
+        workspace = self._workspace(len(codes) * min(step, len(block.codes)))
+        for first in range(0, len(block.codes), step):
+            part = block.codes.part(slice(first, first + step))
+            tile = best.propose(part, first, workspace)
+            if lowest is not None:
+                lowest.update(tile, part, first)
+        self.keys[mine] = best.settle()
 
-    def _room(self, cells: int) -> Workspace:
+    def _workspace(self, cells: int) -> Workspace:
         """Memory of this thread's own, used again: fresh memory is slow."""
-        if getattr(self._mine, "cells", 0) < cells:
-            self._mine.cells = cells
-            self._mine.room = Workspace(self.scan.workspace(cells), self.scan.mask(cells))
-        return self._mine.room
+        mine = self._thread
+        if mine.workspace is None or mine.cells < cells:
+            mine.cells = cells
+            mine.workspace = Workspace(self.scan.workspace(cells), self.scan.mask(cells))
+        return mine.workspace
 
-    def _scores(self, q: np.ndarray, span: Block, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    def _scores(
+        self, q: np.ndarray, block: Block, rows: np.ndarray, cols: np.ndarray
+    ) -> FloatArray:
         """Exact scores of pairs whose rows rise, a few at a time so that they stay in the cache."""
         out = np.empty(len(rows), np.float32)
         step = max(1, PAIR_CELLS // max(1, q.shape[1]))
-        starts = np.flatnonzero(np.diff(rows, prepend=-1))
+        starts = np.flatnonzero(np.diff(rows, prepend=-1)).tolist()
         # Many pairs of one query are scored against that one vector; few of many queries pair by
         # pair.
         alone = 0 < len(starts) * MANY <= len(rows)
@@ -157,7 +171,7 @@ class BlockedSearch:
         for first, last in zip(starts if alone else [0], stops, strict=True):
             for start in range(first, last, step):
                 here = slice(start, min(start + step, last))
-                theirs = np.asarray(span.vectors[cols[here]], np.float32)
+                theirs = np.asarray(block.vectors[cols[here]], np.float32)
                 if self.metric == "cosine" and self.scan.name != "float32":
                     theirs = unit_vectors(theirs)[0]
                 mine = q[rows[first]][None] if alone else q[rows[here]]
@@ -173,18 +187,22 @@ def threads(count: int) -> Iterator[Mapped]:
     Without threadpoolctl, or with one thread, it is the ordinary `map`.
     """
     try:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError:
         count = 1
     if count < 2:
         yield map
         return
-    torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 1
-    alone = (lambda: torch.set_num_threads(1)) if torch else None
+    torch: Any = sys.modules.get("torch")  # where it is not loaded, it has no threads either
+    if torch is None:
+        with threadpool_limits(1), ThreadPoolExecutor(count) as pool:
+            yield pool.map
+        return
+    before = torch.get_num_threads()
     try:
+        # torch counts threads for every thread that calls it
+        alone = functools.partial(torch.set_num_threads, 1)
         with threadpool_limits(1), ThreadPoolExecutor(count, initializer=alone) as pool:
             yield pool.map
     finally:
-        if torch:
-            torch.set_num_threads(before)
+        torch.set_num_threads(before)

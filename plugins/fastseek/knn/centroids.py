@@ -1,4 +1,4 @@
-"""Vectors of length 1 and their nearest centroids."""
+"""Centroids: the nearest one of every vector, and the mean direction of every group."""
 
 from __future__ import annotations
 
@@ -6,26 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError
+from ..errors import ArtefactError
+from ..structures.arrays import FloatArray
 
 ROWS = 8192
-
-
-def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """float32 [N, D] of length 1.
-
-    Raises:
-        DataError: a vector is zero or not finite; tells its row.
-    """
-    made = np.asarray(vectors, np.float32)
-    lengths = np.linalg.norm(made, axis=1, keepdims=True)
-    bad = ~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0))
-    if bad.any():
-        raise DataError(
-            f"vector {int(bad.argmax())} is zero or not finite, and {int(bad.sum()) - 1} others"
-            " are: embed the photos again"
-        )
-    return made / lengths
 
 
 def nearest_centroids(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +28,7 @@ def nearest_centroids(vectors: np.ndarray, centroids: np.ndarray) -> tuple[np.nd
     return numbers, cosines
 
 
-def mean_directions(vectors: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+def mean_directions(vectors: np.ndarray, numbers: np.ndarray, count: int) -> FloatArray:
     """The directions float32 [count, D] of the means of `vectors` by number; zero where a number
     has no vector.
 
@@ -57,13 +41,13 @@ def mean_directions(vectors: np.ndarray, numbers: np.ndarray, count: int) -> np.
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], np.arange(count + 1))
     for number in np.flatnonzero(np.diff(bounds)):
-        sums[number] = vectors[order[bounds[number] : bounds[number + 1]]].sum(
-            axis=0, dtype=np.float64
-        )
+        mine = order[bounds[number] : bounds[number + 1]]
+        sums[number] = vectors[mine].sum(axis=0, dtype=np.float64)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-12).astype(
-        np.float32
-    )
+    # Vectors that cancel out have no direction.
+    directions = np.divide(sums, lengths, out=np.zeros_like(sums), where=lengths > 1e-12)
+    made: FloatArray = directions.astype(np.float32)
+    return made
 
 
 def check_same_length(**columns: Sequence[object] | np.ndarray | None) -> None:

@@ -11,25 +11,30 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from ..structures import Embeddings
-from .blocked import BLOCK_ROWS, Block, BlockedSearch, iterate_blocks, threads
+from ..structures.arrays import FloatArray, IntArray
+from .blocked import BLOCK_ROWS, Block, BlockedSearch, Mapped, encode, iterate_blocks, threads
 from .scan import Scan, choose
 from .sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from .topk import BoundViolated
 from .vectors import METRICS, blocks, pair_scores, similarities
 
 __all__ = [
+    "CodedGallery",
     "EMPTY",
     "GALLERY_ROWS",
     "METRICS",
     "Neighbours",
     "blocks",
+    "encode_gallery",
     "id_order",
     "nearest",
+    "nearest_coded",
     "pair_scores",
     "places_of",
     "scores_of",
@@ -45,14 +50,32 @@ class Neighbours(NamedTuple):
     """The answer of `nearest`.
 
     `rows` [Q, K] int64 gallery rows, best first; `scores` [Q, K] float32, larger is better;
-    `lowest` [Q] float32, the score of the farthest gallery row, inf where it was not asked for;
+    `lowest` [Q] float32, the score of the farthest gallery row, inf where it was not wanted;
     `scan` the precision of the comparison.
     """
 
-    rows: np.ndarray
-    scores: np.ndarray
-    lowest: np.ndarray
+    rows: IntArray
+    scores: FloatArray
+    lowest: FloatArray
     scan: str
+
+
+class CodedGallery(NamedTuple):
+    """A whole gallery coded once, for many searches by one scan and metric.
+
+    `block` all of its rows; `scan` and `metric` what it was coded for.
+    """
+
+    gallery: Embeddings
+    block: Block
+    scan: str
+    metric: str
+
+
+def encode_gallery(gallery: Embeddings, metric: str, scan: str) -> CodedGallery:
+    """Code a gallery for `nearest_coded`; the arguments are those of `nearest`, `scan` by name."""
+    codes = encode(gallery, slice(0, len(gallery)), metric, choose(scan, metric))
+    return CodedGallery(gallery, Block(0, codes, gallery.vectors), scan, metric)
 
 
 def nearest(
@@ -63,8 +86,6 @@ def nearest(
     gallery_rows: int = GALLERY_ROWS,
     scan: str = "auto",
     lowest: bool = True,
-    kept: Block | None = None,
-    widen: int = 0,
 ) -> Neighbours:
     """Find the k best gallery rows of every query; equal scores stand in the order of their ids.
 
@@ -76,9 +97,6 @@ def nearest(
         scan: "float32", "bfloat16", "int8", "cuda", or "auto" for the fastest here. The answer is
             the same.
         lowest: whether the farthest row is wanted too.
-        kept: the whole gallery, coded before for this scan and metric.
-        widen: 0 for an answer that is surely exact; else only the widen * k best by the scan are
-            scored exactly.
 
     Raises:
         DataError: a vector is not finite, zero and so without a cosine, or too long to score; names
@@ -86,60 +104,82 @@ def nearest(
         UsageError: the scan cannot be had here.
     """
     picked = choose(scan, metric, len(queries) * len(gallery) * queries.dim)
-    picked.proven = not widen
+    wanted = _Wanted(gallery, min(k, len(gallery)), metric, lowest)
+
+    def blocks_for(scan: Scan, mapped: Mapped) -> Iterator[Block]:
+        return iterate_blocks(gallery, metric, scan, gallery_rows, mapped)
+
+    total = -(-len(gallery) // gallery_rows)
     try:
-        found = _nearest(
-            queries,
-            gallery,
-            min(k * max(1, widen), len(gallery)),
-            metric,
-            gallery_rows,
-            picked,
-            lowest,
-            kept,
-        )
-        return found._replace(rows=found.rows[:, :k], scores=found.scores[:, :k])
+        return _search(queries, wanted, picked, blocks_for, total)
     except BoundViolated as error:
         logger.warning("%s: searching again in float32", error)
-        again = choose("float32", metric)
-        return _nearest(
-            queries, gallery, min(k, len(gallery)), metric, gallery_rows, again, lowest, None
-        )
+        return _search(queries, wanted, choose("float32", metric), blocks_for, total)
 
 
-def _nearest(
-    queries: Embeddings,
-    gallery: Embeddings,
-    depth: int,
-    metric: str,
-    gallery_rows: int,
-    scan: Scan,
-    lowest: bool,
-    kept: Block | None,
+def nearest_coded(
+    queries: Embeddings, coded: CodedGallery, k: int, widen: int = 0, lowest: bool = False
 ) -> Neighbours:
-    order, place = id_order(gallery.ids)
-    keys = np.full((len(queries), depth), EMPTY, np.uint64)
+    """What `nearest` finds, in a gallery that was coded before.
+
+    Args:
+        queries: of the gallery's dimension.
+        coded: from `encode_gallery`.
+        k, lowest: as for `nearest`.
+        widen: 0 for an answer that is surely exact; else only the widen * k best by the scan are
+            scored exactly.
+
+    Raises:
+        DataError: as for `nearest`.
+    """
+    gallery = coded.gallery
+    scan = choose(coded.scan, coded.metric)
+    scan.proven = not widen
+    wanted = _Wanted(gallery, min(k * max(1, widen), len(gallery)), coded.metric, lowest)
+    try:
+        found = _search(queries, wanted, scan, lambda *_: [coded.block], 1)
+    except BoundViolated as error:
+        logger.warning("%s: searching again in float32", error)
+        return nearest(queries, gallery, k, coded.metric, scan="float32", lowest=lowest)
+    return found._replace(rows=found.rows[:, :k], scores=found.scores[:, :k])
+
+
+class _Wanted(NamedTuple):
+    """What is looked for."""
+
+    gallery: Embeddings
+    depth: int
+    metric: str
+    lowest: bool
+
+
+def _search(
+    queries: Embeddings,
+    wanted: _Wanted,
+    scan: Scan,
+    blocks_for: Callable[[Scan, Mapped], Iterable[Block]],
+    total: int,
+) -> Neighbours:
+    order, place = id_order(wanted.gallery.ids)
+    keys = np.full((len(queries), wanted.depth), EMPTY, np.uint64)
     low = np.full(len(queries), np.inf, np.float32)
     if keys.size:
         count = min(workers(), len(queries) // FEW_ROWS)
         rows = min(scan.tile[0], -(-len(queries) // max(1, count)))
-        hunt = BlockedSearch(queries, place, metric, scan, keys, low if lowest else None)
+        lowest = low if wanted.lowest else None
+        search = BlockedSearch(queries, place, wanted.metric, scan, keys, lowest)
         with scan.ready(), threads(count) as mapped:
-            found = (
-                iterate_blocks(gallery, metric, scan, gallery_rows, mapped)
-                if kept is None
-                else [kept]
-            )
-            hunt.over(found, -(-len(gallery) // gallery_rows) if kept is None else 1, mapped, rows)
-    return Neighbours(
-        order[places_of(keys)] if depth else np.empty(keys.shape, np.int64),
-        scores_of(keys),
-        low,
-        scan.name,
-    )
+            search.run(blocks_for(scan, mapped), total, mapped, rows)
+    rows_found = order[places_of(keys)] if wanted.depth else np.empty(keys.shape, np.int64)
+    return Neighbours(rows_found, scores_of(keys), low, scan.name)
 
 
 def workers() -> int:
     """How many threads may work: OMP_NUM_THREADS when set, else the cores this process may use."""
     named = os.environ.get("OMP_NUM_THREADS", "")
-    return int(named) if named.isdigit() and int(named) else len(os.sched_getaffinity(0))
+    if named.isdigit() and int(named):
+        return int(named)
+    # Where the system cannot tell which cores are lent to this process, all are counted.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

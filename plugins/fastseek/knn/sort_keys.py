@@ -5,11 +5,15 @@ id.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..structures.arrays import FloatArray, IntArray, StringArray
+
+KeyArray = NDArray[np.uint64]
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def id_order(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def id_order(ids: StringArray) -> tuple[IntArray, NDArray[np.uint32]]:
     """Rows in the order of their ids [N] int64, and the place of every row in that order [N]
     uint32.
     """
@@ -19,21 +23,22 @@ def id_order(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return order, place
 
 
-def sort_keys(scores: np.ndarray, place: np.ndarray) -> np.ndarray:
+def sort_keys(scores: FloatArray, place: np.ndarray) -> KeyArray:
     """One rising uint64 a pair: the float32 score falling in the upper half, the place of the id
     below.
     """
     bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 and 0.0 one number
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
-    return ((~rising).astype(np.uint64) << np.uint64(32)) | place
+    keys: KeyArray = ((~rising).astype(np.uint64) << np.uint64(32)) | place
+    return keys
 
 
-def places_of(keys: np.ndarray) -> np.ndarray:
+def places_of(keys: KeyArray) -> IntArray:
     """The places of the ids within keys, int64."""
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def scores_of(keys: np.ndarray) -> np.ndarray:
+def scores_of(keys: KeyArray) -> FloatArray:
     """The scores within keys; -inf for an empty one."""
     rising = ~(keys >> np.uint64(32)).astype(np.uint32)
     bits = np.where(rising >> 31, rising & np.uint32(0x7FFFFFFF), ~rising)

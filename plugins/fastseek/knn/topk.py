@@ -2,8 +2,7 @@
 decide.
 
 Whatever the precision of the scan, no pair is left out that could be among the best k: a pair is
-    dropped only when
-its score, at the most it can be, is below what k other pairs reach at the least.
+dropped only when its score, at the most it can be, is below what k other pairs reach at the least.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ import numpy as np
 
 from ..errors import RunError
 from .scan.codes import Codes, Pairs, Scan, set_cells
-from .sort_keys import EMPTY, scores_of
+from .sort_keys import EMPTY, KeyArray, scores_of
 
 PAIRS = 1 << 21  # proposed pairs held at once: 48 MB
-Exact = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Exact = Callable[[np.ndarray, np.ndarray], KeyArray]
+Proposals = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # rows, cols, least, most score
 
 
 class Workspace(NamedTuple):
@@ -38,30 +38,31 @@ class TopK:
     Args:
         scan: the precision of the comparison.
         queries: their codes.
-        keys: [q, k] uint64, the best so far as `nearest.sort_keys` makes them, EMPTY where there is
-            none.
+        keys: [q, k] uint64, the best so far as `sort_keys` makes them, EMPTY where there is none.
         exact: the keys of the pairs (rows, cols), scored exactly.
     """
 
-    def __init__(self, scan: Scan, queries: Codes, keys: np.ndarray, exact: Exact) -> None:
+    def __init__(self, scan: Scan, queries: Codes, keys: KeyArray, exact: Exact) -> None:
         self.scan, self.queries, self.keys, self.exact = scan, queries, keys, exact
         self.floor = scores_of(keys[:, -1])
         self.count = self.left = 0
-        self.found: list[tuple[np.ndarray, ...]] = []
+        self.proposals: list[Proposals] = []
 
-    def see(self, gallery: Codes, first: int, room: Workspace) -> object:
+    def propose(self, gallery: Codes, first: int, workspace: Workspace) -> Any:
         """Propose pairs with a tile of the gallery whose first row is number `first`; returns the
         tile.
         """
-        tile = self.scan.product(self.queries, gallery, room.work)
+        tile = self.scan.product(self.queries, gallery, workspace.work)
         widest = self.widest(gallery)
         if np.isneginf(self.floor).any():
-            self._raise_to(tile, gallery, widest)
-        pairs = self._pairs(tile, gallery, widest, room, PAIRS // 8)
+            self._raise_floor(tile, gallery, widest)
+        # Too many pairs at once would not fit into memory: the floor is raised first.
+        pairs = self._pairs(tile, gallery, widest, workspace, PAIRS // 8)
         if pairs is None:
-            self._raise_to(tile, gallery, widest)
-            pairs = self._pairs(tile, gallery, widest, room, None)
-        self._keep(gallery, first, *pairs)
+            self._raise_floor(tile, gallery, widest)
+            pairs = self._pairs(tile, gallery, widest, workspace, None)
+            assert pairs is not None  # they are only refused where there is a limit
+        self._remember(gallery, first, pairs)
         if self.count >= 2 * max(self.left, self.keys.size):
             self._prune()
             if self.count > PAIRS // 2:
@@ -74,19 +75,16 @@ class TopK:
             self._prune()
             rows, cols, least, most = self._all()
             keys = self.exact(rows, cols)
-            if (
-                self.scan.proven
-                and not ((least <= scores_of(keys)) & (scores_of(keys) <= most)).all()
-            ):
+            scores = scores_of(keys)
+            if self.scan.proven and not ((least <= scores) & (scores <= most)).all():
                 raise BoundViolated(
                     f"products in {self.scan.name} are less exact here than they should be"
                 )
             new = spread_of_scores(rows, keys, len(self.keys), EMPTY)
-            self.keys = np.sort(np.concatenate([self.keys, new], axis=1), axis=1)[
-                :, : self.keys.shape[1]
-            ]
+            depth = self.keys.shape[1]
+            self.keys = np.sort(np.concatenate([self.keys, new], axis=1), axis=1)[:, :depth]
             self.floor = np.maximum(self.floor, scores_of(self.keys[:, -1]))
-            self.found, self.count, self.left = [], 0, 0
+            self.proposals, self.count, self.left = [], 0, 0
         return self.keys
 
     def widest(self, gallery: Codes) -> np.ndarray:
@@ -104,37 +102,37 @@ class TopK:
         return self.scan.rounding if self.scan.proven else 0.0
 
     def _pairs(
-        self, tile: object, gallery: Codes, widest: np.ndarray, room: Workspace, most: int | None
+        self, tile: Any, gallery: Codes, widest: np.ndarray, workspace: Workspace, most: int | None
     ) -> Pairs | None:
-        return self.scan.pairs(tile, self.queries, gallery, self.floor - widest, room.mask, most)
+        floor = self.floor - widest
+        return self.scan.pairs(tile, self.queries, gallery, floor, workspace.mask, most)
 
-    def _raise_to(self, tile: object, gallery: Codes, widest: np.ndarray) -> None:
+    def _raise_floor(self, tile: Any, gallery: Codes, widest: np.ndarray) -> None:
         """Lift the floor to what the k-th best of this tile has at least."""
         if len(gallery) >= self.keys.shape[1]:
-            reached = self.scan.reached(tile, self.queries, gallery, self.keys.shape[1])
-            self.floor = np.maximum(self.floor, reached - widest - self._rounding * np.abs(reached))
+            kth = self.scan.bound_kth(tile, self.queries, gallery, self.keys.shape[1])
+            self.floor = np.maximum(self.floor, kth - widest - self._rounding * np.abs(kth))
 
-    def _keep(
-        self, gallery: Codes, first: int, rows: np.ndarray, cols: np.ndarray, scores: np.ndarray
-    ) -> None:
+    def _remember(self, gallery: Codes, first: int, pairs: Pairs) -> None:
         """Remember the proposed pairs, each with the least and the most its score can be."""
+        rows, cols, scores = pairs
         each = [
             Codes(None, side.lengths[part], side.errors[part], side.scales[part])
             for side, part in ((self.queries, rows), (gallery, cols))
         ]
         slack = self._slack(*each) + self._rounding * np.abs(scores)
         stay = scores + slack >= self.floor[rows]
-        pairs = rows, cols + first, scores - slack, scores + slack
-        self.found.append(tuple(column[stay] for column in pairs))
-        self.count += len(self.found[-1][0])
+        low, high = scores - slack, scores + slack
+        self.proposals.append((rows[stay], cols[stay] + first, low[stay], high[stay]))
+        self.count += len(self.proposals[-1][0])
 
-    def _all(self) -> tuple[np.ndarray, ...]:
+    def _all(self) -> Proposals:
         """The proposed pairs, those of one query together."""
-        rows, *rest = (np.concatenate(column) for column in zip(*self.found, strict=True))
-        if len(self.found) > 1:
+        rows, cols, least, most = map(np.concatenate, zip(*self.proposals, strict=True))
+        if len(self.proposals) > 1:
             order = np.argsort(rows.astype(np.uint32), kind="stable")
-            rows, rest = rows[order], [column[order] for column in rest]
-        return rows, *rest
+            return rows[order], cols[order], least[order], most[order]
+        return rows, cols, least, most
 
     def _prune(self) -> None:
         """Drop the pairs that k others surely beat."""
@@ -145,36 +143,35 @@ class TopK:
         depth = self.keys.shape[1]
         self.floor = np.maximum(self.floor, np.partition(known, -depth, axis=1)[:, -depth])
         stay = most >= self.floor[rows]
-        self.found = [tuple(column[stay] for column in (rows, cols, least, most))]
+        self.proposals = [(rows[stay], cols[stay], least[stay], most[stay])]
         self.count = self.left = int(stay.sum())
 
 
 class Lowest:
-    """The lowest exact score of every query of a sweep.
+    """The lowest exact score of every query, from the tiles that its `TopK` looks at.
 
     Args:
-        sweep: whose tiles are looked at.
+        topk: whose tiles are looked at.
         lowest: [q] float32, brought down in place.
     """
 
-    def __init__(self, sweep: TopK, lowest: np.ndarray) -> None:
-        self.sweep, self.lowest = sweep, lowest
+    def __init__(self, topk: TopK, lowest: np.ndarray) -> None:
+        self.topk, self.lowest = topk, lowest
 
-    def see(self, tile: object, gallery: Codes, first: int) -> None:
+    def update(self, tile: Any, gallery: Codes, first: int) -> None:
         """Score whatever in this tile may be lower than the lowest so far, and bring `lowest` up to
         date.
         """
-        sweep, scan = self.sweep, self.sweep.scan
-        least = scan.lowest(tile, sweep.queries, gallery)
-        slack = sweep.widest(gallery) + scan.rounding * np.abs(least)
+        topk, scan = self.topk, self.topk.scan
+        least = scan.lowest(tile, topk.queries, gallery)
+        slack = topk.widest(gallery) + scan.rounding * np.abs(least)
         lower = np.flatnonzero(least - slack < self.lowest)
         if not len(lower):
             return
-        scores = scan.scores(tile[lower], sweep.queries.part(lower), gallery)
-        rows, cols = np.divmod(
-            set_cells(scores <= (least + 2 * slack)[lower, None]), scores.shape[1]
-        )
-        exact = scores_of(sweep.exact(lower[rows], first + cols))
+        scores = scan.scores(tile[lower], topk.queries.part(lower), gallery)
+        near = scores <= (least + 2 * slack)[lower, None]
+        rows, cols = np.divmod(set_cells(near), scores.shape[1])
+        exact = scores_of(topk.exact(lower[rows], first + cols))
         np.minimum.at(self.lowest, lower[rows], exact)
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import DataError
 from ..structures import Embeddings
+from ..structures.arrays import BoolArray, FloatArray
 
 METRICS = ("cosine", "ip", "l2")
 PAIR_CELLS = 1 << 18  # numbers gathered at once when pairs are scored: they stay in the cache
@@ -38,9 +40,9 @@ def check_vectors(
     with np.errstate(over="ignore", invalid="ignore"):
         block = np.asarray(embeddings.vectors[rows], np.float32)
         squares = np.vecdot(block, block)
-        long = ~(squares < LONGEST**2)
+        long: np.ndarray = ~(squares < LONGEST**2)
     if long.any():
-        bad = ~np.isfinite(block).all(axis=1)
+        bad: np.ndarray = np.logical_not(np.isfinite(block).all(axis=1))
         if bad.any():
             raise _refuse_vector(embeddings, rows, bad, "not finite")
         if metric != "cosine":
@@ -61,14 +63,15 @@ def _refuse_vector(embeddings: Embeddings, rows: slice, bad: np.ndarray, why: st
 
 def unit_vectors(
     block: np.ndarray, squares: np.ndarray | None = None, out: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors with length 1, and which of them have none; squares beyond float32 are taken in
-    float64.
+) -> tuple[np.ndarray, BoolArray]:
+    """The vectors with length 1, and which of them are zero and have none.
+
+    Squares beyond float32 are taken in float64. What is not finite stays so.
     """
     if squares is None:
         with np.errstate(over="ignore"):
             squares = np.vecdot(block, block)
-    odd = ~((squares > 1e-30) & (squares < 1e30))
+    odd: BoolArray = ~((squares > 1e-30) & (squares < 1e30))
     scaled = np.divide(block, np.sqrt(np.where(odd, 1, squares))[:, None], out=out)
     if not odd.any():
         return scaled, odd
@@ -77,6 +80,32 @@ def unit_vectors(
     scaled[odd] = rest / np.where(norms, norms, 1)[:, None]
     odd[odd] = norms == 0
     return scaled, odd
+
+
+def unit_rows(
+    vectors: ArrayLike,
+    what: str = "vector",
+    advice: str = "embed the images again",
+    dtype: type = np.float32,
+) -> np.ndarray:
+    """Vectors [N, D] with length 1.
+
+    Args:
+        vectors: [N, D], taken as `dtype`.
+        what: what an error calls one of them.
+        advice: what an error says is to be done.
+        dtype: float32 or float64.
+
+    Raises:
+        DataError: a vector is zero or not finite; tells its row.
+    """
+    given: np.ndarray = np.asarray(vectors, dtype)
+    made, bad = unit_vectors(given)
+    bad |= ~np.isfinite(given).all(axis=1)
+    if bad.any():
+        more = f", and {int(bad.sum()) - 1} others are" if bad.sum() > 1 else ""
+        raise DataError(f"{what} {int(bad.argmax())} is zero or not finite{more}: {advice}")
+    return made
 
 
 def pair_scores(
@@ -109,9 +138,12 @@ def matched_scores(
     a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
     if metric == "l2":
         a = a - b
-        return -np.vecdot(a, a).astype(np.float32)
-    scores = np.vecdot(a, b).astype(np.float32)
-    return np.clip(scores, -1, 1, out=scores) if metric == "cosine" else scores
+        distances: FloatArray = -np.vecdot(a, a).astype(np.float32)
+        return distances
+    scores: FloatArray = np.vecdot(a, b).astype(np.float32)
+    if metric == "cosine":
+        np.clip(scores, -1, 1, out=scores)
+    return scores
 
 
 def similarities(
@@ -147,4 +179,4 @@ def stack_sides(queries: Embeddings, gallery: Embeddings, metric: str) -> Embedd
     for part, first in ((queries, 0), (gallery, len(queries))):
         for here, block in blocks(part, metric, STACKED_ROWS):
             vectors[first + here.start : first + here.stop] = block
-    return Embeddings(ids, vectors)
+    return Embeddings(np.array(ids, str), vectors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArtefactError
+from ..knn.align import rows_of
 from ..structures import GroundTruth, Ranking
 
 
@@ -20,10 +21,8 @@ def align(ranking: Ranking, truth: GroundTruth) -> Ranking:
         return ranking
     _same(ranking.query_ids, truth.query_ids, "queries")
     _same(ranking.gallery_ids, truth.gallery_ids, "gallery images")
-    queries, gallery = (
-        _find(truth.query_ids, ranking.query_ids),
-        _find(ranking.gallery_ids, truth.gallery_ids),
-    )
+    queries = rows_of(truth.query_ids, ranking.query_ids)
+    gallery = rows_of(ranking.gallery_ids, truth.gallery_ids)
     indices = ranking.indices[queries]
     indices = np.where(indices < 0, -1, gallery[indices])
     return Ranking(
@@ -39,9 +38,3 @@ def _same(ranked: np.ndarray, known: np.ndarray, what: str) -> None:
                 f"ranking and truth do not fit: the {lacks} lacks {len(missing)} of {len(one)}"
                 f" {what}, the first is {str(missing[0])!r}"
             )
-
-
-def _find(wanted: np.ndarray, owned: np.ndarray) -> np.ndarray:
-    """For every wanted id its row among the owned ones."""
-    order = np.argsort(owned)
-    return order[np.searchsorted(owned[order], wanted)]

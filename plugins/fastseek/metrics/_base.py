@@ -17,12 +17,12 @@ class OnHits(abc.ABC):
     """A metric that needs nothing but the places of the relevant images."""
 
     @abc.abstractmethod
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """The scores that follow from the places."""
 
     def __call__(self, ranking: Ranking, truth: GroundTruth) -> list[Score]:
         """The scores of a ranking."""
-        return self.of(from_ranking(ranking, truth))
+        return self.score(from_ranking(ranking, truth))
 
 
 def mean(name: str, values: np.ndarray, hits: Hits) -> Score:

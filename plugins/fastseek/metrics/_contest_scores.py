@@ -10,6 +10,7 @@ from ..formats import digix, gldv2
 from ..formats.answer_lists import Lists, check
 from ..formats.gldv2 import Recognition, Solution
 from ..io.paths import PathLike
+from ..knn.align import rows_of
 from ..structures import Score
 from ._predictions import hits_of_lists, recognition_scores
 from .digix import Digix
@@ -22,14 +23,14 @@ SPLITS = ("Public", "Private")
 RETRIEVAL = (Map(gldv2.ANSWERS), Precision(1, 10, gldv2.ANSWERS), Position(gldv2.ANSWERS))
 
 
-def score_recognition(predictions: Recognition, solution: Solution) -> list[Score]:
+def score_recognition(predictions: Recognition, solution: Solution[int]) -> list[Score]:
     """GAP, GAP over the landmark queries alone, and top-1 accuracy; predictions for other queries
     are left out.
 
     Raises:
         DataError: the solution has no query, or none that shows a landmark.
     """
-    rows = _rows(predictions.ids, solution.ids)
+    rows = rows_of(predictions.ids, solution.ids)
     mine = np.flatnonzero(rows >= 0)
     labels = predictions.landmarks[mine]
     pairs = zip(rows[mine].tolist(), labels.tolist(), strict=True)
@@ -49,7 +50,7 @@ def score_recognition(predictions: Recognition, solution: Solution) -> list[Scor
     )
 
 
-def score_retrieval(predictions: Lists, solution: Solution) -> list[Score]:
+def score_retrieval(predictions: Lists, solution: Solution[str]) -> list[Score]:
     """mAP@100, mean precisions and positions; predictions for other queries are left out, a missing
     one scores 0.
 
@@ -65,7 +66,7 @@ def score_retrieval(predictions: Lists, solution: Solution) -> list[Score]:
         "duplicates": "take up their place",
     }
     hits = hits_of_lists((lists.get(name, "").split() for name in ids), solution.right, protocol)
-    return [score for metric in RETRIEVAL for score in metric.of(hits)]
+    return [score for metric in RETRIEVAL for score in metric.score(hits)]
 
 
 def score_digix(
@@ -93,11 +94,5 @@ def score_digix(
     return [
         score
         for metric in (Digix(divisor=divisor), Top1(), Map(digix.ANSWERS))
-        for score in metric.of(hits)
+        for score in metric.score(hits)
     ]
-
-
-def _rows(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """For every id its row among the known ones, -1 where it is not known."""
-    rows = {name: row for row, name in enumerate(known.tolist())}
-    return np.fromiter((rows.get(name, -1) for name in ids.tolist()), np.int64, len(ids))

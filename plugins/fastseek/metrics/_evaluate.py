@@ -9,7 +9,7 @@ from ..registry import METRICS, build
 from ..structures import GroundTruth, Ranking, Score
 from ._align import align
 from ._base import OnHits
-from ._relevance_ranks import from_ranking
+from ._relevance_ranks import Hits, from_ranking
 
 
 def evaluate(ranking: Ranking, truth: GroundTruth, calls: Sequence[str]) -> list[Score]:
@@ -33,8 +33,12 @@ def evaluate(ranking: Ranking, truth: GroundTruth, calls: Sequence[str]) -> list
         raise UsageError(f"no metric is asked for; known: {', '.join(METRICS.names())}")
     parts = [build(call, METRICS) for call in calls]
     ranking = align(ranking, truth)
-    hits = from_ranking(ranking, truth) if any(isinstance(part, OnHits) for part in parts) else None
+    hits: Hits | None = None  # the same for all metrics that rest on places
     scores: list[Score] = []
     for part in parts:
-        scores += part.of(hits) if isinstance(part, OnHits) else part(ranking, truth)
+        if isinstance(part, OnHits):
+            hits = hits or from_ranking(ranking, truth)
+            scores += part.score(hits)
+        else:
+            scores += part(ranking, truth)
     return scores

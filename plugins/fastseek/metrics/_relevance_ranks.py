@@ -17,6 +17,7 @@ from ..errors import ArtefactError, DataError
 from ..knn.nearest import blocks, id_order, pair_scores, similarities
 from ..structures import Embeddings, GroundTruth, Ranking
 from ..structures.archive import Provenance
+from ..structures.arrays import IntArray
 from ._align import align
 
 CELLS = 1 << 24  # scores or marks held at once
@@ -235,7 +236,7 @@ def _places(
     above = rivals.searchsorted(wanted, "right")
     if np.count_nonzero(rivals[above - 2] == wanted):  # the one below has the same score
         return _places_among_ties(row, relevant, junk, order)
-    places = len(rivals) + 1 - above
+    places: IntArray = len(rivals) + 1 - above
     if len(junk):
         places -= len(junk) - _rising(row, junk).searchsorted(wanted)
     return places[::-1]
@@ -245,7 +246,7 @@ def _rising(row: np.ndarray, cols: np.ndarray) -> np.ndarray:
     """Some values of a row, sorted; in the copy they are anyway, since these are few and calls are
     what costs.
     """
-    values = row[cols]
+    values: np.ndarray = row[cols]
     values.sort()
     return values
 

@@ -20,7 +20,7 @@ class Cmc(OnHits):
     def __init__(self, *ks: int) -> None:
         self.ks = legal_depths(ks)
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score a k, "cmc(1)"."""
         hits.need_depth(max(self.ks), f"cmc({max(self.ks)})")
         return [mean(f"cmc({k})", first_within(hits, k), hits) for k in self.ks]

@@ -32,7 +32,7 @@ class Digix(OnHits):
             raise ValueError(f"divisor must be one of {', '.join(DIVISORS)}, got {divisor!r}")
         self.divisor = divisor
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score, "digix"; its protocol tells the divisor."""
         hits.need_depth(self.k, f"digix(k={self.k})")
         precision = average_precision(hits, self.k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..registry import METRICS
 from ..structures import Score
@@ -29,16 +30,15 @@ class Map(OnHits):
     def __init__(self, k: int | None = None, trapezoid: bool = False) -> None:
         self.k, self.trapezoid = None if k is None else legal_depths((k,))[0], trapezoid
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score, "map(100)" or "map"."""
         given = [
             *([str(self.k)] if self.k else []),
             *(["trapezoid=True"] if self.trapezoid else []),
         ]
         name = f"map({', '.join(given)})" if given else "map"
-        if (
-            self.k and self.k <= hits.depth
-        ):  # lists cut on purpose are scored as they are, but none that junk cut
+        # Lists cut on purpose are scored as they are, but none that junk cut.
+        if self.k and self.k <= hits.depth:
             hits.need_depth(self.k, name)
         return [mean(name, average_precision(hits, self.k, self.trapezoid), hits)]
 
@@ -57,4 +57,6 @@ def average_precision(hits: Hits, k: int | None = None, trapezoid: bool = False)
     if k is not None:
         precision = np.where(hits.places <= k, precision, 0)
         most = np.minimum(most, k)
-    return np.bincount(query, precision, minlength=len(most)) / np.maximum(most, 1)
+    sums = np.bincount(query, precision, minlength=len(most))
+    average: NDArray[np.float64] = sums / np.maximum(most, 1)
+    return average

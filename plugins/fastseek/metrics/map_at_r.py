@@ -19,7 +19,7 @@ class MapAtR(OnHits):
     Learning Reality Check).
     """
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score, "map_at_r"."""
         hits.need_depth(int(hits.relevant.max(initial=1)), "map_at_r")
         query = np.repeat(np.arange(len(hits.relevant)), hits.found)

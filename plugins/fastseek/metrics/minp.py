@@ -17,7 +17,7 @@ class Minp(OnHits):
     mINP).
     """
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score, "minp".
 
         Raises:

@@ -26,7 +26,7 @@ class Position(OnHits):
     def __init__(self, k: int = 100) -> None:
         self.k = legal_depths((k,))[0]
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """Two scores, "position_mean(100)" and "position_median(100)"; the second is no mean over
         queries.
         """

@@ -24,7 +24,7 @@ class Precision(OnHits):
     def __init__(self, *ks: int) -> None:
         self.ks = legal_depths(ks)
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score a k, "precision(10)"."""
         hits.need_depth(max(self.ks), f"precision({max(self.ks)})")
         return [mean(f"precision({k})", found_within(hits, k) / k, hits) for k in self.ks]

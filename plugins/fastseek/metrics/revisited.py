@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..registry import METRICS
 from ..structures import Score
@@ -27,7 +28,7 @@ class Revisited(OnHits):
     def __init__(self, *ks: int) -> None:
         self.ks = legal_depths(ks or (1, 5, 10))
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """ "revisited_map" and one score a k, "revisited_mp(10)"."""
         hits.need_depth(max(self.ks), f"revisited_mp({max(self.ks)})")
         return [
@@ -37,11 +38,12 @@ class Revisited(OnHits):
 
 
 def _precision(hits: Hits, k: int) -> np.ndarray:
-    last = np.full(
-        len(hits.relevant), k
-    )  # where the last right image is not listed, it stands below the first k
+    # Where the last right image is not listed, it stands below the first k.
+    last = np.full(len(hits.relevant), k)
     some = (hits.found > 0) & (hits.found == hits.relevant)
     last[some] = hits.places[hits.starts[1:][some] - 1]
     depth = np.minimum(last, k)
     query = np.repeat(np.arange(len(depth)), hits.found)
-    return np.bincount(query[hits.places <= depth[query]], minlength=len(depth)) / depth
+    right = np.bincount(query[hits.places <= depth[query]], minlength=len(depth))
+    precision: NDArray[np.float64] = right / depth
+    return precision

@@ -17,7 +17,7 @@ class Top1(OnHits):
     al. 2020).
     """
 
-    def of(self, hits: Hits) -> list[Score]:
+    def score(self, hits: Hits) -> list[Score]:
         """One score, "top1"."""
         hits.need_depth(1, "top1")
         return [mean("top1", first_within(hits, 1), hits)]

@@ -17,6 +17,7 @@ from ..knn.nearest import nearest
 from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..knn.vectors import check_vectors
 from ..structures import Embeddings
+from ..structures.arrays import Computed, SideBySide
 from ..structures.provenance import check_same_model
 from .distractors import likeness
 from .knn_vote import Reference
@@ -146,10 +147,8 @@ def _candidates(
     minus = -likeness(member.reference, member.non_landmarks, gallery_k, "reference").astype(
         np.float32
     )
-    asked = Embeddings(
-        member.queries.ids, _Unit(member.queries, np.ones(len(member.queries), np.float32))
-    )
-    pool = Embeddings(member.reference.ids, _Unit(member.reference, minus))
+    asked = _append(member.queries, np.ones(len(member.queries), np.float32))
+    pool = _append(member.reference, minus)
     order, place = id_order(pool.ids)
     best, plain = (
         nearest(asked, pool, votes, "ip", lowest=False),
@@ -175,40 +174,16 @@ def _candidates(
     return order[places_of(keys)], scores_of(keys).astype(np.float64)
 
 
-class _Unit:
+def _append(side: Embeddings, more: np.ndarray) -> Embeddings:
     """Vectors of length 1 with one more dimension, made when they are read."""
 
-    def __init__(self, side: Embeddings, more: np.ndarray) -> None:
-        self.side, self.more = side, more
-        self.shape, self.dtype = (len(side), side.dim + 1), np.dtype(np.float32)
+    def make(rows: slice) -> np.ndarray:
+        return np.concatenate([check_vectors(side, rows, "cosine"), more[rows, None]], axis=1)
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        return np.concatenate(
-            [check_vectors(self.side, rows, "cosine"), self.more[rows, None]], axis=1
-        )
-
-
-class _Joined:
-    """Vectors of several models side by side, read when asked for."""
-
-    def __init__(self, sides: Sequence[Embeddings]) -> None:
-        self.sides = sides
-        self.shape, self.dtype = (
-            (len(sides[0]), sum(side.dim for side in sides)),
-            np.dtype(np.float32),
-        )
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> np.ndarray:
-        return np.concatenate(
-            [np.asarray(side.vectors[rows], np.float32) for side in self.sides], axis=1
-        )
+    return Embeddings(side.ids, Computed(make, (len(side), side.dim + 1)))
 
 
 def _side_by_side(sides: Sequence[Embeddings]) -> Embeddings:
-    return sides[0] if len(sides) == 1 else Embeddings(sides[0].ids, _Joined(sides))
+    if len(sides) == 1:
+        return sides[0]
+    return Embeddings(sides[0].ids, SideBySide([side.vectors for side in sides]))

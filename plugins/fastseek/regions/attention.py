@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-Box = tuple[
-    int, int, int, int
-]  # top, left, bottom, right; bottom and right are the first places outside
+# Top, left, bottom, right; bottom and right are the first places outside.
+Box = tuple[int, int, int, int]
 
 
 def attention(maps: np.ndarray) -> np.ndarray:
@@ -24,7 +25,7 @@ def attention(maps: np.ndarray) -> np.ndarray:
     return (mean - mean.min()) / spread if spread > 0 else np.zeros_like(mean)
 
 
-def above(heat: np.ndarray, threshold: str | float = "mean") -> np.ndarray:
+def above(heat: np.ndarray, threshold: Literal["mean"] | float = "mean") -> np.ndarray:
     """Where a map [h, w] is high: above its "mean", or above this quantile; nowhere where it is
     even.
 
@@ -32,7 +33,8 @@ def above(heat: np.ndarray, threshold: str | float = "mean") -> np.ndarray:
     only.
     """
     heat = np.asarray(heat, np.float64)
-    return heat > (heat.mean() if threshold == "mean" else np.quantile(heat, threshold))
+    level = heat.mean() if threshold == "mean" else np.quantile(heat, threshold)
+    return heat > level
 
 
 def box_of(mask: np.ndarray) -> Box:

@@ -51,7 +51,10 @@ def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> R
         whole.gallery_ids,
         indices,
         scores,
-        whole.provenance | {"subjects": {"photos": len(members), "parts": len(parts.query_ids)}},
+        {
+            **whole.provenance,
+            "subjects": {"photos": len(members), "parts": len(parts.query_ids)},
+        },
     )
 
 

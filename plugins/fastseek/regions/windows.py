@@ -33,7 +33,8 @@ def attended_window(
     """
     if tries < 1:
         raise ValueError(f"tries={tries}: expected at least one")
-    part, ratio = random.uniform(*area), math.exp(random.uniform(*map(math.log, aspect))) / shape
+    part = random.uniform(*area)
+    ratio = math.exp(random.uniform(math.log(aspect[0]), math.log(aspect[1]))) / shape
     height, width = min(1.0, math.sqrt(part / ratio)), min(1.0, math.sqrt(part * ratio))
     places = random.uniform(size=(tries, 2)) * [1 - height, 1 - width]
     windows = [

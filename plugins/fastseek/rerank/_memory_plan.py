@@ -7,8 +7,7 @@ import math
 import time
 
 from ..errors import RunError
-from ..knn.blocked import Block, encode_blocks
-from ..knn.nearest import GALLERY_ROWS, nearest
+from ..knn.nearest import GALLERY_ROWS, encode_gallery, nearest_coded
 from ..knn.scan import choose
 from ..progress import tell
 from ..structures import Embeddings
@@ -109,17 +108,11 @@ def tell_costs(both: Embeddings, metric: str, budget: Budget) -> None:
     scan = choose("auto", metric, images**2 * dim)
     # Coded beforehand: in the work itself a run of images is coded once for all that are compared
     # with it.
-    kept = Block(0, encode_blocks(many, slice(0, len(many)), metric, scan), many.vectors)
-    nearest(
-        Embeddings(few.ids[:64], few.vectors[:64]),
-        many,
-        budget.width,
-        metric,
-        scan=scan.name,
-        kept=kept,
-    )
+    coded = encode_gallery(many, metric, scan.name)
+    first = Embeddings(few.ids[:64], few.vectors[:64])
+    nearest_coded(first, coded, budget.width, lowest=True)
     start = time.perf_counter()
-    nearest(few, many, budget.width, metric, scan=scan.name, kept=kept)
+    nearest_coded(few, coded, budget.width, lowest=True)
     rate = len(few) * len(many) / (time.perf_counter() - start)
     seconds = images**2 / rate + images * PER_IMAGE * (budget.k1 / 20) ** 2
     tell(

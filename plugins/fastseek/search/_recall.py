@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..knn.blocked import Block
-from ..knn.nearest import nearest
+from ..knn.nearest import CodedGallery, nearest, nearest_coded
 from ..structures import Embeddings
 
 
@@ -18,8 +17,7 @@ def measured_recall(
     metric: str,
     sample: int,
     seed: int,
-    scan: str = "auto",
-    kept: Block | None = None,
+    coded: CodedGallery | None = None,
 ) -> dict[str, Any]:
     """Compare found gallery rows [Q, K] with the exact ones.
 
@@ -28,7 +26,7 @@ def measured_recall(
         queries, gallery: what was searched.
         metric: "cosine", "ip" or "l2".
         sample: how many queries are compared at most, drawn by `seed`.
-        scan, kept: as for `nearest`, where the gallery is coded already.
+        coded: the gallery, where it is coded already.
 
     Returns:
         {"k", "value", "queries", "seed"}: the share of the K best images of those queries that was
@@ -40,8 +38,10 @@ def measured_recall(
     if not depth or not len(chosen):
         return told
     asked = Embeddings(queries.ids[chosen], np.asarray(queries.vectors[chosen]), queries.provenance)
-    exact = nearest(asked, gallery, depth, metric, scan=scan, lowest=False, kept=kept).rows
-    hits = sum(
-        len(np.intersect1d(mine, right)) for mine, right in zip(rows[chosen], exact, strict=True)
-    )
+    if coded is None:
+        exact = nearest(asked, gallery, depth, metric, lowest=False).rows
+    else:
+        exact = nearest_coded(asked, coded, depth).rows
+    pairs = zip(rows[chosen], exact, strict=True)
+    hits = sum(len(np.intersect1d(mine, right)) for mine, right in pairs)
     return told | {"value": round(hits / exact.size, 6)}

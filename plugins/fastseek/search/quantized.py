@@ -6,9 +6,8 @@ import weakref
 
 import numpy as np
 
-from ..knn.blocked import Block, encode_blocks
-from ..knn.nearest import nearest
-from ..knn.scan import choose
+from ..knn.blocked import Block
+from ..knn.nearest import CodedGallery, encode_gallery, nearest_coded
 from ..knn.vectors import METRICS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
@@ -73,17 +72,8 @@ class Quantized:
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
         check_same_model(queries, gallery)
-        kept = self._kept(gallery) if len(gallery) else None
-        found = nearest(
-            queries,
-            gallery,
-            self.k,
-            self.metric,
-            scan=self.storage,
-            lowest=False,
-            kept=kept,
-            widen=self.rescore,
-        )
+        coded = self._encode_once(gallery)
+        found = nearest_coded(queries, coded, self.k, self.rescore)
         call = (
             f"quantized(k={self.k}, storage={self.storage!r}, metric={self.metric!r},"
             f" rescore={self.rescore})"
@@ -98,23 +88,14 @@ class Quantized:
         }
         if self.rescore:
             provenance["recall"] = measured_recall(
-                found.rows,
-                queries,
-                gallery,
-                self.metric,
-                self.sample,
-                self.seed,
-                self.storage,
-                kept,
+                found.rows, queries, gallery, self.metric, self.sample, self.seed, coded
             )
         return Ranking(queries.ids, gallery.ids, found.rows, found.scores, provenance)
 
-    def _kept(self, gallery: Embeddings) -> Block:
+    def _encode_once(self, gallery: Embeddings) -> CodedGallery:
         """The codes of the gallery, made when it is another one than before."""
         if self._codes is None or self._gallery is None or self._gallery() is not gallery:
-            codes = encode_blocks(
-                gallery, slice(0, len(gallery)), self.metric, choose(self.storage, self.metric)
-            )
-            self._codes = Block(0, codes, gallery.vectors)
+            coded = encode_gallery(gallery, self.metric, self.storage)
+            self._codes = coded.block
             self._gallery = weakref.ref(gallery)
-        return self._codes
+        return CodedGallery(gallery, self._codes, self.storage, self.metric)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import UsageError
-from ..knn.centroids import check_same_length, unit_rows
+from ..knn.centroids import check_same_length
+from ..knn.vectors import unit_rows
 from .clustering import Clusters
 
 ALONE = 2.0  # the margin of the only cluster: as if the next one lay on the other side

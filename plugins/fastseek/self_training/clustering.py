@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..knn.centroids import check_same_length, mean_directions, nearest_centroids, unit_rows
+from ..knn.centroids import check_same_length, mean_directions, nearest_centroids
+from ..knn.vectors import unit_rows
 
 METHODS = ("kmeans", "hdbscan")
 Find = Callable[[np.ndarray, int], np.ndarray]
@@ -72,11 +73,11 @@ def cluster(
     check_same_length(vectors=vectors, groups=groups)
     if not len(vectors):
         raise DataError("there is no photo to cluster")
-    points, labels = (
-        unit_rows(vectors),
-        np.asarray([""] * len(vectors) if groups is None else list(groups), str),
-    )
-    numbers, centroids, of = np.full(len(points), -1, np.int64), [], []
+    points = unit_rows(vectors)
+    labels = np.asarray([""] * len(vectors) if groups is None else list(groups), str)
+    numbers = np.full(len(points), -1, np.int64)
+    centroids: list[np.ndarray] = []
+    group_of: list[str] = []
     for group in np.unique(labels):
         rows = np.flatnonzero(labels == group)
         own = (seed + zlib.crc32(str(group).encode())) % 2**31
@@ -86,12 +87,13 @@ def cluster(
             else _by_density(points[rows], least)
         )
         kept, inside = np.unique(found[found >= 0], return_inverse=True)
-        numbers[rows[found >= 0]] = len(of) + inside
+        numbers[rows[found >= 0]] = len(group_of) + inside
         local = np.full(len(rows), -1, np.int64)
         local[found >= 0] = inside
         centroids.append(mean_directions(points[rows], local, len(kept)))
-        of += [str(group)] * len(kept)
-    return Clusters(numbers, np.concatenate(centroids), tuple(of), ("",) * len(of))
+        group_of += [str(group)] * len(kept)
+    names = ("",) * len(group_of)
+    return Clusters(numbers, np.concatenate(centroids), tuple(group_of), names)
 
 
 def _count(photos: int, per: float) -> int:
@@ -128,7 +130,7 @@ def kmeans(points: np.ndarray, k: int, niter: int = 25, seed: int = 0) -> np.nda
         max_points_per_centroid=max(256, -(-len(points) // k)),
     )
     found.train(np.ascontiguousarray(points))
-    return unit_rows(found.centroids)
+    return unit_rows(np.asarray(found.centroids))
 
 
 def _without_faiss(points: np.ndarray, k: int, niter: int, seed: int) -> np.ndarray:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import DataError
-from ..knn.centroids import check_same_length, mean_directions, unit_rows
+from ..knn.centroids import check_same_length, mean_directions
+from ..knn.vectors import unit_rows
 
 
 def prototypes(vectors: np.ndarray, numbers: np.ndarray, classes: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..knn.centroids import check_same_length, mean_directions, nearest_centroids, unit_rows
+from ..knn.centroids import check_same_length, mean_directions, nearest_centroids
+from ..knn.vectors import unit_rows
 from .clustering import Clusters
 
 

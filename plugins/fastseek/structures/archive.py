@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ArtefactError, DataError, FastSeekError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
+from .arrays import FloatArray, IntArray, StringArray
 
 Provenance = Mapping[str, Any]
 
@@ -39,7 +40,7 @@ def check_open(path: PathLike) -> None:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def strings(values: Any, what: str) -> np.ndarray:
+def strings(values: Any, what: str) -> StringArray:
     """A list as an array of strings [N].
 
     Raises:
@@ -54,7 +55,7 @@ def strings(values: Any, what: str) -> np.ndarray:
     return made
 
 
-def whole_numbers(values: Any, what: str) -> np.ndarray:
+def whole_numbers(values: Any, what: str) -> IntArray:
     """Numbers as int64.
 
     Raises:
@@ -62,13 +63,13 @@ def whole_numbers(values: Any, what: str) -> np.ndarray:
     """
     given = _numbers(values, what)
     with np.errstate(invalid="ignore"):  # what has no int64 differs from what it was
-        made = given.astype(np.int64, copy=False)
+        made: IntArray = given.astype(np.int64, copy=False)
     if given.dtype.kind not in "bi" and not np.array_equal(made, given):
         raise DataError(f"{what}: {given[made != given][0]} is not a whole number of 64 bits")
     return made
 
 
-def float32(values: Any, what: str) -> np.ndarray:
+def float32(values: Any, what: str) -> FloatArray:
     """Numbers as float32; infinity and NaN stay what they are.
 
     Raises:
@@ -76,7 +77,7 @@ def float32(values: Any, what: str) -> np.ndarray:
     """
     given = _numbers(values, what)
     with np.errstate(over="ignore"):  # told below
-        made = given.astype(np.float32, copy=False)
+        made: FloatArray = given.astype(np.float32, copy=False)
     beyond = np.isinf(made) & np.isfinite(given) if given.dtype.itemsize > 4 else np.zeros(0, bool)
     if beyond.any():
         raise DataError(f"{what}: {given[beyond][0]:g} is beyond float32")
@@ -93,26 +94,27 @@ def _numbers(values: Any, what: str) -> np.ndarray:
     return given
 
 
-def unique_ids(ids: Any, what: str) -> np.ndarray:
+def unique_ids(ids: Any, what: str) -> StringArray:
     """The ids as an array of strings.
 
     Raises:
         DataError: they are no list of strings, or one stands twice.
     """
-    ids = strings(ids, what)
-    values, counts = np.unique(ids, return_counts=True)
-    if len(values) != len(ids):
+    names = strings(ids, what)
+    values, counts = np.unique(names, return_counts=True)
+    if len(values) != len(names):
         raise DataError(
             f"{what}: id {str(values[counts.argmax()])!r} stands {counts.max()} times, must be once"
         )
-    return ids
+    return names
 
 
 def save_npz(path: PathLike, noun: Any, names: Sequence[str], provenance: Provenance) -> None:
     """Write the named arrays of a noun and its provenance as an .npz file."""
-    arrays = {name: np.asarray(getattr(noun, name)) for name in names}
+    arrays: dict[str, Any] = {name: np.asarray(getattr(noun, name)) for name in names}
+    arrays["passport"] = np.asarray(json.dumps(dict(provenance), sort_keys=True))
     with atomic(path) as file:
-        np.savez(file, passport=np.asarray(json.dumps(dict(provenance), sort_keys=True)), **arrays)
+        np.savez(file, **arrays)
 
 
 def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -148,5 +150,8 @@ def _check_rest(file: np.lib.npyio.NpzFile, names: Sequence[str]) -> None:
     """Open what else an archive holds: a provenance whose name was damaged in the directory has
     another in its header.
     """
-    for name in set(file.zip.namelist()) - {f"{known}.npy" for known in ("passport", *names)}:
-        file.zip.open(name).close()
+    archive = file.zip
+    if archive is None:  # closed
+        return
+    for name in set(archive.namelist()) - {f"{known}.npy" for known in ("passport", *names)}:
+        archive.open(name).close()

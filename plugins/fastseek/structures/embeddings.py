@@ -16,16 +16,17 @@ from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
 from .archive import Provenance, check_open, describe_file, unique_ids
-from .arrays import Shards, Window
+from .arrays import Shards, StringArray, VectorArray, Window
 
 FORMAT = 1
+# What the manifest tells of a shard.
 ENTRY = {
     "rows": int,
     "ids": str,
     "vectors": str,
     "ids_sha256": str,
     "vectors_sha256": str,
-}  # of a shard
+}
 
 
 @accept_old_field_name
@@ -35,15 +36,15 @@ class Embeddings:
 
     Args:
         ids: [N] strings, no one twice.
-        vectors: [N, D] float32 or float16 array, memory map or `Shards`.
+        vectors: [N, D] float32 or float16, in memory or not: see `VectorArray`.
         provenance: what made them (model, preprocessing, views, versions, parents); {} when unknown.
 
     Raises:
         DataError: lengths differ, an id stands twice, or the vectors are not [N, D] floats.
     """
 
-    ids: np.ndarray
-    vectors: np.ndarray | Shards
+    ids: StringArray
+    vectors: VectorArray
     provenance: Provenance = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Embeddings:
     @property
     def dim(self) -> int:
         """D, the length of a vector."""
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     def blocks(self, rows: int = 65536) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (first row number, float32 block of at most `rows` rows), checked to be finite.
@@ -84,9 +85,8 @@ class Embeddings:
     def save(self, folder: PathLike, rows: int = 65536) -> None:
         """Write shards of `rows` vectors, and last the manifest that makes them count."""
         folder = pathlib.Path(folder)
-        (folder / "manifest.json").unlink(
-            missing_ok=True
-        )  # what stood here before no longer counts
+        # What stood here before no longer counts.
+        (folder / "manifest.json").unlink(missing_ok=True)
         shards = [
             save_shard(
                 folder, number, self.ids[start : start + rows], self.vectors[start : start + rows]
@@ -113,9 +113,8 @@ class Embeddings:
         with describe_file(path):
             if path.suffix in BARE:
                 vectors = BARE[path.suffix](path)
-                return cls(
-                    np.arange(sum(vectors.shape[:1])).astype(str), vectors
-                )  # a single number has no rows
+                rows = sum(vectors.shape[:1])  # a single number has no rows
+                return cls(np.arange(rows).astype(str), vectors)
             embeddings = cls(*_load_folder(path))
         if verify:
             embeddings.verify(path)
@@ -145,7 +144,7 @@ def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embedding
 
 
 def save_shard(
-    folder: pathlib.Path, number: int, ids: np.ndarray, vectors: np.ndarray
+    folder: pathlib.Path, number: int, ids: StringArray, vectors: np.ndarray
 ) -> dict[str, Any]:
     """Write one shard and return its entry for the manifest."""
     entry: dict[str, Any] = {"rows": len(ids)}
@@ -166,7 +165,7 @@ def save_manifest(
     )
 
 
-def _load_folder(folder: pathlib.Path) -> tuple[np.ndarray, Shards, Provenance]:
+def _load_folder(folder: pathlib.Path) -> tuple[StringArray, Shards, Provenance]:
     """Ids, vectors and provenance."""
     manifest = _load_manifest(folder)
     loaded = [_load_shard(folder, shard) for shard in manifest["shards"]]
@@ -178,7 +177,7 @@ def _load_folder(folder: pathlib.Path) -> tuple[np.ndarray, Shards, Provenance]:
 
 def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
     try:
-        manifest = read_json(folder / "manifest.json")
+        manifest: Any = read_json(folder / "manifest.json")
     except DataError as error:
         if not isinstance(error.__cause__, OSError):
             raise
@@ -186,7 +185,7 @@ def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
             f"{error}: expected a folder of embeddings, a {' or a '.join(BARE)} file"
         ) from error
     written = manifest.get("format") if isinstance(manifest, dict) else None
-    if written != FORMAT:
+    if not isinstance(manifest, dict) or written != FORMAT:
         raise ArtefactError(
             f"{folder}: embeddings of format {written}, this version reads {FORMAT}"
         )
@@ -248,10 +247,9 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
         raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
     if len(arrays) != 1:
         raise DataError(f"{path}: expected one tensor [N, D], found {sorted(arrays)}")
-    return next(iter(arrays.values()))
+    vectors: np.ndarray = next(iter(arrays.values()))
+    return vectors
 
 
-BARE = {
-    ".npy": _load_npy,
-    ".safetensors": _load_safetensors,
-}  # files of vectors alone: row numbers become their ids
+# Files of vectors alone: row numbers become their ids.
+BARE = {".npy": _load_npy, ".safetensors": _load_safetensors}

@@ -7,7 +7,7 @@ import csv
 import itertools
 import json
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,14 +76,19 @@ def store(
     folder = pathlib.Path(folder)
     with hold_folder(folder), _full_disk(folder):
         _claim(folder, _plan(total, provenance, source, shard_items, dtype))
-        shards = [_read_finished(folder, number) for number in range(-(-total // shard_items))]
-        seen = set(itertools.chain.from_iterable(_ids(folder, shard) for shard in shards if shard))
-        for first, last in _gaps(shards):
+        count = -(-total // shard_items)
+        shards: dict[int, dict[str, Any]] = {}
+        for number in range(count):
+            finished = _read_finished(folder, number)
+            if finished is not None:
+                shards[number] = finished
+        seen = {name for shard in shards.values() for name in _ids(folder, shard)}
+        for first, last in _gaps(shards, count):
             items = _items(batches_from, first * shard_items, total)
             for number in range(first, last):
                 part = list(itertools.islice(items, min(shard_items, total - number * shard_items)))
                 shards[number] = _write(folder, number, part, number * shard_items, dtype, seen)
-        return _finish(folder, shards, provenance)
+        return _finish(folder, [shards[number] for number in range(count)], provenance)
 
 
 def fits(
@@ -119,7 +124,8 @@ def _plan(
         "dtype": dtype,
         "source": source,
     }
-    return json.loads(json.dumps(plan))
+    read_back: dict[str, Any] = json.loads(json.dumps(plan))
+    return read_back
 
 
 def _claim(folder: pathlib.Path, plan: dict[str, Any]) -> None:
@@ -136,11 +142,9 @@ def _refusal(folder: pathlib.Path, plan: dict[str, Any]) -> str | None:
     path = folder / "store.json"
     if not path.exists():
         elsewhere = (folder / "manifest.json").exists()
-        return (
-            f"{folder} holds embeddings from elsewhere: choose another folder"
-            if elsewhere
-            else None
-        )
+        if not elsewhere:
+            return None
+        return f"{folder} holds embeddings from elsewhere: choose another folder"
     old = read_json(path)
     if not isinstance(old, dict) or not isinstance(old.get("passport"), dict):
         return f"{path} does not tell what the folder is for: choose another folder or remove it"
@@ -175,13 +179,12 @@ def _read_finished(folder: pathlib.Path, number: int) -> dict[str, Any] | None:
     path = folder / f"{number:05d}.json"
     if not path.exists():
         return None
-    shard = read_json(path)
+    shard: dict[str, Any] = read_json(path)
     files = [
         (folder / shard["entry"][name], shard["entry"][f"{name}_sha256"]) for name in _arrays(shard)
     ]
-    return (
-        shard if all(file.exists() and sha256(file) == digest for file, digest in files) else None
-    )
+    whole = all(file.exists() and sha256(file) == digest for file, digest in files)
+    return shard if whole else None
 
 
 def _arrays(shard: Mapping[str, Any]) -> tuple[str, ...]:
@@ -189,16 +192,16 @@ def _arrays(shard: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _ids(folder: pathlib.Path, shard: Mapping[str, Any]) -> list[str]:
-    return (
-        np.load(folder / shard["entry"]["ids"], allow_pickle=False).tolist()
-        if shard["entry"]
-        else []
-    )
+    if not shard["entry"]:
+        return []
+    ids: list[str] = np.load(folder / shard["entry"]["ids"], allow_pickle=False).tolist()
+    return ids
 
 
-def _gaps(shards: Sequence[Any]) -> list[tuple[int, int]]:
-    """Runs [first, last) of shards that are not there."""
-    edges = np.flatnonzero(np.diff([False, *(shard is None for shard in shards), False]))
+def _gaps(shards: Collection[int], count: int) -> list[tuple[int, int]]:
+    """Runs [first, last) of shard numbers below `count` that are not there."""
+    missing = [number not in shards for number in range(count)]
+    edges = np.flatnonzero(np.diff([False, *missing, False]))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 

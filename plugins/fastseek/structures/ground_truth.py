@@ -18,6 +18,7 @@ from .archive import (
     unique_ids,
     whole_numbers,
 )
+from .arrays import IntArray, StringArray
 
 _TRUTH = (
     "query_ids",
@@ -48,14 +49,14 @@ class GroundTruth:
         DataError: lengths differ or a row is outside the gallery.
     """
 
-    query_ids: np.ndarray
-    gallery_ids: np.ndarray
-    relevant_starts: np.ndarray
-    relevant: np.ndarray
-    junk_starts: np.ndarray
-    junk: np.ndarray
-    query_labels: np.ndarray
-    gallery_labels: np.ndarray
+    query_ids: StringArray
+    gallery_ids: StringArray
+    relevant_starts: IntArray
+    relevant: IntArray
+    junk_starts: IntArray
+    junk: IntArray
+    query_labels: StringArray
+    gallery_labels: StringArray
     protocol: Provenance = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -126,14 +127,13 @@ class GroundTruth:
             )
             relevant.append(rows[~out])
             junk.append(rows[out])
-        lists = [*_csr(relevant), *_csr(junk)]
         camera = bool((q_groups != "").any() and (g_groups != "").any())
         protocol = {
             "relevant": "same label",
             "camera_rule": camera,
             "self_match": "junk" if shared else "none: ids are row numbers",
         }
-        return cls(q_ids, g_ids, *lists, q_labels, g_labels, protocol)
+        return cls(q_ids, g_ids, *_csr(relevant), *_csr(junk), q_labels, g_labels, protocol)
 
     def relevant_to(self, query: int) -> np.ndarray:
         """Rows of the gallery that answer query number `query`, rising."""
@@ -168,6 +168,6 @@ def _same_label(queries: np.ndarray, gallery: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _csr(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _csr(rows: list[np.ndarray]) -> tuple[IntArray, IntArray]:
     starts = np.cumsum([0] + [len(row) for row in rows])
     return starts, np.concatenate(rows) if rows else np.empty(0, np.int64)

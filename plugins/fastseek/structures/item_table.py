@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -33,15 +33,17 @@ class Mapped(NamedTuple):
     start: int
     stop: int
 
-    def columns(self) -> list[np.ndarray]:
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Memory maps of ids, codes and kinds: processes that read them share one copy in
         memory.
         """
-        rows = slice(self.start, self.stop)
-        return [
-            np.load(pathlib.Path(self.folder) / f"{name}.npy", mmap_mode="r")[rows]
+        ids, codes, kinds = (
+            np.load(pathlib.Path(self.folder) / f"{name}.npy", mmap_mode="r")[
+                self.start : self.stop
+            ]
             for name in COLUMNS
-        ]
+        )
+        return ids, codes, kinds
 
 
 class ItemTable(Sequence[Item]):
@@ -87,8 +89,12 @@ class ItemTable(Sequence[Item]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, rows: Any) -> Any:
-        """The Item of a row; Items of a slice or of an array of rows."""
+    @overload
+    def __getitem__(self, rows: int) -> Item: ...
+    @overload
+    def __getitem__(self, rows: slice | np.ndarray) -> ItemTable: ...
+    def __getitem__(self, rows: int | slice | np.ndarray) -> Item | ItemTable:
+        """The Item of a row; the ItemTable of a slice or of an array of rows."""
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
             if step == 1:
@@ -114,12 +120,12 @@ class ItemTable(Sequence[Item]):
 
     def __add__(self, other: Sequence[Item]) -> Sequence[Item]:
         """Both, one after the other; a list where they have different classes or layouts."""
-        alike = isinstance(other, ItemTable) and (other.of, other.layout) == (self.of, self.layout)
+        if not isinstance(other, ItemTable):
+            return [*self, *other]
+        alike = (other.of, other.layout) == (self.of, self.layout)
         if not alike or other.labels != self.labels:
             return [*self, *other]
-        return self._of(
-            *(np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True))
-        )
+        return self._of(*self._concatenate(other))
 
     def with_split(self, split: str) -> ItemTable:
         """The photos of a split; where they stand side by side nothing is copied."""
@@ -138,8 +144,7 @@ class ItemTable(Sequence[Item]):
         more = self._of(
             rest.ids[first], rest.codes[first], (rest.kinds[first] + len(self.of)).astype(np.uint8)
         )
-        both = [np.concatenate(pair) for pair in zip(self._columns(), more._columns(), strict=True)]
-        return ItemTable(*both, self.labels, of, self.layout)
+        return ItemTable(*self._concatenate(more), self.labels, of, self.layout)
 
     @property
     def paths(self) -> Paths:
@@ -197,6 +202,13 @@ class ItemTable(Sequence[Item]):
     def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.ids, self.codes, self.kinds
 
+    def _concatenate(self, other: ItemTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return (
+            np.concatenate([self.ids, other.ids]),
+            np.concatenate([self.codes, other.codes]),
+            np.concatenate([self.kinds, other.kinds]),
+        )
+
     def _run(self, start: int, stop: int) -> ItemTable:
         source = None
         if self.source is not None:
@@ -220,7 +232,11 @@ class Paths(Sequence[str]):
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, rows: Any) -> Any:
+    @overload
+    def __getitem__(self, rows: int) -> str: ...
+    @overload
+    def __getitem__(self, rows: slice) -> Paths: ...
+    def __getitem__(self, rows: int | slice) -> str | Paths:
         """The file of a row; Paths of a slice."""
         if isinstance(rows, slice):
             return Paths(self._items[rows])
@@ -232,11 +248,9 @@ class Paths(Sequence[str]):
 
 def with_split(items: Sequence[Item], split: str) -> Sequence[Item]:
     """The items of a split: a list of a list, Items of Items."""
-    return (
-        items.with_split(split)
-        if isinstance(items, ItemTable)
-        else [item for item in items if item.split == split]
-    )
+    if isinstance(items, ItemTable):
+        return items.with_split(split)
+    return [item for item in items if item.split == split]
 
 
 def paths_of(items: Sequence[Item]) -> Sequence[str]:

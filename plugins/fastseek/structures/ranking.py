@@ -20,6 +20,7 @@ from .archive import (
     unique_ids,
     whole_numbers,
 )
+from .arrays import FloatArray, IntArray, StringArray
 
 
 @accept_old_field_name
@@ -40,10 +41,10 @@ class Ranking:
             rise, are NaN or infinite where an image is listed.
     """
 
-    query_ids: np.ndarray
-    gallery_ids: np.ndarray
-    indices: np.ndarray
-    scores: np.ndarray
+    query_ids: StringArray
+    gallery_ids: StringArray
+    indices: IntArray
+    scores: FloatArray
     provenance: Provenance = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ...structures.arrays import FloatArray
 from .codes import Codes, Scan, lengths
 
 
@@ -40,7 +42,8 @@ class Bfloat16(Scan):
         return torch.mm(q.held, g.held.T, out=work[: len(q) * len(g)].view(len(q), len(g)))
 
     def scores(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
-        return tile.float().numpy()
+        scores: FloatArray = tile.float().numpy()
+        return scores
 
     def reaching(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
         import torch
@@ -60,13 +63,16 @@ class Bfloat16(Scan):
         least = bits.max(axis=1)
         above = np.flatnonzero(least < 0x8000)
         least[above] = bits[above].min(axis=1)
-        return (least.astype(np.uint32) << 16).view(np.float32)
+        scores: FloatArray = (least.astype(np.uint32) << 16).view(np.float32)
+        return scores
 
     def at(self, tile: Any, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-        return (_bits(tile)[rows, cols].astype(np.int32) << 16).view(np.float32)
+        scores: FloatArray = (_bits(tile)[rows, cols].astype(np.int32) << 16).view(np.float32)
+        return scores
 
 
 def _bits(tensor: Any) -> np.ndarray:
     import torch
 
-    return tensor.view(torch.int16).numpy()
+    bits: NDArray[np.int16] = tensor.view(torch.int16).numpy()
+    return bits

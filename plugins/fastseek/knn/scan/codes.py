@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...structures.arrays import FloatArray
+
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
-FLUSHED = (
-    2.0**-125
-)  # numbers below may be taken for 0 by reduced-precision arithmetic; twice, to be safe
+# Reduced-precision arithmetic may take numbers below for 0; twice as much, to be safe.
+FLUSHED = 2.0**-125
 
 
 class Codes(NamedTuple):
@@ -54,10 +55,8 @@ class Scan(abc.ABC):
     name = ""
     rounding = 2.0**-22
     proven = True
-    tile = (
-        512,
-        8192,
-    )  # queries and gallery rows compared at once: such a tile of scores stays in the cache
+    # Queries and gallery rows compared at once: such a tile of scores stays in the cache.
+    tile = 512, 8192
 
     def ready(self) -> contextlib.AbstractContextManager[None]:
         """What must hold while the scan works."""
@@ -81,7 +80,8 @@ class Scan(abc.ABC):
 
     def scores(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
         """The scores of a whole tile [q, g], float32."""
-        return tile
+        scores: FloatArray = tile
+        return scores
 
     def reaching(self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray) -> None:
         """Set `mask` [q, g] at least where a score is `floor` [q] or more."""
@@ -89,7 +89,8 @@ class Scan(abc.ABC):
 
     def at(self, tile: Any, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         """Some scores of a tile, float32."""
-        return tile[rows, cols]
+        scores: FloatArray = tile[rows, cols]
+        return scores
 
     def mask(self, cells: int) -> np.ndarray | None:
         """Room for the mask of one tile."""
@@ -111,10 +112,11 @@ class Scan(abc.ABC):
 
     def lowest(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
         """The lowest score of each row, float32."""
-        return self.scores(tile, q, g).min(axis=1)
+        least: FloatArray = self.scores(tile, q, g).min(axis=1)
+        return least
 
-    def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
-        """A value [q] that at least `depth` scores of each row reach, near the largest such value.
+    def bound_kth(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
+        """A lower bound [q] of the `depth`-th largest score of each row, and near it.
 
         The depth-th of the maxima of many groups of columns is one: cheaper than a partition of the
         whole row.
@@ -123,7 +125,9 @@ class Scan(abc.ABC):
         size = scores.shape[1] // groups
         if size > 1:
             scores = scores[:, : size * groups].reshape(len(scores), size, groups).max(axis=1)
-        return np.partition(scores, scores.shape[1] - depth, axis=1)[:, scores.shape[1] - depth]
+        place = scores.shape[1] - depth
+        kth: FloatArray = np.partition(scores, place, axis=1)[:, place]
+        return kth
 
     def slack(self, dim: int, q: Codes, g: Codes) -> np.ndarray:
         """How far the score of two coded vectors may be from that of the vectors; the columns are
@@ -135,7 +139,8 @@ class Scan(abc.ABC):
         longest = (q.lengths + q.errors) * (g.lengths + g.errors)
         lost = q.errors * g.lengths + (q.lengths + q.errors) * g.errors
         tiny = FLUSHED * dim * (1 + q.lengths + g.lengths)
-        return (1 + 2.0**-20) * (lost + (dim + 8) * 2.0**-24 * longest + tiny)
+        slack: FloatArray = (1 + 2.0**-20) * (lost + (dim + 8) * 2.0**-24 * longest + tiny)
+        return slack
 
 
 def set_cells(mask: np.ndarray) -> np.ndarray:
@@ -158,4 +163,5 @@ def lengths(block: np.ndarray, unit: bool = False) -> np.ndarray:
     if unit:
         return np.full(len(block), rounding)
     lost = dim**0.5 * 2.0**-62  # numbers so small that their squares may be 0
-    return np.sqrt(np.vecdot(block, block)) * rounding + np.float32(lost)
+    bounds: FloatArray = np.sqrt(np.vecdot(block, block)) * rounding + np.float32(lost)
+    return bounds

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...structures.arrays import FloatArray
 from .bfloat16 import Bfloat16
 from .codes import Codes, Pairs, lengths
 
@@ -33,10 +34,8 @@ class Cuda(Bfloat16):
         import torch
 
         matmul = torch.backends.cuda.matmul
-        before, matmul.allow_bf16_reduced_precision_reduction = (
-            matmul.allow_bf16_reduced_precision_reduction,
-            False,
-        )
+        before = matmul.allow_bf16_reduced_precision_reduction
+        matmul.allow_bf16_reduced_precision_reduction = False
         try:
             yield
         finally:
@@ -64,13 +63,16 @@ class Cuda(Bfloat16):
         return None
 
     def scores(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
-        return tile.float().cpu().numpy()
+        scores: FloatArray = tile.float().cpu().numpy()
+        return scores
 
     def lowest(self, tile: Any, q: Codes, g: Codes) -> np.ndarray:
-        return tile.amin(dim=1).float().cpu().numpy()
+        least: FloatArray = tile.amin(dim=1).float().cpu().numpy()
+        return least
 
-    def reached(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
-        return tile.topk(depth, dim=1).values[:, -1].float().cpu().numpy()
+    def bound_kth(self, tile: Any, q: Codes, g: Codes, depth: int) -> np.ndarray:
+        kth: FloatArray = tile.topk(depth, dim=1).values[:, -1].float().cpu().numpy()
+        return kth
 
     def pairs(
         self, tile: Any, q: Codes, g: Codes, floor: np.ndarray, mask: Any, most: int | None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...structures.arrays import FloatArray
 from .codes import Codes, Scan
 
 
@@ -23,15 +24,14 @@ class Distance(Scan):
         return self.inner.empty(rows, dim)
 
     def encode(self, block: np.ndarray, out: Codes, unit: bool = False) -> None:
-        self.inner.encode(
-            block, out
-        )  # exact lengths, whatever they are: their squares are in the score
+        # Exact lengths, whatever they are: their squares are in the score.
+        self.inner.encode(block, out)
 
     def workspace(self, cells: int) -> Any:
         return self.inner.workspace(cells), np.empty(cells, np.float32)
 
     def product(self, q: Codes, g: Codes, work: Any) -> np.ndarray:
-        tile = work[1][: len(q) * len(g)].reshape(len(q), len(g))
+        tile: FloatArray = work[1][: len(q) * len(g)].reshape(len(q), len(g))
         np.multiply(self.inner.scores(self.inner.product(q, g, work[0]), q, g), 2, out=tile)
         tile -= g.lengths * g.lengths
         tile -= (q.lengths * q.lengths)[:, None]
@@ -43,4 +43,5 @@ class Distance(Scan):
         products = self.inner.rounding * (q.lengths + q.errors) * (g.lengths + g.errors)
         both = q.lengths + g.lengths
         squares = (dim + 16) * 2.0**-21 * both**2 + dim**0.5 * 2.0**-60 * both
-        return 2 * self.inner.slack(dim, q, g) + 2 * products + squares
+        slack: FloatArray = 2 * self.inner.slack(dim, q, g) + 2 * products + squares
+        return slack

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...structures.arrays import FloatArray
 from .codes import Codes, Scan, lengths
 
 
@@ -30,9 +31,8 @@ class Int8(Scan):
 
         given = torch.from_numpy(block)
         scales = given.abs().amax(dim=1, keepdim=True).div_(127)
-        scales[scales < 2.0**-120] = (
-            1  # as good as zero: the code is zero and the error the vector itself
-        )
+        # As good as zero: the code is zero and the error the vector itself.
+        scales[scales < 2.0**-120] = 1
         codes = (given / scales).round_().clamp_(-127, 127)
         out.held[:, : block.shape[1]].copy_(codes)
         out.scales[:] = scales[:, 0].numpy()
@@ -51,10 +51,12 @@ class Int8(Scan):
 
         whole, scaled = (part[: len(q) * len(g)].view(len(q), len(g)) for part in work)
         torch._int_mm(q.held, g.held.T, out=whole)
-        return torch.mul(whole, torch.from_numpy(g.scales), out=scaled).numpy()
+        tile: FloatArray = torch.mul(whole, torch.from_numpy(g.scales), out=scaled).numpy()
+        return tile
 
     def scores(self, tile: np.ndarray, q: Codes, g: Codes) -> np.ndarray:
-        return tile * q.scales[:, None]
+        scores: FloatArray = tile * q.scales[:, None]
+        return scores
 
     def reaching(
         self, tile: np.ndarray, q: Codes, g: Codes, floor: np.ndarray, mask: np.ndarray
@@ -65,4 +67,5 @@ class Int8(Scan):
     def at(
         self, tile: np.ndarray, q: Codes, g: Codes, rows: np.ndarray, cols: np.ndarray
     ) -> np.ndarray:
-        return tile[rows, cols] * q.scales[rows]
+        scores: FloatArray = tile[rows, cols] * q.scales[rows]
+        return scores

@@ -79,7 +79,7 @@ class RetrievalSheet:
 
     queries: Sequence[str]
     gallery: Sequence[str]
-    solution: Solution
+    solution: Solution[str]
     official: bool
 
     @classmethod
@@ -164,7 +164,7 @@ class RecognitionSheet:
 
     queries: Sequence[str]
     numbers: Mapping[str, int]
-    solution: Solution
+    solution: Solution[int]
     official: bool
 
     @classmethod
@@ -212,7 +212,7 @@ def _check_landmark_ids(solution: str, numbers: Mapping[str, int]) -> None:
         )
 
 
-def _gap_intervals(found: Recognition, solution: Solution) -> Intervals:
+def _gap_intervals(found: Recognition, solution: Solution[int]) -> Intervals:
     """The interval of GAP over all queries, and over those that show a landmark."""
     rows = {name: row for row, name in enumerate(solution.ids.tolist())}
     answered = np.asarray([rows.get(name, -1) for name in found.ids.tolist()], np.int64)

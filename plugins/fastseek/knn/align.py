@@ -1,0 +1,25 @@
+"""Rows found by their ids: how two tables of the same images are brought into one order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..structures.arrays import IntArray, StringArray
+
+
+def rows_of(ids: Sequence[str] | StringArray, known: Sequence[str] | StringArray) -> IntArray:
+    """The row [N] int64 of every id among the known ones, -1 where it is not known.
+
+    Args:
+        ids: [N], in any order, any number of times.
+        known: [M]; of an id that stands there twice the first row counts.
+    """
+    wanted, there = np.asarray(ids, str), np.asarray(known, str)
+    if not len(there):
+        return np.full(len(wanted), -1, np.int64)
+    order = np.argsort(there, kind="stable")
+    place = np.searchsorted(there, wanted, sorter=order)
+    rows = order[np.minimum(place, len(there) - 1)]
+    return np.where(there[rows] == wanted, rows, -1)
