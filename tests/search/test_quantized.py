@@ -130,13 +130,13 @@ def test_a_gallery_on_disk_is_read_in_small_pieces_only(tmp_path):
 
 
 def test_the_codes_are_made_once_for_a_gallery_and_anew_for_another(monkeypatch):
-    made, encoded = [], quantized.encode_blocks
+    made, encoded = [], quantized.encode_gallery
 
     def counted(what, *rest):
         made.append(what)
         return encoded(what, *rest)
 
-    monkeypatch.setattr(quantized, "encode_blocks", counted)
+    monkeypatch.setattr(quantized, "encode_gallery", counted)
     queries, gallery = pair(7)
     searcher, other = Quantized(k=3), embeddings(gallery.vectors[::-1], "g")
     first = searcher(queries, gallery)

@@ -100,7 +100,8 @@ def unit_rows(
         DataError: a vector is zero or not finite; tells its row.
     """
     given: np.ndarray = np.asarray(vectors, dtype)
-    made, bad = unit_vectors(given)
+    with np.errstate(invalid="ignore"):  # refused below
+        made, bad = unit_vectors(given)
     bad |= ~np.isfinite(given).all(axis=1)
     if bad.any():
         more = f", and {int(bad.sum()) - 1} others are" if bad.sum() > 1 else ""
