@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError, UsageError
-from ..knn.vectors import unit_rows
+from ..errors import ArtefactError, UsageError
 
 
 class Refit:
@@ -72,9 +71,10 @@ class Refit:
             )
         parts = []
         for member, share in zip(members, weights / weights.sum(), strict=True):
-            try:
-                unit = unit_rows(member, "embedding", dtype=np.float64)
-            except DataError as error:
-                raise ArtefactError(f"a member does not fit: {error}") from error
-            parts.append(np.sqrt(share) * unit)
+            length = np.linalg.norm(member.astype(float), axis=1, keepdims=True)
+            if not (length > 0).all() or not np.isfinite(length).all():
+                raise ArtefactError(
+                    f"embedding {int(length.argmin())} of a member is zero or not finite"
+                )
+            parts.append(np.sqrt(share) * member / length)
         return np.concatenate(parts, axis=1)
