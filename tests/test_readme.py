@@ -59,8 +59,12 @@ def test_the_example_of_a_part_registers_and_runs():
         scores = -np.sort(-random.normal(size=(3, 6)).astype(np.float32), axis=1)
         indices = np.stack([random.permutation(6) for _ in range(3)])
         ranking = Ranking(list("abc"), list("uvwxyz"), indices, scores)
-        side = Embeddings(list("abc"), random.normal(size=(3, 4)).astype(np.float32))
-        better = build("neighbour_mean(width=2)", RERANKERS)(ranking, side, side)
+        queries, gallery = (
+            Embeddings(ids, random.normal(size=(len(ids), 4)).astype(np.float32))
+            for ids in (list("abc"), list("uvwxyz"))
+        )
+        better = build("neighbour_mean(width=2)", RERANKERS)(ranking, queries, gallery)
+        assert better.provenance["rerank"] == ["neighbour_mean(width=2)"]
         assert (np.sort(better.indices, axis=1) == np.sort(ranking.indices, axis=1)).all()
     finally:
         RERANKERS._obj_map.pop("neighbour_mean")

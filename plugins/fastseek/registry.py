@@ -3,23 +3,100 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import functools
 import importlib
+import importlib.util
 import inspect
 import numbers
 import os
+import pathlib
 import pkgutil
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 from fvcore.common.registry import Registry as FvcoreRegistry
 
 from .errors import UsageError, shorten, shorten_value
 
+if TYPE_CHECKING:
+    import numpy as np
 
-class Registry(FvcoreRegistry):
+    from .structures import Embeddings, GroundTruth, Ranking, Score
+
+Part = TypeVar("Part")
+
+
+class Enhancer(Protocol):
+    """What ENHANCERS builds."""
+
+    call: str
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """Better embeddings of the same images."""
+        ...
+
+
+class Searcher(Protocol):
+    """What SEARCHERS builds; `searcher` is the search it holds, where it holds one."""
+
+    call: str
+    k: int
+    searcher: Searcher | None
+
+    def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
+        """The gallery's best images for every query."""
+        ...
+
+
+class Reranker(Protocol):
+    """What RERANKERS builds; `inserts` says whether it may list other images than it was given."""
+
+    call: str
+    inserts: bool
+
+    def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
+        """The same images in a better order."""
+        ...
+
+
+class Fuser(Protocol):
+    """What FUSERS builds."""
+
+    call: str
+
+    def __call__(self, members: Sequence[Ranking], names: Sequence[str] | None = None) -> Ranking:
+        """One ranking of several; errors call them by `names`."""
+        ...
+
+
+class Metric(Protocol):
+    """What METRICS builds."""
+
+    call: str
+
+    def __call__(self, ranking: Ranking, truth: GroundTruth) -> list[Score]:
+        """The scores of a ranking."""
+        ...
+
+
+class ClassMetric(Protocol):
+    """What CLASS_METRICS builds."""
+
+    call: str
+
+    def __call__(
+        self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
+    ) -> list[Score]:
+        """The scores of class probabilities."""
+        ...
+
+
+class Registry(FvcoreRegistry, Generic[Part]):
     """fvcore's registry; a class `KReciprocal` is known by its recipe name, `k_reciprocal`.
 
     Our own members live in one package, one a file, and are imported when they are first asked for:
@@ -27,23 +104,47 @@ class Registry(FvcoreRegistry):
     says `int`, `float` or `str`, it takes such values only, and a `seed` of 0 or more: others are a
     ValueError.
 
+    What is built from a class knows its call string, `part.call`, with all arguments; those that
+    the class names in `not_in_call` decide how the work is done and not what comes of it.
+
+    Where the package has a module `_frame`, its function `run` stands between the caller and every
+    member: it checks what goes in and writes the provenance of what comes out. So no member does.
+
     Args:
         name: what errors call a member.
         contract: what a member is called with and must return; becomes the docstring.
         package: the package below fastseek that holds our members; "" where all are registered by
             hand.
+        framed: whether the package has a `_frame`.
+        defaults: attributes that a class need not have -> their value where it has none.
     """
 
-    def __init__(self, name: str, contract: str, package: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        contract: str,
+        package: str = "",
+        framed: bool = False,
+        defaults: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(name)
         self.package = f"{__package__}.{package}" if package else ""
+        self.frame = f"{self.package}._frame" if framed else ""
+        self.defaults = dict(defaults or {})
         self.__doc__ = contract
         self._complete = not package  # whether every file of the package was imported
 
     def _do_register(self, name: str, obj: Any) -> None:
         super()._do_register(recipe_name(name), obj)
-        if inspect.isclass(obj):
-            _check_constructor_arguments(obj)
+        if not inspect.isclass(obj):
+            return
+        _check_constructor_arguments(obj)
+        for attribute, value in self.defaults.items():
+            if not hasattr(obj, attribute):
+                setattr(obj, attribute, value)
+        if self.frame:
+            _stamp_when_built(obj)
+            _run_in_frame(obj, self.frame)
 
     def __contains__(self, name: str) -> bool:
         if super().__contains__(name):
@@ -140,8 +241,8 @@ def _keyword(keyword: ast.keyword, call: str) -> str:
     return keyword.arg
 
 
-def build(call: str, registry: Registry, **runtime: Any) -> Any:
-    """Build the part a call string names.
+def build(call: str, registry: Registry[Part], **runtime: Any) -> Part:
+    """Build the part a call string names; the part knows its call, `part.call`.
 
     Args:
         call: the call string of the recipe.
@@ -158,7 +259,7 @@ def build(call: str, registry: Registry, **runtime: Any) -> Any:
     clash = sorted(set(kwargs) & set(runtime))
     if clash:
         raise UsageError(f"{shorten_value(call)}: {', '.join(clash)} cannot be set by a recipe")
-    given = {key: value for key, value in runtime.items() if _takes(signature, key)}
+    given = {key: value for key, value in runtime.items() if takes(signature, key)}
     try:
         signature.bind(*args, **kwargs, **given)
     except TypeError as error:
@@ -167,14 +268,142 @@ def build(call: str, registry: Registry, **runtime: Any) -> Any:
             f"{shorten_value(call)}: {shorten(str(error))}; {name} takes ({', '.join(own)})"
         ) from error
     try:
-        return member(*args, **kwargs, **given)
+        part = member(*args, **kwargs, **given)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{shorten_value(call)}: {error}") from error
+    if registry.frame and inspect.isclass(member):
+        return part  # it was stamped by its constructor
+    whole = spell_call(name, signature, args, kwargs, tuple(runtime))
+    if registry.frame:
+        return cast(Part, _FunctionPart(part, whole, registry))
+    if not hasattr(part, "call"):
+        with contextlib.suppress(AttributeError):  # a list has no room for it
+            part.call = whole
+    return part
 
 
-def _takes(signature: inspect.Signature, key: str) -> bool:
+def spell_call(
+    name: str,
+    signature: inspect.Signature,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    left_out: Sequence[str] = (),
+) -> str:
+    """The call string of a member with all its arguments, those it was not given too.
+
+    Args:
+        name: the member's recipe name.
+        signature: what it can be given.
+        args, kwargs: what it was given.
+        left_out: parameters that are not told.
+    """
+    bound = signature.bind_partial(*args, **kwargs)
+    bound.apply_defaults()
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for parameter, value in bound.arguments.items():
+        if parameter in left_out:
+            continue
+        kind = signature.parameters[parameter].kind
+        if kind is inspect.Parameter.VAR_POSITIONAL and value:
+            positional += [*named.values(), *value]  # what stands before it has to be positional
+            named = {}
+        elif kind is inspect.Parameter.VAR_KEYWORD:
+            named |= value
+        elif kind is inspect.Parameter.POSITIONAL_ONLY:
+            positional.append(value)
+        elif kind is not inspect.Parameter.VAR_POSITIONAL:
+            named[parameter] = value
+    literals = {key: _to_literal(value) for key, value in named.items()}
+    return unparse(name, map(_to_literal, positional), literals)
+
+
+def _to_literal(value: Any) -> Any:
+    """Paths as text and numbers of numpy as Python's, so that `parse` reads the call string."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, numbers.Number) and hasattr(value, "item"):
+        return value.item()
+    if type(value) in (list, tuple):
+        return type(value)(map(_to_literal, value))
+    return value
+
+
+class _FunctionPart:
+    """What a function that is registered as a member made; it knows its call and runs framed."""
+
+    def __init__(self, made: Callable[..., Any], call: str, registry: Registry[Any]) -> None:
+        self._made, self._frame, self.call = made, registry.frame, call
+        self._defaults = registry.defaults
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        def compute(_: Any, *args: Any, **kwargs: Any) -> Any:
+            return self._made(*args, **kwargs)
+
+        return importlib.import_module(self._frame).run(self, compute, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._defaults:
+            return getattr(self._made, name, self._defaults[name])
+        return getattr(self._made, name)
+
+
+def takes(signature: inspect.Signature, key: str) -> bool:
+    """Whether a keyword argument may be given."""
     kinds = {parameter.kind for parameter in signature.parameters.values()}
     return key in signature.parameters or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def load_plugins(names: Sequence[str]) -> list[ModuleType]:
+    """Import plugins, so that the parts they register can be named in call strings.
+
+    This runs the plugins' code. Neither torch nor fast-reid is needed; a plugin's `register(cfg)`
+    is not called, as that is a recipe's affair (`config.plugins`).
+
+    Args:
+        names: dotted modules, such as "orchard.parts", or paths that end in ".py".
+
+    Returns:
+        the modules.
+
+    Raises:
+        UsageError: one cannot be imported; says which and why.
+    """
+    return [import_plugin(name) for name in names]
+
+
+def import_plugin(name: str) -> ModuleType:
+    """Import one plugin, a dotted module or a path that ends in ".py", once in a process.
+
+    Raises:
+        UsageError: it cannot be imported; says why.
+    """
+    try:
+        return _import_file(name) if name.endswith(".py") else importlib.import_module(name)
+    except Exception as error:  # the plugin's own code runs here, and may fail in any way
+        raise UsageError(
+            f"plugin {shorten_value(name)} cannot be imported ({type(error).__name__}:"
+            f" {shorten(str(error))}); install it or mend its name"
+        ) from error
+
+
+def _import_file(name: str) -> ModuleType:
+    path = pathlib.Path(name).resolve()
+    known = f"fastseek_plugin_{path.as_posix().encode().hex()}"  # of one path, one module
+    if known in sys.modules:
+        return sys.modules[known]
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    spec = importlib.util.spec_from_file_location(known, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = sys.modules[known] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[known]
+        raise
+    return module
 
 
 def part_files(package: str) -> list[str]:
@@ -211,6 +440,45 @@ def _check_constructor_arguments(part: type) -> None:
         constructor(self, *args, **kwargs)
 
     part.__init__ = checked
+
+
+def _stamp_when_built(part: type) -> None:
+    """Let the constructor end with writing the call string of what it built.
+
+    Where the base of a class is registered too, the class's own call is written last and stays;
+    one that only presets arguments of its base, `keeps_base_call = True`, has the base's.
+    """
+    constructor = part.__init__ if part.__init__ is not object.__init__ else _take_nothing
+    signature, name = inspect.signature(part), recipe_name(part.__name__)
+    left_out: Sequence[str] = getattr(part, "not_in_call", ())
+    keeps_base_call: bool = getattr(part, "keeps_base_call", False)
+
+    @functools.wraps(constructor)
+    def stamped(self: Any, *args: Any, **kwargs: Any) -> None:
+        constructor(self, *args, **kwargs)
+        if not keeps_base_call:
+            call = spell_call(name, signature, args, kwargs, left_out)
+            object.__setattr__(self, "call", call)  # a frozen part is stamped too
+
+    part.__init__ = stamped  # type: ignore[misc]
+
+
+def _take_nothing(self: Any) -> None:
+    """The constructor of a class that has none."""
+
+
+def _run_in_frame(part: type, frame: str) -> None:
+    """Let the module `frame` stand between the caller and the part."""
+    compute = part.__call__
+    if getattr(compute, "runs_in_frame", False):
+        return  # it is the base's, which is registered too
+
+    @functools.wraps(compute)
+    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return importlib.import_module(frame).run(self, compute, *args, **kwargs)
+
+    run.runs_in_frame = True  # type: ignore[attr-defined]
+    part.__call__ = run  # type: ignore[assignment]
 
 
 def _kind(parameter: inspect.Parameter) -> tuple[str, bool]:
@@ -257,7 +525,7 @@ _CHECKS = {
 }
 
 
-DATASETS = Registry(
+DATASETS: Registry[Any] = Registry(
     "dataset",
     """Where photos come from.
 
@@ -268,7 +536,7 @@ reach fast-reid's own.
     "data.datasets",
 )
 
-TRANSFORMS = Registry(
+TRANSFORMS: Registry[Any] = Registry(
     "transform",
     """One image before it becomes a batch.
 
@@ -279,7 +547,7 @@ loader seeds it per sample). What it is given is not changed.
     "data.transforms",
 )
 
-SAMPLERS = Registry(
+SAMPLERS: Registry[Any] = Registry(
     "sampler",
     """Which images stand together in a batch.
 
@@ -292,7 +560,7 @@ when built.
     "data.samplers",
 )
 
-CROPS = Registry(
+CROPS: Registry[Any] = Registry(
     "crop",
     """Where the second picture of a photo is cut.
 
@@ -303,7 +571,7 @@ else its answer depends on, as a string.
     "data.crops",
 )
 
-BACKBONES = Registry(
+BACKBONES: Registry[Any] = Registry(
     "backbone",
     """Images to feature maps.
 
@@ -313,7 +581,7 @@ float tensor [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].
     "modeling.backbones",
 )
 
-BLOCKS = Registry(
+BLOCKS: Registry[Any] = Registry(
     "block",
     """What is put into a backbone: attention, another normalisation.
 
@@ -324,7 +592,7 @@ backbone does not have is a ValueError.
     "modeling.blocks",
 )
 
-BRANCHES = Registry(
+BRANCHES: Registry[Any] = Registry(
     "branch",
     """Feature maps to embeddings.
 
@@ -336,7 +604,7 @@ another; `dims` tells D of every name. Where a batch tells more, the maps hold "
     "modeling.branches",
 )
 
-LOSSES = Registry(
+LOSSES: Registry[Any] = Registry(
     "loss",
     """Named embeddings to one scalar.
 
@@ -349,7 +617,7 @@ before it.
     "modeling.losses",
 )
 
-SCHEDULES = Registry(
+SCHEDULES: Registry[Any] = Registry(
     "schedule",
     """The learning rate over a training.
 
@@ -361,7 +629,7 @@ the step alone. A step is an update of the weights, with SEEK.ACCUMULATE that of
     "schedules",
 )
 
-VIEWS = Registry(
+VIEWS: Registry[Any] = Registry(
     "view",
     """Test-time views.
 
@@ -372,47 +640,66 @@ are added as they are.
     "views",
 )
 
-ENHANCERS = Registry(
+ENHANCERS: Registry[Enhancer] = Registry(
     "enhancer",
     """Embeddings to better embeddings.
 
-Called with (queries, gallery), both `Embeddings`, it returns the pair anew, same ids, same order.
+Called with (queries, gallery), both `Embeddings` of one model, a member returns new vectors of
+both, two arrays [N, D], or two `Embeddings` with the same ids in the same order. What it is given
+may lie on disk: `side.vectors[rows]` reads it. The frame writes the provenance and gives the caller
+`Embeddings`. What the frame cannot know a member says in the provenance of what it returns:
+{"fit": digest} of what it learned, or the whole of it, with "parents", where it joins the
+embeddings of other models.
 """,
     "enhance",
+    framed=True,
 )
 
-SEARCHERS = Registry(
+SEARCHERS: Registry[Searcher] = Registry(
     "searcher",
     """Embeddings x Embeddings to a ranking.
 
-Called with (queries, gallery), both `Embeddings`, it returns a `Ranking`.
+Called with (queries, gallery), both `Embeddings` of one model, a member returns a `Ranking`, or
+(indices, scores), both [Q, K] with -1 and -inf at the end of a short row. The frame writes its
+provenance: call and parents, and what the member's own ranking says besides (engine, exact,
+recall). `k` says how many images a query gets, 0 where that is not known; a search that holds
+another has it as `searcher`.
 """,
     "search",
+    framed=True,
+    defaults={"k": 0, "searcher": None},
 )
 
-RERANKERS = Registry(
+RERANKERS: Registry[Reranker] = Registry(
     "reranker",
     """A ranking to a better ranking.
 
-Called with (ranking, queries, gallery) it returns a `Ranking` that holds the same gallery ids for
-every query. Only a member whose `inserts` is True may put other images in their place; lists do
-not grow longer.
+Called with (ranking, queries, gallery) that belong together, a member returns new scores [Q, K] of
+the answers as the ranking lists them; the frame puts them in order. Or it returns (indices,
+scores), best first, or a `Ranking`: the same gallery ids for every query. Only a member whose
+`inserts` is True may put other images in their place; lists do not grow longer. The frame writes
+the provenance: that of the ranking, and one more call.
 """,
     "rerank",
+    framed=True,
+    defaults={"inserts": False},
 )
 
-FUSERS = Registry(
+FUSERS: Registry[Fuser] = Registry(
     "fuser",
     """Many rankings to one.
 
 Built with the recipe's arguments; called with a list of `Ranking` over the same queries, matched
-by id, it returns one `Ranking` in the first one's order. Fusing a ranking with itself leaves its
-order as it is.
+by id, and, where it takes them, with the names that errors call them by, a member returns one
+`Ranking` in the first one's order, or (indices, scores) over the first one's queries and gallery.
+Fusing a ranking with itself leaves its order as it is. The frame writes the provenance: the call,
+and those of the members.
 """,
     "fuse",
+    framed=True,
 )
 
-METRICS = Registry(
+METRICS: Registry[Metric] = Registry(
     "metric",
     """A ranking and the truth to scores.
 
@@ -421,7 +708,7 @@ Called with (ranking, truth) it returns a list of `Score`.
     "metrics",
 )
 
-FIGURES = Registry(
+FIGURES: Registry[ClassMetric] = Registry(
     "figure",
     """Class probabilities and the true classes to scores.
 

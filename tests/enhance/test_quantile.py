@@ -95,7 +95,7 @@ def test_a_third_set_goes_the_same_way():
     """landmark row 47."""
     queries, gallery = pair(5)
     part = Quantile()
-    fit = part.learned(queries, gallery)
+    fit = part.find_fit(queries, gallery)
     np.testing.assert_array_equal(
         part.apply(fit, gallery).vectors, part(queries, gallery)[1].vectors
     )

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 import fastseek.fuse  # noqa: F401  (registers the fusers)
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.fuse._linear import common
+from fastseek.fuse._frame import find_common
 from fastseek.fuse._members import Members
 from fastseek.registry import FUSERS, build
 from fastseek.structures import Ranking
@@ -354,8 +354,8 @@ def test_the_provenance_tells_the_fuser_and_its_members():
     provenance = build("vote(depth=3, weights=(1, 2))", FUSERS)(members).provenance
     assert provenance["fuse"] == "vote(depth=3, weights=(1.0, 2.0))"
     assert provenance["members"] == [{"made": "by hand"}, {"made": "by hand"}]
-    assert common([{"root": "x", "model": 1}, {"root": "x", "model": 2}]) == {"root": "x"}
-    assert common([None, {"root": "x"}]) == {}
+    assert find_common([{"root": "x", "model": 1}, {"root": "x", "model": 2}]) == {"root": "x"}
+    assert find_common([None, {"root": "x"}]) == {}
 
 
 @pytest.mark.parametrize("call", CALLS)

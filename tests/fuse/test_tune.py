@@ -105,7 +105,7 @@ def test_the_tuned_figure_is_what_the_fuser_with_those_weights_gets():
     members = [member(1, 2.0), member(2, 1.0)]
     for fuser in (DistanceAverage(), SumTop(per_model=9, keep=5)):
         tuned = quick(members, fuser=fuser, min_gain=-1)
-        values = reciprocal_place(fuser.weighted(tuned.found)(members))
+        values = reciprocal_place(fuser.reweigh(tuned.found)(members))
         means = [tuned.tuning["tuned"], tuned.held_out["tuned"]]
         assert np.mean(values) == pytest.approx(np.mean(means))
 

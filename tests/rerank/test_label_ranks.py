@@ -117,7 +117,7 @@ def test_label_rank_is_the_formula_of_the_2021_winners():
     """landmark row 43."""
     queries, gallery, reference, ranking = example()
     part = LabelRank("", "", votes=1, conf="sum")
-    after = part.with_reference(reference, ranking, queries, gallery)
+    after = part.rerank_by(reference, ranking, queries, gallery)
     expected = {
         "a": cos(10) - 0.1 * cos(15),
         "b": cos(12) + cos(2),
@@ -136,7 +136,7 @@ def test_label_rank_is_the_formula_in_a_double_loop(confidence):
         queries, gallery, reference = sides(seed)
         ranking = Exact(k=20)(queries, gallery)
         part = LabelRank("", "", 0.7, 0.2, 3, confidence)
-        after = part.with_reference(reference, ranking, queries, gallery)
+        after = part.rerank_by(reference, ranking, queries, gallery)
         for query in range(len(queries)):
             mine, _ = slow_vote(queries.vectors[query].astype(np.float64), reference, 3, confidence)
             new = {}
@@ -157,7 +157,7 @@ def test_factors_of_0_change_nothing(seed, depth):
     """landmark row 43."""
     queries, gallery, reference = sides(seed)
     ranking = Exact(k=depth)(queries, gallery)
-    after = LabelRank("", "", 0, 0).with_reference(reference, ranking, queries, gallery)
+    after = LabelRank("", "", 0, 0).rerank_by(reference, ranking, queries, gallery)
     np.testing.assert_array_equal(after.indices, ranking.indices)
     np.testing.assert_array_equal(after.scores, ranking.scores)
 
@@ -167,7 +167,7 @@ def test_factors_of_0_change_nothing(seed, depth):
 def test_images_of_the_querys_label_never_lose_a_place_to_others(seed, up, down):
     queries, gallery, reference = sides(seed)
     ranking = Exact(k=30)(queries, gallery)
-    after = LabelRank("", "", up, down).with_reference(reference, ranking, queries, gallery)
+    after = LabelRank("", "", up, down).rerank_by(reference, ranking, queries, gallery)
     same = reference.vote(gallery).labels[None] == reference.vote(queries).labels[:, None]
     for query in range(len(queries)):
         place = {int(row): n for n, row in enumerate(ranking.indices[query])}
@@ -183,7 +183,7 @@ def test_hard_rank_is_a_stable_partition(seed, depth):
     """landmark row 45."""
     queries, gallery, reference = sides(seed)
     ranking = Exact(k=depth)(queries, gallery)
-    after = HardRank("", "").with_reference(reference, ranking, queries, gallery)
+    after = HardRank("", "").rerank_by(reference, ranking, queries, gallery)
     images, asked = reference.vote(gallery).labels, reference.vote(queries).labels
     for query in range(len(queries)):
         rows = ranking.indices[query].tolist()
@@ -195,7 +195,7 @@ def test_hard_rank_is_a_stable_partition(seed, depth):
 
 def test_hard_rank_keeps_the_scores_of_the_others_and_lifts_its_own_above_them():
     queries, gallery, reference, ranking = example()
-    after = HardRank("", "", votes=1).with_reference(reference, ranking, queries, gallery)
+    after = HardRank("", "", votes=1).rerank_by(reference, ranking, queries, gallery)
     assert gallery.ids[after.indices[0]].tolist() == list("bdac")
     spread = cos(10) - cos(60)
     np.testing.assert_allclose(
@@ -221,7 +221,7 @@ def test_hard_insert_is_the_rule_of_the_2019_winners_in_a_loop(threshold):
     for seed in range(6):
         queries, gallery, reference = sides(seed)
         ranking = Exact(k=7)(queries, gallery)
-        after = HardInsert("", "", threshold).with_reference(reference, ranking, queries, gallery)
+        after = HardInsert("", "", threshold).rerank_by(reference, ranking, queries, gallery)
         images, asked = reference.vote(gallery), reference.vote(queries)
         for query in range(len(queries)):
             expected = slow_insert(
@@ -236,7 +236,7 @@ def test_hard_insert_is_the_rule_of_the_2019_winners_in_a_loop(threshold):
             )
             assert after.indices[query].tolist() == expected
         if threshold == 9:
-            hard = HardRank("", "").with_reference(reference, ranking, queries, gallery)
+            hard = HardRank("", "").rerank_by(reference, ranking, queries, gallery)
             np.testing.assert_array_equal(after.indices, hard.indices)
 
 
@@ -244,13 +244,14 @@ def test_hard_insert_fills_short_lists_before_it_drops_anything():
     queries, gallery, reference, full = example()
     ranking = Ranking(full.query_ids, full.gallery_ids, [[0, 2, -1]], [[cos(10), cos(40), -np.inf]])
     part = HardInsert("", "", 0.6, votes=1)
-    after = part.with_reference(reference, ranking, queries, gallery)
+    after = part.rerank_by(reference, ranking, queries, gallery)
     assert gallery.ids[after.indices[0]].tolist() == ["b", "d", "a"]
     assert (np.diff(after.scores[0]) < 0).all()
     none = Ranking(full.query_ids, full.gallery_ids, [[-1, -1]], [[-np.inf, -np.inf]])
-    assert gallery.ids[
-        part.with_reference(reference, none, queries, gallery).indices[0]
-    ].tolist() == ["b", "d"]
+    assert gallery.ids[part.rerank_by(reference, none, queries, gallery).indices[0]].tolist() == [
+        "b",
+        "d",
+    ]
 
 
 def test_only_hard_insert_may_bring_other_images():
@@ -268,7 +269,7 @@ def test_a_reference_of_another_model_is_refused():
         reference.labels,
     )
     with pytest.raises(ArtefactError, match="queries and reference differ in model: m and n"):
-        LabelRank("", "").with_reference(other, ranking, *told)
+        LabelRank("", "").rerank_by(other, ranking, *told)
 
 
 @pytest.mark.parametrize(
@@ -287,10 +288,10 @@ def test_scores_that_are_no_cosines_are_refused_by_those_that_take_them_for_cosi
         (NonLandmark(""), reference.embeddings),
     ):
         with pytest.raises(ArtefactError, match="search with metric='cosine'"):
-            reranker.with_reference(other, ranking, queries, gallery)
-    HardRank("", "").with_reference(reference, ranking, queries, gallery)
+            reranker.rerank_by(other, ranking, queries, gallery)
+    HardRank("", "").rerank_by(reference, ranking, queries, gallery)
     for fits in ("exact(k=9)", "sharded('exact(k=9)', rows=7)"):
-        LabelRank("", "").with_reference(
+        LabelRank("", "").rerank_by(
             reference, build(fits, SEARCHERS)(queries, gallery), queries, gallery
         )
 

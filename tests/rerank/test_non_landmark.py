@@ -28,7 +28,7 @@ def test_scores_are_the_formula_in_a_double_loop(gallery_k, query_k, depth):
     """landmark row 48."""
     queries, gallery, others = side("q", 6, 1), side("g", 40, 2), side("n", 25, 3)
     ranking = Exact(k=depth)(queries, gallery)
-    after = NonLandmark("", gallery_k, query_k).with_reference(others, ranking, queries, gallery)
+    after = NonLandmark("", gallery_k, query_k).rerank_by(others, ranking, queries, gallery)
     q, g, n = (unit(part.vectors) for part in (queries, gallery, others))
 
     def mean_of_best(vector, k):
@@ -49,9 +49,7 @@ def test_scores_are_the_formula_in_a_double_loop(gallery_k, query_k, depth):
 def test_what_the_query_is_like_changes_no_order():
     queries, gallery, others = side("q", 6, 1), side("g", 40, 2), side("n", 25, 3)
     ranking = Exact(k=15)(queries, gallery)
-    one, two = (
-        NonLandmark("", 5, k).with_reference(others, ranking, queries, gallery) for k in (0, 10)
-    )
+    one, two = (NonLandmark("", 5, k).rerank_by(others, ranking, queries, gallery) for k in (0, 10))
     np.testing.assert_array_equal(one.indices, two.indices)
     gap = one.scores - two.scores
     np.testing.assert_allclose(gap, np.tile(gap[:, :1], (1, 15)), atol=1e-6)

@@ -53,7 +53,7 @@ def fuse_files(
         tuned = tune(
             members, fuser, scorer(read_truth(truth, members[0]), metric), seed=seed, names=names
         )
-        fuser = fuser.weighted(tuned.weights)
+        fuser = fuser.reweigh(tuned.weights)
         lines.append(_describe(tuned, metric))
     fused = fuser(members, names)
     if tuned is not None:

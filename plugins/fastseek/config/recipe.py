@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from ..errors import UsageError
 from ..io.paths import PathLike
+from ..registry import import_plugin
 from .nested import flatten
 from .plugins import register
 from .sources import Setting, chain, overrides
@@ -80,17 +80,14 @@ def _plugins(settings: Sequence[Setting]) -> list[tuple[str, str]]:
 
 def _register(plugin: str, where: str, cfg: CfgNode) -> None:
     try:
-        module = importlib.import_module(plugin)
-    except Exception as error:  # the plugin's own code runs here, and may fail in any way
-        raise UsageError(
-            f"{where}: plugin {plugin!r} cannot be imported ({_cause(error)}); install it or mend "
-            "its name"
-        ) from error
+        module = import_plugin(plugin)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
     if not callable(getattr(module, "register", None)):
         raise UsageError(f"{where}: plugin {plugin!r} has no register(cfg)")
     try:
         module.register(cfg)
-    except Exception as error:
+    except Exception as error:  # the plugin's own code runs here, and may fail in any way
         raise UsageError(
             f"{where}: plugin {plugin!r} failed in its register(cfg) ({_cause(error)}); mend the"
             " plugin or leave it out of PLUGINS"

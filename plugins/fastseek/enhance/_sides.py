@@ -1,19 +1,15 @@
-"""What all enhancers do with a side: new vectors block by block, the same ids, one more line in the
-provenance.
-"""
+"""What all enhancers do with a side: new vectors block by block, the same ids."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from ..errors import RunError
 from ..structures import Embeddings
-from ..structures.archive import Provenance
 
 IN_MEMORY = 1 << 30  # bytes of new vectors kept in memory; more of them go to a file
 ROWS = 8192  # vectors worked on at once
@@ -46,15 +42,15 @@ def allocate(rows: int, dim: int) -> np.ndarray:
 
 
 def treat_side(
-    side: Embeddings, call: str, dim: int, function: Callable[[np.ndarray], np.ndarray]
+    side: Embeddings, dim: int, function: Callable[[np.ndarray], np.ndarray], fit: str = ""
 ) -> Embeddings:
     """The side with `function` applied to its vectors, ROWS at a time.
 
     Args:
         side: stays as it is.
-        call: what its provenance will tell.
         dim: length of a new vector.
         function: float32 [n, D] to [n, dim]; must not change what it is given.
+        fit: the digest of what the function learned; "" where it learned nothing.
 
     Raises:
         DataError: a vector is not finite; names its id.
@@ -62,12 +58,4 @@ def treat_side(
     vectors = allocate(len(side), dim)
     for start, block in side.blocks(ROWS):
         vectors[start : start + len(block)] = function(block)
-    return Embeddings(side.ids, vectors, add_step(side.provenance, call))
-
-
-def add_step(provenance: Provenance, call: str) -> dict[str, Any]:
-    """The provenance after one more enhancer.
-
-    Both sides get the line, so what was treated meets only its like.
-    """
-    return {**provenance, "enhance": [*provenance.get("enhance", []), call]}
+    return Embeddings(side.ids, vectors, {"fit": fit} if fit else {})

@@ -6,7 +6,6 @@ from ..knn.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from ._expansion import expand_queries, powers
-from ._sides import add_step
 
 
 @ENHANCERS.register()
@@ -35,9 +34,5 @@ class AlphaQe:
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Expanded queries, float32 of length 1, and the gallery with its old vectors."""
         found = nearest(queries, gallery, self.k, lowest=False)
-        call = f"alpha_qe(k={self.k}, alpha={self.alpha})"
         vectors = expand_queries(queries, gallery, found.rows, powers(found.scores, self.alpha))
-        return (
-            Embeddings(queries.ids, vectors, add_step(queries.provenance, call)),
-            Embeddings(gallery.ids, gallery.vectors, add_step(gallery.provenance, call)),
-        )
+        return Embeddings(queries.ids, vectors), gallery

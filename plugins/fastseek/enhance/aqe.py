@@ -43,12 +43,8 @@ class Aqe:
         both = stack_sides(queries, gallery, "ip")
         for _ in range(self.times):
             both = self._expand(both)
-        return tuple(
-            Embeddings(part.ids, half, self._provenance(part))
-            for part, half in zip(
-                (queries, gallery), np.split(both.vectors, [len(queries)]), strict=True
-            )
-        )
+        new_queries, new_gallery = np.split(both.vectors, [len(queries)])
+        return Embeddings(queries.ids, new_queries), Embeddings(gallery.ids, new_gallery)
 
     def _expand(self, both: Embeddings) -> Embeddings:
         found = nearest(both, both, self.k)
@@ -61,7 +57,3 @@ class Aqe:
                 found.rows.shape[1]
             )
         return Embeddings(both.ids, expanded)
-
-    def _provenance(self, part: Embeddings) -> dict:
-        call = f"aqe(k={self.k}, times={self.times}, alpha={self.alpha})"
-        return {**part.provenance, "enhance": [*part.provenance.get("enhance", []), call]}

@@ -24,6 +24,8 @@ class Center:
             finite.
     """
 
+    not_in_call = ("fit", "save")  # the digest of what was learned stands behind the call
+
     def __init__(self, fit: str = "gallery", save: str = "") -> None:
         self.fit, self.save = fit, save
 
@@ -32,9 +34,12 @@ class Center:
         fit = fit_or_load(
             "center", self.fit, self.save, (queries, gallery), lambda side: {"mean": mean(side)}
         )
-        middle = fit.arrays["mean"]
-        call = f"center()  # fit {fit.digest}"
-        return tuple(
-            treat_side(side, call, side.dim, lambda block: (block - middle).astype(np.float32))
-            for side in (queries, gallery)
+        middle, digest = fit.arrays["mean"], fit.digest
+
+        def move(block: np.ndarray) -> np.ndarray:
+            return (block - middle).astype(np.float32)
+
+        return (
+            treat_side(queries, queries.dim, move, digest),
+            treat_side(gallery, gallery.dim, move, digest),
         )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from ._concatenated import concatenate
-from ._sides import add_step
 
 
 @ENHANCERS.register()
@@ -32,6 +31,9 @@ class Concat:
         DataError: a vector is zero or not finite; names its id.
     """
 
+    # With other models the new vectors' provenance tells types, weights and every member's own.
+    not_in_call = ("queries", "gallery", "types", "weights")
+
     def __init__(
         self,
         queries: Sequence[str] = (),
@@ -55,16 +57,14 @@ class Concat:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32 of length 1."""
-        return self._one(queries, self.queries, "queries"), self._one(
-            gallery, self.gallery, "gallery"
+        return (
+            self._join(queries, self.queries, "queries"),
+            self._join(gallery, self.gallery, "gallery"),
         )
 
-    def _one(self, side: Embeddings, others: tuple[str, ...], name: str) -> Embeddings:
+    def _join(self, side: Embeddings, others: tuple[str, ...], name: str) -> Embeddings:
         members = [side, *(Embeddings.load(path, verify=True) for path in others)]
-        whole = concatenate(members, self.types, self.weights, [f"the given {name}", *others])
-        if others:
-            return whole
-        return Embeddings(whole.ids, whole.vectors, add_step(side.provenance, "concat()"))
+        return concatenate(members, self.types, self.weights, [f"the given {name}", *others])
 
 
 def _several(given: Sequence) -> tuple:

@@ -8,7 +8,6 @@ from ..knn.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from ._expansion import expand_queries, powers
-from ._sides import add_step
 
 
 @ENHANCERS.register()
@@ -42,11 +41,7 @@ class Dba:
         other &= (
             np.cumsum(other, axis=1) <= self.k
         )  # many equal vectors may have pushed the vector itself off its list
-        call = f"dba(k={self.k}, alpha={self.alpha})"
         vectors = expand_queries(
             gallery, gallery, found.rows, powers(found.scores, self.alpha) * other
         )
-        return (
-            Embeddings(queries.ids, queries.vectors, add_step(queries.provenance, call)),
-            Embeddings(gallery.ids, vectors, add_step(gallery.provenance, call)),
-        )
+        return queries, Embeddings(gallery.ids, vectors)

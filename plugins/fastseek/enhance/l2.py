@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..knn.vectors import blocks
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from ._sides import ROWS, add_step, allocate
+from ._sides import ROWS, allocate
 
 
 @ENHANCERS.register()
@@ -24,4 +24,4 @@ class L2:
         vectors = allocate(len(side), side.dim)
         for here, block in blocks(side, "cosine", ROWS):
             vectors[here] = block
-        return Embeddings(side.ids, vectors, add_step(side.provenance, "l2()"))
+        return Embeddings(side.ids, vectors)

@@ -38,6 +38,8 @@ class Pca:
         ArtefactError: the saved directions are of another model or treatment.
     """
 
+    not_in_call = ("fit", "save")  # the digest of what was learned stands behind the call
+
     def __init__(
         self, dim: int | None = None, whiten: bool = False, fit: str = "gallery", save: str = ""
     ) -> None:
@@ -50,13 +52,14 @@ class Pca:
         if self.dim is not None and self.dim > gallery.dim:
             raise UsageError(f"dim={self.dim}, and the vectors have {gallery.dim} dimensions")
         fit = fit_or_load("pca", self.fit, self.save, (queries, gallery), learn)
-        turn = self._turn(fit)
-        middle, call = fit.arrays["mean"], f"{self._call()}  # fit {fit.digest}"
-        return tuple(
-            treat_side(
-                side, call, turn.shape[1], lambda block: (block - middle).astype(np.float32) @ turn
-            )
-            for side in (queries, gallery)
+        middle, digest, turn = fit.arrays["mean"], fit.digest, self._turn(fit)
+
+        def project(block: np.ndarray) -> np.ndarray:
+            return (block - middle).astype(np.float32) @ turn
+
+        return (
+            treat_side(queries, turn.shape[1], project, digest),
+            treat_side(gallery, turn.shape[1], project, digest),
         )
 
     def _turn(self, fit: Fit) -> np.ndarray:
@@ -76,9 +79,6 @@ class Pca:
             )
         scales = np.sqrt(variances[:dim]) if self.whiten else np.ones(dim)
         return (directions[:dim].T / scales).astype(np.float32)
-
-    def _call(self) -> str:
-        return f"pca(dim={self.dim}, whiten={self.whiten})"
 
 
 def learn(side: Embeddings) -> Arrays:

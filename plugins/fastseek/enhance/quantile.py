@@ -37,6 +37,8 @@ class Quantile:
         UsageError: scikit-learn is not installed.
     """
 
+    not_in_call = ("fit", "save")  # the digest of what was learned stands behind the call
+
     def __init__(self, n: int = 1000, fit: str = "queries", save: str = "") -> None:
         if n < 2:
             raise ValueError(f"n must be 2 or more, got {n}")
@@ -48,10 +50,10 @@ class Quantile:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32."""
-        fit = self.learned(queries, gallery)
+        fit = self.find_fit(queries, gallery)
         return self.apply(fit, queries), self.apply(fit, gallery)
 
-    def learned(self, queries: Embeddings, gallery: Embeddings) -> Fit:
+    def find_fit(self, queries: Embeddings, gallery: Embeddings) -> Fit:
         """The quantiles of the queries, or those of the file; checked against both sides."""
         return fit_or_load("quantile", self.fit, self.save, (queries, gallery), self._learn)
 
@@ -61,9 +63,7 @@ class Quantile:
         """
         fit.check(side, "vectors")
         transformer = _transformer(fit.arrays["quantiles"])
-        return treat_side(
-            side, f"quantile(n={self.n})  # fit {fit.digest}", side.dim, transformer.transform
-        )
+        return treat_side(side, side.dim, transformer.transform, fit.digest)
 
     def _learn(self, queries: Embeddings) -> Arrays:
         if len(queries) < 2:

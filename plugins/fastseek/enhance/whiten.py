@@ -20,5 +20,7 @@ class Whiten(Pca):
         UsageError, DataError, ArtefactError: as for `pca`.
     """
 
+    keeps_base_call = True  # `pca(whiten=True)`, so that vectors of both meet
+
     def __init__(self, dim: int | None = None, fit: str = "gallery", save: str = "") -> None:
         super().__init__(dim, True, fit, save)

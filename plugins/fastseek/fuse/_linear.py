@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import inspect
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import UsageError
-from ..registry import recipe_name
+from ..registry import parse, unparse
 from ..structures import Ranking
 from ._members import Members, Scale, keep_scores
 
 NOWHERE = np.iinfo(np.int32).max
+SHARED = ("weights", "keep", "union")  # arguments that every fuser has
 
 
 class Candidates(NamedTuple):
@@ -67,9 +69,25 @@ class Linear(abc.ABC):
         """How a member's scores are scaled."""
         return keep_scores(ranking)
 
-    @abc.abstractmethod
-    def call(self) -> dict[str, Any]:
-        """The arguments told in the provenance, weights and keep apart."""
+    @property
+    def call(self) -> str:
+        """The call string, with the weights it has now; what all fusers share stands last.
+
+        What is left at a default of None or False is not told.
+        """
+        name, _, given = parse(self._built_by)
+        shared = {key: given.pop(key) for key in SHARED if key in given}
+        told = {**given, **shared, "weights": self.weights}
+        silent = {
+            key
+            for key, parameter in inspect.signature(type(self)).parameters.items()
+            if parameter.default in (None, False) and told[key] is parameter.default
+        }
+        return unparse(name, (), {key: told[key] for key in told if key not in silent})
+
+    @call.setter
+    def call(self, call: str) -> None:
+        self._built_by = call
 
     def __call__(self, members: Sequence[Ranking], names: Sequence[str] | None = None) -> Ranking:
         """Fuse.
@@ -96,9 +114,7 @@ class Linear(abc.ABC):
         indices, fused = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
         for part, row, score in zip(together.parts(), rows, scores, strict=True):
             indices[part, : row.shape[1]], fused[part, : row.shape[1]] = row, score
-        return Ranking(
-            together.query_ids, together.gallery_ids, indices, fused, self.provenance(together)
-        )
+        return Ranking(together.query_ids, together.gallery_ids, indices, fused)
 
     def candidates(self, members: Members, queries: slice) -> Candidates:
         """All that is needed to fuse a run of queries with any weights."""
@@ -153,27 +169,11 @@ class Linear(abc.ABC):
             )
         return np.asarray(self.weights, np.float64)
 
-    def weighted(self, weights: Sequence[float]) -> Linear:
+    def reweigh(self, weights: Sequence[float]) -> Linear:
         """The same fuser with other weights."""
         other = copy.copy(self)
         other.weights = legal_weights(weights)
         return other
-
-    def provenance(self, members: Members) -> dict[str, Any]:
-        """What made the ranking: this fuser, and the provenances of the members."""
-        own = {**self.call(), "weights": self.weights, "keep": self.keep, "union": self.union}
-        told = ", ".join(
-            f"{key}={value!r}" for key, value in own.items() if value not in (None, False)
-        )
-        provenances = [dict(ranking.provenance) for ranking in members.rankings]
-        return {
-            **{
-                side: common([provenance.get(side) for provenance in provenances])
-                for side in ("queries", "gallery")
-            },
-            "fuse": f"{recipe_name(type(self).__name__)}({told})",
-            "members": provenances,
-        }
 
 
 def best(
@@ -246,15 +246,3 @@ def legal_weights(weights: Sequence[float] | None) -> tuple[float, ...] | None:
     if not legal or not all(0 <= weight < np.inf for weight in legal) or not any(legal):
         raise ValueError(f"weights must be finite, 0 or more, and not all 0, got {legal}")
     return legal
-
-
-def common(provenances: Sequence[Any]) -> dict[str, Any]:
-    """What all provenances say alike."""
-    if not all(isinstance(provenance, Mapping) for provenance in provenances):
-        return {}
-    first, *rest = provenances
-    return {
-        key: value
-        for key, value in first.items()
-        if all(key in one and one[key] == value for one in rest)
-    }

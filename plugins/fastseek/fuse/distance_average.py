@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,3 @@ class DistanceAverage(Linear):
         )
         divisor = divisor or 1.0
         return Scale(float(shift), float(divisor), float((listed.min() - shift) / divisor))
-
-    def call(self) -> dict[str, Any]:
-        """scale."""
-        return {"scale": self.how}

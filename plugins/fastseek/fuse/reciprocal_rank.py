@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,3 @@ class ReciprocalRank(Linear):
     def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """One part in k plus the place."""
         return 1 / (float(self.k) + places)  # in whole numbers a large k would run over
-
-    def call(self) -> dict[str, Any]:
-        """k."""
-        return {"k": self.k}

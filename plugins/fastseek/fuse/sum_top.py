@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,3 @@ class SumTop(Linear):
     def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The scores as they are."""
         return scores
-
-    def call(self) -> dict[str, Any]:
-        """per_model."""
-        return {"per_model": self.depth}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,3 @@ class Vote(Linear):
     def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """One part in the place."""
         return 1 / places
-
-    def call(self) -> dict[str, Any]:
-        """depth."""
-        return {"depth": self.depth}

@@ -131,7 +131,7 @@ def _bend_member(member: RecognitionInput, n_quantiles: int) -> RecognitionInput
     if not n_quantiles:
         return RecognitionInput(queries, reference, pictures)
     part = Quantile(n_quantiles)
-    fit = part.learned(queries, reference)
+    fit = part.find_fit(queries, reference)
     return RecognitionInput(*(part.apply(fit, side) for side in (queries, reference, pictures)))
 
 

@@ -1,11 +1,8 @@
-"""What all re-rankers do with a ranking: check whose it is, put new scores in order, tell it in the
-provenance.
-"""
+"""What re-rankers do with a ranking: check whose it is, put new scores in order."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import numpy as np
 
@@ -49,7 +46,7 @@ def check_cosine(ranking: Ranking) -> None:
         )
 
 
-def sort_anew(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
+def sort_anew(ranking: Ranking, scores: np.ndarray) -> Ranking:
     """The ranking with a new score for every answer, best first, equal scores in the order of the
     gallery ids.
 
@@ -57,7 +54,6 @@ def sort_anew(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
         ranking: stays as it is.
         scores: [Q, K], for the answers as the ranking lists them; what stands at an empty place is
             not read.
-        call: what its provenance will tell.
     """
     order, place = id_order(ranking.gallery_ids)
     indices, sorted_ = np.empty_like(ranking.indices), np.empty_like(ranking.scores)
@@ -70,14 +66,7 @@ def sort_anew(ranking: Ranking, scores: np.ndarray, call: str) -> Ranking:
         indices[here] = np.where(
             keys == EMPTY, -1, order[np.minimum(places_of(keys), len(order) - 1)]
         )
-    return Ranking(
-        ranking.query_ids, ranking.gallery_ids, indices, sorted_, add_step(ranking, call)
-    )
-
-
-def add_step(ranking: Ranking, call: str) -> dict[str, Any]:
-    """The ranking's provenance after one more re-ranker."""
-    return {**ranking.provenance, "rerank": [*ranking.provenance.get("rerank", []), call]}
+    return Ranking(ranking.query_ids, ranking.gallery_ids, indices, sorted_)
 
 
 def pick_vectors(side: Embeddings, rows: np.ndarray) -> np.ndarray:

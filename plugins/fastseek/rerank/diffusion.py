@@ -16,7 +16,7 @@ from ..knn.sort_keys import id_order
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import check_sides, pick_vectors, sort_anew
+from ._base import pick_vectors, sort_anew
 
 STEPS = 1000
 Walk = tuple[np.ndarray, np.ndarray]
@@ -82,7 +82,6 @@ class Diffusion:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        check_sides(ranking, queries, gallery)
         scores = ranking.scores.astype(np.float64)
         walks = self._over_gallery if self.over == "gallery" else self._over_lists
         lists = [row[row >= 0] for row in ranking.indices]
@@ -92,11 +91,7 @@ class Diffusion:
             if len(walked):
                 old = scores[query, : len(walked)]
                 scores[query, : len(walked)] = np.where(reached, walked, old - old.max() - 1)
-        call = (
-            f"diffusion(k={self.k}, seeds={self.seeds}, alpha={self.alpha}, gamma={self.gamma}, "
-            f"over={self.over!r}, tolerance={self.tolerance})"
-        )
-        return sort_anew(ranking, scores, call)
+        return sort_anew(ranking, scores)
 
     def _over_gallery(
         self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings

@@ -7,7 +7,6 @@ import numpy as np
 from ..recognition.knn_vote import Reference, Votes, check_votes
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import add_step, check_sides
 from .hard_rank import partition
 
 
@@ -57,15 +56,14 @@ class HardInsert:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """As many images for every query, those of its label first."""
-        return self.with_reference(
+        return self.rerank_by(
             Reference.load(self.reference, self.labels), ranking, queries, gallery
         )
 
-    def with_reference(
+    def rerank_by(
         self, reference: Reference, ranking: Ranking, queries: Embeddings, gallery: Embeddings
     ) -> Ranking:
         """The same for a reference that is open already."""
-        check_sides(ranking, queries, gallery)
         asked = reference.vote(queries, self.votes, self.conf, "queries")
         found = reference.vote(gallery, self.votes, self.conf, "gallery")
         parts = partition(ranking, asked, found, float(found.confidence.max(initial=0)))
@@ -84,13 +82,7 @@ class HardInsert:
             indices[query], scores[query] = (
                 np.concatenate(part)[:depth] for part in (row, row_scores)
             )
-        call = (
-            f"hard_insert(reference={self.reference!r}, labels={self.labels!r},"
-            f" threshold={self.threshold}, votes={self.votes}, conf={self.conf!r})"
-        )
-        return Ranking(
-            ranking.query_ids, ranking.gallery_ids, indices, scores, add_step(ranking, call)
-        )
+        return Ranking(ranking.query_ids, ranking.gallery_ids, indices, scores)
 
 
 class _Members:

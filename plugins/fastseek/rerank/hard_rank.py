@@ -9,7 +9,6 @@ import numpy as np
 from ..recognition.knn_vote import Reference, Votes, check_votes, vote_of_listed
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import add_step, check_sides
 
 
 class Partition(NamedTuple):
@@ -51,29 +50,19 @@ class HardRank:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, those of its label first."""
-        return self.with_reference(
+        return self.rerank_by(
             Reference.load(self.reference, self.labels), ranking, queries, gallery
         )
 
-    def with_reference(
+    def rerank_by(
         self, reference: Reference, ranking: Ranking, queries: Embeddings, gallery: Embeddings
     ) -> Ranking:
         """The same for a reference that is open already."""
-        check_sides(ranking, queries, gallery)
         asked = reference.vote(queries, self.votes, "sum", "queries")
         parts = partition(
             ranking, asked, vote_of_listed(reference, gallery, ranking.indices, self.votes, "sum")
         )
-        call = (
-            f"hard_rank(reference={self.reference!r}, labels={self.labels!r}, votes={self.votes})"
-        )
-        return Ranking(
-            ranking.query_ids,
-            ranking.gallery_ids,
-            parts.indices,
-            parts.scores,
-            add_step(ranking, call),
-        )
+        return Ranking(ranking.query_ids, ranking.gallery_ids, parts.indices, parts.scores)
 
 
 def partition(ranking: Ranking, asked: Votes, found: Votes, room: float = 0.0) -> Partition:

@@ -13,7 +13,7 @@ from ..knn.vectors import stack_sides
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import check_sides, sort_anew
+from ._base import sort_anew
 from ._k_reciprocal_encoding import RULES, average_neighbors, encode, own_first
 from ._memory_plan import Budget, tell_costs
 from ._sparse_jaccard import Overlaps, all_overlaps
@@ -70,6 +70,8 @@ class KReciprocal:
         RunError: it takes more than `max_ram`.
     """
 
+    not_in_call = ("max_ram",)
+
     def __init__(
         self,
         k1: int = 20,
@@ -95,7 +97,6 @@ class KReciprocal:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        check_sides(ranking, queries, gallery)
         scores = np.zeros_like(ranking.scores)
         if scores.size and FEW * ranking.indices.shape[1] < len(gallery):
             self._fill(
@@ -110,11 +111,7 @@ class KReciprocal:
                 scores[here] = np.take_along_axis(
                     every, np.maximum(ranking.indices[here], 0), axis=1
                 )
-        call = (
-            f"k_reciprocal(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_},"
-            f" metric={self.metric!r}, variant={self.variant!r})"
-        )
-        return sort_anew(ranking, scores, call)
+        return sort_anew(ranking, scores)
 
     def matrix(self, queries: Embeddings, gallery: Embeddings) -> np.ndarray:
         """Scores [Q, G] float32 of every gallery image, larger is better."""

@@ -10,7 +10,7 @@ from ..knn.vectors import pair_scores
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import check_sides, sort_anew
+from ._base import sort_anew
 from ._gallery_graph import GalleryGraph, in_memory, squared_distances
 from ._k_reciprocal_encoding import average_neighbors, expand, half_of, reciprocal
 from ._sparse_jaccard import Overlaps
@@ -65,15 +65,10 @@ class KReciprocalQuery:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        check_sides(ranking, queries, gallery)
         scores = ranking.scores.astype(np.float64)
         if scores.size:
             self._fill(scores, ranking.indices, queries, gallery)
-        call = (
-            f"k_reciprocal_query(k1={self.k1}, k2={self.k2}, lambda_={self.lambda_},"
-            f" metric={self.metric!r}, graph={self.graph!r})"
-        )
-        return sort_anew(ranking, scores, call)
+        return sort_anew(ranking, scores)
 
     def _fill(
         self, scores: np.ndarray, indices: np.ndarray, queries: Embeddings, gallery: Embeddings

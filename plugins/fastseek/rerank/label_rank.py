@@ -7,7 +7,7 @@ import numpy as np
 from ..recognition.knn_vote import Reference, check_votes, vote_of_listed
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import check_cosine, check_sides, sort_anew
+from ._base import check_cosine, sort_anew
 
 
 @RERANKERS.register()
@@ -53,29 +53,20 @@ class LabelRank:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        return self.with_reference(
+        return self.rerank_by(
             Reference.load(self.reference, self.labels), ranking, queries, gallery
         )
 
-    def with_reference(
+    def rerank_by(
         self, reference: Reference, ranking: Ranking, queries: Embeddings, gallery: Embeddings
     ) -> Ranking:
         """The same for a reference that is open already."""
-        check_sides(ranking, queries, gallery)
         check_cosine(ranking)
         asked = reference.vote(queries, self.votes, self.conf, "queries")
         found = vote_of_listed(reference, gallery, ranking.indices, self.votes, self.conf)
         if not ranking.indices.size:
-            return sort_anew(ranking, ranking.scores, self._call())
+            return sort_anew(ranking, ranking.scores)
         factor = np.where(
             found.labels[ranking.indices] == asked.labels[:, None], self.up, -self.down
         )
-        return sort_anew(
-            ranking, ranking.scores + factor * found.confidence[ranking.indices], self._call()
-        )
-
-    def _call(self) -> str:
-        return (
-            f"label_rank(reference={self.reference!r}, labels={self.labels!r}, up={self.up},"
-            f" down={self.down}, votes={self.votes}, conf={self.conf!r})"
-        )
+        return sort_anew(ranking, ranking.scores + factor * found.confidence[ranking.indices])

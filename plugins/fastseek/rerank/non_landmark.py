@@ -7,7 +7,7 @@ import numpy as np
 from ..recognition.distractors import likeness
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import check_cosine, check_sides, sort_anew
+from ._base import check_cosine, sort_anew
 
 
 @RERANKERS.register()
@@ -43,15 +43,14 @@ class NonLandmark:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        return self.with_reference(
+        return self.rerank_by(
             Embeddings.load(self.reference, verify=True), ranking, queries, gallery
         )
 
-    def with_reference(
+    def rerank_by(
         self, reference: Embeddings, ranking: Ranking, queries: Embeddings, gallery: Embeddings
     ) -> Ranking:
         """The same for a reference that is open already."""
-        check_sides(ranking, queries, gallery)
         check_cosine(ranking)
         rows = np.unique(ranking.indices[ranking.indices >= 0])
         of_image = np.zeros(len(gallery))
@@ -66,8 +65,4 @@ class NonLandmark:
         scores = ranking.scores.astype(np.float64)
         if scores.size:
             scores = np.clip(scores, 0, 1) - of_image[ranking.indices] - of_query[:, None]
-        call = (
-            f"non_landmark(reference={self.reference!r}, gallery_k={self.gallery_k},"
-            f" query_k={self.query_k})"
-        )
-        return sort_anew(ranking, scores, call)
+        return sort_anew(ranking, scores)

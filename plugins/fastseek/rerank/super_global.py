@@ -7,7 +7,7 @@ import numpy as np
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import check_sides, pick_vectors, sort_anew
+from ._base import pick_vectors, sort_anew
 
 
 @RERANKERS.register()
@@ -40,7 +40,6 @@ class SuperGlobal:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        check_sides(ranking, queries, gallery)
         scores = ranking.scores.astype(np.float64)
         for query in progress(range(len(queries)), "re-ranking"):
             best = ranking.indices[query, : self.m]
@@ -56,7 +55,7 @@ class SuperGlobal:
             rest += (
                 min(0, float(below) - rest.max(initial=-np.inf)) if np.isfinite(rest).any() else 0
             )
-        return sort_anew(ranking, scores, f"super_global(m={self.m}, k={self.k}, beta={self.beta})")
+        return sort_anew(ranking, scores)
 
     def scores(self, query: np.ndarray, images: np.ndarray) -> np.ndarray:
         """[n] float64 from vectors of length 1: one query [D], its best images [n, D]."""

@@ -5,7 +5,6 @@ recall measured.
 from __future__ import annotations
 
 import abc
-import inspect
 import logging
 import pathlib
 import weakref
@@ -22,7 +21,7 @@ from ..knn.vectors import METRICS, blocks
 from ..progress import progress
 from ..registry import recipe_name
 from ..structures import Embeddings, Ranking
-from ..structures.provenance import check_same_model, first_difference
+from ..structures.provenance import first_difference
 from ._recall import measured_recall
 from ._rescoring import rescore_pairs
 from .sharded import fingerprint
@@ -92,6 +91,7 @@ class FaissIndex(abc.ABC):
         looked: options of the search in it.
     """
 
+    not_in_call = ("sample", "file")
     gpu = False  # whether faiss has this index on GPUs too
 
     def __init__(
@@ -130,7 +130,6 @@ class FaissIndex(abc.ABC):
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
-        check_same_model(queries, gallery)
         indices, scores, index = (
             np.empty((len(queries), 0), np.int64),
             np.empty((len(queries), 0), np.float32),
@@ -143,18 +142,15 @@ class FaissIndex(abc.ABC):
                 found = on_gpus(found, min(len(gallery), self.k * self.refine))
             proposed = self._proposed(found, queries, min(len(gallery), self.k * self.refine))
             indices, scores = rescore_pairs(queries, gallery, proposed, self.k, self.metric)
-        provenance = {
-            "search": self._call(),
+        facts = {
             "exact": False,
             "engine": f"faiss {faiss().__version__}",
             "index": index,
             "recall": measured_recall(
                 indices, queries, gallery, self.metric, self.sample, self.seed
             ),
-            "queries": dict(queries.provenance),
-            "gallery": dict(gallery.provenance),
         }
-        return Ranking(queries.ids, gallery.ids, indices, scores, provenance)
+        return Ranking(queries.ids, gallery.ids, indices, scores, facts)
 
     def _index(self, queries: Embeddings, gallery: Embeddings) -> Any:
         """The index of the gallery: that of the search before, the one in `file`, or a new one."""
@@ -162,16 +158,6 @@ class FaissIndex(abc.ABC):
             index = self._read(queries, gallery) if self._kept() else self._made(gallery)
             self._last = weakref.ref(gallery), index
         return self._last[1]
-
-    def _call(self) -> str:
-        """This search as a recipe would write it."""
-        values = {**vars(self), **self.built, **self.looked}
-        taken = [
-            name
-            for name in inspect.signature(type(self)).parameters
-            if name not in ("sample", "file")
-        ]
-        return f"{recipe_name(type(self).__name__)}({', '.join(f'{name}={values[name]!r}' for name in taken)})"
 
     def _options(self) -> dict[str, Any]:
         """What makes an index of the same vectors another one."""

@@ -8,7 +8,6 @@ from ..knn.nearest import GALLERY_ROWS, METRICS, nearest
 from ..knn.scan import SCANS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from ..structures.provenance import check_same_model
 
 
 @SEARCHERS.register()
@@ -39,6 +38,8 @@ class Exact:
         DataError: a vector is not finite, or zero under "cosine"; names its id.
     """
 
+    not_in_call = ("block", "scan")  # the answer does not depend on them
+
     def __init__(
         self, k: int = 100, metric: str = "cosine", block: int = GALLERY_ROWS, scan: str = "auto"
     ) -> None:
@@ -52,14 +53,10 @@ class Exact:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
-        check_same_model(queries, gallery)
         found = nearest(queries, gallery, self.k, self.metric, self.block, self.scan, lowest=False)
-        provenance = {
-            "search": f"exact(k={self.k}, metric={self.metric!r})",
+        facts = {
             "exact": True,
             "engine": f"numpy {np.__version__}",
             "scan": found.scan,
-            "queries": dict(queries.provenance),
-            "gallery": dict(gallery.provenance),
         }
-        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, provenance)
+        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, facts)

@@ -9,7 +9,6 @@ from ..knn.vectors import METRICS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
 from ..structures.arrays import Picked
-from ..structures.provenance import check_same_model
 from ._milvus_store import MOST, MilvusStore
 from ._recall import measured_recall
 from ._rescoring import rescore_pairs, rows_of
@@ -46,6 +45,9 @@ class Milvus:
         RunError: the database failed; the same command goes on from there.
     """
 
+    # An answer does not depend on where the database is, and a key is nobody else's business.
+    not_in_call = ("uri", "replace", "token", "sample", "seed")
+
     def __init__(
         self,
         k: int = 100,
@@ -72,7 +74,6 @@ class Milvus:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
-        check_same_model(queries, gallery)
         depth = min(len(gallery), self.k * self.refine)
         with MilvusStore(self.uri, self.collection, self.token) as store:
             self._fill(store, gallery)
@@ -81,21 +82,14 @@ class Milvus:
         indices, scores = rescore_pairs(
             queries, gallery, rows_of(names, gallery.ids, depth), self.k, self.metric
         )
-        call = (
-            f"milvus(k={self.k}, collection={self.collection!r}, metric={self.metric!r},"
-            f" index={self.index!r}, refine={self.refine})"
-        )
-        provenance = {
-            "search": call,
+        facts = {
             "exact": False,
             "engine": engine,
             "recall": measured_recall(
                 indices, queries, gallery, self.metric, self.sample, self.seed
             ),
-            "queries": dict(queries.provenance),
-            "gallery": dict(gallery.provenance),
         }
-        return Ranking(queries.ids, gallery.ids, indices, scores, provenance)
+        return Ranking(queries.ids, gallery.ids, indices, scores, facts)
 
     def _fill(self, store: MilvusStore, gallery: Embeddings) -> None:
         """See to it that the collection holds this gallery; what an earlier search put in stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,6 @@ from ..knn.nearest import CodedGallery, encode_gallery, nearest_coded
 from ..knn.vectors import METRICS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from ..structures.provenance import check_same_model
 from ._recall import measured_recall
 
 STORED = ("bfloat16", "int8")
@@ -45,6 +45,8 @@ class Quantized:
         UsageError: torch is not installed.
     """
 
+    not_in_call = ("sample", "seed")  # of the recall that is told
+
     def __init__(
         self,
         k: int = 100,
@@ -71,26 +73,18 @@ class Quantized:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
-        check_same_model(queries, gallery)
         coded = self._encode_once(gallery)
         found = nearest_coded(queries, coded, self.k, self.rescore)
-        call = (
-            f"quantized(k={self.k}, storage={self.storage!r}, metric={self.metric!r},"
-            f" rescore={self.rescore})"
-        )
-        provenance = {
-            "search": call,
+        facts: dict[str, Any] = {
             "exact": not self.rescore,
             "engine": f"numpy {np.__version__}",
             "scan": found.scan,
-            "queries": dict(queries.provenance),
-            "gallery": dict(gallery.provenance),
         }
         if self.rescore:
-            provenance["recall"] = measured_recall(
+            facts["recall"] = measured_recall(
                 found.rows, queries, gallery, self.metric, self.sample, self.seed, coded
             )
-        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, provenance)
+        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, facts)
 
     def _encode_once(self, gallery: Embeddings) -> CodedGallery:
         """The codes of the gallery, made when it is another one than before."""

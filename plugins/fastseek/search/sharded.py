@@ -12,6 +12,7 @@ from ..progress import progress
 from ..registry import SEARCHERS, build
 from ..structures import Embeddings, Ranking
 from ..structures.embeddings import slice_embeddings
+from ..structures.provenance import attach_provenance
 from ._merge import merge
 
 
@@ -34,6 +35,8 @@ class Sharded:
         ArtefactError: the folder holds runs of another search.
     """
 
+    not_in_call = ("folder",)
+
     def __init__(
         self, search: str = "exact(k=100)", rows: int = 1_000_000, folder: str = ""
     ) -> None:
@@ -45,7 +48,7 @@ class Sharded:
     @property
     def k(self) -> int:
         """How many images a query gets; 0 where the search does not tell."""
-        return getattr(self.searcher, "k", 0)
+        return self.searcher.k
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
@@ -59,11 +62,8 @@ class Sharded:
             for number, part in enumerate(progress(parts, "runs"))
         ]
         merged = merge(rankings, min(len(gallery), self.k))
-        provenance = {key: value for key, value in merged.provenance.items() if key != "run"}
-        provenance["search"] = f"sharded({self.search!r}, rows={self.rows})"
-        return Ranking(
-            merged.query_ids, merged.gallery_ids, merged.indices, merged.scores, provenance
-        )
+        facts = {key: value for key, value in merged.provenance.items() if key != "run"}
+        return attach_provenance(merged, facts)
 
     def _ranked(self, number: int, queries: Embeddings, part: Embeddings, asked: str) -> Ranking:
         """The ranking of one run, from the folder if it is there."""

@@ -1,14 +1,40 @@
-"""Whether two sets of embeddings may be compared."""
+"""What made a thing: how a provenance grows, and whether two sets of embeddings may be compared."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ArtefactError, shorten
-from . import Embeddings
+from . import Embeddings, Ranking
+from .archive import Provenance
 
 KEYS = ("model", "preprocessing", "views", "enhance")
+Noun = TypeVar("Noun", Embeddings, Ranking)
+
+
+def add_call(provenance: Provenance, kind: str, call: str) -> dict[str, Any]:
+    """The provenance after one more step.
+
+    Args:
+        provenance: of what the step was given; stays as it is.
+        kind: "enhance" or "rerank".
+        call: the step's call string.
+    """
+    before = provenance.get(kind, [])
+    steps = before if isinstance(before, (list, tuple)) else [before]  # of a foreign file
+    return {**provenance, kind: [*steps, call]}
+
+
+def attach_provenance(noun: Noun, provenance: Provenance) -> Noun:
+    """The same embeddings or ranking with another provenance; the arrays are shared.
+
+    They were checked when the noun was built, and are not checked again.
+    """
+    other = copy.copy(noun)
+    object.__setattr__(other, "provenance", provenance)
+    return other
 
 
 def check_same_model(

@@ -220,7 +220,7 @@ def _build_fuser(call: str, specs: Sequence[MemberSpec]) -> Callable[[Sequence[R
     fuser = build(call, FUSERS)
     weights, names = [spec.weight for spec in specs], [spec.name for spec in specs]
     if set(weights) != {1.0}:
-        fuser = fuser.weighted(weights)
+        fuser = fuser.reweigh(weights)
     return lambda rankings: fuser(rankings, names)
 
 
