@@ -58,7 +58,7 @@ CALL, SECOND = "neighbour_mean(width=2)", "k_reciprocal(k1=4, k2=2)"
 def registries():
     """The registries as they were before the test."""
     every = [ENHANCERS, SEARCHERS, RERANKERS, FUSERS]
-    before = [dict(one._obj_map) for one in every]
+    before = [dict(one) for one in every]  # with all our own parts, which load once a process
     yield
     for one, members in zip(every, before, strict=True):
         one._obj_map.clear()
