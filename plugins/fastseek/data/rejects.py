@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import logging
 import os
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..io.digests import sha256
+from ..io.locks import wait_for_lock
 from ..io.paths import PathLike
 from .images import BadImage
 
@@ -54,7 +54,7 @@ def append(file: PathLike, rejects: Sequence[Reject]) -> None:
     """
     pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a+", encoding="utf-8", errors="surrogateescape", newline="") as table:
-        fcntl.flock(table, fcntl.LOCK_EX)
+        wait_for_lock(table)
         table.seek(0)
         known = {(row.get("path"), row.get("phase")) for row in csv.DictReader(table)}
         text = io.StringIO()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import logging
 import os
 import pathlib
 from collections.abc import Iterator
@@ -16,8 +14,6 @@ from . import process_group
 
 from fastreid.utils import comm
 
-logger = logging.getLogger("fastreid.fastseek")
-LOCKED = (errno.EACCES, errno.EAGAIN)
 _held: dict[pathlib.Path, int] = {}  # which process of a family of forks holds it
 
 
@@ -46,17 +42,7 @@ def _take(stack: contextlib.ExitStack, output: PathLike) -> Exception | None:
         return None
     try:
         stack.enter_context(hold_folder(folder))
-    except RunError as error:
-        code = getattr(error.__cause__, "errno", errno.EAGAIN)
-        if code in LOCKED:
-            return error
-        logger.warning(
-            "%s knows no locks (%s): see to it that no second run writes there",
-            folder,
-            error.__cause__,
-        )
-        return None
-    except UsageError as error:
+    except (RunError, UsageError) as error:
         return error
     except OSError as error:
         return UsageError(f"OUTPUT_DIR {output} cannot be written: {error}")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from ..errors import NO_ROOM, UsageError
-from .paths import PathLike
+from .locks import try_lock
+from .paths import PathLike, make_folder, remove_folders, unwritable
 
 _living: dict[str, object] = {}  # the temporary files that calls of this process hold now
 
@@ -39,6 +40,8 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+                if os.name == "nt":  # where an open file cannot be renamed
+                    file.close()
                 # Still open, so still locked: nobody takes it for a dead writer's.
                 os.replace(temporary, path)
         except BaseException as error:
@@ -79,7 +82,7 @@ def check_writable(path: PathLike, inputs: Iterable[PathLike | None] = ()) -> No
             _open_temporary(path, temporary, "wb").close()
             temporary.unlink()
     finally:
-        _unmake(made)
+        remove_folders(made)
 
 
 def check_apart(out: PathLike, inputs: Iterable[PathLike | None]) -> None:
@@ -139,14 +142,14 @@ def _open_temporary(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> I
         _sweep(path)
         while True:
             file = _open(temporary, mode)
-            _try_lock(file)
+            try_lock(file)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(temporary)):
                     return file
             file.close()  # swept between our open and our lock
     except (OSError, UsageError) as error:
-        _unmake(made)
-        raise _unwritable(path, error) from error
+        remove_folders(made)
+        raise unwritable(path, error) from error
 
 
 def _open(path: pathlib.Path, mode: str) -> IO[Any]:
@@ -169,51 +172,5 @@ def _sweep(path: pathlib.Path) -> None:
             if os.path.realpath(name) in _living:
                 continue
             with contextlib.suppress(OSError), open(name, "r+b") as file:
-                if _try_lock(file):
+                if try_lock(file):
                     name.unlink()
-
-
-def _try_lock(file: IO[Any]) -> bool:
-    """Take the lock of a file that is open for writing; the system lets go of it when this process
-    dies.
-    """
-    import fcntl
-
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # another's, or a file system without locks
-        return False
-    return True
-
-
-def make_folder(folder: PathLike) -> list[pathlib.Path]:
-    """Make a folder and those above it; returns the new ones, the deepest first.
-
-    Raises:
-        UsageError: it cannot be made; nothing is left behind.
-    """
-    folder = pathlib.Path(folder)
-    try:
-        made = [one for one in (folder, *folder.parents) if not one.exists()]
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _unmake(made)
-        raise _unwritable(folder, error) from error
-    return made
-
-
-def _unmake(folders: list[pathlib.Path]) -> None:
-    for folder in folders:
-        # It never was made, or another process has written there meanwhile.
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-
-
-def _unwritable(path: pathlib.Path, error: Exception) -> Exception:
-    """The error to tell; a full disk is no fault of the name."""
-    if not isinstance(error, OSError) or error.errno in NO_ROOM:
-        return error
-    return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")

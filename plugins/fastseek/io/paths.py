@@ -1,11 +1,13 @@
-"""Where data lives."""
+"""Where data lives, and folders that are made."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterable
 
-from ..errors import DataError
+from ..errors import NO_ROOM, DataError, UsageError
 
 PathLike = str | os.PathLike[str]
 
@@ -35,3 +37,37 @@ def locate(name: PathLike, purpose: str = "it") -> pathlib.Path:
     raise DataError(
         f"{name} not found (for {purpose}): put it below one of {looked}, or set FASTREID_DATASETS"
     )
+
+
+def make_folder(folder: PathLike) -> list[pathlib.Path]:
+    """Make a folder and those above it; returns the new ones, the deepest first.
+
+    Raises:
+        UsageError: it cannot be made; nothing is left behind.
+    """
+    folder = pathlib.Path(folder)
+    try:
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        remove_folders(made)
+        raise unwritable(folder, error) from error
+    return made
+
+
+def remove_folders(folders: Iterable[pathlib.Path]) -> None:
+    """Remove the folders that are empty, the deepest first."""
+    for folder in folders:
+        # It never was made, or another process has written there meanwhile.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def unwritable(path: pathlib.Path, error: Exception) -> Exception:
+    """What to raise where `path` cannot be written: a full disk is no fault of the name."""
+    if not isinstance(error, OSError) or error.errno in NO_ROOM:
+        return error
+    return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from ..errors import ArtefactError, DataError, RunError, UsageError
-from ..io.atomic import make_folder
+from ..io.paths import make_folder
 from ..knn.vectors import blocks
 from ..progress import progress
 from ..structures import Embeddings, Ranking
