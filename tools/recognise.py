@@ -18,11 +18,22 @@ def main() -> None:
     for name, what in (
         ("queries", "embeddings of the test images"),
         ("reference", "embeddings of labelled images"),
-        ("non-landmarks", "embeddings of images that show no landmark"),
     ):
         parser.add_argument(
             f"--{name}", required=True, action="append", help=f"{what}; may be repeated"
         )
+    kind = parser.add_mutually_exclusive_group(required=True)
+    kind.add_argument(
+        "--non-landmarks",
+        action="append",
+        help="embeddings of images that show no landmark; may be repeated",
+    )
+    kind.add_argument(
+        "--class-scores",
+        action="append",
+        help="class probabilities of the test images, as tools/classify.py writes them, instead:"
+        " neighbors times classifier; may be repeated",
+    )
     parser.add_argument(
         "--labels", required=True, help="CSV file with the columns id and landmark_id"
     )
@@ -44,8 +55,12 @@ def main() -> None:
     parser.add_argument("--out", required=True, help="the submission: id,landmarks")
     args = parser.parse_args()
 
-    from fastseek.cli.recognize import recognize_files
+    from fastseek.cli.recognize import recognize_classified_files, recognize_files
 
+    if args.class_scores:
+        sides = args.queries, args.reference, args.labels, args.class_scores
+        print(recognize_classified_files(*sides, args.out))
+        return
     print(
         recognize_files(
             args.queries,

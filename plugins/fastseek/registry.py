@@ -151,11 +151,11 @@ class Registry(FvcoreRegistry, Generic[Part]):
             return True
         if not self._complete and name in part_files(self.package):
             importlib.import_module(f"{self.package}.{name}")
-        return super().__contains__(name)
+        return bool(super().__contains__(name))
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         self._import_all()
-        return super().__iter__()
+        yield from super().__iter__()
 
     def get(self, name: str) -> Any:
         """The member of that name.
@@ -165,7 +165,7 @@ class Registry(FvcoreRegistry, Generic[Part]):
         """
         if name not in self:
             raise UsageError(
-                f"no {self._name} is called {shorten_value(name)}{_nearest(name, self.names())}"
+                f"no {self._name} is called {shorten_value(name)}{_suggest(name, self.names())}"
             )
         return super().get(name)
 
@@ -184,7 +184,7 @@ def recipe_name(class_name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def _suggest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"{hint} Known: {', '.join(known) or 'none'}"
@@ -212,7 +212,7 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
         return node.id, [], {}
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
         raise UsageError(refused)
-    names = [_keyword(keyword, call) for keyword in node.keywords]
+    names = [_read_keyword(keyword, call) for keyword in node.keywords]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise UsageError(f"{shorten_value(call)}: {twice[0]} is given twice")
@@ -235,7 +235,7 @@ def unparse(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
     return f"{name}({', '.join(given)})"
 
 
-def _keyword(keyword: ast.keyword, call: str) -> str:
+def _read_keyword(keyword: ast.keyword, call: str) -> str:
     if keyword.arg is None:
         raise UsageError(f"{shorten_value(call)}: ** is not allowed in a recipe")
     return keyword.arg
@@ -268,17 +268,18 @@ def build(call: str, registry: Registry[Part], **runtime: Any) -> Part:
             f"{shorten_value(call)}: {shorten(str(error))}; {name} takes ({', '.join(own)})"
         ) from error
     try:
-        part = member(*args, **kwargs, **given)
+        part: Part = member(*args, **kwargs, **given)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{shorten_value(call)}: {error}") from error
     if registry.frame and inspect.isclass(member):
-        return part  # it was stamped by its constructor
+        return part  # its constructor has stamped it
     whole = spell_call(name, signature, args, kwargs, tuple(runtime))
     if registry.frame:
-        return cast(Part, _FunctionPart(part, whole, registry))
+        made = cast(Callable[..., Any], part)
+        return cast(Part, _FunctionPart(made, whole, registry))
     if not hasattr(part, "call"):
         with contextlib.suppress(AttributeError):  # a list has no room for it
-            part.call = whole
+            object.__setattr__(part, "call", whole)
     return part
 
 
@@ -420,26 +421,26 @@ def import_parts(package: str) -> None:
 
 def _check_constructor_arguments(part: type) -> None:
     """Let the constructor look at what it is given for its `int`, `float` and `str` parameters."""
-    constructor = part.__init__
+    constructor: Callable[..., None] = inspect.getattr_static(part, "__init__")
     signature = inspect.signature(constructor)
     said = {
         name: parameter
         for name, parameter in signature.parameters.items()
-        if _kind(parameter)[0] in _CHECKS
+        if _read_annotation(parameter)[0] in _CHECKS
     }
     if not said:
         return
 
     @functools.wraps(constructor)
-    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+    def check_then_build(self: Any, *args: Any, **kwargs: Any) -> None:
         given = signature.bind(self, *args, **kwargs).arguments
         for name in said.keys() & given.keys():
             several = said[name].kind is inspect.Parameter.VAR_POSITIONAL
             for value in given[name] if several else (given[name],):
-                _check(name, value, *_kind(said[name]))
+                _check(name, value, *_read_annotation(said[name]))
         constructor(self, *args, **kwargs)
 
-    part.__init__ = checked
+    type.__setattr__(part, "__init__", check_then_build)
 
 
 def _stamp_when_built(part: type) -> None:
@@ -448,19 +449,21 @@ def _stamp_when_built(part: type) -> None:
     Where the base of a class is registered too, the class's own call is written last and stays;
     one that only presets arguments of its base, `keeps_base_call = True`, has the base's.
     """
-    constructor = part.__init__ if part.__init__ is not object.__init__ else _take_nothing
+    constructor: Callable[..., None] = inspect.getattr_static(part, "__init__")
+    if constructor is object.__init__:
+        constructor = _take_nothing
     signature, name = inspect.signature(part), recipe_name(part.__name__)
     left_out: Sequence[str] = getattr(part, "not_in_call", ())
     keeps_base_call: bool = getattr(part, "keeps_base_call", False)
 
     @functools.wraps(constructor)
-    def stamped(self: Any, *args: Any, **kwargs: Any) -> None:
+    def build_then_stamp(self: Any, *args: Any, **kwargs: Any) -> None:
         constructor(self, *args, **kwargs)
         if not keeps_base_call:
             call = spell_call(name, signature, args, kwargs, left_out)
             object.__setattr__(self, "call", call)  # a frozen part is stamped too
 
-    part.__init__ = stamped  # type: ignore[misc]
+    type.__setattr__(part, "__init__", build_then_stamp)
 
 
 def _take_nothing(self: Any) -> None:
@@ -469,7 +472,7 @@ def _take_nothing(self: Any) -> None:
 
 def _run_in_frame(part: type, frame: str) -> None:
     """Let the module `frame` stand between the caller and the part."""
-    compute = part.__call__
+    compute: Callable[..., Any] = inspect.getattr_static(part, "__call__")
     if getattr(compute, "runs_in_frame", False):
         return  # it is the base's, which is registered too
 
@@ -478,10 +481,10 @@ def _run_in_frame(part: type, frame: str) -> None:
         return importlib.import_module(frame).run(self, compute, *args, **kwargs)
 
     run.runs_in_frame = True  # type: ignore[attr-defined]
-    part.__call__ = run  # type: ignore[assignment]
+    type.__setattr__(part, "__call__", run)
 
 
-def _kind(parameter: inspect.Parameter) -> tuple[str, bool]:
+def _read_annotation(parameter: inspect.Parameter) -> tuple[str, bool]:
     """What the annotation says, such as "int", and whether None may stand for it."""
     said = parameter.annotation
     kind, *rest = (said.__name__ if isinstance(said, type) else str(said)).split(" | ")
@@ -502,7 +505,7 @@ def _is_whole(value: Any) -> bool:
     return (
         isinstance(value, numbers.Integral)
         and not isinstance(value, bool)
-        and -(2**63) <= value < 2**63
+        and -(2**63) <= int(value) < 2**63
     )
 
 

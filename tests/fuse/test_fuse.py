@@ -254,7 +254,9 @@ def test_the_number_of_queries_at_a_time_changes_nothing(call, monkeypatch):
     members = members_of(5, 3)
     expected = answers(build(call, FUSERS)(members))
     monkeypatch.setattr(
-        Members, "parts", lambda self: (slice(row, row + 1) for row in range(len(self.query_ids)))
+        Members,
+        "query_blocks",
+        lambda self: (slice(row, row + 1) for row in range(len(self.query_ids))),
     )
     assert answers(build(call, FUSERS)(members)) == expected
 

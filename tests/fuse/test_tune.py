@@ -5,6 +5,7 @@ import pytest
 
 from fastseek.errors import DataError, UsageError
 from fastseek.fuse import tune
+from fastseek.fuse._tune import Effort
 from fastseek.fuse.distance_average import DistanceAverage
 from fastseek.fuse.sum_top import SumTop
 from fastseek.structures import Ranking
@@ -39,7 +40,7 @@ def reciprocal_place(ranking):
 
 
 def quick(members, score=reciprocal_place, fuser=None, **more):
-    return tune(members, fuser or DistanceAverage(), score, population=6, rounds=8, **more)
+    return tune(members, fuser or DistanceAverage(), score, effort=Effort(6, 8), **more)
 
 
 def test_a_member_of_noise_gets_little_weight_where_that_proves_better():

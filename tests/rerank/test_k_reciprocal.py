@@ -207,7 +207,9 @@ def test_the_promise_of_memory_is_kept(depth, k1, k2, monkeypatch):
     ended = []
     for part in (2, 5, 20, 100):
         most = (
-            _memory_plan.Budget.of(len(queries) + len(gallery), 6, k1, k2, depth == 900, None).most
+            _memory_plan.Budget.plan(
+                len(queries) + len(gallery), 6, k1, k2, depth == 900, None
+            ).most
             * part
             / 100
         )

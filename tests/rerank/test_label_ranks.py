@@ -44,7 +44,7 @@ def sides(seed, queries=6, gallery=30, reference=25, dim=5, classes=4):
     return (
         made[0],
         made[1],
-        Reference.of(made[2], random.integers(0, classes, reference).astype(str)),
+        Reference.from_labels(made[2], random.integers(0, classes, reference).astype(str)),
     )
 
 
@@ -86,7 +86,7 @@ def test_votes_are_those_of_a_dictionary(confidence, votes):
 
 
 def test_two_that_agree_outvote_the_nearest():
-    reference = Reference.of(
+    reference = Reference.from_labels(
         Embeddings(list("abcd"), at(2, 20, 25, 90)), np.array(["x", "y", "y", "x"])
     )
     votes = {name: reference.vote(Embeddings(["q"], at(0)), 3, name) for name in CONFIDENCES}
@@ -101,14 +101,14 @@ def test_of_equal_sums_the_nearer_image_wins_and_of_equal_images_the_first_id():
     """landmark row 42."""
     vectors = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     for ids, winner in ((["a", "b", "c"], "z"), (["b", "a", "c"], "y"), (["b", "c", "a"], "x")):
-        reference = Reference.of(Embeddings(ids, vectors), np.array(["z", "y", "x"]))
+        reference = Reference.from_labels(Embeddings(ids, vectors), np.array(["z", "y", "x"]))
         found = reference.vote(Embeddings(["q"], at(30)))
         assert reference.classes[found.labels[0]] == winner
 
 
 def example():
     """Query near landmark x; gallery images a (y, nearest), b (x), c (y), d (x, far)."""
-    reference = Reference.of(Embeddings(["r1", "r2"], at(-10, 25)), np.array(["x", "y"]))
+    reference = Reference.from_labels(Embeddings(["r1", "r2"], at(-10, 25)), np.array(["x", "y"]))
     queries, gallery = Embeddings(["q"], at(0)), Embeddings(list("abcd"), at(10, -12, 40, -60))
     return queries, gallery, reference, Exact(k=4)(queries, gallery)
 
@@ -298,7 +298,7 @@ def test_scores_that_are_no_cosines_are_refused_by_those_that_take_them_for_cosi
 
 def test_a_reference_without_images_or_labels_is_refused(tmp_path):
     with pytest.raises(DataError, match="at least one"):
-        Reference.of(Embeddings([], np.empty((0, 2), np.float32)), np.array([], str))
+        Reference.from_labels(Embeddings([], np.empty((0, 2), np.float32)), np.array([], str))
     Embeddings(["a", "b"], at(0, 1)).save(tmp_path / "r")
     (tmp_path / "labels.csv").write_text("id,label\nb,x\n")
     with pytest.raises(DataError, match="no label for 1 images of .*, the first is 'a'"):

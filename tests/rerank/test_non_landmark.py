@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.recognition.distractors import likeness
+from fastseek.recognition.distractors import measure_likeness
 from fastseek.registry import RERANKERS, build
 from fastseek.rerank.non_landmark import NonLandmark
 from fastseek.search.exact import Exact
@@ -61,12 +61,12 @@ def test_a_picture_of_the_set_is_not_compared_with_itself():
     cosines = unit(others.vectors) @ unit(others.vectors).T
     np.fill_diagonal(cosines, -2)
     expected = -np.sort(-cosines, axis=1)[:, :10].mean(axis=1)
-    np.testing.assert_allclose(likeness(others, others, 10), expected, atol=1e-6)
+    np.testing.assert_allclose(measure_likeness(others, others, 10), expected, atol=1e-6)
     mixed = Embeddings(["n03", "x"], others.vectors[[3, 7]])
     cosines = unit(mixed.vectors) @ unit(others.vectors).T
     cosines[0, 3] = -2
     expected = -np.sort(-cosines, axis=1)[:, :4].mean(axis=1)
-    np.testing.assert_allclose(likeness(mixed, others, 4), expected, atol=1e-6)
+    np.testing.assert_allclose(measure_likeness(mixed, others, 4), expected, atol=1e-6)
 
 
 def test_a_set_with_nothing_to_compare_is_refused():
@@ -74,17 +74,17 @@ def test_a_set_with_nothing_to_compare_is_refused():
     with pytest.raises(
         DataError, match="'q00' has nothing to be compared with: the reference has 0 images"
     ):
-        likeness(queries, Embeddings([], np.empty((0, 5), np.float32)), 5)
+        measure_likeness(queries, Embeddings([], np.empty((0, 5), np.float32)), 5)
     with pytest.raises(DataError, match="'n00' has nothing"):
-        likeness(one, one, 5)
+        measure_likeness(one, one, 5)
     np.testing.assert_allclose(
-        likeness(queries, one, 5), unit(queries.vectors) @ unit(one.vectors)[0], atol=1e-6
+        measure_likeness(queries, one, 5), unit(queries.vectors) @ unit(one.vectors)[0], atol=1e-6
     )
 
 
 def test_a_set_of_another_model_is_refused():
     with pytest.raises(ArtefactError, match="images and reference differ in model"):
-        likeness(
+        measure_likeness(
             side("q", 3, 1, provenance={"model": "a"}),
             side("n", 9, 2, provenance={"model": "b"}),
             5,
@@ -104,9 +104,9 @@ def test_an_image_with_the_id_of_another_in_the_set_is_compared_with_it_all_the_
     random = np.random.default_rng(0)
     side, pictures = (random.normal(size=(count, 8)).astype(np.float32) for count in (5, 3))
     ids = [str(row) for row in range(5)]
-    named = likeness(
+    named = measure_likeness(
         Embeddings([f"i{name}" for name in ids], side), Embeddings(ids[:3], pictures), 2
     )
     np.testing.assert_array_equal(
-        likeness(Embeddings(ids, side), Embeddings(ids[:3], pictures), 2), named
+        measure_likeness(Embeddings(ids, side), Embeddings(ids[:3], pictures), 2), named
     )

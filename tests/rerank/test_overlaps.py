@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from fastseek.rerank import _sparse_jaccard
-from fastseek.rerank._sparse_jaccard import Overlaps, all_overlaps
+from fastseek.rerank._sparse_jaccard import Overlaps, iterate_overlaps
 
 
 def encodings(seed, rows, columns):
@@ -30,7 +30,7 @@ def test_overlaps_with_all_images_are_sums_of_the_smaller_weights(seed, queries,
     asked, theirs = encodings(seed, queries, 15), encodings(seed + 1, images, 15)
     usual, _sparse_jaccard.TOUCHED = _sparse_jaccard.TOUCHED, touched
     try:
-        parts = list(all_overlaps(csr_array(asked), csr_array(theirs).T.tocsr()))
+        parts = list(iterate_overlaps(csr_array(asked), csr_array(theirs).T.tocsr()))
     finally:
         _sparse_jaccard.TOUCHED = usual
     np.testing.assert_array_equal(
@@ -46,5 +46,5 @@ def test_overlaps_with_named_images_are_those_with_all(listed):
     asked, theirs = encodings(3, 2, 15), encodings(4, 5, 15)
     found = Overlaps(15)
     for row in range(2):
-        ours = found.of(csr_array(asked), row, csr_array(theirs), np.array(listed, int))
+        ours = found.add_up(csr_array(asked), row, csr_array(theirs), np.array(listed, int))
         np.testing.assert_allclose(ours, slow(asked, theirs)[row, listed], rtol=1e-12, atol=0)

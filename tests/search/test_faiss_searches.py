@@ -138,7 +138,7 @@ def test_an_index_on_disk_is_read_not_built(tmp_path, monkeypatch):
     call = f"faiss_ivf(k=3, file={str(tmp_path / 'i')!r})"
     searcher = build(call, SEARCHERS)
     searcher(queries, gallery)
-    monkeypatch.setattr(type(searcher), "_made", lambda *_: pytest.fail("built anew"))
+    monkeypatch.setattr(type(searcher), "_build", lambda *_: pytest.fail("built anew"))
     build(call, SEARCHERS)(queries, gallery)
 
 
@@ -146,9 +146,9 @@ def test_an_index_is_built_once_for_a_gallery_and_anew_for_another(monkeypatch):
     queries, gallery = pair()
     other, made = pair(1)[1], []
     searcher = build("faiss_ivf(k=9, probes=10000)", SEARCHERS)
-    usual = type(searcher)._made
+    usual = type(searcher)._build
     monkeypatch.setattr(
-        type(searcher), "_made", lambda self, side: made.append(side) or usual(self, side)
+        type(searcher), "_build", lambda self, side: made.append(side) or usual(self, side)
     )
     same(searcher(queries, gallery), searcher(queries, gallery))
     same(searcher(queries, other), Exact(k=9)(queries, other))
@@ -278,7 +278,7 @@ def test_without_faiss_one_line_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UsageError, match="pip install faiss-cpu"):
-        _faiss_index.faiss()
+        _faiss_index.import_faiss()
 
 
 class OnGpus:

@@ -16,7 +16,7 @@ pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
 
 from fastseek.search._milvus_store import MilvusStore  # noqa: E402
-from fastseek.search._rescoring import rows_of  # noqa: E402
+from fastseek.search._rescoring import look_up_rows  # noqa: E402
 
 
 def embeddings(vectors, prefix="", provenance=None):
@@ -209,7 +209,11 @@ def test_a_foreign_collection_is_left_alone(tmp_path):
 
 def test_names_that_are_no_longer_in_the_gallery_leave_a_gap_at_the_end():
     ids = np.array(["a", "b", "c"])
-    assert rows_of([["b", "gone", "a"], ["c"], []], ids, 2).tolist() == [[1, -1], [2, -1], [-1, -1]]
+    assert look_up_rows([["b", "gone", "a"], ["c"], []], ids, 2).tolist() == [
+        [1, -1],
+        [2, -1],
+        [-1, -1],
+    ]
 
 
 @pytest.mark.parametrize("uri", ["here", "milvus.sqlite"])

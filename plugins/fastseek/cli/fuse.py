@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import UsageError
-from ..fuse._tune import Scorer, Tuned, tune
+from ..fuse._tune import Scorer, Tuning, tune
 from ..io.atomic import check_writable
 from ..io.paths import PathLike
 from ..metrics import evaluate
@@ -110,7 +110,7 @@ def part_of(truth: GroundTruth, rows: Sequence[int]) -> GroundTruth:
     )
 
 
-def _figures(tuned: Tuned) -> dict[str, object]:
+def _figures(tuned: Tuning) -> dict[str, object]:
     return {
         "found": tuned.found,
         "better": tuned.better,
@@ -120,7 +120,7 @@ def _figures(tuned: Tuned) -> dict[str, object]:
     }
 
 
-def _describe(tuned: Tuned, metric: str) -> str:
+def _describe(tuned: Tuning, metric: str) -> str:
     figures = json.dumps({name: round(value, 4) for name, value in tuned.held_out.items()})
     chosen = "tuned weights" if tuned.better else "equal weights, as the tuned ones are not better"
     return (

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ArtefactError, UsageError
+from ..knn.align import rows_of
 from ..knn.vectors import check_vectors, unit_vectors
 from ..structures import Embeddings
 from ..structures.provenance import KEYS
@@ -66,17 +67,19 @@ def concatenate(
         )
     if not all(0 < weight < math.inf for weight in weights):
         raise UsageError(f"weights must be larger than 0, got {weights}")
-    blocks = _blocks(members, types, weights, names)
+    blocks = _plan_blocks(members, types, weights, names)
     rows = [
-        _rows(members[0], member, name, names[0])
+        _match_rows(members[0], member, name, names[0])
         for member, name in zip(members, names, strict=True)
     ]
     return Embeddings(
-        members[0].ids, _fill_blocks(members, blocks, rows), _provenance(members, types, weights)
+        members[0].ids,
+        _fill_blocks(members, blocks, rows),
+        _join_provenances(members, types, weights),
     )
 
 
-def _blocks(
+def _plan_blocks(
     members: Sequence[Embeddings], types: list[str], weights: list[float], names: list[str]
 ) -> list[Block]:
     made = []
@@ -93,7 +96,9 @@ def _blocks(
     return made
 
 
-def _rows(first: Embeddings, member: Embeddings, name: str, first_name: str) -> np.ndarray | None:
+def _match_rows(
+    first: Embeddings, member: Embeddings, name: str, first_name: str
+) -> np.ndarray | None:
     """For every image of the first member its row in this one; None when they stand in the same
     order.
     """
@@ -109,8 +114,7 @@ def _rows(first: Embeddings, member: Embeddings, name: str, first_name: str) -> 
                 f"{name} does not fit {first_name}: it {sign} {len(missing)} images, the first is "
                 f"{str(missing[0])!r}; embed the same images with every model"
             )
-    order = np.argsort(member.ids)
-    return order[np.searchsorted(member.ids[order], first.ids)]
+    return rows_of(first.ids, member.ids)
 
 
 def _fill_blocks(
@@ -124,7 +128,9 @@ def _fill_blocks(
         for block, dim in zip(blocks, dims, strict=True):
             total = np.zeros((here.stop - start, dim), np.float32)
             for number, weight in zip(block.members, block.weights, strict=True):
-                total += np.float32(weight) * _unit(members[number], rows[number], here)
+                total += np.float32(weight) * _read_unit_vectors(
+                    members[number], rows[number], here
+                )
             vectors[here, place : place + dim] = unit_vectors(total)[0] * np.float32(
                 math.sqrt(block.weight / whole)
             )
@@ -132,7 +138,7 @@ def _fill_blocks(
     return vectors
 
 
-def _unit(member: Embeddings, rows: np.ndarray | None, here: slice) -> np.ndarray:
+def _read_unit_vectors(member: Embeddings, rows: np.ndarray | None, here: slice) -> np.ndarray:
     if rows is None:
         return check_vectors(member, here, "cosine")
     return check_vectors(
@@ -140,7 +146,9 @@ def _unit(member: Embeddings, rows: np.ndarray | None, here: slice) -> np.ndarra
     )
 
 
-def _provenance(members: Sequence[Embeddings], types: list[str], weights: list[float]) -> dict:
+def _join_provenances(
+    members: Sequence[Embeddings], types: list[str], weights: list[float]
+) -> dict:
     """What every member tells, side by side, so that two concatenations meet only when all their
     members may.
     """

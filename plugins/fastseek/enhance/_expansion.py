@@ -41,6 +41,6 @@ def expand_queries(
     return vectors
 
 
-def powers(scores: np.ndarray, alpha: float) -> np.ndarray:
+def weigh_cosines(scores: np.ndarray, alpha: float) -> np.ndarray:
     """Weights cosine ** alpha, 0 for a negative cosine; all 1 for alpha 0."""
     return np.maximum(scores, 0) ** np.float32(alpha)

@@ -104,7 +104,7 @@ class Fit:
             )
         try:
             with safe_open(path, "numpy") as file:
-                told = _plain((file.metadata() or {}).get("fastseek", "{}"))
+                told = _parse_metadata((file.metadata() or {}).get("fastseek", "{}"))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
@@ -117,7 +117,7 @@ class Fit:
         return cls(kind, arrays, told["passport"])
 
 
-def _plain(text: str) -> dict[str, Any]:
+def _parse_metadata(text: str) -> dict[str, Any]:
     told = json.loads(text)
     if not isinstance(told, dict):
         raise ValueError(f"it tells {text[:80]}")
@@ -131,7 +131,7 @@ def _check_whole(path: PathLike, kind: str, arrays: Arrays, provenance: Any) -> 
     Raises:
         ArtefactError: it does not; says what is wrong.
     """
-    wrong = _wrong(arrays, SHAPES.get(kind, {}))
+    wrong = _find_fault(arrays, SHAPES.get(kind, {}))
     if (
         not isinstance(provenance, dict)
         or not isinstance(provenance.get("source"), dict)
@@ -142,7 +142,7 @@ def _check_whole(path: PathLike, kind: str, arrays: Arrays, provenance: Any) -> 
         raise ArtefactError(f"{path}: not a whole fit ({wrong}): write it anew with {kind}(save=…)")
 
 
-def _wrong(arrays: Arrays, shapes: Mapping[str, str]) -> str:
+def _find_fault(arrays: Arrays, shapes: Mapping[str, str]) -> str:
     """What the arrays lack of these shapes; "" for nothing."""
     lengths: dict[str, int] = {}
     for name, letters in shapes.items():

@@ -9,7 +9,7 @@ from ..structures import Embeddings
 from ._sides import ROWS
 
 
-def mean(side: Embeddings) -> np.ndarray:
+def compute_mean(side: Embeddings) -> np.ndarray:
     """The mean vector [D] float64.
 
     Raises:
@@ -23,8 +23,8 @@ def mean(side: Embeddings) -> np.ndarray:
     return total / len(side)
 
 
-def covariance(side: Embeddings, centre: np.ndarray) -> np.ndarray:
-    """The covariance [D, D] float64 about `centre`, with N - 1 below.
+def compute_covariance(side: Embeddings, center: np.ndarray) -> np.ndarray:
+    """The covariance [D, D] float64 about `center`, with N - 1 below.
 
     Raises:
         DataError: there are fewer than two vectors, or one is not finite.
@@ -33,6 +33,6 @@ def covariance(side: Embeddings, centre: np.ndarray) -> np.ndarray:
         raise DataError(f"{len(side)} vectors have no covariance: fit on at least two")
     total = np.zeros((side.dim, side.dim))
     for _, block in side.blocks(ROWS):
-        moved = block - centre
-        total += moved.T @ moved
+        centered = block - center
+        total += centered.T @ centered
     return total / (len(side) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..knn.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from ._expansion import expand_queries, powers
+from ._expansion import expand_queries, weigh_cosines
 
 
 @ENHANCERS.register()
@@ -34,5 +34,7 @@ class AlphaQe:
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Expanded queries, float32 of length 1, and the gallery with its old vectors."""
         found = nearest(queries, gallery, self.k, lowest=False)
-        vectors = expand_queries(queries, gallery, found.rows, powers(found.scores, self.alpha))
+        vectors = expand_queries(
+            queries, gallery, found.rows, weigh_cosines(found.scores, self.alpha)
+        )
         return Embeddings(queries.ids, vectors), gallery

@@ -43,8 +43,11 @@ class Aqe:
         both = stack_sides(queries, gallery, "ip")
         for _ in range(self.times):
             both = self._expand(both)
-        new_queries, new_gallery = np.split(both.vectors, [len(queries)])
-        return Embeddings(queries.ids, new_queries), Embeddings(gallery.ids, new_gallery)
+        count = len(queries)
+        return (
+            Embeddings(queries.ids, both.vectors[:count]),
+            Embeddings(gallery.ids, both.vectors[count:]),
+        )
 
     def _expand(self, both: Embeddings) -> Embeddings:
         found = nearest(both, both, self.k)

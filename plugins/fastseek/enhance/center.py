@@ -7,7 +7,7 @@ import numpy as np
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from ._fits import fit_or_load
-from ._moments import mean
+from ._moments import compute_mean
 from ._sides import treat_side
 
 
@@ -32,7 +32,11 @@ class Center:
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32."""
         fit = fit_or_load(
-            "center", self.fit, self.save, (queries, gallery), lambda side: {"mean": mean(side)}
+            "center",
+            self.fit,
+            self.save,
+            (queries, gallery),
+            lambda side: {"mean": compute_mean(side)},
         )
         middle, digest = fit.arrays["mean"], fit.digest
 

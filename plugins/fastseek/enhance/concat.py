@@ -42,7 +42,7 @@ class Concat:
         weights: Sequence[float] = (),
     ) -> None:
         self.queries, self.gallery, self.types, self.weights = map(
-            _several, (queries, gallery, types, weights)
+            _as_tuple, (queries, gallery, types, weights)
         )
         if len(self.queries) != len(self.gallery):
             raise ValueError(
@@ -67,6 +67,6 @@ class Concat:
         return concatenate(members, self.types, self.weights, [f"the given {name}", *others])
 
 
-def _several(given: Sequence) -> tuple:
+def _as_tuple(given: Sequence) -> tuple:
     """A single name is one, not its letters."""
     return (given,) if isinstance(given, (str, int, float)) else tuple(given)

@@ -7,7 +7,7 @@ import numpy as np
 from ..knn.nearest import nearest
 from ..registry import ENHANCERS
 from ..structures import Embeddings
-from ._expansion import expand_queries, powers
+from ._expansion import expand_queries, weigh_cosines
 
 
 @ENHANCERS.register()
@@ -42,6 +42,6 @@ class Dba:
             np.cumsum(other, axis=1) <= self.k
         )  # many equal vectors may have pushed the vector itself off its list
         vectors = expand_queries(
-            gallery, gallery, found.rows, powers(found.scores, self.alpha) * other
+            gallery, gallery, found.rows, weigh_cosines(found.scores, self.alpha) * other
         )
         return queries, Embeddings(gallery.ids, vectors)

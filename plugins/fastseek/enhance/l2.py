@@ -18,9 +18,9 @@ class L2:
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:
         """Both sides, float32."""
-        return self._one(queries), self._one(gallery)
+        return self._normalize(queries), self._normalize(gallery)
 
-    def _one(self, side: Embeddings) -> Embeddings:
+    def _normalize(self, side: Embeddings) -> Embeddings:
         vectors = allocate(len(side), side.dim)
         for here, block in blocks(side, "cosine", ROWS):
             vectors[here] = block

@@ -8,7 +8,7 @@ from ..errors import DataError, UsageError
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 from ._fits import Arrays, Fit, fit_or_load
-from ._moments import covariance, mean
+from ._moments import compute_covariance, compute_mean
 from ._sides import treat_side
 
 FLAT = (
@@ -52,7 +52,7 @@ class Pca:
         if self.dim is not None and self.dim > gallery.dim:
             raise UsageError(f"dim={self.dim}, and the vectors have {gallery.dim} dimensions")
         fit = fit_or_load("pca", self.fit, self.save, (queries, gallery), learn)
-        middle, digest, turn = fit.arrays["mean"], fit.digest, self._turn(fit)
+        middle, digest, turn = fit.arrays["mean"], fit.digest, self._find_projection(fit)
 
         def project(block: np.ndarray) -> np.ndarray:
             return (block - middle).astype(np.float32) @ turn
@@ -62,7 +62,7 @@ class Pca:
             treat_side(gallery, turn.shape[1], project, digest),
         )
 
-    def _turn(self, fit: Fit) -> np.ndarray:
+    def _find_projection(self, fit: Fit) -> np.ndarray:
         """[D, dim] float32."""
         directions, variances = fit.arrays["directions"], fit.arrays["variances"]
         varying = int((variances > FLAT * variances[0]).sum())
@@ -87,8 +87,8 @@ def learn(side: Embeddings) -> Arrays:
     The largest component of every direction is positive, so that the same set gives the same
     directions everywhere.
     """
-    middle = mean(side)
-    variances, directions = np.linalg.eigh(covariance(side, middle))
+    middle = compute_mean(side)
+    variances, directions = np.linalg.eigh(compute_covariance(side, middle))
     directions = directions[:, ::-1].T
     largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
     return {

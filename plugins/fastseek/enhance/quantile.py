@@ -62,7 +62,7 @@ class Quantile:
         kept apart.
         """
         fit.check(side, "vectors")
-        transformer = _transformer(fit.arrays["quantiles"])
+        transformer = _rebuild_transformer(fit.arrays["quantiles"])
         return treat_side(side, side.dim, transformer.transform, fit.digest)
 
     def _learn(self, queries: Embeddings) -> Arrays:
@@ -71,7 +71,7 @@ class Quantile:
         vectors = np.concatenate([block for _, block in queries.blocks()])
         parts = []
         for start in range(0, queries.dim, COLUMNS):
-            transformer = _sklearn()(
+            transformer = _import_transformer()(
                 n_quantiles=min(self.n, len(queries)), output_distribution="normal", subsample=None
             )
             parts.append(
@@ -80,15 +80,17 @@ class Quantile:
         return {"quantiles": np.concatenate(parts, axis=1)}
 
 
-def _transformer(quantiles: np.ndarray) -> Any:
+def _rebuild_transformer(quantiles: np.ndarray) -> Any:
     """A transformer that was fitted before."""
-    made = _sklearn()(n_quantiles=len(quantiles), output_distribution="normal", subsample=None)
+    made = _import_transformer()(
+        n_quantiles=len(quantiles), output_distribution="normal", subsample=None
+    )
     made.quantiles_, made.references_ = quantiles, np.linspace(0, 1, len(quantiles))
     made.n_quantiles_, made.n_features_in_ = quantiles.shape
     return made
 
 
-def _sklearn() -> Any:
+def _import_transformer() -> Any:
     try:
         from sklearn.preprocessing import QuantileTransformer
     except ImportError as error:

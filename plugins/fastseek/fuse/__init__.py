@@ -1,5 +1,5 @@
 """Fusers: many rankings of the same queries to one."""
 
-from ._tune import Tuned, tune
+from ._tune import Tuning, tune
 
-__all__ = ["Tuned", "tune"]
+__all__ = ["Tuning", "tune"]

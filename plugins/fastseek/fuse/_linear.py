@@ -56,16 +56,16 @@ class Linear(abc.ABC):
     def __init__(
         self, weights: Sequence[float] | None = None, keep: int | None = None, union: bool = False
     ) -> None:
-        self.weights, self.union = legal_weights(weights), union
-        self.keep = None if keep is None else whole("keep", keep)
+        self.weights, self.union = check_weights(weights), union
+        self.keep = None if keep is None else check_count("keep", keep)
 
     @abc.abstractmethod
-    def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def rate(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """What a member says of the images it lists, [b, K], by their scaled scores and places;
         larger is better.
         """
 
-    def scale(self, ranking: Ranking) -> Scale:
+    def find_scale(self, ranking: Ranking) -> Scale:
         """How a member's scores are scaled."""
         return keep_scores(ranking)
 
@@ -98,28 +98,31 @@ class Linear(abc.ABC):
 
         Raises:
             UsageError: there is none, or not as many as weights. ArtefactError, DataError: see
-                `Members.of`.
+                `Members.match`.
         """
-        together = Members.of(members, names, self.union, self.scale)
-        weights = self.weights_for(len(together.rankings))
+        together = Members.match(members, names, self.union, self.find_scale)
+        weights = self.pick_weights(len(together.rankings))
         rows, scores = [], []
-        for part in together.parts():
-            some = best(
-                self.candidates(together, part), weights, together.gallery_ids, self.kept(together)
+        for part in together.query_blocks():
+            some = select_best(
+                self.gather_candidates(together, part),
+                weights,
+                together.gallery_ids,
+                self.list_length(together),
             )
             rows.append(some[0])
             scores.append(some[1])
-        width = max([self.least(together), *(part.shape[1] for part in rows)])
+        width = max([self.least_width(together), *(part.shape[1] for part in rows)])
         shape = (len(together.query_ids), width)
         indices, fused = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
-        for part, row, score in zip(together.parts(), rows, scores, strict=True):
+        for part, row, score in zip(together.query_blocks(), rows, scores, strict=True):
             indices[part, : row.shape[1]], fused[part, : row.shape[1]] = row, score
         return Ranking(together.query_ids, together.gallery_ids, indices, fused)
 
-    def candidates(self, members: Members, queries: slice) -> Candidates:
+    def gather_candidates(self, members: Members, queries: slice) -> Candidates:
         """All that is needed to fuse a run of queries with any weights."""
         found = [
-            _listed_rows(*members.lists(number, queries), self.depth)
+            _cut_lists(*members.read_lists(number, queries), self.depth)
             for number in range(len(members.rankings))
         ]
         length, width = queries.stop - queries.start, max(1, len(members.gallery_ids))
@@ -132,29 +135,29 @@ class Linear(abc.ABC):
         for number, (indices, scores, listed) in enumerate(found):
             mine = where[stops[number] - len(keys[number]) : stops[number]]
             place = np.broadcast_to(np.arange(1, indices.shape[1] + 1), indices.shape)
-            said = self.values(scores, place)
-            values[:, number] = self._unlisted(said, listed, members.scales[number].worst)[who]
+            said = self.rate(scores, place)
+            values[:, number] = self._rate_unlisted(said, listed, members.scales[number].worst)[who]
             values[mine, number], places[mine, number] = said[listed], place[listed]
         return Candidates(who, distinct % width, values, places, length)
 
-    def _unlisted(self, said: np.ndarray, listed: np.ndarray, worst: float) -> np.ndarray:
+    def _rate_unlisted(self, said: np.ndarray, listed: np.ndarray, worst: float) -> np.ndarray:
         """What a member says of an image it does not list, [b]."""
         if not self.unlisted_is_last:
             return np.zeros(len(said))
         last = said.min(axis=1, initial=np.inf, where=listed)
         return np.where(listed.any(axis=1), last, worst)
 
-    def kept(self, members: Members) -> int:
+    def list_length(self, members: Members) -> int:
         """How many answers a query gets."""
         return self.keep or min(self.depth or members.depth, members.depth)
 
-    def least(self, members: Members) -> int:
+    def least_width(self, members: Members) -> int:
         """How wide the answer is at least: as the lists are, though every query may have fewer
         answers.
         """
-        return min(self.kept(members), self.depth or members.depth, members.depth)
+        return min(self.list_length(members), self.depth or members.depth, members.depth)
 
-    def weights_for(self, members: int) -> np.ndarray:
+    def pick_weights(self, members: int) -> np.ndarray:
         """[M] the weights.
 
         Raises:
@@ -172,11 +175,11 @@ class Linear(abc.ABC):
     def reweigh(self, weights: Sequence[float]) -> Linear:
         """The same fuser with other weights."""
         other = copy.copy(self)
-        other.weights = legal_weights(weights)
+        other.weights = check_weights(weights)
         return other
 
 
-def best(
+def select_best(
     candidates: Candidates, weights: np.ndarray, gallery_ids: np.ndarray, keep: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gallery rows [b, k] int64 and scores [b, k] float32 of the best `keep` images a query, -1 and
@@ -191,7 +194,7 @@ def best(
     shares = candidates.values[:, used] * weights[used]
     shares.sort(axis=1)
     score = np.where(place < NOWHERE, shares.sum(axis=1), -np.inf).astype(np.float32)
-    chosen = np.flatnonzero(_among_best(candidates, score, keep))
+    chosen = np.flatnonzero(_is_among_best(candidates, score, keep))
     query, item = candidates.queries[chosen], candidates.items[chosen]
     order = np.lexsort((gallery_ids[item], place[chosen], -score[chosen], query))
     at = np.arange(len(order)) - np.searchsorted(query, query)
@@ -202,7 +205,7 @@ def best(
     return rows, scores
 
 
-def _among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndarray:
+def _is_among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndarray:
     """[P] whether a candidate's score is one of its query's `keep` best; of equal ones at the end
     all are taken.
     """
@@ -216,14 +219,14 @@ def _among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndar
     return (score >= worst[candidates.queries]) & np.isfinite(score)
 
 
-def _listed_rows(
+def _cut_lists(
     indices: np.ndarray, scores: np.ndarray, depth: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     indices, scores = indices[:, :depth], scores[:, :depth]
     return indices, scores, indices >= 0
 
 
-def whole(name: str, value: int) -> int:
+def check_count(name: str, value: int) -> int:
     """A number of answers.
 
     Raises:
@@ -234,7 +237,7 @@ def whole(name: str, value: int) -> int:
     return value
 
 
-def legal_weights(weights: Sequence[float] | None) -> tuple[float, ...] | None:
+def check_weights(weights: Sequence[float] | None) -> tuple[float, ...] | None:
     """The weights of a recipe, None for all alike.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import ArtefactError, DataError, UsageError
+from ..knn.align import rows_of
 from ..structures import Ranking
 
 PAIRS = 1 << 21  # answers of all members handled at once
@@ -50,7 +51,7 @@ class Members:
     scales: tuple[Scale, ...]
 
     @classmethod
-    def of(
+    def match(
         cls,
         rankings: Sequence[Ranking],
         names: Sequence[str] | None = None,
@@ -85,14 +86,14 @@ class Members:
                 )
         queries, gallery = (
             rankings[0].query_ids,
-            _union([ranking.gallery_ids for ranking in rankings]),
+            _join_ids([ranking.gallery_ids for ranking in rankings]),
         )
         return cls(
             rankings,
             queries,
             gallery,
-            tuple(_find(queries, ranking.query_ids) for ranking in rankings),
-            tuple(_find(ranking.gallery_ids, gallery) for ranking in rankings),
+            tuple(_find_rows(queries, ranking.query_ids) for ranking in rankings),
+            tuple(_find_rows(ranking.gallery_ids, gallery) for ranking in rankings),
             tuple(scale(ranking) for ranking in rankings),
         )
 
@@ -101,13 +102,13 @@ class Members:
         """How many answers the longest lists hold."""
         return max(ranking.indices.shape[1] for ranking in self.rankings)
 
-    def parts(self, pairs: int = PAIRS) -> Iterator[slice]:
+    def query_blocks(self, pairs: int = PAIRS) -> Iterator[slice]:
         """Runs of queries whose answers together are about `pairs`."""
         step = max(1, pairs // max(1, sum(ranking.indices.shape[1] for ranking in self.rankings)))
         for start in range(0, len(self.query_ids), step):
             yield slice(start, min(start + step, len(self.query_ids)))
 
-    def lists(self, member: int, queries: slice) -> tuple[np.ndarray, np.ndarray]:
+    def read_lists(self, member: int, queries: slice) -> tuple[np.ndarray, np.ndarray]:
         """A member's answers to a run of queries: common gallery rows [b, K], -1 where none is, and
         scaled scores.
         """
@@ -143,16 +144,15 @@ def _check_same(ids: np.ndarray, expected: np.ndarray, name: str, first: str, wh
             )
 
 
-def _union(ids: Sequence[np.ndarray]) -> np.ndarray:
+def _join_ids(ids: Sequence[np.ndarray]) -> np.ndarray:
     """The first ids in their order, then what the others have besides, sorted."""
     if all(np.array_equal(some, ids[0]) for some in ids):
         return ids[0]
     return np.concatenate([ids[0], np.setdiff1d(np.concatenate(ids[1:]), ids[0])])
 
 
-def _find(wanted: np.ndarray, owned: np.ndarray) -> np.ndarray:
-    """For every wanted id its row among the owned ones."""
-    if np.array_equal(wanted, owned):
+def _find_rows(wanted: np.ndarray, owned: np.ndarray) -> np.ndarray:
+    """For every wanted id its row among the owned ones, which hold them all."""
+    if np.array_equal(wanted, owned):  # the usual case, and no sorting
         return np.arange(len(owned))
-    order = np.argsort(owned)
-    return order[np.searchsorted(owned[order], wanted)]
+    return rows_of(wanted, owned)

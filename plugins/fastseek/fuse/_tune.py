@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError, UsageError
 from ..structures import Ranking
-from ._linear import Linear, best
+from ._linear import Linear, select_best
 from ._members import Members
 
 Scorer = Callable[[Ranking], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Tuned:
+class Tuning:
     """What tuning found.
 
     Args:
@@ -36,6 +37,18 @@ class Tuned:
     queries: dict[str, int]
 
 
+class Effort(NamedTuple):
+    """How long weights are searched: `population` vectors a member, bettered `rounds` times at
+    most.
+    """
+
+    population: int = 15
+    rounds: int = 60
+
+
+USUAL = Effort()
+
+
 def tune(
     members: Sequence[Ranking],
     fuser: Linear,
@@ -43,10 +56,9 @@ def tune(
     *,
     seed: int = 0,
     min_gain: float = 5e-4,
-    population: int = 15,
-    rounds: int = 60,
+    effort: Effort = USUAL,
     names: Sequence[str] | None = None,
-) -> Tuned:
+) -> Tuning:
     """Find weights by differential evolution (Storn and Price 1997); equal weights where they are
     not worse.
 
@@ -61,7 +73,7 @@ def tune(
             one is not counted.
         seed: of the halves and the search; the same seed gives the same weights.
         min_gain: by how much the tuned weights must beat equal ones on the held-out half.
-        population: vectors a member in the search. rounds: how often they are bettered, at most.
+        effort: how long is searched.
         names: what errors call the members.
 
     Raises:
@@ -71,12 +83,12 @@ def tune(
     """
     if seed < 0:
         raise UsageError(f"seed must be 0 or more, got {seed}")
-    together = Members.of(members, names, fuser.union, fuser.scale)
-    halves = [_Half(together, fuser, rows, score) for rows in _halves(together.query_ids, seed)]
+    together = Members.match(members, names, fuser.union, fuser.find_scale)
+    halves = [
+        _Half(together, fuser, rows, score) for rows in _split_queries(together.query_ids, seed)
+    ]
     uniform = np.full(len(members), 1 / len(members))
-    found = (
-        _search(halves[0], len(members), seed, population, rounds) if len(members) > 1 else uniform
-    )
+    found = _find_weights(halves[0], len(members), seed, effort) if len(members) > 1 else uniform
     tuning, held_out = (
         {"uniform": half.mean(uniform), "tuned": half.mean(found)} for half in halves
     )
@@ -84,7 +96,7 @@ def tune(
         tuning["tuned"] > tuning["uniform"] and held_out["tuned"] - held_out["uniform"] > min_gain
     )
     counted = dict(zip(("tuning", "held_out"), (half.counted for half in halves), strict=True))
-    return Tuned(
+    return Tuning(
         tuple(map(float, found if better else uniform)),
         tuple(map(float, found)),
         better,
@@ -94,7 +106,7 @@ def tune(
     )
 
 
-def _halves(query_ids: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _split_queries(query_ids: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the two halves; which query goes where depends on the ids and the seed, not on the
     order.
     """
@@ -112,9 +124,13 @@ class _Half:
             query_ids=members.query_ids[rows],
             query_rows=tuple(own[rows] for own in members.query_rows),
         )
-        self._keep, self._least, self._score = fuser.kept(members), fuser.least(members), score
-        self._candidates = fuser.candidates(self._members, slice(0, len(rows)))
-        self.counted = int((~np.isnan(self._values(np.ones(len(members.rankings))))).sum())
+        self._keep, self._least, self._score = (
+            fuser.list_length(members),
+            fuser.least_width(members),
+            score,
+        )
+        self._candidates = fuser.gather_candidates(self._members, slice(0, len(rows)))
+        self.counted = int((~np.isnan(self._score_weights(np.ones(len(members.rankings))))).sum())
         if not self.counted:
             raise DataError(
                 f"none of the {len(rows)} queries of one half is counted, so weights cannot be"
@@ -123,10 +139,10 @@ class _Half:
 
     def mean(self, weights: np.ndarray) -> float:
         """The mean over the counted queries; 0 for weights that are all 0."""
-        return float(np.nanmean(self._values(weights))) if weights.any() else 0.0
+        return float(np.nanmean(self._score_weights(weights))) if weights.any() else 0.0
 
-    def _values(self, weights: np.ndarray) -> np.ndarray:
-        rows, scores = best(self._candidates, weights, self._members.gallery_ids, self._keep)
+    def _score_weights(self, weights: np.ndarray) -> np.ndarray:
+        rows, scores = select_best(self._candidates, weights, self._members.gallery_ids, self._keep)
         short = max(0, self._least - rows.shape[1])
         rows, scores = (
             np.pad(part, ((0, 0), (0, short)), constant_values=fill)
@@ -137,7 +153,7 @@ class _Half:
         )
 
 
-def _search(half: _Half, members: int, seed: int, population: int, rounds: int) -> np.ndarray:
+def _find_weights(half: _Half, members: int, seed: int, effort: Effort) -> np.ndarray:
     """The best weights on a half; they add to 1."""
     from scipy.optimize import (
         differential_evolution,
@@ -146,8 +162,8 @@ def _search(half: _Half, members: int, seed: int, population: int, rounds: int) 
     found = differential_evolution(
         lambda weights: -half.mean(weights),
         [(0, 1)] * members,
-        popsize=population,
-        maxiter=rounds,
+        popsize=effort.population,
+        maxiter=effort.rounds,
         init="sobol",
         polish=False,
         seed=np.random.default_rng(seed),

@@ -42,16 +42,16 @@ class DistanceAverage(Linear):
             raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
         self.how = scale
 
-    def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def rate(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Minus the scaled distances."""
         return scores
 
-    def weights_for(self, members: int) -> np.ndarray:
+    def pick_weights(self, members: int) -> np.ndarray:
         """[M] shares that add to 1."""
-        weights = super().weights_for(members)
+        weights = super().pick_weights(members)
         return weights / weights.sum()
 
-    def scale(self, ranking: Ranking) -> Scale:
+    def find_scale(self, ranking: Ranking) -> Scale:
         """Where distances are counted from and what they are divided by."""
         listed = ranking.scores[ranking.indices >= 0].astype(np.float64)
         if self.how == "none" or not len(listed):

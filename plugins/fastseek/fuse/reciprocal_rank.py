@@ -34,6 +34,6 @@ class ReciprocalRank(Linear):
             raise ValueError(f"k must be 0 or more, got {k}")
         self.k = k
 
-    def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def rate(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """One part in k plus the place."""
         return 1 / (float(self.k) + places)  # in whole numbers a large k would run over

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..registry import FUSERS
-from ._linear import Linear, whole
+from ._linear import Linear, check_count
 
 
 @FUSERS.register()
@@ -33,8 +33,8 @@ class SumTop(Linear):
         union: bool = False,
     ) -> None:
         super().__init__(weights, keep, union)
-        self.depth = whole("per_model", per_model)
+        self.depth = check_count("per_model", per_model)
 
-    def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def rate(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The scores as they are."""
         return scores

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..registry import FUSERS
-from ._linear import Linear, whole
+from ._linear import Linear, check_count
 
 
 @FUSERS.register()
@@ -32,8 +32,8 @@ class Vote(Linear):
         union: bool = False,
     ) -> None:
         super().__init__(weights, keep, union)
-        self.depth = whole("depth", depth)
+        self.depth = check_count("depth", depth)
 
-    def values(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def rate(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """One part in the place."""
         return 1 / places

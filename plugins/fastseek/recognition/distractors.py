@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DataError
+from ..knn.align import rows_of
 from ..knn.nearest import nearest
 from ..structures import Embeddings
 from ..structures.provenance import check_same_model
@@ -12,7 +13,9 @@ from ..structures.provenance import check_same_model
 SAME = 0.999  # the cosine of a photo with itself, whatever its vector was rounded to
 
 
-def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "images") -> np.ndarray:
+def measure_likeness(
+    side: Embeddings, reference: Embeddings, k: int, name: str = "images"
+) -> np.ndarray:
     """The mean of every image's k largest cosines with a set [N] float64; 0 for k = 0.
 
     An image of the set is not compared with itself, known by its id and a cosine of 1: of bare
@@ -27,7 +30,7 @@ def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "image
     check_same_model(side, reference, name, "reference")
     if not k or not len(side):
         return np.zeros(len(side))
-    own = _rows_of(side.ids, reference.ids)
+    own = rows_of(side.ids, reference.ids)
     found = nearest(side, reference, k + bool((own >= 0).any()), lowest=False)
     other = (found.rows != own[:, None]) | (found.scores < SAME)
     other &= np.cumsum(other, axis=1) <= k
@@ -38,12 +41,3 @@ def likeness(side: Embeddings, reference: Embeddings, k: int, name: str = "image
             f" reference has {len(reference)} images"
         )
     return (found.scores.astype(np.float64) * other).sum(axis=1) / counts
-
-
-def _rows_of(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """For every id its row among the known ones, -1 where it is none."""
-    if not len(known):
-        return np.full(len(ids), -1)
-    order = np.argsort(known)
-    at = order[np.minimum(np.searchsorted(known, ids, sorter=order), len(known) - 1)]
-    return np.where(known[at] == ids, at, -1)

@@ -42,7 +42,7 @@ class Reference:
     labels: np.ndarray
 
     @classmethod
-    def of(cls, embeddings: Embeddings, labels: np.ndarray) -> Reference:
+    def from_labels(cls, embeddings: Embeddings, labels: np.ndarray) -> Reference:
         """From one label (a string) for every image.
 
         Raises:
@@ -71,7 +71,9 @@ class Reference:
             ArtefactError: a byte of the embeddings was changed.
         """
         embeddings = Embeddings.load(folder, verify=True)
-        return cls.of(embeddings, labels_of(embeddings, read_labels(labels), labels, folder))
+        return cls.from_labels(
+            embeddings, look_up_labels(embeddings, read_labels(labels), labels, folder)
+        )
 
     def vote(
         self, side: Embeddings, votes: int = 3, confidence: str = "sum/3", name: str = "images"
@@ -110,7 +112,7 @@ class Reference:
         return Votes(np.take_along_axis(labels, winner, axis=1)[:, 0], np.maximum(sure, 0))
 
 
-def labels_of(
+def look_up_labels(
     embeddings: Embeddings, known: Mapping[str, str], labels: PathLike, folder: PathLike
 ) -> np.ndarray:
     """The label [R] of every image, out of id -> label.
@@ -143,7 +145,7 @@ def check_votes(votes: int, confidence: str) -> None:
         raise ValueError(f"conf must be one of {', '.join(CONFIDENCES)}, got {confidence!r}")
 
 
-def vote_of_listed(
+def vote_listed(
     reference: Reference, gallery: Embeddings, rows: np.ndarray, votes: int, confidence: str
 ) -> Votes:
     """Votes of the gallery, [G]; only images named in `rows` are looked at when they are less than

@@ -30,7 +30,7 @@ def iterate_labels(path: PathLike) -> Iterator[tuple[int, str, str]]:
             an id stands twice; names file and line.
     """
     known: set[str] = set()
-    for line, name, label in _rows(path):
+    for line, name, label in _read_rows(path):
         if not name or not label:
             raise DataError(f"{path}:{line}: needs an id and a label, found {name!r} and {label!r}")
         if name in known:
@@ -39,7 +39,7 @@ def iterate_labels(path: PathLike) -> Iterator[tuple[int, str, str]]:
         yield line, name, label
 
 
-def _rows(path: PathLike) -> Iterator[tuple[int, str, str]]:
+def _read_rows(path: PathLike) -> Iterator[tuple[int, str, str]]:
     """Yield (line, id, label)."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:

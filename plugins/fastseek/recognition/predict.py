@@ -19,7 +19,7 @@ from ..knn.vectors import check_vectors
 from ..structures import Embeddings
 from ..structures.arrays import Computed, SideBySide
 from ..structures.provenance import check_same_model
-from .distractors import likeness
+from .distractors import measure_likeness
 from .knn_vote import Reference
 
 
@@ -90,15 +90,15 @@ def recognize(
             f" {n_quantiles}"
         )
     _check_alike(members)
-    known = Reference.of(members[0].reference, np.asarray(labels, str))
+    known = Reference.from_labels(members[0].reference, np.asarray(labels, str))
     members = [_bend_member(member, n_quantiles) for member in members]
-    candidates = [_candidates(member, votes, gallery_k) for member in members]
+    candidates = [_find_candidates(member, votes, gallery_k) for member in members]
     rows, scores = (np.concatenate(side, axis=1) for side in zip(*candidates, strict=True))
     numbers = known.labels[rows]
     sums = ((numbers[:, :, None] == numbers[:, None, :]) * scores[:, None, :]).sum(axis=2)
     winner = sums.argmax(axis=1)[:, None]
-    asked, pictures = (_side_by_side([member[part] for member in members]) for part in (0, 2))
-    total = np.take_along_axis(sums, winner, axis=1)[:, 0] - likeness(
+    asked, pictures = (_join_members([member[part] for member in members]) for part in (0, 2))
+    total = np.take_along_axis(sums, winner, axis=1)[:, 0] - measure_likeness(
         asked, pictures, query_k, "queries"
     )
     return Predictions(
@@ -135,7 +135,7 @@ def _bend_member(member: RecognitionInput, n_quantiles: int) -> RecognitionInput
     return RecognitionInput(*(part.apply(fit, side) for side in (queries, reference, pictures)))
 
 
-def _candidates(
+def _find_candidates(
     member: RecognitionInput, votes: int, gallery_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Steps 2 and 3: rows of the reference [Q, votes] and their A, best first, equal ones by id.
@@ -144,9 +144,9 @@ def _candidates(
     inner product with one more dimension, and the largest of the other, which are the same images
     for all queries.
     """
-    minus = -likeness(member.reference, member.non_landmarks, gallery_k, "reference").astype(
-        np.float32
-    )
+    minus = -measure_likeness(
+        member.reference, member.non_landmarks, gallery_k, "reference"
+    ).astype(np.float32)
     asked = _append(member.queries, np.ones(len(member.queries), np.float32))
     pool = _append(member.reference, minus)
     order, place = id_order(pool.ids)
@@ -183,7 +183,7 @@ def _append(side: Embeddings, more: np.ndarray) -> Embeddings:
     return Embeddings(side.ids, Computed(make, (len(side), side.dim + 1)))
 
 
-def _side_by_side(sides: Sequence[Embeddings]) -> Embeddings:
+def _join_members(sides: Sequence[Embeddings]) -> Embeddings:
     if len(sides) == 1:
         return sides[0]
     return Embeddings(sides[0].ids, SideBySide([side.vectors for side in sides]))

@@ -5,12 +5,15 @@ for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import UsageError
+from ..knn.align import rows_of
 from ..knn.nearest import nearest
 from ..structures import Embeddings
+from ..structures.provenance import check_same_model
 from .knn_vote import Reference
 from .predict import Predictions
 
@@ -45,49 +48,70 @@ def ban_frequent(predictions: Predictions, most: int = 20, rule: str = "below") 
     return Predictions(predictions.ids, predictions.labels, scores)
 
 
-def by_class(
+class ClassifierRule(NamedTuple):
+    """How neighbours and classifier are multiplied.
+
+    Args:
+        votes: how many of the nearest reference images count.
+        cosine_power, class_power: powers of a neighbour's cosine and of the classifier's score.
+        default: the classifier's score where it knows no such class, and its least.
+    """
+
+    votes: int = 5
+    cosine_power: float = 9
+    class_power: float = 10
+    default: float = 1e-8
+
+
+THIRD_PLACE_2020 = ClassifierRule()
+
+
+def recognize_with_classifier(
     queries: Embeddings,
     reference: Embeddings,
     labels: Sequence[str],
     likely: np.ndarray,
     classes: Sequence[str],
-    *,
-    votes: int = 5,
-    cosine_power: float = 9,
-    class_power: float = 10,
-    default: float = 1e-8,
+    rule: ClassifierRule = THIRD_PLACE_2020,
 ) -> Predictions:
     """Name what a query shows by its neighbours and by its classifier, multiplied.
 
     score(label) = sum of cosine^9 over those of the 5 nearest reference images that have the label
-    * p^10, where p is the classifier's mean cosine with the label's class, and 1e-8 where it knows
-    no such class or p is lower (Google Landmark Recognition 2020, third place). Of equal scores the
-    label of the nearer image is predicted.
+    * p^10, where p is the classifier's mean score of the label's class, and 1e-8 where it knows no
+    such class or p is lower (Google Landmark Recognition 2020, third place, who took cosines for
+    p). Of equal scores the label of the nearer image is predicted.
 
     Args:
-        queries, reference: of one model. labels: [R] one for every reference image.
-        likely: [Q, C] what the classifiers say of every query and class, their mean. classes: [C]
-            labels.
-        votes, cosine_power, class_power, default: see above.
+        queries, reference: of one model.
+        labels: [R] one for every reference image.
+        likely: [Q, C] what the classifiers say of every query and class, their mean.
+        classes: [C] labels.
+        rule: the numbers above.
 
     Raises:
-        UsageError: shapes do not fit, or votes below 1. DataError: a vector cannot be used.
+        UsageError: shapes do not fit, or votes below 1.
+        ArtefactError: queries and reference are of different models.
+        DataError: a vector cannot be used.
     """
-    known, likely = Reference.of(reference, np.asarray(labels, str)), np.asarray(likely, np.float64)
-    if likely.shape != (len(queries), len(classes)) or votes < 1:
+    check_same_model(queries, reference, "queries", "reference")
+    likely = np.asarray(likely, np.float64)
+    if likely.shape != (len(queries), len(classes)) or rule.votes < 1:
         raise UsageError(
             f"likely must be {(len(queries), len(classes))} and votes 1 or more, got {likely.shape}"
-            f" and {votes}"
+            f" and {rule.votes}"
         )
-    found = nearest(queries, reference, votes, lowest=False)
+    known = Reference.from_labels(reference, np.asarray(labels, str))
+    found = nearest(queries, reference, rule.votes, lowest=False)
     numbers, cosines = known.labels[found.rows], found.scores.astype(np.float64)
-    sums = ((numbers[:, :, None] == numbers[:, None, :]) * (cosines**cosine_power)[:, None, :]).sum(
-        axis=2
-    )
-    place = {str(name): column for column, name in enumerate(classes)}
-    columns = np.array([place.get(str(name), -1) for name in known.classes], np.int64)[numbers]
-    padded = np.concatenate([likely, np.full((len(queries), 1), default)], axis=1)
-    totals = sums * np.maximum(np.take_along_axis(padded, columns, axis=1), default) ** class_power
+    # What points the other way votes against a label, whatever the power.
+    powers = np.sign(cosines) * np.abs(cosines) ** rule.cosine_power
+    same = numbers[:, :, None] == numbers[:, None, :]
+    sums = (same * powers[:, None, :]).sum(axis=2)
+    columns = rows_of(known.classes, classes)[numbers]
+    # Column -1, a class the classifier does not know, is the one that is padded.
+    padded = np.pad(likely, ((0, 0), (0, 1)), constant_values=rule.default)
+    chances = np.maximum(np.take_along_axis(padded, columns, axis=1), rule.default)
+    totals = sums * chances**rule.class_power
     winner = totals.argmax(axis=1)[:, None]
     return Predictions(
         queries.ids,

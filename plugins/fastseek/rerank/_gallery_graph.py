@@ -15,7 +15,7 @@ from ..knn.nearest import nearest
 from ..knn.vectors import blocks, pair_scores
 from ..structures import Embeddings
 from ..structures.archive import load_npz, save_npz
-from ._k_reciprocal_encoding import encode, own_first
+from ._k_reciprocal_encoding import encode, put_self_first
 
 FORMAT = 1
 ROWS = 65536
@@ -66,7 +66,7 @@ class GalleryGraph:
         longest = squared_distances(found.lowest, metric)
         longest[longest == 0] = 1  # all images are one
 
-        def scaled(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        def scale_distances(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
             return (
                 squared_distances(
                     pair_scores(vectors, vectors, rows, cols, metric, np.float32), metric
@@ -74,12 +74,12 @@ class GalleryGraph:
                 / longest[rows]
             )
 
-        neighbours = own_first(found.rows)
-        raw = encode(neighbours, k1, 1, scaled)
+        neighbours = put_self_first(found.rows)
+        raw = encode(neighbours, k1, 1, scale_distances)
         return cls(neighbours.astype(np.int32), reach, raw.indptr, raw.indices, raw.data)
 
     @classmethod
-    def kept(
+    def load_or_build(
         cls, path: PathLike, gallery: Embeddings, vectors: np.ndarray, k1: int, k2: int, metric: str
     ) -> GalleryGraph:
         """Read the graph of a gallery from a file, or build it and write the file when there is
@@ -115,7 +115,7 @@ def squared_distances(scores: np.ndarray, metric: str) -> np.ndarray:
     return np.maximum(2 - 2 * scores, 0) if metric == "cosine" else -scores
 
 
-def in_memory(side: Embeddings, metric: str) -> np.ndarray:
+def read_vectors(side: Embeddings, metric: str) -> np.ndarray:
     """All vectors [N, D] float32, of length 1 for "cosine"."""
     vectors = np.empty((len(side), side.dim), np.float32)
     for here, block in blocks(side, metric, ROWS):

@@ -32,24 +32,24 @@ class NeighborhoodRule(NamedTuple):
 RULES = {"paper": NeighborhoodRule(1, 2 / 3), "digix": NeighborhoodRule(0, 2 / 5)}
 
 
-def half_of(k1: int) -> int:
+def halve(k1: int) -> int:
     """k1 / 2 as numpy rounds it, to the even number."""
     return int(np.around(k1 / 2))
 
 
-def most_entries(images: int, k1: int) -> int:
+def count_most_entries(images: int, k1: int) -> int:
     """How many images a neighbourhood can have at most."""
-    return min(images, (k1 + 1) * (half_of(k1) + 1))
+    return min(images, (k1 + 1) * (halve(k1) + 1))
 
 
-def index_type(entries: int) -> type:
+def pick_index_type(entries: int) -> type:
     """Of whole numbers that count so many entries: half the memory where it is enough, and so half
     the time.
     """
     return np.int32 if entries <= np.iinfo(np.int32).max else np.int64
 
 
-def own_first(neighbours: np.ndarray) -> np.ndarray:
+def put_self_first(neighbours: np.ndarray) -> np.ndarray:
     """Neighbour lists [N, K] that begin with the image itself, which many equal images may have
     pushed off.
     """
@@ -60,9 +60,9 @@ def own_first(neighbours: np.ndarray) -> np.ndarray:
     return np.concatenate([own[:, None], neighbours[rest].reshape(len(own), -1)], axis=1)
 
 
-def reciprocal(neighbours: np.ndarray) -> csr_array:
+def find_reciprocal(neighbours: np.ndarray) -> csr_array:
     """R [N, N] of zeros and ones: j is in row i when each is in the other's list; symmetric."""
-    lists = _lists(neighbours, 1)
+    lists = _lists_to_matrix(neighbours, 1)
     return lists.multiply(lists.T.tocsr()).tocsr()
 
 
@@ -120,11 +120,11 @@ def _weigh_neighbors(
 ) -> csr_array:
     count = len(neighbours)
     whole, half = (
-        reciprocal(neighbours[:, : k1 + rule.more]),
-        reciprocal(neighbours[:, : half_of(k1) + 1]),
+        find_reciprocal(neighbours[:, : k1 + rule.more]),
+        find_reciprocal(neighbours[:, : halve(k1) + 1]),
     )
     sizes, counts, columns, weights = np.diff(half.indptr), [np.zeros(1, np.int64)], [], []
-    total, step = 0, max(1, min(ROWS, ENTRIES // max(1, most_entries(count, k1))))
+    total, step = 0, max(1, min(ROWS, ENTRIES // max(1, count_most_entries(count, k1))))
     for start in range(0, count, step):
         sets = expand(whole[start : start + step], half, sizes, rule.share)
         total += sets.nnz
@@ -146,7 +146,7 @@ def _weigh_neighbors(
     del whole, half
     together = np.concatenate(columns)
     columns.clear()
-    starts = np.cumsum(np.concatenate(counts)).astype(index_type(total))
+    starts: np.ndarray = np.cumsum(np.concatenate(counts)).astype(pick_index_type(total))
     return csr_array((np.concatenate(weights), together, starts), shape=(count, count))
 
 
@@ -159,11 +159,11 @@ def average_neighbors(
     if k2 == 1:
         return encoded if rows is None else encoded[rows]
     near = (neighbours if rows is None else neighbours[rows])[:, :k2]
-    return _lists(near, np.float32(1 / near.shape[1]), len(neighbours)) @ encoded
+    return _lists_to_matrix(near, 1 / near.shape[1], len(neighbours)) @ encoded
 
 
-def _lists(neighbours: np.ndarray, value: float, images: int | None = None) -> csr_array:
+def _lists_to_matrix(neighbours: np.ndarray, value: float, images: int | None = None) -> csr_array:
     count, width = neighbours.shape
-    starts = np.arange(count + 1, dtype=index_type(count * width)) * width
+    starts = np.arange(count + 1, dtype=pick_index_type(count * width)) * width
     data = np.full(count * width, value, np.int32 if isinstance(value, int) else np.float32)
     return csr_array((data, neighbours.reshape(-1), starts), shape=(count, images or count))

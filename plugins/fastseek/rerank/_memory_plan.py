@@ -11,7 +11,7 @@ from ..knn.nearest import GALLERY_ROWS, encode_gallery, nearest_coded
 from ..knn.scan import choose
 from ..progress import tell
 from ..structures import Embeddings
-from ._k_reciprocal_encoding import most_entries
+from ._k_reciprocal_encoding import count_most_entries
 
 GB = 10**9
 BESIDE = (
@@ -44,7 +44,7 @@ class Budget:
     every: bool
 
     @classmethod
-    def of(
+    def plan(
         cls, images: int, dim: int, k1: int, k2: int, every: bool, max_ram: float | None
     ) -> Budget:
         """The budget, with a search in smaller runs where memory is short."""
@@ -65,7 +65,7 @@ class Budget:
     @property
     def most(self) -> float:
         """Bytes at most, whatever the images are."""
-        return self.bytes(most_entries(self.images, self.k1))
+        return self.bytes(count_most_entries(self.images, self.k1))
 
     @property
     def least(self) -> float:
@@ -92,7 +92,7 @@ class Budget:
                 f" {self.least / GB:.2f} GB, at most {self.most / GB:.2f}: max_ram={max_ram} is too"
                 " little"
             )
-        low, high = 1.0, float(most_entries(self.images, self.k1))
+        low, high = 1.0, float(count_most_entries(self.images, self.k1))
         for _ in range(40):
             middle = (low + high) / 2
             low, high = (middle, high) if self.bytes(middle) <= max_ram * GB else (low, middle)

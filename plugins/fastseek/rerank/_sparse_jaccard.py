@@ -16,7 +16,9 @@ class Overlaps:
     def __init__(self, images: int) -> None:
         self.query = np.zeros(images)
 
-    def of(self, asked: csr_array, row: int, encoded: csr_array, images: np.ndarray) -> np.ndarray:
+    def add_up(
+        self, asked: csr_array, row: int, encoded: csr_array, images: np.ndarray
+    ) -> np.ndarray:
         """[n] for row `row` of `asked` and the rows `images` [n] of `encoded`."""
         mine = slice(asked.indptr[row], asked.indptr[row + 1])
         self.query[asked.indices[mine]] = asked.data[mine]
@@ -32,7 +34,7 @@ class Overlaps:
         )
 
 
-def all_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[slice, np.ndarray]]:
+def iterate_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield (some queries, their overlaps [b, G] float32 with every image).
 
     Args:

@@ -83,7 +83,7 @@ class Diffusion:
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
         scores = ranking.scores.astype(np.float64)
-        walks = self._over_gallery if self.over == "gallery" else self._over_lists
+        walks = self._walk_gallery if self.over == "gallery" else self._walk_lists
         lists = [row[row >= 0] for row in ranking.indices]
         for query, (walked, reached) in enumerate(
             walks(lists, queries, gallery) if ranking.indices.size else ()
@@ -93,7 +93,7 @@ class Diffusion:
                 scores[query, : len(walked)] = np.where(reached, walked, old - old.max() - 1)
         return sort_anew(ranking, scores)
 
-    def _over_gallery(
+    def _walk_gallery(
         self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings
     ) -> Iterator[Walk]:
         """Yield for every query what its listed images get; the graph is in the order of ids, not
@@ -101,13 +101,13 @@ class Diffusion:
         """
         order, place = id_order(gallery.ids)
         near = nearest(gallery, gallery, self.k + 1, lowest=False)
-        graph = self.graph(place[near.rows[order]].astype(np.int64), near.scores[order])
+        graph = self.build_graph(place[near.rows[order]].astype(np.int64), near.scores[order])
         start = nearest(queries, gallery, self.seeds, lowest=False)
         for query, rows in enumerate(progress(lists, "diffusion")):
             walked, reached = self.walk(graph, place[start.rows[query]], start.scores[query])
             yield walked[place[rows]], reached[place[rows]]
 
-    def _over_lists(
+    def _walk_lists(
         self, lists: list[np.ndarray], queries: Embeddings, gallery: Embeddings
     ) -> Iterator[Walk]:
         for query, rows in enumerate(progress(lists, "diffusion")):
@@ -119,15 +119,15 @@ class Diffusion:
             near = images @ images.T
             seeds = np.argsort(-start, kind="stable")[: self.seeds]
             lists_of_near = np.argsort(-near, axis=1, kind="stable")[:, : self.k + 1]
-            graph = self.graph(lists_of_near, np.take_along_axis(near, lists_of_near, axis=1))
+            graph = self.build_graph(lists_of_near, np.take_along_axis(near, lists_of_near, axis=1))
             yield self.walk(graph, seeds, start[seeds])
 
-    def graph(self, rows: np.ndarray, cosines: np.ndarray) -> Graph:
+    def build_graph(self, rows: np.ndarray, cosines: np.ndarray) -> Graph:
         """The graph of images whose nearest are `rows` [N, K], itself among them or not, at
         `cosines` [N, K].
         """
         count = len(rows)
-        weights = self._weights(cosines)
+        weights = self._weigh(cosines)
         weights[rows == np.arange(count)[:, None]] = 0
         starts = np.arange(count + 1) * rows.shape[1]
         lists = csr_array((weights.reshape(-1), rows.reshape(-1), starts), shape=(count, count))
@@ -141,7 +141,7 @@ class Diffusion:
     def walk(self, graph: Graph, seeds: np.ndarray, cosines: np.ndarray) -> Walk:
         """f [N] float64, and which images the walk can reach [N]."""
         start = np.zeros(len(graph.parts))
-        start[seeds] = self._weights(cosines)
+        start[seeds] = self._weigh(cosines)
         walked, failed = cg(
             graph.matrix, (1 - self.alpha) * start, rtol=self.tolerance, maxiter=STEPS
         )
@@ -152,5 +152,5 @@ class Diffusion:
             )
         return np.maximum(walked, 0), np.isin(graph.parts, graph.parts[start > 0])
 
-    def _weights(self, cosines: np.ndarray) -> np.ndarray:
+    def _weigh(self, cosines: np.ndarray) -> np.ndarray:
         return np.maximum(cosines, 0).astype(np.float64) ** self.gamma

@@ -70,7 +70,7 @@ class HardInsert:
         indices, scores = parts.indices.copy(), parts.scores.astype(np.float32)
         depth, same_label = indices.shape[1], _Members(gallery.ids, found)
         for query, (label, sure) in enumerate(zip(asked.labels, asked.confidence, strict=True)):
-            new = same_label.surer(label, self.threshold - sure)
+            new = same_label.find_surer(label, self.threshold - sure)
             new = new[~np.isin(new, indices[query])]
             head, tail = slice(0, parts.first[query]), slice(parts.first[query], depth)
             row = [parts.indices[query, head], new, parts.indices[query, tail]]
@@ -92,7 +92,7 @@ class _Members:
         self.order = np.lexsort((ids, -votes.confidence, votes.labels))
         self.labels, self.confidence = votes.labels[self.order], votes.confidence[self.order]
 
-    def surer(self, label: int, threshold: float) -> np.ndarray:
+    def find_surer(self, label: int, threshold: float) -> np.ndarray:
         """Rows of the images of a label whose confidence is more than `threshold`."""
         first, last = np.searchsorted(self.labels, [label, label + 1])
         count = int((self.confidence[first:last] > threshold).sum())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..recognition.knn_vote import Reference, Votes, check_votes, vote_of_listed
+from ..recognition.knn_vote import Reference, Votes, check_votes, vote_listed
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 
@@ -60,7 +60,7 @@ class HardRank:
         """The same for a reference that is open already."""
         asked = reference.vote(queries, self.votes, "sum", "queries")
         parts = partition(
-            ranking, asked, vote_of_listed(reference, gallery, ranking.indices, self.votes, "sum")
+            ranking, asked, vote_listed(reference, gallery, ranking.indices, self.votes, "sum")
         )
         return Ranking(ranking.query_ids, ranking.gallery_ids, parts.indices, parts.scores)
 

@@ -14,9 +14,9 @@ from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from ._base import sort_anew
-from ._k_reciprocal_encoding import RULES, average_neighbors, encode, own_first
+from ._k_reciprocal_encoding import RULES, average_neighbors, encode, put_self_first
 from ._memory_plan import Budget, tell_costs
-from ._sparse_jaccard import Overlaps, all_overlaps
+from ._sparse_jaccard import Overlaps, iterate_overlaps
 
 CELLS = 1 << 21  # distances held at once
 ENTRIES = 1 << 21  # entries of averaged encodings held at once
@@ -30,7 +30,7 @@ class Encoded(NamedTuple):
     and how many bytes may still be taken.
     """
 
-    both: Embeddings
+    vectors: np.ndarray
     neighbours: np.ndarray
     raw: csr_array
     longest: np.ndarray
@@ -102,12 +102,12 @@ class KReciprocal:
             self._fill(
                 scores.reshape(-1),
                 ranking.indices.reshape(-1),
-                self._encoded(queries, gallery, False),
+                self._encode_both(queries, gallery, False),
                 len(queries),
                 ranking.indices.shape[1],
             )
         elif scores.size:
-            for here, every in self._all(queries, gallery):
+            for here, every in self._score_all(queries, gallery):
                 scores[here] = np.take_along_axis(
                     every, np.maximum(ranking.indices[here], 0), axis=1
                 )
@@ -116,7 +116,7 @@ class KReciprocal:
     def matrix(self, queries: Embeddings, gallery: Embeddings) -> np.ndarray:
         """Scores [Q, G] float32 of every gallery image, larger is better."""
         scores = np.empty((len(queries), len(gallery)), np.float32)
-        for _ in self._all(queries, gallery, scores) if scores.size else ():
+        for _ in self._score_all(queries, gallery, scores) if scores.size else ():
             pass
         return scores
 
@@ -125,9 +125,9 @@ class KReciprocal:
         """How vectors are compared once they have unit length for "cosine"."""
         return "ip" if self.metric == "cosine" else "l2"
 
-    def _encoded(self, queries: Embeddings, gallery: Embeddings, every: bool) -> Encoded:
+    def _encode_both(self, queries: Embeddings, gallery: Embeddings, every: bool) -> Encoded:
         images = len(queries) + len(gallery)
-        budget = Budget.of(images, gallery.dim, self.k1, self.k2, every, self.max_ram)
+        budget = Budget.plan(images, gallery.dim, self.k1, self.k2, every, self.max_ram)
         most = budget.entries(self.max_ram)
         both = stack_sides(queries, gallery, self.metric)
         tell_costs(both, self._pairs, budget)
@@ -135,23 +135,25 @@ class KReciprocal:
         longest = _squared_distances(found.lowest, self._pairs)
         longest[longest == 0] = 1  # all points are one: every distance is 0
 
-        def scaled(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
-            scores = pair_scores(both.vectors, both.vectors, rows, cols, self._pairs, np.float32)
+        vectors = np.asarray(both.vectors)
+
+        def scale_distances(rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+            scores = pair_scores(vectors, vectors, rows, cols, self._pairs, np.float32)
             return _squared_distances(scores, self._pairs) / longest[rows]
 
         neighbours = found.rows.astype(np.int32)
         del found
-        neighbours = own_first(neighbours)
-        raw = encode(neighbours, self.k1, 1, scaled, RULES[self.variant], most)
+        neighbours = put_self_first(neighbours)
+        raw = encode(neighbours, self.k1, 1, scale_distances, RULES[self.variant], most)
         return Encoded(
-            both, neighbours, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram)
+            vectors, neighbours, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram)
         )
 
     def _fill(
         self, scores: np.ndarray, indices: np.ndarray, known: Encoded, queries: int, depth: int
     ) -> None:
         """Fill scores [Q * K] for the answers [Q * K], a run of pairs at a time."""
-        both, neighbours, raw, longest, room = known
+        vectors, neighbours, raw, longest, room = known
         held = (
             average_neighbors(raw, neighbours, self.k2)
             if HELD_BYTES * raw.nnz * self.k2 < room
@@ -171,43 +173,42 @@ class KReciprocal:
             ends = np.searchsorted(asked, np.arange(first, asked[-1] + 2))
             shared = np.concatenate(
                 [
-                    overlaps.of(mine, row, theirs, rows[ends[row] : ends[row + 1]])
+                    overlaps.add_up(mine, row, theirs, rows[ends[row] : ends[row + 1]])
                     for row in range(mine.shape[0])
                 ]
             )
             near = _squared_distances(
-                pair_scores(both.vectors, both.vectors, asked, images, self._pairs), self._pairs
+                pair_scores(vectors, vectors, asked, images, self._pairs), self._pairs
             )
             near *= self.lambda_ / longest[asked]
             scores[here] = -(near + (1 - self.lambda_) * (1 - shared / (2 - shared)))
 
-    def _all(
+    def _score_all(
         self, queries: Embeddings, gallery: Embeddings, out: np.ndarray | None = None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (queries, scores [b, G] float32 of every gallery image), within `out` [Q, G] if
         given.
         """
-        both, neighbours, raw, longest, _ = self._encoded(queries, gallery, True)
+        vectors, neighbours, raw, longest, _ = self._encode_both(queries, gallery, True)
         encoded = average_neighbors(raw, neighbours, self.k2)
         del raw
         asked, inverted = encoded[: len(queries)], encoded[len(queries) :].T.tocsr()
         del encoded
-        mine, theirs = both.vectors[: len(queries)], both.vectors[len(queries) :]
-        first = _first_equal(theirs)
+        mine, theirs = vectors[: len(queries)], vectors[len(queries) :]
+        first = _find_first_equal(theirs)
         twins = (first != np.arange(len(first))).any()
         step = max(1, CELLS // len(gallery))
-        room = (
-            np.empty((min(step, len(queries)), len(gallery)), np.float32) if out is None else None
-        )
+        whole = out is not None
+        held = out if out is not None else np.empty((min(step, len(mine)), len(theirs)), np.float32)
         for start in progress(range(0, len(queries), step), "re-ranking"):
             here = slice(start, min(start + step, len(queries)))
-            scores = room[: here.stop - here.start] if out is None else out[here]
+            scores = held[here] if whole else held[: here.stop - here.start]
             similarities(mine[here], theirs, self._pairs, scores)
             if twins:
                 scores[:] = scores[:, first]
             _squared_distances(scores, self._pairs)
             scores *= -self.lambda_ / longest[here, None]
-            for rows, shared in all_overlaps(asked[here], inverted):
+            for rows, shared in iterate_overlaps(asked[here], inverted):
                 scores[rows] -= (1 - self.lambda_) * (1 - shared / (2 - shared))
             yield here, scores
 
@@ -223,7 +224,7 @@ def _squared_distances(scores: np.ndarray, metric: str) -> np.ndarray:
     return np.negative(scores, out=scores)
 
 
-def _first_equal(vectors: np.ndarray) -> np.ndarray:
+def _find_first_equal(vectors: np.ndarray) -> np.ndarray:
     """For every row the first row with the same values: a matrix product may tell equal vectors
     apart, ids must not.
     """

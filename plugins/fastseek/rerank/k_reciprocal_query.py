@@ -11,8 +11,8 @@ from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from ._base import sort_anew
-from ._gallery_graph import GalleryGraph, in_memory, squared_distances
-from ._k_reciprocal_encoding import average_neighbors, expand, half_of, reciprocal
+from ._gallery_graph import GalleryGraph, read_vectors, squared_distances
+from ._k_reciprocal_encoding import average_neighbors, expand, find_reciprocal, halve
 from ._sparse_jaccard import Overlaps
 
 ROWS = 2048  # queries encoded at once
@@ -74,10 +74,10 @@ class KReciprocalQuery:
         self, scores: np.ndarray, indices: np.ndarray, queries: Embeddings, gallery: Embeddings
     ) -> None:
         """Put the new scores in the place of the old ones."""
-        theirs, mine = in_memory(gallery, self.metric), in_memory(queries, self.metric)
+        theirs, mine = read_vectors(gallery, self.metric), read_vectors(queries, self.metric)
         settings = (gallery, theirs, self.k1, self.k2, self.metric)
         graph = (
-            GalleryGraph.kept(self.graph, *settings)
+            GalleryGraph.load_or_build(self.graph, *settings)
             if self.graph
             else GalleryGraph.build(*settings)
         )
@@ -85,7 +85,7 @@ class KReciprocalQuery:
         longest = squared_distances(found.lowest, self.metric)
         longest[longest == 0] = 1  # all images are one and the query too
         encoded = average_neighbors(graph.encoded, graph.neighbours, self.k2)
-        half = reciprocal(graph.neighbours[:, : half_of(self.k1) + 1])
+        half = find_reciprocal(graph.neighbours[:, : halve(self.k1) + 1])
         shared = Overlaps(len(gallery))
         for start in progress(range(0, len(queries), ROWS), "re-ranking"):
             here = slice(start, min(start + ROWS, len(queries)))
@@ -95,7 +95,7 @@ class KReciprocalQuery:
             weights = asked.sum(axis=1)  # 1, or less where no image has the query among its nearest
             for row, query in enumerate(range(here.start, here.stop)):
                 listed = indices[query][indices[query] >= 0]
-                overlap = shared.of(asked, row, encoded, listed)
+                overlap = shared.add_up(asked, row, encoded, listed)
                 near = squared_distances(
                     pair_scores(mine, theirs, np.full(len(listed), query), listed, self.metric),
                     self.metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..recognition.knn_vote import Reference, check_votes, vote_of_listed
+from ..recognition.knn_vote import Reference, check_votes, vote_listed
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from ._base import check_cosine, sort_anew
@@ -63,7 +63,7 @@ class LabelRank:
         """The same for a reference that is open already."""
         check_cosine(ranking)
         asked = reference.vote(queries, self.votes, self.conf, "queries")
-        found = vote_of_listed(reference, gallery, ranking.indices, self.votes, self.conf)
+        found = vote_listed(reference, gallery, ranking.indices, self.votes, self.conf)
         if not ranking.indices.size:
             return sort_anew(ranking, ranking.scores)
         factor = np.where(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..recognition.distractors import likeness
+from ..recognition.distractors import measure_likeness
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from ._base import check_cosine, sort_anew
@@ -55,13 +55,13 @@ class NonLandmark:
         rows = np.unique(ranking.indices[ranking.indices >= 0])
         of_image = np.zeros(len(gallery))
         if 2 * len(rows) >= len(gallery):
-            of_image = likeness(gallery, reference, self.gallery_k, "gallery")
+            of_image = measure_likeness(gallery, reference, self.gallery_k, "gallery")
         else:
             some = Embeddings(
                 gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.provenance
             )
-            of_image[rows] = likeness(some, reference, self.gallery_k, "gallery")
-        of_query = likeness(queries, reference, self.query_k, "queries")
+            of_image[rows] = measure_likeness(some, reference, self.gallery_k, "gallery")
+        of_query = measure_likeness(queries, reference, self.query_k, "queries")
         scores = ranking.scores.astype(np.float64)
         if scores.size:
             scores = np.clip(scores, 0, 1) - of_image[ranking.indices] - of_query[:, None]

@@ -47,7 +47,7 @@ class SuperGlobal:
             if not len(best):
                 continue
             asked = pick_vectors(queries, np.array([query]))[0].astype(np.float64)
-            scores[query, : len(best)] = self.scores(
+            scores[query, : len(best)] = self.score(
                 asked, pick_vectors(gallery, best).astype(np.float64)
             )
             below = np.nextafter(np.float32(scores[query, : len(best)].min()), np.float32(-np.inf))
@@ -57,7 +57,7 @@ class SuperGlobal:
             )
         return sort_anew(ranking, scores)
 
-    def scores(self, query: np.ndarray, images: np.ndarray) -> np.ndarray:
+    def score(self, query: np.ndarray, images: np.ndarray) -> np.ndarray:
         """[n] float64 from vectors of length 1: one query [D], its best images [n, D]."""
         near = images @ images.T
         np.fill_diagonal(near, np.inf)  # the image itself stands first

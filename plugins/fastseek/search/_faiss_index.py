@@ -9,7 +9,7 @@ import logging
 import pathlib
 import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..progress import progress
 from ..registry import recipe_name
 from ..structures import Embeddings, Ranking
 from ..structures.provenance import first_difference
-from ._recall import measured_recall
+from ._recall import measure_recall
 from ._rescoring import rescore_pairs
 from .sharded import fingerprint
 
@@ -35,7 +35,7 @@ GPU_DEPTH = 2048  # more images a query faiss does not find on a GPU
 logger = logging.getLogger("fastseek")
 
 
-def faiss() -> Any:
+def import_faiss() -> Any:
     """The faiss module, CPU or GPU build.
 
     Raises:
@@ -50,7 +50,7 @@ def faiss() -> Any:
     return faiss
 
 
-def on_gpus(index: Any, depth: int) -> Any:
+def move_to_gpus(index: Any, depth: int) -> Any:
     """The index on all GPUs where the faiss at hand is a GPU build that works for it, else the
     index as it is.
 
@@ -58,11 +58,11 @@ def on_gpus(index: Any, depth: int) -> Any:
         index: trained and filled, its search options set.
         depth: how many images a query will ask for.
     """
-    count = getattr(faiss(), "get_num_gpus", lambda: 0)()
+    count = getattr(import_faiss(), "get_num_gpus", lambda: 0)()
     if not count or depth > GPU_DEPTH:
         return index
     try:
-        there = faiss().index_cpu_to_all_gpus(index)
+        there = import_faiss().index_cpu_to_all_gpus(index)
         there.search(
             np.zeros((1, index.d), np.float32), min(depth, 1)
         )  # a wheel may lack this GPU's kernels
@@ -74,6 +74,28 @@ def on_gpus(index: Any, depth: int) -> Any:
     return there
 
 
+class Options(NamedTuple):
+    """What every search with a faiss index is given.
+
+    Args:
+        k: images a query gets.
+        metric: "cosine", "ip" or "l2".
+        refine: images that are proposed for one that is kept.
+        train: how many vectors, drawn by `seed`, the index learns from; 0 for all.
+        sample: queries on which the recall is measured, at most.
+        seed: of index and sample.
+        file: where the index is kept; "" for nowhere.
+    """
+
+    k: int
+    metric: str
+    refine: int
+    train: int
+    sample: int
+    seed: int
+    file: str
+
+
 class FaissIndex(abc.ABC):
     """A search with a faiss index: it proposes `refine` * k images, their exact scores order them,
     k are kept.
@@ -83,10 +105,7 @@ class FaissIndex(abc.ABC):
     engine, index and recall@k on a sample of the queries against exact search.
 
     Args:
-        k, metric, refine: as above; `metric` is "cosine", "ip" or "l2".
-        train: how many vectors, drawn by `seed`, the index learns from; 0 for all.
-        sample: queries on which the recall is measured, at most.
-        file: "" for none.
+        options: what all of them are given.
         built: options that make another index.
         looked: options of the search in it.
     """
@@ -95,17 +114,9 @@ class FaissIndex(abc.ABC):
     gpu = False  # whether faiss has this index on GPUs too
 
     def __init__(
-        self,
-        k: int,
-        metric: str,
-        refine: int,
-        train: int,
-        sample: int,
-        seed: int,
-        file: str,
-        built: Mapping[str, int],
-        looked: Mapping[str, int],
+        self, options: Options, built: Mapping[str, int], looked: Mapping[str, int]
     ) -> None:
+        k, metric, refine, train, sample, seed, file = options
         if min(k, refine, sample, *looked.values()) < 1 or min(train, seed, *built.values()) < 0:
             raise ValueError(
                 f"k, refine, sample and {', '.join(looked)} must be 1 or more, train, seed and "
@@ -121,11 +132,11 @@ class FaissIndex(abc.ABC):
         self._last: tuple[weakref.ref[Embeddings], Any] | None = None
 
     @abc.abstractmethod
-    def empty(self, count: int, dim: int) -> Any:
+    def create_index(self, count: int, dim: int) -> Any:
         """A faiss index for `count` vectors of `dim` numbers, not trained."""
 
     @abc.abstractmethod
-    def tuned(self, index: Any) -> dict[str, int]:
+    def set_options(self, index: Any) -> dict[str, int]:
         """Set what steers the search; returns what the index is in truth, for the provenance."""
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
@@ -136,30 +147,30 @@ class FaissIndex(abc.ABC):
             {},
         )
         if len(gallery):
-            found = self._index(queries, gallery)
-            index = self.tuned(found)
+            found = self._find_index(queries, gallery)
+            index = self.set_options(found)
             if self.gpu:
-                found = on_gpus(found, min(len(gallery), self.k * self.refine))
-            proposed = self._proposed(found, queries, min(len(gallery), self.k * self.refine))
+                found = move_to_gpus(found, min(len(gallery), self.k * self.refine))
+            proposed = self._propose(found, queries, min(len(gallery), self.k * self.refine))
             indices, scores = rescore_pairs(queries, gallery, proposed, self.k, self.metric)
         facts = {
             "exact": False,
-            "engine": f"faiss {faiss().__version__}",
+            "engine": f"faiss {import_faiss().__version__}",
             "index": index,
-            "recall": measured_recall(
+            "recall": measure_recall(
                 indices, queries, gallery, self.metric, self.sample, self.seed
             ),
         }
         return Ranking(queries.ids, gallery.ids, indices, scores, facts)
 
-    def _index(self, queries: Embeddings, gallery: Embeddings) -> Any:
+    def _find_index(self, queries: Embeddings, gallery: Embeddings) -> Any:
         """The index of the gallery: that of the search before, the one in `file`, or a new one."""
         if self._last is None or self._last[0]() is not gallery:
-            index = self._read(queries, gallery) if self._kept() else self._made(gallery)
+            index = self._read(queries, gallery) if self._is_written() else self._build(gallery)
             self._last = weakref.ref(gallery), index
         return self._last[1]
 
-    def _options(self) -> dict[str, Any]:
+    def _index_options(self) -> dict[str, Any]:
         """What makes an index of the same vectors another one."""
         return {
             "name": recipe_name(type(self).__name__),
@@ -169,23 +180,25 @@ class FaissIndex(abc.ABC):
             "seed": self.seed,
         }
 
-    def measure(self) -> int:
+    def faiss_metric(self) -> int:
         """The faiss name of the metric."""
-        return faiss().METRIC_L2 if self.metric == "l2" else faiss().METRIC_INNER_PRODUCT
+        return (
+            import_faiss().METRIC_L2 if self.metric == "l2" else import_faiss().METRIC_INNER_PRODUCT
+        )
 
-    def _proposed(self, index: Any, queries: Embeddings, depth: int) -> np.ndarray:
+    def _propose(self, index: Any, queries: Embeddings, depth: int) -> np.ndarray:
         rows = np.full((len(queries), depth), -1, np.int64)
         for mine, block in blocks(queries, self.metric, ROWS) if depth else ():
             rows[mine] = index.search(np.ascontiguousarray(block), depth)[1]
         return rows
 
-    def _made(self, gallery: Embeddings) -> Any:
+    def _build(self, gallery: Embeddings) -> Any:
         """An index of the gallery; written to `file` when there is one."""
-        index = self.empty(len(gallery), gallery.dim)
+        index = self.create_index(len(gallery), gallery.dim)
         if self.file:
             self._check_ours(index)
         if not index.is_trained:
-            index.train(self._training(gallery))
+            index.train(self._training_vectors(gallery))
         for _, block in progress(
             blocks(gallery, self.metric, ROWS), "index", -(-len(gallery) // ROWS)
         ):
@@ -193,12 +206,12 @@ class FaissIndex(abc.ABC):
         if self.file:
             self._page.unlink(missing_ok=True)  # what stood here before no longer counts
             with atomic(self.file) as file:
-                faiss().write_index(index, faiss().PyCallbackIOWriter(file.write))
+                import_faiss().write_index(index, import_faiss().PyCallbackIOWriter(file.write))
             write_json(
                 self._page,
                 {
                     "format": FORMAT,
-                    "index": self._options(),
+                    "index": self._index_options(),
                     "sha256": sha256(self.file),
                     "gallery": fingerprint(gallery),
                     "passport": dict(gallery.provenance),
@@ -213,8 +226,8 @@ class FaissIndex(abc.ABC):
         Raises:
             UsageError: it is not, and would be lost.
         """
-        start = bytes(faiss().serialize_index(index)[:START])
-        found = _start(self.file) if pathlib.Path(self.file).is_file() else start
+        start = bytes(import_faiss().serialize_index(index)[:START])
+        found = _read_start(self.file) if pathlib.Path(self.file).is_file() else start
         if len(found) > LETTERS and found != start:
             raise UsageError(
                 f"{self.file} is no index of such vectors and would be lost: name another file"
@@ -225,7 +238,7 @@ class FaissIndex(abc.ABC):
                 f"{self._page} is no page of an index and would be lost: name another file"
             )
 
-    def _training(self, gallery: Embeddings) -> np.ndarray:
+    def _training_vectors(self, gallery: Embeddings) -> np.ndarray:
         """The vectors the index is trained on, drawn by the seed."""
         count = min(len(gallery), self.train or len(gallery))
         rows = np.sort(np.random.default_rng(self.seed).permutation(len(gallery))[:count])
@@ -238,7 +251,7 @@ class FaissIndex(abc.ABC):
         """Beside the index: what it is of. Written last, so that half an index does not count."""
         return pathlib.Path(f"{self.file}.json")
 
-    def _kept(self) -> bool:
+    def _is_written(self) -> bool:
         return bool(self.file) and pathlib.Path(self.file).exists() and self._page.exists()
 
     def _read(self, queries: Embeddings, gallery: Embeddings) -> Any:
@@ -253,9 +266,9 @@ class FaissIndex(abc.ABC):
                 f"{self.file}: the bytes are not those that were written: delete it to build it"
                 " again"
             )
-        if page.get("index") != self._options():
+        if page.get("index") != self._index_options():
             raise ArtefactError(
-                f"{self.file} holds {page.get('index')}, not {self._options()}: name another file"
+                f"{self.file} holds {page.get('index')}, not {self._index_options()}: name another file"
             )
         key = first_difference(queries.provenance, page.get("passport", {}))
         if key:
@@ -266,10 +279,10 @@ class FaissIndex(abc.ABC):
             raise ArtefactError(
                 f"{self.file} is the index of another gallery: delete it or name another file"
             )
-        return faiss().read_index(str(self.file))
+        return import_faiss().read_index(str(self.file))
 
 
-def _start(file: str) -> bytes:
+def _read_start(file: str) -> bytes:
     try:
         with open(file, "rb") as there:
             return there.read(START)

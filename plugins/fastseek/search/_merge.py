@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ArtefactError, UsageError
+from ..knn.align import rows_of
 from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..structures import Ranking
 from ..structures.provenance import first_difference
@@ -38,33 +39,26 @@ def merge(rankings: Sequence[Ranking], k: int = 0) -> Ranking:
     starts = np.cumsum([0] + [len(member.gallery_ids) for member in rankings])
     order, place = id_order(ids)
     keys = [
-        _keys(member.indices[rows], member.scores[rows], place[start:])
+        _make_keys(member.indices[rows], member.scores[rows], place[start:])
         for member, rows, start in zip(rankings, aligned, starts, strict=False)
     ]
     best = np.sort(np.concatenate(keys, axis=1), axis=1)[:, :depth]
     indices = np.where(
         best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
     )
-    return Ranking(first.query_ids, ids, indices, scores_of(best), _provenance(rankings))
+    return Ranking(first.query_ids, ids, indices, scores_of(best), _merge_provenances(rankings))
 
 
 def _align_queries(member: Ranking, number: int, first: Ranking, depth: int) -> np.ndarray:
     """The rows of a member in the order of the first one's queries."""
-    order = np.argsort(member.query_ids)
-    rows = order[
-        np.minimum(
-            np.searchsorted(member.query_ids[order], first.query_ids), max(0, len(order) - 1)
-        )
-    ]
-    if len(member.query_ids) != len(first.query_ids) or not np.array_equal(
-        member.query_ids[rows], first.query_ids
-    ):
+    rows = rows_of(first.query_ids, member.query_ids)
+    if len(member.query_ids) != len(first.query_ids) or (rows < 0).any():
         raise ArtefactError(
             f"ranking {number} is not over the queries of ranking 0: search all with the same"
             " queries"
         )
     searches = [ranking.provenance.get("search") for ranking in (first, member)]
-    key = "search" if searches[0] != searches[1] else _other_model(first, member)
+    key = "search" if searches[0] != searches[1] else _find_difference(first, member)
     if key:
         raise ArtefactError(
             f"rankings 0 and {number} differ in {key}: search all parts in the same way"
@@ -77,7 +71,7 @@ def _align_queries(member: Ranking, number: int, first: Ranking, depth: int) -> 
     return rows
 
 
-def _other_model(one: Ranking, other: Ranking) -> str:
+def _find_difference(one: Ranking, other: Ranking) -> str:
     return next(
         (
             key
@@ -92,11 +86,11 @@ def _other_model(one: Ranking, other: Ranking) -> str:
     )
 
 
-def _keys(indices: np.ndarray, scores: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _make_keys(indices: np.ndarray, scores: np.ndarray, place: np.ndarray) -> np.ndarray:
     return np.where(indices < 0, EMPTY, sort_keys(scores, place[np.maximum(indices, 0)]))
 
 
-def _provenance(rankings: Sequence[Ranking]) -> dict[str, object]:
+def _merge_provenances(rankings: Sequence[Ranking]) -> dict[str, object]:
     """What the members have in common; whatever they tell differently is a list."""
     provenance: dict[str, object] = {}
     for key in sorted(set().union(*(member.provenance for member in rankings))):

@@ -17,11 +17,12 @@ import numpy as np
 
 from ..errors import ArtefactError, DataError, RunError, UsageError
 from ..io.paths import make_folder
+from ..knn.align import rows_of
 from ..knn.vectors import blocks
 from ..progress import progress
 from ..structures import Embeddings, Ranking
 from ..structures.provenance import KEYS, first_difference
-from ._rescoring import rescore_pairs, rows_of
+from ._rescoring import look_up_rows, rescore_pairs
 
 METRICS = {
     "cosine": "IP",
@@ -61,7 +62,7 @@ class MilvusStore:
                 "uri must be a path that ends in .db, or http://host:port of a cluster, got"
                 f" {uri!r}"
             )
-        milvus = _pymilvus(self.local)
+        milvus = _import_pymilvus(self.local)
         if self.local:
             make_folder(pathlib.Path(uri).absolute().parent)
         with _describe(uri, "open the database (another process may hold the file)"):
@@ -116,7 +117,7 @@ class MilvusStore:
             "holds": "",
             "passport": {key: provenance[key] for key in KEYS if key in provenance},
         }
-        kinds = _pymilvus(self.local).DataType
+        kinds = _import_pymilvus(self.local).DataType
         schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", kinds.VARCHAR, is_primary=True, max_length=LONGEST_ID)
         schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dim)
@@ -176,13 +177,13 @@ class MilvusStore:
             RunError: the database failed; what was put in stays, and doing it again is safe.
         """
         self.check(embeddings, "images")
-        long = [name for name in embeddings.ids.tolist() if len(_key(name)) > LONGEST_ID]
+        long = [name for name in embeddings.ids.tolist() if len(_encode_id(name)) > LONGEST_ID]
         if long:
             raise DataError(f"the id {long[0][:60]!r}… is longer than {LONGEST_ID} bytes")
         self.mark(holds)
         pieces = blocks(embeddings, self.about()["metric"], ROWS)
         for here, block in progress(pieces, "upsert", -(-len(embeddings) // ROWS)):
-            keys = map(_key, embeddings.ids[here].tolist())
+            keys = map(_encode_id, embeddings.ids[here].tolist())
             with _describe(self.uri, "store vectors"):
                 self.client.upsert(
                     self.collection,
@@ -196,7 +197,7 @@ class MilvusStore:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
-        before, keys = self.count(), [_key(str(name)) for name in ids]
+        before, keys = self.count(), [_encode_id(str(name)) for name in ids]
         self.mark("")
         for start in range(0, len(keys), ROWS):
             with _describe(self.uri, "delete vectors"):
@@ -222,7 +223,7 @@ class MilvusStore:
                 self.collection, batch_size=ROWS, output_fields=["id"]
             )
             while page := pages.next():
-                found += [_name(row["id"]) for row in page]
+                found += [_decode_id(row["id"]) for row in page]
             pages.close()
         return np.sort(np.array(found, str))
 
@@ -234,10 +235,10 @@ class MilvusStore:
             with _describe(self.uri, "read vectors"):
                 rows = self.client.get(
                     self.collection,
-                    ids=[_key(name) for name in ids[start : start + ROWS]],
+                    ids=[_encode_id(name) for name in ids[start : start + ROWS]],
                     output_fields=["id", "vector"],
                 )
-            found |= {_name(row["id"]): row["vector"] for row in rows}
+            found |= {_decode_id(row["id"]): row["vector"] for row in rows}
         names, about = sorted(found), self.about()
         vectors = np.array([found[name] for name in names], np.float32).reshape(
             len(names), about["dim"]
@@ -265,7 +266,7 @@ class MilvusStore:
                 hits = self.client.search(
                     self.collection, data=list(block), limit=k, output_fields=["id"]
                 )
-            names += [[_name(hit["id"]) for hit in row] for row in hits]
+            names += [[_decode_id(hit["id"]) for hit in row] for row in hits]
         return names
 
     def rank(self, queries: Embeddings, k: int = 100) -> Ranking:
@@ -275,14 +276,11 @@ class MilvusStore:
         names = self.nearest(queries, k) if self.count() else [[] for _ in queries.ids]
         gallery = self.vectors(sorted({name for row in names for name in row}))
         indices, scores = rescore_pairs(
-            queries, gallery, rows_of(names, gallery.ids, k), k, self.about()["metric"]
+            queries, gallery, look_up_rows(names, gallery.ids, k), k, self.about()["metric"]
         )
         everything = self.ids()
-        indices = np.where(
-            indices < 0,
-            -1,
-            np.searchsorted(everything, gallery.ids)[indices] if len(gallery) else -1,
-        )
+        whole = np.append(rows_of(gallery.ids, everything), -1)  # row -1 stays -1
+        indices = whole[indices]
         provenance = {
             "search": f"milvus, collection {self.collection!r}, k={k}",
             "exact": False,
@@ -292,19 +290,19 @@ class MilvusStore:
         return Ranking(queries.ids, everything, indices, scores, provenance)
 
 
-def _key(name: str) -> str:
+def _encode_id(name: str) -> str:
     """An id as Milvus gets it: pymilvus writes keys into filter expressions as they are, so no
     quote may be in one.
     """
     return quote(name, safe=PLAIN, errors="surrogateescape")
 
 
-def _name(key: str) -> str:
-    """The id that `_key` made a key of."""
+def _decode_id(key: str) -> str:
+    """The id that `_encode_id` made a key of."""
     return unquote(key, errors="surrogateescape")
 
 
-def _pymilvus(local: bool) -> Any:
+def _import_pymilvus(local: bool) -> Any:
     try:
         import pymilvus
 

@@ -10,7 +10,7 @@ from ..knn.nearest import CodedGallery, nearest, nearest_coded
 from ..structures import Embeddings
 
 
-def measured_recall(
+def measure_recall(
     rows: np.ndarray,
     queries: Embeddings,
     gallery: Embeddings,

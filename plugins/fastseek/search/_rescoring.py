@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..knn.align import rows_of
 from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..knn.vectors import blocks, matched_scores, unit_vectors
 from ..structures import Embeddings
@@ -50,13 +51,14 @@ def rescore_pairs(
     return indices, scores_of(best)
 
 
-def rows_of(names: Sequence[Sequence[str]], ids: np.ndarray, k: int) -> np.ndarray:
+def look_up_rows(names: Sequence[Sequence[str]], ids: np.ndarray, k: int) -> np.ndarray:
     """The rows [Q, K] of lists of names in `ids`; -1 fills up, and stands for a name that is not
     there.
     """
-    row = {str(name): number for number, name in enumerate(ids)}
-    rows = np.full((len(names), min(k, len(ids))), -1, np.int64)
-    for number, found in enumerate(names):
-        known = [row.get(name, -1) for name in found][: rows.shape[1]]
-        rows[number, : len(known)] = known
+    width = min(k, len(ids))
+    rows = np.full((len(names), width), -1, np.int64)
+    cut = [list(found[:width]) for found in names]
+    lengths = np.array([len(found) for found in cut], np.int64)
+    listed = np.arange(width) < lengths[:, None]
+    rows[listed] = rows_of([name for found in cut for name in found], ids)
     return rows

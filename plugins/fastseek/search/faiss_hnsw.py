@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from ._faiss_index import FaissIndex, faiss
+from ._faiss_index import FaissIndex, Options, import_faiss
 
 NEIGHBOURS = 65536  # more in a graph faiss answers with a crash
 
@@ -48,15 +48,16 @@ class FaissHnsw(FaissIndex):
             raise ValueError(
                 f"m must be 2 to {NEIGHBOURS} and build 1 or more, got {m} and {build}"
             )
-        super().__init__(k, metric, 1, 0, sample, seed, file, {"m": m, "build": build}, {"ef": ef})
+        options = Options(k, metric, 1, 0, sample, seed, file)
+        super().__init__(options, {"m": m, "build": build}, {"ef": ef})
 
-    def empty(self, count: int, dim: int) -> Any:
-        index = faiss().IndexHNSWFlat(dim, self.built["m"], self.measure())
-        index.hnsw.rng = faiss().RandomGenerator(self.seed)
+    def create_index(self, count: int, dim: int) -> Any:
+        index = import_faiss().IndexHNSWFlat(dim, self.built["m"], self.faiss_metric())
+        index.hnsw.rng = import_faiss().RandomGenerator(self.seed)
         index.hnsw.efConstruction = self.built["build"]
         return index
 
-    def tuned(self, index: Any) -> dict[str, int]:
+    def set_options(self, index: Any) -> dict[str, int]:
         index.hnsw.efSearch = min(
             max(self.looked["ef"], self.k), index.ntotal
         )  # it takes memory for all of them

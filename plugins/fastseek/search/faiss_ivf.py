@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from ._faiss_index import FaissIndex, faiss
+from ._faiss_index import FaissIndex, Options, import_faiss
 
 
 @SEARCHERS.register()
@@ -44,16 +44,15 @@ class FaissIvf(FaissIndex):
         seed: int = 0,
         file: str = "",
     ) -> None:
-        super().__init__(
-            k, metric, 1, train, sample, seed, file, {"lists": lists}, {"probes": probes}
-        )
+        options = Options(k, metric, 1, train, sample, seed, file)
+        super().__init__(options, {"lists": lists}, {"probes": probes})
 
-    def empty(self, count: int, dim: int) -> Any:
+    def create_index(self, count: int, dim: int) -> Any:
         lists = min(
             self.built["lists"] or max(1, round(4 * count**0.5)), count, self.train or count
         )
-        index = faiss().IndexIVFFlat(
-            faiss().IndexFlat(dim, self.measure()), dim, lists, self.measure()
+        index = import_faiss().IndexIVFFlat(
+            import_faiss().IndexFlat(dim, self.faiss_metric()), dim, lists, self.faiss_metric()
         )
         index.cp.seed, index.cp.min_points_per_centroid, index.cp.spherical = (
             self.seed,
@@ -62,6 +61,6 @@ class FaissIvf(FaissIndex):
         )
         return index
 
-    def tuned(self, index: Any) -> dict[str, int]:
+    def set_options(self, index: Any) -> dict[str, int]:
         index.nprobe = min(self.looked["probes"], index.nlist)
         return {"lists": index.nlist, "probes": index.nprobe}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from ._faiss_index import FaissIndex, faiss
+from ._faiss_index import FaissIndex, Options, import_faiss
 
 
 @SEARCHERS.register()
@@ -43,16 +43,17 @@ class FaissPq(FaissIndex):
     ) -> None:
         if bytes_ < 1:
             raise ValueError(f"bytes_ must be 1 or more, got {bytes_}")
-        super().__init__(k, metric, refine, train, sample, seed, file, {"bytes_": bytes_}, {})
+        options = Options(k, metric, refine, train, sample, seed, file)
+        super().__init__(options, {"bytes_": bytes_}, {})
 
-    def empty(self, count: int, dim: int) -> Any:
+    def create_index(self, count: int, dim: int) -> Any:
         parts = next(
             size for size in range(min(self.built["bytes_"], dim), 0, -1) if dim % size == 0
         )
         bits = min(8, min(count, self.train or count).bit_length() - 1)
-        index = faiss().IndexPQ(dim, parts, max(1, bits), self.measure())
+        index = import_faiss().IndexPQ(dim, parts, max(1, bits), self.faiss_metric())
         index.pq.cp.seed, index.pq.cp.min_points_per_centroid = self.seed, 1
         return index
 
-    def tuned(self, index: Any) -> dict[str, int]:
+    def set_options(self, index: Any) -> dict[str, int]:
         return {"parts": index.pq.M, "bits": index.pq.nbits, "refine": self.refine}

@@ -10,8 +10,8 @@ from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
 from ..structures.arrays import Picked
 from ._milvus_store import MOST, MilvusStore
-from ._recall import measured_recall
-from ._rescoring import rescore_pairs, rows_of
+from ._recall import measure_recall
+from ._rescoring import look_up_rows, rescore_pairs
 from .sharded import fingerprint
 
 
@@ -80,12 +80,12 @@ class Milvus:
             names = store.nearest(queries, depth) if depth else [[] for _ in queries.ids]
             engine = f"milvus {store.client.get_server_version()}"
         indices, scores = rescore_pairs(
-            queries, gallery, rows_of(names, gallery.ids, depth), self.k, self.metric
+            queries, gallery, look_up_rows(names, gallery.ids, depth), self.k, self.metric
         )
         facts = {
             "exact": False,
             "engine": engine,
-            "recall": measured_recall(
+            "recall": measure_recall(
                 indices, queries, gallery, self.metric, self.sample, self.seed
             ),
         }

@@ -12,7 +12,7 @@ from ..knn.nearest import CodedGallery, encode_gallery, nearest_coded
 from ..knn.vectors import METRICS
 from ..registry import SEARCHERS
 from ..structures import Embeddings, Ranking
-from ._recall import measured_recall
+from ._recall import measure_recall
 
 STORED = ("bfloat16", "int8")
 
@@ -81,7 +81,7 @@ class Quantized:
             "scan": found.scan,
         }
         if self.rescore:
-            facts["recall"] = measured_recall(
+            facts["recall"] = measure_recall(
                 found.rows, queries, gallery, self.metric, self.sample, self.seed, coded
             )
         return Ranking(queries.ids, gallery.ids, found.rows, found.scores, facts)

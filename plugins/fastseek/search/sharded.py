@@ -58,14 +58,14 @@ class Sharded:
         ]
         asked = fingerprint(queries) if self.folder else ""
         rankings = [
-            self._ranked(number, queries, part, asked)
+            self._rank_run(number, queries, part, asked)
             for number, part in enumerate(progress(parts, "runs"))
         ]
         merged = merge(rankings, min(len(gallery), self.k))
         facts = {key: value for key, value in merged.provenance.items() if key != "run"}
         return attach_provenance(merged, facts)
 
-    def _ranked(self, number: int, queries: Embeddings, part: Embeddings, asked: str) -> Ranking:
+    def _rank_run(self, number: int, queries: Embeddings, part: Embeddings, asked: str) -> Ranking:
         """The ranking of one run, from the folder if it is there."""
         if not self.folder:
             return self.searcher(queries, part)
