@@ -18,6 +18,7 @@ from ..errors import ArtefactError, UsageError
 from ..io.atomic import check_apart
 from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
+from ..io.text_table import align_columns
 from ..registry import parse
 from ..structures import Embeddings, Score, interval
 from ..structures.ground_truth_file import read_labels
@@ -220,15 +221,6 @@ def _row(name: str, scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def _table(scored: Mapping[str, Sequence[Score]]) -> list[str]:
-    width = max(map(len, scored))
     heads = [one.name for one in next(iter(scored.values()))]
-    cells = [max(len(head), 6) for head in heads]
-    lines = [
-        "  ".join(
-            [" " * width, *(f"{head:>{size}}" for head, size in zip(heads, cells, strict=True))]
-        )
-    ]
-    for name, scores in scored.items():
-        values = (f"{one.value:>{size}.4f}" for one, size in zip(scores, cells, strict=True))
-        lines.append("  ".join([f"{name:<{width}}", *values]))
-    return lines
+    rows = [[name, *(f"{one.value:.4f}" for one in scores)] for name, scores in scored.items()]
+    return align_columns([["", *heads], *rows]).splitlines()

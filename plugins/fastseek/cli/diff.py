@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UsageError
 from ..io.json_files import write_json
 from ..io.paths import PathLike
+from ..io.text_table import align_columns
 from ..metrics import evaluate, interval
 from ..metrics._align import align
 from ..report import page, row
@@ -116,13 +117,12 @@ def compare_files(
 
 def text(found: Sequence[Comparison], listed: int = 10) -> str:
     """A table of the comparisons, and the queries that got worse by the first one."""
-    width = max(len(one.name) for one in found)
-    lines = [f"{'metric':<{width}}       A       B    B - A  95 % interval     wins  losses   ties"]
-    lines += [
-        f"{one.name:<{width}}  {one.a:.4f}  {one.b:.4f}  {one.b - one.a:+.4f}  "
-        f"{one.span[0]:+.4f} {one.span[1]:+.4f}  {one.wins:>5}  {one.losses:>6}  {one.ties:>5}"
-        for one in found
-    ]
+    rows = [["metric", "A", "B", "B - A", "95 % interval", "wins", "losses", "ties"]]
+    for one in found:
+        figures = [f"{one.a:.4f}", f"{one.b:.4f}", f"{one.b - one.a:+.4f}"]
+        interval = f"{one.span[0]:+.4f} {one.span[1]:+.4f}"
+        rows.append([one.name, *figures, interval, *map(str, (one.wins, one.losses, one.ties))])
+    lines = [align_columns(rows, left=(0, 4))]
     first = found[0]
     if first.worse:
         lines.append(

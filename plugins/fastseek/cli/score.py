@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..io.atomic import check_writable
 from ..io.json_files import write_json
 from ..io.paths import PathLike
+from ..io.text_table import align_columns
 from ..metrics._evaluate import evaluate
 from ..structures import Ranking, Score, interval
 from ..structures.ground_truth_file import read_truth
@@ -62,13 +63,14 @@ def text_table(scores: Sequence[Score]) -> str:
     """One line a score: value, bootstrap interval over the queries where it is a mean, and what was
     counted.
     """
-    width = max(len(score.name) for score in scores)
-    lines = [f"{'metric':<{width}}   value  95 % interval  queries"]
+    rows = [["metric", "value", "95 % interval", "queries"]]
     for score in scores:
-        doubt = (
-            "-" if score.per_query is None else "{:.4f}-{:.4f}".format(*interval(score.per_query))
-        )
+        span = "-"
+        if score.per_query is not None:
+            span = "{:.4f}-{:.4f}".format(*interval(score.per_query))
+        counted = str(score.protocol.get("counted", ""))
         left_out = score.protocol.get("skipped", score.protocol.get("without_answer", 0))
-        counted = f"{score.protocol.get('counted', '')}{f' ({left_out} without answer)' if left_out else ''}"
-        lines.append(f"{score.name:<{width}}  {score.value:.4f}  {doubt:<13}  {counted}")
-    return "\n".join(lines)
+        if left_out:
+            counted += f" ({left_out} without answer)"
+        rows.append([score.name, f"{score.value:.4f}", span, counted])
+    return align_columns(rows, left=(0, 2, 3))

@@ -1,4 +1,4 @@
-"""Rows of figures as plain text."""
+"""Rows of text in columns, and rows of figures as such a table."""
 
 from __future__ import annotations
 
@@ -31,8 +31,29 @@ def table(rows: Sequence[Row], metrics: Sequence[str] | None = None) -> str:
         lines.append(
             [str(row["name"]), *figures, *([_seconds(row.get("seconds"))] if timed else [])]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_line(line, widths) for line in lines)
+    return align_columns(lines)
+
+
+def align_columns(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Rows of cells as lines of text whose columns stand below one another, two spaces apart.
+
+    Args:
+        rows: the lines, each with the same number of cells; often the first is the head.
+        left: the numbers of the columns that are filled up on the right, as text is; the others are
+            filled up on the left, as numbers are.
+
+    Returns:
+        Lines without a final newline and without spaces at their ends.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def _percent(value: float | None) -> str:
@@ -41,11 +62,3 @@ def _percent(value: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
-
-
-def _line(cells: list[str], widths: list[int]) -> str:
-    first, *rest = [
-        cell.ljust(width) if not column else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    ]
-    return "  ".join([first, *rest]).rstrip()

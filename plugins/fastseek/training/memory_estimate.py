@@ -17,6 +17,7 @@ from ..config.edits import without_pretrained
 from ..data.builders import build_transforms
 from ..errors import UsageError
 from ..io.paths import PathLike
+from ..io.text_table import align_columns
 from ..modeling.build import build_model
 from ..modeling.freezing import freeze
 
@@ -140,4 +141,4 @@ def memory_table(config_file: PathLike, opts: Sequence[str] = (), gib: float = 0
     if gib:
         room = 0.9 * (gib - 1) * GIB - found.fixed
         lines.append((f"largest batch in {gib:g} GiB", str(max(0, int(room // found.photo)))))
-    return "\n".join(f"{name:<36} {value:>14}" for name, value in lines)
+    return align_columns(lines)

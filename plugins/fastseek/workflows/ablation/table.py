@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...io.text_table import align_columns
 from ...metrics._paired import gain
 from ...structures import Score, interval
 
@@ -125,14 +126,7 @@ def text(steps: Sequence[Measured]) -> str:
                 else [f"{100 * found.value:+.1f}", _between(found.span, "+.1f")]
             )
         lines.append([*cells, f"{step.seconds:.0f}"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if not column else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return align_columns(lines)
 
 
 def _between(span: tuple[float, float] | None, form: str) -> str:

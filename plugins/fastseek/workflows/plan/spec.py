@@ -15,6 +15,7 @@ from ...config.solver_values import phase_epochs
 from ...config.sources import Setting, flat_settings
 from ...errors import UsageError
 from ...io.paths import PathLike
+from ...io.text_table import align_columns
 from ...io.yaml_lines import Document, read_yaml
 
 from fastreid.config import CfgNode
@@ -261,12 +262,8 @@ def describe_plan(plan: Plan, opts: Sequence[Any] = ()) -> str:
             )
         )
         notes += [f"{step.name}: {step.note}"] if step.note else []
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([f"{plan.name} ({plan.path})", *lines, *notes])
+    table = align_columns(rows, left=range(len(rows[0])))
+    return "\n".join([f"{plan.name} ({plan.path})", table, *notes])
 
 
 def _size(cfg: CfgNode) -> str:
