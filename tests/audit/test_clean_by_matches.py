@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_told(home):
     with pytest.raises(DataError, match="7 of 8 ranked images have no label, the first is 'aaa1'"):
         clean_file("self.npz", "few.csv", "clean.csv", inliers="inliers.csv")
     (home / "bad.csv").write_text("first,second,inliers\naaa0,aaa1,4\naaa0,zzz,4\n")
-    with pytest.raises(DataError, match="bad.csv:3: expected first,second,inliers"):
+    with pytest.raises(DataError, match="bad.csv:3: the ranking holds no image 'zzz'"):
         clean_file("self.npz", "train.csv", "clean.csv", inliers="bad.csv")
     other = Ranking(["x"], ["a", "b"], [[0, 1]], [[1, 0]])
     other.save("other.npz")

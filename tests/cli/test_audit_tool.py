@@ -117,7 +117,7 @@ def test_the_chances_follow_from_the_groups_that_were_written(trained):
     assert not (trained / "d.html").exists()
     told = audit.collisions_file(trained / "d.json", batch=8)
     assert told.splitlines()[0].endswith(f"{100 / 28:5.1f} % of all cases")
-    with pytest.raises(DataError, match="not what"):
+    with pytest.raises(DataError, match="a.npz:1: not UTF-8"):
         audit.collisions_file(trained / "classes.json")
 
 
@@ -154,7 +154,7 @@ def test_disagreeing_queries_stand_first_and_can_be_read_back(tmp_path):
         "z",
         "y",
     ]
-    with pytest.raises(DataError, match="not what"):
+    with pytest.raises(DataError, match="a.npz:1: not UTF-8"):
         audit.disagreeing(tmp_path / "a.npz")
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.recognition.knn_vote import CONFIDENCES, Reference
-from fastseek.recognition.labels import read_labels
 from fastseek.registry import RERANKERS, SEARCHERS, build
 from fastseek.rerank.hard_insert import HardInsert
 from fastseek.rerank.hard_rank import HardRank
@@ -18,6 +17,7 @@ from fastseek.rerank.non_landmark import NonLandmark
 from fastseek.search import sharded  # noqa: F401  (registers it)
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
+from fastseek.structures.label_file import read_labels
 
 
 def at(*degrees):
@@ -326,8 +326,8 @@ def test_label_files_are_read_whatever_their_columns(text, tmp_path):
         ("id,label\na,x\na,y\n", ":3: id 'a' stands twice"),
         ("id,label\na\n", ":2: 1 values, the header has 2"),
         ("id,label\na, \n", ":2: needs an id and a label"),
-        ('id,label\n"a,x\n', "not a CSV file"),
-        (b"id,label\n\xff,x\n", "not a CSV file in UTF-8"),
+        ('id,label\n"a,x\n', ":2: not a CSV row"),
+        (b"id,label\n\xff,x\n", ":2: not UTF-8"),
     ],
 )
 def test_damaged_label_files_are_refused_with_the_line(text, where, tmp_path):

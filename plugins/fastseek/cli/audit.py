@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from ..audit.contact_sheet import contact_sheet
 from ..audit.disagreement import overlaps
 from ..audit.size_budget import check_size
 from ..errors import ArtefactError, DataError, UsageError
+from ..io import csv_rows
 from ..io.atomic import atomic, check_apart, check_writable
 from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
@@ -110,7 +110,7 @@ def disagreement_file(
     found = overlaps(loaded, depth)
     names = loaded[0].query_ids
     order = np.lexsort((names, found))
-    _table(
+    csv_rows.write(
         out,
         ("query", "overlap", "disagrees"),
         [(str(names[row]), f"{found[row]:.4f}", int(found[row] < below)) for row in order],
@@ -127,13 +127,8 @@ def disagreeing(table: PathLike) -> list[str]:
     Raises:
         DataError: the file is not what it wrote, or marks none.
     """
-    try:
-        with open(table, encoding="utf-8", newline="") as file:
-            marked = [row["query"] for row in csv.DictReader(file) if row["disagrees"] == "1"]
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{table}: not what tools/audit.py disagreement writes ({error!r})"
-        ) from error
+    rows = csv_rows.read(table, ("query", "disagrees"))
+    marked = [query for _, (query, disagrees) in rows if disagrees == "1"]
     if not marked:
         raise DataError(f"{table}: marks no query, so there is nothing to look at")
     return marked
@@ -148,13 +143,6 @@ def size_files(files: Sequence[PathLike], limit_mb: float = 500.0) -> str:
     sizes = check_size(files, limit_mb)
     lines = [f"{size:10.1f} MB  {name}" for name, size in sizes.items()]
     return "\n".join([*lines, f"{sum(sizes.values()):10.1f} MB of {limit_mb:g} MB"])
-
-
-def _table(out: PathLike, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    with atomic(out, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _classifier(weights: PathLike, loss: str, classes: int) -> tuple[str, np.ndarray]:

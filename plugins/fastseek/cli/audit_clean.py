@@ -4,7 +4,6 @@ kept.
 
 from __future__ import annotations
 
-import csv
 import os
 import pathlib
 from collections.abc import Callable
@@ -17,7 +16,9 @@ from ..audit.verification import Verification
 from ..data.images import BadImage, decode
 from ..errors import ArtefactError, DataError, UsageError
 from ..formats.gldv2_lists import Labelled, image_path, write_train_clean
+from ..io import csv_rows
 from ..io.atomic import check_writable
+from ..io.csv_rows import parse_integer
 from ..io.paths import PathLike
 from ..recognition.labels import read_landmarks
 from ..structures import Ranking
@@ -124,22 +125,14 @@ def _read_inliers(path: PathLike, ids: list[str]) -> Callable[[int, int], int]:
         _bare(name): row for row, name in enumerate(ids)
     }
     counts: dict[tuple[int, int], int] = {}
-    line = 1
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for row in csv.DictReader(file):
-                line += 1
-                pair = sorted((rows[row["first"]], rows[row["second"]]))
-                counts[pair[0], pair[1]] = max(
-                    int(row["inliers"]), counts.get((pair[0], pair[1]), 0)
-                )
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}:{line}: expected first,second,inliers, two ranked images and a whole number,"
-            f" found {error!r}"
-        ) from error
+    columns = ("first", "second", "inliers")
+    for line, (first, second, count) in csv_rows.read(path, columns, allow_mark=True):
+        for name in (first, second):
+            if name not in rows:
+                raise DataError(f"{path}:{line}: the ranking holds no image {name!r}")
+        low, high = sorted((rows[first], rows[second]))
+        number = parse_integer(count, path, line, "inliers")
+        counts[low, high] = max(number, counts.get((low, high), 0))
     return lambda first, second: counts.get((first, second), 0)
 
 

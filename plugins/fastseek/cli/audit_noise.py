@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import collections
-import csv
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +13,8 @@ from ..data.datasets.manifest import Manifest
 from ..data.images import BadImage, decode
 from ..data.transforms import _noise_level
 from ..errors import DataError
-from ..io.atomic import atomic, check_apart, check_writable
+from ..io import csv_rows
+from ..io.atomic import check_apart, check_writable
 from ..io.paths import PathLike
 from ..progress import progress
 from ..structures import Item
@@ -60,19 +59,14 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
         for item, one in zip(items, found, strict=True)
         if isinstance(one, _noise_level.Noise)
     ]
-    _table(out, ("path", "class", "share", "sigma"), good)
+    csv_rows.write(out, ("path", "class", "share", "sigma"), good)
     bad = [
         (item.id, str(one))
         for item, one in zip(items, found, strict=True)
         if isinstance(one, BadImage)
     ]
     if bad:
-        _table(f"{out}.rejects.csv", ("path", "why"), bad)
+        csv_rows.write(f"{out}.rejects.csv", ("path", "why"), bad)
     counts = collections.Counter(row[1] for row in good)
     told = ", ".join(f"{counts[name]} {name}" for name in _noise_level.NAMES)
     return f"{told}: {out}" + (f"; {len(bad)} cannot be read, see {out}.rejects.csv" if bad else "")
-
-
-def _table(out: PathLike, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    with atomic(out, "w") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])

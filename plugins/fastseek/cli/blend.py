@@ -21,7 +21,7 @@ from ..io.paths import PathLike
 from ..io.text_table import align_columns
 from ..registry import parse
 from ..structures import Embeddings, Score, interval
-from ..structures.ground_truth_file import read_labels
+from ..structures.label_file import read_labels
 from .score import check_told
 
 
@@ -89,7 +89,7 @@ def blend_files(
         list(members[0].provenance["classes"]),
         members[0].ids,
     )
-    labels = read_labels(truth) if truth is not None else {}
+    labels = read_labels(truth, "query", allow_empty=True) if truth is not None else {}
     numbers = class_numbers([labels.get(name, "") for name in ids.tolist()], known)
     found = evolve(stack, numbers, ids, wanted.seed, wanted.evolve) if wanted.evolve else None
     weights = np.full(len(stack), 1 / len(stack)) if found is None else np.array(found.weights)

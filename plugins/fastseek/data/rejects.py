@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import os
 import pathlib
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import DataError
+from ..io.csv_rows import format_rows
 from ..io.digests import sha256
 from ..io.locks import wait_for_lock
 from ..io.paths import PathLike
@@ -56,16 +56,14 @@ def append(file: PathLike, rejects: Sequence[Reject]) -> None:
     with open(file, "a+", encoding="utf-8", errors="surrogateescape", newline="") as table:
         wait_for_lock(table)
         table.seek(0)
+        # Not by csv_rows, which refuses what a killed writer left behind: half a row.
         known = {(row.get("path"), row.get("phase")) for row in csv.DictReader(table)}
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if table.tell() == 0:
-            writer.writeheader()
+        rows: list[Sequence[Any]] = [] if table.tell() else [COLUMNS]
         for row in rejects:
             if (row["path"], row["phase"]) not in known:
                 known.add((row["path"], row["phase"]))
-                writer.writerow(row)
-        table.write(text.getvalue())
+                rows.append([row[column] for column in COLUMNS])
+        table.write("".join(format_rows(rows)))
         table.flush()
 
 

@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from ..errors import DataError
-from ..io.atomic import atomic
-from ..io.csv_rows import check_unique, parse_integer, read_columns
+from ..io import csv_rows
+from ..io.csv_rows import check_unique, parse_integer
 from ..io.paths import PathLike
 from ..structures import Ranking
 from .answer_lists import Lists, check, check_queries
@@ -196,9 +196,8 @@ def _write(
     path: PathLike, column: str, test_ids: Sequence[str], answered: np.ndarray, texts: Sequence[str]
 ) -> None:
     values = dict(zip(answered.tolist(), texts, strict=True))
-    with atomic(path, "w") as file:
-        file.write(f"id,{column}\n")
-        file.writelines(f"{name},{values.get(str(name), '')}\n" for name in test_ids)
+    rows = ((name, values.get(str(name), "")) for name in test_ids)
+    csv_rows.write(path, ("id", column), rows)
 
 
 def _solution(
@@ -206,7 +205,7 @@ def _solution(
 ) -> Solution[Answer]:
     ids, usages, right = [], [], []
     seen: dict[str, int] = {}
-    for line, (query, text, usage) in read_columns(path, ("id", column, "Usage")):
+    for line, (query, text, usage) in csv_rows.read(path, ("id", column, "Usage")):
         check_unique(seen, query, path, line)
         if usage not in USAGES:
             raise DataError(f"{path}:{line}: Usage must be {', '.join(USAGES)}, found {usage!r}")
@@ -224,7 +223,7 @@ def _predictions(
     if solution is not None:
         usage = dict(zip(solution.ids.tolist(), solution.usage.tolist(), strict=True))
     seen: dict[str, int] = {}
-    for line, (query, text) in read_columns(path, ("id", column), only=True):
+    for line, (query, text) in csv_rows.read(path, ("id", column), only=True):
         check_unique(seen, query, path, line)
         words = text.split(" ")
         if words[-1] == "":

@@ -4,16 +4,15 @@ label space.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..errors import DataError
-from ..io.atomic import atomic
-from ..io.csv_rows import check_unique, parse_integer, read_columns
+from ..io import csv_rows
+from ..io.csv_rows import check_unique, parse_integer
 from ..io.paths import PathLike
 from .gldv2_names import category, layout
 
@@ -37,7 +36,7 @@ def read_train(path: PathLike) -> Labelled:
     """
     ids, landmarks = [], []
     seen: dict[str, int] = {}
-    for line, (name, landmark) in read_columns(path, ("id", "landmark_id")):
+    for line, (name, landmark) in csv_rows.read(path, ("id", "landmark_id")):
         check_unique(seen, name, path, line)
         ids.append(name)
         landmarks.append(parse_integer(landmark, path, line, "landmark_id"))
@@ -55,7 +54,7 @@ def read_train_clean(path: PathLike) -> Labelled:
     landmarks: list[int] = []
     seen: dict[str, int] = {}
     images: dict[str, int] = {}
-    for line, (landmark, names) in read_columns(path, ("landmark_id", "images")):
+    for line, (landmark, names) in csv_rows.read(path, ("landmark_id", "images")):
         check_unique(seen, landmark, path, line, "landmark_id")
         words = names.split()
         if not words:
@@ -79,7 +78,7 @@ def read_ids(path: PathLike) -> np.ndarray:
         DataError: names file and line.
     """
     seen: dict[str, int] = {}
-    for line, (name,) in read_columns(path, ("id",)):
+    for line, (name,) in csv_rows.read(path, ("id",)):
         check_unique(seen, name, path, line)
     return np.asarray(list(seen), str)
 
@@ -96,7 +95,7 @@ def read_categories(path: PathLike) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     seen: dict[str, int] = {}
-    for line, (landmark, text) in read_columns(path, ("landmark_id", "category")):
+    for line, (landmark, text) in csv_rows.read(path, ("landmark_id", "category")):
         check_unique(seen, landmark, path, line, "landmark_id")
         if not category(text):
             raise DataError(f"{path}:{line}: landmark {landmark} has no category")
@@ -124,7 +123,7 @@ def image_path(name: str, suffix: str = ".jpg") -> pathlib.PurePosixPath:
 
 def write_train(path: PathLike, images: Labelled) -> None:
     """Write id,landmark_id rows as `read_train` reads them, whole or not at all."""
-    _write(
+    csv_rows.write(
         path,
         ("id", "landmark_id"),
         zip(images.ids.tolist(), images.landmarks.tolist(), strict=True),
@@ -136,7 +135,7 @@ def write_train_clean(path: PathLike, images: Labelled) -> None:
     order = np.argsort(images.landmarks, kind="stable")
     landmarks, starts = np.unique(images.landmarks[order], return_index=True)
     parts = np.split(images.ids[order], starts[1:])
-    _write(
+    csv_rows.write(
         path,
         ("landmark_id", "images"),
         (
@@ -148,16 +147,9 @@ def write_train_clean(path: PathLike, images: Labelled) -> None:
 
 def write_ids(path: PathLike, ids: Sequence[str]) -> None:
     """Write id rows as `read_ids` reads them, whole or not at all."""
-    _write(path, ("id",), ((name,) for name in ids))
+    csv_rows.write(path, ("id",), ((name,) for name in ids))
 
 
 def write_categories(path: PathLike, categories: Mapping[int, str]) -> None:
     """Write landmark_id,category rows as `read_categories` reads them, whole or not at all."""
-    _write(path, ("landmark_id", "category"), sorted(categories.items()))
-
-
-def _write(path: PathLike, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with atomic(path, "w") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    csv_rows.write(path, ("landmark_id", "category"), sorted(categories.items()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..io.csv_rows import check_unique, read_columns, read_rows
+from ..io import csv_rows
+from ..io.csv_rows import check_unique, read_rows
 from ..io.paths import PathLike
 
 
@@ -21,7 +22,7 @@ def read_names(path: PathLike) -> list[str]:
     first = next(read_rows(path), (1, []))[1]
     headed = "id" in [cell.strip() for cell in first]
     rows = (
-        read_columns(path, ("id",))
+        csv_rows.read(path, ("id",))
         if headed
         else ((line, row[:1]) for line, row in read_rows(path))
     )

@@ -1,20 +1,29 @@
-"""Rows of a CSV file, each with its line, and the errors all readers here share."""
+"""CSV files: read row by row with the line of each, written whole or not at all.
+
+All readers of the package share the errors here, so that a damaged file is refused in one way.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import DataError, shorten
+from .atomic import atomic
 from .paths import PathLike
 
 Row = tuple[int, list[str]]
 SHOWN = 80  # letters of a row or value that an error tells
 
 
-def read_columns(
-    path: PathLike, columns: Sequence[str], only: bool = False, marked: bool = False
+def read(
+    path: PathLike,
+    columns: Sequence[str],
+    only: bool = False,
+    allow_mark: bool = False,
+    raw_names: bool = False,
 ) -> Iterator[Row]:
     """Yield (line, the values of `columns`) for every row below the header; blank rows are passed
     over.
@@ -23,13 +32,14 @@ def read_columns(
         path: a CSV file in UTF-8.
         columns: names that must stand in the header.
         only: whether other columns are refused; so is another order of them.
-        marked: whether a byte order mark is passed over.
+        allow_mark: whether a byte order mark is passed over.
+        raw_names: whether file names that are no UTF-8 are read as the bytes they have on disk.
 
     Raises:
         DataError: the file cannot be read, its header is another or names a column twice, or a row
             has more or fewer values; names the line.
     """
-    lines = read_rows(path, marked)
+    lines = read_rows(path, allow_mark, raw_names)
     line, header = next(lines, (1, []))
     names = [name.strip() for name in header]
     if only and names != list(columns) or not set(columns) <= set(names):
@@ -52,9 +62,18 @@ def read_columns(
         yield line, [row[place] for place in places]
 
 
-def read_rows(path: PathLike, marked: bool = False) -> Iterator[Row]:
-    """Yield (line, values) for every row that is not blank; a byte order mark is passed over if it
-    may be `marked`.
+def read_header(path: PathLike) -> list[str]:
+    """The names of the columns, without the spaces around them; none in an empty file.
+
+    Raises:
+        DataError: as for `read_rows`.
+    """
+    _, header = next(read_rows(path, allow_mark=True), (1, []))
+    return [name.strip() for name in header]
+
+
+def read_rows(path: PathLike, allow_mark: bool = False, raw_names: bool = False) -> Iterator[Row]:
+    """Yield (line, values) for every row that is not blank; the arguments are those of `read`.
 
     Raises:
         DataError: the file cannot be read or is no CSV file in UTF-8; names the line.
@@ -62,10 +81,11 @@ def read_rows(path: PathLike, marked: bool = False) -> Iterator[Row]:
     csv.field_size_limit(1 << 30)  # a class of 10,000 images is one value of 170,000 letters
     line = 0
     try:
-        with open(path, encoding="utf-8", newline="") as file:
+        errors = "surrogateescape" if raw_names else "strict"
+        with open(path, encoding="utf-8", errors=errors, newline="") as file:
             if file.read(1) != "\ufeff":
                 file.seek(0)
-            elif not marked:
+            elif not allow_mark:
                 raise DataError(
                     f"{path}:1: begins with a byte order mark, which contests refuse: save it as"
                     " plain UTF-8"
@@ -85,6 +105,28 @@ def read_rows(path: PathLike, marked: bool = False) -> Iterator[Row]:
         raise DataError(f"{path}:{_line_of(path, error)}: not UTF-8 ({error.reason})") from error
     except csv.Error as error:
         raise DataError(f"{path}:{line + 1}: not a CSV row ({error})") from error
+
+
+def write(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a header and rows, whole or not at all; file names that are no UTF-8 as on disk.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    with atomic(path, "w") as file:
+        file.writelines(format_rows([columns]))
+        file.writelines(format_rows(rows))
+
+
+def format_rows(rows: Iterable[Iterable[object]]) -> Iterator[str]:
+    """Yield every row as a line of a CSV file, its end included."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    for row in rows:
+        writer.writerow(row)
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
 
 
 def check_unique(

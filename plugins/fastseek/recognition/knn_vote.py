@@ -12,8 +12,8 @@ from ..errors import DataError
 from ..io.paths import PathLike
 from ..knn.nearest import nearest
 from ..structures import Embeddings
+from ..structures.label_file import read_labels
 from ..structures.provenance import check_same_model
-from .labels import read_labels
 
 CONFIDENCES = ("sum", "sum/3", "mean-of-agreeing", "top1")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..io.atomic import atomic
+from ..io import csv_rows
 from ..io.paths import PathLike
 from ..knn.centroids import check_same_length
 
@@ -72,24 +71,21 @@ class PseudoLabels:
 
     def save(self, path: PathLike) -> None:
         """Write all of it as CSV: where every label comes from."""
-        with atomic(path, "w") as file:
-            out = csv.writer(file, lineterminator="\n")
-            out.writerow(COLUMNS)
-            for name, label, sure, near, why in zip(
-                self.ids, self.labels, self.confidence, self.similarity, self.why, strict=True
-            ):
-                out.writerow(
-                    [
-                        name,
-                        label,
-                        f"{sure:.9g}",
-                        "" if np.isnan(near) else f"{near:.9g}",
-                        self.number,
-                        self.model,
-                        "no" if why else "yes",
-                        why,
-                    ]
-                )
+        columns = self.ids, self.labels, self.confidence, self.similarity, self.why
+        rows = (
+            (
+                name,
+                label,
+                f"{sure:.9g}",
+                "" if np.isnan(near) else f"{near:.9g}",
+                self.number,
+                self.model,
+                "no" if why else "yes",
+                why,
+            )
+            for name, label, sure, near, why in zip(*columns, strict=True)
+        )
+        csv_rows.write(path, COLUMNS, rows)
 
     @classmethod
     def load(cls, path: PathLike) -> PseudoLabels:
@@ -98,26 +94,19 @@ class PseudoLabels:
         Raises:
             DataError: it cannot be read or is another table; names the line.
         """
+        rows = [row for _, row in csv_rows.read(path, COLUMNS, only=True)]
+        table = np.array(rows, str).reshape(len(rows), len(COLUMNS))
+        column = dict(zip(COLUMNS, table.T, strict=True))
         try:
-            with open(path, encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file, strict=True))
-            column = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
             near = np.array([float(text or "nan") for text in column["similarity"]], np.float32)
-            return cls(
-                column["id"],
-                column["label"],
-                column["confidence"].astype(np.float32),
-                near,
-                column["why"],
-                int(column["round"][0]) if rows else 0,
-                str(column["model"][0]) if rows else "",
-            )
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            sure = column["confidence"].astype(np.float32)
+            number = int(column["round"][0]) if rows else 0
+        except ValueError as error:
             raise DataError(
                 f"{path}: not a table of pseudo labels ({error}): expected {','.join(COLUMNS)}"
             ) from error
+        model = str(column["model"][0]) if rows else ""
+        return cls(column["id"], column["label"], sure, near, column["why"], number, model)
 
 
 def mask_probabilities(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
 from ..errors import DataError
-from ..io.atomic import atomic
+from ..io import csv_rows
 from ..io.paths import PathLike
 from ..structures import Item
+from ..structures.label_file import read_labels
 
 COLUMNS = ("path", "label", "group", "split", "id", "source", "round")
 
@@ -60,12 +59,10 @@ def write_manifest(
             f"round {number}: {name} holds no photo, so there is nothing to train on: loosen the"
             " rules that chose it"
         )
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows.values()])
-    digest = hashlib.sha256(text.getvalue().encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    text = "".join(csv_rows.format_rows([COLUMNS, *rows.values()]))
+    digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:10]
     made = pathlib.Path(folder) / f"round{number}.{name}.{digest}.csv"
-    with atomic(made, "w") as file:
-        file.write(text.getvalue())
+    csv_rows.write(made, COLUMNS, rows.values())
     for old in pathlib.Path(folder).glob(f"round{number}.{name}.??????????.csv"):
         if old != made:
             old.unlink()
@@ -75,10 +72,8 @@ def write_manifest(
 def write_table(path: PathLike, rows: Iterable[object], kind: type) -> None:
     """Write instances of a dataclass as CSV, one column a field."""
     fields = [field.name for field in dataclasses.fields(kind)]
-    with atomic(path, "w") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(fields)
-        out.writerows([[_describe(getattr(row, field)) for field in fields] for row in rows])
+    cells = ([_describe(getattr(row, field)) for field in fields] for row in rows)
+    csv_rows.write(path, fields, cells)
 
 
 def _describe(value: object) -> object:
@@ -87,22 +82,13 @@ def _describe(value: object) -> object:
 
 def write_truth(path: PathLike, truth: dict[str, str]) -> None:
     """Write `id,label` of hidden classes, for measuring only."""
-    with atomic(path, "w") as file:
-        out = csv.writer(file, lineterminator="\n")
-        out.writerow(("id", "label"))
-        out.writerows(truth.items())
+    csv_rows.write(path, ("id", "label"), truth.items())
 
 
 def read_truth(path: PathLike) -> dict[str, str]:
-    """Read `id,label`.
+    """Read what `write_truth` wrote.
 
     Raises:
-        DataError: it cannot be read, or lacks a column.
+        DataError: it cannot be read, lacks a column, or an id stands twice.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return {row["id"]: row["label"] for row in csv.DictReader(file, strict=True)}
-    except (OSError, KeyError, csv.Error) as error:
-        raise DataError(
-            f"{path}: cannot be read as a table with the columns id and label ({error})"
-        ) from error
+    return read_labels(path, allow_empty=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import itertools
 import json
 import pathlib
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NO_ROOM, ArtefactError, DataError, RunError, UsageError
-from ..io.atomic import atomic
+from ..io import csv_rows
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.locks import hold_folder
@@ -309,10 +308,8 @@ def _finish(
 ) -> Embeddings:
     """Write rejects.csv and then the manifest."""
     rejects = [reject for shard in shards for reject in shard["rejects"]]
-    with atomic(folder / "rejects.csv", "w") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rejects)
+    rows = ([reject[column] for column in COLUMNS] for reject in rejects)
+    csv_rows.write(folder / "rejects.csv", COLUMNS, rows)
     entries = [shard["entry"] for shard in shards if shard["entry"]]
     if not entries:
         raise DataError(

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from ..errors import ArtefactError, DataError
-from ..io.csv_rows import read_columns, read_rows
+from ..io import csv_rows
 from ..io.paths import PathLike
 from . import GroundTruth, Ranking
 
@@ -57,24 +57,9 @@ def _are_row_numbers(ids: list[str]) -> bool:
     return set(ids) == set(map(str, range(len(ids))))
 
 
-def read_labels(path: PathLike) -> dict[str, str]:
-    """id -> label out of a CSV file with the columns id,label; where it has a column split, of the
-    "query" rows.
-
-    Raises:
-        DataError: the file cannot be read, lacks a column, a row has more or fewer values, or an id
-            stands twice; names the row.
-    """
-    path = pathlib.Path(path)
-    rows = _read_rows(path)
-    known = _unique([row for row in rows if row.get("split", "query") == "query"], path)
-    return {name: row["label"] for name, row in known.items()}
-
-
 def _read_rows(path: pathlib.Path) -> Rows:
     """The rows below the header, each with its line under ""."""
-    _, header = next(read_rows(path, marked=True), (1, []))
-    names = [name.strip() for name in header]
+    names = csv_rows.read_header(path)
     missing = [name for name in ("id", "label") if name not in names]
     if missing:
         raise DataError(
@@ -83,7 +68,7 @@ def _read_rows(path: pathlib.Path) -> Rows:
     columns = [name for name in COLUMNS if name in names]
     rows = [
         dict(zip(columns, row, strict=True)) | {"": str(line)}
-        for line, row in read_columns(path, columns, marked=True)
+        for line, row in csv_rows.read(path, columns, allow_mark=True)
     ]
     if not rows:
         raise DataError(f"{path}: has no row below its header")

@@ -205,7 +205,9 @@ def test_a_table_with_an_unknown_class_is_refused_with_its_line(tmp_path):
     with pytest.raises(DataError, match="noise.csv:3: class 'speckle' is none of"):
         listed_photo(tmp_path, "speckle", "x")
     (tmp_path / "noise.csv").write_text("name,label\n")
-    with pytest.raises(DataError, match="expected path and class"):
+    with pytest.raises(
+        DataError, match="noise.csv:1: the header must hold path,class, found 'name,label'"
+    ):
         compose([f"denoise({str(tmp_path / 'noise.csv')!r})"])
 
 

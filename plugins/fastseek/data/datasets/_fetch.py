@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import logging
 import pathlib
@@ -14,6 +13,7 @@ import urllib.request
 import zipfile
 
 from ...errors import DataError
+from ...io import csv_rows
 from ...io.paths import data_roots, locate
 
 COMMIT = "fc80ba90f803d79d0383df52c5a4ac5de99ff6fc"
@@ -49,14 +49,12 @@ def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
 
 def known_photos() -> list[str]:
     """Names of the photos this project uses, relative to grocery/dataset, sorted."""
-    with open(
-        pathlib.Path(__file__).with_name("grocery.csv"), encoding="utf-8", newline=""
-    ) as file:
-        return sorted(
-            f"{row['folder']}/{row['folder'].rsplit('/', 1)[1]}_{number:03d}.jpg"
-            for row in csv.DictReader(file)
-            for number in range(int(row["first"]), int(row["last"]) + 1)
-        )
+    table = pathlib.Path(__file__).with_name("grocery.csv")
+    return sorted(
+        f"{folder}/{folder.rsplit('/', 1)[1]}_{number:03d}.jpg"
+        for _, (folder, first, last) in csv_rows.read(table, ("folder", "first", "last"))
+        for number in range(int(first), int(last) + 1)
+    )
 
 
 def fingerprint(dataset: pathlib.Path) -> str:

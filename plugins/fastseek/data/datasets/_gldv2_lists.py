@@ -13,14 +13,15 @@ import numpy as np
 
 from ...errors import DataError
 from ...formats.gldv2_names import category
-from ...io.csv_rows import parse_integer, read_columns, read_rows
+from ...io import csv_rows
+from ...io.csv_rows import parse_integer, read_rows
 from ...io.paths import PathLike
 
 USAGES = ("Public", "Private", "Ignored")
 CHUNK = 65536  # names held as Python strings at once
 _table, _plain = (
-    functools.partial(read_columns, marked=True),
-    functools.partial(read_rows, marked=True),
+    functools.partial(csv_rows.read, allow_mark=True),
+    functools.partial(read_rows, allow_mark=True),
 )
 _landmark = functools.partial(parse_integer, what="a landmark")
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import pathlib
 
 from ...errors import DataError
+from ...io import csv_rows
 from ...registry import DATASETS
 from ...structures import Item
 from . import _fetch
@@ -35,10 +35,13 @@ class Grocery:
 
 def _class_names(table: pathlib.Path) -> list[dict[str, str]]:
     """[fine, coarse]: code as it stands in the lists -> name."""
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
     return [
-        {row[f"{kind} ID (int)"]: row[f"{kind} Name (str)"] for row in rows}
+        {
+            code: name
+            for _, (code, name) in csv_rows.read(
+                table, (f"{kind} ID (int)", f"{kind} Name (str)"), allow_mark=True
+            )
+        }
         for kind in ("Class", "Coarse Class")
     ]
 

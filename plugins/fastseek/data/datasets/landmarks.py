@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import os
+from collections.abc import Sequence
 
 from ...errors import DataError
+from ...io import csv_rows
 from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item
 
+COLUMNS = ("path", "landmark", "split", "view_cluster")
 TASKS = ("retrieval", "index", "recognition")
 
 
@@ -37,9 +39,8 @@ class Landmarks:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
         table = locate(os.path.join("landmarks", "labels.csv"), "the landmark photos")
         self.root = str(table.parent)
-        with open(table, encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        items = [_item(f"{table}:{number}", self.root, row) for number, row in enumerate(rows, 2)]
+        rows = csv_rows.read(table, COLUMNS, allow_mark=True)
+        items = [_item(f"{table}:{line}", self.root, values) for line, values in rows]
         self.items = [item for item in items if item.split in ("train", "query")] + _others(
             items, task
         )
@@ -59,12 +60,8 @@ def _others(items: list[Item], task: str) -> list[Item]:
     ]
 
 
-def _item(where: str, root: str, row: dict[str, str | None]) -> Item:
-    name, label, split, group = (
-        row.get(column) or "" for column in ("path", "landmark", "split", "view_cluster")
-    )
+def _item(where: str, root: str, values: Sequence[str]) -> Item:
+    name, label, split, group = values
     if not (name and label and split):
-        raise DataError(
-            f"{where}: expected path, landmark, split and view_cluster, found {list(row.values())}"
-        )
+        raise DataError(f"{where}: expected {', '.join(COLUMNS)}, found {list(values)}")
     return Item(path=os.path.join(root, name), label=label, group=group, split=split, id=name)

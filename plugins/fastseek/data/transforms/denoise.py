@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import pathlib
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError
+from ...io import csv_rows
 from ...io.paths import PathLike, locate
 from ...registry import TRANSFORMS
 from . import _noise_level
@@ -91,14 +91,8 @@ def read_table(file: PathLike) -> dict[str, int]:
     Raises:
         DataError: it cannot be read, or a class is none; names file and line.
     """
-    with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        reader = csv.DictReader(text)
-        if not {"path", "class"} <= set(reader.fieldnames or ()):
-            raise DataError(f"{file}: has the columns {reader.fieldnames}; expected path and class")
-        return {
-            row["path"]: _class(row["class"], f"{file}:{number}")
-            for number, row in enumerate(reader, 2)
-        }
+    rows = csv_rows.read(file, ("path", "class"), allow_mark=True, raw_names=True)
+    return {path: _class(kind, f"{file}:{line}") for line, (path, kind) in rows}
 
 
 def _class(text: str, where: str) -> int:

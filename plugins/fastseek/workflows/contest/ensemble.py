@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ...enhance._concatenated import concatenate
-from ...io.atomic import atomic
+from ...io import csv_rows
 from ...recognition.predict import Predictions, RecognitionInput, recognize
 from ...recognition.rules import ban_frequent
 from ...registry import ENHANCERS, FUSERS, RERANKERS, build, parse, unparse
@@ -103,9 +103,8 @@ def fill_arguments(call: str, folders: Mapping[str, pathlib.Path]) -> str:
 
 def write_labels(path: pathlib.Path, items: Sequence[Item]) -> None:
     """The labels of the reference, as re-rankers read them."""
-    with atomic(path, "w") as file:
-        file.write("id,label\n")
-        file.writelines(f"{item.id},{item.label}\n" for item in items if item.label)
+    rows = ((item.id, item.label) for item in items if item.label)
+    csv_rows.write(path, ("id", "label"), rows)
 
 
 def predict(
