@@ -256,17 +256,8 @@ def build(call: str, registry: Registry[Part], **runtime: Any) -> Part:
     name, args, kwargs = parse(call)
     member = registry.get(name)
     signature = inspect.signature(member)
-    clash = sorted(set(kwargs) & set(runtime))
-    if clash:
-        raise UsageError(f"{shorten_value(call)}: {', '.join(clash)} cannot be set by a recipe")
     given = {key: value for key, value in runtime.items() if takes(signature, key)}
-    try:
-        signature.bind(*args, **kwargs, **given)
-    except TypeError as error:
-        own = [str(p) for p in signature.parameters.values() if p.name not in runtime]
-        raise UsageError(
-            f"{shorten_value(call)}: {shorten(str(error))}; {name} takes ({', '.join(own)})"
-        ) from error
+    _check_arguments(call, signature, runtime, given)
     try:
         part: Part = member(*args, **kwargs, **given)
     except (TypeError, ValueError) as error:
@@ -281,6 +272,30 @@ def build(call: str, registry: Registry[Part], **runtime: Any) -> Part:
         with contextlib.suppress(AttributeError):  # a list has no room for it
             object.__setattr__(part, "call", whole)
     return part
+
+
+def _check_arguments(
+    call: str,
+    signature: inspect.Signature,
+    runtime: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> None:
+    """Check that a member takes what a call string and the program give it.
+
+    Raises:
+        UsageError: it does not, or the call string sets what is the program's to set.
+    """
+    name, args, kwargs = parse(call)
+    clash = sorted(set(kwargs) & set(runtime))
+    if clash:
+        raise UsageError(f"{shorten_value(call)}: {', '.join(clash)} cannot be set by a recipe")
+    try:
+        signature.bind(*args, **kwargs, **given)
+    except TypeError as error:
+        own = [str(p) for p in signature.parameters.values() if p.name not in runtime]
+        raise UsageError(
+            f"{shorten_value(call)}: {shorten(str(error))}; {name} takes ({', '.join(own)})"
+        ) from error
 
 
 def spell_call(
@@ -530,10 +545,10 @@ _CHECKS = {
 
 DATASETS: Registry[Any] = Registry(
     "dataset",
-    """Where photos come from.
+    """Where images come from.
 
 Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train",
-"query", "gallery"). `folder('/my/photos')` in `DATASETS.NAMES` reaches it; names fast-reid knows
+"query", "gallery"). `folder('/my/images')` in `DATASETS.NAMES` reaches it; names fast-reid knows
 reach fast-reid's own.
 """,
     "data.datasets",
@@ -565,10 +580,10 @@ when built.
 
 CROPS: Registry[Any] = Registry(
     "crop",
-    """Where the second picture of a photo is cut.
+    """Where the second view of an image is cut.
 
 Built with the recipe's arguments; called with items it returns float32 [N, 4], left, top, right
-and bottom as shares of width and height, NaN where the whole photo is taken. `digest` tells what
+and bottom as shares of width and height, NaN where the whole image is taken. `digest` tells what
 else its answer depends on, as a string.
 """,
     "data.crops",
@@ -578,7 +593,7 @@ BACKBONES: Registry[Any] = Registry(
     "backbone",
     """Images to feature maps.
 
-Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalised
+Built with the recipe's arguments; `channels` is a dict name -> channels; called with a normalized
 float tensor [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].
 """,
     "modeling.backbones",
@@ -586,7 +601,7 @@ float tensor [B, 3, H, W] it returns a dict of the same names -> [B, C, h, w].
 
 BLOCKS: Registry[Any] = Registry(
     "block",
-    """What is put into a backbone: attention, another normalisation.
+    """What is put into a backbone: attention, another normalization.
 
 Built with the recipe's arguments; called with a backbone of ours whose weights are loaded, it
 returns the backbone with the block in its place; `channels` stays what the maps have. A name the
@@ -602,7 +617,7 @@ BRANCHES: Registry[Any] = Registry(
 Built with `channels` (the backbone's); called with the dict of maps it returns a dict name -> [B,
 D] that holds at least its own recipe name, the vector used for retrieval unless `tested` names
 another; `dims` tells D of every name. Where a batch tells more, the maps hold "places" float32
-[B, 4] and "crops", the maps of a second picture.
+[B, 4] and "crops", the maps of a second view.
 """,
     "modeling.branches",
 )
@@ -717,7 +732,7 @@ FIGURES: Registry[ClassMetric] = Registry(
 
 Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of
 the C, counts int64 [C], training images a class) it returns a list of `Score` whose `per_query`
-are the N photos.
+are the N images.
 """,
     "classification",
 )

@@ -32,7 +32,7 @@ def concatenate(
     weights: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
 ) -> Embeddings:
-    """Normalise the vectors of every model, average those of a type, normalise, and put the types
+    """Normalize the vectors of every model, average those of a type, normalize, and put the types
     side by side.
 
     Three DOLG, three hybrid and two EfficientNet models of 512 dimensions become 3 x 512 = 1536

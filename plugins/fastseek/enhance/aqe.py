@@ -18,7 +18,7 @@ class Aqe:
     ** alpha.
 
     fast-reid's TEST.AQE: alpha query expansion (Radenovic et al. 2018) of queries and database over
-    both together. Vectors are averaged as they are, unnormalised. A negative cosine weighs nothing,
+    both together. Vectors are averaged as they are, not normalized. A negative cosine weighs nothing,
     where fast-reid's power of it is negative or no number. Neighbours come from an exact search in
     bounded memory.
 

@@ -16,7 +16,7 @@ class Concat:
 
     `concat(queries=('b/query', 'c/query'), gallery=('b/gallery', 'c/gallery'), types=('dolg',
     'dolg', 'hybrid'))` puts the mean of the given embeddings and b beside c. Images are matched by
-    id. Without other models vectors are only normalised. Memory: one block of every model beside
+    id. Without other models vectors are only normalized. Memory: one block of every model beside
     the new vectors.
 
     Args:

@@ -1,8 +1,7 @@
 """What all fusers share: an image's score is a weighted sum of what each member says of it.
 
 Members may stand in any order: their shares are added in the order of size, so not even rounding
-    depends on it. Equal
-sums are settled by the better best place, then by id.
+depends on it. Equal sums are settled by the better best place, then by id.
 """
 
 from __future__ import annotations
@@ -78,12 +77,11 @@ class Linear(abc.ABC):
         name, _, given = parse(self._built_by)
         shared = {key: given.pop(key) for key in SHARED if key in given}
         told = {**given, **shared, "weights": self.weights}
-        silent = {
-            key
-            for key, parameter in inspect.signature(type(self)).parameters.items()
-            if parameter.default in (None, False) and told[key] is parameter.default
-        }
-        return unparse(name, (), {key: told[key] for key in told if key not in silent})
+        for key, parameter in inspect.signature(type(self)).parameters.items():
+            default = parameter.default
+            if told[key] is default and (default is None or default is False):
+                del told[key]
+        return unparse(name, (), told)
 
     @call.setter
     def call(self, call: str) -> None:
@@ -97,54 +95,53 @@ class Linear(abc.ABC):
             names: what errors call them, such as their files.
 
         Raises:
-            UsageError: there is none, or not as many as weights. ArtefactError, DataError: see
-                `Members.match`.
+            UsageError: there is none, or not as many as weights.
+            ArtefactError, DataError: as for `Members.match`.
         """
         together = Members.match(members, names, self.union, self.find_scale)
         weights = self.pick_weights(len(together.rankings))
-        rows, scores = [], []
-        for part in together.query_blocks():
-            some = select_best(
-                self.gather_candidates(together, part),
-                weights,
-                together.gallery_ids,
-                self.list_length(together),
-            )
-            rows.append(some[0])
-            scores.append(some[1])
-        width = max([self.least_width(together), *(part.shape[1] for part in rows)])
+        keep, ids = self.list_length(together), together.gallery_ids
+        found = [
+            (part, *select_best(self.gather_candidates(together, part), weights, ids, keep))
+            for part in together.query_blocks()
+        ]
+        width = max([self.least_width(together), *(rows.shape[1] for _, rows, _ in found)])
         shape = (len(together.query_ids), width)
         indices, fused = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
-        for part, row, score in zip(together.query_blocks(), rows, scores, strict=True):
-            indices[part, : row.shape[1]], fused[part, : row.shape[1]] = row, score
-        return Ranking(together.query_ids, together.gallery_ids, indices, fused)
+        for part, rows, scores in found:
+            indices[part, : rows.shape[1]] = rows
+            fused[part, : rows.shape[1]] = scores
+        return Ranking(together.query_ids, ids, indices, fused)
 
     def gather_candidates(self, members: Members, queries: slice) -> Candidates:
         """All that is needed to fuse a run of queries with any weights."""
-        found = [
+        lists = [
             _cut_lists(*members.read_lists(number, queries), self.depth)
             for number in range(len(members.rankings))
         ]
-        length, width = queries.stop - queries.start, max(1, len(members.gallery_ids))
-        keys = [(np.nonzero(listed)[0] * width + indices[listed]) for indices, _, listed in found]
+        # A query and a gallery row as one number: what several members list is found by sorting.
+        width = max(1, len(members.gallery_ids))
+        keys = [np.nonzero(listed)[0] * width + indices[listed] for indices, _, listed in lists]
         distinct, where = np.unique(np.concatenate(keys), return_inverse=True)
-        who = distinct // width
-        values = np.empty((len(distinct), len(found)))
-        places = np.full((len(distinct), len(found)), NOWHERE, np.int32)
-        stops = np.cumsum([len(some) for some in keys])
-        for number, (indices, scores, listed) in enumerate(found):
-            mine = where[stops[number] - len(keys[number]) : stops[number]]
+        owner = distinct // width
+        values = np.empty((len(distinct), len(lists)))
+        places = np.full((len(distinct), len(lists)), NOWHERE, np.int32)
+        ends = np.cumsum([len(some) for some in keys])[:-1]
+        for number, mine in enumerate(np.split(where, ends)):
+            indices, scores, listed = lists[number]
             place = np.broadcast_to(np.arange(1, indices.shape[1] + 1), indices.shape)
-            said = self.rate(scores, place)
-            values[:, number] = self._rate_unlisted(said, listed, members.scales[number].worst)[who]
-            values[mine, number], places[mine, number] = said[listed], place[listed]
-        return Candidates(who, distinct % width, values, places, length)
+            rated = self.rate(scores, place)
+            unlisted = self._rate_unlisted(rated, listed, members.scales[number].worst)
+            values[:, number] = unlisted[owner]
+            values[mine, number] = rated[listed]
+            places[mine, number] = place[listed]
+        return Candidates(owner, distinct % width, values, places, queries.stop - queries.start)
 
-    def _rate_unlisted(self, said: np.ndarray, listed: np.ndarray, worst: float) -> np.ndarray:
+    def _rate_unlisted(self, rated: np.ndarray, listed: np.ndarray, worst: float) -> np.ndarray:
         """What a member says of an image it does not list, [b]."""
         if not self.unlisted_is_last:
-            return np.zeros(len(said))
-        last = said.min(axis=1, initial=np.inf, where=listed)
+            return np.zeros(len(rated))
+        last = rated.min(axis=1, initial=np.inf, where=listed)
         return np.where(listed.any(axis=1), last, worst)
 
     def list_length(self, members: Members) -> int:
@@ -185,24 +182,30 @@ def select_best(
     """Gallery rows [b, k] int64 and scores [b, k] float32 of the best `keep` images a query, -1 and
     -inf at the end.
     """
-    used = weights > 0
-    place = (
-        candidates.places[:, used].min(axis=1)
-        if len(candidates.places)
-        else candidates.places[:, 0]
-    )
-    shares = candidates.values[:, used] * weights[used]
-    shares.sort(axis=1)
-    score = np.where(place < NOWHERE, shares.sum(axis=1), -np.inf).astype(np.float32)
+    score, place = _sum_shares(candidates, weights)
     chosen = np.flatnonzero(_is_among_best(candidates, score, keep))
     query, item = candidates.queries[chosen], candidates.items[chosen]
     order = np.lexsort((gallery_ids[item], place[chosen], -score[chosen], query))
+    # The queries rise, so a candidate's place in its row is how far it stands behind the first.
     at = np.arange(len(order)) - np.searchsorted(query, query)
     order, at = order[at < keep], at[at < keep]
     shape = (candidates.length, int(at.max(initial=-1)) + 1)
     rows, scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
-    rows[query[order], at], scores[query[order], at] = item[order], score[chosen[order]]
+    rows[query[order], at] = item[order]
+    scores[query[order], at] = score[chosen[order]]
     return rows, scores
+
+
+def _sum_shares(candidates: Candidates, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The weighted sum [P] float32 of every candidate, and its best place [P] in any list."""
+    used = weights > 0
+    if not len(candidates.places):
+        return np.empty(0, np.float32), np.empty(0, np.int32)
+    place = candidates.places[:, used].min(axis=1)
+    shares = candidates.values[:, used] * weights[used]
+    shares.sort(axis=1)  # so that the order of the members changes nothing, not even rounding
+    total = shares.sum(axis=1)
+    return np.where(place < NOWHERE, total, -np.inf).astype(np.float32), place
 
 
 def _is_among_best(candidates: Candidates, score: np.ndarray, keep: int) -> np.ndarray:

@@ -20,11 +20,10 @@ class DistanceAverage(Linear):
     scaled per member.
 
     The scale is taken over all that a member lists, over all queries: "max" counts distances from
-        its best score and
-    divides by the largest, so they lie in 0..1; "zscore" takes off the mean and divides by the
-    standard deviation; "none" leaves them. What a member does not list is as far as the last image
-    it lists for that query: exact when every list holds the whole gallery. Huawei DIGIX 2020 image
-    retrieval, third place.
+    its best score and divides by the largest, so they lie in 0..1; "zscore" takes off the mean and
+    divides by the standard deviation; "none" leaves them. What a member does not list is as far as
+    the last image it lists for that query: exact when every list holds the whole gallery. Huawei
+    DIGIX 2020 image retrieval, third place.
 
     Args:
         weights: one a member; all 1 when None.

@@ -15,7 +15,7 @@ class Vote(Linear):
     """Every member gives its first `depth` answers 1, 1/2, 1/3 … votes times its weight.
 
     Equal votes: the better best place, then the id. Huawei DIGIX 2020 image retrieval, second
-        place.
+    place.
 
     Args:
         depth: how many answers of each member vote.

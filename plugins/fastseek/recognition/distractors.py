@@ -10,7 +10,7 @@ from ..knn.nearest import nearest
 from ..structures import Embeddings
 from ..structures.provenance import check_same_model
 
-SAME = 0.999  # the cosine of a photo with itself, whatever its vector was rounded to
+SAME = 0.999  # the cosine of an image with itself, whatever its vector was rounded to
 
 
 def measure_likeness(
@@ -18,10 +18,9 @@ def measure_likeness(
 ) -> np.ndarray:
     """The mean of every image's k largest cosines with a set [N] float64; 0 for k = 0.
 
-    An image of the set is not compared with itself, known by its id and a cosine of 1: of bare
-        vectors the ids are row
-    numbers, and equal ones name different photos. A set of fewer than k images gives the mean of
-    all there are.
+    An image of the set is not compared with itself. It is known by its id and a cosine of 1: of
+    bare vectors the ids are row numbers, and equal ones name different images. A set of fewer than
+    k images gives the mean of all there are.
 
     Raises:
         ArtefactError: they are of different models.

@@ -98,18 +98,31 @@ class Reference:
         check_same_model(side, self.embeddings, name, "reference")
         found = nearest(side, self.embeddings, votes, lowest=False)
         labels, cosines = self.labels[found.rows], found.scores.astype(np.float64)
-        same = labels[:, :, None] == labels[:, None, :]
-        sums = (same * cosines[:, None, :]).sum(axis=2)
-        winner = sums.argmax(axis=1)[:, None]
-        total = np.take_along_axis(sums, winner, axis=1)[:, 0]
-        agreeing = np.take_along_axis(same, winner[:, :, None], axis=1)[:, 0].sum(axis=1)
+        winners, total = pick_labels(labels, cosines)
+        agrees = labels == winners[:, None]
         sure = {
             "sum": total,
             "sum/3": total / votes,
-            "mean-of-agreeing": total / agreeing,
-            "top1": np.take_along_axis(cosines, winner, axis=1)[:, 0],
+            "mean-of-agreeing": total / agrees.sum(axis=1),
+            # Best first: the first that agrees is the nearest.
+            "top1": np.take_along_axis(cosines, agrees.argmax(axis=1)[:, None], axis=1)[:, 0],
         }[confidence]
-        return Votes(np.take_along_axis(labels, winner, axis=1)[:, 0], np.maximum(sure, 0))
+        return Votes(winners, np.maximum(sure, 0))
+
+
+def pick_labels(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The label [N] whose scores add up to most, and the sum [N].
+
+    Args:
+        labels, scores: [N, K] of the voters; of equal sums the label that is named first wins.
+    """
+    same = labels[:, :, None] == labels[:, None, :]
+    sums = (same * scores[:, None, :]).sum(axis=2)
+    winner = sums.argmax(axis=1)[:, None]
+    return (
+        np.take_along_axis(labels, winner, axis=1)[:, 0],
+        np.take_along_axis(sums, winner, axis=1)[:, 0],
+    )
 
 
 def look_up_labels(

@@ -1,4 +1,4 @@
-"""What is on a photo: one label and a score for every query, or a low score when it shows no
+"""What an image shows: one label and a score for every query, a low one where it shows no
 landmark.
 """
 
@@ -20,12 +20,12 @@ from ..structures import Embeddings
 from ..structures.arrays import Computed, SideBySide
 from ..structures.provenance import check_same_model
 from .distractors import measure_likeness
-from .knn_vote import Reference
+from .knn_vote import Reference, pick_labels
 
 
 class RecognitionInput(NamedTuple):
-    """What one model made of three sets: the queries, a labelled reference, and pictures that show
-    no landmark.
+    """What one model made of three sets: the queries, a labelled reference, and images that show no
+    landmark.
     """
 
     queries: Embeddings
@@ -55,22 +55,24 @@ def recognize(
 ) -> Predictions:
     """Name what every query shows, as the Google Landmark Recognition winners of 2020 and 2021 did.
 
-    1. Vectors of length 1; every dimension bent to a normal distribution, learned from the queries
-    only. 2. B(image) = mean of a reference image's `gallery_k` largest cosines with the pictures
-    without a landmark. 3. A(query, image) = clip(cosine, 0, 1) - B(image); every model's `votes`
-    largest vote, exactly. 4. The label with the largest sum of A is predicted; of equal sums the
-    one named first (model by model, best first). 5. C(query) = mean of its `query_k` largest
-    cosines with the pictures without a landmark, over the vectors of all
-       models side by side. Score = sum - C. An image that is itself such a picture (same id) is not
-       compared with itself.
+    1. Vectors get length 1, and every dimension is bent to a normal distribution, learned from the
+       queries only.
+    2. B(image) is the mean of a reference image's `gallery_k` largest cosines with the images
+       without a landmark.
+    3. A(query, image) = clip(cosine, 0, 1) - B(image); every model's `votes` largest vote, exactly.
+    4. The label with the largest sum of A is predicted; of equal sums the one named first (model by
+       model, best first).
+    5. C(query) is the mean of its `query_k` largest cosines with the images without a landmark,
+       over the vectors of all models side by side. The score is the sum minus C. An image that is
+       itself one of those (same id) is not compared with itself.
 
-    arXiv 2010.01650 (Henkel and Singer) and 2110.03786 (Henkel), where one member is the
-    concatenation that `enhance.concatenated` makes. Memory: the vectors of all sets twice, in files
-    of TMPDIR where a set takes more than 1 GB.
+    arXiv 2010.01650 (Henkel and Singer) and 2110.03786 (Henkel), where one member is what
+    `concatenate` makes. Memory: the vectors of all sets twice, in files of TMPDIR where a set takes
+    more than 1 GB.
 
     Args:
-        members: one a model; queries, references and pictures must have the same ids in the same
-            order in each.
+        members: one a model; their queries, references and images without a landmark must have
+            the same ids in the same order.
         labels: [R] one for every reference image.
         n_quantiles: how many quantiles are learned; 0 leaves dimensions as they are.
         votes, gallery_k, query_k: see above; `gallery_k=0` and `query_k=0` leave B and C out.
@@ -94,16 +96,11 @@ def recognize(
     members = [_bend_member(member, n_quantiles) for member in members]
     candidates = [_find_candidates(member, votes, gallery_k) for member in members]
     rows, scores = (np.concatenate(side, axis=1) for side in zip(*candidates, strict=True))
-    numbers = known.labels[rows]
-    sums = ((numbers[:, :, None] == numbers[:, None, :]) * scores[:, None, :]).sum(axis=2)
-    winner = sums.argmax(axis=1)[:, None]
-    asked, pictures = (_join_members([member[part] for member in members]) for part in (0, 2))
-    total = np.take_along_axis(sums, winner, axis=1)[:, 0] - measure_likeness(
-        asked, pictures, query_k, "queries"
-    )
-    return Predictions(
-        asked.ids, known.classes[np.take_along_axis(numbers, winner, axis=1)[:, 0]], total
-    )
+    winners, sums = pick_labels(known.labels[rows], scores)
+    queries = _join_members([member.queries for member in members])
+    distractors = _join_members([member.non_landmarks for member in members])
+    penalty = measure_likeness(queries, distractors, query_k, "queries")
+    return Predictions(queries.ids, known.classes[winners], sums - penalty)
 
 
 def _check_alike(members: Sequence[RecognitionInput]) -> None:
@@ -127,12 +124,12 @@ def _check_alike(members: Sequence[RecognitionInput]) -> None:
 def _bend_member(member: RecognitionInput, n_quantiles: int) -> RecognitionInput:
     """Step 1."""
     queries, reference = L2()(member.queries, member.reference)
-    pictures, _ = L2()(member.non_landmarks, member.queries)
+    distractors, _ = L2()(member.non_landmarks, member.queries)
     if not n_quantiles:
-        return RecognitionInput(queries, reference, pictures)
+        return RecognitionInput(queries, reference, distractors)
     part = Quantile(n_quantiles)
     fit = part.find_fit(queries, reference)
-    return RecognitionInput(*(part.apply(fit, side) for side in (queries, reference, pictures)))
+    return RecognitionInput(*(part.apply(fit, side) for side in (queries, reference, distractors)))
 
 
 def _find_candidates(
@@ -144,33 +141,23 @@ def _find_candidates(
     inner product with one more dimension, and the largest of the other, which are the same images
     for all queries.
     """
-    minus = -measure_likeness(
-        member.reference, member.non_landmarks, gallery_k, "reference"
-    ).astype(np.float32)
+    penalty = measure_likeness(member.reference, member.non_landmarks, gallery_k, "reference")
+    minus = -penalty.astype(np.float32)
+    order, place = id_order(member.reference.ids)
     asked = _append(member.queries, np.ones(len(member.queries), np.float32))
-    pool = _append(member.reference, minus)
-    order, place = id_order(pool.ids)
-    best, plain = (
-        nearest(asked, pool, votes, "ip", lowest=False),
-        np.lexsort((place, -minus))[:votes],
-    )
-    few = Embeddings(pool.ids[plain], np.asarray(member.reference.vectors[plain]))
+    best = nearest(asked, _append(member.reference, minus), votes, "ip", lowest=False)
+    width = best.rows.shape[1]
+    plain = np.lexsort((place, -minus))[:votes]
+    few = Embeddings(member.reference.ids[plain], np.asarray(member.reference.vectors[plain]))
     others = nearest(member.queries, few, votes, lowest=False)
     rows = np.concatenate([best.rows, plain[others.rows]], axis=1)
-    scores = np.concatenate(
-        [
-            np.clip(best.scores, minus[best.rows], 1 + minus[best.rows]),
-            np.clip(others.scores, 0, 1) + minus[plain[others.rows]],
-        ],
-        axis=1,
-    )
+    # Rounding must not put a cosine below 0 or above 1.
+    near = np.clip(best.scores, minus[best.rows], 1 + minus[best.rows])
+    far = np.clip(others.scores, 0, 1) + minus[plain[others.rows]]
+    scores = np.concatenate([near, far], axis=1)
     twice = np.zeros(rows.shape, bool)
-    twice[:, best.rows.shape[1] :] = (
-        best.rows[:, :, None] == rows[:, None, best.rows.shape[1] :]
-    ).any(axis=1)
-    keys = np.sort(np.where(twice, EMPTY, sort_keys(scores, place[rows])), axis=1)[
-        :, : best.rows.shape[1]
-    ]
+    twice[:, width:] = (best.rows[:, :, None] == rows[:, None, width:]).any(axis=1)
+    keys = np.sort(np.where(twice, EMPTY, sort_keys(scores, place[rows])), axis=1)[:, :width]
     return order[places_of(keys)], scores_of(keys).astype(np.float64)
 
 

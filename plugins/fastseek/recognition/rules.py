@@ -14,7 +14,7 @@ from ..knn.align import rows_of
 from ..knn.nearest import nearest
 from ..structures import Embeddings
 from ..structures.provenance import check_same_model
-from .knn_vote import Reference
+from .knn_vote import Reference, pick_labels
 from .predict import Predictions
 
 
@@ -105,16 +105,10 @@ def recognize_with_classifier(
     numbers, cosines = known.labels[found.rows], found.scores.astype(np.float64)
     # What points the other way votes against a label, whatever the power.
     powers = np.sign(cosines) * np.abs(cosines) ** rule.cosine_power
-    same = numbers[:, :, None] == numbers[:, None, :]
-    sums = (same * powers[:, None, :]).sum(axis=2)
     columns = rows_of(known.classes, classes)[numbers]
     # Column -1, a class the classifier does not know, is the one that is padded.
     padded = np.pad(likely, ((0, 0), (0, 1)), constant_values=rule.default)
     chances = np.maximum(np.take_along_axis(padded, columns, axis=1), rule.default)
-    totals = sums * chances**rule.class_power
-    winner = totals.argmax(axis=1)[:, None]
-    return Predictions(
-        queries.ids,
-        known.classes[np.take_along_axis(numbers, winner, axis=1)[:, 0]],
-        np.take_along_axis(totals, winner, axis=1)[:, 0],
-    )
+    # The classifier says the same of all voters of a label, so it may weigh each of them.
+    winners, scores = pick_labels(numbers, powers * chances**rule.class_power)
+    return Predictions(queries.ids, known.classes[winners], scores)

@@ -7,7 +7,7 @@ Section 3 of "Re-ranking Person Re-identification with k-reciprocal Encoding" (Z
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..errors import RunError
 
 ROWS = 4096  # images whose sets are expanded at once, fewer when their sets may be large
 ENTRIES = 1 << 20  # entries those sets may have together
+Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of rows [n] and columns [n]
 
 
 class NeighborhoodRule(NamedTuple):
@@ -89,7 +90,7 @@ def encode(
     neighbours: np.ndarray,
     k1: int,
     k2: int,
-    distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    distances: Distances,
     rule: NeighborhoodRule = RULES["paper"],
     most: float = np.inf,
 ) -> csr_array:
@@ -112,42 +113,49 @@ def encode(
 
 
 def _weigh_neighbors(
-    neighbours: np.ndarray,
-    k1: int,
-    distances: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    rule: NeighborhoodRule,
-    most: float,
+    neighbours: np.ndarray, k1: int, distances: Distances, rule: NeighborhoodRule, most: float
 ) -> csr_array:
     count = len(neighbours)
-    whole, half = (
-        find_reciprocal(neighbours[:, : k1 + rule.more]),
-        find_reciprocal(neighbours[:, : halve(k1) + 1]),
-    )
-    sizes, counts, columns, weights = np.diff(half.indptr), [np.zeros(1, np.int64)], [], []
-    total, step = 0, max(1, min(ROWS, ENTRIES // max(1, count_most_entries(count, k1))))
-    for start in range(0, count, step):
-        sets = expand(whole[start : start + step], half, sizes, rule.share)
+    if not count:
+        return csr_array((0, 0), dtype=np.float32)
+    lengths, columns, weights, total = [], [], [], 0
+    for start, sets in _expand_all(neighbours, k1, rule):
         total += sets.nnz
         if total > most:
             raise RunError(
-                f"the neighbourhoods of {count} images have {total} entries after"
+                f"the neighborhoods of {count} images have {total} entries after"
                 f" {start + sets.shape[0]} of them, more than max_ram has room for: raise max_ram,"
                 f" or lower k1 ({k1})"
             )
-        lengths = np.diff(sets.indptr)
-        rows = np.repeat(np.arange(sets.shape[0]), lengths)
-        new = np.exp(-distances(rows + start, sets.indices))
-        new /= np.bincount(rows, new, minlength=sets.shape[0])[rows]
-        counts.append(lengths.astype(np.int64))
+        lengths.append(np.diff(sets.indptr).astype(np.int64))
         columns.append(sets.indices)
-        weights.append(new.astype(np.float32))
-    if not count:
-        return csr_array((0, 0), dtype=np.float32)
-    del whole, half
+        weights.append(_weigh_sets(sets, start, distances))
     together = np.concatenate(columns)
-    columns.clear()
-    starts: np.ndarray = np.cumsum(np.concatenate(counts)).astype(pick_index_type(total))
+    columns.clear()  # before the weights are put together: they are as many
+    starts = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
+    starts = starts.astype(pick_index_type(total))
     return csr_array((np.concatenate(weights), together, starts), shape=(count, count))
+
+
+def _expand_all(
+    neighbours: np.ndarray, k1: int, rule: NeighborhoodRule
+) -> Iterator[tuple[int, csr_array]]:
+    """Yield (first image, R*(i, k1) of a run of images)."""
+    count = len(neighbours)
+    whole = find_reciprocal(neighbours[:, : k1 + rule.more])
+    half = find_reciprocal(neighbours[:, : halve(k1) + 1])
+    sizes = np.diff(half.indptr)
+    step = max(1, min(ROWS, ENTRIES // max(1, count_most_entries(count, k1))))
+    for start in range(0, count, step):
+        yield start, expand(whole[start : start + step], half, sizes, rule.share)
+
+
+def _weigh_sets(sets: csr_array, start: int, distances: Distances) -> np.ndarray:
+    """The weights [entries] float32 of a run of images, exp(-distance), that sum to 1 in a row."""
+    rows = np.repeat(np.arange(sets.shape[0]), np.diff(sets.indptr))
+    weights = np.exp(-distances(rows + start, sets.indices))
+    weights /= np.bincount(rows, weights, minlength=sets.shape[0])[rows]
+    return weights.astype(np.float32)
 
 
 def average_neighbors(

@@ -43,21 +43,24 @@ def iterate_overlaps(asked: csr_array, inverted: csr_array) -> Iterator[tuple[sl
             not looked at.
     """
     images = inverted.shape[1]
-    touched = np.concatenate(
-        [[0], np.cumsum(np.diff(inverted.indptr)[asked.indices], dtype=np.int64)]
-    )
-    batch = touched[asked.indptr[1:]] // TOUCHED + np.arange(asked.shape[0]) // max(
-        1, TOUCHED // images
-    )
-    stops = np.flatnonzero(np.diff(batch, append=-1)) + 1
-    for first, last in zip([0, *stops], stops, strict=False):
+    for first, last in _split_queries(asked, inverted):
         mine = slice(asked.indptr[first], asked.indptr[last])
         picked = inverted[asked.indices[mine]]
         lengths = np.diff(picked.indptr)
         np.minimum(picked.data, np.repeat(asked.data[mine], lengths), out=picked.data)
+        # Every (query, image) becomes one number, so that one product adds up all queries at once.
         rows = np.repeat(np.arange(last - first) * images, np.diff(asked.indptr[first : last + 1]))
         picked.indices += np.repeat(rows.astype(picked.indices.dtype), lengths)
         each = csc_array(
             (picked.data, picked.indices, picked.indptr), shape=((last - first) * images, len(rows))
         )
         yield slice(first, last), (each @ np.ones(len(rows), np.float32)).reshape(-1, images)
+
+
+def _split_queries(asked: csr_array, inverted: csr_array) -> Iterator[tuple[int, int]]:
+    """Yield (first, last) of runs of queries that touch and fill about TOUCHED entries."""
+    entries = np.diff(inverted.indptr)[asked.indices]
+    touched = np.concatenate([[0], np.cumsum(entries, dtype=np.int64)])[asked.indptr[1:]]
+    filled = np.arange(asked.shape[0]) // max(1, TOUCHED // inverted.shape[1])
+    stops = np.flatnonzero(np.diff(touched // TOUCHED + filled, append=-1)) + 1
+    yield from zip([0, *stops], stops, strict=False)

@@ -67,22 +67,21 @@ class HardInsert:
         asked = reference.vote(queries, self.votes, self.conf, "queries")
         found = reference.vote(gallery, self.votes, self.conf, "gallery")
         parts = partition(ranking, asked, found, float(found.confidence.max(initial=0)))
+        same_label = _Members(gallery.ids, found)
         indices, scores = parts.indices.copy(), parts.scores.astype(np.float32)
-        depth, same_label = indices.shape[1], _Members(gallery.ids, found)
         for query, (label, sure) in enumerate(zip(asked.labels, asked.confidence, strict=True)):
             new = same_label.find_surer(label, self.threshold - sure)
             new = new[~np.isin(new, indices[query])]
-            head, tail = slice(0, parts.first[query]), slice(parts.first[query], depth)
-            row = [parts.indices[query, head], new, parts.indices[query, tail]]
-            row_scores = [
-                scores[query, head],
-                parts.best[query] + found.confidence[new],
-                scores[query, tail],
-            ]
-            indices[query], scores[query] = (
-                np.concatenate(part)[:depth] for part in (row, row_scores)
-            )
+            raised = parts.best[query] + found.confidence[new]
+            behind = parts.first[query]
+            indices[query] = _insert(indices[query], behind, new)
+            scores[query] = _insert(scores[query], behind, raised)
         return Ranking(ranking.query_ids, ranking.gallery_ids, indices, scores)
+
+
+def _insert(row: np.ndarray, place: int, new: np.ndarray) -> np.ndarray:
+    """A row with new values from a place on; it keeps its length, so what stood last falls off."""
+    return np.concatenate([row[:place], new, row[place:]])[: len(row)]
 
 
 class _Members:

@@ -50,9 +50,8 @@ class KReciprocal:
     stderr beforehand how long it will take.
 
     `max_ram` is a promise: arrays of its own never take more, beside the embeddings and the ranking
-        that were given. If
-    that cannot be, it stops before it starts; if it can be for most images and not for these, as
-    soon as it knows.
+    that were given. If that cannot be, it stops before it starts; if it can be for most images and
+    not for these, as soon as it knows.
 
     Args:
         k1: size of the neighbourhoods.
@@ -153,35 +152,56 @@ class KReciprocal:
         self, scores: np.ndarray, indices: np.ndarray, known: Encoded, queries: int, depth: int
     ) -> None:
         """Fill scores [Q * K] for the answers [Q * K], a run of pairs at a time."""
-        vectors, neighbours, raw, longest, room = known
-        held = (
-            average_neighbors(raw, neighbours, self.k2)
-            if HELD_BYTES * raw.nnz * self.k2 < room
-            else None
-        )
-        step = max(1, int(ENTRIES * len(neighbours) // max(1, raw.nnz * self.k2)))
-        overlaps, pairs = Overlaps(len(neighbours)), np.flatnonzero(indices >= 0)
+        images, entries = len(known.neighbours), known.raw.nnz * self.k2
+        held = self._average(known) if HELD_BYTES * entries < known.room else None
+        step = max(1, int(ENTRIES * images // max(1, entries)))
+        overlaps, pairs = Overlaps(images), np.flatnonzero(indices >= 0)
         for start in progress(range(0, len(pairs), step), "re-ranking"):
             here = pairs[start : start + step]
-            asked, images = here // depth, indices[here] + queries
-            some, rows = np.unique(images, return_inverse=True) if held is None else (None, images)
-            theirs, first = (
-                average_neighbors(raw, neighbours, self.k2, some) if held is None else held,
-                int(asked[0]),
-            )
-            mine = average_neighbors(raw, neighbours, self.k2, np.arange(first, asked[-1] + 1))
-            ends = np.searchsorted(asked, np.arange(first, asked[-1] + 2))
-            shared = np.concatenate(
-                [
-                    overlaps.add_up(mine, row, theirs, rows[ends[row] : ends[row + 1]])
-                    for row in range(mine.shape[0])
-                ]
-            )
+            asked, found = here // depth, indices[here] + queries
+            shared = self._overlap_pairs(overlaps, known, held, asked, found)
             near = _squared_distances(
-                pair_scores(vectors, vectors, asked, images, self._pairs), self._pairs
+                pair_scores(known.vectors, known.vectors, asked, found, self._pairs), self._pairs
             )
-            near *= self.lambda_ / longest[asked]
+            near *= self.lambda_ / known.longest[asked]
             scores[here] = -(near + (1 - self.lambda_) * (1 - shared / (2 - shared)))
+
+    def _average(self, known: Encoded, rows: np.ndarray | None = None) -> csr_array:
+        """The averaged encodings of all images, or of some."""
+        return average_neighbors(known.raw, known.neighbours, self.k2, rows)
+
+    def _overlap_pairs(
+        self,
+        overlaps: Overlaps,
+        known: Encoded,
+        held: csr_array | None,
+        asked: np.ndarray,
+        found: np.ndarray,
+    ) -> np.ndarray:
+        """How much the encodings of pairs [n] have in common.
+
+        Args:
+            overlaps: what adds them up.
+            known: the encodings before they are averaged.
+            held: all averaged encodings; where there is no room for them, those of the images that
+                are named are made here.
+            asked: [n] queries, rising.
+            found: [n] images.
+        """
+        if held is None:
+            some, rows = np.unique(found, return_inverse=True)
+            theirs = self._average(known, some)
+        else:
+            theirs, rows = held, found
+        run = np.arange(int(asked[0]), int(asked[-1]) + 1)
+        mine = self._average(known, run)
+        ends = np.searchsorted(asked, np.append(run, run[-1] + 1))
+        return np.concatenate(
+            [
+                overlaps.add_up(mine, row, theirs, rows[ends[row] : ends[row + 1]])
+                for row in range(len(run))
+            ]
+        )
 
     def _score_all(
         self, queries: Embeddings, gallery: Embeddings, out: np.ndarray | None = None
@@ -189,19 +209,19 @@ class KReciprocal:
         """Yield (queries, scores [b, G] float32 of every gallery image), within `out` [Q, G] if
         given.
         """
-        vectors, neighbours, raw, longest, _ = self._encode_both(queries, gallery, True)
-        encoded = average_neighbors(raw, neighbours, self.k2)
-        del raw
-        asked, inverted = encoded[: len(queries)], encoded[len(queries) :].T.tocsr()
-        del encoded
-        mine, theirs = vectors[: len(queries)], vectors[len(queries) :]
+        known, count = self._encode_both(queries, gallery, True), len(queries)
+        mine, theirs, longest = known.vectors[:count], known.vectors[count:], known.longest
+        averaged = self._average(known)
+        del known  # only the averaged encodings are needed, and memory is promised
+        asked, inverted = averaged[:count], averaged[count:].T.tocsr()
+        del averaged
         first = _find_first_equal(theirs)
         twins = (first != np.arange(len(first))).any()
         step = max(1, CELLS // len(gallery))
         whole = out is not None
-        held = out if out is not None else np.empty((min(step, len(mine)), len(theirs)), np.float32)
-        for start in progress(range(0, len(queries), step), "re-ranking"):
-            here = slice(start, min(start + step, len(queries)))
+        held = out if out is not None else np.empty((min(step, count), len(theirs)), np.float32)
+        for start in progress(range(0, count, step), "re-ranking"):
+            here = slice(start, min(start + step, count))
             scores = held[here] if whole else held[: here.stop - here.start]
             similarities(mine[here], theirs, self._pairs, scores)
             if twins:

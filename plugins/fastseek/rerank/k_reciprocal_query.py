@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -12,10 +14,17 @@ from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
 from ._base import sort_anew
 from ._gallery_graph import GalleryGraph, read_vectors, squared_distances
-from ._k_reciprocal_encoding import average_neighbors, expand, find_reciprocal, halve
+from ._k_reciprocal_encoding import Distances, average_neighbors, expand, find_reciprocal, halve
 from ._sparse_jaccard import Overlaps
 
 ROWS = 2048  # queries encoded at once
+
+
+class Near(NamedTuple):
+    """The nearest images [b, K] of some queries, and their scores."""
+
+    rows: np.ndarray
+    scores: np.ndarray
 
 
 @RERANKERS.register()
@@ -74,72 +83,88 @@ class KReciprocalQuery:
         self, scores: np.ndarray, indices: np.ndarray, queries: Embeddings, gallery: Embeddings
     ) -> None:
         """Put the new scores in the place of the old ones."""
-        theirs, mine = read_vectors(gallery, self.metric), read_vectors(queries, self.metric)
-        settings = (gallery, theirs, self.k1, self.k2, self.metric)
-        graph = (
-            GalleryGraph.load_or_build(self.graph, *settings)
-            if self.graph
-            else GalleryGraph.build(*settings)
-        )
+        sides = _Sides(read_vectors(queries, self.metric), read_vectors(gallery, self.metric))
+        graph = self._find_graph(gallery, sides.gallery)
         found = nearest(queries, gallery, max(self.k1, self.k2 - 1), self.metric)
         longest = squared_distances(found.lowest, self.metric)
         longest[longest == 0] = 1  # all images are one and the query too
-        encoded = average_neighbors(graph.encoded, graph.neighbours, self.k2)
+        averaged = average_neighbors(graph.encoded, graph.neighbours, self.k2)
         half = find_reciprocal(graph.neighbours[:, : halve(self.k1) + 1])
-        shared = Overlaps(len(gallery))
+        overlaps = Overlaps(len(gallery))
         for start in progress(range(0, len(queries), ROWS), "re-ranking"):
-            here = slice(start, min(start + ROWS, len(queries)))
-            asked = self._encode(
-                graph, half, found.rows[here], found.scores[here], mine[here], theirs, longest[here]
-            )
+            run = np.arange(start, min(start + ROWS, len(queries)))
+            near = Near(found.rows[run], found.scores[run])
+            asked = self._encode(graph, half, near, self._scale(sides, run, longest))
             weights = asked.sum(axis=1)  # 1, or less where no image has the query among its nearest
-            for row, query in enumerate(range(here.start, here.stop)):
+            for row, query in enumerate(run):
                 listed = indices[query][indices[query] >= 0]
-                overlap = shared.add_up(asked, row, encoded, listed)
-                near = squared_distances(
-                    pair_scores(mine, theirs, np.full(len(listed), query), listed, self.metric),
-                    self.metric,
-                )
-                jaccard = 1 - overlap / (1 + weights[row] - overlap)
-                scores[query, : len(listed)] = (
-                    -(1 - self.lambda_) * jaccard - self.lambda_ * near / longest[query]
-                )
+                shared = overlaps.add_up(asked, row, averaged, listed)
+                jaccard = 1 - shared / (1 + weights[row] - shared)
+                pairs = np.full(len(listed), query), listed
+                distance = self.lambda_ * sides.measure(*pairs, self.metric) / longest[query]
+                scores[query, : len(listed)] = -(1 - self.lambda_) * jaccard - distance
+
+    def _find_graph(self, gallery: Embeddings, vectors: np.ndarray) -> GalleryGraph:
+        """What is known of the gallery: from the file, or found anew."""
+        settings = (gallery, vectors, self.k1, self.k2, self.metric)
+        if not self.graph:
+            return GalleryGraph.build(*settings)
+        return GalleryGraph.load_or_build(self.graph, *settings)
+
+    def _scale(self, sides: _Sides, run: np.ndarray, longest: np.ndarray) -> Distances:
+        """How far images [n] are from queries [n] of a run, as shares of the queries' longest."""
+
+        def measure(rows: np.ndarray, images: np.ndarray) -> np.ndarray:
+            owners = run[rows]
+            return sides.measure(owners, images, self.metric, np.float32) / longest[owners]
+
+        return measure
 
     def _encode(
-        self,
-        graph: GalleryGraph,
-        half: csr_array,
-        rows: np.ndarray,
-        near: np.ndarray,
-        mine: np.ndarray,
-        theirs: np.ndarray,
-        longest: np.ndarray,
+        self, graph: GalleryGraph, half: csr_array, near: Near, distances: Distances
     ) -> csr_array:
-        """The encodings [b, G] of some queries, from their nearest images and the scores of
-        those.
+        """The encodings [b, G] of some queries.
+
+        Args:
+            graph: what is known of the gallery.
+            half: its reciprocal neighbourhoods of half the size.
+            near: the queries' nearest images.
+            distances: called with rows [n] of the queries and images [n].
         """
-        count = len(graph.reach)
-        mutual = near[:, : self.k1] >= graph.reach[rows[:, : self.k1]]
-        starts = np.concatenate([[0], np.cumsum(mutual.sum(axis=1))])
-        columns = rows[:, : self.k1][mutual]
-        whole = csr_array(
-            (np.ones(len(columns), np.int32), columns, starts), shape=(len(rows), count)
-        )
-        sets = expand(whole, half, np.diff(half.indptr))
-        owner = np.repeat(np.arange(len(rows)), np.diff(sets.indptr))
-        distances = squared_distances(
-            pair_scores(mine, theirs, owner, sets.indices, self.metric, np.float32), self.metric
-        )
-        weights = np.exp(-distances / longest[owner]).astype(np.float64)
-        weights /= np.bincount(owner, weights, minlength=len(rows))[owner]
+        sets = expand(self._find_mutual(graph, near), half, np.diff(half.indptr))
+        owner = np.repeat(np.arange(len(near.rows)), np.diff(sets.indptr))
+        weights = np.exp(-distances(owner, sets.indices)).astype(np.float64)
+        weights /= np.bincount(owner, weights, minlength=len(near.rows))[owner]
         own = csr_array((weights.astype(np.float32), sets.indices, sets.indptr), shape=sets.shape)
-        more = rows[:, : self.k2 - 1]
-        if not more.shape[1]:
+        others = near.rows[:, : self.k2 - 1]
+        if not others.shape[1]:
             return own
-        ones = np.ones(more.size, np.float32)
-        lists = csr_array(
-            (ones, more.reshape(-1), np.arange(len(rows) + 1) * more.shape[1]), shape=sets.shape
-        )
+        starts = np.arange(len(others) + 1) * others.shape[1]
+        ones = np.ones(others.size, np.float32)
+        lists = csr_array((ones, others.reshape(-1), starts), shape=sets.shape)
         total = (own + lists @ graph.encoded).tocsr()
-        total.data /= np.float32(1 + more.shape[1])
+        total.data /= np.float32(1 + others.shape[1])  # the mean of the query and its nearest
         return total
+
+    def _find_mutual(self, graph: GalleryGraph, near: Near) -> csr_array:
+        """R [b, G] of zeros and ones: the nearest images to which a query is near enough too."""
+        rows, scores = near.rows[:, : self.k1], near.scores[:, : self.k1]
+        mutual = scores >= graph.reach[rows]
+        starts = np.concatenate([[0], np.cumsum(mutual.sum(axis=1))])
+        ones = np.ones(int(starts[-1]), np.int32)
+        return csr_array((ones, rows[mutual], starts), shape=(len(rows), len(graph.reach)))
+
+
+class _Sides(NamedTuple):
+    """The vectors of queries and gallery, of length 1 for "cosine"."""
+
+    queries: np.ndarray
+    gallery: np.ndarray
+
+    def measure(
+        self, rows: np.ndarray, images: np.ndarray, metric: str, dtype: type = np.float64
+    ) -> np.ndarray:
+        """The squared distances of queries [n] and images [n]."""
+        return squared_distances(
+            pair_scores(self.queries, self.gallery, rows, images, metric, dtype), metric
+        )

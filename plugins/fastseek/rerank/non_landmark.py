@@ -16,15 +16,15 @@ class NonLandmark:
     no landmark.
 
     score = clip(cosine, 0, 1) - B(image) - C(query): B is the mean of the image's `gallery_k`
-    largest cosines with a set of pictures that show no landmark, C the mean of the query's
+    largest cosines with a set of images that show no landmark, C the mean of the query's
     `query_k` largest. B changes the order, C only what a query's scores are worth beside another's
     (GAP, thresholds). Google Landmark Recognition 2020, first place (Henkel and Singer, arXiv
-    2010.01650). The ranking's scores are taken as the cosines. A picture of the set is not compared
+    2010.01650). The ranking's scores are taken as the cosines. An image of the set is not compared
     with itself (matched by id). Memory: the vectors of the listed gallery images, when they are
     less than half of the gallery, and what an exact search of the set takes.
 
     Args:
-        reference: embeddings of pictures without a landmark, a folder, .npy or .safetensors file.
+        reference: embeddings of images without a landmark, a folder, .npy or .safetensors file.
         gallery_k: how many cosines B is the mean of; 0 for no B.
         query_k: how many cosines C is the mean of; 0 for no C.
 

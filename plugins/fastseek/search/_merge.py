@@ -16,8 +16,8 @@ from ..structures.provenance import first_difference
 def merge(rankings: Sequence[Ranking], k: int = 0) -> Ranking:
     """The ranking that a search over all the galleries together would have given.
 
-    Exact searches merge exactly: indices, scores and ties (by id) are those of the unsharded
-        search.
+    Exact searches merge exactly: indices, scores and ties (by id) are those of one search over
+    everything.
 
     Args:
         rankings: of the same queries, in any order of rows, over galleries that share no image.

@@ -14,17 +14,16 @@ from ..structures import Embeddings, Ranking
 class Exact:
     """The k best gallery images of every query, exactly, in bounded memory.
 
-    Scores are larger for better: "cosine" (vectors are normalised in a copy), "ip" (inner product)
-        or "l2" (minus the
-    squared Euclidean distance). Equal scores stand in the order of the gallery ids, also at the
-    k-th place. The answer depends neither on `block`, `scan` and the number of threads nor on the
-    order of either side. A gallery smaller than k gives what there is. In "ip" and "l2" a zero
-    vector is a point like any other.
+    Scores are larger for better: "cosine" (vectors are normalized in a copy), "ip" (inner product)
+    or "l2" (minus the squared Euclidean distance). Equal scores stand in the order of the gallery
+    ids, also at the k-th place. The answer depends neither on `block`, `scan` and the number of
+    threads nor on the order of either side. A gallery smaller than k gives what there is. In "ip"
+    and "l2" a zero vector is a point like any other.
 
     Memory: a block is held once in the precision of the scan (4 bytes a number in float32) and,
-        when it comes from
-    shards on disk, once as it is there; beside that 24 MB a thread, 50 MB of proposed pairs a
-    thread at most, and 8 bytes for every place of the answer. The gallery as a whole is never held.
+    when it comes from shards on disk, once as it is there; beside that 24 MB a thread, 50 MB of
+    proposed pairs a thread at most, and 8 bytes for every place of the answer. The gallery as a
+    whole is never held.
 
     Args:
         k: how many images a query gets.

@@ -28,7 +28,7 @@ class Quantized:
     put among the best: the answer is that of `exact`, bit by bit.
 
     Memory: gallery x D x 2 bytes (bfloat16) or 1 (int8), 12 bytes an image, and what `exact` needs
-        beside its block.
+    beside its block.
 
     Args:
         k: how many images a query gets.

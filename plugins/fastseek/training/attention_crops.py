@@ -118,7 +118,7 @@ class AttentionCrops(HookBase):
         call = {
             key: value
             for key, value in vars(self.part).items()
-            if key not in ("plain", "windows", "p")
+            if key not in ("plain", "windows", "p", "call")
         }
         told = {
             "photos": self._photos,
