@@ -125,6 +125,12 @@ class Function:
         return any("property" in ast.unparse(each) for each in self.node.decorator_list)
 
     @property
+    def is_part(self) -> bool:
+        """Whether recipes call it: the constructor of a registered class."""
+        made = self.owner is not None and self.node.name == "__init__"
+        return made and any(".register" in ast.unparse(each) for each in self.owner.decorator_list)
+
+    @property
     def is_public(self) -> bool:
         """Whether someone outside the file may call it."""
         owner = self.owner.name if self.owner else ""
@@ -425,8 +431,11 @@ def interface_bars(known: list[Function]) -> list[Bar]:
         if is_participle(function.node.name) and not function.is_property
     )
     most = max(function.arguments for function in public)
+    apart = max(function.arguments for function in public if not function.is_part)
     return [
         Bar("most arguments of a public callable", most, "at most", MOST_ARGUMENTS, places),
+        # Recipes give a part its arguments by name, and their names must not change.
+        Bar("the same, parts of recipes apart", apart, "at most", MOST_ARGUMENTS),
         Bar("functions named by a bare participle", len(named), "at most", 0, named),
     ]
 

@@ -140,6 +140,8 @@ def test_the_example_of_a_part_registers_and_runs_before_another_part():
             better = build(call, RERANKERS)(better, queries, gallery)
             same = np.sort(better.indices, axis=1) == np.sort(ranking.indices, axis=1)
             assert same.all(), call
+        names = [call.split("(")[0] for call in better.provenance["rerank"]]
+        assert names == ["neighbor_mean", "k_reciprocal"]
     finally:
         RERANKERS._obj_map.pop("neighbor_mean")
 

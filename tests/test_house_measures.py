@@ -99,6 +99,22 @@ def test_arguments_are_counted_without_self_and_without_star(house, package):
     assert [name for name, each in found.items() if each.is_public] == ["__init__", "pay"]
 
 
+def test_only_the_constructor_of_a_registered_class_is_called_by_recipes(house, package):
+    home = package(
+        cash="""
+        @LOSSES.register()
+        class Till:
+            def __init__(self, a): ...
+            def __call__(self, a): ...
+
+        class Box:
+            def __init__(self, a): ...
+        """
+    )
+    found = house.functions(read_one(house, home, "cash"))
+    assert [each.is_part for each in found] == [True, False, False]
+
+
 def test_a_circle_is_found_and_what_only_hangs_on_it_is_not(house, package):
     home = package(
         a="from .b import x\n",
