@@ -13,14 +13,13 @@ from ..errors import UsageError
 from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..io.text_table import align_columns
-from ..metrics import evaluate, interval
+from ..metrics import evaluate
 from ..metrics._align import align
+from ..metrics._paired import SAME, gain
 from ..report import page, row
 from ..structures import GroundTruth, Ranking, Score
 from ..structures.ground_truth_file import read_truth
 from .score import check_told
-
-SAME = 1e-12  # differences up to here are rounding
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,22 +134,22 @@ def text(found: Sequence[Comparison], listed: int = 10) -> str:
 
 
 def _compare_queries(a: Score, b: Score, query_ids: np.ndarray, seed: int) -> Comparison:
-    change = np.asarray(b.per_query) - np.asarray(a.per_query)
+    found = gain(a, b, seed)
+    before, after = np.asarray(a.per_query), np.asarray(b.per_query)
+    change = after - before
     rows = np.flatnonzero(change < -SAME)
     rows = rows[np.lexsort((query_ids[rows], change[rows]))]
-    worse = tuple(
-        (str(query_ids[row]), float(a.per_query[row]), float(b.per_query[row])) for row in rows
-    )
-    counted = int((~np.isnan(change)).sum())
-    wins = int((change > SAME).sum())
+    worse = tuple((str(query_ids[row]), float(before[row]), float(after[row])) for row in rows)
+    # One query has no interval; its own difference stands for it.
+    span = found.span or (found.value, found.value)
     return Comparison(
         a.name,
         a.value,
         b.value,
-        interval(change, seed),
-        wins,
-        len(rows),
-        counted - wins - len(rows),
+        span,
+        found.wins,
+        found.losses,
+        found.ties,
         worse,
         (a, b),
     )

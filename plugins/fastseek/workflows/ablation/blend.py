@@ -1,4 +1,4 @@
-"""Steps of an ablation that blend what earlier steps said, with equal or evolved weights or a
+"""Steps of an ablation that blend what earlier steps predict, with equal or evolved weights or a
 prior.
 """
 
@@ -18,7 +18,9 @@ from ...data.fastreid_datasets import resolve
 from ...errors import ArtefactError, UsageError
 from ...structures import Item, geolocations_of
 from ...structures.splits import select_split
-from .ensemble import Classified
+from .ensemble import CLASSIFIED, ClassProbabilities
+
+from fastreid.config import CfgNode
 
 KEYS = ("OF", "EVOLVE", "PRIOR")
 
@@ -28,79 +30,87 @@ class Blend:
     """How the probabilities of earlier steps become one.
 
     Args:
-        evolve: "de" or "cma", weights for each half of the photos evolved on the other; "" for
+        evolve: "de" or "cma", weights for each half of the images evolved on the other; "" for
             equal ones.
-        prior: whether the last member is a prior of place that the blend of the others is
-            multiplied with, for photos whose place is known.
+        prior: whether the last member is a prior by location that the blend of the others is
+            multiplied with, for images whose location is known.
     """
 
     evolve: str = ""
     prior: bool = False
 
 
-def read_blend(said: Any, names: Sequence[str], where: str) -> tuple[Blend, tuple[int, ...]]:
-    """A step's BLEND: {OF: [steps], EVOLVE: de|cma, PRIOR: step}, and the numbers of its members,
-    the prior last.
+def read_blend(
+    values: Mapping[str, Any], names: Sequence[str], where: str
+) -> tuple[Blend, tuple[int, ...]]:
+    """A step's BLEND: {OF: [steps], EVOLVE: de|cma, PRIOR: step}.
+
+    Args:
+        values: the mapping.
+        names: of the earlier steps.
+        where: file and line, for errors.
+
+    Returns:
+        how they are blended, and the numbers of the members, the prior last.
 
     Raises:
         UsageError: another key or search, no earlier step of that name, or nothing to do.
     """
     known = {name: number for number, name in enumerate(names)}
-    of, prior, evolve = (
-        said.get(key, default) for key, default in (("OF", []), ("PRIOR", ""), ("EVOLVE", ""))
-    )
-    asked = [*(of if isinstance(of, list) else [of]), *([prior] if prior else [])]
-    wrong = [
-        *(key for key in said if key not in KEYS),
-        *(str(name) for name in asked if name not in known),
-    ]
-    if wrong or not of or len(asked) < 2 or evolve not in ("", *SEARCHES):
+    listed, prior, evolve = values.get("OF", []), values.get("PRIOR", ""), values.get("EVOLVE", "")
+    members = listed if isinstance(listed, list) else [listed]
+    wanted = [*members, *([prior] if prior else [])]
+    wrong = [key for key in values if key not in KEYS]
+    wrong += [str(name) for name in wanted if name not in known]
+    if wrong or not members or len(wanted) < 2 or evolve not in ("", *SEARCHES):
         raise UsageError(
             f"{where}: BLEND must be OF, a list of earlier steps, and EVOLVE"
             f" ({' or '.join(SEARCHES)}), PRIOR (an earlier step), or several"
             f" steps{'; wrong: ' + ', '.join(wrong) if wrong else ''}"
         )
-    return Blend(evolve, bool(prior)), tuple(known[name] for name in asked)
+    return Blend(evolve, bool(prior)), tuple(known[name] for name in wanted)
 
 
-def blend(how: Blend, folders: Sequence[pathlib.Path], seed: int, cfg: Any) -> Classified:
+def blend(
+    how: Blend, folders: Sequence[pathlib.Path], seed: int, cfg: CfgNode
+) -> ClassProbabilities:
     """What several answers say together.
 
     Args:
         how: see `Blend`.
-        folders: with classified.npz, of the same photos in the same order; the prior's last.
+        folders: with classified.npz, of the same images in the same order; the prior's last.
         seed: of the evolution.
-        cfg: the step's recipe, whose test photos they are.
+        cfg: the step's recipe, whose test images they are.
 
     Raises:
-        ArtefactError: they are of different photos or classes.
+        ArtefactError: they are of different images or classes.
     """
-    found = [Classified.load(folder / "classified.npz") for folder in folders]
+    found = [ClassProbabilities.load(folder / CLASSIFIED) for folder in folders]
     first = found[0]
     for folder, one in zip(folders, found, strict=True):
-        if one.probabilities.shape != first.probabilities.shape or not np.array_equal(
-            one.truth, first.truth
-        ):
+        same_shape = one.probabilities.shape == first.probabilities.shape
+        if not same_shape or not np.array_equal(one.truth, first.truth):
             raise ArtefactError(
-                f"{folder.name} classified other photos or classes than {folders[0].name}"
+                f"{folder.name} classified other images or classes than {folders[0].name}"
             )
-    stack = np.stack([one.probabilities for one in found[: len(found) - how.prior]])
-    made = blend_members(stack)
+    members = found[:-1] if how.prior else found
+    stack = np.stack([one.probabilities for one in members])
+    blended = blend_members(stack)
     if how.evolve:
-        made, _ = cross_halves(
-            stack, first.truth, np.arange(len(first.truth)).astype(str), seed, how.evolve
-        )
+        # The images are split by their numbers: any fixed names give fixed halves.
+        ids = np.arange(len(first.truth)).astype(str)
+        blended, _ = cross_halves(stack, first.truth, ids, seed, how.evolve)
     if how.prior:
-        made = with_prior(made, found[-1].probabilities, _place_prior(cfg))
-    return Classified(made, first.truth, first.counts)
+        blended = with_prior(blended, found[-1].probabilities, _has_location(cfg))
+    return ClassProbabilities(blended, first.truth, first.counts)
 
 
-def _place_prior(cfg: Any) -> np.ndarray:
-    """bool [Q]: the test photos whose place is known."""
+def _has_location(cfg: CfgNode) -> np.ndarray:
+    """bool [Q]: the test images whose location is known."""
     name = cfg.DATASETS.TESTS[0]
     queries: Sequence[Item] = select_split(resolve(name, cfg), "query", name)
-    places = geolocations_of(queries)
-    return np.zeros(len(queries), bool) if places is None else ~np.isnan(places[:, 0])
+    locations = geolocations_of(queries)
+    return np.zeros(len(queries), bool) if locations is None else ~np.isnan(locations[:, 0])
 
 
 def describe_blend(how: Blend | None, members: Mapping[str, float]) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""What a classifier of an ablation said, and ensembles of several under one classifier."""
+"""What the classifiers of an ablation predict, and ensembles of several under one classifier."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from torch import nn
@@ -21,9 +21,14 @@ from ...structures import Item, with_split
 from ...structures.archive import load_npz, save_npz
 from ...structures.splits import refuse_missing_queries, select_split
 
+from fastreid.config import CfgNode
 
-class _Kept:
-    """Arrays that are kept in one .npz file."""
+CLASSIFIED, EMBEDDED = "classified.npz", "embedded.npz"  # file names in the folder of an answer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _NpzArrays:
+    """Arrays that lie in one .npz file, each under its field's name."""
 
     def save(self, path: PathLike) -> None:
         """Write an .npz file."""
@@ -31,14 +36,22 @@ class _Kept:
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
-        """Read what `save` wrote; raises DataError or ArtefactError for another file."""
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: it is missing or another file. ArtefactError: it is damaged.
+        """
         return cls(**load_npz(path, [field.name for field in dataclasses.fields(cls)])[0])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Classified(_Kept):
-    """Probabilities [Q, C] of the test photos, their classes int64 [Q], -1 for none, and training
-    images [C].
+class ClassProbabilities(_NpzArrays):
+    """What a classifier says of the test images.
+
+    Args:
+        probabilities: [Q, C] float32.
+        truth: [Q] int64, the class of every image, -1 for none the model knows.
+        counts: [C] int64, training images of every class.
     """
 
     probabilities: np.ndarray
@@ -47,9 +60,13 @@ class Classified(_Kept):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Embedded(_Kept):
-    """Embeddings of the training photos [N, D] with their classes int64 [N], and of the test photos
-    [Q, D].
+class SplitEmbeddings(_NpzArrays):
+    """What a model makes of both splits.
+
+    Args:
+        train: [N, D] float32, of the training images that can be read.
+        targets: [N] int64, their classes.
+        test: [Q, D] float32, of the test images.
     """
 
     train: np.ndarray
@@ -57,30 +74,29 @@ class Embedded(_Kept):
     test: np.ndarray
 
 
-def classify_step(cfg: Any, model: nn.Module) -> Classified:
-    """Classify the query photos of the recipe's first test set.
+def classify_step(cfg: CfgNode, model: nn.Module) -> ClassProbabilities:
+    """Classify the query images of the recipe's first test set.
 
     Args:
         cfg: a recipe with SEEK.CLASSES.
         model: its model, which classifies.
 
     Raises:
-        DataError: a photo cannot be read, or there is none.
+        DataError: an image cannot be read, or there is none.
     """
     queries = _queries(cfg)
     rows, probabilities, rejects = embedding.in_memory(cfg, model, queries, classifier(cfg, model))
     refuse_missing_queries(queries, rows, rejects)
     labels, counts = classes_of(cfg)
-    return Classified(
-        probabilities, class_numbers([item.label for item in queries], labels), counts
-    )
+    truth = class_numbers([item.label for item in queries], labels)
+    return ClassProbabilities(probabilities, truth, counts)
 
 
-def embed_step(cfg: Any, model: nn.Module) -> Embedded:
-    """Embed the training photos that can be read, without augmentation, and the query photos.
+def embed_step(cfg: CfgNode, model: nn.Module) -> SplitEmbeddings:
+    """Embed the training images that can be read, without augmentation, and the query images.
 
     Raises:
-        DataError: a query photo cannot be read, or there is none.
+        DataError: a query image cannot be read, or there is none.
     """
     train, queries = _trained_on(cfg), _queries(cfg)
     labels, _ = classes_of(cfg)
@@ -88,37 +104,36 @@ def embed_step(cfg: Any, model: nn.Module) -> Embedded:
     refuse_missing_queries(queries, rows[rows >= len(train)] - len(train), rejects)
     inside = rows < len(train)
     targets = class_numbers([train[row].label for row in rows[inside]], labels)
-    return Embedded(vectors[inside], targets, vectors[~inside])
+    return SplitEmbeddings(vectors[inside], targets, vectors[~inside])
 
 
-def join_members(members: Sequence[tuple[pathlib.Path, float]]) -> Classified:
-    """Several models' weighted embeddings under one classifier fitted anew on the training photos.
+def join_members(members: Sequence[tuple[pathlib.Path, float]]) -> ClassProbabilities:
+    """Several models' weighted embeddings under one classifier fitted anew on the training images.
 
     Args:
         members: folders with classified.npz and embedded.npz, and their weights.
 
     Raises:
-        ArtefactError: they are of different photos or classes.
+        ArtefactError: they are of different images or classes.
     """
-    first = Classified.load(members[0][0] / "classified.npz")
-    parts = [Embedded.load(folder / "embedded.npz") for folder, _ in members]
-    if any(not np.array_equal(part.targets, parts[0].targets) for part in parts):
+    folders, weights = [folder for folder, _ in members], [weight for _, weight in members]
+    first = ClassProbabilities.load(folders[0] / CLASSIFIED)
+    parts = [SplitEmbeddings.load(folder / EMBEDDED) for folder in folders]
+    targets = parts[0].targets
+    if any(not np.array_equal(part.targets, targets) for part in parts):
         raise ArtefactError(
-            f"{members[0][0].name} and the other members of an ensemble were trained on other"
-            " photos or classes, or not the same ones could be read"
+            f"{folders[0].name} and the other members of an ensemble were trained on other"
+            " images or classes, or not the same ones could be read"
         )
-    head = Refit([weight for _, weight in members]).fit(
-        [part.train for part in parts], parts[0].targets
-    )
-    return Classified(
-        head([part.test for part in parts], len(first.counts)), first.truth, first.counts
-    )
+    head = Refit(weights).fit([part.train for part in parts], targets)
+    probabilities = head([part.test for part in parts], len(first.counts))
+    return ClassProbabilities(probabilities, first.truth, first.counts)
 
 
-def _queries(cfg: Any) -> Sequence[Item]:
+def _queries(cfg: CfgNode) -> Sequence[Item]:
     name = cfg.DATASETS.TESTS[0]
     return select_split(resolve(name, cfg), "query", name)
 
 
-def _trained_on(cfg: Any) -> list[Item]:
+def _trained_on(cfg: CfgNode) -> list[Item]:
     return [item for name in cfg.DATASETS.NAMES for item in with_split(resolve(name, cfg), "train")]

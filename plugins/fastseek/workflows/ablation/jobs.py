@@ -11,7 +11,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
+from typing import cast
 
 import torch
 
@@ -21,53 +22,52 @@ from ...errors import FastSeekError, RunError
 from ...progress import tell
 from .train import Answer, train_and_answer
 
-Work = Sequence[Answer]
+Job = Sequence[Answer]  # the answers of one training
 
 
-def work_off(works: Sequence[Work], jobs: int = 1) -> None:
-    """Do all of the work; what is finished stays finished when something fails.
+def run_jobs(jobs: Sequence[Job], processes: int = 1) -> None:
+    """Do all jobs; what is finished stays finished when something fails.
 
     Args:
-        works: each with one training.
-        jobs: how many processes do it side by side, sharing the CPU; 1 does it in this process.
+        jobs: each with one training.
+        processes: how many do it side by side, sharing the CPU; with 1 it is this one.
 
     Raises:
         FastSeekError: the first error; the other trainings are asked to save and end.
     """
-    if jobs == 1 or len(works) == 1:
-        for number, work in enumerate(works, 1):
-            _announce(work, number, len(works))
-            train_and_answer(work)
+    if processes == 1 or len(jobs) == 1:
+        for number, job in enumerate(jobs, 1):
+            _announce(job, number, len(jobs))
+            train_and_answer(job)
         return
-    with tempfile.TemporaryDirectory(prefix="fastseek-") as told:
-        _side_by_side(works, jobs, pathlib.Path(told))
+    with tempfile.TemporaryDirectory(prefix="fastseek-") as folder:
+        _run_side_by_side(jobs, processes, pathlib.Path(folder))
 
 
-def _announce(work: Work, number: int, count: int) -> None:
-    names = ", ".join(one.step for one in work)
-    tell(f"{number} of {count}: {names} (seed {work[0].seed}), log in {work[0].training}")
+def _announce(job: Job, number: int, count: int) -> None:
+    names = ", ".join(answer.step for answer in job)
+    tell(f"{number} of {count}: {names} (seed {job[0].seed}), log in {job[0].training}")
 
 
-def _side_by_side(works: Sequence[Work], jobs: int, told: pathlib.Path) -> None:
+def _run_side_by_side(jobs: Sequence[Job], processes: int, errors_in: pathlib.Path) -> None:
     context = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // jobs)
-    running: dict[int, BaseProcess] = {}
+    threads = max(1, torch.get_num_threads() // processes)
+    running: dict[int, SpawnProcess] = {}
     pids: list[int] = []
-    waiting = list(enumerate(works, 1))
+    waiting = list(enumerate(jobs, 1))
     with Forwarding(pids):
         try:
             while waiting or running:
-                while waiting and len(running) < jobs:
-                    number, work = waiting.pop(0)
-                    _announce(work, number, len(works))
-                    process = context.Process(
-                        target=_child, args=(work, threads, str(told / str(number)))
-                    )
+                while waiting and len(running) < processes:
+                    number, job = waiting.pop(0)
+                    _announce(job, number, len(jobs))
+                    error_file = str(errors_in / str(number))
+                    process = context.Process(target=_child, args=(job, threads, error_file))
                     process.start()
                     running[process.sentinel] = process
-                    pids.append(process.pid)
+                    pids.append(cast(int, process.pid))
                 for sentinel in wait(list(running)):
-                    _take_ended(running.pop(sentinel), told)
+                    _take_ended(running.pop(cast(int, sentinel)), errors_in)
         finally:
             for process in running.values():
                 process.terminate()
@@ -75,11 +75,12 @@ def _side_by_side(works: Sequence[Work], jobs: int, told: pathlib.Path) -> None:
                 process.join()
 
 
-def _take_ended(process: BaseProcess, told: pathlib.Path) -> None:
+def _take_ended(process: SpawnProcess, errors_in: pathlib.Path) -> None:
+    """Raise what made a training end early: the oldest error, since later ones may follow it."""
     process.join()
     if process.exitcode == 0:
         return
-    for path in sorted(told.iterdir(), key=lambda path: path.stat().st_mtime_ns):
+    for path in sorted(errors_in.iterdir(), key=lambda path: path.stat().st_mtime_ns):
         kind, message = json.loads(path.read_text(encoding="utf-8"))
         raise getattr(errors, kind)(message)
     raise RunError(
@@ -88,15 +89,14 @@ def _take_ended(process: BaseProcess, told: pathlib.Path) -> None:
     )
 
 
-def _child(work: Work, threads: int, told: str) -> None:
+def _child(job: Job, threads: int, error_file: str) -> None:
     """The parent passes signals on, so that the terminal's own are heard once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(threads)
     try:
-        train_and_answer(work)
+        train_and_answer(job)
     except FastSeekError as error:
-        pathlib.Path(told).write_text(
-            json.dumps([type(error).__name__, str(error)]), encoding="utf-8"
-        )
+        text = json.dumps([type(error).__name__, str(error)])
+        pathlib.Path(error_file).write_text(text, encoding="utf-8")
         sys.exit(error.exit_code)

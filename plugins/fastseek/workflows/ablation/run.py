@@ -1,4 +1,4 @@
-"""What `tools/ablate.py` does: train every step, compare it with the one before, print and write
+"""What `fastseek ablate` does: train every step, compare it with the one before, print and write
 the table.
 """
 
@@ -9,24 +9,24 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ...classification import evaluate as score_classes
+from ...classification import evaluate as evaluate_classes
 from ...config import recipe
 from ...distributed.run_lock import hold_run_folder
 from ...errors import ArtefactError, UsageError
 from ...io.code_version import current_commit
 from ...io.json_files import read_json, write_json
 from ...io.paths import PathLike
-from ...metrics import evaluate as score
-from ...metrics._paired import gain
+from ...metrics import evaluate
+from ...metrics._paired import Gain, gain
 from ...report import classified_page, page, write_results
 from ...structures import Score
 from ..run import roots
 from .blend import blend, describe_blend
-from .ensemble import Classified, join_members
-from .jobs import work_off
+from .ensemble import CLASSIFIED, ClassProbabilities, join_members
+from .jobs import Job, run_jobs
 from .spec import Ablation, AblationStep, read_ablation
-from .table import Measured, figures_only, rows, text
-from .train import Answer, answers_of, slug
+from .table import StepScores, figures_only, rows, text
+from .train import Answer, plan_answers, record_answer, slug
 
 
 def ablate_file(
@@ -35,11 +35,11 @@ def ablate_file(
     """Run an ablation file; what is finished is not done again, a killed training goes on where it
     stopped.
 
-    Writes results.json (DESIGN.md section 6), report.html (the last step's answers), ablation.json
-    (every seed and change), trainings/ and answers/ below `out`.
+    Writes results.json, report.html (the last step's answers), ablation.json (every seed and
+    change), trainings/ and answers/ below `out`.
 
     Args:
-        path: see `ablation.read_ablation`.
+        path: see `spec.read_ablation`.
         out: the folder of the ablation.
         long: the long setting.
         opts: KEY VALUE changes to every step.
@@ -49,20 +49,20 @@ def ablate_file(
         the table as text, with the path of the page below it.
 
     Raises:
-        UsageError: the file is wrong; said before anything is trained. FastSeekError: as a training
-            or a search does.
+        UsageError: the file is wrong; found before anything is trained. FastSeekError: as a
+            training or a search does.
     """
     if jobs < 1:
         raise UsageError(f"--jobs {jobs}: a whole number of 1 or more is needed")
     ablation, out = read_ablation(path, long, opts), pathlib.Path(out)
     with hold_run_folder(out):
-        by_seed = [answers_of(ablation.steps, seed, out) for seed in ablation.seeds]
+        by_seed = [plan_answers(ablation.steps, seed, out) for seed in ablation.seeds]
         answers = list(zip(*by_seed, strict=True))
-        work_off(_works([one for of_step in answers for one in of_step if not one.members]), jobs)
-        for one in [
-            one for of_step in answers for one in of_step if one.members and not one.finished
-        ]:
-            _join(one)
+        every = [answer for of_step in answers for answer in of_step]
+        run_jobs(_jobs([answer for answer in every if not answer.members]), jobs)
+        for answer in every:
+            if answer.members and not answer.is_finished:
+                _join(answer)
         return _finish(ablation, answers, out)
 
 
@@ -80,129 +80,116 @@ def ablate_files(
     `ablate_file`.
 
     Raises:
-        UsageError: a file is wrong, or two have one NAME; said before anything is trained.
+        UsageError: a file is wrong, or two have one NAME; found before anything is trained.
     """
     if len(paths) == 1:
         return ablate_file(paths[0], out, long, opts, jobs)
-    found, out = [read_ablation(path, long, opts) for path in paths], pathlib.Path(out)
-    folders = [slug(one.title) for one in found]
+    ablations, out = [read_ablation(path, long, opts) for path in paths], pathlib.Path(out)
+    titles = [ablation.title for ablation in ablations]
+    folders = [slug(title) for title in titles]
     if len(set(folders)) < len(folders):
-        raise UsageError(
-            "two of these files have one NAME, so one folder:"
-            f" {', '.join(one.title for one in found)}"
-        )
-    texts = [
-        f"{one.title}\n\n{ablate_file(path, out / folder, long, opts, jobs)}"
-        for path, one, folder in zip(paths, found, folders, strict=True)
-    ]
-    made = [
-        {**row, "name": f"{one.title}: {row['name']}"}
-        for one, folder in zip(found, folders, strict=True)
-        for row in read_json(out / folder / "results.json")["rows"]
-    ]
-    write_results(out / "results.json", made, current_commit(), found[0].seeds[0])
+        raise UsageError(f"two of these files have one NAME, so one folder: {', '.join(titles)}")
+    texts, made = [], []
+    for path, title, folder in zip(paths, titles, folders, strict=True):
+        texts.append(f"{title}\n\n{ablate_file(path, out / folder, long, opts, jobs)}")
+        found = read_json(out / folder / "results.json")["rows"]
+        made += [{**row, "name": f"{title}: {row['name']}"} for row in found]
+    write_results(out / "results.json", made, current_commit(), ablations[0].seeds[0])
+    pages = [f"{folder}/report.html" for folder in folders]
     classified_page(
         out / "report.html",
-        title=" and ".join(one.title for one in found),
+        title=" and ".join(titles),
         steps=figures_only(made),
-        facts=[
-            (one.title, f"{folder}/report.html") for one, folder in zip(found, folders, strict=True)
-        ],
+        facts=list(zip(titles, pages, strict=True)),
     )
     return "\n\n".join([*texts, f"all rows: {out / 'report.html'}"])
 
 
-def _join(one: Answer) -> None:
+def _join(answer: Answer) -> None:
+    """Answer by what earlier steps have predicted; nothing is trained."""
     start = time.monotonic()
-    if one.blend is None:
-        made = join_members([(member.folder, weight) for member, weight in one.members])
+    folders = [member.folder for member, _ in answer.members]
+    if answer.blend is None:
+        weights = [weight for _, weight in answer.members]
+        joined = join_members(list(zip(folders, weights, strict=True)))
     else:
-        made = blend(
-            one.blend,
-            [member.folder for member, _ in one.members],
-            one.seed,
-            recipe.load(one.config, one.opts),
-        )
-    made.save(one.folder / "classified.npz")
-    write_json(
-        one.folder / "done.json",
-        {
-            "step": one.step,
-            "seed": one.seed,
-            "training": "",
-            "seconds": round(time.monotonic() - start, 3),
-        },
-    )
+        cfg = recipe.load(answer.config, answer.opts)
+        joined = blend(answer.blend, folders, answer.seed, cfg)
+    joined.save(answer.folder / CLASSIFIED)
+    record_answer(answer, time.monotonic() - start)
 
 
-def _works(answers: Sequence[Answer]) -> list[list[Answer]]:
+def _jobs(answers: Sequence[Answer]) -> list[Job]:
     """What is left to do, together what shares a training, in order."""
-    made: dict[tuple[pathlib.Path, str], list[Answer]] = {}
-    for one in answers:
-        if not one.finished and one.folder not in [
-            other.folder for other in made.get((one.training, one.plan), [])
-        ]:
-            made.setdefault((one.training, one.plan), []).append(one)
-    return list(made.values())
+    jobs: dict[tuple[pathlib.Path, str], list[Answer]] = {}
+    for answer in answers:
+        if answer.is_finished:
+            continue
+        job = jobs.setdefault((answer.training, answer.plan), [])
+        if answer.folder not in [other.folder for other in job]:
+            job.append(answer)
+    return list(jobs.values())
 
 
 def _finish(ablation: Ablation, answers: Sequence[Sequence[Answer]], out: pathlib.Path) -> str:
-    steps = [
-        _measure_step(step, of_step) for step, of_step in zip(ablation.steps, answers, strict=True)
-    ]
-    _check_alike(steps)
+    """Score the answers, write the files, and return what is printed."""
+    pairs = list(zip(ablation.steps, answers, strict=True))
+    steps = [_score_step(step, of_step) for step, of_step in pairs]
+    _check_same_metrics(steps)
     made = rows(steps)
     write_results(out / "results.json", made, current_commit(), ablation.seeds[0])
-    write_json(
-        out / "ablation.json",
-        {
-            "title": ablation.title,
-            "seeds": list(ablation.seeds),
-            "steps": [
-                _describe(number, steps, step, of_step)
-                for number, (step, of_step) in enumerate(zip(ablation.steps, answers, strict=True))
-            ],
-        },
-    )
-    _page(ablation, answers[-1][0], steps[-1].scores[0], figures_only(made), out / "report.html")
+    described = [
+        _describe(number, steps, step, of_step) for number, (step, of_step) in enumerate(pairs)
+    ]
+    summary = {"title": ablation.title, "seeds": list(ablation.seeds), "steps": described}
+    write_json(out / "ablation.json", summary)
+    _write_page(ablation, answers[-1][0], steps[-1], figures_only(made), out / "report.html")
     return f"{text(steps)}\n\npage: {out / 'report.html'}"
 
 
-def _page(
+def _write_page(
     ablation: Ablation,
     last: Answer,
-    scores: Sequence[Score],
+    step: StepScores,
     made: Sequence[dict[str, Any]],
     out: pathlib.Path,
 ) -> None:
     """The table and the last step's answers, or without a search the table and its figures."""
+    scores = step.scores[0]
     if "ranking.npz" not in last.files:
         classified_page(out, title=ablation.title, scores=scores, steps=made)
         return
     ranking, truth = last.load()
-    shown = [
-        one
-        for one in scores
-        if one.per_query is None or len(one.per_query) == len(ranking.query_ids)
+    # A figure per query is shown beside the query; those over other images than these are not.
+    fitting = [
+        score
+        for score in scores
+        if score.per_query is None or len(score.per_query) == len(ranking.query_ids)
     ]
-    page(ranking, truth, shown, images=roots(ranking), out=out, title=ablation.title, steps=made)
+    images = roots(ranking)
+    page(ranking, truth, fitting, images=images, out=out, title=ablation.title, steps=made)
 
 
-def _measure_step(step: AblationStep, answers: Sequence[Answer]) -> Measured:
+def _score_step(step: AblationStep, answers: Sequence[Answer]) -> StepScores:
     seek = recipe.load(step.config, step.opts).SEEK
     scores = []
-    for one in answers:
-        found = list(score(*one.load(), list(seek.METRICS))) if seek.METRICS else []
+    for answer in answers:
+        found: list[Score] = []
+        if seek.METRICS:
+            found += evaluate(*answer.load(), list(seek.METRICS))
         if seek.FIGURES:
-            said = Classified.load(one.folder / "classified.npz")
-            found += score_classes(said.probabilities, said.truth, said.counts, list(seek.FIGURES))
+            said = ClassProbabilities.load(answer.folder / CLASSIFIED)
+            calls = list(seek.FIGURES)
+            found += evaluate_classes(said.probabilities, said.truth, said.counts, calls)
         scores.append(tuple(found))
-    return Measured(step.name, step.before, tuple(scores), sum(one.seconds for one in answers))
+    seconds = sum(answer.seconds for answer in answers)
+    return StepScores(step.name, step.before, tuple(scores), seconds)
 
 
-def _check_alike(steps: Sequence[Measured]) -> None:
+def _check_same_metrics(steps: Sequence[StepScores]) -> None:
+    names = [score.name for score in steps[0].mean]
     for step in steps:
-        if [one.name for one in step.mean] != [one.name for one in steps[0].mean]:
+        if [score.name for score in step.mean] != names:
             raise ArtefactError(
                 f"step {step.name!r} is measured by other metrics than {steps[0].name!r}: leave "
                 "SEEK.METRICS to METRICS of the ablation file"
@@ -210,42 +197,45 @@ def _check_alike(steps: Sequence[Measured]) -> None:
 
 
 def _describe(
-    number: int, steps: Sequence[Measured], step: AblationStep, answers: Sequence[Answer]
+    number: int, steps: Sequence[StepScores], step: AblationStep, answers: Sequence[Answer]
 ) -> dict[str, Any]:
     """Everything of one step, for ablation.json; folders as they are called below the
     ablation's.
     """
-    mine, before = steps[number].mean, None if step.before is None else steps[step.before].mean
-    gains = (
-        {}
-        if before is None
-        else {one.name: _gain(gain(other, one)) for one, other in zip(mine, before, strict=True)}
-    )
-    seeds = [
-        {
-            "seed": one.seed,
-            "training": "" if one.members else one.training.name,
-            "answer": one.folder.name,
-            "metrics": {found.name: found.value for found in scores},
-        }
-        for one, scores in zip(answers, steps[number].scores, strict=True)
-    ]
-    ensemble = describe_blend(step.blend, {steps[of].name: weight for of, weight in step.members})
+    by_seed = zip(answers, steps[number].scores, strict=True)
+    members = {steps[member].name: weight for member, weight in step.members}
+    changes = zip(step.opts[::2], step.opts[1::2], strict=True)
     return {
         "name": step.name,
         "recipe": step.config,
-        "ensemble": ensemble,
+        "ensemble": describe_blend(step.blend, members),
         "plan": step.plan,
-        "seeds": seeds,
-        "gain": gains,
+        "seeds": [_describe_seed(answer, scores) for answer, scores in by_seed],
+        "gain": _describe_gains(steps, number, step.before),
         "compared with": None if step.before is None else steps[step.before].name,
-        "changes": {
-            str(key): value for key, value in zip(step.opts[::2], step.opts[1::2], strict=True)
-        },
+        "changes": {str(key): value for key, value in changes},
     }
 
 
-def _gain(found: Any) -> dict[str, Any]:
+def _describe_seed(answer: Answer, scores: Sequence[Score]) -> dict[str, Any]:
+    return {
+        "seed": answer.seed,
+        "training": "" if answer.members else answer.training.name,
+        "answer": answer.folder.name,
+        "metrics": {score.name: score.value for score in scores},
+    }
+
+
+def _describe_gains(
+    steps: Sequence[StepScores], number: int, before: int | None
+) -> dict[str, dict[str, Any]]:
+    if before is None:
+        return {}
+    pairs = zip(steps[before].mean, steps[number].mean, strict=True)
+    return {after.name: _describe_gain(gain(other, after)) for other, after in pairs}
+
+
+def _describe_gain(found: Gain) -> dict[str, Any]:
     return {
         "value": found.value,
         "interval": None if found.span is None else list(found.span),
