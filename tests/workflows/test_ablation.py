@@ -17,7 +17,7 @@ from fastseek.structures import Score
 from fastseek.workflows.ablation import train as ablation_work
 from fastseek.workflows.ablation.run import ablate_file
 from fastseek.workflows.ablation.spec import read_ablation
-from fastseek.workflows.ablation.table import Measured, rows, text
+from fastseek.workflows.ablation.table import StepScores, rows, text
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = """
@@ -302,7 +302,7 @@ def test_a_figure_that_is_no_mean_has_a_gain_without_interval():
 
 def test_the_mean_over_seeds_is_taken_query_by_query_and_the_spread_over_seeds():
     seeds = ((score(0.0, 1.0),), (score(1.0, 1.0),))
-    steps = [Measured("a", None, seeds, 3.0), Measured("b", 0, seeds, 4.0)]
+    steps = [StepScores("a", None, seeds, 3.0), StepScores("b", 0, seeds, 4.0)]
     assert steps[0].mean[0].per_query == pytest.approx([0.5, 1.0])
     assert steps[0].spread(0) == pytest.approx(np.std([0.5, 1.0], ddof=1))
     made = rows(steps)
@@ -359,7 +359,7 @@ def test_a_classifier_is_compared_photo_by_photo_without_any_search(classifier):
 def test_the_ensemble_is_the_refitted_head_over_its_members(classifier):
     """finegrained row 68."""
     from fastseek.classification.refit import Refit
-    from fastseek.workflows.ablation.ensemble import Classified, Embedded
+    from fastseek.workflows.ablation.ensemble import ClassProbabilities, SplitEmbeddings
 
     out = classifier.parent / "out"
     ablate_file(classifier, out)
@@ -368,11 +368,11 @@ def test_the_ensemble_is_the_refitted_head_over_its_members(classifier):
         for step in json.loads((out / "ablation.json").read_text())["steps"]
     }
     views, first = (
-        Embedded.load(folders[name] / "embedded.npz") for name in ("+ views", "baseline")
+        SplitEmbeddings.load(folders[name] / "embedded.npz") for name in ("+ views", "baseline")
     )
     assert len(views.train) == 36 and len(views.test) == 6
     head = Refit([2.0, 1.0]).fit([views.train, first.train], views.targets)
-    found = Classified.load(folders["+ ensemble"] / "classified.npz").probabilities
+    found = ClassProbabilities.load(folders["+ ensemble"] / "classified.npz").probabilities
     assert np.allclose(found, head([views.test, first.test], 6), atol=1e-6)
     assert not (folders["+ dropout"] / "embedded.npz").exists()
 

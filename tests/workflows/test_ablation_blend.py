@@ -9,7 +9,7 @@ from fastseek.classification.blend import blend_members
 from fastseek.config import recipe
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.workflows.ablation.blend import Blend, blend
-from fastseek.workflows.ablation.ensemble import Classified
+from fastseek.workflows.ablation.ensemble import ClassProbabilities
 from fastseek.workflows.ablation.run import ablate_files
 from fastseek.workflows.ablation.spec import read_ablation
 
@@ -73,7 +73,7 @@ def test_a_blend_trains_nothing_and_says_what_its_members_say_together(files):
     }
     assert steps["product"]["ensemble"] == {"of": ["image"], "evolve": "", "prior": "place"}
     said = {
-        name: Classified.load(
+        name: ClassProbabilities.load(
             out / "blends" / "answers" / step["seeds"][0]["answer"] / "classified.npz"
         )
         for name, step in steps.items()
@@ -103,9 +103,9 @@ def test_two_files_of_one_name_are_refused(files):
 
 def saved(folder, probabilities, truth):
     folder.mkdir()
-    Classified(np.asarray(probabilities, np.float32), np.asarray(truth), np.ones(2, np.int64)).save(
-        folder / "classified.npz"
-    )
+    ClassProbabilities(
+        np.asarray(probabilities, np.float32), np.asarray(truth), np.ones(2, np.int64)
+    ).save(folder / "classified.npz")
     return folder
 
 
@@ -117,7 +117,7 @@ def test_members_of_a_blend_must_have_seen_the_same_photos(tmp_path, files):
         np.array([[[0.9, 0.1], [0.4, 0.6]], [[0.5, 0.5], [0.2, 0.8]]], np.float32)
     )
     assert np.allclose(blend(Blend(), [a, b], 0, cfg).probabilities, expected)
-    with pytest.raises(ArtefactError, match="c classified other photos"):
+    with pytest.raises(ArtefactError, match="c classified other images"):
         blend(Blend(), [a, saved(tmp_path / "c", [[0.5, 0.5], [0.2, 0.8]], [1, 1])], 0, cfg)
 
 

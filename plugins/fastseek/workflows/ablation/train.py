@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import json
 import logging
 import pathlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -22,7 +20,9 @@ from ...data.fastreid_datasets import resolve
 from ...inference import embedding
 from ...inference.classification import load_classifier
 from ...inference.embed_images import load_model
-from ...io.json_files import read_json, write_json
+from ...io.digests import digest
+from ...io.json_files import read_json
+from ...io.stage_record import StageRecord
 from ...retrieval import retrieve
 from ...structures import GroundTruth, Ranking
 from ...structures.splits import split_sides
@@ -33,8 +33,14 @@ from ..run import Sides, embed_sides, root, without_last_evaluation
 from ..self_training.models import Model, latest_training
 from ..self_training.run import run_rounds
 from .blend import Blend
-from .ensemble import classify_step, embed_step
+from .ensemble import CLASSIFIED, EMBEDDED, classify_step, embed_step
+from .former import former_inputs
 from .spec import AblationStep, Opts
+
+from fastreid.config import CfgNode
+
+RANKING, TRUTH, RECORD = "ranking.npz", "truth.npz", "done.json"
+LETTERS = 10  # of a digest in a folder's name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +53,10 @@ class Answer:
         plan: trains it instead, "" for none.
         seed: of the training.
         training: folder the model is trained in.
-        folder: holds `files` and done.json when finished.
+        folder: holds `files` and their record, done.json, when finished.
         files: ranking.npz and truth.npz where it searches, classified.npz where it classifies,
             embedded.npz where it is a member of an ensemble.
+        inputs: all that shapes the files, as JSON values.
         members: the answers it is made of and their weights, for an ensemble or a blend.
         blend: how, for a blend.
     """
@@ -62,88 +69,103 @@ class Answer:
     training: pathlib.Path
     folder: pathlib.Path
     files: tuple[str, ...]
+    inputs: Mapping[str, Any]
     members: tuple[tuple[Answer, float], ...] = ()
     blend: Blend | None = None
 
     @property
-    def finished(self) -> bool:
+    def record(self) -> StageRecord:
+        """What says whether there is anything left to do."""
+        # A record of version 0.1 has no digest: its folder's name says what it was made from.
+        return StageRecord(self.folder, self.inputs, RECORD, former=("",), needs=self.files)
+
+    @property
+    def is_finished(self) -> bool:
         """Whether there is nothing left to do."""
-        return all((self.folder / name).exists() for name in (*self.files, "done.json"))
+        return self.record.is_finished()
 
     @property
     def seconds(self) -> float:
         """How long it took."""
-        return float(read_json(self.folder / "done.json")["seconds"])
+        stage = self.record.load()
+        return 0.0 if stage is None else float(stage.results["seconds"])
 
     def load(self) -> tuple[Ranking, GroundTruth]:
         """What was found, and what should have been."""
-        return Ranking.load(self.folder / "ranking.npz"), GroundTruth.load(
-            self.folder / "truth.npz"
-        )
+        return Ranking.load(self.folder / RANKING), GroundTruth.load(self.folder / TRUTH)
 
 
-def answers_of(steps: Sequence[AblationStep], seed: int, out: pathlib.Path) -> list[Answer]:
+def plan_answers(steps: Sequence[AblationStep], seed: int, out: pathlib.Path) -> list[Answer]:
     """Where every step with a seed trains and answers."""
-    asked = {number for step in steps if step.blend is None for number, _ in step.members}
-    made: list[Answer] = []
+    embedded = {number for step in steps if step.blend is None for number, _ in step.members}
+    answers: list[Answer] = []
     for number, step in enumerate(steps):
-        one = answer_of(step, seed, out, number in asked)
-        members = [(made[of], weight) for of, weight in step.members]
-        made.append(_join_answers(one, members, step.blend) if members else one)
-    return made
+        answer = _plan_answer(step, seed, out, number in embedded)
+        members = [(answers[member], weight) for member, weight in step.members]
+        answers.append(_plan_join(answer, members, step.blend) if members else answer)
+    return answers
 
 
-def _join_answers(
-    one: Answer, members: Sequence[tuple[Answer, float]], blend: Blend | None
+def _plan_join(
+    answer: Answer, members: Sequence[tuple[Answer, float]], blend: Blend | None
 ) -> Answer:
     """An ensemble or blend: its folder is named by what its members are."""
-    whole = digest(
-        [[member.folder.name, weight] for member, weight in members]
-        + ([] if blend is None else [dataclasses.astuple(blend)])
-    )
+    joined: list[Any] = [[member.folder.name, weight] for member, weight in members]
+    joined += [] if blend is None else [dataclasses.astuple(blend)]
+    name = answer.folder.name.rsplit("-", 1)[0]
     return dataclasses.replace(
-        one,
-        folder=one.folder.parent / f"{one.folder.name.rsplit('-', 1)[0]}-{whole}",
+        answer,
+        folder=answer.folder.parent / f"{name}-{_short(joined)}",
+        inputs={"joined": joined},
         members=tuple(members),
         blend=blend,
     )
 
 
-def answer_of(step: AblationStep, seed: int, out: pathlib.Path, asked: bool = False) -> Answer:
+def _plan_answer(step: AblationStep, seed: int, out: pathlib.Path, embeds: bool) -> Answer:
     """Where a step with a seed trains and answers: folders named by a digest of all that shapes the
     result.
 
     Steps that differ in nothing but what happens after the training share one training.
 
     Args:
-        step: what is trained, or an ensemble, whose `members` `answers_of` knows.
+        step: what is trained, or an ensemble, whose members `plan_answers` knows.
         seed: of the training.
         out: the folder of the ablation.
-        asked: an ensemble wants its embeddings.
+        embeds: whether an ensemble wants its embeddings.
     """
-    cfg = recipe.load(step.config, [*step.opts, "SEED", seed])
-    told = {
-        "photos": images_of(cfg),
-        "plan": pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else "",
-        "trained by": shaping(cfg),
-    }
-    training = digest(told)
-    whole = digest({**told, "answered by": select_values(cfg, SHAPES_ANSWER)})
-    files = [
-        *(["ranking.npz", "truth.npz"] if cfg.SEEK.METRICS else []),
-        *(["classified.npz"] if cfg.SEEK.FIGURES else []),
-        *(["embedded.npz"] if asked else []),
-    ]
+    cfg = recipe.load(step.config, [*step.opts, "SEED", str(seed)])
+    images = _image_digest(cfg)
+    plan = pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else ""
+    training = {"images": images, "plan": plan, "trained by": shaping(cfg)}
+    answer = {**training, "answered by": select_values(cfg, SHAPES_ANSWER)}
+    former = former_inputs(cfg, images, plan) or (training, answer)
+    files = [RANKING, TRUTH] if cfg.SEEK.METRICS else []
+    files += [CLASSIFIED] if cfg.SEEK.FIGURES else []
+    files += [EMBEDDED] if embeds else []
     return Answer(
-        step.name,
-        step.config,
-        step.opts,
-        step.plan,
-        seed,
-        out / "trainings" / f"seed{seed}-{training}",
-        out / "answers" / f"{slug(step.name)}-seed{seed}-{whole}",
-        tuple(files),
+        step=step.name,
+        config=step.config,
+        opts=step.opts,
+        plan=step.plan,
+        seed=seed,
+        training=_folder(out / "trainings", f"seed{seed}", training, former[0]),
+        folder=_folder(out / "answers", f"{slug(step.name)}-seed{seed}", answer, former[1]),
+        files=tuple(files),
+        inputs=answer,
     )
+
+
+def _folder(
+    home: pathlib.Path, name: str, inputs: Mapping[str, Any], former: Mapping[str, Any]
+) -> pathlib.Path:
+    """Named by the inputs; the folder that version 0.1 has made of the same, if it is there."""
+    known = home / f"{name}-{_short(former)}"
+    return known if known.is_dir() else home / f"{name}-{_short(inputs)}"
+
+
+def _short(value: Any) -> str:
+    return digest(value)[:LETTERS]
 
 
 def slug(name: str) -> str:
@@ -151,26 +173,14 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "step"
 
 
-def digest(told: Any) -> str:
-    """Ten characters of a SHA-256 over JSON values."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:10]
-
-
-def images_of(cfg: Any) -> str:
-    """A digest over all photos of the recipe: other photos, or changed ones, are another
-    training.
-    """
-    return embedding.source_of(
-        [
-            item
-            for name in dict.fromkeys([*cfg.DATASETS.NAMES, *cfg.DATASETS.TESTS])
-            for item in resolve(name, cfg)
-        ]
-    )
+def _image_digest(cfg: CfgNode) -> str:
+    """A digest over all images of the recipe: others, or changed ones, are another training."""
+    names = dict.fromkeys([*cfg.DATASETS.NAMES, *cfg.DATASETS.TESTS])
+    return embedding.source_of([item for name in names for item in resolve(name, cfg)])
 
 
 def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
-    """Train the one model of these answers, or go on with it, and write all of their rankings.
+    """Train the one model of these answers, or go on with it, and write all of their files.
 
     Args:
         answers: with one training folder and one seed.
@@ -181,86 +191,84 @@ def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
     """
     start = time.monotonic()
     first = answers[0]
-    cfg = recipe.load(
-        first.config, [*first.opts, "SEED", first.seed, "OUTPUT_DIR", str(first.training)]
-    )
-    with _screen():
+    folder = ["OUTPUT_DIR", str(first.training)]
+    cfg = recipe.load(first.config, [*first.opts, "SEED", str(first.seed), *folder])
+    with _restored_logs():
         if quiet:
             start_log(cfg.OUTPUT_DIR)
-            _silence()
-        model, classes = (
-            _train_plan(first) if first.plan else _train_recipe(setup(cfg, resume=True))
-        )
-        for one in answers:
-            answer(one, model, classes)
-            write_json(
-                one.folder / "done.json",
-                {
-                    "step": one.step,
-                    "seed": one.seed,
-                    "training": one.training.name,
-                    "seconds": round(time.monotonic() - start, 3),
-                },
-            )
+            _mute_screen()
+        train = _train_plan(first) if first.plan else _train_recipe(setup(cfg, resume=True))
+        model, classes = train
+        for answer in answers:
+            _write_answer(answer, model, classes)
+            record_answer(answer, time.monotonic() - start)
             start = time.monotonic()
 
 
-def _train_recipe(cfg: Any) -> tuple[nn.Module, pathlib.Path]:
+def record_answer(answer: Answer, seconds: float) -> None:
+    """Record that an answer is finished, after all of its files are written."""
+    results = {
+        "step": answer.step,
+        "seed": answer.seed,
+        "training": "" if answer.members else answer.training.name,
+        "seconds": round(seconds, 3),
+    }
+    answer.record.finish([answer.folder / name for name in answer.files], results)
+
+
+def _train_recipe(cfg: CfgNode) -> tuple[nn.Module, pathlib.Path]:
+    """A trained model and the file of its classes."""
     trainer = Trainer(without_last_evaluation(cfg))
     trainer.resume_or_load(resume=True)
     trainer.train()
     return trainer.model, pathlib.Path(trainer.cfg.SEEK.CLASSES)
 
 
-def _train_plan(one: Answer) -> tuple[nn.Module, pathlib.Path]:
+def _train_plan(answer: Answer) -> tuple[nn.Module, pathlib.Path]:
     """The model at the end of a plan, every training of which gets the changes of the ablation.
 
-    Of a plan of rounds it is the model of the last round: its best is chosen by the photos that are
-        scored here.
+    Of a plan of rounds it is the model of the last round: its best is chosen by the images that are
+    scored here.
     """
-    opts = [*one.opts, "SEED", one.seed]
-    if is_rounds(one.plan):
-        run_rounds(one.plan, one.training, opts=opts)
-        last = read_json(one.training / "rounds.json")["rounds"][-1]["training"]
-        made: Trained | Model = latest_training(one.training / last)
+    opts = [*answer.opts, "SEED", str(answer.seed)]
+    trained: Trained | Model
+    if is_rounds(answer.plan):
+        run_rounds(answer.plan, answer.training, opts=opts)
+        last = read_json(answer.training / "rounds.json")["rounds"][-1]["training"]
+        trained = latest_training(answer.training / last)
     else:
-        made = run_plan(one.plan, one.training, opts)
-    cfg, classes = recipe.load(made.config), pathlib.Path(made.weights).parent / "classes.json"
-    return (
-        load_classifier(cfg, made.weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, made.weights)
-    ), classes
+        trained = run_plan(answer.plan, answer.training, opts)
+    cfg, weights = recipe.load(trained.config), pathlib.Path(trained.weights)
+    model = load_classifier(cfg, weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, weights)
+    return model, weights.parent / "classes.json"
 
 
-def answer(one: Answer, model: nn.Module, classes: pathlib.Path) -> None:
-    """Write the files of an answer that are not there: the last ranking, the class probabilities,
-    the embeddings.
-
-    Args:
-        one: the step.
-        model: its model.
-        classes: the file with the model's classes.
-    """
-    cfg = recipe.load(one.config, [*one.opts, "SEED", one.seed, "SEEK.CLASSES", str(classes)])
-    if "ranking.npz" in one.files:
-        _search_answers(one, cfg, model)
-    if "classified.npz" in one.files:
-        classify_step(cfg, model).save(one.folder / "classified.npz")
-    if "embedded.npz" in one.files:
-        embed_step(cfg, model).save(one.folder / "embedded.npz")
+def _write_answer(answer: Answer, model: nn.Module, classes: pathlib.Path) -> None:
+    """Write the files of an answer: the last ranking, the class probabilities, the embeddings."""
+    opts = [*answer.opts, "SEED", str(answer.seed), "SEEK.CLASSES", str(classes)]
+    cfg = recipe.load(answer.config, opts)
+    if RANKING in answer.files:
+        _search(answer, cfg, model)
+    if CLASSIFIED in answer.files:
+        classify_step(cfg, model).save(answer.folder / CLASSIFIED)
+    if EMBEDDED in answer.files:
+        embed_step(cfg, model).save(answer.folder / EMBEDDED)
 
 
-def _search_answers(one: Answer, cfg: Any, model: nn.Module) -> None:
-    sides = Sides(*split_sides(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), True)
-    made_by = digest(embedding.describe_model(cfg, model, root(sides.queries)))
-    pair, truth = embed_sides(cfg, model, sides, one.training / "embeddings" / made_by)
+def _search(answer: Answer, cfg: CfgNode, model: nn.Module) -> None:
+    name = cfg.DATASETS.TESTS[0]
+    sides = Sides(*split_sides(resolve(name, cfg), name), True)
+    # Steps with one training share embeddings where their views and sizes are the same.
+    folder = _short(embedding.describe_model(cfg, model, root(sides.queries)))
+    pair, truth = embed_sides(cfg, model, sides, answer.training / "embeddings" / folder)
     ranking = retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE, cfg.SEEK.RERANK)[-1]
-    ranking.save(one.folder / "ranking.npz")
-    truth.save(one.folder / "truth.npz")
+    ranking.save(answer.folder / RANKING)
+    truth.save(answer.folder / TRUTH)
 
 
 @contextlib.contextmanager
-def _screen() -> Iterator[None]:
-    """Put the handlers of the log back as they were."""
+def _restored_logs() -> Iterator[None]:
+    """Put the handlers of the log back as they were when the block ends."""
     logs = [logging.getLogger(name) for name in ("fastreid", "fastseek")]
     before = [list(log.handlers) for log in logs]
     try:
@@ -274,7 +282,8 @@ def _screen() -> Iterator[None]:
             log.output = None  # type: ignore[attr-defined]
 
 
-def _silence() -> None:
+def _mute_screen() -> None:
+    """Keep the log off the screen, which several trainings share; files stay."""
     for name in ("fastreid", "fastseek"):
         log = logging.getLogger(name)
         for handler in [one for one in log.handlers if type(one) is logging.StreamHandler]:

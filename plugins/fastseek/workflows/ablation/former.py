@@ -1,0 +1,65 @@
+"""Folders of ablations as version 0.1 named them, so that what it has finished stays finished.
+
+It named a folder by a digest over every key that did not begin with one of two lists. Those lists
+are frozen here and serve nothing else; what keys mean today is said by `config.keys`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...config.nested import flatten
+
+from fastreid.config import CfgNode
+
+NOT_OF_TRAINING = (
+    "OUTPUT_DIR",
+    "TEST.",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.DEVICE",
+    "SEEK.VIEWS",
+    "SEEK.TEST",
+    "SEEK.ENHANCE",
+    "SEEK.SEARCH",
+    "SEEK.RERANK",
+    "SEEK.METRICS",
+    "SEEK.FIGURES",
+    "SEEK.VOTE",
+    "SEEK.EXPECT",
+    "SEEK.CHECKPOINT_MINUTES",
+    "INPUT.SIZE_TEST",
+    "SEEK.KEEP_CHECKPOINTS",
+)
+NOT_OF_ANSWER = (
+    "SEEK.METRICS",
+    "SEEK.FIGURES",
+    "SEEK.EXPECT",
+    "OUTPUT_DIR",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.DEVICE",
+)
+
+
+def former_inputs(
+    cfg: CfgNode, images: str, plan: str
+) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What version 0.1 named the folders of a training and of an answer by.
+
+    Args:
+        cfg: the recipe.
+        images: a digest of its images.
+        plan: the text of the plan that trains it, "" for none.
+
+    Returns:
+        both as JSON values; None where it overlooked a key that shapes the model.
+    """
+    if cfg.TEST.PRECISE_BN.ENABLED:
+        return None
+    keys = flatten(cfg)
+    training = {"photos": images, "plan": plan, "trained by": _without(keys, NOT_OF_TRAINING)}
+    return training, {**training, "keys": _without(keys, NOT_OF_ANSWER)}
+
+
+def _without(keys: Mapping[str, Any], starts: tuple[str, ...]) -> dict[str, Any]:
+    return {key: value for key, value in keys.items() if not key.startswith(starts)}
