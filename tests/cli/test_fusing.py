@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastseek.cli.fuse import fuse_files, part_of, scorer
+from fastseek.cli.fuse import fuse_files, scorer
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.metrics import evaluate
 from fastseek.registry import FUSERS, build
@@ -103,8 +103,8 @@ def test_the_values_of_some_queries_are_those_of_all_in_their_places(home):
     some = Ranking(good.query_ids[rows], good.gallery_ids, good.indices[rows], good.scores[rows])
     whole = evaluate(good, truth, ["map(20)"])[0].per_query
     assert scorer(truth, "map(20)")(some).tolist() == whole[rows].tolist()
-    assert part_of(truth, rows).query_labels.tolist() == truth.query_labels[rows].tolist()
-    assert part_of(truth, rows).relevant_to(1).tolist() == truth.relevant_to(3).tolist()
+    assert truth.subset(rows).query_labels.tolist() == truth.query_labels[rows].tolist()
+    assert truth.subset(rows).relevant_to(1).tolist() == truth.relevant_to(3).tolist()
 
 
 def test_a_query_the_truth_does_not_know_is_refused(home):

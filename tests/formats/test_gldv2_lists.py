@@ -4,6 +4,7 @@ import pytest
 from fastseek.errors import DataError
 from fastseek.formats import gldv2_lists as lists
 from fastseek.formats.gldv2_names import join_labels
+from fastseek.io import csv_rows
 
 
 @pytest.fixture()
@@ -48,11 +49,12 @@ def test_a_class_of_many_thousand_images_is_read(write):
 
 def test_image_lists_and_labels_are_read_as_they_were_written(tmp_path):
     path = tmp_path / "file.csv"
-    lists.write_ids(path, ["b", "a"])
+    csv_rows.write(path, ("id",), [("b",), ("a",)])
     assert lists.read_ids(path).tolist() == ["b", "a"]
-    lists.write_train(path, lists.Labelled(np.array(["b", "a"]), np.array([4, 2])))
+    csv_rows.write(path, ("id", "landmark_id"), [("b", 4), ("a", 2)])
     assert lists.read_train(path).landmarks.tolist() == [4, 2]
-    lists.write_categories(path, {3: "Zürich", 1: "Sparkassen-Arena,_Göttingen"})
+    rows = [(1, "Sparkassen-Arena,_Göttingen"), (3, "Zürich")]
+    csv_rows.write(path, ("landmark_id", "category"), rows)
     assert lists.read_categories(path) == {3: "Zürich", 1: "Sparkassen-Arena,_Göttingen"}
 
 

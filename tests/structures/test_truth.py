@@ -125,3 +125,16 @@ def test_lists_of_another_kind_are_refused(change):
     GroundTruth(**made)
     with pytest.raises(DataError):
         GroundTruth(**made | change)
+
+
+def test_the_truth_of_items_is_that_of_their_columns_and_a_subset_keeps_what_is_relevant():
+    queries = [Item("q1", "a", "1"), Item("q2", "b", ""), Item("q3", "", "2")]
+    gallery = [Item("g1", "a", "1"), Item("g2", "a", "2"), Item("q2", "b", ""), Item("g3", "b")]
+    made = GroundTruth.from_items(queries, gallery)
+    assert [made.relevant_to(row).tolist() for row in range(3)] == [[1], [3], []]
+    assert [made.junk_of(row).tolist() for row in range(3)] == [[0], [2], []]
+    some = made.subset([2, 1])
+    assert some.query_ids.tolist() == ["q3", "q2"] and some.protocol == made.protocol
+    assert [some.relevant_to(row).tolist() for row in range(2)] == [[], [3]]
+    assert [some.junk_of(row).tolist() for row in range(2)] == [[], [2]]
+    assert len(made.subset([]).query_ids) == 0

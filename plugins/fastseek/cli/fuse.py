@@ -81,7 +81,7 @@ def scorer(truth: GroundTruth, metric: str) -> Scorer:
     def score(ranking: Ranking) -> np.ndarray:
         asked = tuple(ranking.query_ids.tolist())
         if asked not in parts:
-            parts[asked] = part_of(truth, [rows[name] for name in asked if name in rows])
+            parts[asked] = truth.subset([rows[name] for name in asked if name in rows])
         values = evaluate(ranking, parts[asked], [metric])[0].per_query
         if values is None:
             raise UsageError(
@@ -91,23 +91,6 @@ def scorer(truth: GroundTruth, metric: str) -> Scorer:
         return values
 
     return score
-
-
-def part_of(truth: GroundTruth, rows: Sequence[int]) -> GroundTruth:
-    """What is relevant to some of the queries."""
-    rows = np.asarray(rows, np.int64)
-    lists = []
-    for find in (truth.relevant_to, truth.junk_of):
-        found = [find(row) for row in rows]
-        lists += [np.cumsum([0, *map(len, found)]), np.concatenate([np.empty(0, np.int64), *found])]
-    return GroundTruth(
-        truth.query_ids[rows],
-        truth.gallery_ids,
-        *lists,
-        truth.query_labels[rows],
-        truth.gallery_labels,
-        truth.protocol,
-    )
 
 
 def _figures(tuned: Tuning) -> dict[str, object]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -121,15 +121,6 @@ def image_path(name: str, suffix: str = ".jpg") -> pathlib.PurePosixPath:
     return pathlib.PurePosixPath(layout(name, suffix))
 
 
-def write_train(path: PathLike, images: Labelled) -> None:
-    """Write id,landmark_id rows as `read_train` reads them, whole or not at all."""
-    csv_rows.write(
-        path,
-        ("id", "landmark_id"),
-        zip(images.ids.tolist(), images.landmarks.tolist(), strict=True),
-    )
-
-
 def write_train_clean(path: PathLike, images: Labelled) -> None:
     """Write landmark_id,images rows as `read_train_clean` reads them, whole or not at all."""
     order = np.argsort(images.landmarks, kind="stable")
@@ -143,13 +134,3 @@ def write_train_clean(path: PathLike, images: Labelled) -> None:
             for landmark, part in zip(landmarks.tolist(), parts, strict=True)
         ),
     )
-
-
-def write_ids(path: PathLike, ids: Sequence[str]) -> None:
-    """Write id rows as `read_ids` reads them, whole or not at all."""
-    csv_rows.write(path, ("id",), ((name,) for name in ids))
-
-
-def write_categories(path: PathLike, categories: Mapping[int, str]) -> None:
-    """Write landmark_id,category rows as `read_categories` reads them, whole or not at all."""
-    csv_rows.write(path, ("landmark_id", "category"), sorted(categories.items()))

@@ -13,9 +13,8 @@ from torch import nn
 from ..data.fastreid_datasets import resolve
 from ..metrics import evaluate as score
 from ..retrieval import retrieve
-from ..structures import Embeddings, Item, Score
+from ..structures import Embeddings, GroundTruth, Item, Score
 from ..structures.splits import (
-    ground_truth_of_items,
     refuse_missing_queries,
     select_split,
     split_sides,
@@ -51,7 +50,7 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
         return OrderedDict()
     asked = rows < len(queries)
     kept = [gallery[row - len(queries)] for row in rows[~asked]]
-    truth = ground_truth_of_items(queries, kept)
+    truth = GroundTruth.from_items(queries, kept)
     pair = (
         Embeddings(truth.query_ids, vectors[asked]),
         Embeddings(truth.gallery_ids, vectors[~asked]),

@@ -1,4 +1,4 @@
-"""Metrics: Ranking + Truth -> scores. The only place that opens a Truth."""
+"""Metrics: Ranking + GroundTruth -> scores. The only place that opens a GroundTruth."""
 
 from ..structures import interval
 from ._evaluate import evaluate

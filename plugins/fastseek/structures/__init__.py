@@ -1,7 +1,12 @@
-"""The nouns that travel: Item, Embeddings, Ranking, Truth, and the Score that ends the way.
+"""The nouns that travel: Item, Embeddings, Ranking, GroundTruth, and the Score that ends the way.
 
 They are frozen, check themselves when built, and save and load themselves.
 """
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
 
 from .arrays import Shards
 from .embeddings import Embeddings, save_manifest, save_shard
@@ -29,3 +34,15 @@ __all__ = [
     "save_shard",
     "with_split",
 ]
+
+# What version 0.1 called them; the old names go with version 0.2.
+_OLD_NAMES: dict[str, type] = {"Truth": GroundTruth, "Items": ItemTable}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OLD_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = _OLD_NAMES[name]
+    message = f"fastseek.structures.{name} is called {new.__name__}; the old name goes with 0.2"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return new

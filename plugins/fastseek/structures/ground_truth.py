@@ -1,4 +1,4 @@
-"""Truth: what is relevant to every query and what is junk."""
+"""GroundTruth: what is relevant to every query and what is junk."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .archive import (
     whole_numbers,
 )
 from .arrays import IntArray, StringArray
+from .item import Item
 
 _TRUTH = (
     "query_ids",
@@ -134,6 +135,31 @@ class GroundTruth:
             "self_match": "junk" if shared else "none: ids are row numbers",
         }
         return cls(q_ids, g_ids, *_csr(relevant), *_csr(junk), q_labels, g_labels, protocol)
+
+    @classmethod
+    def from_items(cls, queries: Sequence[Item], gallery: Sequence[Item]) -> GroundTruth:
+        """Relevance by label, as `from_labels` decides it, with the groups of the items."""
+        return cls.from_labels(
+            [item.id for item in queries],
+            [item.label for item in queries],
+            [item.id for item in gallery],
+            [item.label for item in gallery],
+            [item.group for item in queries],
+            [item.group for item in gallery],
+        )
+
+    def subset(self, rows: Sequence[int] | np.ndarray) -> GroundTruth:
+        """What is relevant to some of the queries, by their numbers, over the same gallery."""
+        numbers = np.asarray(rows, np.int64)
+        return GroundTruth(
+            self.query_ids[numbers],
+            self.gallery_ids,
+            *_csr([self.relevant_to(row) for row in numbers.tolist()]),
+            *_csr([self.junk_of(row) for row in numbers.tolist()]),
+            self.query_labels[numbers],
+            self.gallery_labels,
+            self.protocol,
+        )
 
     def relevant_to(self, query: int) -> np.ndarray:
         """Rows of the gallery that answer query number `query`, rising."""

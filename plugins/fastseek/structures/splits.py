@@ -1,4 +1,4 @@
-"""Query and gallery images of a data set, and the ground truth their labels give."""
+"""Query and gallery images of a data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from . import GroundTruth, Item, with_split
+from . import Item, with_split
 
 
 def split_sides(items: Sequence[Item], name: str) -> tuple[Sequence[Item], Sequence[Item]]:
@@ -57,14 +57,3 @@ def refuse_missing_queries(
             f"{queries[missing[0]].path}: query photo cannot be read ({why}), "
             f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead"
         )
-
-
-def ground_truth_of_items(queries: Sequence[Item], gallery: Sequence[Item]) -> GroundTruth:
-    """Relevance by label, with the camera rule where groups are known."""
-    columns = [
-        [getattr(item, field) for item in items]
-        for items in (queries, gallery)
-        for field in ("id", "label", "group")
-    ]
-    q_ids, q_labels, q_groups, g_ids, g_labels, g_groups = columns
-    return GroundTruth.from_labels(q_ids, q_labels, g_ids, g_labels, q_groups, g_groups)

@@ -24,7 +24,7 @@ from ..registry import parse
 from ..report import page, row, write_results
 from ..retrieval import build_parts, rank_with, retrieve
 from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, with_split
-from ..structures.splits import ground_truth_of_items, refuse_missing_queries, split_sides
+from ..structures.splits import refuse_missing_queries, split_sides
 from ..training.run_setup import setup
 from ..training.trainer import Trainer
 
@@ -218,7 +218,7 @@ def embed_sides(
             )
         stored.append(part)
         kept.append([item for item in items if item.id in known])
-    return (stored[0], stored[1]), ground_truth_of_items(*kept)
+    return (stored[0], stored[1]), GroundTruth.from_items(*kept)
 
 
 def root(items: Sequence[Item]) -> str:

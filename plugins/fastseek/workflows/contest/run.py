@@ -21,7 +21,6 @@ from ...recognition.predict import Predictions
 from ...report import page, row, write_results
 from ...retrieval import retrieve
 from ...structures import Embeddings, GroundTruth, Ranking, Score
-from ...structures.splits import ground_truth_of_items
 from ...training.run_setup import start_log
 from .ensemble import Prediction, concatenate_members, list_sides, predict, write_labels
 from .members import Items, Member, key_value_pairs, load_sides, prepare_member
@@ -187,7 +186,7 @@ class _Run:
         if side not in self.truths:
             queries = {item.id: item for item in self.items["QUERIES"]}
             gallery = {item.id: item for item in self.items[side]}
-            self.truths[side] = ground_truth_of_items(
+            self.truths[side] = GroundTruth.from_items(
                 [queries[name] for name in ranking.query_ids.tolist()],
                 [gallery[name] for name in ranking.gallery_ids.tolist()],
             )

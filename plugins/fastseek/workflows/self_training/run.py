@@ -22,8 +22,8 @@ from ...io.text_table import table
 from ...metrics import evaluate
 from ...registry import SEARCHERS, build
 from ...report import page, write_results
-from ...structures import Embeddings
-from ...structures.splits import ground_truth_of_items, refuse_missing_queries
+from ...structures import Embeddings, GroundTruth
+from ...structures.splits import refuse_missing_queries
 from ...training.run_setup import start_log
 from . import models as models
 from .images import ImagePools, image_pools_of, without_groups
@@ -210,7 +210,7 @@ def _show(
     refuse_missing_queries(queries, asked, rejects)
     found, known, _ = embedding.in_memory(cfg, net, gallery)
     gallery = [gallery[number] for number in found]
-    truth = ground_truth_of_items(queries, gallery)
+    truth = GroundTruth.from_items(queries, gallery)
     ranking = build(SHOWN, SEARCHERS)(
         Embeddings(truth.query_ids, vectors), Embeddings(truth.gallery_ids, known)
     )
