@@ -105,7 +105,8 @@ class Registry(FvcoreRegistry, Generic[Part]):
     ValueError.
 
     What is built from a class knows its call string, `part.call`, with all arguments; those that
-    the class names in `not_in_call` decide how the work is done and not what comes of it.
+    the class names in `not_in_call` decide how the work is done and not what comes of it, and the
+    first ones, in `unnamed_in_call`, are told without their names.
 
     Where the package has a module `_frame`, its function `run` stands between the caller and every
     member: it checks what goes in and writes the provenance of what comes out. So no member does.
@@ -304,6 +305,7 @@ def spell_call(
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     left_out: Sequence[str] = (),
+    unnamed: Sequence[str] = (),
 ) -> str:
     """The call string of a member with all its arguments, those it was not given too.
 
@@ -312,6 +314,7 @@ def spell_call(
         signature: what it can be given.
         args, kwargs: what it was given.
         left_out: parameters that are not told.
+        unnamed: parameters that are told without their names; none stands behind a named one.
     """
     bound = signature.bind_partial(*args, **kwargs)
     bound.apply_defaults()
@@ -326,7 +329,7 @@ def spell_call(
             named = {}
         elif kind is inspect.Parameter.VAR_KEYWORD:
             named |= value
-        elif kind is inspect.Parameter.POSITIONAL_ONLY:
+        elif kind is inspect.Parameter.POSITIONAL_ONLY or parameter in unnamed:
             positional.append(value)
         elif kind is not inspect.Parameter.VAR_POSITIONAL:
             named[parameter] = value
@@ -469,13 +472,14 @@ def _stamp_when_built(part: type) -> None:
         constructor = _take_nothing
     signature, name = inspect.signature(part), recipe_name(part.__name__)
     left_out: Sequence[str] = getattr(part, "not_in_call", ())
+    unnamed: Sequence[str] = getattr(part, "unnamed_in_call", ())
     keeps_base_call: bool = getattr(part, "keeps_base_call", False)
 
     @functools.wraps(constructor)
     def build_then_stamp(self: Any, *args: Any, **kwargs: Any) -> None:
         constructor(self, *args, **kwargs)
         if not keeps_base_call:
-            call = spell_call(name, signature, args, kwargs, left_out)
+            call = spell_call(name, signature, args, kwargs, left_out, unnamed)
             object.__setattr__(self, "call", call)  # a frozen part is stamped too
 
     type.__setattr__(part, "__init__", build_then_stamp)

@@ -45,6 +45,11 @@ WRITTEN = [
     ),
     (
         SEARCHERS,
+        "sharded(search='exact(k=5)', folder='x')",
+        "sharded('exact(k=5)', rows=1000000)",
+    ),
+    (
+        SEARCHERS,
         "faiss_hnsw(sample=5, file='x')",
         "faiss_hnsw(k=100, m=32, ef=200, build=100, metric='cosine', seed=0)",
     ),

@@ -36,6 +36,7 @@ class Sharded:
     """
 
     not_in_call = ("folder",)
+    unnamed_in_call = ("search",)
 
     def __init__(
         self, search: str = "exact(k=100)", rows: int = 1_000_000, folder: str = ""
