@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import toy
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.self_training.cluster_selection import select
+from fastseek.self_training.cluster_selection import Limits, select
 from fastseek.self_training.clustering import Clusters, cluster
 
 LABELS = np.repeat(np.arange(6), 20)
@@ -182,7 +182,7 @@ def test_the_choice_is_that_of_the_slow_rules(seed, compact, margin, cap):
     centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     clusters = Clusters(numbers, centroids, ("",) * 7, ("",) * 7)
     labels = random.choice(["", "", "a", "b"], 80).tolist()
-    found = select(vectors, clusters, labels, (9, 14), compact, margin, 0.6, 3, cap)
+    found = select(vectors, clusters, labels, Limits((9, 14), compact, margin, 0.6, 3, cap))
     assert np.array_equal(
         found.numbers, slow_choice(vectors, clusters, labels, (9, 14), compact, margin, 0.6, 3, cap)
     )
@@ -194,7 +194,7 @@ def test_every_cluster_has_a_verdict_and_a_dropped_one_its_reason():
     vectors = toy.circle(numbers, spread=0.02)
     labels = [""] * 47
     labels[15:19] = ["a", "b", "c", "d"]
-    found = select(vectors, cluster_of(vectors, numbers), labels, (10, 500), 0, 0, cap=5)
+    found = select(vectors, cluster_of(vectors, numbers), labels, Limits((10, 500), 0, 0, cap=5))
     assert [one.why.split()[0] if one.why else "" for one in found.verdicts] == [
         "",
         "size",
@@ -217,7 +217,7 @@ def cluster_of(vectors, numbers):
 def test_two_halves_of_one_class_are_dropped_by_their_margin():
     vectors = toy.circle(LABELS, spread=0.02)
     split = np.where(LABELS == 5, 5 + (np.arange(len(LABELS)) % 2), LABELS)
-    found = select(vectors, cluster_of(vectors, split), None, (5, 500), 0, 30)
+    found = select(vectors, cluster_of(vectors, split), None, Limits((5, 500), 0, 30))
     assert {one.cluster for one in found.verdicts if one.why.startswith("margin")} == {5, 6}
 
 
@@ -235,4 +235,4 @@ def test_the_only_cluster_is_kept():
 def test_impossible_limits_are_told(limits):
     vectors = toy.circle(LABELS)
     with pytest.raises(UsageError):
-        select(vectors, cluster_of(vectors, LABELS), **limits)
+        select(vectors, cluster_of(vectors, LABELS), limits=Limits(**limits))

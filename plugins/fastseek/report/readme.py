@@ -35,14 +35,14 @@ def fill(text: str, root: PathLike) -> str:
             named.
     """
 
-    def printed(match: re.Match[str]) -> str:
+    def print_anew(match: re.Match[str]) -> str:
         rows = read_json(pathlib.Path(root) / match["file"]).get("rows")
         if not rows:
             raise UsageError(f"{match['file']} has no rows to print")
         body = _benchmark(rows, match["columns"]) if match["columns"] else _run(rows, match["file"])
         return f"{match[0].splitlines()[0]}\n{body}\n<!-- /results -->"
 
-    return _BLOCK.sub(printed, text)
+    return _BLOCK.sub(print_anew, text)
 
 
 def _run(rows: Sequence[Row], file: str) -> str:

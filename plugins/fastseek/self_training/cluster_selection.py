@@ -62,19 +62,50 @@ class Selection:
         return tuple(one for one in self.verdicts if not one.why)
 
 
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a cluster must pass, in this order.
+
+    Args:
+        size: the smallest and the largest size.
+        compact: percentile of the compactness that is the least, 0 for no such rule.
+        margin: the same for the margin.
+        purity: the least share of one class among the labelled photos of a cluster,
+        labelled: ... which is asked for from so many on.
+        cap: photos kept of one cluster, the nearest to its centroid.
+
+    Raises:
+        UsageError: an illegal limit.
+    """
+
+    size: tuple[int, int] = (10, 500)
+    compact: float = 20
+    margin: float = 20
+    purity: float = 0.5
+    labelled: int = 3
+    cap: int = 200
+
+    def __post_init__(self) -> None:
+        in_order = 0 <= self.size[0] <= self.size[1]
+        percentiles = 0 <= self.compact <= 100 and 0 <= self.margin <= 100
+        if not in_order or not percentiles or not 0 <= self.purity <= 1:
+            raise UsageError(
+                "sizes must be 0 or more and in order, percentiles in 0..100 and the purity in"
+                f" 0..1, got {tuple(self.size)}, {self.compact}, {self.margin} and {self.purity}"
+            )
+        if self.cap < 1 or self.labelled < 1:
+            raise UsageError(
+                f"cap and labelled must be 1 or more, got {self.cap} and {self.labelled}"
+            )
+
+
 def select(
     vectors: np.ndarray,
     clusters: Clusters,
     labels: Sequence[str] | None = None,
-    size: tuple[int, int] = (10, 500),
-    compact: float = 20,
-    margin: float = 20,
-    purity: float = 0.5,
-    labelled: int = 3,
-    cap: int = 200,
+    limits: Limits | None = None,
 ) -> Selection:
-    """Keep clusters of a middling size that are compact, apart from others and of one class
-    (finegrained 6, step 3).
+    """Keep clusters of a middling size that are compact, apart from others and of one class.
 
     The percentiles are taken over the clusters of legal size. A cluster exactly at one is kept, so
     that clusters that are all alike all stay. Seeded clusters are judged like the others, but never
@@ -84,29 +115,12 @@ def select(
         vectors: [N, D] the clusters were found in.
         clusters: from `cluster` or `recluster`.
         labels: [N] classes, "" where unknown.
-        size: the smallest and the largest size.
-        compact: percentile of the compactness that is the least, 0 for no such rule.
-        margin: the same for the margin.
-        purity: the least share of one class among the labelled photos of a cluster,
-        labelled: ... which is asked for from so many on.
-        cap: photos kept of one cluster, the nearest to its centroid.
+        limits: what is kept; the usual ones when not given.
 
     Raises:
-        UsageError: an illegal limit. DataError, ArtefactError: the vectors cannot be used or do not
-            fit.
+        DataError, ArtefactError: the vectors cannot be used or do not fit.
     """
-    if (
-        not 0 <= size[0] <= size[1]
-        or not 0 <= compact <= 100
-        or not 0 <= margin <= 100
-        or not 0 <= purity <= 1
-    ):
-        raise UsageError(
-            "sizes must be 0 or more and in order, percentiles in 0..100 and the purity in 0..1,"
-            f" got {tuple(size)}, {compact}, {margin} and {purity}"
-        )
-    if cap < 1 or labelled < 1:
-        raise UsageError(f"cap and labelled must be 1 or more, got {cap} and {labelled}")
+    limits = limits or Limits()
     check_same_length(vectors=vectors, clusters=clusters.numbers, labels=labels)
     points = unit_rows(vectors)
     cosines = (
@@ -118,24 +132,24 @@ def select(
     compactness = np.array([cosines[rows].mean() if len(rows) else -1.0 for rows in members])
     margins = _margins(clusters.centroids)
     pure = [_purity(rows, labels) for rows in members]
-    low = [0 if name else size[0] for name in clusters.names]
+    low = [0 if name else limits.size[0] for name in clusters.names]
     wrong_size = [
-        _size(len(rows), least, size[1]) for rows, least in zip(members, low, strict=True)
+        _size(len(rows), least, limits.size[1]) for rows, least in zip(members, low, strict=True)
     ]
     legal = np.array([not why for why in wrong_size], bool)
     floors = [
         np.percentile(values[legal], part) if legal.any() and part else -np.inf
-        for values, part in ((compactness, compact), (margins, margin))
+        for values, part in ((compactness, limits.compact), (margins, limits.margin))
     ]
     numbers, verdicts = np.full(len(points), -1, np.int64), []
     for number, rows in enumerate(members):
         share, known = pure[number]
         why = wrong_size[number]
-        why = why or _below("compactness", compactness[number], floors[0], compact)
-        why = why or _below("margin", margins[number], floors[1], margin)
-        if not why and known >= labelled and share < purity:
-            why = f"purity {share:.2f} of {known} labelled photos is below {purity:g}"
-        kept = rows[np.lexsort((rows, -cosines[rows]))][:cap] if not why else rows[:0]
+        why = why or _below("compactness", compactness[number], floors[0], limits.compact)
+        why = why or _below("margin", margins[number], floors[1], limits.margin)
+        if not why and known >= limits.labelled and share < limits.purity:
+            why = f"purity {share:.2f} of {known} labelled photos is below {limits.purity:g}"
+        kept = rows[np.lexsort((rows, -cosines[rows]))][: limits.cap] if not why else rows[:0]
         numbers[kept] = number
         verdicts.append(
             Verdict(

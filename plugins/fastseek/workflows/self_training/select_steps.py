@@ -13,7 +13,7 @@ from safetensors.numpy import save
 from ...classification import class_numbers
 from ...errors import DataError
 from ...io.atomic import atomic
-from ...self_training.cluster_selection import Selection, Verdict, select
+from ...self_training.cluster_selection import Limits, Selection, Verdict, select
 from ...self_training.clustering import Clusters, cluster
 from ...self_training.prototypes import floor, prototypes, similarity, taxonomy
 from ...self_training.pseudo_labels import (
@@ -96,14 +96,16 @@ def select_step(desk: RoundContext, step: GrowStep, folder: pathlib.Path) -> Tol
         _array(found),
         clusters,
         desk.labels(found.ids.tolist()),
-        tuple(step.values.get("SIZE", (10, 500))),
-        **images_of_choice(
-            step,
-            compact="COMPACT",
-            margin="MARGIN",
-            purity="PURITY",
-            labelled="LABELLED",
-            cap="CAP",
+        Limits(
+            tuple(step.values.get("SIZE", (10, 500))),
+            **images_of_choice(
+                step,
+                compact="COMPACT",
+                margin="MARGIN",
+                purity="PURITY",
+                labelled="LABELLED",
+                cap="CAP",
+            ),
         ),
     )
     names = {one.cluster: one.name or f"cluster {one.cluster:05d}" for one in made.kept}
