@@ -2,8 +2,7 @@
 nothing else.
 
 Import this module before fastreid, at the top of every entry point: loader workers and spawned
-    ranks import again.
-Only names that Python and torch have removed are given back; nothing fast-reid does is changed.
+ranks import again. Only names that Python and torch have removed are given back; nothing fast-reid does is changed.
 """
 
 from __future__ import annotations

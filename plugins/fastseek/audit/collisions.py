@@ -12,9 +12,8 @@ def collision_probability(sizes: Sequence[int], classes: int, ids: int) -> float
     group, exactly.
 
     The batches without such a pair take one class at most of every group: they are counted by the
-        product of
-    (1 + size * x) over the groups and (1 + x) over all other classes, in which x stands for a class
-    drawn.
+    product of (1 + size * x) over the groups and (1 + x) over all other classes, in which x stands
+    for a class drawn.
 
     Args:
         sizes: classes of every duplicate group.

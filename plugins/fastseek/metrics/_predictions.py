@@ -21,8 +21,7 @@ def hits_of_lists(
     """The places of right images in lists of any length, where an image may stand twice.
 
     A later copy of an image counts nothing but takes up its place. A list that ends early is
-        complete: nothing would
-    have been found below.
+    complete: nothing would have been found below.
 
     Args:
         answers: for every query the names it was answered with, best first.

@@ -13,7 +13,7 @@ def scda_mask(maps: np.ndarray) -> np.ndarray:
     above its mean.
 
     Of parts of one size the first in reading order is taken. An even map has no such place: then
-        all count.
+    all count.
 
     Args:
         maps: [C, h, w], the last convolution's.

@@ -45,11 +45,10 @@ def cluster(
     seed: int = 0,
     least: int = 5,
 ) -> Clusters:
-    """Cluster photos by direction, in every group (kingdom, phylum) by itself (finegrained 6, steps
-    1 and 2).
+    """Cluster images by direction, in every group (kingdom, phylum) by itself.
 
-    The clusters of a group depend on its own photos and the seed alone. Memory: one block of photos
-        x clusters.
+    The clusters of a group depend on its own images and the seed alone. Memory: one block of images
+    x clusters.
 
     Args:
         vectors: [N, D], brought to length 1 here; labelled photos may be among them.

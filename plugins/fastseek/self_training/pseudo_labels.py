@@ -148,7 +148,7 @@ def decide(
     similarity: np.ndarray | None = None,
     floor: float = -np.inf,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Choose who is accepted (finegrained 4.4 and 6, step 5).
+    """Choose which predictions are accepted as labels.
 
     Of equally sure photos the earlier one is the surer.
 

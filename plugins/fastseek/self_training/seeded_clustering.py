@@ -21,7 +21,7 @@ def recluster(
     niter: int = 25,
     seed: int = 0,
 ) -> Clusters:
-    """Cluster again around the known classes (constrained k-means; finegrained 6, step 6).
+    """Cluster again around the known classes (constrained k-means).
 
     The first centroids are the means of the labelled photos of every class, and labelled photos
     never leave their class. round(rest / per) further centroids start, far from those there are

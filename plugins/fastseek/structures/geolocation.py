@@ -1,4 +1,4 @@
-"""Where and when a photo was taken, out of an item's meta."""
+"""Where and when an image was taken, out of an item's meta."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ RANGES = {"lat": (-90.0, 90.0), "lon": (-180.0, 180.0), "location_uncertainty": 
 
 
 def geolocations_of(items: Sequence[Item]) -> np.ndarray | None:
-    """Places of items, float32 [N, 4], see `place`; None when no item tells any.
+    """Geolocations of items, float32 [N, 4], see `parse_geolocation`; None when no item tells any.
 
     Raises:
-        DataError: a value that cannot be; names the photo.
+        DataError: a value that cannot be; names the image.
     """
     if isinstance(items, ItemTable) or not any(key in item.meta for item in items for key in KEYS):
         return None

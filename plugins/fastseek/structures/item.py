@@ -1,4 +1,4 @@
-"""Item: one photo."""
+"""Item: one image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One photo and what is known of it.
+    """One image and what is known of it.
 
     Args:
         path: the file.
@@ -19,7 +19,7 @@ class Item:
         group: camera or session; "" when unknown.
         split: "train", "query" or "gallery".
         id: its name in embeddings and rankings; the path when not given.
-        meta: whatever else is known: lat, lon, date, location_uncertainty (see `place`), box,
+        meta: whatever else is known: lat, lon, date, location_uncertainty (see `geolocation`), box,
             source …
     """
 

@@ -1,4 +1,4 @@
-"""Items: millions of photos as a few arrays; an Item is made when it is asked for."""
+"""ItemTable: millions of images as a few arrays; an Item is made when it is asked for."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ COLUMNS = ("ids", "codes", "kinds")
 
 
 class Kind(NamedTuple):
-    """What photos of one kind share: the split, and the folder their files lie below."""
+    """What images of one kind share: the split, and the folder their files lie below."""
 
     split: str
     root: str
 
 
 class Mapped(NamedTuple):
-    """Rows `start` to `stop` of the columns in a folder, as `Items.save` writes them."""
+    """Rows `start` to `stop` of the columns in a folder, as `ItemTable.save` writes them."""
 
     folder: str
     start: int
@@ -47,7 +47,7 @@ class Mapped(NamedTuple):
 
 
 class ItemTable(Sequence[Item]):
-    """Photos as columns, 21 bytes each for ids of 16 letters; rows are `Item`s, made when asked
+    """Images as columns, 21 bytes each for ids of 16 letters; rows are `Item`s, made when asked
     for.
 
     Items in a folder are memory-mapped and go to other processes as the folder's name, however
@@ -55,7 +55,7 @@ class ItemTable(Sequence[Item]):
 
     Args:
         ids: [N] byte strings of one width, UTF-8.
-        codes: [N] int32, which of `labels`; -1 for a photo without.
+        codes: [N] int32, which of `labels`; -1 for an image without.
         kinds: [N] uint8, which of `of`.
         labels: the classes, in the order a model numbers them in.
         of: what the kinds are.
