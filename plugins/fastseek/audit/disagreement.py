@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import ArtefactError, UsageError
+from ..knn.align import rows_of
 from ..structures import Ranking
 
 
@@ -44,12 +45,11 @@ def overlaps(rankings: Sequence[Ranking], depth: int = 10) -> np.ndarray:
 
 
 def _best(ranking: Ranking, first: Ranking, number: int, depth: int) -> list[set[str]]:
-    rows = {name: row for row, name in enumerate(ranking.query_ids.tolist())}
-    if set(rows) != set(first.query_ids.tolist()):
+    order = rows_of(first.query_ids, ranking.query_ids)
+    if len(order) != len(ranking.query_ids) or (order < 0).any():
         raise ArtefactError(
             f"ranking {number} is not over the queries of ranking 0: search with the same queries"
         )
-    order = [rows[name] for name in first.query_ids.tolist()]
     return [
         set(ranking.gallery_ids[found[found >= 0]].tolist())
         for found in ranking.indices[order, :depth]

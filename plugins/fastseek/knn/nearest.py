@@ -1,5 +1,4 @@
-"""Exact nearest neighbours in bounded memory: the one kernel under search, re-ranking and query
-expansion.
+"""Exact nearest neighbours in bounded memory: what search, re-ranking and query expansion stand on.
 
 A scan compares all pairs in a cheap precision and proposes every pair that its error could put
 among the best k; each of those is then scored in float64. So scores depend on their two vectors
