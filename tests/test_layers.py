@@ -26,6 +26,72 @@ LEVELS = {
     8: "workflows",
     9: "service cli",
 }
+# Rooms of more than twelve files, from the ground up: a file imports only from floors below its own.
+FLOORS = {
+    "data.transforms": [
+        "_filters _image_ops _rng",
+        """_noise_level _pipeline _scaling auto_augment blur brightness center_crop
+        channel_shuffle color_jitter cutout de_gaussian de_pepper grayscale hflip jpeg
+        pad_crop perspective planted_noise random_erasing random_patch random_rotate90
+        shift_scale_rotate vflip""",
+        "denoise random_resized_crop rescale_pad resize",
+        "attended_crop",
+    ],
+    "enhance": [
+        "_fits _frame _sides aqe",
+        "_concatenated _expansion _moments l2 quantile",
+        "alpha_qe center concat dba pca",
+        "whiten",
+    ],
+    "metrics": [
+        "_align _gap_interval _paired",
+        "_relevance_ranks",
+        "_base gap",
+        "_evaluate _predictions cmc map map_at_r minp position precision recall top1",
+        "_reid digix revisited",
+        "_contest_scores",
+    ],
+    "modeling.layers": [
+        """atrous classes drop_rectangle gather geo_encoding margin precision sampled
+        virtual_token""",
+        "attention gem orthogonal streamed subcenter",
+    ],
+    "modeling.losses": [
+        "_hard_pairs _memory _source",
+        "_margin_softmax center cross_entropy prototype subcenter_arcface triplet xbm",
+        "am_softmax arcface circle curricular",
+    ],
+    "report": [
+        "interval provenance_table query_cases readme sanitize thumbnails",
+        "classes heat_map render results widgets",
+        "classified page",
+    ],
+    "rerank": [
+        "_base _k_reciprocal_encoding _sparse_jaccard hard_rank",
+        """_frame _gallery_graph _memory_plan diffusion hard_insert label_rank non_landmark
+        super_global""",
+        "k_reciprocal k_reciprocal_query",
+    ],
+    "search": [
+        "_frame _merge _recall _rescoring exact",
+        "_milvus_store quantized sharded",
+        "_faiss_index milvus",
+        "faiss_hnsw faiss_ivf faiss_pq",
+    ],
+    "structures": [
+        "_old_field_name arrays item label_file",
+        "archive item_table",
+        "embeddings geolocation ground_truth ranking score",
+        "embeddings_writer ground_truth_file provenance splits",
+    ],
+    "training": [
+        """accumulation checkpoint_manifest class_index lr_groups memory_estimate random_state
+        results sanity_check writers""",
+        "attention_crops checkpoint hooks optimizer run_setup step",
+        "lr_table trainer",
+    ],
+}
+
 ABSENT = {"index", "service"}  # rooms of the plan that are not built yet
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms.split()}
 FASTREID = {
@@ -173,6 +239,49 @@ def test_no_import_makes_a_circle():
 
     for name in graph:
         visit(name)
+
+
+def room_of(name):
+    return name.rpartition(".")[0]
+
+
+def crowded_rooms():
+    """Packages of more than twelve files, with their modules."""
+    rooms = {}
+    for name, path in MODULES.items():
+        if path.name != "__init__.py" and room_of(name):
+            rooms.setdefault(room_of(name), []).append(name)
+    return {room: names for room, names in rooms.items() if len(names) > 12}
+
+
+def neighbors(name):
+    """The modules of its own room that a module imports, also through the room's `__init__`."""
+    room = room_of(name)
+    offered = {}
+    for node in ast.parse(MODULES[room].read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+            offered |= {alias.asname or alias.name: node.module for alias in node.names}
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == 1:
+            for alias in node.names:
+                other = node.module or offered.get(alias.name, alias.name)
+                if f"{room}.{other}" in MODULES:
+                    yield other
+
+
+def test_every_crowded_room_has_floors_that_name_each_of_its_files_once():
+    assert sorted(FLOORS) == sorted(crowded_rooms())
+    for room, names in crowded_rooms().items():
+        listed = [name for floor in FLOORS[room] for name in floor.split()]
+        assert sorted(listed) == sorted(name.rpartition(".")[2] for name in names), room
+
+
+@pytest.mark.parametrize("room", sorted(crowded_rooms()))
+def test_a_file_imports_only_from_the_floors_below_its_own(room):
+    floor = {name: number for number, names in enumerate(FLOORS[room]) for name in names.split()}
+    for name in floor:
+        for other in neighbors(f"{room}.{name}"):
+            assert floor[other] < floor[name], f"{room}: {name} imports {other}"
 
 
 def test_the_package_imports_nothing_of_the_repository_around_it():
