@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from measure import peak_megabytes, seconds, write
 
-from fastseek.cli import score_contests
+from fastseek.cli import _score_contests as score_contests
 from fastseek.formats import gldv2
 
 INDEX, ANSWERS, RIGHT, LANDMARKS = 761_757, 100, 30, 5000

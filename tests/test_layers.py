@@ -113,8 +113,8 @@ FASTREID = {
 # What runs without torch and fast-reid: the retrieval half and its verbs.
 RETRIEVAL_HALF = """errors progress io registry structures knn regions formats report classification
     enhance search metrics fuse recognition rerank retrieval
-    cli.blend cli.diff cli.fuse cli.recognize cli.report cli.score cli.score_contests cli.search
-    cli.submit""".split()
+    cli._blend cli._diff cli._fuse cli._recognize cli._report cli._score cli._score_contests cli._search
+    cli._submit""".split()
 
 
 def is_retrieval_half(name):

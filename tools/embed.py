@@ -1,42 +1,6 @@
-"""Photos to embeddings: a folder or a list of photos, a recipe and its weights, a folder of shards.
+"""`fastseek embed` under fast-reid's kind of name; its arguments are those of the verb."""
 
-    python tools/embed.py --config-file outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --images /my/photos --out mine
-"""
-
-import argparse
-import sys
-
-from fastseek.errors import exit_with
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--config-file", required=True, help="the recipe the weights were trained with"
-    )
-    parser.add_argument("--weights", required=True, help="a checkpoint (.safetensors or .pth)")
-    parser.add_argument(
-        "--images",
-        required=True,
-        help="a folder (searched through), or a CSV/Parquet file with path",
-    )
-    parser.add_argument(
-        "--out", required=True, help="folder of the embeddings; the same command again goes on"
-    )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
-    args = parser.parse_args()
-
-    from fastseek.inference.embed_images import embed_images
-
-    sys.stdout.write(
-        embed_images(args.config_file, args.weights, args.images, args.out, args.opts) + "\n"
-    )
-
+from fastseek.cli import run_verb
 
 if __name__ == "__main__":
-    exit_with(main)
+    run_verb("embed")

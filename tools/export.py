@@ -1,40 +1,6 @@
-"""A trained model to one file for other programs, ONNX or torch's exported program, checked against the model.
+"""`fastseek export` under fast-reid's kind of name; its arguments are those of the verb."""
 
-    python tools/export.py --config-file outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --out model.onnx --size 224
-"""
-
-import argparse
-import sys
-
-from fastseek.errors import exit_with
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--config-file", required=True, help="the recipe the weights were trained with"
-    )
-    parser.add_argument("--weights", required=True, help="a checkpoint (.safetensors or .pth)")
-    parser.add_argument("--out", required=True, help="FILE.onnx or FILE.pt2")
-    parser.add_argument(
-        "--size", type=int, nargs="+", default=[224], help="side of the photos, or height and width"
-    )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
-    args = parser.parse_args()
-    if len(args.size) > 2 or min(args.size) < 1:
-        parser.error("--size takes the side of the photos, or height and width")
-
-    from fastseek.inference.export import export
-
-    sys.stdout.write(
-        export(args.config_file, args.weights, args.out, (args.size * 2)[:2], args.opts) + "\n"
-    )
-
+from fastseek.cli import run_verb
 
 if __name__ == "__main__":
-    exit_with(main)
+    run_verb("export")

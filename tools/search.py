@@ -1,40 +1,6 @@
-"""Embeddings to a ranking.
+"""`fastseek search` under fast-reid's kind of name; its arguments are those of the verb."""
 
-    python tools/search.py --queries mine/query --gallery mine/gallery --search "exact(k=100)" \\
-        --rerank "k_reciprocal(k1=20, k2=6, lambda_=0.3)" --out ranking.npz
-"""
-
-import argparse
-
-from fastseek.errors import exit_with
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--queries",
-        required=True,
-        help="an embeddings folder, or an .npy file (row numbers as ids)",
-    )
-    parser.add_argument("--gallery", required=True, help="the same, of what is searched")
-    parser.add_argument(
-        "--search", default="exact(k=100)", help="call string of a searcher (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--rerank", action="append", default=[], help="call string of a re-ranker; may be repeated"
-    )
-    parser.add_argument(
-        "--enhance", action="append", default=[], help="call string of an enhancer; may be repeated"
-    )
-    parser.add_argument("--out", required=True, help="the ranking, an .npz with indices and scores")
-    args = parser.parse_args()
-
-    from fastseek.cli.search import seek_files
-
-    print(seek_files(args.queries, args.gallery, args.out, args.search, args.enhance, args.rerank))
-
+from fastseek.cli import run_verb
 
 if __name__ == "__main__":
-    exit_with(main)
+    run_verb("search")

@@ -1,48 +1,6 @@
-"""Queries that show several things: search every thing by itself and merge the answers into a ranking.
+"""`fastseek subjects` under fast-reid's kind of name; its arguments are those of the verb."""
 
-    python tools/subjects.py --config-file recipe.yml --weights model_final.safetensors --ranking ranking.npz \\
-        --queries photos/query --gallery embeddings/gallery --out better.npz
-
-Beside the ranking, better.boxes.json names the boxes that were searched.
-"""
-
-import argparse
-
-from fastseek.errors import exit_with
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--config-file", required=True, help="the recipe of the model")
-    parser.add_argument("--weights", required=True, help="the model that made the embeddings")
-    parser.add_argument(
-        "--ranking", required=True, help="what tools/search.py wrote for the whole photos"
-    )
-    parser.add_argument("--queries", required=True, help="the query photos, a folder or a table")
-    parser.add_argument("--gallery", required=True, help="the gallery's embeddings folder")
-    parser.add_argument("--out", required=True, help="the new ranking, an .npz")
-    parser.add_argument(
-        "--map", default="", dest="on", help="the map attention is read from (default: the deepest)"
-    )
-    parser.add_argument("--every", action="store_true", help="search a photo's only subject too")
-    parser.add_argument(
-        "--only", metavar="CSV", help="look only at queries that tools/audit.py disagreement marks"
-    )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
-    args = vars(parser.parse_args())
-
-    from fastseek.cli.audit import disagreeing
-    from fastseek.inference.multi_object import search_subjects
-    from fastseek.io.atomic import check_apart
-
-    only = args.pop("only")
-    check_apart(args["out"], [only])
-    print(search_subjects(**args, only=disagreeing(only) if only else ()))
-
+from fastseek.cli import run_verb
 
 if __name__ == "__main__":
-    exit_with(main)
+    run_verb("subjects")

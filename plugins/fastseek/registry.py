@@ -740,3 +740,9 @@ are the N images.
 """,
     "classification",
 )
+
+
+def registries() -> dict[str, Registry]:
+    """Every registry by the name of the folder that holds its members, such as "rerank"."""
+    found = [value for value in globals().values() if isinstance(value, Registry)]
+    return {members.package.rpartition(".")[2]: members for members in found}

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fastseek.audit.clean_by_matches import clean_by_matches
 from fastseek.audit.verification import Verification
-from fastseek.cli.audit_clean import clean_file
+from fastseek.cli._audit_clean import clean_file
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.formats.gldv2_lists import read_train_clean
 from fastseek.structures import Ranking

@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 import toy
-from fastseek.cli import audit, audit_noise
+from fastseek.cli import _audit as audit
+from fastseek.cli import _audit_noise as audit_noise
 from fastseek.data.transforms.denoise import read_table
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Ranking
@@ -160,7 +161,7 @@ def test_disagreeing_queries_stand_first_and_can_be_read_back(tmp_path):
 
 def test_what_needs_no_photos_tensors_loads_no_torch():
     script = (
-        "import sys, fastseek.cli.audit\nassert not {'torch', 'fastreid', 'cv2'} &"
+        "import sys, fastseek.cli._audit\nassert not {'torch', 'fastreid', 'cv2'} &"
         " set(sys.modules), sorted(sys.modules)"
     )
     done = subprocess.run(

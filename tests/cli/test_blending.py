@@ -12,7 +12,7 @@ import pytest
 import toy
 from fastseek.classification.blend import blend_members
 from fastseek.classification.evolve import cross_halves, halves
-from fastseek.cli.blend import BlendOptions, blend_files
+from fastseek.cli._blend import BlendOptions, blend_files
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.structures import Embeddings
 

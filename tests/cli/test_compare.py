@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.cli.diff import compare, compare_files, text
+from fastseek.cli._diff import compare, compare_files, text
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.metrics import evaluate
 from fastseek.structures import GroundTruth, Ranking

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastseek.cli import score_contests
+from fastseek.cli import _score_contests as score_contests
 from fastseek.errors import ArtefactError, DataError
 from fastseek.formats import gldv2
 from fastseek.metrics import _contest_scores

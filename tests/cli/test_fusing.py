@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastseek.cli.fuse import fuse_files, scorer
+from fastseek.cli._fuse import fuse_files, scorer
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.metrics import evaluate
 from fastseek.registry import FUSERS, build

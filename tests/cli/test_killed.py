@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.cli import fuse, search, submit  # noqa: F401  (forked tools need not)
+from fastseek.cli import _fuse as fuse  # noqa: F401  forked tools need not
+from fastseek.cli import _search as search
 from fastseek.errors import DataError
 from fastseek.structures import Embeddings, Ranking
 

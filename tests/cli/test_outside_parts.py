@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import fastseek.rerank
-from fastseek.cli.fuse import fuse_files
-from fastseek.cli.report import show_files
-from fastseek.cli.search import seek_files
+from fastseek.cli._fuse import fuse_files
+from fastseek.cli._report import show_files
+from fastseek.cli._search import seek_files
 from fastseek.enhance.l2 import L2
 from fastseek.errors import RunError
 from fastseek.registry import ENHANCERS, FUSERS, RERANKERS, SEARCHERS, build, load_plugins

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.cli.report import show_files
+from fastseek.cli._report import show_files
 from fastseek.errors import DataError, UsageError
 from fastseek.structures import Ranking
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.cli.search import seek_files
+from fastseek.cli._search import seek_files
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.retrieval import retrieve
 from fastseek.structures import Embeddings, Ranking

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from fastseek.cli.submit import check_file, submit_file
+from fastseek.cli._submit import check_file, submit_file
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.formats import digix, gldv2
 from fastseek.formats.names import read_names

@@ -246,7 +246,7 @@ def test_the_seek_half_imports_without_torch_faiss_and_fastreid():
 
     code = (
         "import sys\nfor n in ('torch', 'fastreid', 'faiss', 'timm'): sys.modules[n] = None\nimport"
-        " fastseek.cli.search, fastseek.metrics, fastseek.structures.embeddings_writer, fastseek.structures,"
+        " fastseek.cli._search, fastseek.metrics, fastseek.structures.embeddings_writer, fastseek.structures,"
         " fastseek.report"
     )
     plugins = pathlib.Path(__file__).parents[2] / "plugins"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toy
-from fastseek.cli.recognize import recognize_files
+from fastseek.cli._recognize import recognize_files
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.formats.gldv2 import read_recognition
 from fastseek.recognition.predict import RecognitionInput, recognize

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.cli.recognize import recognize_classified_files
+from fastseek.cli._recognize import recognize_classified_files
 from fastseek.enhance._concatenated import concatenate
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.recognition.predict import Predictions

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from fastseek.cli.score import score_file, text_table
+from fastseek.cli._score import score_file, text_table
 from fastseek.errors import ArtefactError, DataError
 from fastseek.metrics import evaluate, interval
 from fastseek.structures import GroundTruth, Ranking

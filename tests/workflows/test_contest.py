@@ -171,7 +171,7 @@ def test_every_test_image_has_its_row_and_the_last_submission_is_the_ensembles(r
 
 def test_the_submission_scores_the_same_through_the_scoring_tool(run):
     """landmark row 57."""
-    from fastseek.cli.score_contests import gldv2_file
+    from fastseek.cli._score_contests import gldv2_file
 
     out, _ = run
     for task, figure in (("retrieval", "map(100)"), ("recognition", "gap")):

@@ -1,211 +1,165 @@
-"""What tools/audit.py does with models and rankings: files in, tables and pages out."""
+"""Quality of data and models, one subcommand a question; none changes what it looks at.
+
+fastseek audit noise --images photos --out noise.csv
+fastseek audit duplicate-classes --weights model_final.safetensors --loss arcface --out duplicates.html
+fastseek audit collisions --groups duplicates.json --batch 32
+fastseek audit disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
+fastseek audit clean --ranking self.npz --labels train.csv --images train --out train_clean.csv
+fastseek audit size --limit-mb 500 a.safetensors b.safetensors
+"""
 
 from __future__ import annotations
 
-import pathlib
+import argparse
+import importlib
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
+from ._arguments import make_parser
 
-from ..audit import duplicate_classes as duplicates
-from ..audit.collisions import advice
-from ..audit.contact_sheet import contact_sheet
-from ..audit.disagreement import overlaps
-from ..audit.size_budget import check_size
-from ..errors import ArtefactError, DataError, UsageError
-from ..io import csv_rows
-from ..io.atomic import atomic, check_apart, check_writable
-from ..io.json_files import read_json, write_json
-from ..io.paths import PathLike
-from ..progress import progress
-from ..registry import DATASETS, build
-from ..report.thumbnails import thumbnail
-from ..structures import Ranking
-
-SAMPLES = 6  # pictures a class on a contact sheet
+Commands = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
 
 
-def duplicate_classes_file(
-    weights: PathLike,
-    out: PathLike,
-    loss: str = "",
-    classes: PathLike | None = None,
-    tau: float | None = None,
-    data: str | None = None,
-    batch: int = 32,
-) -> str:
-    """Find classes that are one thing under two names; write the groups, and a page with samples;
-    change no label.
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("_audit", __doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    for add in (
+        add_noise,
+        add_duplicate_classes,
+        add_collisions,
+        add_disagreement,
+        add_clean,
+        add_size,
+    ):
+        add(commands)
+    args = vars(parser.parse_args(argv))
+    module, run = args.pop("run")
+    del args["what"]
+    # Imported when it is asked for: each question needs other libraries.
+    print(getattr(importlib.import_module(f".{module}", __package__), run)(**args))
 
-    Args:
-        weights: a .safetensors checkpoint with its classifier.
-        out: "x.json", or "x.html", beside which x.json is written too.
-        loss: the loss whose rows are taken.
-        classes: the training's classes.json; the one beside the weights when not given.
-        tau: see `audit.duplicate_classes`.
-        data: call string of DATASETS, whose training photos are the samples.
-        batch: photos a batch, for the advice.
 
-    Returns:
-        how many groups there are, and the advice.
-
-    Raises:
-        DataError, ArtefactError: a file cannot be read or does not fit. UsageError: the loss is not
-            there, or a call string is wrong.
-    """
-    classes = classes or pathlib.Path(weights).parent / "classes.json"
-    check_writable(out, [weights, classes])
-    check_apart(pathlib.Path(out).with_suffix(".json"), [weights, classes])
-    labels = read_json(classes)["labels"]
-    name, rows = _classifier(weights, loss, len(labels))
-    found = duplicates.duplicate_classes(rows, len(rows) // len(labels), tau)
-    groups = [
-        {"classes": [labels[number] for number in group], "least_cosine": round(cosine, 4)}
-        for group, cosine in zip(found.groups, found.cosines, strict=True)
-    ]
-    write_json(
-        pathlib.Path(out).with_suffix(".json"),
-        {"groups": groups, "tau": round(found.tau, 4), "classes": len(labels), "weights": name},
+def add_noise(commands: Commands) -> None:
+    """The subcommand `noise`."""
+    parser = commands.add_parser(
+        "noise", help="impulse share and Gaussian sigma of every photo, and its class of four"
     )
-    told = (
-        f"{len(groups)} groups hold {sum(map(len, found.groups))} of {len(labels)} classes (cosine"
-        f" {found.tau:.3f} and more, {name})"
+    parser.add_argument(
+        "--images", required=True, help="a folder of photos, or a CSV or Parquet table with a path"
     )
-    lines = [f"{told}: {out}", *_advice([len(group) for group in found.groups], len(labels), batch)]
-    if pathlib.Path(out).suffix == ".html":
-        sheet = contact_sheet("Classes that may be one", told, _samples(groups, data))
-        with atomic(out, "w") as file:
-            file.write(sheet)
-    return "\n".join(lines)
-
-
-def collisions_file(groups: PathLike, batch: int = 32) -> str:
-    """The chance that a batch holds two classes of one group, for every n x m.
-
-    Raises:
-        DataError: the file is not what `duplicate_classes_file` wrote.
-    """
-    found = read_json(groups)
-    if not isinstance(found, dict) or not {"groups", "classes"} <= set(found):
-        raise DataError(f"{groups}: not what tools/audit.py duplicate-classes writes")
-    lines = _advice([len(group["classes"]) for group in found["groups"]], found["classes"], batch)
-    return (
-        "\n".join(lines)
-        or f"a batch of {batch} cannot be n classes x m photos with n and m above 1"
+    parser.add_argument("--out", required=True, help="the table: path,class,share,sigma")
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.01,
+        help="impulses from this share on (default: %(default)s)",
     )
-
-
-def disagreement_file(
-    rankings: Sequence[PathLike], out: PathLike, depth: int = 10, below: float = 0.2
-) -> str:
-    """Write query,overlap,disagrees of several models' rankings, the least overlap first.
-
-    Raises:
-        DataError, ArtefactError: a ranking cannot be read or is over other queries. UsageError: as
-            for `overlaps`.
-    """
-    check_writable(out, rankings)
-    loaded = [Ranking.load(path) for path in rankings]
-    found = overlaps(loaded, depth)
-    names = loaded[0].query_ids
-    order = np.lexsort((names, found))
-    csv_rows.write(
-        out,
-        ("query", "overlap", "disagrees"),
-        [(str(names[row]), f"{found[row]:.4f}", int(found[row] < below)) for row in order],
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        default=10.0,
+        help="Gaussian from this sigma on (default: %(default)s)",
     )
-    return (
-        f"{int((found < below).sum())} of {len(found)} queries have a mean overlap below {below:g}"
-        f" in their first {depth}; the mean of all is {found.mean():.3f}: {out}"
+    parser.set_defaults(run=("_audit_noise", "noise_file"))
+
+
+def add_duplicate_classes(commands: Commands) -> None:
+    """The subcommand `duplicate-classes`."""
+    parser = commands.add_parser(
+        "duplicate-classes", help="classes whose classifier rows nearly agree"
     )
-
-
-def disagreeing(table: PathLike) -> list[str]:
-    """The queries that `disagreement_file` marked.
-
-    Raises:
-        DataError: the file is not what it wrote, or marks none.
-    """
-    rows = csv_rows.read(table, ("query", "disagrees"))
-    marked = [query for _, (query, disagrees) in rows if disagrees == "1"]
-    if not marked:
-        raise DataError(f"{table}: marks no query, so there is nothing to look at")
-    return marked
-
-
-def size_files(files: Sequence[PathLike], limit_mb: float = 500.0) -> str:
-    """A line a file with its megabytes, and the sum.
-
-    Raises:
-        ArtefactError: they are too large. DataError: one is not there.
-    """
-    sizes = check_size(files, limit_mb)
-    lines = [f"{size:10.1f} MB  {name}" for name, size in sizes.items()]
-    return "\n".join([*lines, f"{sum(sizes.values()):10.1f} MB of {limit_mb:g} MB"])
-
-
-def _classifier(weights: PathLike, loss: str, classes: int) -> tuple[str, np.ndarray]:
-    """The name and the rows of the classifier of a loss."""
-    from safetensors import SafetensorError, safe_open
-
-    if not pathlib.Path(weights).is_file():
-        raise DataError(f"{weights}: there is no such weight file")
-    try:
-        with safe_open(weights, "numpy") as file:
-            rows = {name: file.get_tensor(name) for name in file.keys() if _is_classifier(name)}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ArtefactError(f"{weights}: not a whole .safetensors file ({error})") from error
-    fitting = {
-        name: value
-        for name, value in rows.items()
-        if value.ndim == 2 and len(value) % classes == 0 and (not loss or loss in name.split("."))
-    }
-    if len(fitting) != 1:
-        raise UsageError(
-            f"{weights}: {len(fitting)} classifiers of {classes}"
-            f" classes{f' belong to {loss}' if loss else ''}; it has {', '.join(rows) or 'none'}:"
-            " name one by its loss"
-        )
-    return next(iter(fitting.items()))
-
-
-def _is_classifier(name: str) -> bool:
-    return (
-        name.startswith("losses.")
-        and name.endswith("weight")
-        or name in ("heads.weight", "classifier.weight")
+    parser.add_argument("--weights", required=True, help="a trained model, .safetensors")
+    parser.add_argument(
+        "--loss",
+        default="",
+        help="the loss whose rows are taken, such as arcface; not needed for one",
     )
+    parser.add_argument(
+        "--classes", help="classes.json of the training (default: beside the weights)"
+    )
+    parser.add_argument(
+        "--tau", type=float, help="least cosine (default: by the rule of audit.duplicate_classes)"
+    )
+    parser.add_argument(
+        "--data", help='call string of the training photos, such as "grocery()", for samples'
+    )
+    parser.add_argument(
+        "--out", required=True, help="the groups, .json, or a page with samples, .html (then both)"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=32, help="batch size of the advice (default: %(default)s)"
+    )
+    parser.set_defaults(run=("_audit", "duplicate_classes_file"))
 
 
-def _advice(sizes: Sequence[int], classes: int, batch: int) -> list[str]:
-    return [
-        f"a batch of {n:3d} classes x {m:2d} photos holds two of one group in {100 * chance:5.1f} %"
-        " of all cases"
-        for n, m, chance in advice(sizes, classes, batch)
-    ]
+def add_collisions(commands: Commands) -> None:
+    """The subcommand `collisions`."""
+    parser = commands.add_parser(
+        "collisions", help="how often a batch holds two classes of one duplicate group"
+    )
+    parser.add_argument("--groups", required=True, help="what duplicate-classes wrote as .json")
+    parser.add_argument(
+        "--batch", type=int, default=32, help="photos a batch (default: %(default)s)"
+    )
+    parser.set_defaults(run=("_audit", "collisions_file"))
 
 
-def _samples(groups: Sequence[dict[str, Any]], data: str | None) -> list[Any]:
-    """For every group its classes with some training photos, spread over the class."""
-    paths: dict[str, list[str]] = {}
-    for item in build(data, DATASETS).items if data else []:
-        if item.split == "train":
-            paths.setdefault(item.label, []).append(item.path)
-    shown = []
-    for group in progress(groups, "contact sheet"):
-        rows = []
-        for label in group["classes"]:
-            known = sorted(paths.get(label, []))
-            some = (
-                [
-                    known[place]
-                    for place in np.unique(np.linspace(0, len(known) - 1, SAMPLES).astype(int))
-                ]
-                if known
-                else []
-            )
-            pictures = [made[0] for made in map(thumbnail, some) if made is not None]
-            rows.append((f"{label} ({len(known)} photos)" if data else label, pictures))
-        shown.append((f"{len(rows)} classes, least cosine {group['least_cosine']:.3f}", rows))
-    return shown
+def add_disagreement(commands: Commands) -> None:
+    """The subcommand `disagreement`."""
+    parser = commands.add_parser("disagreement", help="queries whose models' best answers differ")
+    parser.add_argument(
+        "--rankings", required=True, nargs="+", metavar="R", help="rankings of the same queries"
+    )
+    parser.add_argument(
+        "--depth", type=int, default=10, help="answers compared (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--below", type=float, default=0.2, help="mean overlap that counts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", required=True, help="the table: query,overlap,disagrees, least overlap first"
+    )
+    parser.set_defaults(run=("_audit", "disagreement_file"))
+
+
+def add_clean(commands: Commands) -> None:
+    """The subcommand `clean`."""
+    parser = commands.add_parser(
+        "clean", help="training images that verify with others of their class, as a list"
+    )
+    parser.add_argument(
+        "--ranking", required=True, help="the images searched in themselves, with k=101"
+    )
+    parser.add_argument(
+        "--labels", required=True, help="CSV file with the columns id and landmark_id"
+    )
+    parser.add_argument("--images", metavar="DIR", help="the photos, verified by SIFT and RANSAC")
+    parser.add_argument(
+        "--inliers", metavar="FILE", help="instead first,second,inliers of another verification"
+    )
+    parser.add_argument(
+        "--neighbours", type=int, default=100, help="looked at for an image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least-inliers", type=int, default=30, help="of a match (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least-matches", type=int, default=3, help="of an image (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--least-images", type=int, default=2, help="of a class (default: %(default)s)"
+    )
+    parser.add_argument("--out", required=True, help="the list of what is kept: landmark_id,images")
+    parser.set_defaults(run=("_audit_clean", "clean_file"))
+
+
+def add_size(commands: Commands) -> None:
+    """The subcommand `size`."""
+    parser = commands.add_parser(
+        "size", help="whether an ensemble's files stay within a budget (exit code 5 if not)"
+    )
+    parser.add_argument("files", nargs="+", metavar="FILES", help="weight files")
+    parser.add_argument(
+        "--limit-mb", type=float, default=500, help="megabytes of 10^6 bytes (default: %(default)s)"
+    )
+    parser.set_defaults(run=("_audit", "size_files"))

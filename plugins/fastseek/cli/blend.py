@@ -1,226 +1,64 @@
-"""Folders of class probabilities to one, with equal or evolved weights and perhaps a prior."""
+"""Class probabilities of several models to one.
+
+fastseek blend --probabilities a b c --truth truth.csv --figures "top(1, 5)" --out blended
+fastseek blend --probabilities a b c --evolve de --truth truth.csv --figures "top(1, 5)" --json blend.json
+fastseek blend --probabilities a --prior places --truth truth.csv --figures "top(1)"
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+import sys
+from collections.abc import Sequence
 
-import numpy as np
-
-from ..classification import class_numbers, evaluate
-from ..classification.blend import align_members, blend_members
-from ..classification.evolve import Evolved, evolve, halves
-from ..classification.prior import with_prior
-from ..errors import ArtefactError, UsageError
-from ..io.atomic import check_apart
-from ..io.json_files import read_json, write_json
-from ..io.paths import PathLike
-from ..io.text_table import align_columns
-from ..registry import parse
-from ..structures import Embeddings, Score, interval
-from ..structures.label_file import read_labels
-from .score import check_told
+from ._arguments import make_parser
 
 
-@dataclasses.dataclass(frozen=True)
-class BlendOptions:
-    """How members become one.
-
-    Args:
-        mean: "probabilities" or "logits", see `classify.blend.blended`.
-        evolve: "de" or "cma" finds the weights; "" takes equal ones.
-        prior: a further folder of probabilities that the blend is multiplied with; "" for none.
-        power: of the prior.
-        seed: of the evolution.
-    """
-
-    mean: str = "probabilities"
-    evolve: str = ""
-    prior: str = ""
-    power: float = 1.0
-    seed: int = 0
-
-
-def blend_files(
-    folders: Sequence[PathLike],
-    wanted: BlendOptions = BlendOptions(),
-    truth: PathLike | None = None,  # noqa: B008
-    figures: Sequence[str] = (),
-    classes: PathLike | None = None,
-    out: PathLike | None = None,
-    to: PathLike | None = None,
-) -> str:
-    """Blend folders of class probabilities, matched by the names of photos and classes.
-
-    Args:
-        folders: what tools/classify.py wrote. Photos that the prior's folder does not have are
-            blended without it.
-        wanted: how.
-        truth: a CSV file id,label[,split]; needed to evolve and to score. Photos it does not tell
-            of are not scored.
-        figures: call strings of FIGURES; with evolved weights the held-out half is scored, else all
-            photos.
-        classes: classes.json of a member's training, for figures by class size.
-        out: folder the blend is written to.
-        to: JSON file of weights and figures; "-" returns the JSON instead of the text.
-
-    Returns:
-        the weights and a table: every member, the equal blend, the blend, and the blend with the
-            prior.
-
-    Raises:
-        UsageError: something is asked for that needs another argument, or an output is an input.
-            ArtefactError: a folder does not fit or was changed; names it.
-    """
-    _check(wanted, truth, figures, classes)
-    inputs = [*folders, wanted.prior or None, truth, classes]
-    check_told(to, inputs)
-    if out is not None:
-        check_apart(out, inputs)
-    members, names = (
-        [Embeddings.load(folder, verify=True) for folder in folders],
-        [str(folder) for folder in folders],
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("blend", __doc__)
+    parser.add_argument(
+        "--probabilities",
+        required=True,
+        nargs="+",
+        metavar="P",
+        help="what `fastseek classify` wrote",
     )
-    stack, known, ids = (
-        align_members(members, names),
-        list(members[0].provenance["classes"]),
-        members[0].ids,
+    parser.add_argument(
+        "--mean",
+        default="probabilities",
+        choices=("probabilities", "logits"),
+        help="what is averaged (default: %(default)s)",
     )
-    labels = read_labels(truth, "query", allow_empty=True) if truth is not None else {}
-    numbers = class_numbers([labels.get(name, "") for name in ids.tolist()], known)
-    found = evolve(stack, numbers, ids, wanted.seed, wanted.evolve) if wanted.evolve else None
-    weights = np.full(len(stack), 1 / len(stack)) if found is None else np.array(found.weights)
-    tables = dict(zip(names, stack, strict=True))
-    if len(members) > 1:
-        tables["equal weights"] = blend_members(stack, None, wanted.mean)
-        tables |= (
-            {} if found is None else {"evolved weights": blend_members(stack, weights, wanted.mean)}
-        )
-    last = blend_members(stack, weights, wanted.mean)
-    if wanted.prior:
-        last = tables["with the prior"] = with_prior(
-            last, *_prior(wanted.prior, ids, known), wanted.power
-        )
-    if out is not None:
-        provenance = {
-            "kind": "probabilities",
-            "classes": known,
-            "blend": {
-                **dataclasses.asdict(wanted),
-                "weights": weights.tolist(),
-                "members": [dict(one.provenance) | {"classes": len(known)} for one in members],
-            },
-        }
-        Embeddings(ids, last, provenance).save(out)
-    scored = _score_blend(tables, numbers, ids, found, wanted.seed, figures, classes, known)
-    return _describe(names, weights, found, scored, len(ids), out, to)
+    parser.add_argument(
+        "--evolve",
+        default="",
+        choices=("de", "cma"),
+        help="find the weights on half of the photos; equal ones where the other half says so",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the evolution (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--prior", default="", metavar="P", help="probabilities the blend is multiplied with"
+    )
+    parser.add_argument(
+        "--power", type=float, default=1.0, help="of the prior (default: %(default)s)"
+    )
+    parser.add_argument("--truth", help="a CSV file: id,label[,split]")
+    parser.add_argument(
+        "--figures", nargs="+", default=[], metavar="CALL", help='such as "top(1, 5)" "class_mean"'
+    )
+    parser.add_argument("--classes", help="classes.json of a training, for by_size")
+    parser.add_argument("--out", help="folder of the blended probabilities")
+    parser.add_argument(
+        "--json", metavar="FILE", help="also write weights and figures; - prints that, no table"
+    )
+    args = parser.parse_args(argv)
 
+    from ._blend import BlendOptions, blend_files
 
-def _check(
-    wanted: BlendOptions, truth: PathLike | None, figures: Sequence[str], classes: PathLike | None
-) -> None:
-    if (wanted.evolve or figures) and truth is None:
-        raise UsageError("--truth is missing: weights are evolved and figures counted by it")
-    if any(parse(call)[0] == "by_size" for call in figures) and classes is None:
-        raise UsageError(
-            "by_size needs the sizes of the classes: name the classes.json beside a member's"
-            " weights"
-        )
-    if wanted.evolve and wanted.mean != "probabilities":
-        raise UsageError("weights are evolved for the mean of probabilities: leave mean as it is")
-    if not np.isfinite(wanted.power) or wanted.power < 0:
-        raise UsageError(f"power must be a number of 0 or more, got {wanted.power}")
-
-
-def _prior(
-    folder: PathLike, ids: np.ndarray, known: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The prior [N, C] in the order of the blend, and which photos it has."""
-    prior = Embeddings.load(folder, verify=True)
-    theirs = prior.provenance.get("classes")
-    if theirs is None or sorted(theirs) != sorted(known):
-        raise ArtefactError(f"{folder}: its classes are not those of the members")
-    columns = [theirs.index(label) for label in known]
-    rows = {name: row for row, name in enumerate(prior.ids.tolist())}
-    place = np.array([rows.get(name, -1) for name in ids.tolist()])
-    if (place < 0).all():
-        raise ArtefactError(f"{folder}: has none of the {len(ids)} photos: classify the same ones")
-    return np.asarray(prior.vectors[:], np.float32)[place][:, columns], place >= 0
-
-
-def _score_blend(
-    tables: Mapping[str, np.ndarray],
-    numbers: np.ndarray,
-    ids: np.ndarray,
-    found: Evolved | None,
-    seed: int,
-    figures: Sequence[str],
-    classes: PathLike | None,
-    known: Sequence[str],
-) -> dict[str, list[Score]]:
-    if not figures:
-        return {}
-    shown = numbers.copy()
-    if found is not None:
-        shown[halves(numbers, ids, seed)[0]] = -1
-    counts = np.zeros(len(known), np.int64)
-    if classes is not None:
-        page = read_json(classes)
-        sizes = dict(zip(page["labels"], page["counts"], strict=True))
-        counts = np.array([sizes.get(label, 0) for label in known], np.int64)
-    return {name: evaluate(table, shown, counts, figures) for name, table in tables.items()}
-
-
-def _describe(
-    names: Sequence[str],
-    weights: np.ndarray,
-    found: Evolved | None,
-    scored: Mapping[str, list[Score]],
-    photos: int,
-    out: PathLike | None,
-    to: PathLike | None,
-) -> str:
-    page: dict[str, Any] = {
-        "members": list(names),
-        "weights": weights.tolist(),
-        "photos": photos,
-        "evolved": None if found is None else dataclasses.asdict(found),
-        "scored": "the held-out half" if found is not None else "all photos",
-        "rows": [_row(name, scores) for name, scores in scored.items()],
-    }
-    if to == "-":
-        return json.dumps(page, indent=1)
-    if to is not None:
-        write_json(to, page)
-    lines = [f"{weight:.3f}  {name}" for name, weight in zip(names, weights, strict=True)]
-    if found is not None:
-        what = (
-            "evolved weights"
-            if found.better
-            else "equal weights, as the evolved ones are not better"
-        )
-        held = ", ".join(f"{name} {value:.4f}" for name, value in found.held_out.items())
-        lines.insert(0, f"{what}; top-1 held out: {held}; {found.evaluations} evaluations")
-    if scored:
-        lines += [f"figures over {page['scored']}:", *_table(scored)]
-    lines.append(f"{photos} photos" + (f" -> {pathlib.Path(out)}" if out is not None else ""))
-    return "\n".join(lines)
-
-
-def _row(name: str, scores: Sequence[Score]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "metrics": {one.name: one.value for one in scores},
-        "interval": {
-            one.name: list(interval(one.per_query)) for one in scores if one.per_query is not None
-        },
-    }
-
-
-def _table(scored: Mapping[str, Sequence[Score]]) -> list[str]:
-    heads = [one.name for one in next(iter(scored.values()))]
-    rows = [[name, *(f"{one.value:.4f}" for one in scores)] for name, scores in scored.items()]
-    return align_columns([["", *heads], *rows]).splitlines()
+    wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed)
+    told = blend_files(
+        args.probabilities, wanted, args.truth, args.figures, args.classes, args.out, args.json
+    )
+    sys.stdout.write(told + "\n")

@@ -1,103 +1,77 @@
-"""A ranking file and the truth to a page."""
+"""A ranking and the truth to one HTML page that opens anywhere.
+
+fastseek report --ranking ranking.npz --truth truth.csv --images /my/photos --out page.html
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from ..errors import DataError
-from ..io.atomic import check_writable
-from ..io.json_files import read_json
-from ..io.paths import PathLike
-from ..metrics import evaluate
-from ..metrics._align import align
-from ..metrics._relevance_ranks import from_ranking
-from ..report import page
-from ..structures import Ranking
-from ..structures.ground_truth_file import read_truth
+from ._arguments import add_plugin_option, import_plugins, make_parser
 
 
-def show_files(
-    ranking: PathLike,
-    truth: PathLike,
-    out: PathLike,
-    images: Sequence[PathLike] = (),
-    title: str = "",
-    metrics: Sequence[str] = (),
-    order: str = "",
-    results: PathLike | None = None,
-    depth: int = 10,
-    queries: int = 200,
-) -> str:
-    """Read a ranking and what is relevant, score it, and write the page.
+def positive(text: str) -> int:
+    """A whole number of 1 or more, out of an argument."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
-    Args:
-        ranking: an .npz ranking.
-        truth: an .npz truth or a CSV file, as `read_truth` takes it.
-        out: the page.
-        images: folders the ids are relative to; those that the ranking's provenance names are tried
-            as well.
-        title: the heading.
-        metrics: call strings of METRICS; recall(1), map(k) for the depth of the lists (at most
-            100), and gap() when none is given.
-        order: call string of the metric that orders the queries; the first map of `metrics` when
-            not given.
-        results: a results.json whose rows are shown as steps.
-        depth, queries: answers a query and queries shown at most.
 
-    Returns:
-        one line that tells what was done.
-
-    Raises:
-        DataError: a file is no ranking, truth or results.json, or no query has an answer.
-        ArtefactError: ranking and truth do not fit, or a file is damaged. UsageError: a metric is
-            not known, or `out` cannot be written or is an input.
-    """
-    check_writable(out, [ranking, truth, results])
-    loaded = Ranking.load(ranking)
-    known = read_truth(truth, loaded)
-    calls = list(metrics) or [
-        "recall(1)",
-        f"map({min(max(1, from_ranking(loaded, known).reach), 100)})",
-        "gap()",
-    ]
-    scores = evaluate(loaded, known, calls)
-    ordering = evaluate(loaded, known, [order])[0] if order else None
-    if ordering is not None and ordering.per_query is None:
-        raise DataError(
-            f"{order} is no mean over queries, so it cannot order them: take map(10) or another"
-        )
-    steps = _steps(results) if results is not None else []
-    page(
-        align(loaded, known),
-        known,
-        scores,
-        list(images),
-        out,
-        title=title,
-        steps=steps,
-        depth=depth,
-        queries=queries,
-        order=ordering,
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("report", __doc__)
+    parser.add_argument("--ranking", required=True, help="what `fastseek search` wrote")
+    parser.add_argument(
+        "--truth", required=True, help="an .npz truth, or a CSV file: id,label[,split,group]"
     )
-    return f"page: {out}"
+    parser.add_argument("--out", required=True, help="the page")
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder the ids are relative to; may be repeated; the ranking may name its own",
+    )
+    parser.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        help="call strings (default: recall(1), map(100), gap())",
+    )
+    parser.add_argument(
+        "--order", default="", help="metric that orders the queries (default: the first map)"
+    )
+    parser.add_argument(
+        "--results", metavar="FILE", help="a results.json whose rows are shown as steps"
+    )
+    parser.add_argument(
+        "--depth",
+        type=positive,
+        default=10,
+        help="answers shown for a query (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--queries", type=positive, default=200, help="queries shown at most (default: %(default)s)"
+    )
+    parser.add_argument("--title", default="", help="the heading")
+    add_plugin_option(parser)
+    args = parser.parse_args(argv)
+    import_plugins(args.plugin)
 
+    from ._report import show_files
 
-def _steps(results: PathLike) -> list[dict]:
-    found = read_json(results)
-    rows = found.get("rows") if isinstance(found, dict) else None
-    if not isinstance(rows, list) or not all(map(_is_step, rows)):
-        raise DataError(
-            f'{results}: no results.json; expected {{"rows": [{{"name": …, "metrics": {{…}}}}]}}, '
-            "metrics and seconds numbers"
-        )
-    return rows
-
-
-def _is_step(row: Any) -> bool:
-    if not isinstance(row, dict) or "name" not in row or not isinstance(row.get("metrics"), dict):
-        return False
-    seconds = row.get("seconds")
-    figures = [*row["metrics"].values(), *([] if seconds is None else [seconds])]
-    return all(isinstance(one, (int, float)) and abs(one) <= sys.float_info.max for one in figures)
+    line = show_files(
+        args.ranking,
+        args.truth,
+        args.out,
+        args.images,
+        args.title,
+        args.metrics,
+        args.order,
+        args.results,
+        args.depth,
+        args.queries,
+    )
+    sys.stdout.write(line + "\n")

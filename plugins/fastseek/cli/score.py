@@ -1,76 +1,107 @@
-"""Scores for people and for programs."""
+"""Rankings and submissions to scores.
+
+fastseek score ranking --ranking ranking.npz --truth truth.csv --metrics "map(100)" "recall(1, 10)" "gap()"
+fastseek score gldv2-recognition --predictions submission.csv --solution recognition_solution_v2.1.csv
+fastseek score gldv2-retrieval --predictions submission.csv --solution retrieval_solution_v2.1.csv
+fastseek score revisited --ranking ranking.npz --gnd gnd_roxford5k.pkl --protocol hard
+fastseek score digix --predictions submission.csv --queries query.txt --gallery gallery.txt
+fastseek score compare before.npz after.npz --truth truth.csv --metric "map(100)" --out page.html
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Sequence
 
-from ..io.atomic import check_writable
-from ..io.json_files import write_json
-from ..io.paths import PathLike
-from ..io.text_table import align_columns
-from ..metrics._evaluate import evaluate
-from ..structures import Ranking, Score, interval
-from ..structures.ground_truth_file import read_truth
+from . import diff
+from ._arguments import add_plugin_option, import_plugins, make_parser
 
 
-def score_file(
-    ranking: PathLike, truth: PathLike, calls: Sequence[str], to: PathLike | None = None
-) -> str:
-    """Score a ranking file.
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    args = parser().parse_args(argv)
+    import_plugins(args.plugin)
 
-    Args:
-        ranking: an .npz ranking.
-        truth: an .npz truth or a CSV file, as `read_truth` takes it.
-        calls: call strings of METRICS.
-        to: also write one JSON object, metric name -> value, to this file.
+    from . import _score as score
+    from . import _score_contests as score_contests
 
-    Returns:
-        a table with 95 % intervals; with to="-" the JSON object instead.
-
-    Raises:
-        DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a
-            `to` that cannot be written or is an input.
-    """
-    check_told(to, [ranking, truth])
-    loaded = Ranking.load(ranking)
-    return describe_score(evaluate(loaded, read_truth(truth, loaded), calls), to)
-
-
-def describe_score(scores: Sequence[Score], to: PathLike | None = None) -> str:
-    """The text table of scores; with to="-" one JSON object instead, with to=FILE that is written
-    to the file also.
-    """
-    values = {score.name: score.value for score in scores}
-    if to == "-":
-        return json.dumps(values, indent=1)
-    if to is not None:
-        write_json(to, values)
-    return text_table(scores)
+    if args.what == "ranking":
+        print(score.score_file(args.ranking, args.truth, args.metrics, args.json))
+    elif args.what == "revisited":
+        print(
+            score_contests.revisited_file(
+                args.ranking, args.gnd, args.protocol, args.json, args.crop, args.overlap_removed
+            )
+        )
+    elif args.what == "digix":
+        print(
+            score_contests.digix_file(
+                args.predictions, args.queries, args.gallery, args.json, args.divisor
+            )
+        )
+    elif args.what == "compare":
+        diff.print_comparison(args)
+    else:
+        print(
+            score_contests.gldv2_file(
+                args.what.removeprefix("gldv2-"), args.predictions, args.solution, args.json
+            )
+        )
 
 
-def check_told(to: PathLike | None, inputs: Iterable[PathLike | None]) -> None:
-    """Check that `told` can write to its file, if there is one.
-
-    Raises:
-        UsageError: it cannot be written or is an input.
-    """
-    if to not in (None, "-"):
-        check_writable(to, inputs)
-
-
-def text_table(scores: Sequence[Score]) -> str:
-    """One line a score: value, bootstrap interval over the queries where it is a mean, and what was
-    counted.
-    """
-    rows = [["metric", "value", "95 % interval", "queries"]]
-    for score in scores:
-        span = "-"
-        if score.per_query is not None:
-            span = "{:.4f}-{:.4f}".format(*interval(score.per_query))
-        counted = str(score.protocol.get("counted", ""))
-        left_out = score.protocol.get("skipped", score.protocol.get("without_answer", 0))
-        if left_out:
-            counted += f" ({left_out} without answer)"
-        rows.append([score.name, f"{score.value:.4f}", span, counted])
-    return align_columns(rows, left=(0, 2, 3))
+def parser() -> argparse.ArgumentParser:
+    """The parser of `fastseek score` and its subcommands."""
+    parser = make_parser("score", __doc__)
+    commands = parser.add_subparsers(dest="what", required=True)
+    ranking = commands.add_parser("ranking", help="score a ranking by labels")
+    ranking.add_argument("--ranking", required=True, help="what `fastseek search` wrote")
+    ranking.add_argument("--truth", required=True, help=diff.TRUTH)
+    ranking.add_argument(
+        "--metrics", required=True, nargs="+", help='call strings, such as "map(100)" "gap()"'
+    )
+    for task in ("recognition", "retrieval"):
+        gldv2 = commands.add_parser(
+            f"gldv2-{task}", help=f"score a Google Landmarks {task} submission"
+        )
+        gldv2.add_argument("--predictions", required=True, help="the submission, a CSV file")
+        gldv2.add_argument("--solution", required=True, help=f"{task}_solution_v2.1.csv")
+    revisited = commands.add_parser(
+        "revisited", help="score a ranking of revisited Oxford or Paris"
+    )
+    revisited.add_argument(
+        "--ranking", required=True, help="ids: the benchmark's names, or row numbers in its order"
+    )
+    revisited.add_argument(
+        "--gnd", required=True, help="gnd_roxford5k.pkl, gnd_rparis6k.pkl, or the same as .json"
+    )
+    revisited.add_argument("--protocol", required=True, choices=("easy", "medium", "hard"))
+    revisited.add_argument(
+        "--crop", default="not told", choices=("yes", "no"), help="were query photos cropped?"
+    )
+    revisited.add_argument(
+        "--overlap-removed",
+        default="not told",
+        choices=("yes", "no"),
+        help="was the model trained without classes of the benchmark?",
+    )
+    digix = commands.add_parser("digix", help="score a DIGIX 2020 submission")
+    digix.add_argument("--predictions", required=True, help="rows query,{first,second,…}")
+    digix.add_argument("--queries", required=True, help="rows image,class of the queries")
+    digix.add_argument("--gallery", required=True, help="rows image,class of the gallery")
+    digix.add_argument(
+        "--divisor",
+        default="relevant",
+        choices=("relevant", "found"),
+        help="what average precision is divided by (default: %(default)s)",
+    )
+    for command in commands.choices.values():
+        command.add_argument(
+            "--json",
+            metavar="FILE",
+            help="also write metric name -> value; - prints that, no table",
+        )
+    compare = commands.add_parser("compare", help="the same as `fastseek diff`")
+    diff.add_options(compare)
+    for command in commands.choices.values():
+        add_plugin_option(command)
+    return parser

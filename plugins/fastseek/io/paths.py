@@ -71,3 +71,34 @@ def unwritable(path: pathlib.Path, error: Exception) -> Exception:
     if not isinstance(error, OSError) or error.errno in NO_ROOM:
         return error
     return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")
+
+
+def recipe_root() -> pathlib.Path:
+    """The folder that holds configs/ and projects/: inside an installed package, or its checkout."""
+    package = pathlib.Path(__file__).resolve().parents[1]
+    packed = package / "_recipes"
+    return packed if packed.is_dir() else package.parents[1]
+
+
+def find_recipe(name: str) -> str:
+    """The file of a recipe or plan: a path as it is, or a name such as "Grocery/dolg_mobilenetv2".
+
+    A name is looked up below configs/ and projects/ of `recipe_root`, where a project's own
+    folders configs/, plans/ and small/ need not be named. What is found nowhere comes back as it
+    is, for its reader to refuse.
+    """
+    if pathlib.Path(name).exists():
+        return name
+    root = recipe_root()
+    project, _, rest = name.partition("/")
+    folders = [root, root / "configs", root / "projects"]
+    places = [(folder, name) for folder in folders]
+    if rest:
+        inside = ("configs", "plans", "small")
+        places += [(root / "projects" / project / folder, rest) for folder in inside]
+    for folder, stem in places:
+        for suffix in ("", ".yml", ".yaml"):
+            path = folder / f"{stem}{suffix}"
+            if path.is_file():
+                return str(path)
+    return name

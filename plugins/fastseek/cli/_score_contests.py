@@ -13,7 +13,7 @@ from ..io.paths import PathLike
 from ..metrics import evaluate
 from ..metrics._contest_scores import SPLITS, score_digix, score_recognition, score_retrieval
 from ..structures import Ranking, Score
-from .score import check_told, describe_score
+from ._score import check_told, describe_score
 
 
 def gldv2_file(

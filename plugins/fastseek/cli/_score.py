@@ -1,0 +1,76 @@
+"""Scores for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from ..io.atomic import check_writable
+from ..io.json_files import write_json
+from ..io.paths import PathLike
+from ..io.text_table import align_columns
+from ..metrics._evaluate import evaluate
+from ..structures import Ranking, Score, interval
+from ..structures.ground_truth_file import read_truth
+
+
+def score_file(
+    ranking: PathLike, truth: PathLike, calls: Sequence[str], to: PathLike | None = None
+) -> str:
+    """Score a ranking file.
+
+    Args:
+        ranking: an .npz ranking.
+        truth: an .npz truth or a CSV file, as `read_truth` takes it.
+        calls: call strings of METRICS.
+        to: also write one JSON object, metric name -> value, to this file.
+
+    Returns:
+        a table with 95 % intervals; with to="-" the JSON object instead.
+
+    Raises:
+        DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a
+            `to` that cannot be written or is an input.
+    """
+    check_told(to, [ranking, truth])
+    loaded = Ranking.load(ranking)
+    return describe_score(evaluate(loaded, read_truth(truth, loaded), calls), to)
+
+
+def describe_score(scores: Sequence[Score], to: PathLike | None = None) -> str:
+    """The text table of scores; with to="-" one JSON object instead, with to=FILE that is written
+    to the file also.
+    """
+    values = {score.name: score.value for score in scores}
+    if to == "-":
+        return json.dumps(values, indent=1)
+    if to is not None:
+        write_json(to, values)
+    return text_table(scores)
+
+
+def check_told(to: PathLike | None, inputs: Iterable[PathLike | None]) -> None:
+    """Check that `told` can write to its file, if there is one.
+
+    Raises:
+        UsageError: it cannot be written or is an input.
+    """
+    if to not in (None, "-"):
+        check_writable(to, inputs)
+
+
+def text_table(scores: Sequence[Score]) -> str:
+    """One line a score: value, bootstrap interval over the queries where it is a mean, and what was
+    counted.
+    """
+    rows = [["metric", "value", "95 % interval", "queries"]]
+    for score in scores:
+        span = "-"
+        if score.per_query is not None:
+            span = "{:.4f}-{:.4f}".format(*interval(score.per_query))
+        counted = str(score.protocol.get("counted", ""))
+        left_out = score.protocol.get("skipped", score.protocol.get("without_answer", 0))
+        if left_out:
+            counted += f" ({left_out} without answer)"
+        rows.append([score.name, f"{score.value:.4f}", span, counted])
+    return align_columns(rows, left=(0, 2, 3))

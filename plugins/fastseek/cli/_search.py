@@ -1,0 +1,115 @@
+"""Embeddings to rankings by call strings: enhance, search, re-rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..enhance._fits import SIDES
+from ..errors import DataError
+from ..io.atomic import check_apart, check_writable
+from ..io.paths import PathLike
+from ..knn.vectors import blocks
+from ..retrieval import build_parts, rank_with
+from ..structures import Embeddings
+
+READ = (
+    "fit",
+    "reference",
+    "labels",
+    "queries",
+    "gallery",
+)  # options of parts that name what is read
+WRITTEN = ("save", "file", "folder", "uri")  # and what is written
+ROWS = 65536  # vectors looked at together for the one to blame
+
+
+def seek_files(
+    queries: PathLike,
+    gallery: PathLike,
+    out: PathLike,
+    search_call: str,
+    enhance_calls: Sequence[str] = (),
+    rerank_calls: Sequence[str] = (),
+) -> str:
+    """Read embeddings, rank, and write the last ranking as an .npz file.
+
+    Args:
+        queries, gallery: embeddings folders (their bytes are compared with their hashes), .npy or
+            .safetensors files.
+        out: the .npz file.
+        search_call, enhance_calls, rerank_calls: as for `seek`.
+
+    Returns:
+        one line that tells what was done.
+
+    Raises:
+        ArtefactError: a file is damaged, or the embeddings do not fit.
+        DataError: as for `seek`, and names the file; also when a side is empty.
+        UsageError: as for `seek`, and when `out` cannot be written, or it or a file that a part
+            writes is an input; told before any work is done.
+    """
+    parts = build_parts(search_call, enhance_calls, rerank_calls)
+    check_outputs([*parts.enhancers, *parts.rerankers, parts.searcher], out, [queries, gallery])
+    sides = {path: read_side(path) for path in (queries, gallery)}
+    try:
+        ranking = list(rank_with(parts, sides[queries], sides[gallery]))[-1]
+    except DataError as error:
+        raise _blame_file(error, sides) from error
+    ranking.save(out)
+    count, depth = ranking.indices.shape
+    return f"{count} queries, {depth} of {len(ranking.gallery_ids)} images each: {out}"
+
+
+def check_outputs(every: Sequence[Any], out: PathLike, inputs: Sequence[PathLike]) -> None:
+    """Check that neither `out` nor a file that a part writes is read by this command.
+
+    Raises:
+        UsageError: one is, or `out` cannot be written.
+    """
+    every = list(every)
+    while hasattr(every[-1], "searcher"):  # a search of parts holds another
+        every.append(every[-1].searcher)
+    inputs = [*inputs, *_files(every, READ)]
+    written = list(_files(every, WRITTEN))
+    for path in written:
+        check_apart(path, inputs)
+    pages = [f"{name}.json" for name in _files(every, ("file",))]  # beside an index
+    check_writable(out, [*inputs, *written, *pages])
+
+
+def _files(parts: Iterable[Any], options: Sequence[str]) -> Iterable[str]:
+    """The names that these options of parts hold."""
+    for given in (getattr(part, option, ()) for part in parts for option in options):
+        several = given if isinstance(given, tuple) else (given,)
+        yield from (
+            name for name in several if isinstance(name, str) and name and name not in SIDES
+        )
+
+
+def _blame_file(error: DataError, sides: Mapping[PathLike, Embeddings]) -> DataError:
+    """The error with the file that is to blame: bare vectors of both sides are known by the same
+    row numbers.
+    """
+    metric = "cosine" if "cosine" in str(error) else "ip"
+    for path, side in sides.items():
+        try:
+            for _ in blocks(side, metric, ROWS):
+                pass
+        except DataError as own:
+            return DataError(f"{path}: {own}")
+    return error
+
+
+def read_side(path: PathLike) -> Embeddings:
+    """One side of a search, its bytes compared with their hashes.
+
+    Raises:
+        DataError, ArtefactError: it cannot be used, or is empty; names the file.
+    """
+    embeddings = Embeddings.load(path, verify=True)
+    if not len(embeddings):
+        raise DataError(
+            f"{path}: holds no embeddings, so there is nothing to search: embed some photos first"
+        )
+    return embeddings

@@ -1,0 +1,51 @@
+"""Measure what every change to a recipe is worth: train step by step, with seeds, and print the cumulative table.
+
+fastseek ablate ReIDBaseline/ablation --out outputs/reid-ablation
+fastseek ablate ReIDBaseline/ablation --out outputs/long --long --jobs 2 MODEL.DEVICE cpu
+fastseek ablate a.yml,b.yml --out outputs/both     the rows of both, one folder a file
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from ..io.paths import find_recipe
+from ._arguments import make_parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("ablate", __doc__)
+    parser.add_argument("file", help="the ablation file, or several separated by commas")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the run; the same command again goes on",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument(
+        "--short", action="store_true", help="the short setting of the file (the default)"
+    )
+    length.add_argument("--long", action="store_true", help="the long setting of the file")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="trainings side by side (default: %(default)s)"
+    )
+    parser.add_argument(
+        "opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe of every step"
+    )
+    args = parser.parse_intermixed_args(argv)
+
+    from ..workflows.ablation.run import ablate_files
+
+    sys.stdout.write(
+        ablate_files(
+            [find_recipe(name) for name in args.file.split(",")],
+            args.out,
+            args.long,
+            args.opts,
+            args.jobs,
+        )
+        + "\n"
+    )

@@ -1,0 +1,32 @@
+"""The demo: train on images of groceries, search, re-rank, score, and write a page.
+
+fastseek demo
+fastseek demo --out outputs/demo SOLVER.MAX_EPOCH 1
+
+It is `fastseek run Grocery/dolg_mobilenetv2`. Images are looked for below FASTREID_DATASETS,
+FASTSEEK_DATA and ~/.cache/fastseek, else they are downloaded and checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..io.paths import find_recipe
+from ._arguments import make_parser
+
+RECIPE = "Grocery/dolg_mobilenetv2"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("demo", __doc__)
+    parser.add_argument("--out", default="outputs/demo", help="folder of the run (%(default)s)")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
+    args = parser.parse_args(argv)
+
+    from ..workflows.run import run_file
+
+    print(run_file(find_recipe(RECIPE), args.out, None, args.opts))

@@ -1,0 +1,35 @@
+"""Photos to an answer with one command: train a recipe, search, re-rank, score, and write the page.
+
+fastseek run Grocery/dolg_mobilenetv2 --out outputs/demo
+fastseek run own --data /my/photos --out outputs/mine SOLVER.MAX_EPOCH 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ..io.paths import find_recipe
+from ._arguments import make_parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("run", __doc__)
+    parser.add_argument("--config-file", type=find_recipe, required=True, help="the recipe")
+    parser.add_argument(
+        "--out", required=True, help="folder of the run; the same command again goes on"
+    )
+    parser.add_argument(
+        "--data",
+        help="a folder of class folders, or a CSV/Parquet file with path,label[,group,split]",
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
+    args = parser.parse_args(argv)
+
+    from ..workflows.run import run_file
+
+    sys.stdout.write(run_file(args.config_file, args.out, args.data, args.opts) + "\n")

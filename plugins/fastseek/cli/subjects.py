@@ -1,0 +1,51 @@
+"""Queries that show several things: search every thing by itself and merge the answers into a ranking.
+
+    fastseek subjects recipe.yml --weights model_final.safetensors --ranking ranking.npz \\
+        --queries photos/query --gallery embeddings/gallery --out better.npz
+
+Beside the ranking, better.boxes.json names the boxes that were searched.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..io.paths import find_recipe
+from ._arguments import make_parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("subjects", __doc__)
+    parser.add_argument(
+        "--config-file", type=find_recipe, required=True, help="the recipe of the model"
+    )
+    parser.add_argument("--weights", required=True, help="the model that made the embeddings")
+    parser.add_argument(
+        "--ranking", required=True, help="what `fastseek search` wrote for the whole photos"
+    )
+    parser.add_argument("--queries", required=True, help="the query photos, a folder or a table")
+    parser.add_argument("--gallery", required=True, help="the gallery's embeddings folder")
+    parser.add_argument("--out", required=True, help="the new ranking, an .npz")
+    parser.add_argument(
+        "--map", default="", dest="on", help="the map attention is read from (default: the deepest)"
+    )
+    parser.add_argument("--every", action="store_true", help="search a photo's only subject too")
+    parser.add_argument(
+        "--only",
+        metavar="CSV",
+        help="look only at queries that `fastseek audit` disagreement marks",
+    )
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
+    )
+    args = vars(parser.parse_args(argv))
+
+    from ..inference.multi_object import search_subjects
+    from ..io.atomic import check_apart
+    from ._audit import disagreeing
+
+    only = args.pop("only")
+    check_apart(args["out"], [only])
+    print(search_subjects(**args, only=disagreeing(only) if only else ()))
