@@ -50,6 +50,7 @@ test: env lint
 lint: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
 
 bench: env
 	for name in k_reciprocal ranking_evaluation loader contest_files exact_search; do \

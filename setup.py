@@ -13,7 +13,7 @@ SUFFIXES = (".yml", ".yaml", ".json", ".md")
 class BuildWithRecipes(build_py):
     """Copy configs/ and projects/ to fastseek/_recipes of what is built; the sources stay single."""
 
-    def run(self):
+    def run(self) -> None:
         super().run()
         if self.editable_mode:
             return  # the checkout's own folders are found

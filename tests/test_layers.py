@@ -24,10 +24,19 @@ LEVELS = {
     6: "inference",
     7: "training",
     8: "workflows",
-    9: "service cli",
+    9: "service cli __main__",
 }
 # Rooms of more than twelve files, from the ground up: a file imports only from floors below its own.
 FLOORS = {
+    "cli": [
+        """_arguments _audit _audit_clean _audit_noise _fuse _recognize _report _score _search
+        _submit""",
+        """_blend _diff _rerank _score_contests ablate audit classify classify_report contest
+        demo doctor embed export fuse parts recipes recognize report run search self_train
+        subjects submit train""",
+        "blend diff rerank",
+        "score",
+    ],
     "data.transforms": [
         "_filters _image_ops _rng",
         """_noise_level _pipeline _scaling auto_augment blur brightness center_crop
@@ -81,8 +90,8 @@ FLOORS = {
     "structures": [
         "_old_field_name arrays item label_file",
         "archive item_table",
-        "embeddings geolocation ground_truth ranking score",
-        "embeddings_writer ground_truth_file provenance splits",
+        "embeddings geolocation ground_truth ranking score splits",
+        "embeddings_writer ground_truth_file provenance",
     ],
     "training": [
         """accumulation checkpoint_manifest class_index lr_groups memory_estimate random_state
