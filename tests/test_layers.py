@@ -24,7 +24,8 @@ LEVELS = {
     6: "inference",
     7: "training",
     8: "workflows",
-    9: "service cli __main__",
+    9: "service cli",
+    10: "__main__",
 }
 # Rooms of more than twelve files, from the ground up: a file imports only from floors below its own.
 FLOORS = {
