@@ -18,6 +18,7 @@ from ..classification.confusion import Confused, confused_pairs
 from ..config import recipe
 from ..data.builders import build_test_loader
 from ..data.fastreid_datasets import resolve
+from ..distributed.process_group import inner
 from ..errors import UsageError
 from ..inference import embedding
 from ..inference.classification import classes_of, classifier, figures, load_classifier
@@ -77,7 +78,7 @@ def report(
         raise UsageError(
             f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test photos"
         )
-    names = list(model.backbone.channels)
+    names = list(_channels(model))
     if on and on not in names:
         raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
     cfg = _image_set(cfg, FIGURES=list(cfg.SEEK.FIGURES) or FIGURES)
@@ -114,6 +115,12 @@ def report(
         ],
     )
     return f"{table(shown)}\n\npage: {out / 'report.html'}"
+
+
+def _channels(model: nn.Module) -> Mapping[str, int]:
+    """Name -> channels of the maps a Seeker's backbone gives."""
+    seeker: Any = inner(model)
+    return seeker.backbone.channels
 
 
 def _rows(
@@ -209,7 +216,7 @@ def _heats(cfg: Any, model: nn.Module, items: Sequence[Item], on: str) -> dict[s
     if not items:
         return {}
     height, width = next(iter(build_test_loader(cfg, items[:1])))["images"].shape[2:]
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for ids, maps in maps_of(
         _image_set(cfg, TEST=[f"resize({(height, width)})"], CROPS=""), model, items, "attention"
     ):

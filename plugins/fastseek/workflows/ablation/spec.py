@@ -153,7 +153,7 @@ def _by_step(
 
 
 def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[int, ...]:
-    made = (0,)
+    made: tuple[int, ...] = (0,)
     for values, prefix in ((document.values, ""), (chosen, "LONG." if long else "SHORT.")):
         if "SEEDS" in values:
             key = f"{prefix}SEEDS"

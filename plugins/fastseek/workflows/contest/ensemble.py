@@ -8,6 +8,7 @@ import dataclasses
 import inspect
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ...enhance._concatenated import concatenate
 from ...io import csv_rows
@@ -216,7 +217,7 @@ def _fuse(
 
 
 def _build_fuser(call: str, specs: Sequence[MemberSpec]) -> Callable[[Sequence[Ranking]], Ranking]:
-    fuser = build(call, FUSERS)
+    fuser: Any = build(call, FUSERS)
     weights, names = [spec.weight for spec in specs], [spec.name for spec in specs]
     if set(weights) != {1.0}:
         fuser = fuser.reweigh(weights)
