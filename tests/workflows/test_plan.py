@@ -411,7 +411,10 @@ def test_a_figure_that_is_not_as_expected_is_told_after_the_plan_and_again_on_a_
             "RECIPE: toy.yml\nSET: {OUTPUT_DIR: x}\nSTEPS: [{NAME: x}]",
             ":2: OUTPUT_DIR is the plan's own",
         ),
-        ("RECIPE: toy.yml\nSTEPS: [{NAME: x, TAKE: last}]", "legal: final, best"),
+        (
+            "RECIPE: toy.yml\nSTEPS: [{NAME: x, TAKE: last}]",
+            r":2: STEPS.0..TAKE must be one of best, final, got 'last'",
+        ),
         ("RECIPE: toy.yml\nSTEPS: [{NAME: x, STRICT: true, GROW: true}]", "exclude each other"),
         ("RECIPE: toy.yml\nSTEPS: [{NAME: x, DROP: heads}]", "DROP must be a list"),
         ("RECIPE: toy.yml\nSTEPS: [{NAME: x}, {NAME: y, TAKE: best}]", "has no DATASETS.TESTS"),

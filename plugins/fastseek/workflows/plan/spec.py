@@ -6,36 +6,52 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from msgspec import field
 
 from ...config import recipe
-from ...config.schema import LIST, MAP, SWITCH, WORD, check_keys
 from ...config.solver_values import phase_epochs
 from ...config.sources import Setting, flat_settings
 from ...errors import UsageError
 from ...io.paths import PathLike
+from ...io.spec_reader import Spec, check_name, read_spec
 from ...io.text_table import align_columns
-from ...io.yaml_lines import Document, read_yaml
+from ...io.yaml_lines import Document
 
 from fastreid.config import CfgNode
 
-KEYS = {"NAME": WORD, "NOTE": WORD, "RECIPE": WORD, "SET": MAP, "STEPS": LIST}
-STEP = {
-    "NAME": WORD,
-    "NOTE": WORD,
-    "RECIPE": WORD,
-    "SET": MAP,
-    "FROM": WORD,
-    "TAKE": WORD,
-    "DROP": LIST,
-    "STRICT": SWITCH,
-    "GROW": SWITCH,
-}
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 NONE, PREVIOUS = "none", "previous"
 TAKEN = {"final": "model_final.safetensors", "best": "model_best.safetensors"}
+WEIGHTS = (".safetensors", ".pth", ".pt")
 OWN = ("OUTPUT_DIR",)  # keys the plan itself gives every step
+
+
+class StepSpec(Spec):
+    """One entry of STEPS as it stands in the file; see `read_plan`."""
+
+    NOUN: ClassVar[str] = "a step"
+    name: str
+    note: str = ""
+    recipe: str = ""
+    set: dict[str, Any] = {}
+    source: str = field(default="", name="FROM")
+    take: Literal["final", "best"] = "final"
+    drop: tuple[str, ...] = ()
+    strict: bool = False
+    grow: bool = False
+
+
+class PlanSpec(Spec):
+    """A plan as it stands in the file; see `read_plan`."""
+
+    NOUN: ClassVar[str] = "a plan"
+    name: str = ""
+    note: str = ""
+    recipe: str = ""
+    set: dict[str, Any] = {}
+    steps: tuple[StepSpec, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,112 +112,100 @@ def read_plan(file: PathLike) -> Plan:
         UsageError: the file cannot be read, or a key or value is wrong; names the file and the
             line.
     """
-    document = read_yaml(file)
-    check_keys(document, document.values, KEYS)
-    name = document.values.get("NAME", pathlib.Path(file).stem)
-    if not NAME.fullmatch(name):
-        raise UsageError(
-            f"{document.where('NAME')}: NAME {name!r} names a folder: expected letters, digits,"
-            " . _ -"
-        )
-    rows = document.values.get("STEPS", [])
-    if not rows:
-        raise UsageError(
-            f"{document.path}: STEPS is missing or empty: a plan has at least one step"
-        )
+    spec, document = read_spec(file, PlanSpec)
+    name = spec.name or pathlib.Path(file).stem
+    check_name(document, "NAME", name)
+    if not spec.steps:
+        raise document.error("STEPS", "STEPS is missing or empty: a plan has at least one step")
     steps: list[PlanStep] = []
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise UsageError(
-                f"{document.where(f'STEPS[{number}]')}: a step is a mapping (NAME: …), got {row!r}"
-            )
-        steps.append(_step(document, number, row, [step.name for step in steps]))
+    for number in range(len(spec.steps)):
+        steps.append(_step(document, spec, number, [step.name for step in steps]))
     return Plan(document.path, name, tuple(steps))
 
 
-def _step(document: Document, number: int, row: Mapping[str, Any], earlier: list[str]) -> PlanStep:
-    prefix = f"STEPS[{number}]."
-    check_keys(document, row, STEP, prefix)
-    name, where = row.get("NAME", ""), document.where(f"STEPS[{number}]")
-    if not NAME.fullmatch(name) or name in (NONE, PREVIOUS, *earlier):
-        raise UsageError(
-            f"{where}: NAME {name!r}: expected a name of its own for the step's folder: letters,"
-            " digits, . _ -"
-        )
-    if row.get("STRICT") and row.get("GROW"):
-        raise UsageError(
-            f"{where}: STRICT and GROW exclude each other: a grown model has more than the weights"
-        )
-    if row.get("TAKE", "final") not in TAKEN:
-        raise UsageError(
-            f"{document.where(f'{prefix}TAKE')}: TAKE is {row['TAKE']!r}; legal: {', '.join(TAKEN)}"
-        )
-    drop = row.get("DROP", [])
-    if not all(isinstance(one, str) and one for one in drop):
-        raise UsageError(
-            f"{document.where(f'{prefix}DROP')}: DROP must be parts of names, got {drop!r}"
-        )
-    settings = (*flat_settings(document, "SET."), *flat_settings(document, f"{prefix}SET."))
-    own = next((setting for setting in settings if setting.key in OWN), None)
-    if own is not None:
-        raise UsageError(
-            f"{own.where}: {own.key} is the plan's own matter: a step's folder is called as the"
-            " step"
-        )
-    source = _source(document, prefix, row, earlier)
-    fit = (
-        ""
-        if source == NONE
-        else "all"
-        if row.get("STRICT")
-        else "grow"
-        if row.get("GROW")
-        else "some"
-    )
+def _step(document: Document, spec: PlanSpec, number: int, earlier: list[str]) -> PlanStep:
+    prefix, one = f"STEPS[{number}]", spec.steps[number]
+    check_name(document, f"{prefix}.NAME", one.name, (NONE, PREVIOUS, *earlier))
+    if one.strict and one.grow:
+        told = "STRICT and GROW exclude each other: a grown model has more than the weights"
+        raise document.error(prefix, told)
+    if not all(one.drop):
+        raise document.error(f"{prefix}.DROP", f"DROP must be parts of names, got {one.drop!r}")
+    settings = (*flat_settings(document, "SET."), *flat_settings(document, f"{prefix}.SET."))
+    for setting in settings:
+        if setting.key in OWN:
+            told = "is the plan's own matter: a step's folder is called as the step"
+            raise UsageError(f"{setting.where}: {setting.key} {told}")
+    source = _source(document, f"{prefix}.FROM", one.source, earlier)
     return PlanStep(
-        name,
-        _recipe(document, prefix, row),
-        settings,
-        source,
-        row.get("TAKE", "final"),
-        tuple(drop),
-        fit,
-        where,
-        row.get("NOTE", ""),
+        name=one.name,
+        recipe=find_recipe(document, prefix, one.name, one.recipe, spec.recipe),
+        settings=settings,
+        source=source,
+        take=one.take,
+        drop=one.drop,
+        fit=_fit(one, source),
+        where=document.where(prefix),
+        note=one.note,
     )
 
 
-def _recipe(document: Document, prefix: str, row: Mapping[str, Any]) -> str:
-    """The recipe of a step, looked for beside the plan."""
-    key = f"{prefix}RECIPE" if "RECIPE" in row else "RECIPE"
-    named = row.get("RECIPE", document.values.get("RECIPE", ""))
-    path = pathlib.Path(document.path).parent / os.path.expanduser(named)
-    if not named or not path.is_file():
-        raise UsageError(
-            f"{document.where(key)}: RECIPE {named!r} of step {row['NAME']} is not there; looked"
-            f" for {path}"
-        )
-    return os.path.normpath(path)
+def _fit(one: StepSpec, source: str) -> str:
+    """SEEK.FIT of a step; "" leaves the recipe's."""
+    if source == NONE:
+        return ""
+    if one.strict:
+        return "all"
+    return "grow" if one.grow else "some"
 
 
-def _source(document: Document, prefix: str, row: Mapping[str, Any], earlier: list[str]) -> str:
-    named = row.get("FROM", PREVIOUS if earlier else NONE)
+def find_recipe(document: Document, prefix: str, step: str, own: str, shared: str) -> str:
+    """The recipe of a step, looked for beside the plan.
+
+    Args:
+        document: the plan.
+        prefix: the key of the step, "STEPS[0]".
+        step: its name.
+        own, shared: RECIPE of the step and of the plan, "" where it has none.
+
+    Raises:
+        UsageError: neither is named, or the file is not there; names the file and the line.
+    """
+    named = own or shared
+    path = find_beside(document, named)
+    if not named or not os.path.isfile(path):
+        told = f"RECIPE {named!r} of step {step} is not there; looked for {path}"
+        raise document.error(f"{prefix}.RECIPE" if own else "RECIPE", told)
+    return path
+
+
+def find_beside(document: Document, name: str) -> str:
+    """Where a file lies that a document names relative to itself."""
+    return os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(name))
+
+
+def _source(document: Document, key: str, named: str, earlier: list[str]) -> str:
+    if not named:
+        return earlier[-1] if earlier else NONE
     if named == PREVIOUS:
         if not earlier:
-            raise UsageError(
-                f"{document.where(f'{prefix}FROM')}: FROM previous: the first step has none"
-                " before it"
-            )
+            raise document.error(key, "FROM previous: the first step has none before it")
         return earlier[-1]
     if named in (NONE, *earlier):
         return named
-    if pathlib.Path(named).suffix not in (".safetensors", ".pth", ".pt"):
-        raise UsageError(
-            f"{document.where(f'{prefix}FROM')}: FROM {named!r} is no earlier step "
-            f"({', '.join(earlier) or 'there is none'}) and no weight file (.safetensors, .pth)"
+    if not is_weight_file(named):
+        raise document.error(
+            key,
+            f"FROM {named!r} is no earlier step ({', '.join(earlier) or 'there is none'})"
+            " and no weight file (.safetensors, .pth)",
         )
-    beside = pathlib.Path(document.path).parent / named
-    return os.path.normpath(beside) if beside.is_file() else named
+    beside = find_beside(document, named)
+    return beside if os.path.isfile(beside) else named
+
+
+def is_weight_file(name: str) -> bool:
+    """Whether a name is that of a weight file."""
+    return pathlib.Path(name).suffix in WEIGHTS
 
 
 def configs(plan: Plan, opts: Sequence[Any] = ()) -> list[CfgNode]:

@@ -11,9 +11,10 @@ from ...config.schema import LIST, MAP, NUMBER, NUMBERS, SWITCH, WORD, check_key
 from ...config.sources import Setting, flat_settings
 from ...errors import UsageError
 from ...io.paths import PathLike
+from ...io.spec_reader import NAME
 from ...io.yaml_lines import Document, read_yaml
 from ...registry import ENHANCERS, FIGURES
-from ..plan.spec import NAME, NONE, PREVIOUS
+from ..plan.spec import NONE, PREVIOUS
 from .steps import LABELLED, GrowStep, RoundsPlan, check_order
 
 KEYS = {
