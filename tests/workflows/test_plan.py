@@ -139,11 +139,13 @@ def test_a_record_that_counts_keys_which_count_no_more_leaves_its_step_finished(
         recorded = home / "out" / entry["name"] / "recipe.yml"
         recorded.write_text(recorded.read_text() + "SOLVER.CHECKPOINT_PERIOD: 3\n")
         entry["recipe"] = "of an earlier version"
+        (recorded.parent / "training.json").unlink()  # which that version did not write
     (home / "out" / "plan.json").write_text(json.dumps(written))
     with monkeypatch.context() as patch:
         patch.setattr(plans, "_train", None)
         assert run(home) == first
     recorded.write_text(recorded.read_text() + "SOLVER.GAMMA: 0.3\n")
+    (recorded.parent / "training.json").unlink()
     run(home)
     assert (home / "out" / "large.old1").is_dir() and not (home / "out" / "small.old1").exists()
 

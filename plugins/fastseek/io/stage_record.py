@@ -88,6 +88,16 @@ class StageRecord:
         found = _read(self.path)
         return found is not None and not self._difference(found)
 
+    def was_finished(self) -> bool:
+        """Whether a stage was finished here once, of whatever inputs."""
+        found = _read(self.path)
+        return found is not None and found.state == FINISHED
+
+    def recorded_inputs(self) -> Any:
+        """What the stage that was begun or finished here was made from; None where not known."""
+        found = _read(self.path)
+        return None if found is None else found.inputs
+
     def load(self) -> Stage | None:
         """The stage if it is finished."""
         if self.refusal():

@@ -5,10 +5,8 @@ gone on with.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import gc
-import hashlib
 import logging
 import pathlib
 import time
@@ -27,12 +25,12 @@ from ...distributed.launch import launch
 from ...distributed.run_lock import hold_run_folder
 from ...errors import DataError, RunError, UsageError
 from ...io.atomic import atomic
-from ...io.digests import sha256
+from ...io.digests import digest, sha256
 from ...io.json_files import read_json, write_json
 from ...io.paths import PathLike, locate
+from ...io.stage_record import StageRecord, describe_differences
 from ...training import checkpoint_manifest, results
 from ...training.checkpoint import TAG
-from ...training.class_index import changed_classes
 from ...training.run_setup import setup, start_log
 from ...training.trainer import Trainer
 from .spec import NONE, TAKEN, Plan, PlanStep, configs, read_plan
@@ -41,7 +39,19 @@ from fastreid.config import CfgNode, get_cfg
 from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
-BOOK, RECIPE, FORMAT = "plan.json", "recipe.yml", 1
+RECORD = "training.json"  # of one step, in its folder; stage.json is of what wraps a training
+BOOK, FORMAT = "plan.json", 1  # all steps at a glance
+RECIPE, RESULTS = "recipe.yml", "results.json"
+DONE, BEGUN, NEW = "done", "begun", "new"
+FORMER_NEUTRAL = (
+    "OUTPUT_DIR",
+    "MODEL.WEIGHTS",
+    "MODEL.DEVICE",
+    "DATALOADER.NUM_WORKERS",
+    "SEEK.CHECKPOINT_MINUTES",
+    "SEEK.KEEP_CHECKPOINTS",
+    "SEEK.EXPECT",
+)
 Entry = dict[str, Any]
 
 
@@ -62,13 +72,13 @@ def run_plan(file: PathLike, out: PathLike, opts: Sequence[Any] = ()) -> Trained
     """Train the steps of a plan that are not trained yet, in this process, which may be one of
     several.
 
-    Step S lies in `out`/S; `out`/plan.json tells of every step which recipe it had, which weights
-    it came from and which it made. A finished step is left alone, one that was stopped goes on.
-    Where recipe or origin have changed, the old folder gets another name, and the step and those
-    that come from it are trained anew; that is told.
+    Step S lies in `out`/S and has its record there, training.json; `out`/plan.json lists for every
+    step which recipe it had, which weights it came from and which it made. A finished step is left
+    alone, one that was stopped goes on. Where recipe or origin have changed, the old folder gets
+    another name, and the step and those that come from it are trained anew; the log says why.
 
     Args:
-        file: the plan, see `plan_file.read_plan`.
+        file: the plan, see `spec.read_plan`.
         out: the folder of the results.
         opts: KEY VALUE pairs, put above the recipe of every step.
 
@@ -109,78 +119,87 @@ def run_steps(plan: Plan, cfgs: Sequence[CfgNode], out: pathlib.Path) -> Trained
             _run_step(plan, step, cfg, out)
         for step, cfg in zip(plan.steps, cfgs, strict=True):
             if comm.is_main_process():
-                results.check(
-                    cfg.SEEK.EXPECT, read_json(out / step.name / "results.json")["metrics"]
-                )
+                results.check(cfg.SEEK.EXPECT, read_json(out / step.name / RESULTS)["metrics"])
     last = out / plan.steps[-1].name
     return Trained(last / TAKEN["final"], last / "config.yaml")
 
 
 def _run_step(plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> None:
     start_log(str(out))
-    source = _source(plan, step, cfg, out)
-    entry: Entry = {
-        "name": step.name,
-        "from": sha256(source) if source else "",
-        "recipe": digest(cfg),
-    }
-    ready = process_group.share(_ready(out, step, cfg, entry) if comm.is_main_process() else None)
-    if ready == "done":
+    source = _find_source(plan, step, cfg, out)
+    record = training_record(out / step.name, cfg, source)
+    ready = process_group.share(_prepare(record, step, cfg, out) if comm.is_main_process() else "")
+    if ready == DONE:
         logger.info("step %s is done: %s", step.name, out / step.name / TAKEN["final"])
         return
     began = time.monotonic()
-    found = _train(step, _place_weights(cfg, out / step.name, source), resume=ready == "begun")
+    found = _train(step, _place_weights(cfg, out / step.name, source), resume=ready == BEGUN)
     if comm.is_main_process():
-        made = sha256(out / step.name / TAKEN["final"])
-        _note(
-            out,
-            plan,
-            entry
-            | {
-                "state": "done",
-                "weights": made,
-                "seconds": time.monotonic() - began,
-                "metrics": results.flat(found),
-            },
-        )
+        files = [record.folder / TAKEN["final"], record.folder / RESULTS]
+        seconds = time.monotonic() - began
+        made = record.finish(files, {"seconds": seconds, "metrics": results.flat(found)})
+        entry = _entry(step, cfg, record) | {"state": DONE, "weights": made.files[TAKEN["final"]]}
+        _note(out, plan, {**entry, **made.results})
     comm.synchronize()
 
 
-def digest(cfg: CfgNode) -> str:
-    """SHA-256 of what a recipe says about the model it makes."""
-    return hashlib.sha256(_essence(cfg).encode()).hexdigest()
+def training_record(folder: pathlib.Path, cfg: CfgNode, source: pathlib.Path | None) -> StageRecord:
+    """The record of one training.
 
-
-def _essence(cfg: CfgNode) -> str:
-    """The keys that differ from the defaults, as YAML, so that a new key of a later version changes
-    nothing.
+    Args:
+        folder: of the training.
+        cfg: its recipe.
+        source: the weights it starts from: their bytes count, not their name.
     """
+    inputs = {"from": sha256(source) if source else "", "recipe": essence(cfg)}
+    return StageRecord(folder, inputs, RECORD, needs=(TAKEN["final"], RESULTS))
+
+
+def essence(cfg: CfgNode) -> dict[str, Any]:
+    """What a recipe says about what a training makes: the keys that differ from the defaults.
+
+    A new key of a later version changes nothing as long as it has its default.
+    """
+    return _that_count(_changed_keys(cfg))
+
+
+def recipe_digest(cfg: CfgNode) -> str:
+    """SHA-256 of what a recipe says about the model it makes."""
+    return digest(yaml.safe_dump(essence(cfg)))
+
+
+def former_recipe_digest(cfg: CfgNode) -> str:
+    """The digest of a recipe in records of before every key had a tag."""
+    counted = {key: value for key, value in _changed_keys(cfg).items() if key not in FORMER_NEUTRAL}
+    return digest(yaml.safe_dump(counted))
+
+
+def _changed_keys(cfg: CfgNode) -> dict[str, Any]:
     usual = get_cfg()
     register(usual)
-    defaults = _plain(flatten(usual))
-    own = _plain(flatten(cfg))
-    return _dump(
-        {key: value for key, value in own.items() if key not in defaults or defaults[key] != value}
-    )
+    defaults, own = _without_tuples(flatten(usual)), _without_tuples(flatten(cfg))
+    return {
+        key: value for key, value in own.items() if key not in defaults or defaults[key] != value
+    }
 
 
-def _dump(settings: Mapping[str, Any]) -> str:
-    # Of the weights a step starts from the bytes count, not the name.
-    counted = {
+def _that_count(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         key: value
         for key, value in settings.items()
-        if tag_of(key) != RUNS and key != "MODEL.WEIGHTS"
+        if tag_of(key) != RUNS and key != "MODEL.WEIGHTS"  # whose bytes count
     }
-    return yaml.safe_dump(counted)
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()
     }
 
 
-def _source(plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> pathlib.Path | None:
+def _find_source(
+    plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path
+) -> pathlib.Path | None:
     """The weights a step starts from; None for those its backbone brings."""
     if step.source in [one.name for one in plan.steps]:
         return out / step.source / TAKEN[step.take]
@@ -197,60 +216,58 @@ def _place_weights(cfg: CfgNode, folder: pathlib.Path, source: pathlib.Path | No
     return own
 
 
-def _ready(out: pathlib.Path, step: PlanStep, cfg: CfgNode, entry: Entry) -> str:
-    """Whether a step is "done", "begun" or "new"; the folder of another training is put aside."""
-    folder, book = out / step.name, _book(out)
-    old = next((one for one in book["steps"] if one["name"] == step.name), None)
-    same = (
-        old is not None and old["from"] == entry["from"] and _same_recipe(old, entry, folder, cfg)
-    )
-    if same and old["state"] == "done":
-        weights = folder / TAKEN["final"]
-        if (
-            weights.is_file()
-            and sha256(weights) == old["weights"]
-            and (folder / "results.json").is_file()
-        ):
-            return "done"
-        logger.warning("step %s was done, but %s is not as it was", step.name, weights)
-    begun = same and folder.is_dir() and _usable(folder)
+def _prepare(record: StageRecord, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> str:
+    """Whether a step is DONE, BEGUN or NEW; the folder of another training is put aside."""
+    _take_over_entry(record, step.name, out)
+    if record.is_finished():
+        return DONE
+    folder, same = record.folder, record.has_same_inputs()
+    if same and record.was_finished():
+        logger.warning("step %s was done, but %s", step.name, record.refusal())
+    begun = same and folder.is_dir() and _is_usable(folder)
     if not begun:
         if folder.is_dir() and any(folder.iterdir()):
-            aside = next(
-                path
-                for number in range(1, 10**6)
-                if not (path := out / f"{step.name}.old{number}").exists()
-            )
-            logger.warning(
-                "step %s is trained anew, its old folder is now %s: %s",
-                step.name,
-                aside,
-                _why(old, entry, folder, cfg),
-            )
-            folder.rename(aside)
+            _put_aside(folder, "none of its checkpoints is whole" if same else _why(record))
         folder.mkdir(parents=True, exist_ok=True)
         with atomic(folder / RECIPE, "w") as file:
-            file.write(_essence(cfg))
-    _note(out, None, entry | {"state": "begun"})
-    return "begun" if begun else "new"
+            file.write(yaml.safe_dump(essence(cfg)))
+    record.begin()
+    _note(out, None, _entry(step, cfg, record) | {"state": BEGUN})
+    return BEGUN if begun else NEW
 
 
-def _same_recipe(old: Entry, entry: Entry, folder: pathlib.Path, cfg: CfgNode) -> bool:
-    """Whether a step was begun with a recipe that says the same of the model.
-
-    An earlier version may have counted keys that are counted no more, so where the digests differ
-    the recipe that it wrote down is compared.
-    """
-    if old["recipe"] == entry["recipe"]:
-        return True
+def _take_over_entry(record: StageRecord, name: str, out: pathlib.Path) -> None:
+    """Write the record of a step of an earlier version, which stands in plan.json alone."""
+    entry = next((one for one in _book(out)["steps"] if one["name"] == name), None)
+    if entry is None or record.path.exists():
+        return
     try:
-        recorded = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        recorded = yaml.safe_load((record.folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
-        return False
-    return isinstance(recorded, dict) and _dump(recorded) == _essence(cfg)
+        return
+    inputs = {"from": entry["from"], "recipe": _that_count(recorded)}
+    old = dataclasses.replace(record, inputs=inputs)
+    weights = record.folder / TAKEN["final"]
+    whole = weights.is_file() and sha256(weights) == entry.get("weights")
+    if whole and (record.folder / RESULTS).is_file():
+        told = {key: entry[key] for key in ("seconds", "metrics") if key in entry}
+        old.finish([weights, record.folder / RESULTS], told)
+        return
+    if entry["state"] == DONE:
+        logger.warning("step %s was done, but %s is not as it was", name, weights)
+    old.begin()
 
 
-def _usable(folder: pathlib.Path) -> bool:
+def _put_aside(folder: pathlib.Path, why: str) -> None:
+    """Give the folder of another training another name."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
+        number += 1
+    logger.warning("step %s is trained anew, its old folder is now %s: %s", folder.name, aside, why)
+    folder.rename(aside)
+
+
+def _is_usable(folder: pathlib.Path) -> bool:
     """Whether a run in this folder can go on: from its start when nothing was saved, or from a
     checkpoint.
     """
@@ -260,18 +277,18 @@ def _usable(folder: pathlib.Path) -> bool:
     )
 
 
-def _why(old: Entry | None, entry: Entry, folder: pathlib.Path, cfg: CfgNode) -> str:
+def _why(record: StageRecord) -> str:
+    """Why what lies in a step's folder is another training."""
+    old = record.recorded_inputs()
     if old is None:
         return "it is not of this plan"
-    if old["from"] != entry["from"]:
+    if old["from"] != record.inputs["from"]:
         return "the weights it starts from are others"
-    if old["recipe"] == entry["recipe"]:
-        return "none of its checkpoints is whole"
-    with contextlib.suppress(OSError):
-        return "its recipe has changed: " + "; ".join(
-            changed_classes((folder / RECIPE).read_text(encoding="utf-8"), _essence(cfg))
-        )
-    return "its recipe has changed"
+    return f"its recipe has changed: {describe_differences(old['recipe'], record.inputs['recipe'])}"
+
+
+def _entry(step: PlanStep, cfg: CfgNode, record: StageRecord) -> Entry:
+    return {"name": step.name, "from": record.inputs["from"], "recipe": recipe_digest(cfg)}
 
 
 def _book(out: pathlib.Path) -> dict[str, Any]:

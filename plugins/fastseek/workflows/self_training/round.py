@@ -7,7 +7,7 @@ import logging
 import pathlib
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...config import recipe
@@ -19,7 +19,7 @@ from ...io.stage_record import Stage, StageRecord
 from ...report import row
 from ...self_training.tables import write_manifest
 from ...structures import Item
-from ..plan.run import digest as recipe_digest
+from ..plan.run import former_recipe_digest, recipe_digest
 from ..plan.spec import NONE, PREVIOUS
 from . import models as models
 from .context import RoundContext, Told
@@ -105,14 +105,15 @@ class Round:
             "figures": self.plan.figures,
             "images": self._photos,
             "settings": [[one.key, one.value] for one in step.settings],
-            "rests on": self._rests(step),
+            "rests on": self._rests(step, recipe_digest),
         }
 
     def _former_digest(self, step: GrowStep) -> str:
-        """What stood in the record before inputs were named, and notes left out."""
-        return digest([*(self._inputs(step) | {"step": dict(step.values)}).values()])
+        """The digest of a step in records of before inputs had names and keys of recipes tags."""
+        own = {"step": dict(step.values), "rests on": self._rests(step, former_recipe_digest)}
+        return digest([*(self._inputs(step) | own).values()])
 
-    def _rests(self, step: GrowStep) -> list[Any]:
+    def _rests(self, step: GrowStep, hash_recipe: Callable[[Any], str]) -> list[Any]:
         """Marks of all that a step reads."""
         last = self.desk.last
         if step.kind != "train":
@@ -123,16 +124,13 @@ class Round:
             )
             return [last[name].mark if name in last else "" for name in (*READS[step.kind], *named)]
         source = self._from(step)
-        start = (
-            source.mark
-            if isinstance(source, models.Model)
-            else source
-            if source == NONE
-            else sha256(source)
-        )
+        if isinstance(source, models.Model):
+            start = source.mark
+        else:
+            start = source if source == NONE else sha256(source)
         return [
             start,
-            recipe_digest(recipe.load(step.recipe, self.opts, step.settings)),
+            hash_recipe(recipe.load(step.recipe, self.opts, step.settings)),
             *(last[name].mark for name in step.photos if name != LABELLED),
         ]
 
