@@ -62,14 +62,13 @@ FLOORS = {
         "_contest_scores",
     ],
     "modeling.layers": [
-        """atrous classes drop_rectangle gather geo_encoding margin precision sampled
-        virtual_token""",
+        """atrous classes drop_rectangle gather geo_encoding margin part_protocols precision
+        sampled virtual_token""",
         "attention gem orthogonal streamed subcenter",
     ],
     "modeling.losses": [
-        "_hard_pairs _memory _source",
-        "_margin_softmax center cross_entropy prototype subcenter_arcface triplet xbm",
-        "am_softmax arcface circle curricular",
+        "_hard_pairs _margin_softmax _memory cross_entropy subcenter_arcface",
+        "am_softmax arcface center circle curricular prototype triplet xbm",
     ],
     "report": [
         "interval provenance_table query_cases readme sanitize thumbnails",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from torch import nn
 
 from ..errors import UsageError
 
+from fastreid.config import CfgNode
 from fastreid.modeling import build_model as fastreid_build_model
 
 logger = logging.getLogger("fastreid.fastseek")
 
 
-def build_model(cfg: Any) -> nn.Module:
+def build_model(cfg: CfgNode) -> nn.Module:
     """The model by fast-reid's registries, on MODEL.DEVICE, without the weights of MODEL.WEIGHTS.
 
     Raises:

@@ -5,8 +5,8 @@ name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,16 @@ from torch import nn
 from ..errors import UsageError
 from ..registry import BACKBONES, BLOCKS, BRANCHES, LOSSES, build, parse
 from .layers.classes import UNKNOWN, class_counts
+from .layers.part_protocols import (
+    Backbone,
+    Branch,
+    Classifier,
+    Loss,
+    ReportsAccuracy,
+    tested_name,
+)
 
+from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 from fastreid.utils.events import get_event_storage
@@ -28,15 +37,13 @@ class Seeker(nn.Module):
     """Images to feature maps, maps to named embeddings, embeddings to losses.
 
     In training it returns a dict of scalars, every loss under its own name: "loss_triplet", or
-        "loss_triplet/dolg" when
-    triplet stands twice in SEEK.LOSSES. In evaluation it returns float32 [B, D]: the embedding of
-    the one branch, or the embeddings of all branches, each brought to length 1, side by side in the
-    order of SEEK.BRANCHES.
+    "loss_triplet/dolg" when triplet stands twice in SEEK.LOSSES. In evaluation it returns float32
+    [B, D]: the embedding of the one branch, or the embeddings of all branches, each brought to
+    length 1, side by side in the order of SEEK.BRANCHES.
 
-    A batch may tell more than its images: "places" float32 [B, 4] (see `structures.place`) reach
-        the branches as
-    maps["places"], the maps of "crops" [B, 3, H, W], a second picture of every photo, as
-    maps["crops"].
+    A batch may hold more than its images: "places" float32 [B, 4] (see `structures.geolocation`)
+    reach the branches as maps["places"], the maps of "crops" [B, 3, H, W], a second image cut from
+    every image, as maps["crops"].
 
     Args:
         cfg: a fast-reid CfgNode. SEEK.BACKBONE ("" takes fast-reid's own backbone as map "s4" with
@@ -48,16 +55,16 @@ class Seeker(nn.Module):
         UsageError: a call string that cannot be built, no branch, or two parts with one name.
     """
 
-    def __init__(self, cfg: Any) -> None:
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
+
+    def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
-        self.backbone = (
-            build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
-        )
-        for call in cfg.SEEK.BLOCKS:
-            self.backbone = _with_block(call, self.backbone)
-        self.branches = _build_branches(cfg.SEEK.BRANCHES, self.backbone.channels)
-        counts = class_counts(cfg)
-        dims = {name: dim for branch in self.branches.values() for name, dim in branch.dims.items()}
+        self.backbone = _build_backbone(cfg)
+        backbone: Backbone = self.backbone
+        self.branches = _build_branches(cfg.SEEK.BRANCHES, backbone.channels)
+        counts = class_counts(cfg.SEEK.CLASSES, cfg.MODEL.HEADS.NUM_CLASSES)
+        dims = {name: dim for _, branch in self._each_branch() for name, dim in branch.dims.items()}
         self.losses = _build_losses(
             [] if counts is None else cfg.SEEK.LOSSES, dims=dims, counts=counts
         )
@@ -79,9 +86,7 @@ class Seeker(nn.Module):
     @property
     def dim(self) -> int:
         """D of what evaluation returns."""
-        return sum(
-            branch.dims[_tested_name(name, branch)] for name, branch in self.branches.items()
-        )
+        return sum(branch.dims[tested_name(branch, name)] for name, branch in self._each_branch())
 
     def forward(
         self, batch: Mapping[str, Any] | torch.Tensor
@@ -93,15 +98,17 @@ class Seeker(nn.Module):
                 neither is changed. "crops" and "places" may stand beside them.
 
         Raises:
-            UsageError: training without losses.
+            UsageError: training without losses, or without targets.
         """
         if self.training and not self.losses:
             raise UsageError(self.why_not_trained)
-        embeddings = self.seen(batch)
+        embeddings = self.named_embeddings(batch)
         if self.training:
+            if isinstance(batch, torch.Tensor):
+                raise UsageError('training wants a batch dict with "targets" beside its images')
             return self.cost(embeddings, batch["targets"])
         own = [
-            embeddings[_tested_name(name, branch)].float() for name, branch in self.branches.items()
+            embeddings[tested_name(branch, name)].float() for name, branch in self._each_branch()
         ]
         return own[0] if len(own) == 1 else torch.cat([F.normalize(one) for one in own], dim=1)
 
@@ -115,20 +122,20 @@ class Seeker(nn.Module):
             UsageError: no loss of the model has a classifier, or it was built without classes.
         """
         for loss in self.losses.values():
-            if hasattr(loss, "logits"):
-                return loss.logits(self.seen(images)[loss.on])
+            if isinstance(loss, Classifier):
+                return loss.logits(self.named_embeddings(images)[loss.on])
         raise UsageError(
             "the model cannot classify: it has no loss with a classifier (cross_entropy, "
             "subcenter_arcface …), or its classes are unknown (classes.json beside the weights)"
         )
 
-    def seen(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor]:
+    def named_embeddings(self, batch: Mapping[str, Any] | torch.Tensor) -> dict[str, torch.Tensor]:
         """All named embeddings of a batch dict, or of its images alone; see `forward`."""
         if isinstance(batch, torch.Tensor):
             return self.embed(self.preprocess(batch))
-        images, crops, places = (batch.get(name) for name in ("images", "crops", "places"))
+        crops, places = batch.get("crops"), batch.get("places")
         return self.embed(
-            self.preprocess(images),
+            self.preprocess(batch["images"]),
             None if crops is None else self.preprocess(crops),
             None if places is None else places.to(self.device, non_blocking=True),
         )
@@ -157,7 +164,7 @@ class Seeker(nn.Module):
         if places is not None:
             maps["places"] = places
         return {
-            name: value for branch in self.branches.values() for name, value in branch(maps).items()
+            name: value for _, branch in self._each_branch() for name, value in branch(maps).items()
         }
 
     def cost(
@@ -168,7 +175,7 @@ class Seeker(nn.Module):
         # fast-reid's PreciseBN fills the targets with -1 because it wants the statistics only.
         targets = torch.where((targets < 0).all(), torch.zeros_like(targets), targets)
         found = {
-            f"loss_{name}": loss(embeddings[loss.on], targets) for name, loss in self.losses.items()
+            f"loss_{name}": loss(embeddings[loss.on], targets) for name, loss in self._each_loss()
         }
         self._log_accuracy()
         return found
@@ -181,33 +188,42 @@ class Seeker(nn.Module):
         if storage.iter % ACCURACY_EVERY:
             return  # reading a figure waits for the device
         for name, loss in self.losses.items():
-            if getattr(loss, "accuracy", None) is not None:
+            if isinstance(loss, ReportsAccuracy) and loss.accuracy is not None:
                 storage.put_scalar(f"accuracy_{name}", float(loss.accuracy))
+
+    # ModuleDict knows its members as modules only; what they are, the builders below have checked.
+    def _each_branch(self) -> Iterator[tuple[str, Branch]]:
+        for name, branch in self.branches.items():
+            yield name, cast(Branch, branch)
+
+    def _each_loss(self) -> Iterator[tuple[str, Loss]]:
+        for name, loss in self.losses.items():
+            yield name, cast(Loss, loss)
 
 
 class StockBackbone(nn.Module):
     """fast-reid's own backbone (MODEL.BACKBONE) as one of ours: its one map is "s4"."""
 
-    def __init__(self, cfg: Any) -> None:
+    def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         self.net = build_backbone(cfg)
         self.channels = {"s4": cfg.MODEL.BACKBONE.FEAT_DIM}
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Normalised [B, 3, H, W] -> {"s4": [B, C, h, w]}."""
+        """Normalized [B, 3, H, W] -> {"s4": [B, C, h, w]}."""
         return {"s4": self.net(images)}
 
 
-def _tested_name(name: str, branch: nn.Module) -> str:
-    """The embedding of a branch that evaluation returns."""
-    return getattr(branch, "tested", name)
-
-
-def _with_block(call: str, backbone: nn.Module) -> nn.Module:
-    try:
-        return build(call, BLOCKS)(backbone)
-    except ValueError as error:
-        raise UsageError(f"{call!r}: {error}") from error
+def _build_backbone(cfg: CfgNode) -> Any:
+    """The backbone of a recipe, with its blocks."""
+    backbone = build(cfg.SEEK.BACKBONE, BACKBONES) if cfg.SEEK.BACKBONE else StockBackbone(cfg)
+    for call in cfg.SEEK.BLOCKS:
+        block = build(call, BLOCKS)
+        try:
+            backbone = block(backbone)
+        except ValueError as error:
+            raise UsageError(f"{call!r}: {error}") from error
+    return backbone
 
 
 def _build_branches(calls: Iterable[str], channels: Mapping[str, int]) -> nn.ModuleDict:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import pathlib
 import pickle
@@ -23,11 +25,10 @@ from ..io.paths import PathLike, locate
 logger = logging.getLogger("fastreid.fastseek")
 Tensors = dict[str, torch.Tensor]
 SHOWN = 10
-NEW, UNKNOWN, RESHAPED = (
-    "not in the file",
-    "not in the model",
-    "of another shape",
-)  # how weights and model can differ
+# How weights and model can differ.
+NEW = "not in the file"
+UNKNOWN = "not in the model"
+RESHAPED = "of another shape"
 # Buffers that older fast-reid saved and newer does not, and a counter old torch did not have.
 HARMLESS = re.compile(r"(^|\.)(pixel_mean|pixel_std|num_batches_tracked)$")
 
@@ -40,7 +41,7 @@ def load_weights(model: nn.Module, path: PathLike) -> None:
     Args:
         model: any model, perhaps wrapped for several processes.
         path: .safetensors or .pth of ours, of fast-reid (also of its model zoo) or a plain state
-            dict; searched for as `files.locate` says.
+            dict; searched for as `io.paths.locate` says.
 
     Raises:
         DataError: there is no such file.
@@ -103,7 +104,9 @@ def _numbers() -> list[Any]:
     """What numpy arrays and numbers in older checkpoints are made of, under their old and new
     names.
     """
-    module = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    # numpy 2 moved `numpy.core` to `numpy._core`
+    numpy_2 = importlib.util.find_spec("numpy._core") is not None
+    module = importlib.import_module(f"numpy.{'_core' if numpy_2 else 'core'}.multiarray")
     made = [
         (getattr(module, name), f"numpy.{core}.multiarray.{name}")
         for name in ("scalar", "_reconstruct")

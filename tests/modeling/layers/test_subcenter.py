@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fastseek.modeling.layers.subcenter import centres, subcenter_cosine
+from fastseek.modeling.layers.subcenter import centers, subcenter_cosine
 
 
 def test_the_nearest_of_the_centres_of_a_class_counts():
@@ -33,7 +33,7 @@ def test_neither_length_matters():
 
 
 def test_centres_start_uniform_within_one_over_the_root_of_the_dimension():
-    weight = centres(50, 3, 512)
+    weight = centers(50, 3, 512)
     assert weight.shape == (150, 512)
     bound = 1 / math.sqrt(512)
     assert weight.abs().max() <= bound
@@ -43,4 +43,4 @@ def test_centres_start_uniform_within_one_over_the_root_of_the_dimension():
 @pytest.mark.parametrize("k", [0, -1, 1.5])
 def test_an_impossible_number_of_centres_is_refused(k):
     with pytest.raises(ValueError, match="whole"):
-        centres(3, k, 4)
+        centers(3, k, 4)

@@ -144,9 +144,11 @@ def test_curricular_counts_a_harder_class_by_t_plus_its_cosine():
     )
     border = math.cos(math.acos(0.6) + 0.3)
     assert 0.1 < border < 0.5
-    moved = loss.eval().moved(cosine, targets, margin)
+    moved = loss.eval().apply_margin(cosine, targets, margin)
     assert moved[0].tolist() == pytest.approx([border, 0.5 * (0.5 + 0.5), 0.1])
-    assert arcface.moved(cosine, targets, margin)[0].tolist() == pytest.approx([border, 0.5, 0.1])
+    assert arcface.apply_margin(cosine, targets, margin)[0].tolist() == pytest.approx(
+        [border, 0.5, 0.1]
+    )
 
 
 def test_the_average_of_curricular_is_no_gradient_and_stands_still_in_evaluation():
@@ -211,7 +213,7 @@ def test_the_gradient_is_right_in_float64(name):
 def test_the_weights_of_circle_loss_get_no_gradient():
     loss = made("circle('e', s=2.0, margin=0.25)")
     cosine = torch.tensor([[0.3, 0.4]], requires_grad=True)
-    loss.moved(cosine, torch.tensor([0]), torch.full((2,), 0.25)).sum().backward()
+    loss.apply_margin(cosine, torch.tensor([0]), torch.full((2,), 0.25)).sum().backward()
     assert cosine.grad[0].tolist() == pytest.approx([1.25 - 0.3, 0.4 + 0.25])
 
 

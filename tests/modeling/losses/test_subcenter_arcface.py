@@ -220,7 +220,7 @@ def test_many_classes_are_told_with_their_memory(caplog, monkeypatch):
             loss(torch.randn(2, 6), torch.tensor([0, 3]))
     assert (
         len(caplog.records) == 1
-        and "4 classes x 3 centres x 6" in caplog.text
+        and "4 classes x 3 centers x 6" in caplog.text
         and "GB" in caplog.text
     )
 

@@ -56,7 +56,7 @@ def test_the_memory_holds_exactly_the_newest_rows_in_order(size):
         vectors, targets = torch.randn(rows, 3), torch.randint(0, 4, (rows,))
         loss(vectors, targets)
         slow, seen = [*slow, *zip(vectors, targets.tolist(), strict=True)][-size:], seen + rows
-        found, labels = loss.held()
+        found, labels = loss.contents()
         assert len(labels) == min(size, seen) and labels.tolist() == [label for _, label in slow]
         assert torch.equal(found, torch.stack([row for row, _ in slow]))
 
@@ -88,7 +88,7 @@ def test_label_zero_counts_like_any_other():
     for _ in range(3):
         vectors, targets = torch.randn(4, 3), torch.tensor([1, 0, 1, 0])
         assert torch.equal(plain(vectors, targets), shifted(vectors, targets + 5))
-    assert len(plain.held()[1]) == 4
+    assert len(plain.contents()[1]) == 4
 
 
 def test_an_empty_slot_is_no_row_of_class_zero():
@@ -109,7 +109,7 @@ def test_the_memory_gets_no_gradient(kind):
     second = torch.randn(3, 3, requires_grad=True)
     loss(second, torch.tensor([0, 1, 2])).backward()
     assert first.grad is None and second.grad.abs().sum() > 0
-    assert not loss.held()[0].requires_grad and list(loss.parameters()) == []
+    assert not loss.contents()[0].requires_grad and list(loss.parameters()) == []
 
 
 def test_it_is_switched_on_and_off_by_the_step():
@@ -156,7 +156,7 @@ def test_a_resumed_memory_goes_on_where_it_was():
     resumed.load_state_dict(whole.state_dict())
     for one in batches[3:]:
         assert torch.equal(whole(*one), resumed(*one))
-    assert all(torch.equal(a, b) for a, b in zip(whole.held(), resumed.held(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(whole.contents(), resumed.contents(), strict=True))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

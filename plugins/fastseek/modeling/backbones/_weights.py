@@ -12,6 +12,7 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
+from timm.models._features import FeatureInfo
 from torch import nn
 
 from ...errors import ArtefactError, DataError
@@ -66,6 +67,18 @@ def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any)
             f"timm's weights of {name} could not be had ({error}): this needs the network once; "
             f"or give a local file, {given}='file.safetensors'"
         ) from error
+
+
+def feature_info(net: nn.Module) -> FeatureInfo:
+    """What timm says of the maps of a feature net: their channels, reductions and modules.
+
+    Raises:
+        ValueError: it says nothing.
+    """
+    info = net.feature_info
+    if not isinstance(info, FeatureInfo):
+        raise ValueError(f"timm tells nothing of the maps of a {type(net).__name__}")
+    return info
 
 
 def load_weights(
@@ -169,16 +182,18 @@ def _differences(
         for key, source in wanted.items()
         if source and tuple(state[source].shape) != shapes[key]
     ]
-    told = [
+    problems = [
         _list_names("missing", missing),
         _list_names("unknown", unknown),
         _list_names("of another shape", other),
     ]
-    return "; ".join(part for part in told if part)
+    return "; ".join(part for part in problems if part)
 
 
 def _classifiers(whole: nn.Module) -> tuple[str, ...]:
-    names: Any = whole.pretrained_cfg.get("classifier") or ()
+    known = whole.pretrained_cfg
+    assert isinstance(known, Mapping)  # timm gives it to every network
+    names = known.get("classifier") or ()
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 

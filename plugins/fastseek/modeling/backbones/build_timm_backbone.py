@@ -9,6 +9,7 @@ from torch import nn
 
 from ...errors import UsageError
 from ...registry import BACKBONES, build
+from ..layers.part_protocols import Backbone
 
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 
@@ -45,7 +46,7 @@ class Deepest(nn.Module):
         net: a member of BACKBONES, built.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: Backbone) -> None:
         super().__init__()
         self.net = net
         self.name = max(net.channels)

@@ -9,13 +9,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
 from timm.models.swin_transformer import SwinTransformer, checkpoint_filter_fn
 from torch import nn
 
 from ...errors import UsageError
 from ...registry import BACKBONES
 from ..layers.virtual_token import VirtualToken
-from ._weights import create, load_weights, local_weights
+from ._weights import create, feature_info, load_weights, local_weights
 from .timm import Timm
 
 STAGES = {1: 4, 2: 8, 3: 16}  # stage of the CNN -> reduction at a stem stride of 2
@@ -36,10 +37,9 @@ class HybridSwin(nn.Module):
     off by default, and both start so that switching them on changes nothing at first.
 
     It grows without any other weight changing its name or value: `hybrid_swin(cnn='')` is Swin with
-        its own patch
-    embedding; with a CNN all of "patch_embed." is new; a deeper `cnn_stage` changes the shape of
-    "patch_embed.proj.weight" and adds blocks; `stem_stride`, `pool` and `position` change no shape.
-    So a checkpoint of the smaller form loads by name, leaving out what is new.
+    its own patch embedding; with a CNN all of "patch_embed." is new; a deeper `cnn_stage` changes
+    the shape of "patch_embed.proj.weight" and adds blocks; `stem_stride`, `pool` and `position`
+    change no shape. So a checkpoint of the smaller form loads by name, leaving out what is new.
 
     Args:
         cnn: timm's name of the CNN; "" keeps Swin's own patch embedding.
@@ -83,8 +83,12 @@ class HybridSwin(nn.Module):
                 f" {stem_stride}"
             )
         net = _swin(swin, pretrained, swin_weights, dict(kwargs))
-        self.name, self.grid, self.width = swin, tuple(net.patch_embed.grid_size), net.embed_dim
-        self.patch_embed = net.patch_embed
+        own = net.patch_embed
+        assert isinstance(own, PatchEmbed)
+        self.name = swin
+        self.grid = tuple(own.grid_size)
+        self.width = net.embed_dim
+        self.patch_embed: CnnPatches | PatchEmbed = own
         if cnn:
             part = Timm(
                 cnn,
@@ -155,7 +159,7 @@ class CnnPatches(nn.Module):
     def __init__(self, cnn: Timm, dim: int) -> None:
         super().__init__()
         ((self.stage, width),) = cnn.channels.items()
-        self.cnn, self.reduction = cnn, cnn.net.feature_info.reduction()[-1]
+        self.cnn, self.reduction = cnn, feature_info(cnn.net).reduction()[-1]
         self.proj = nn.Conv2d(width, dim, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -177,6 +181,7 @@ def _swin(name: str, pretrained: bool, weights: str, options: dict[str, Any]) ->
         num_classes=0,
         **options,
     )
+    assert isinstance(net, SwinTransformer)  # timm's names beginning with swin_ are
     if file:
         load_weights(net, name, file, options, checkpoint_filter_fn)
     return net

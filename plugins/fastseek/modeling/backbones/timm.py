@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...registry import BACKBONES
-from ._weights import create, load_weights, local_weights
+from ._weights import create, feature_info, load_weights, local_weights
 
 DEEPEST = 4
 
@@ -72,18 +72,21 @@ class Timm(nn.Module):
             load_weights(self.net, name, file, dict(kwargs))
         if stem_stride is not None:
             _override_stem(self.net, stem_stride)
-        self.channels = dict(zip(self.stages, self.net.feature_info.channels(), strict=True))
+        self.channels = dict(zip(self.stages, feature_info(self.net).channels(), strict=True))
         if head:
-            self.channels["head"] = self.net.conv_head.out_channels
+            last = self.net.get_submodule("conv_head")
+            assert isinstance(last, nn.Conv2d)  # in every network of timm that has one
+            self.channels["head"] = last.out_channels
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Normalised [B, 3, H, W] -> {stage: [B, C, h, w]}."""
+        """Normalized [B, 3, H, W] -> {stage: [B, C, h, w]}."""
         maps = self.net(images)
         if self.channels_last:
             maps = [one.permute(0, 3, 1, 2) for one in maps]
         found = dict(zip(self.stages, maps, strict=True))
         if self.head:
-            found["head"] = self.net.bn2(self.net.conv_head(maps[-1]))
+            convolution, norm = map(self.net.get_submodule, ("conv_head", "bn2"))
+            found["head"] = norm(convolution(maps[-1]))
         return found
 
     def train(self, mode: bool = True) -> Timm:
@@ -123,7 +126,7 @@ def _create(
         out_indices=indices,
         **options,
     )
-    reductions = net.feature_info.reduction()
+    reductions = feature_info(net).reduction()
     if len(set(reductions)) < len(reductions):
         raise ValueError(
             f"{name} has no pyramid of maps (reductions {reductions}): ask for one,"
@@ -149,9 +152,10 @@ def _add_head(
 
 def _cut_stages(net: nn.Module) -> None:
     """Drop the blocks behind the deepest wanted one where timm's own feature net keeps them."""
-    module = net.feature_info.module_name()[-1]
-    if isinstance(getattr(net, "blocks", None), nn.Sequential) and module.startswith("blocks."):
-        net.blocks = net.blocks[: int(module.split(".")[1]) + 1]
+    module = feature_info(net).module_name()[-1]
+    blocks = getattr(net, "blocks", None)
+    if isinstance(blocks, nn.Sequential) and module.startswith("blocks."):
+        net.blocks = blocks[: int(module.split(".")[1]) + 1]
 
 
 def _override_stem(net: nn.Module, stride: int) -> None:
@@ -164,5 +168,5 @@ def _override_stem(net: nn.Module, stride: int) -> None:
         raise ValueError("stem_stride does not fit a net that cuts the image into patches")
     old = stem.stride[0]
     stem.stride = (stride, stride)
-    for info in net.feature_info.info:
+    for info in feature_info(net).info:
         info["reduction"] = info["reduction"] * stride // old

@@ -14,6 +14,8 @@ from timm.models.resnest import ResNestBottleneck
 from torch import nn
 
 PROBE = 64  # height and width of the empty image that tells the shapes inside
+# The attribute of modules that blocks put into a network: they are no part of a stage themselves.
+MARK = "put_in_by_block"
 
 
 def append(backbone: Any, at: str, name: str, block: nn.Module) -> None:
@@ -32,7 +34,7 @@ def append(backbone: Any, at: str, name: str, block: nn.Module) -> None:
         ValueError: the backbone has no such place.
     """
     holder, keys = _stage(backbone, at)
-    stage = holder._modules[keys[-1]]
+    stage = holder.get_submodule(keys[-1])
     if type(stage) is not nn.Sequential:
         stage = nn.Sequential(OrderedDict(stage=stage))
         holder.add_module(keys[-1], stage)
@@ -101,7 +103,7 @@ def stage_modules(backbone: Any, at: str) -> list[nn.Module]:
         ValueError: the backbone has no such place.
     """
     holder, keys = _stage(backbone, at)
-    return [holder._modules[key] for key in keys]
+    return [holder.get_submodule(key) for key in keys]
 
 
 def channels(backbone: Any, at: str) -> int:
@@ -144,7 +146,7 @@ def shapes(backbone: Any, inside: Sequence[nn.Module]) -> list[tuple[int, int, i
 def _still(net: nn.Module) -> Iterator[None]:
     """Evaluation mode, and what blocks put there let everything through."""
     modes = {module: module.training for module in net.modules()}
-    marked = [module for module in modes if getattr(module, "placed", False)]
+    marked = [module for module in modes if getattr(module, MARK, False)]
     net.eval()
     for module in marked:
         module.forward = lambda maps: maps
@@ -158,12 +160,12 @@ def _still(net: nn.Module) -> Iterator[None]:
 
 
 def _mark(block: nn.Module) -> nn.Module:
-    block.placed = True
+    setattr(block, MARK, True)
     return block
 
 
 def _own(module: nn.Module) -> Iterator[nn.Module]:
-    if not getattr(module, "placed", False):
+    if not getattr(module, MARK, False):
         yield module
         for child in module.children():
             yield from _own(child)
@@ -178,14 +180,15 @@ def _free(taken: Container[str], name: str) -> str:
 def _info(backbone: Any, at: str) -> dict[str, Any]:
     net = getattr(backbone, "net", None)
     sequence = isinstance(getattr(net, "blocks", None), nn.Sequential)
-    if not hasattr(net, "feature_info") or not (isinstance(net, FeatureDictNet) or sequence):
+    info = getattr(net, "feature_info", None)
+    if info is None or not (isinstance(net, FeatureDictNet) or sequence):
         raise ValueError(
             "blocks go into convolutional networks of timm (ResNet, RegNet, ResNeSt, DenseNet, "
             f"EfficientNet, MobileNet …), and this backbone holds a {type(net).__name__}"
         )
     if getattr(backbone, "channels_last", False):
         raise ValueError("blocks want maps [B, C, h, w], and this network works with channels last")
-    infos = net.feature_info.info
+    infos = info.info
     names = (
         [f"s{5 - len(infos) + number}" for number in range(len(infos))] if len(infos) <= 5 else []
     )

@@ -9,7 +9,7 @@ from torch import nn
 class Relation(nn.Module):
     """One weight in (0, 1) for each of N nodes with F features.
 
-    Every node is told by g, the mean over F/ratio embedded features, and by its affinities to and
+    Every node is described by g, the mean over F/ratio embedded features, and by its affinities to and
     from all nodes, which an embedding brings from 2N to N/ratio numbers. Every embedding is a 1x1
     convolution without bias, BatchNorm and ReLU. Zhang et al., Relation-Aware Global Attention,
     2020.
@@ -25,8 +25,9 @@ class Relation(nn.Module):
 
     def __init__(self, nodes: int, features: int, ratio: int = 8) -> None:
         super().__init__()
-        told, inner = 1 + nodes // ratio, features // ratio
-        if told // ratio < 1 or inner < 1:
+        relations = 1 + nodes // ratio
+        inner = features // ratio
+        if relations // ratio < 1 or inner < 1:
             raise ValueError(
                 f"relations among {nodes} nodes of {features} features: with ratio {ratio} there"
                 f" must be at least {ratio * (ratio - 1)} nodes (h * w positions, or C channels)"
@@ -36,8 +37,8 @@ class Relation(nn.Module):
         self.theta, self.phi, self.g = (_embedding_layer(features, inner) for _ in range(3))
         self.affinity = _embedding_layer(2 * nodes, nodes // ratio)
         self.weigh = nn.Sequential(
-            _embedding_layer(told, told // ratio),
-            nn.Conv1d(told // ratio, 1, 1, bias=False),
+            _embedding_layer(relations, relations // ratio),
+            nn.Conv1d(relations // ratio, 1, 1, bias=False),
             nn.BatchNorm1d(1),
         )
 
@@ -45,8 +46,8 @@ class Relation(nn.Module):
         """[B, F, N] -> [B, 1, N]."""
         affinity = self.theta(nodes).transpose(1, 2) @ self.phi(nodes)
         joint = self.affinity(torch.cat([affinity.transpose(1, 2), affinity], dim=1))
-        told = torch.cat([self.g(nodes).mean(dim=1, keepdim=True), joint], dim=1)
-        return self.weigh(told).sigmoid()
+        relations = torch.cat([self.g(nodes).mean(dim=1, keepdim=True), joint], dim=1)
+        return self.weigh(relations).sigmoid()
 
 
 def _embedding_layer(channels: int, out: int) -> nn.Sequential:

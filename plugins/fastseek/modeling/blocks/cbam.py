@@ -15,10 +15,9 @@ class Cbam(Attention):
     """Convolutional block attention, in the authors' form (Woo et al., CBAM, 2018).
 
     Channels: sigmoid(MLP(mean) + MLP(maximum)), one MLP with biases for both. Positions: the
-        maximum and the mean over
-    the channels, a 7x7 convolution without bias, BatchNorm (momentum 0.01), sigmoid. timm's own
-    block has an MLP without biases; its authors warn that CBAM may cost accuracy where classes are
-    alike.
+    maximum and the mean over the channels, a 7x7 convolution without bias, BatchNorm (momentum
+    0.01), sigmoid. timm's own block has an MLP without biases; its authors warn that CBAM may cost
+    accuracy where classes are alike.
 
     Args:
         at: the stage.
@@ -51,5 +50,5 @@ class Positions(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """[B, C, h, w] -> [B, C, h, w]."""
-        told = torch.cat([maps.amax(dim=1, keepdim=True), maps.mean(dim=1, keepdim=True)], dim=1)
-        return maps * self.norm(self.conv(told)).sigmoid()
+        summary = torch.cat([maps.amax(dim=1, keepdim=True), maps.mean(dim=1, keepdim=True)], dim=1)
+        return maps * self.norm(self.conv(summary)).sigmoid()

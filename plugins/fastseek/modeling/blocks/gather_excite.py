@@ -23,11 +23,11 @@ class GatherExcite(Attention):
     Gather-Excite, 2018).
 
     - "theta-", without parameters: the mean of the map, or average pooling with kernel 2e - 1 and
-    stride e. - "theta": a depth-wise convolution over the whole map and BatchNorm; for a finite
-    extent log2(e) depth-wise 3x3
-      convolutions of stride 2, each with BatchNorm, ReLU between them.
+      stride e.
+    - "theta": a depth-wise convolution over the whole map and BatchNorm; for a finite extent
+      log2(e) depth-wise 3x3 convolutions of stride 2, each with BatchNorm, ReLU between them.
     - "theta+": the same, BatchNorm and ReLU, and a bottleneck of 1x1 convolutions C -> C/ratio -> C
-    with ReLU.
+      with ReLU.
 
     What is gathered is spread back by its nearest value. timm's module serves "theta-"; its others
     cannot be built.
@@ -60,28 +60,28 @@ class GatherExcite(Attention):
             raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
         if extent and (extent < 2 or extent & (extent - 1)):
             raise ValueError(f"extent must be 0 (the whole map) or a power of 2, got {extent}")
-        if (
-            kind != "theta-"
-            and not extent
-            and (size is None or len(tuple(size)) != 2 or min(size) < 1)
-        ):
+        needs_size = kind != "theta-" and not extent
+        if needs_size and (size is None or len(size) != 2 or min(size) < 1):
             raise ValueError(
                 f"kind {kind!r} over the whole map needs size=(h, w) of the map, got {size!r}"
             )
-        self.kind, self.extent, self.ratio = kind, extent, ratio
-        self.size = None if size is None else tuple(size)
+        self.kind = kind
+        self.extent = extent
+        self.ratio = ratio
+        self.size = (size[0], size[1]) if needs_size and size is not None else None
 
     def make(self, channels: int) -> nn.Module:
         """The module for so many channels."""
         if self.kind == "theta-":
             return ThetaMinus(channels, extra_params=False, use_mlp=False, extent=self.extent)
-        excite = (
-            _bottleneck(channels, reduced_channels(channels, self.ratio))
-            if self.kind == "theta+"
-            else nn.Identity()
-        )
-        gather = _strides(channels, self.extent) if self.extent else _whole(channels, self.size)
-        return Theta(gather, excite, None if self.extent else self.size)
+        excite: nn.Module = nn.Identity()
+        if self.kind == "theta+":
+            excite = _bottleneck(channels, reduced_channels(channels, self.ratio))
+        if self.size is None:
+            gather = _strided_gather(channels, self.extent)
+        else:
+            gather = _whole_gather(channels, self.size)
+        return Theta(gather, excite, self.size)
 
 
 class Theta(nn.Module):
@@ -93,7 +93,7 @@ class Theta(nn.Module):
         size: (h, w) it works for, or None for any.
     """
 
-    def __init__(self, gather: nn.Module, excite: nn.Module, size: tuple[int, ...] | None) -> None:
+    def __init__(self, gather: nn.Module, excite: nn.Module, size: tuple[int, int] | None) -> None:
         super().__init__()
         self.gather, self.excite, self.size = gather, excite, size
 
@@ -109,17 +109,17 @@ class Theta(nn.Module):
                 f" {tuple(maps.shape[2:])}: its weights depend on the size. Set size=, or an"
                 " extent, which takes any size"
             )
-        told = self.excite(self.gather(maps))
-        return maps * F.interpolate(told, size=maps.shape[2:]).sigmoid()
+        weights = self.excite(self.gather(maps))
+        return maps * F.interpolate(weights, size=maps.shape[2:]).sigmoid()
 
 
-def _whole(channels: int, size: tuple[int, ...]) -> nn.Sequential:
+def _whole_gather(channels: int, size: tuple[int, int]) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, channels, size, groups=channels, bias=False), nn.BatchNorm2d(channels)
     )
 
 
-def _strides(channels: int, extent: int) -> nn.Sequential:
+def _strided_gather(channels: int, extent: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for _ in range(int(math.log2(extent))):
         layers += [nn.ReLU()] if layers else []

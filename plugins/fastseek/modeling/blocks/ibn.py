@@ -21,11 +21,10 @@ class Ibn:
     IBN-Net, 2018).
 
     Which part comes first differs by family, and weights of one order are noise to the other: a
-        ResNet normalises the
-    FIRST half of the channels by instance, in the first norm of every block of its first three
-    stages; a DenseNet the LAST 40 %, in the first norm of every third layer of its first three
-    blocks. The channels that stay with batch norm keep weights and statistics, the others weight
-    and bias.
+    ResNet normalizes the FIRST half of the channels by instance, in the first norm of every block
+    of its first three stages; a DenseNet the LAST 40 %, in the first norm of every third layer of
+    its first three blocks. The channels that stay with batch norm keep weights and statistics, the
+    others weight and bias.
 
     Args:
         family: the order and share of the channels: "resnet", "densenet", or "auto", which looks at

@@ -21,13 +21,12 @@ class Rga:
     RGA-SC, 2020).
 
     Its weights depend on the size of the map: the fixed form takes no other. The size-free form
-        pools the map to the
-    trained size, finds the weights there and spreads those of the positions back bilinearly; at the
-    trained size both forms are the same, and share their weights.
+    pools the map to the trained size, finds the weights there and spreads those of the positions
+    back bilinearly; at the trained size both forms are the same, and share their weights.
 
     Args:
         at: the stage behind which it stands; DIGIX's second place had it at "s3" of a DenseNet.
-        size: (h, w) of the stage's map in training: photo height / 16, width / 16 at "s3".
+        size: (h, w) of the stage's map in training: image height / 16, width / 16 at "s3".
         adaptive: the size-free form.
         spatial: weighs positions.
         channel: weighs channels, after the positions.
@@ -46,14 +45,19 @@ class Rga:
         channel: bool = True,
         ratio: int = 8,
     ) -> None:
-        if len(tuple(size)) != 2 or min(size) < 1 or ratio < 1:
+        if len(size) != 2 or min(size) < 1 or ratio < 1:
             raise ValueError(
                 f"size must be (h, w) of the map and ratio positive, got {size!r} and {ratio}"
             )
         if not spatial and not channel:
             raise ValueError("rga wants spatial, channel or both")
-        self.at, self.size, self.adaptive = at, tuple(size), adaptive
-        self.spatial, self.channel, self.ratio = spatial, channel, ratio
+        height, width = size
+        self.at = at
+        self.size = (height, width)
+        self.adaptive = adaptive
+        self.spatial = spatial
+        self.channel = channel
+        self.ratio = ratio
 
     def __call__(self, backbone: Any) -> Any:
         """The same backbone, with the attention in it.
@@ -92,7 +96,7 @@ class RelationAware(nn.Module):
     def __init__(
         self,
         width: int,
-        size: tuple[int, ...],
+        size: tuple[int, int],
         adaptive: bool = False,
         spatial: bool = True,
         channel: bool = True,

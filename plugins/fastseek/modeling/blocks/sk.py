@@ -59,18 +59,17 @@ class Sk(Attention):
         """
         if not self.inside:
             return super().__call__(backbone)
-        blocks = [
-            block
+        found = [
+            (block, conv)
             for block in residual_blocks(backbone, self.at)
-            if _three_by_three(block) is not None
+            if (conv := _three_by_three(block)) is not None
         ]
-        if not blocks:
+        if not found:
             raise ValueError(
                 f"{self.at} has no bottlenecks whose 3x3 convolution sk could replace (ResNet and"
                 " RegNet have); leave out inside=True to put it behind the stage"
             )
-        for block in blocks:
-            old = _three_by_three(block)
+        for block, old in found:
             block.conv2 = self.make(old.in_channels, old.stride[0])
             if isinstance(getattr(block, "bn2", None), nn.Module):
                 block.bn2 = nn.Identity()

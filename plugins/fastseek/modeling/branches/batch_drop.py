@@ -8,9 +8,8 @@ import torch
 from timm.models.resnet import Bottleneck
 from torch import nn
 
-from ...registry import BRANCHES
+from ...registry import BRANCHES, pick
 from ..layers.drop_rectangle import DropRectangle
-from ._maps import of_map
 
 
 @BRANCHES.register()
@@ -50,7 +49,7 @@ class BatchDrop(nn.Module):
     ) -> None:
         super().__init__()
         self.on = on
-        depth = of_map(channels, on)
+        depth = pick(channels, on, "map of the backbone")
         if depth % 4:
             raise ValueError(f"batch_drop wants a map whose channels 4 divides, {on!r} has {depth}")
         self.whole = nn.Sequential(

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...registry import BRANCHES
+from ...registry import BRANCHES, pick
 from ..layers.gem import pool as pooling
-from ._maps import of_map
 
 
 @BRANCHES.register()
@@ -65,7 +64,7 @@ class Bnneck(nn.Module):
             dropout_from,
             dropout_from == 0,
         )
-        width = of_map(channels, on)
+        width = pick(channels, on, "map of the backbone")
         self.pool = pooling(pool, p)
         self.reduce = nn.Linear(width, dim, bias=False) if dim else nn.Identity()
         self.norm = nn.BatchNorm1d(dim or width)

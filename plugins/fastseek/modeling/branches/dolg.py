@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from ...registry import BRANCHES
+from ...registry import BRANCHES, pick
 from ..layers.atrous import MultiAtrous
 from ..layers.attention import LocalAttention
 from ..layers.gem import Gem
 from ..layers.orthogonal import FUSIONS, orthogonal
-from ._maps import of_map
 from ._necks import neck as make_neck
 
 
@@ -71,17 +70,18 @@ class Dolg(nn.Module):
         if fusion not in FUSIONS:
             raise ValueError(f"fusion must be one of {', '.join(FUSIONS)}, got {fusion!r}")
         self.local, self.whole, self.fusion = local, global_, fusion
-        near, deep = of_map(channels, local), of_map(channels, global_)
-        self.pool = _global_branch(deep, hidden, project, Gem(p, trainable_p))
-        fields = bool(dilations) or pointwise or image_pool
-        self.atrous = (
-            MultiAtrous(near, atrous, hidden, dilations, pointwise, image_pool)
-            if fields
-            else nn.Identity()
+        near, deep = (
+            pick(channels, local, "map of the backbone"),
+            pick(channels, global_, "map of the backbone"),
         )
-        self.attention = LocalAttention(hidden if fields else near, hidden)
+        self.pool = _global_branch(deep, hidden, project, Gem(p, trainable_p))
+        self.atrous: nn.Module = nn.Identity()
+        if dilations or pointwise or image_pool:
+            self.atrous = MultiAtrous(near, atrous, hidden, dilations, pointwise, image_pool)
+            near = hidden
+        self.attention = LocalAttention(near, hidden)
         for module in (self.atrous, self.attention):
-            module.apply(_initialise)
+            module.apply(_initialize)
         self.neck = make_neck(2 * hidden, dim, neck)
         self.dims = {"dolg": dim}
 
@@ -105,7 +105,8 @@ def _global_branch(channels: int, hidden: int, project: str, gem: Gem) -> nn.Seq
     raise ValueError(f"project must be 'before' or 'after' (GeM), got {project!r}")
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ...registry import BRANCHES
+from ...registry import BRANCHES, pick
 from ..layers.gem import Gem as GemPool
-from ._maps import of_map
 
 
 @BRANCHES.register()
 class Gem(nn.Module):
-    """Generalised-mean pooling of one map, and a linear layer when `dim` is given (Radenovic et
+    """Generalized-mean pooling of one map, and a linear layer when `dim` is given (Radenovic et
     al., 2018).
 
     Args:
@@ -39,7 +38,7 @@ class Gem(nn.Module):
     ) -> None:
         super().__init__()
         self.on = on
-        width = of_map(channels, on)
+        width = pick(channels, on, "map of the backbone")
         self.pool = GemPool(p, trainable_p)
         self.reduce = nn.Linear(width, dim) if dim else nn.Identity()
         self.dims = {"gem": dim or width}

@@ -1,4 +1,4 @@
-"""The picture and the place: two features, added."""
+"""The image and the place: two features, added."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from ...registry import BRANCHES
+from ...registry import BRANCHES, pick
 from ..layers.gem import pool as pooling
 from ..layers.geo_encoding import GeoEncoding, GeoNet
 from ..layers.precision import full_precision
-from ._maps import of_map
 from ._necks import neck as make_neck
 
 
@@ -20,14 +19,14 @@ class Geo(nn.Module):
     """A pooled map and, added to it, what a small network makes of place and date (iNat Challenge
     2021, first place).
 
-    "geo" is the sum, for retrieval and the classifier; "geo/image" the feature of the picture;
+    "geo" is the sum, for retrieval and the classifier; "geo/image" the feature of the image;
     "geo/place" that of the place, on which `cross_entropy(on='geo/place')` alone trains a prior of
-    place and time. The place's last layer starts at 0, so that training begins with the picture
-    alone. A photo without place and date (batch["places"] is absent or NaN) gets the feature of the
-    trained vectors for "unknown", the same for all such photos; in training a share of the photos
-    is treated so, that pictures without a place work too.
+    place and time. The place's last layer starts at 0, so that training begins with the image
+    alone. An image without place and date (batch["places"] is absent or NaN) gets the feature of the
+    trained vectors for "unknown", the same for all such images; in training a share of the images
+    is treated so, that images without a place work too.
 
-    Not published: the contest's encoding and network. Here: see `layers.places`.
+    Not published: the contest's encoding and network. Here: see `layers.geo_encoding`.
 
     Args:
         on: the map.
@@ -36,11 +35,11 @@ class Geo(nn.Module):
         hidden: width of the network of places.
         blocks: its residual blocks.
         dropout: inside them.
-        drop: share of the photos whose place and date are hidden in training.
+        drop: share of the images whose place and date are hidden in training.
         uncertainty: a place known less exactly than so many metres counts as missing; its date
             stays.
-        encoding: "sphere" or "wrap", see `layers.places`.
-        neck: of the picture's feature, see `necks`.
+        encoding: "sphere" or "wrap", see `layers.geo_encoding`.
+        neck: of the image's feature, see `necks`.
         p: where GeM's exponent starts.
         channels: map name -> channels, of the backbone.
 
@@ -72,7 +71,7 @@ class Geo(nn.Module):
             )
         self.on, self.drop = on, drop
         self.pool = pooling(pool, p)
-        self.neck = make_neck(of_map(channels, on), dim, neck)
+        self.neck = make_neck(pick(channels, on, "map of the backbone"), dim, neck)
         self.net = GeoNet(GeoEncoding(encoding, uncertainty), hidden, blocks, dropout)
         self.project = nn.Linear(hidden, dim)
         nn.init.zeros_(self.project.weight)

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from ...errors import UsageError
-from ...registry import BRANCHES
+from ...registry import BRANCHES, pick
 from ..layers.gem import pool as pooling
-from ._maps import of_map
 from ._necks import neck as make_neck
 
 
@@ -46,7 +45,7 @@ class LinearNeck(nn.Module):
     ) -> None:
         super().__init__()
         self.on = on
-        width = of_map(channels, on)
+        width = pick(channels, on, "map of the backbone")
         self.pool = None if pool == "none" else pooling(pool, p)
         self.neck = make_neck(width, dim, neck)
         self.dims = {"linear_neck": dim}

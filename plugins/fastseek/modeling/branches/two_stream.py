@@ -1,4 +1,4 @@
-"""The whole photo and its subject through one network, two features as one."""
+"""The whole image and its subject through one network, two features as one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import torch
 from torch import nn
 
 from ...registry import BRANCHES, build
+from ..layers.part_protocols import Branch, tested_name
 
 FUSIONS = ("mean", "concat")
 
 
 @BRANCHES.register()
 class TwoStream(nn.Module):
-    """A branch for the photo and the same branch for its crop, fused (iNat Challenge 2021, first
+    """A branch for the image and the same branch for its crop, fused (iNat Challenge 2021, first
     place, afterwards).
 
     The crop comes from SEEK.CROPS, say "boxes(file='boxes.json')"; backbone and branch are shared,
     so the model hardly grows: "mean" adds nothing, "concat" one linear layer of 2 D to D, which
-    starts as the mean. Without crops (a tool whose photos have no boxes) the photo itself stands
-    in, as it does for a single photo without a box. "two_stream" is the fused embedding,
+    starts as the mean. Without crops (a tool whose images have no boxes) the image itself stands
+    in, as it does for a single image without a box. "two_stream" is the fused embedding,
     "two_stream/whole" and "two_stream/crop" are the two. How the contest fused them is not
     published.
 
@@ -40,8 +41,9 @@ class TwoStream(nn.Module):
         if fuse not in FUSIONS:
             raise ValueError(f"fuse must be one of {', '.join(FUSIONS)}, got {fuse!r}")
         self.of = build(of, BRANCHES, channels=channels)
-        self.name = getattr(self.of, "tested", next(iter(self.of.dims)))
-        dim = self.of.dims[self.name]
+        branch: Branch = self.of
+        self.name = tested_name(branch, next(iter(branch.dims)))
+        dim = branch.dims[self.name]
         self.fuse = _mean_at_first(dim) if fuse == "concat" else None
         self.dims = {"two_stream": dim, "two_stream/whole": dim, "two_stream/crop": dim}
 

@@ -48,7 +48,7 @@ class NeckHead(EmbeddingHead):
         after = self.bottleneck(before).flatten(1)
         if not self.training:
             return after
-        if not self.classes:
+        if not self.classes or targets is None:
             raise UsageError(UNKNOWN)
         with_margin, plain = self.logits(after, targets)
         chosen = before.flatten(1) if self.neck_feat == "before" else after

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from ...errors import ArtefactError, UsageError
+from ...errors import ArtefactError
 from ...io.json_files import read_json
-from ...io.paths import locate
+from ...io.paths import PathLike, locate
+
+UNKNOWN = (
+    "this model has no classes and can only embed: to train it, set MODEL.HEADS.NUM_CLASSES or "
+    "SEEK.CLASSES (the trainer does)"
+)
 
 
-def class_counts(cfg: Any) -> torch.Tensor | None:
+def class_counts(classes: PathLike, number: int) -> torch.Tensor | None:
     """Training images of every class.
 
-    Read from SEEK.CLASSES; without that file, MODEL.HEADS.NUM_CLASSES zeros (the number of classes
-    is known, their sizes are not); without either, None: a model for evaluation only.
-
     Args:
-        cfg: a fast-reid CfgNode with our keys.
+        classes: the classes file (SEEK.CLASSES), or "": then `number` zeros are returned, for the
+            number of classes is known and their sizes are not.
+        number: MODEL.HEADS.NUM_CLASSES; 0 takes the file's. With neither the answer is None: a
+            model for evaluation only.
 
     Returns:
         int64 [C] or None.
@@ -27,10 +30,9 @@ def class_counts(cfg: Any) -> torch.Tensor | None:
         DataError: the file is missing or is not JSON.
         ArtefactError: it has no counts, or not as many as MODEL.HEADS.NUM_CLASSES says.
     """
-    number = cfg.MODEL.HEADS.NUM_CLASSES
-    if not cfg.SEEK.CLASSES:
+    if not classes:
         return torch.zeros(number, dtype=torch.int64) if number else None
-    file = locate(cfg.SEEK.CLASSES, "the classes of the model")
+    file = locate(classes, "the classes of the model")
     found = read_json(file)
     counts = found.get("counts") if isinstance(found, dict) else None
     if not isinstance(counts, list) or not all(
@@ -47,21 +49,3 @@ def class_counts(cfg: Any) -> torch.Tensor | None:
             f" beside the weights with {number} classes"
         )
     return torch.tensor(counts, dtype=torch.int64)
-
-
-def require_counts(cfg: Any) -> torch.Tensor:
-    """The same, for a model that is trained.
-
-    Raises:
-        UsageError: the number of classes is unknown.
-    """
-    counts = class_counts(cfg)
-    if counts is None or not len(counts):
-        raise UsageError(UNKNOWN)
-    return counts
-
-
-UNKNOWN = (
-    "this model has no classes and can only embed: to train it, set MODEL.HEADS.NUM_CLASSES or "
-    "SEEK.CLASSES (the trainer does)"
-)

@@ -1,4 +1,4 @@
-"""Generalised-mean pooling."""
+"""Generalized-mean pooling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .precision import at_least_float, full_precision
 
 
 class Gem(nn.Module):
-    """Generalised mean over all positions, (mean of x^p)^(1/p): p = 1 is the mean, p to infinity
+    """Generalized mean over all positions, (mean of x^p)^(1/p): p = 1 is the mean, p to infinity
     the maximum.
 
     Works in float32 whatever the precision around it. The largest value of a map is divided out

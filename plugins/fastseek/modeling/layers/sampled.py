@@ -11,9 +11,8 @@ class Sampled:
     """The classes of the batch and others drawn at random, as many together in every step.
 
     An et al., Killing Two Birds with One Stone: Efficient and Robust Training of Face Recognition
-        CNNs by Partial FC,
-    2022. Every process draws the same numbers, and keeps its own classes; without the classes left
-    out nothing waits for the device.
+    CNNs by Partial FC, 2022. Every process draws the same numbers, and keeps its own classes;
+    without the classes left out nothing waits for the device.
 
     Args:
         classes: C.
@@ -40,8 +39,7 @@ class Sampled:
         many = min(self.classes, max(math.ceil(self.share * self.classes), len(targets)))
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.step) % 2**63)
         luck = torch.rand(self.classes, generator=generator).to(targets.device)
-        luck = luck.scatter(
-            0, targets, 2.0
-        )  # above every number drawn: own classes are always among them
+        # above every number drawn: the classes of the batch are always among the chosen
+        luck = luck.scatter(0, targets, 2.0)
         chosen = luck.topk(many).indices.sort().values
         return chosen, torch.searchsorted(chosen, targets)

@@ -13,17 +13,17 @@ from torch.autograd.function import once_differentiable
 from .margin import penalize
 from .precision import full_precision
 
-AUTOMATIC = (
-    2**24
-)  # numbers in the largest tensor of the plain computation, from which on chunks are worth it
-CHUNK = 2**23  # numbers in the tensors of one chunk
+# Numbers in the largest tensor of the plain computation, from which on chunks are worth it.
+AUTOMATIC = 2**24
+# Numbers in the tensors of one chunk.
+CHUNK = 2**23
 
 
 class Classifier(NamedTuple):
     """What a cosine classifier is beside its weights.
 
     Args:
-        k: centres a class.
+        k: centers a class.
         s: scale of the cosines.
         smoothing: label smoothing of the cross-entropy.
         chunk: classes that are looked at together.
@@ -39,7 +39,7 @@ def chunk_for(classes: int, k: int, rows: int, dim: int) -> int:
     """How many classes to look at together; 0 when the plain computation is small enough for all at
     once.
 
-    The plain computation holds a unit copy of all centres, [C * k, D], and the cosines, [B, C * k].
+    The plain computation holds a unit copy of all centers, [C * k, D], and the cosines, [B, C * k].
     """
     if max(rows, dim) * k * classes <= AUTOMATIC:
         return 0
@@ -57,14 +57,13 @@ def streamed_loss(
     to every row.
 
     Between forward and backward it keeps nothing but its inputs and one number a row: the log of
-        the summed
-    exponentials, gathered chunk by chunk. Backward computes every chunk again. Its memory is the
-    gradient of `weight` and three tensors of `chunk * k` rows. Value and gradients are those of the
-    plain computation; there is no second derivative.
+    the summed exponentials, gathered chunk by chunk. Backward computes every chunk again. Its
+    memory is the gradient of `weight` and three tensors of `chunk * k` rows. Value and gradients
+    are those of the plain computation; there is no second derivative.
 
     Args:
         embedding: float32 (or float64) [B, D], of unit length.
-        weight: [C * k, D], the k centres of a class one after the other, of any length.
+        weight: [C * k, D], the k centers of a class one after the other, of any length.
         targets: int64 [B].
         margin: [C], radians.
         how: k, s, smoothing and chunk.
@@ -126,7 +125,7 @@ class _Streamed(torch.autograd.Function):
 def _cosines(
     embedding: torch.Tensor, weight: torch.Tensor, start: int, how: Classifier
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of one chunk: cosines [B, n], its unit centres [n * k, D], and the row of the nearest centre
+    """Of one chunk: cosines [B, n], its unit centers [n * k, D], and the row of the nearest center
     [B, n].
     """
     part = weight[start * how.k : (start + how.chunk) * how.k].to(embedding.dtype)
@@ -174,7 +173,7 @@ def _slope(
 def _through_length(
     grad: torch.Tensor, unit: torch.Tensor, weight: torch.Tensor, first: int, out: torch.Tensor
 ) -> None:
-    """Write the gradient of the centres, given that of the unit centres, into their rows of
+    """Write the gradient of the centers, given that of the unit centers, into their rows of
     `out`.
     """
     rows = slice(first, first + len(unit))

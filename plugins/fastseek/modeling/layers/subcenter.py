@@ -1,4 +1,4 @@
-"""Cosine classifier with several centres a class."""
+"""Cosine classifier with several centers a class."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .precision import at_least_float, full_precision
 
 
 def subcenter_cosine(embedding: torch.Tensor, weight: torch.Tensor, k: int) -> torch.Tensor:
-    """Cosine between every embedding and the nearest of the k centres of every class, in float32.
+    """Cosine between every embedding and the nearest of the k centers of every class, in float32.
 
     Deng et al., Sub-center ArcFace, 2020.
 
     Args:
         embedding: [B, D].
-        weight: [C * k, D], the k centres of a class one after the other.
-        k: centres a class.
+        weight: [C * k, D], the k centers of a class one after the other.
+        k: centers a class.
 
     Returns:
         float32 [B, C]; rounding may leave it a little outside [-1, 1].
@@ -28,7 +28,7 @@ def subcenter_cosine(embedding: torch.Tensor, weight: torch.Tensor, k: int) -> t
         return cosine.unflatten(1, (-1, k)).max(dim=2).values if k > 1 else cosine
 
 
-def centres(classes: int, k: int, dim: int) -> nn.Parameter:
+def centers(classes: int, k: int, dim: int) -> nn.Parameter:
     """[classes * k, dim], uniform in +-1/sqrt(dim).
 
     Raises:

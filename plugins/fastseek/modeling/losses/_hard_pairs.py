@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 
-def hardest(
+def hardest_pairs(
     anchors: torch.Tensor,
     targets: torch.Tensor,
     others: torch.Tensor,
@@ -57,7 +57,7 @@ def triplet_cost(
     return F.softplus(gap) if margin is None else F.relu(gap + margin)
 
 
-def check_option(margin: float | None) -> float | None:
+def check_margin(margin: float | None) -> float | None:
     """The margin as it is.
 
     Raises:

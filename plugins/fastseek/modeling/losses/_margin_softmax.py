@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...registry import pick
 from ..layers.margin import margins
 from ..layers.precision import at_least_float, full_precision
-from ..layers.subcenter import centres
-from ._source import of_embedding
+from ..layers.subcenter import centers
 
 # DIGIX 2020, second place: what the authors wrote, and what their configuration files say.
 PRESETS = {
@@ -23,15 +23,14 @@ PRESETS = {
 
 
 class MarginSoftmax(nn.Module):
-    """Cross-entropy over s * cosine to one centre a class; a child says in `moved` what the margin
-    does.
+    """Cross-entropy over s * cosine to one center a class; a child says in `apply_margin` what the
+    margin does.
 
-    It also says in `usual` what is taken for None without a preset, and in `kept` which numbers, 0
-    at first, it keeps between steps and in checkpoints.
+    It also says in `defaults` what is taken for None without a preset, and in `statistics` which
+    numbers, 0 at first, it keeps between steps and in checkpoints.
 
     Works in float32 whatever the precision around it. The dropout stands where the DIGIX winners
-        had it: on the
-    embedding of length 1, before the cosine, which is then clamped to [-1, 1].
+    had it: on the embedding of length 1, before the cosine, which is then clamped to [-1, 1].
 
     Args:
         on: name of the embedding.
@@ -51,8 +50,9 @@ class MarginSoftmax(nn.Module):
             warm.
     """
 
-    usual: Mapping[str, float]
-    kept: Sequence[str] = ()
+    defaults: Mapping[str, float]
+    statistics: Sequence[str] = ()
+    margins: torch.Tensor
 
     def __init__(
         self,
@@ -71,34 +71,31 @@ class MarginSoftmax(nn.Module):
         super().__init__()
         if preset and preset not in PRESETS:
             raise ValueError(f"preset must be '' or one of {', '.join(PRESETS)}, got {preset!r}")
-        given = {"s": s, "margin": margin, "weight": weight, "dropout": dropout}
-        given = {key: value for key, value in given.items() if value is not None}
-        chosen = {**self.usual, **PRESETS.get(preset, {}), **given}
-        if not chosen["s"] > 0 or warm < 0:
+        usual = {**self.defaults, **PRESETS.get(preset, {})}
+        self.on = on
+        self.s = usual["s"] if s is None else s
+        self.factor = usual["weight"] if weight is None else weight
+        self.dropout = usual["dropout"] if dropout is None else dropout
+        self.smoothing = smoothing
+        self.warm = warm
+        self.margin_share = 0.0 if warm else 1.0
+        if not self.s > 0 or warm < 0:
+            raise ValueError(f"s must be positive and warm not negative, got {self.s} and {warm}")
+        if not 0 <= self.dropout < 1 or not 0 <= smoothing <= 1:
             raise ValueError(
-                f"s must be positive and warm not negative, got {chosen['s']} and {warm}"
-            )
-        if not 0 <= chosen["dropout"] < 1 or not 0 <= smoothing <= 1:
-            raise ValueError(
-                f"dropout must be in [0, 1) and smoothing in [0, 1], got {chosen['dropout']},"
+                f"dropout must be in [0, 1) and smoothing in [0, 1], got {self.dropout},"
                 f" {smoothing}"
             )
-        self.on, self.s, self.factor, self.dropout = (
-            on,
-            chosen["s"],
-            chosen["weight"],
-            chosen["dropout"],
-        )
-        self.smoothing, self.warm, self.grown = smoothing, warm, 0.0 if warm else 1.0
-        self.weight = centres(len(counts), 1, of_embedding(dims, on))
-        self.register_buffer("margins", margins(chosen["margin"], counts), persistent=False)
-        for name in self.kept:
+        self.weight = centers(len(counts), 1, pick(dims, on, "embedding of the branches"))
+        table = margins(usual["margin"] if margin is None else margin, counts)
+        self.register_buffer("margins", table, persistent=False)
+        for name in self.statistics:
             self.register_buffer(name, torch.zeros(()))
         self.accuracy: torch.Tensor | None = None
 
     def at_step(self, step: int) -> None:
         """Let the margin be what it is in training step `step` (from 0)."""
-        self.grown = min(1.0, step / self.warm) if self.warm else 1.0
+        self.margin_share = min(1.0, step / self.warm) if self.warm else 1.0
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar; keeps the share of rows whose nearest class is their own
@@ -107,7 +104,7 @@ class MarginSoftmax(nn.Module):
         with full_precision(embedding):
             cosine = self.cosine(embedding)
             self.accuracy = (cosine.detach().argmax(dim=1) == targets).float().mean()
-            logits = self.s * self.moved(cosine, targets, self.grown * self.margins)
+            logits = self.s * self.apply_margin(cosine, targets, self.margin_share * self.margins)
             return self.factor * F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
@@ -122,7 +119,7 @@ class MarginSoftmax(nn.Module):
         unit = F.dropout(F.normalize(at_least_float(embedding)), self.dropout, self.training)
         return F.linear(unit, F.normalize(self.weight.to(unit.dtype))).clamp(-1, 1)
 
-    def moved(
+    def apply_margin(
         self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
     ) -> torch.Tensor:
         """Cosines [B, C], int64 [B] and the margins [C] of now -> [B, C], to be scaled."""

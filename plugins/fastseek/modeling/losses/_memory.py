@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-def learning(loss: nn.Module) -> bool:
+def is_training_step(loss: nn.Module) -> bool:
     """Whether this forward is a training step: neither an evaluation nor fast-reid's pass for exact
     BN statistics.
     """
@@ -17,7 +17,7 @@ def class_sums(rows: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, 
     """For every row the sum over its class in the batch, and how many rows that class has.
 
     A product of matrices and no scatter: on every device it gives the same digits again, in every
-        process.
+    process.
 
     Args:
         rows: [B, D].

@@ -31,9 +31,9 @@ class AmSoftmax(MarginSoftmax):
         ValueError: unknown embedding or preset, or an illegal value.
     """
 
-    usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
+    defaults = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
-    def moved(
+    def apply_margin(
         self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
     ) -> torch.Tensor:
         """The cosine of the own class is lowered by its margin."""

@@ -14,7 +14,7 @@ class Arcface(MarginSoftmax):
     """Cross-entropy over s * cosine, the own class handicapped by an angle (Deng et al., ArcFace,
     2019).
 
-    One centre a class; `subcenter_arcface` has several. See `MarginSoftmax` for dropout, warm-up
+    One center a class; `subcenter_arcface` has several. See `MarginSoftmax` for dropout, warm-up
     and precision.
 
     Args:
@@ -35,9 +35,9 @@ class Arcface(MarginSoftmax):
         ValueError: unknown embedding or preset, or an illegal value.
     """
 
-    usual = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
+    defaults = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
-    def moved(
+    def apply_margin(
         self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
     ) -> torch.Tensor:
         """The cosine of the own class becomes that of the angle plus the margin."""

@@ -33,9 +33,9 @@ class Circle(MarginSoftmax):
         ValueError: unknown embedding or preset, or an illegal value.
     """
 
-    usual = {"s": 64.0, "margin": 0.25, "weight": 1.0, "dropout": 0.0}
+    defaults = {"s": 64.0, "margin": 0.25, "weight": 1.0, "dropout": 0.0}
 
-    def moved(
+    def apply_margin(
         self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
     ) -> torch.Tensor:
         """Every cosine times its own weight."""

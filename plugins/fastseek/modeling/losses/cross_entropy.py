@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...registry import LOSSES
+from ...registry import LOSSES, pick
 from ..layers.precision import at_least_float, full_precision
-from ._source import of_embedding
 
 
 @LOSSES.register()
@@ -46,8 +45,12 @@ class CrossEntropy(nn.Module):
         super().__init__()
         if not 0 <= smoothing <= 1:
             raise ValueError(f"smoothing must be in [0, 1], got {smoothing}")
-        self.on, self.smoothing, self.factor = on, smoothing, weight
-        self.classifier = nn.Linear(of_embedding(dims, on), len(counts), bias=bias)
+        self.on = on
+        self.smoothing = smoothing
+        self.factor = weight
+        self.classifier = nn.Linear(
+            pick(dims, on, "embedding of the branches"), len(counts), bias=bias
+        )
         nn.init.normal_(self.classifier.weight, std=0.001)
         if bias:
             nn.init.zeros_(self.classifier.bias)

@@ -8,7 +8,7 @@ from ...registry import LOSSES
 from ..layers.gather import gather_with_gradient
 from ..layers.margin import add_margin
 from ._margin_softmax import PRESETS, MarginSoftmax
-from ._memory import learning
+from ._memory import is_training_step
 
 MOMENTUM = 0.99
 
@@ -39,16 +39,17 @@ class Curricular(MarginSoftmax):
         ValueError: unknown embedding or preset, or an illegal value.
     """
 
-    usual = PRESETS["repo"]
-    kept = ("t",)
+    defaults = PRESETS["repo"]
+    statistics = ("t",)
+    t: torch.Tensor
 
-    def moved(
+    def apply_margin(
         self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
     ) -> torch.Tensor:
         """The own class as in ArcFace, classes harder than it re-weighted."""
         column = targets.unsqueeze(1)
         own = cosine.gather(1, column)
-        if learning(self):
+        if is_training_step(self):
             everyone, _ = gather_with_gradient(own, targets)
             self.t.lerp_(everyone.mean().to(self.t.dtype), 1 - MOMENTUM)
         angle = margin.to(own.dtype)[column]

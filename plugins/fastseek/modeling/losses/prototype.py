@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...registry import LOSSES
+from ...registry import LOSSES, pick
 from ..layers.gather import gather_with_gradient
 from ..layers.precision import at_least_float, full_precision
-from ._memory import class_sums, learning
-from ._source import of_embedding
+from ._memory import class_sums, is_training_step
 
 
 @LOSSES.register()
@@ -21,11 +20,10 @@ class Prototype(nn.Module):
     unequally many images.
 
     The prototype of a class is the moving average of the mean of its embeddings of length 1: the
-        first mean is taken as
-    it is, each later one moves it by 1 - momentum. A training forward takes the loss with the
-    prototypes as they were and then moves them, all processes together. A class not seen yet stands
-    in no softmax, and its rows cost nothing; the mean runs over the other rows. Follows Snell et
-    al., Prototypical Networks, 2017.
+    first mean is taken as it is, each later one moves it by 1 - momentum. A training forward takes
+    the loss with the prototypes as they were and then moves them, all processes together. A class
+    not seen yet stands in no softmax, and its rows cost nothing; the mean runs over the other rows.
+    Follows Snell et al., Prototypical Networks, 2017.
 
     Args:
         on: name of the embedding.
@@ -38,6 +36,9 @@ class Prototype(nn.Module):
     Raises:
         ValueError: unknown embedding, or an illegal temperature or momentum.
     """
+
+    prototypes: torch.Tensor
+    known: torch.Tensor
 
     def __init__(
         self,
@@ -55,8 +56,13 @@ class Prototype(nn.Module):
                 f"temperature must be positive and momentum in [0, 1), got {temperature} and"
                 f" {momentum}"
             )
-        self.on, self.temperature, self.momentum, self.factor = on, temperature, momentum, weight
-        self.register_buffer("prototypes", torch.zeros(len(counts), of_embedding(dims, on)))
+        self.on = on
+        self.temperature = temperature
+        self.momentum = momentum
+        self.factor = weight
+        self.register_buffer(
+            "prototypes", torch.zeros(len(counts), pick(dims, on, "embedding of the branches"))
+        )
         self.register_buffer("known", torch.zeros(len(counts), dtype=torch.bool))
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -69,7 +75,7 @@ class Prototype(nn.Module):
             # NaN, not 0.
             logits = logits.masked_fill(~self.known & usable[:, None], -torch.inf)
             cost = torch.where(usable, F.cross_entropy(logits, targets, reduction="none"), 0)
-            if learning(self):
+            if is_training_step(self):
                 self._follow(*gather_with_gradient(unit, targets))
             return self.factor * cost.sum() / usable.sum().clamp(min=1)
 

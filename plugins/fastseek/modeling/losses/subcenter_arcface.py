@@ -9,20 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...registry import LOSSES
+from ...registry import LOSSES, pick
 from ..layers.margin import add_margin, margins
 from ..layers.precision import at_least_float, full_precision
 from ..layers.sampled import Sampled
 from ..layers.streamed import Classifier, chunk_for, streamed_loss
-from ..layers.subcenter import centres, subcenter_cosine
-from ._source import of_embedding
+from ..layers.subcenter import centers, subcenter_cosine
 
 logger = logging.getLogger("fastreid.fastseek")
 
 
 @LOSSES.register()
 class SubcenterArcface(nn.Module):
-    """Cross-entropy over s * cosine, the own class handicapped by an angular margin; k centres a
+    """Cross-entropy over s * cosine, the own class handicapped by an angular margin; k centers a
     class.
 
     Works in float32 whatever the precision around it. k = 1 is ArcFace. Deng et al., ArcFace, 2019,
@@ -30,15 +29,14 @@ class SubcenterArcface(nn.Module):
     Partial FC, 2022 (arXiv 2203.15565).
 
     Memory, float32: weights and their gradient take 8 * C * k * D bytes, Adam's moments as much
-        again. The plain
-    computation adds four tensors of C * k * D and several of B * C * k numbers. In chunks nothing
-    of that size is added, and nothing of B * C: about 4 * 2^23 bytes a tensor of one chunk,
-    whatever C is. For C = 81,313, k = 3 and D = 512 weights and gradient are 1.0 GB, see
+    again. The plain computation adds four tensors of C * k * D and several of B * C * k numbers. In
+    chunks nothing of that size is added, and nothing of B * C: about 4 * 2^23 bytes a tensor of one
+    chunk, whatever C is. For C = 81,313, k = 3 and D = 512 weights and gradient are 1.0 GB, see
     benchmarks/results/class_head.json.
 
     Args:
         on: name of the embedding.
-        k: centres a class; the nearest counts.
+        k: centers a class; the nearest counts.
         s: scale of the cosines.
         margin: radians, or "dynamic(0.05, 0.50)": the low one for the largest class, the high one
             for the smallest.
@@ -55,6 +53,8 @@ class SubcenterArcface(nn.Module):
     Raises:
         ValueError: unknown embedding, or an illegal margin, k, s, chunk or sample.
     """
+
+    margins: torch.Tensor
 
     def __init__(
         self,
@@ -78,19 +78,17 @@ class SubcenterArcface(nn.Module):
             raise ValueError(f"smoothing must be in [0, 1], got {smoothing}")
         if chunk is not None and chunk < 0:
             raise ValueError(f"chunk must be a number of classes, 0 or None, got {chunk}")
-        self.on, self.k, self.s, self.smoothing, self.factor, self.chunk = (
-            on,
-            k,
-            s,
-            smoothing,
-            weight,
-            chunk,
-        )
-        self.weight = centres(len(counts), k, of_embedding(dims, on))
+        self.on = on
+        self.k = k
+        self.s = s
+        self.smoothing = smoothing
+        self.factor = weight
+        self.chunk = chunk
+        self.weight = centers(len(counts), k, pick(dims, on, "embedding of the branches"))
         self.register_buffer("margins", margins(margin, counts), persistent=False)
         self.sampled = Sampled(len(counts), sample, seed)
         self.accuracy: torch.Tensor | None = None
-        self.told = False
+        self.logged = False
 
     def at_step(self, step: int) -> None:
         """Tell the number of the training step, which decides what classes are drawn."""
@@ -111,10 +109,8 @@ class SubcenterArcface(nn.Module):
         weight, table = self.weight, self.margins
         if self.training and self.sampled.share < 1:
             chosen, targets = self.sampled(targets)
-            weight, table = (
-                weight.unflatten(0, (-1, self.k)).index_select(0, chosen).flatten(0, 1),
-                table[chosen],
-            )
+            weight = weight.unflatten(0, (-1, self.k)).index_select(0, chosen).flatten(0, 1)
+            table = table[chosen]
         with full_precision(embedding):
             loss, nearest = self._loss(at_least_float(embedding), weight, targets, table)
             self.accuracy = (nearest == targets).float().mean()
@@ -131,20 +127,19 @@ class SubcenterArcface(nn.Module):
             chunk_for(len(table), self.k, *embedding.shape) if self.chunk is None else self.chunk
         )
         if chunk:
-            self._tell(chunk, *embedding.shape)
+            self._log_memory(chunk, *embedding.shape)
             how = Classifier(self.k, self.s, self.smoothing, min(chunk, len(table)))
             return streamed_loss(F.normalize(embedding), weight, targets, table, how)
         cosine = subcenter_cosine(embedding, weight, self.k)
         logits = self.s * add_margin(cosine, targets, table)
-        return F.cross_entropy(
-            logits, targets, label_smoothing=self.smoothing
-        ), cosine.detach().argmax(dim=1)
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+        return loss, cosine.detach().argmax(dim=1)
 
-    def _tell(self, chunk: int, rows: int, dim: int) -> None:
-        if not self.told:
-            self.told = True
+    def _log_memory(self, chunk: int, rows: int, dim: int) -> None:
+        if not self.logged:
+            self.logged = True
             logger.info(
-                "subcenter_arcface: %d classes x %d centres x %d: %.2f GB of weights and as much of"
+                "subcenter_arcface: %d classes x %d centers x %d: %.2f GB of weights and as much of"
                 " gradient; %d classes at a time, %.0f MB a tensor",
                 len(self.margins),
                 self.k,

@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...registry import LOSSES
+from ...registry import LOSSES, pick
 from ..layers.precision import at_least_float, full_precision
-from ._hard_pairs import check_option, hardest, triplet_cost
-from ._source import of_embedding
+from ._hard_pairs import check_margin, hardest_pairs, triplet_cost
 
 
 @LOSSES.register()
@@ -46,13 +45,11 @@ class Triplet(nn.Module):
         dims: Mapping[str, int],
     ) -> None:
         super().__init__()
-        of_embedding(dims, on)
-        self.on, self.margin, self.normalize, self.factor = (
-            on,
-            check_option(margin),
-            normalize,
-            weight,
-        )
+        pick(dims, on, "embedding of the branches")
+        self.on = on
+        self.margin = check_margin(margin)
+        self.normalize = normalize
+        self.factor = weight
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar."""
@@ -61,6 +58,6 @@ class Triplet(nn.Module):
             if self.normalize:
                 vectors = F.normalize(vectors)
             still = vectors.detach()
-            positive, negative, usable = hardest(still, targets, still, targets)
+            positive, negative, usable = hardest_pairs(still, targets, still, targets)
             cost = triplet_cost(vectors, vectors[positive], vectors[negative], self.margin)
             return self.factor * (cost * usable).mean()

@@ -8,12 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...registry import LOSSES
+from ...registry import LOSSES, pick
 from ..layers.gather import gather_with_gradient
 from ..layers.precision import at_least_float, full_precision
-from ._hard_pairs import check_option, hardest, triplet_cost
-from ._memory import learning
-from ._source import of_embedding
+from ._hard_pairs import check_margin, hardest_pairs, triplet_cost
+from ._memory import is_training_step
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 SELF = 1 - 1e-5
@@ -31,9 +30,9 @@ class Xbm(nn.Module):
     holds no positive or no negative for costs nothing under "triplet".
 
     - "triplet": [d_p - d_n + margin]_+, hardest positive and negative in the memory, mean over the
-    batch. - "contrastive", on cosines: sum of 1 - cos over the same class (from 1 - 1e-5 on it is
-    the row itself, and left
-      out) and of [cos - margin]_+ over the others, mean over the batch.
+      batch.
+    - "contrastive", on cosines: sum of 1 - cos over the same class (from 1 - 1e-5 on it is the row
+      itself, and left out) and of [cos - margin]_+ over the others, mean over the batch.
 
     Args:
         on: name of the embedding.
@@ -51,6 +50,10 @@ class Xbm(nn.Module):
     Raises:
         ValueError: unknown embedding, loss or dtype, or an illegal size, start, stop or margin.
     """
+
+    rows: torch.Tensor
+    labels: torch.Tensor
+    seen: torch.Tensor
 
     def __init__(
         self,
@@ -83,9 +86,18 @@ class Xbm(nn.Module):
                 f"margin must be a number{'' if loss == 'contrastive' else ' or None'}, got"
                 f" {margin!r}"
             )
-        self.on, self.loss, self.start, self.stop, self.factor = on, loss, start, stop, weight
-        self.margin, self.normalize, self.active = check_option(margin), normalize, start == 0
-        self.register_buffer("rows", torch.zeros(size, of_embedding(dims, on), dtype=DTYPES[dtype]))
+        self.on = on
+        self.loss = loss
+        self.start = start
+        self.stop = stop
+        self.factor = weight
+        self.margin = check_margin(margin)
+        self.normalize = normalize
+        self.active = start == 0
+        self.register_buffer(
+            "rows",
+            torch.zeros(size, pick(dims, on, "embedding of the branches"), dtype=DTYPES[dtype]),
+        )
         self.register_buffer("labels", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
@@ -93,7 +105,7 @@ class Xbm(nn.Module):
         """Switch the memory on or off as training step `step` (from 0) wants it."""
         self.active = step >= self.start and (self.stop is None or step < self.stop)
 
-    def held(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def contents(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows [M, D] and labels [M] in the memory, oldest first, M = min(size, rows seen)."""
         seen, size = int(self.seen), len(self.rows)
         order = torch.arange(max(0, seen - size), seen, device=self.rows.device) % size
@@ -105,7 +117,7 @@ class Xbm(nn.Module):
             vectors = at_least_float(embedding)
             if not self.active:
                 return 0 * vectors.sum()
-            if learning(self):
+            if is_training_step(self):
                 self._take(*gather_with_gradient(vectors, targets))
             filled = torch.arange(len(self.rows), device=self.rows.device) < self.seen
             memory = self.rows.to(vectors.dtype)
@@ -130,7 +142,9 @@ class Xbm(nn.Module):
     ) -> torch.Tensor:
         if self.normalize:
             vectors, memory = F.normalize(vectors), F.normalize(memory)
-        positive, negative, usable = hardest(vectors.detach(), targets, memory, self.labels, filled)
+        positive, negative, usable = hardest_pairs(
+            vectors.detach(), targets, memory, self.labels, filled
+        )
         cost = triplet_cost(vectors, memory[positive], memory[negative], self.margin)
         return (cost * usable).mean()
 
@@ -144,5 +158,6 @@ class Xbm(nn.Module):
         cosine = F.linear(F.normalize(vectors), F.normalize(memory))
         same = targets.unsqueeze(1) == self.labels.unsqueeze(0)
         near = (1 - cosine) * (same & filled & (cosine.detach() < SELF))
+        assert self.margin is not None  # the constructor refuses a contrastive loss without one
         far = F.relu(cosine - self.margin) * (~same & filled)
         return (near + far).sum(dim=1).mean()

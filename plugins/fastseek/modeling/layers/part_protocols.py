@@ -1,0 +1,95 @@
+"""What the parts of a model must have, as types: what the registries' contracts say in words.
+
+A part need not derive from any of these: a plugin's module that has the members fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+
+class Backbone(Protocol):
+    """Normalized images [B, 3, H, W] to named maps [B, C, h, w]."""
+
+    @property
+    def channels(self) -> Mapping[str, int]:
+        """Map name -> C."""
+
+    def __call__(self, images: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """The maps by name."""
+
+
+class Branch(Protocol):
+    """Named maps to named embeddings [B, D]."""
+
+    @property
+    def dims(self) -> Mapping[str, int]:
+        """Embedding name -> D."""
+
+    def __call__(self, maps: Mapping[str, Any]) -> Mapping[str, torch.Tensor]:
+        """The embeddings by name."""
+
+
+@runtime_checkable
+class NamesTested(Protocol):
+    """A branch that says which of its embeddings is for retrieval."""
+
+    @property
+    def tested(self) -> str:
+        """The name of that embedding."""
+
+
+class Loss(Protocol):
+    """One embedding [B, D] and targets int64 [B] to a scalar."""
+
+    @property
+    def on(self) -> str:
+        """The name of the embedding it wants."""
+
+    def __call__(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss, its weight applied."""
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A loss whose classifier can be asked."""
+
+    @property
+    def on(self) -> str:
+        """The name of the embedding it wants."""
+
+    def logits(self, embedding: torch.Tensor) -> torch.Tensor:
+        """[B, D] -> [B, C]."""
+
+
+@runtime_checkable
+class ReportsAccuracy(Protocol):
+    """A loss that keeps the share of rows it classified right, None before the first batch."""
+
+    @property
+    def accuracy(self) -> torch.Tensor | None:
+        """A scalar."""
+
+
+@runtime_checkable
+class FollowsSteps(Protocol):
+    """A module that behaves by the number of the training step."""
+
+    def at_step(self, step: int) -> None:
+        """Called before every training step, from 0."""
+
+
+class Block(Protocol):
+    """Puts something into a backbone whose weights are loaded."""
+
+    def __call__(self, backbone: nn.Module) -> nn.Module:
+        """The same backbone, changed."""
+
+
+def tested_name(branch: Branch, otherwise: str) -> str:
+    """The embedding of a branch that is for retrieval."""
+    return branch.tested if isinstance(branch, NamesTested) else otherwise
