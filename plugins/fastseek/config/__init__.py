@@ -1,3 +1,3 @@
 """Recipes: the keys, where each value came from, whether it can work, and changes to it."""
 
-from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from .. import compat  # before anything that imports fastreid

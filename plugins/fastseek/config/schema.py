@@ -44,7 +44,7 @@ def check_keys(
 
 
 def checked_calls(
-    document: Document, key: str, calls: Sequence[Any], registry: Registry
+    document: Document, key: str, calls: Sequence[Any], registry: Registry[Any]
 ) -> tuple[str, ...]:
     """The calls of a list, each of which builds a part of the registry.
 

@@ -12,7 +12,7 @@ SCHEDULES = ("MultiStepLR", "CosineAnnealingLR")
 
 def phase_epochs(cfg: Any) -> int:
     """How many epochs a recipe trains: SOLVER.MAX_EPOCH, or the first SEEK.STOP_AT of them."""
-    return min(cfg.SOLVER.MAX_EPOCH, cfg.SEEK.STOP_AT or cfg.SOLVER.MAX_EPOCH)
+    return int(min(cfg.SOLVER.MAX_EPOCH, cfg.SEEK.STOP_AT or cfg.SOLVER.MAX_EPOCH))
 
 
 DECAY = "layer_decay"

@@ -64,7 +64,7 @@ class Range:
     above: bool = False
 
     def __contains__(self, value: Any) -> bool:
-        return (self.low < value if self.above else self.low <= value) and value <= self.high
+        return bool((self.low < value if self.above else self.low <= value) and value <= self.high)
 
     def __str__(self) -> str:
         if self.high < float("inf"):
@@ -263,7 +263,7 @@ def _one_of(key: str, value: str, known: Iterable[str], places: Mapping[str, str
         raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {', '.join(known)}{hint}")
 
 
-def _call(key: str, call: Any, members: Registry, places: Mapping[str, str]) -> None:
+def _call(key: str, call: Any, members: Registry[Any], places: Mapping[str, str]) -> None:
     if not isinstance(call, str):
         raise UsageError(
             f'{_at(places, key)}{key} must hold call strings such as "name(k=1)", got {call!r}'
@@ -281,7 +281,7 @@ def _call(key: str, call: Any, members: Registry, places: Mapping[str, str]) -> 
         ) from error
 
 
-def _try_part(key: str, call: str, members: Registry, places: Mapping[str, str]) -> None:
+def _try_part(key: str, call: str, members: Registry[Any], places: Mapping[str, str]) -> None:
     """Build a part, or where that takes more than the recipe, see whether it says all that it must.
 
     A part that wants a file which is not there yet is left to the run.
@@ -301,7 +301,7 @@ def _try_part(key: str, call: str, members: Registry, places: Mapping[str, str])
         ) from error
 
 
-def _bind(call: str, members: Registry, given: Iterable[str]) -> None:
+def _bind(call: str, members: Registry[Any], given: Iterable[str]) -> None:
     name, args, kwargs = parse(call)
     signature = inspect.signature(members.get(name))
     runtime = [key for key in given if key in signature.parameters]

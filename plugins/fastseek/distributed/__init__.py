@@ -1,3 +1,3 @@
 """Many processes as one run: launching, talking, devices, and the lock of a run's folder."""
 
-from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from .. import compat  # before anything that imports fastreid

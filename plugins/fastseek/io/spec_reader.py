@@ -103,7 +103,7 @@ def check_name(document: Document, key: str, name: str, taken: Collection[str] =
 
 
 def check_calls(
-    document: Document, key: str, calls: Iterable[str], *registries: Registry
+    document: Document, key: str, calls: Iterable[str], *registries: Registry[Any]
 ) -> tuple[str, ...]:
     """Check that call strings name parts.
 
@@ -136,7 +136,7 @@ def check_calls(
     return calls
 
 
-def check_part(call: str, registries: Iterable[Registry]) -> None:
+def check_part(call: str, registries: Iterable[Registry[Any]]) -> None:
     """Check that a call string names a part of one of some registries.
 
     Raises:

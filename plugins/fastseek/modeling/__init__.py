@@ -1,3 +1,3 @@
 """Networks: backbones, blocks, branches, heads, losses, and the model that joins them."""
 
-from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from .. import compat  # before anything that imports fastreid

@@ -1,3 +1,3 @@
 """Training inside fast-reid's trainer."""
 
-from .. import compat  # noqa: F401  (before anything that imports fastreid)
+from .. import compat  # before anything that imports fastreid
