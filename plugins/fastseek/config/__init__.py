@@ -1,3 +1,1 @@
 """Recipes: the keys, where each value came from, whether it can work, and changes to it."""
-
-from .. import compat  # before anything that imports fastreid

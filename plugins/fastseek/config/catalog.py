@@ -12,9 +12,6 @@ from ..io.json_files import read_json
 from ..io.paths import PathLike
 from ..io.text_table import table
 from ..io.yaml_lines import read_yaml
-from . import recipe
-
-from fastreid.config import CfgNode
 
 SUFFIXES = (".yml", ".yaml")
 
@@ -84,6 +81,8 @@ def explain(config_file: PathLike, opts: Sequence[str] = ()) -> str:
     Raises:
         UsageError: the recipe cannot be loaded.
     """
+    from . import recipe  # only this needs fast-reid
+
     places = {
         key: "override" if file == "command line" else file
         for key, file in recipe.origins(config_file, opts).items()
@@ -94,10 +93,10 @@ def explain(config_file: PathLike, opts: Sequence[str] = ()) -> str:
 
 
 def _lines(
-    node: CfgNode, places: Mapping[str, str], prefix: str, indent: str
+    node: Mapping[str, Any], places: Mapping[str, str], prefix: str, indent: str
 ) -> Iterator[tuple[str, str]]:
     for key, value in node.items():
-        if isinstance(value, CfgNode) and value:
+        if isinstance(value, dict) and value:
             yield f"{indent}{key}:", ""
             yield from _lines(value, places, f"{prefix}{key}.", f"{indent}  ")
         else:

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from ..io.paths import PathLike
 from ..registry import import_plugin

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .. import registry
+from .. import compat, registry  # noqa: F401  (compat before anything that imports fastreid)
 from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
 from .nested import get_value
