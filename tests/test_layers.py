@@ -30,7 +30,7 @@ LEVELS = {
 # Rooms of more than twelve files, from the ground up: a file imports only from floors below its own.
 FLOORS = {
     "cli": [
-        """_arguments _audit _audit_clean _audit_noise _fuse _recognize _report _score _search
+        """_arguments _audit _audit_clean _audit_noise _fuse _recognize _recipe_arguments _report _score _search
         _submit""",
         """_blend _diff _rerank _score_contests ablate audit classify classify_report contest
         demo doctor embed export fuse parts recipes recognize report run search self_train

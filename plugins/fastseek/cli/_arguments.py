@@ -33,7 +33,6 @@ def import_plugins(names: Sequence[str]) -> None:
         UsageError: one cannot be imported.
     """
     if names:
-        from ..registry import import_plugin
+        from ..registry import load_plugins  # other verbs start without it
 
-        for name in names:
-            import_plugin(name)
+        load_plugins(names)

@@ -68,8 +68,8 @@ def check_outputs(every: Sequence[Any], out: PathLike, inputs: Sequence[PathLike
         UsageError: one is, or `out` cannot be written.
     """
     every = list(every)
-    while hasattr(every[-1], "searcher"):  # a search of parts holds another
-        every.append(every[-1].searcher)
+    while (inner := getattr(every[-1], "searcher", None)) is not None:
+        every.append(inner)  # a search of parts holds another
     inputs = [*inputs, *_files(every, READ)]
     written = list(_files(every, WRITTEN))
     for path in written:

@@ -6,24 +6,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
 from ._arguments import make_parser
+from ._recipe_arguments import add_model_options, add_recipe_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("classify-report", __doc__)
-    parser.add_argument(
-        "--config-file",
-        type=find_recipe,
-        required=True,
-        help="the recipe the weights were trained with",
-    )
-    parser.add_argument("--weights", required=True, help="a checkpoint, its classes.json beside it")
+    add_model_options(parser, "a checkpoint, its classes.json beside it")
     parser.add_argument(
         "--out", required=True, help="folder of results.json, confusion.json and report.html"
     )
@@ -33,9 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--on", default="", help="the map laid over the photos; the backbone's last by default"
     )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    add_recipe_changes(parser)
     args = parser.parse_args(argv)
 
     from ..workflows.classification_report import report

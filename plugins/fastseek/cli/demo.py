@@ -9,11 +9,11 @@ FASTSEEK_DATA and ~/.cache/fastseek, else they are downloaded and checked.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from ..io.paths import find_recipe
 from ._arguments import make_parser
+from ._recipe_arguments import add_recipe_changes
 
 RECIPE = "Grocery/dolg_mobilenetv2"
 
@@ -22,9 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("demo", __doc__)
     parser.add_argument("--out", default="outputs/demo", help="folder of the run (%(default)s)")
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    add_recipe_changes(parser)
     args = parser.parse_args(argv)
 
     from ..workflows.run import run_file

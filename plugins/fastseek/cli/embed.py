@@ -6,35 +6,22 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
 from ._arguments import make_parser
+from ._recipe_arguments import add_images_option, add_model_options, add_recipe_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("embed", __doc__)
-    parser.add_argument(
-        "--config-file",
-        type=find_recipe,
-        required=True,
-        help="the recipe the weights were trained with",
-    )
-    parser.add_argument("--weights", required=True, help="a checkpoint (.safetensors or .pth)")
-    parser.add_argument(
-        "--images",
-        required=True,
-        help="a folder (searched through), or a CSV/Parquet file with path",
-    )
+    add_model_options(parser, "a checkpoint (.safetensors or .pth)")
+    add_images_option(parser)
     parser.add_argument(
         "--out", required=True, help="folder of the embeddings; the same command again goes on"
     )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    add_recipe_changes(parser)
     args = parser.parse_args(argv)
 
     from ..inference.embed_images import embed_images

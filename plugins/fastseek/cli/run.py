@@ -6,12 +6,12 @@ fastseek run own --data /my/photos --out outputs/mine SOLVER.MAX_EPOCH 10
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from ..io.paths import find_recipe
 from ._arguments import make_parser
+from ._recipe_arguments import add_recipe_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,9 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--data",
         help="a folder of class folders, or a CSV/Parquet file with path,label[,group,split]",
     )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    add_recipe_changes(parser)
     args = parser.parse_args(argv)
 
     from ..workflows.run import run_file

@@ -8,11 +8,11 @@ Beside the ranking, better.boxes.json names the boxes that were searched.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from ..io.paths import find_recipe
 from ._arguments import make_parser
+from ._recipe_arguments import add_recipe_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,9 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="CSV",
         help="look only at queries that `fastseek audit` disagreement marks",
     )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    add_recipe_changes(parser)
     args = vars(parser.parse_args(argv))
 
     from ..inference.multi_object import search_subjects

@@ -10,13 +10,13 @@ fastseek train --plan X/plans/y --check
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from ..errors import UsageError
 from ..io.paths import find_recipe
 from ._arguments import make_parser
+from ._recipe_arguments import add_recipe_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,9 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--dist-url", default="auto", help="tcp://address:port of machine 0; auto for one machine"
     )
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    add_recipe_changes(parser)
     args = parser.parse_args(argv)
     if args.config_file and (args.out or args.check):
         raise UsageError("--out and --check are for --plan; a recipe has OUTPUT_DIR")

@@ -139,7 +139,7 @@ def _step(document: Document, spec: PlanSpec, number: int, earlier: list[str]) -
     source = _source(document, f"{prefix}.FROM", one.source, earlier)
     return PlanStep(
         name=one.name,
-        recipe=find_recipe(document, prefix, one.name, one.recipe, spec.recipe),
+        recipe=find_step_recipe(document, prefix, one.name, one.recipe, spec.recipe),
         settings=settings,
         source=source,
         take=one.take,
@@ -159,7 +159,7 @@ def _fit(one: StepSpec, source: str) -> str:
     return "grow" if one.grow else "some"
 
 
-def find_recipe(document: Document, prefix: str, step: str, own: str, shared: str) -> str:
+def find_step_recipe(document: Document, prefix: str, step: str, own: str, shared: str) -> str:
     """The recipe of a step, looked for beside the plan.
 
     Args:
