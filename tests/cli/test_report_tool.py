@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import toy
-from fastseek.cli._report import show_files
+from fastseek.cli._report import Shown, show_files
 from fastseek.errors import DataError, UsageError
 from fastseek.structures import Ranking
 
@@ -127,7 +127,7 @@ def test_steps_come_from_a_results_file(home):
         home / "t.csv",
         home / "p.html",
         results=home / "results.json",
-        order="map(2)",
+        shown=Shown(order="map(2)"),
     )
     text = (home / "p.html").read_text()
     assert "Step by step" in text and "+25.0" in text and "by map(2)" in text
@@ -138,6 +138,6 @@ def test_steps_come_from_a_results_file(home):
 
 def test_gap_cannot_order_the_queries(home):
     with pytest.raises(DataError, match="no mean"):
-        show_files(home / "r.npz", home / "t.csv", home / "p.html", order="gap()")
+        show_files(home / "r.npz", home / "t.csv", home / "p.html", shown=Shown(order="gap()"))
     with pytest.raises(UsageError):
-        show_files(home / "r.npz", home / "t.csv", home / "p.html", order="nothing()")
+        show_files(home / "r.npz", home / "t.csv", home / "p.html", shown=Shown(order="nothing()"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,14 @@ from ..structures import Ranking
 SIDE = 640  # photos are verified at this longest side
 
 
+class _Least(NamedTuple):
+    """What a match, an image and a class must have, see `clean_by_matches`."""
+
+    least_inliers: int = 30
+    least_matches: int = 3
+    least_images: int = 2
+
+
 def clean_file(
     ranking: PathLike,
     labels: PathLike,
@@ -33,9 +42,7 @@ def clean_file(
     images: PathLike | None = None,
     inliers: PathLike | None = None,
     neighbours: int = 100,
-    least_inliers: int = 30,
-    least_matches: int = 3,
-    least_images: int = 2,
+    **least: int,
 ) -> str:
     """Write train_clean.csv (landmark_id,images) of the images that verify with others of their
     class.
@@ -50,7 +57,7 @@ def clean_file(
         inliers: instead a CSV file first,second,inliers of another verification; a pair that is not
             in it has none.
         neighbours: of an image that are looked at.
-        least_inliers, least_matches, least_images: see `clean_by_matches`.
+        least: least_inliers, least_matches, least_images of `clean_by_matches`.
 
     Returns:
         one line that tells what was kept.
@@ -62,22 +69,24 @@ def clean_file(
             one set in itself.
     """
     check_writable(out, [ranking, labels, inliers])
+    wanted = _Least(**least)
     if (images is None) == (inliers is None):
         raise UsageError("give either the folder of the images or a file of inliers")
     found = Ranking.load(ranking)
     near, ids = _others(found, neighbours, ranking), found.gallery_ids.tolist()
     landmarks = _landmarks(ids, read_landmarks(labels), labels)
     lost: set[int] = set()
-    agree = (
-        _read_inliers(inliers, ids)
-        if inliers is not None
-        else Verification(_reader(ids, images, lost))
-    )
-    kept = clean_by_matches(landmarks, near, agree, least_inliers, least_matches, least_images)
+    agree: Callable[[int, int], int]
+    if inliers is not None:
+        agree = _read_inliers(inliers, ids)
+    else:
+        agree = Verification(_reader(ids, images or "", lost))
+    kept = clean_by_matches(landmarks, near, agree, *wanted)
     if not kept.keep.any():
         raise DataError(
-            f"no image has {least_matches} matches of {least_inliers} inliers in its class among"
-            f" its {neighbours} nearest ({kept.verified} pairs were verified): nothing is written"
+            f"no image has {wanted.least_matches} matches of {wanted.least_inliers} inliers in its"
+            f" class among its {neighbours} nearest ({kept.verified} pairs were verified): nothing"
+            " is written"
         )
     names = np.asarray([_bare(name) for name in ids])
     write_train_clean(out, Labelled(names[kept.keep], landmarks[kept.keep]))

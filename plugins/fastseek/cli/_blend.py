@@ -44,10 +44,13 @@ class BlendOptions:
     seed: int = 0
 
 
+EQUAL = BlendOptions()
+
+
 def blend_files(
     folders: Sequence[PathLike],
-    wanted: BlendOptions = BlendOptions(),
-    truth: PathLike | None = None,  # noqa: B008
+    wanted: BlendOptions = EQUAL,
+    truth: PathLike | None = None,
     figures: Sequence[str] = (),
     classes: PathLike | None = None,
     out: PathLike | None = None,

@@ -101,11 +101,11 @@ def compare_files(
     """
     for path in (to, out):
         check_told(path, [a, b, truth])
-    loaded = [Ranking.load(path) for path in (a, b)]
-    known = read_truth(truth, loaded[0])
-    found = compare(*loaded, known, calls)
+    before, after = Ranking.load(a), Ranking.load(b)
+    known = read_truth(truth, before)
+    found = compare(before, after, known, calls)
     if out is not None:
-        _write_page(align(loaded[1], known), known, found, out, [str(path) for path in images])
+        _write_page(align(after, known), known, found, out, [str(path) for path in images])
     figures = {one.name: _figures(one) for one in found}
     if to == "-":
         return json.dumps(figures, indent=1)
@@ -179,9 +179,8 @@ def _write_page(
 ) -> None:
     """The page of B: first the queries that got worse, by their value in B."""
     before, after = found[0].scores
-    values = np.where(
-        after.per_query < np.asarray(before.per_query) - SAME, after.per_query, np.nan
-    )
+    old, new = np.asarray(before.per_query), np.asarray(after.per_query)
+    values = np.where(new < old - SAME, new, np.nan)
     order = Score(f"{after.name} where it got worse", after.value, values, after.protocol)
     steps = [row(name, [one.scores[side] for one in found]) for side, name in enumerate(("A", "B"))]
     page(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..errors import UsageError
+from ..fuse._linear import Linear
 from ..fuse._tune import Scorer, Tuning, tune
 from ..io.atomic import check_writable
 from ..io.paths import PathLike
@@ -44,12 +46,14 @@ def fuse_files(
         ArtefactError, DataError: a member cannot be used; names its file.
     """
     if (metric is None) != (truth is None):
-        raise UsageError("tuning needs both a metric and the truth")
+        raise UsageError("tuning needs both a metric and the truth: give --tune and --truth")
     check_writable(out, [*rankings, truth])
     fuser = build(call, FUSERS)
+    if metric is not None and not isinstance(fuser, Linear):
+        raise UsageError(f"{call} has no weights to tune: take another fuser, or leave out --tune")
     members, names = [Ranking.load(path) for path in rankings], [str(path) for path in rankings]
     lines, tuned = [], None
-    if metric is not None:
+    if metric is not None and truth is not None and isinstance(fuser, Linear):
         tuned = tune(
             members, fuser, scorer(read_truth(truth, members[0]), metric), seed=seed, names=names
         )
@@ -61,7 +65,7 @@ def fuse_files(
             **fused.provenance,
             "tuned": {"metric": metric, "seed": seed, **_figures(tuned)},
         }
-        fused = Ranking(fused.query_ids, fused.gallery_ids, fused.indices, fused.scores, provenance)
+        fused = dataclasses.replace(fused, provenance=provenance)
     fused.save(out)
     count, depth = fused.indices.shape
     return "\n".join(

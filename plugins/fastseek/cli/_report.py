@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import DataError
 from ..io.atomic import check_writable
@@ -18,17 +18,33 @@ from ..structures import Ranking
 from ..structures.ground_truth_file import read_truth
 
 
+class Shown(NamedTuple):
+    """What stands on a page.
+
+    Args:
+        title: the heading.
+        order: call string of the metric that orders the queries; the first map when not given.
+        depth: answers shown for a query at most.
+        queries: queries shown at most.
+    """
+
+    title: str = ""
+    order: str = ""
+    depth: int = 10
+    queries: int = 200
+
+
+USUAL = Shown()
+
+
 def show_files(
     ranking: PathLike,
     truth: PathLike,
     out: PathLike,
     images: Sequence[PathLike] = (),
-    title: str = "",
     metrics: Sequence[str] = (),
-    order: str = "",
     results: PathLike | None = None,
-    depth: int = 10,
-    queries: int = 200,
+    shown: Shown = USUAL,
 ) -> str:
     """Read a ranking and what is relevant, score it, and write the page.
 
@@ -38,13 +54,10 @@ def show_files(
         out: the page.
         images: folders the ids are relative to; those that the ranking's provenance names are tried
             as well.
-        title: the heading.
         metrics: call strings of METRICS; recall(1), map(k) for the depth of the lists (at most
             100), and gap() when none is given.
-        order: call string of the metric that orders the queries; the first map of `metrics` when
-            not given.
         results: a results.json whose rows are shown as steps.
-        depth, queries: answers a query and queries shown at most.
+        shown: the heading, and which queries and answers are shown.
 
     Returns:
         one line that tells what was done.
@@ -63,10 +76,10 @@ def show_files(
         "gap()",
     ]
     scores = evaluate(loaded, known, calls)
-    ordering = evaluate(loaded, known, [order])[0] if order else None
+    ordering = evaluate(loaded, known, [shown.order])[0] if shown.order else None
     if ordering is not None and ordering.per_query is None:
         raise DataError(
-            f"{order} is no mean over queries, so it cannot order them: take map(10) or another"
+            f"{shown.order} is no mean over queries, so it cannot order them: take map(10) or another"
         )
     steps = _steps(results) if results is not None else []
     page(
@@ -75,10 +88,10 @@ def show_files(
         scores,
         list(images),
         out,
-        title=title,
+        title=shown.title,
         steps=steps,
-        depth=depth,
-        queries=queries,
+        depth=shown.depth,
+        queries=shown.queries,
         order=ordering,
     )
     return f"page: {out}"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import ArtefactError
 from ..formats import digix, gldv2, revisited
+from ..formats.gldv2 import Solution
 from ..io.paths import PathLike
 from ..metrics import evaluate
 from ..metrics._contest_scores import SPLITS, score_digix, score_recognition, score_retrieval
 from ..structures import Ranking, Score
 from ._score import check_told, describe_score
+
+Answer = TypeVar("Answer", int, str)  # a landmark, or the name of an image
 
 
 def gldv2_file(
@@ -36,19 +41,28 @@ def gldv2_file(
     """
     check_told(to, [predictions, solution])
     if task == "recognition":
-        right = gldv2.read_recognition_solution(solution)
-        answers, score = gldv2.read_recognition(predictions, right), score_recognition
+        named = gldv2.read_recognition_solution(solution)
+        answers = gldv2.read_recognition(predictions, named)
+        scores = _score_parts(named, lambda part: score_recognition(answers, part), any)
     else:
         right = gldv2.read_retrieval_solution(solution)
-        answers, score = gldv2.read_retrieval(predictions, right), score_retrieval
-    scores = score(answers, right.only(*SPLITS))
-    for split in SPLITS if len(set(right.usage) & set(SPLITS)) > 1 else ():
-        part = right.only(split)
-        if task == "retrieval" or any(part.right):
-            scores += [
-                _rename_ids(one, f"{split.lower()} {one.name}") for one in score(answers, part)
-            ]
+        lists = gldv2.read_retrieval(predictions, right)
+        scores = _score_parts(right, lambda part: score_retrieval(lists, part), lambda _: True)
     return describe_score(scores, to)
+
+
+def _score_parts(
+    solution: Solution[Answer],
+    score: Callable[[Solution[Answer]], list[Score]],
+    can_score: Callable[[Sequence[object]], bool],
+) -> list[Score]:
+    """Scores over all scored queries, then, where both parts are there, over each of them."""
+    scores = score(solution.only(*SPLITS))
+    for split in SPLITS if len(set(solution.usage) & set(SPLITS)) > 1 else ():
+        part = solution.only(split)
+        if can_score(part.right):
+            scores += [_rename(one, f"{split.lower()} {one.name}") for one in score(part)]
+    return scores
 
 
 def revisited_file(
@@ -146,7 +160,7 @@ def digix_file(
     )
 
 
-def _rename_ids(score: Score, name: str) -> Score:
+def _rename(score: Score, name: str) -> Score:
     return Score(name, score.value, score.per_query, score.protocol)
 
 
@@ -173,9 +187,10 @@ def _benchmark(ranking: Ranking, truth: revisited.Gnd, path: PathLike) -> tuple[
         )
     own = set(truth.images)
     distractors = [name for name in gallery if name not in own]
-    return Ranking(
-        queries, gallery, ranking.indices, ranking.scores, ranking.provenance
-    ), distractors
+    named = dataclasses.replace(
+        ranking, query_ids=np.array(queries, str), gallery_ids=np.array(gallery, str)
+    )
+    return named, distractors
 
 
 def _name_rows(ids: np.ndarray, names: tuple[str, ...]) -> list[str]:

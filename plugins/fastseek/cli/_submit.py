@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from ..formats.names import read_names
 from ..io.atomic import check_writable
 from ..io.paths import PathLike
 from ..structures import Ranking
+from ..structures.arrays import StringArray
 
 KINDS = ("gldv2-retrieval", "digix")
 CHECKED = (*KINDS, "gldv2-recognition")
@@ -66,15 +68,15 @@ def submit_file(
     check_writable(out, [ranking, ids_of_queries, ids_of_gallery, queries, gallery])
     form = FORMS[kind]
     found = Ranking.load(ranking)
-    sides = [
-        _name_rows(
+    found = dataclasses.replace(
+        found,
+        query_ids=_name_rows(
             found.query_ids, ids_of_queries, form, f"{ranking}: queries", "--ids-of-queries"
         ),
-        _name_rows(
+        gallery_ids=_name_rows(
             found.gallery_ids, ids_of_gallery, form, f"{ranking}: gallery", "--ids-of-gallery"
         ),
-    ]
-    found = Ranking(*sides, found.indices, found.scores, found.provenance)
+    )
     asked = read_names(queries) if queries is not None else found.query_ids.tolist()
     known = read_names(gallery) if gallery is not None else found.gallery_ids.tolist()
     form.write(out, found, asked, known)
@@ -129,8 +131,8 @@ def _depth(lists: Lists) -> int:
 
 def _name_rows(
     ids: np.ndarray, names: PathLike | None, form: _Form, what: str, option: str
-) -> list[str]:
-    """The ids under the contest's names."""
+) -> StringArray:
+    """The ids [N] under the contest's names."""
     numbered = bool(len(ids)) and sorted(ids.tolist()) == sorted(map(str, range(len(ids))))
     if names is None and numbered:
         raise UsageError(
@@ -138,7 +140,7 @@ def _name_rows(
             "row"
         )
     if names is None:
-        return [form.name(name) for name in ids.tolist()]
+        return np.array([form.name(name) for name in ids.tolist()], str)
     known = read_names(names)
     if not numbered:
         raise ArtefactError(
@@ -150,7 +152,7 @@ def _name_rows(
             f"{what} are {len(ids)}, {names} has {len(known)} names: it must name every row of the "
             "vectors"
         )
-    return [known[int(number)] for number in ids.tolist()]
+    return np.array([known[int(number)] for number in ids.tolist()], str)
 
 
 def _bare(name: str) -> str:

@@ -6,7 +6,6 @@ fastseek report --ranking ranking.npz --truth truth.csv --images /my/photos --ou
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ._arguments import add_plugin_option, import_plugins, make_parser
@@ -60,18 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
-    from ._report import show_files
+    from ._report import Shown, show_files
 
-    line = show_files(
-        args.ranking,
-        args.truth,
-        args.out,
-        args.images,
-        args.title,
-        args.metrics,
-        args.order,
-        args.results,
-        args.depth,
-        args.queries,
-    )
-    sys.stdout.write(line + "\n")
+    shown = Shown(args.title, args.order, args.depth, args.queries)
+    inputs = args.ranking, args.truth
+    print(show_files(*inputs, args.out, args.images, args.metrics, args.results, shown))
