@@ -182,7 +182,7 @@ def test_every_confused_photo_is_counted_in_the_pair_of_its_classes():
         one, other = "abcde".index(pair.first), "abcde".index(pair.second)
         assert pair.first_as_second == np.sum((truth == one) & (said == other))
         assert pair.second_as_first == np.sum((truth == other) & (said == one))
-        assert pair.photos == np.isin(truth, (one, other)).sum()
+        assert pair.images == np.isin(truth, (one, other)).sum()
     assert sum(p.first_as_second + p.second_as_first for p in pairs) == np.sum(
         (truth >= 0) & (said != truth)
     )

@@ -83,7 +83,7 @@ def test_probabilities_on_disk_are_those_of_the_model_and_name_their_classes(
     )
     found = Embeddings.load(out)
     assert (
-        told.startswith("6 of 6 photos, 6 classes") and found.provenance["kind"] == "probabilities"
+        told.startswith("6 of 6 images, 6 classes") and found.provenance["kind"] == "probabilities"
     )
     assert np.allclose(np.asarray(found.vectors).sum(axis=1), 1, atol=1e-5)
     labels = json.loads((pathlib.Path(trainer.cfg.OUTPUT_DIR) / "classes.json").read_text())[

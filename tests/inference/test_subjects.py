@@ -1,6 +1,7 @@
 """Parts of photos are embedded as whole photos are, and searched with them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from fastseek.errors import ArtefactError, UsageError
 from fastseek.inference.embed_images import embed_images, images_of, load_model
 from fastseek.inference.embedding import in_memory
 from fastseek.inference.feature_maps import embed_part, maps_of
-from fastseek.inference.multi_object import parts_of, search_parts, search_subjects
+from fastseek.inference.multi_object import (
+    SubjectChoice,
+    TrainedModel,
+    parts_of,
+    search_parts,
+    search_subjects,
+)
 from fastseek.regions.attention import attention
 from fastseek.regions.subjects import subjects
 from fastseek.search.exact import Exact
@@ -125,18 +132,22 @@ def test_every_subject_of_every_photo_is_embedded(loaded):
     ]
 
 
+def search(home, out, opts=(), queries="queries", gallery="gallery.emb", **choice):
+    """Search the subjects of the fixture's queries."""
+    return search_subjects(
+        TrainedModel(home / "recipe.yml", home / "w.safetensors", opts),
+        home / "r.npz",
+        home / queries,
+        home / gallery,
+        home / out,
+        SubjectChoice(**choice),
+    )
+
+
 def test_the_tool_merges_and_names_its_boxes(home):
     """finegrained row 47."""
     whole = np.load(home / "r.npz")["scores"]
-    told = search_subjects(
-        home / "recipe.yml",
-        home / "w.safetensors",
-        home / "r.npz",
-        home / "queries",
-        home / "gallery.emb",
-        home / "better.npz",
-        every=True,
-    )
+    told = search(home, "better.npz", every=True)
     better = np.load(home / "better.npz")["scores"]
     boxes = json.loads((home / "better.boxes.json").read_text())
     assert set(boxes) <= {"0.png", "1.png", "2.png"} and boxes and "parts searched" in told
@@ -146,19 +157,39 @@ def test_the_tool_merges_and_names_its_boxes(home):
 
 def test_only_the_queries_that_are_named_are_looked_at(home):
     """finegrained row 45."""
-    search_subjects(
-        home / "recipe.yml",
-        home / "w.safetensors",
-        home / "r.npz",
-        home / "queries",
-        home / "gallery.emb",
-        home / "one.npz",
-        every=True,
-        only=["1.png"],
-    )
+    search(home, "one.npz", every=True, only=["1.png"])
     assert set(json.loads((home / "one.boxes.json").read_text())) <= {"1.png"}
     before, after = (np.load(home / name)["scores"] for name in ("r.npz", "one.npz"))
     assert np.array_equal(before[[0, 2]], after[[0, 2]])
+
+
+def test_F49_queries_of_another_set_are_an_error_and_not_a_search_of_nothing(home):
+    with pytest.raises(ArtefactError, match="r.npz has no query 'elsewhere.png', nor 0 others"):
+        search(home, "none.npz", only=["1.png", "elsewhere.png"])
+    assert not (home / "none.npz").exists()
+
+
+def test_F49_a_gallery_with_a_changed_byte_is_refused(home):
+    shutil.copytree(home / "gallery.emb", home / "changed.emb")
+    file = next((home / "changed.emb").glob("*.vectors.npy"))
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ArtefactError, match="the bytes are not those that were written"):
+        search(home, "none.npz", gallery="changed.emb")
+
+
+def test_F49_queries_that_cannot_be_read_are_named_and_keep_their_answers(home):
+    shutil.copytree(home / "queries", home / "broken")
+    (home / "broken" / "1.png").write_bytes(b"no image")
+    told = search(home, "kept.npz", queries="broken", every=True)
+    rejects = (home / "kept.rejects.csv").read_text()
+    assert "1 could not be read" in told and "1.png" in told and "1.png" in rejects
+    before, after = (np.load(home / name) for name in ("r.npz", "kept.npz"))
+    assert np.array_equal(before["scores"][1], after["scores"][1])
+    assert np.array_equal(before["indices"][1], after["indices"][1])
+    search(home, "kept.npz", every=True)
+    assert not (home / "kept.rejects.csv").exists()
 
 
 def test_the_answer_is_the_maximum_over_photo_and_parts(home, loaded):
@@ -181,31 +212,14 @@ def test_the_answer_is_the_maximum_over_photo_and_parts(home, loaded):
 
 
 def test_what_does_not_belong_together_is_refused(home):
-    arguments = [
-        home / "recipe.yml",
-        home / "w.safetensors",
-        home / "r.npz",
-        home / "queries",
-        home / "gallery.emb",
-        home / "x.npz",
-    ]
     with pytest.raises(UsageError, match="no map 's7', only s3, s4"):
-        search_subjects(*arguments, on="s7")
+        search(home, "x.npz", on="s7")
     with pytest.raises(ArtefactError, match="not over the images"):
-        search_subjects(*arguments[:4], home / "queries.emb", home / "x.npz")
-    with pytest.raises(ArtefactError, match="has no photo '0.png', nor 2 others"):
-        search_subjects(*arguments[:3], home / "gallery" / "..", *arguments[4:])
+        search(home, "x.npz", gallery="queries.emb")
+    with pytest.raises(ArtefactError, match="has no image '0.png', nor 2 others"):
+        search(home, "x.npz", queries="gallery/..")
 
 
 def test_parts_of_another_recipe_are_not_compared(home):
     with pytest.raises(ArtefactError, match="preprocessing"):
-        search_subjects(
-            home / "recipe.yml",
-            home / "w.safetensors",
-            home / "r.npz",
-            home / "queries",
-            home / "gallery.emb",
-            home / "x.npz",
-            every=True,
-            opts=["SEEK.TEST", '["resize(192)"]'],
-        )
+        search(home, "x.npz", ["SEEK.TEST", '["resize(192)"]'], every=True)

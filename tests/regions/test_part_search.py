@@ -88,10 +88,10 @@ def test_short_lists_are_filled_up():
 
 def test_what_does_not_belong_together_is_refused(searched):
     whole, parts, owner = rankings(searched, 10)
-    with pytest.raises(ArtefactError, match="'q1#2' belongs to no photo"):
+    with pytest.raises(ArtefactError, match="'q1#2' belongs to no image"):
         merge_answers(whole, parts, owner | {"q1#2": "x"})
     short = Exact(k=5)(searched[2], searched[0])
-    with pytest.raises(ArtefactError, match="parts list 5 images, photos 10"):
+    with pytest.raises(ArtefactError, match="parts list 5 images, queries 10"):
         merge_answers(whole, short, owner)
     other = Ranking(parts.query_ids, parts.gallery_ids[::-1], parts.indices, parts.scores)
     with pytest.raises(ArtefactError, match="different galleries"):

@@ -120,7 +120,7 @@ def test_embedding_a_folder_gives_the_vectors_of_the_run(run, photos, tmp_path):
     theirs = Embeddings.load(run[0] / "embeddings" / "after" / "gallery")
     assert [f"gallery/{name}" for name in ours.ids] == list(
         theirs.ids
-    ) and "36 of 36 photos" in told
+    ) and "36 of 36 images" in told
     np.testing.assert_allclose(np.asarray(ours.vectors), np.asarray(theirs.vectors), atol=1e-5)
     assert ours.provenance["model"] == theirs.provenance["model"]
 
@@ -131,7 +131,7 @@ def test_a_run_can_be_moved_and_used_from_anywhere(run, photos, tmp_path, monkey
     (tmp_path / "moved" / "config.yaml").write_text(config)
     monkeypatch.chdir(tmp_path)
     told = embed_images("moved/config.yaml", "moved/model_final.safetensors", photos / "query", "e")
-    assert "12 of 12 photos" in told
+    assert "12 of 12 images" in told
 
 
 def test_a_folder_that_changed_is_never_answered_with_old_embeddings(run, photos, tmp_path):
@@ -157,7 +157,7 @@ def test_a_table_without_labels_is_enough_and_a_bad_photo_is_named(run, photos, 
     listed = ["path", *(str(photos / name) for name in names), "bad.jpg"]
     (tmp_path / "list.csv").write_text("\n".join(listed) + "\n")
     told = _embed(run, tmp_path / "list.csv", tmp_path / "e")
-    assert "5 of 6 photos" in told and "rejects.csv" in told
+    assert "5 of 6 images" in told and "rejects.csv" in told
     assert "bad.jpg" in (tmp_path / "e" / "rejects.csv").read_text()
 
 
@@ -175,5 +175,5 @@ def test_weights_of_another_recipe_are_refused_with_the_differences(run, photos,
 
 def test_an_empty_folder_is_a_data_error(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no photo"):
+    with pytest.raises(DataError, match="no image"):
         images_of(tmp_path / "empty")

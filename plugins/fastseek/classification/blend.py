@@ -13,16 +13,16 @@ MEANS = ("probabilities", "logits")
 
 
 def align_members(members: Sequence[Embeddings], names: Sequence[str] | None = None) -> np.ndarray:
-    """Members' probabilities [M, N, C] float32, photos and classes in the order of the first,
+    """Members' probabilities [M, N, C] float32, images and classes in the order of the first,
     matched by name.
 
     Args:
-        members: of the same photos, each with "classes" in its provenance.
+        members: of the same images, each with "classes" in its provenance.
         names: what errors call them.
 
     Raises:
         UsageError: there is no member.
-        ArtefactError: a member has other photos or classes, or is no table of probabilities; names
+        ArtefactError: a member has other images or classes, or is no table of probabilities; names
             it.
     """
     if not members:
@@ -31,7 +31,7 @@ def align_members(members: Sequence[Embeddings], names: Sequence[str] | None = N
     classes, ids = _classes(members[0], names[0]), members[0].ids
     tables = []
     for member, name in zip(members, names, strict=True):
-        rows = _places(member.ids, ids, f"{name}: photos")
+        rows = _places(member.ids, ids, f"{name}: images")
         columns = _places(_classes(member, name), classes, f"{name}: classes")
         tables.append(np.asarray(member.vectors[:], np.float32)[rows][:, columns])
     return np.stack(tables)

@@ -27,7 +27,7 @@ class BySize:
     def __call__(
         self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
     ) -> list[Score]:
-        """One score for every bucket that has photos, "top1[21-100]"."""
+        """One score for every bucket that has images, "top1[21-100]"."""
         inside = known_classes(probabilities, truth, "by_size")
         right = places(probabilities, truth) < 1
         size = np.where(inside, np.asarray(counts)[truth], -1)

@@ -15,8 +15,8 @@ class Calibration:
     """How far the confidence of the first class is from how often it is right (ECE; Guo et al.,
     ICML 2017).
 
-    Photos are put into bins of equal width by their largest probability; the error is the mean over
-    the photos of |accuracy - confidence| of their bin. 0 is best.
+    Images are put into bins of equal width by their largest probability; the error is the mean over
+    the images of |accuracy - confidence| of their bin. 0 is best.
 
     Args:
         bins: how many.
@@ -30,7 +30,7 @@ class Calibration:
     def __call__(
         self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
     ) -> list[Score]:
-        """One score, "ece"; it is no mean over photos, so it has no interval."""
+        """One score, "ece"; it is no mean over images, so it has no interval."""
         inside = known_classes(probabilities, truth, "calibration")
         confidence = probabilities[inside].max(axis=1).astype(float)
         right = probabilities[inside].argmax(axis=1) == truth[inside]

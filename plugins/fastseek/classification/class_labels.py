@@ -24,11 +24,11 @@ def class_numbers(labels: Sequence[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def known_classes(probabilities: np.ndarray, truth: np.ndarray, name: str) -> np.ndarray:
-    """bool [N]: the photos of a class the model has.
+    """bool [N]: the images of a class the model has.
 
     Raises:
         ArtefactError: shapes do not fit, or a true class is beyond C.
-        DataError: no photo is of a known class.
+        DataError: no image is of a known class.
     """
     if probabilities.ndim != 2 or truth.shape != probabilities.shape[:1]:
         raise ArtefactError(
@@ -41,7 +41,7 @@ def known_classes(probabilities: np.ndarray, truth: np.ndarray, name: str) -> np
     inside = truth >= 0
     if not inside.any():
         raise DataError(
-            f"{name} is not defined: none of the {len(truth)} photos is of a class the model knows"
+            f"{name} is not defined: none of the {len(truth)} images is of a class the model knows"
         )
     return inside
 

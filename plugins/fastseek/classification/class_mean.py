@@ -12,21 +12,21 @@ from .scoring import protocol
 
 @FIGURES.register()
 class ClassMean:
-    """Mean over the classes of the share of their photos that are classified right: rare classes
+    """Mean over the classes of the share of their images that are classified right: rare classes
     count like others.
 
-    `per_query` holds every photo with the weight of its class, so that its mean is the figure.
+    `per_query` holds every image with the weight of its class, so that its mean is the figure.
     """
 
     def __call__(
         self, probabilities: np.ndarray, truth: np.ndarray, counts: np.ndarray
     ) -> list[Score]:
-        """One score, "class_mean"; its protocol names how many classes have photos."""
+        """One score, "class_mean"; its protocol names how many classes have images."""
         inside = known_classes(probabilities, truth, "class_mean")
         right = (places(probabilities, truth) < 1).astype(float)
-        photos = np.bincount(truth[inside], minlength=probabilities.shape[1])
-        seen = int((photos > 0).sum())
-        weight = inside.sum() / (seen * np.maximum(photos[truth], 1))
+        images = np.bincount(truth[inside], minlength=probabilities.shape[1])
+        seen = int((images > 0).sum())
+        weight = inside.sum() / (seen * np.maximum(images[truth], 1))
         each = np.where(inside, right * weight, np.nan)
         return [
             Score("class_mean", float(np.nanmean(each)), each, protocol(truth) | {"classes": seen})

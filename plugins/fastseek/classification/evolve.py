@@ -1,4 +1,4 @@
-"""Weights of a blend of classifiers, evolved on one half of the photos and proved on the other."""
+"""Weights of a blend of classifiers, evolved on one half of the images and proved on the other."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def evolve(
     """Find the weights of M members by an evolutionary search; equal weights where they are not
     worse.
 
-    The objective is the error plus 0.001 times the negative log-likelihood, on half of the photos;
+    The objective is the error plus 0.001 times the negative log-likelihood, on half of the images;
     the other half only decides whether the weights are used. Winners of iNat Challenge 2021
     weighted their votes so.
 
     Args:
         stack: [M, N, C] probabilities.
-        truth: int64 [N], -1 for a photo of no known class; such photos are left out.
-        ids: [N] names; which half a photo is in depends on its name and the seed, not on its place.
+        truth: int64 [N], -1 for an image of no known class; such images are left out.
+        ids: [N] names; which half an image is in depends on its name and the seed, not on its place.
         seed: of the halves and the search.
         method: "de" (differential evolution, Storn and Price 1997) or "cma" (CMA-ES, Hansen 2001;
             the cma package).
@@ -61,7 +61,7 @@ def evolve(
 
     Raises:
         UsageError: unknown method, or the cma package is missing.
-        DataError: a half has no photo.
+        DataError: a half has no image.
     """
     if method not in SEARCHES:
         raise UsageError(f"method must be one of {', '.join(SEARCHES)}, got {method!r}")
@@ -84,11 +84,11 @@ def halves(truth: np.ndarray, ids: np.ndarray, seed: int) -> tuple[np.ndarray, n
     """Row numbers of the two halves of `evolve`, the one learned from and the one held out.
 
     Raises:
-        DataError: one has no photo.
+        DataError: one has no image.
     """
     rows = np.flatnonzero(truth >= 0)
     if len(rows) < 2:
-        raise DataError(f"{len(rows)} photos of known classes cannot be halved")
+        raise DataError(f"{len(rows)} images of known classes cannot be halved")
     drawn = rows[np.argsort(ids[rows], kind="stable")][
         np.random.default_rng(seed).permutation(len(rows))
     ]
@@ -99,11 +99,11 @@ def halves(truth: np.ndarray, ids: np.ndarray, seed: int) -> tuple[np.ndarray, n
 def cross_halves(
     stack: np.ndarray, truth: np.ndarray, ids: np.ndarray, seed: int = 0, method: str = "de"
 ) -> tuple[np.ndarray, list[Evolved]]:
-    """The blend of all photos, each half weighted by what `evolve` found on the other: no photo
+    """The blend of all images, each half weighted by what `evolve` found on the other: no image
     decides on its own.
 
     Args:
-        stack, truth, ids, seed, method: see `evolve`; photos of no known class get equal weights.
+        stack, truth, ids, seed, method: see `evolve`; images of no known class get equal weights.
 
     Returns:
         probabilities float32 [N, C], and what was found for the first and for the second half.
@@ -120,7 +120,7 @@ def cross_halves(
 
 
 def accuracy(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the photos whose first class is their own."""
+    """Share of the images whose first class is their own."""
     return float((probabilities.argmax(axis=1) == truth).mean())
 
 

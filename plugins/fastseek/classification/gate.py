@@ -1,4 +1,4 @@
-"""A gate before the classifier: photos of no known class are turned away by a score, not by a class
+"""A gate before the classifier: images of no known class are turned away by a score, not by a class
 "other".
 """
 
@@ -13,11 +13,11 @@ from ..errors import DataError
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """Lets a photo in when its score is at least `threshold`.
+    """Lets an image in when its score is at least `threshold`.
 
     Args:
         threshold: the least score.
-        keep: the share of known photos it was fitted to let in.
+        keep: the share of known images it was fitted to let in.
     """
 
     threshold: float
@@ -29,10 +29,10 @@ class Gate:
 
 
 def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
-    """The strictest gate that lets in at least the share `keep` of photos that are known to belong.
+    """The strictest gate that lets in at least the share `keep` of images that are known to belong.
 
     Args:
-        scores: [N] of photos of known classes that the model was not trained on: the largest
+        scores: [N] of images of known classes that the model was not trained on: the largest
             probability, the cosine to the nearest class prototype, a detector's confidence. Larger
             is surer.
         keep: in (0, 1].
@@ -49,14 +49,14 @@ def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
 
 
 def separation(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Area under the ROC curve: how often a photo that belongs scores above one that does not, ties
+    """Area under the ROC curve: how often an image that belongs scores above one that does not, ties
     counted half.
 
     Raises:
         DataError: one of the two is empty.
     """
     if not len(inside) or not len(outside):
-        raise DataError("separation needs scores of photos that belong and of photos that do not")
+        raise DataError("separation needs scores of images that belong and of images that do not")
     below = np.sort(outside)
     beaten = np.searchsorted(below, inside, "left") + np.searchsorted(below, inside, "right")
     return float(beaten.mean() / (2 * len(outside)))

@@ -10,17 +10,17 @@ from ..errors import ArtefactError
 def with_prior(
     probabilities: np.ndarray, prior: np.ndarray, known: np.ndarray, power: float = 1.0
 ) -> np.ndarray:
-    """P(class | photo) * prior(class | place, time)^power, normalised (Mac Aodha et al., ICCV
+    """P(class | image) * prior(class | place, time)^power, normalised (Mac Aodha et al., ICCV
     2019).
 
     Args:
-        probabilities: [N, C] of the photos.
+        probabilities: [N, C] of the images.
         prior: [N, C], 0 or more; what a row holds does not matter where `known` is False.
         known: bool [N]; without a valid place the prior is not used.
         power: how much the prior counts.
 
     Returns:
-        float32 [N, C]; a row whose product is 0 everywhere stays as the photo alone says.
+        float32 [N, C]; a row whose product is 0 everywhere stays as the image alone says.
 
     Raises:
         ArtefactError: shapes differ, or a prior that is used is negative or not finite.

@@ -31,7 +31,7 @@ class Refit:
         self._head: Any = None
 
     def fit(self, members: Sequence[np.ndarray], targets: np.ndarray) -> Refit:
-        """Learn the classifier from models' embeddings [N, D_m] of the same N photos and their
+        """Learn the classifier from models' embeddings [N, D_m] of the same N images and their
         classes int64 [N].
         """
         try:
@@ -45,7 +45,7 @@ class Refit:
         return self
 
     def __call__(self, members: Sequence[np.ndarray], classes: int) -> np.ndarray:
-        """Probabilities float32 [N, classes]; a class without training photos has probability 0.
+        """Probabilities float32 [N, classes]; a class without training images has probability 0.
 
         Raises:
             UsageError: `fit` was not called before.
@@ -60,13 +60,13 @@ class Refit:
         """float64 [N, sum of D_m] of length 1.
 
         Raises:
-            ArtefactError: as many members as weights are needed, of equally many photos, without
+            ArtefactError: as many members as weights are needed, of equally many images, without
                 zero vectors.
         """
         weights = np.ones(len(members)) if self.weights is None else np.asarray(self.weights, float)
         if len(weights) != len(members) or len({len(member) for member in members}) != 1:
             raise ArtefactError(
-                f"{len(members)} members of {[len(member) for member in members]} photos for "
+                f"{len(members)} members of {[len(member) for member in members]} images for "
                 f"{len(weights)} weights"
             )
         parts = []

@@ -19,14 +19,14 @@ def evaluate(
 
     Args:
         probabilities: [N, C], finite; rows need not sum to 1 for figures of order alone.
-        truth: int64 [N] true classes, -1 for none of the C: such photos are left out, and the
+        truth: int64 [N] true classes, -1 for none of the C: such images are left out, and the
             protocol counts them.
         counts: int64 [C] training images of every class.
         calls: call strings of FIGURES such as "top(1, 5)".
 
     Raises:
         UsageError: a call names no figure, or none is given.
-        DataError: a probability is not finite, or no photo is of a known class.
+        DataError: a probability is not finite, or no image is of a known class.
         ArtefactError: shapes do not fit.
     """
     if not calls:
@@ -35,7 +35,7 @@ def evaluate(
     known_classes(probabilities, truth, calls[0])
     if not np.isfinite(probabilities).all():
         row = int((~np.isfinite(probabilities)).any(axis=1).argmax())
-        raise DataError(f"the probabilities of photo {row} are not finite: classify it again")
+        raise DataError(f"the probabilities of image {row} are not finite: classify it again")
     return [
         score
         for call in calls
@@ -46,7 +46,7 @@ def evaluate(
 def protocol(truth: np.ndarray) -> dict[str, int]:
     """What was counted and what was left out."""
     return {
-        "photos": len(truth),
+        "images": len(truth),
         "counted": int((truth >= 0).sum()),
         "of no known class": int((truth < 0).sum()),
     }

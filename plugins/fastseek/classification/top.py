@@ -12,7 +12,7 @@ from .scoring import protocol
 
 @FIGURES.register()
 class Top:
-    """Share of the photos whose class is among the k most probable, for every k; equal ones stand
+    """Share of the images whose class is among the k most probable, for every k; equal ones stand
     by class number.
 
     Args:

@@ -1,7 +1,7 @@
-"""Photos to class probabilities: a folder or a list of photos, a recipe and its weights, a folder of shards.
+"""Images to class probabilities: a folder or a list of images, a recipe and its weights, a folder of shards.
 
     fastseek classify outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --images /my/photos --out classified
+        --weights outputs/demo/train/model_final.safetensors --images /my/images --out classified
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A trained classifier looked at: figures, dark, over-exposed and blurred photos, classes taken for each other.
+"""A trained classifier looked at: figures, dark, over-exposed and blurred images, classes taken for each other.
 
     fastseek classify-report outputs/run/config.yaml \
         --weights outputs/run/model_final.safetensors --out outputs/run/looked-at
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--pairs", type=int, default=10, help="pairs of classes shown (default: %(default)s)"
     )
     parser.add_argument(
-        "--on", default="", help="the map laid over the photos; the backbone's last by default"
+        "--on", default="", help="the map laid over the images; the backbone's last by default"
     )
     add_recipe_changes(parser)
     args = parser.parse_args(argv)

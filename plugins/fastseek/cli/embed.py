@@ -1,7 +1,7 @@
-"""Photos to embeddings: a folder or a list of photos, a recipe and its weights, a folder of shards.
+"""Images to embeddings: a folder or a list of images, a recipe and its weights, a folder of shards.
 
     fastseek embed outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --images /my/photos --out mine
+        --weights outputs/demo/train/model_final.safetensors --images /my/images --out mine
 """
 
 from __future__ import annotations

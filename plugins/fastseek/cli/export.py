@@ -19,12 +19,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_model_options(parser, "a checkpoint (.safetensors or .pth)")
     parser.add_argument("--out", required=True, help="FILE.onnx or FILE.pt2")
     parser.add_argument(
-        "--size", type=int, nargs="+", default=[224], help="side of the photos, or height and width"
+        "--size", type=int, nargs="+", default=[224], help="side of the images, or height and width"
     )
     add_recipe_changes(parser)
     args = parser.parse_args(argv)
     if len(args.size) > 2 or min(args.size) < 1:
-        parser.error("--size takes the side of the photos, or height and width")
+        parser.error("--size takes the side of the images, or height and width")
 
     from ..inference.export import export
 

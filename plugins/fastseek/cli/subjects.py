@@ -1,13 +1,14 @@
 """Queries that show several things: search every thing by itself and merge the answers into a ranking.
 
     fastseek subjects recipe.yml --weights model_final.safetensors --ranking ranking.npz \\
-        --queries photos/query --gallery embeddings/gallery --out better.npz
+        --queries images/query --gallery embeddings/gallery --out better.npz
 
 Beside the ranking, better.boxes.json names the boxes that were searched.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from ..io.paths import find_recipe
@@ -23,27 +24,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--weights", required=True, help="the model that made the embeddings")
     parser.add_argument(
-        "--ranking", required=True, help="what `fastseek search` wrote for the whole photos"
+        "--ranking", required=True, help="what `fastseek search` wrote for the whole images"
     )
-    parser.add_argument("--queries", required=True, help="the query photos, a folder or a table")
+    parser.add_argument("--queries", required=True, help="the query images, a folder or a table")
     parser.add_argument("--gallery", required=True, help="the gallery's embeddings folder")
     parser.add_argument("--out", required=True, help="the new ranking, an .npz")
     parser.add_argument(
         "--map", default="", dest="on", help="the map attention is read from (default: the deepest)"
     )
-    parser.add_argument("--every", action="store_true", help="search a photo's only subject too")
+    parser.add_argument("--every", action="store_true", help="search an image's only subject too")
     parser.add_argument(
         "--only",
         metavar="CSV",
         help="look only at queries that `fastseek audit` disagreement marks",
     )
     add_recipe_changes(parser)
-    args = vars(parser.parse_args(argv))
+    args = parser.parse_args(argv)
 
-    from ..inference.multi_object import search_subjects
+    from ..inference.multi_object import SubjectChoice, TrainedModel, search_subjects
     from ..io.atomic import check_apart
     from ._audit import disagreeing
 
-    only = args.pop("only")
-    check_apart(args["out"], [only])
-    print(search_subjects(**args, only=disagreeing(only) if only else ()))
+    check_apart(args.out, [args.only])
+    only = disagreeing(args.only) if args.only else ()
+    done = search_subjects(
+        TrainedModel(args.config_file, args.weights, args.opts),
+        args.ranking,
+        args.queries,
+        args.gallery,
+        args.out,
+        SubjectChoice(args.on, args.every, only),
+    )
+    sys.stdout.write(done + "\n")

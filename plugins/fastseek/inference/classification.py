@@ -1,11 +1,11 @@
-"""Model + photos -> class probabilities: in memory for evaluation, on disk for whoever blends
+"""Model + images -> class probabilities: in memory for evaluation, on disk for whoever blends
 them.
 """
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from torch import nn
 
 from ..classification import class_numbers, evaluate
 from ..config import recipe
-from ..distributed.process_group import inner
-from ..errors import ArtefactError, UsageError
+from ..data.builders import build_test_loader
+from ..errors import ArtefactError
 from ..io.json_files import read_json
 from ..io.paths import PathLike
 from ..modeling.build import build_model
@@ -26,8 +26,8 @@ from ..structures.embeddings_writer import store
 from ..views._embedding import Seen, all_views
 from . import embedding
 from .embed_images import describe, images_of, with_classes
-
-VOTES = ("probabilities", "logits")
+from .model_protocols import as_classifier
+from .settings import class_settings, embedding_settings
 
 
 def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
@@ -39,31 +39,24 @@ def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
     Raises:
         UsageError: the model is no Seeker, or SEEK.VOTE is unknown.
     """
-    logits = getattr(inner(model), "logits", None)
-    if logits is None:
-        raise UsageError(
-            f"{type(inner(model)).__name__} cannot classify: MODEL.META_ARCHITECTURE must be Seeker"
-        )
-    if cfg.SEEK.VOTE not in VOTES:
-        raise UsageError(f"SEEK.VOTE {cfg.SEEK.VOTE!r} is not one of {', '.join(VOTES)}")
-    views = [build(call, VIEWS) for call in embedding.views_of(cfg)]
-    of_logits = cfg.SEEK.VOTE == "logits"
+    logits = as_classifier(model).logits
+    views = [build(call, VIEWS) for call in embedding_settings(cfg).views]
+    by_logits = class_settings(cfg).vote == "logits"
 
-    def voted(images: Seen) -> torch.Tensor:
+    def vote(images: Seen) -> torch.Tensor:
         found = [logits(seen).float() for seen in all_views(images, views)]
-        each = torch.stack(found if of_logits else [one.softmax(dim=1) for one in found]).mean(
-            dim=0
-        )
-        return each.softmax(dim=1) if of_logits else each
+        if by_logits:
+            return torch.stack(found).mean(dim=0).softmax(dim=1)
+        return torch.stack([one.softmax(dim=1) for one in found]).mean(dim=0)
 
-    return voted
+    return vote
 
 
 def figures(cfg: Any, probabilities: np.ndarray, items: Sequence[Item]) -> list[Score]:
-    """Score the probabilities [N, C] of N photos by SEEK.FIGURES.
+    """Score the probabilities [N, C] of N images by SEEK.FIGURES.
 
     Raises:
-        DataError: no photo is of a class the model knows.
+        DataError: no image is of a class the model knows.
         ArtefactError: the names of the model's classes are unknown.
     """
     labels, counts = classes_of(cfg)
@@ -71,7 +64,7 @@ def figures(cfg: Any, probabilities: np.ndarray, items: Sequence[Item]) -> list[
         probabilities,
         class_numbers([item.label for item in items], labels),
         counts,
-        list(cfg.SEEK.FIGURES),
+        class_settings(cfg).metrics,
     )
 
 
@@ -81,12 +74,13 @@ def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
     Raises:
         ArtefactError: the model was built without them.
     """
-    if not cfg.SEEK.CLASSES:
+    file = class_settings(cfg).classes
+    if not file:
         raise ArtefactError(
             "SEEK.CLASSES is empty, so the names of the classes are unknown: it is the classes.json"
             " beside the weights"
         )
-    found = read_json(cfg.SEEK.CLASSES)
+    found = read_json(file)
     return list(found["labels"]), np.asarray(found["counts"], np.int64)
 
 
@@ -99,28 +93,22 @@ def to_store(
     A killed run goes on where it stopped.
 
     Raises:
-        ArtefactError: the folder holds the work of another model, or of other photos.
+        ArtefactError: the folder holds the work of another model, or of other images.
     """
     labels, _ = classes_of(cfg)
     made_by = embedding.describe_model(cfg, model, root) | {
         "kind": "probabilities",
-        "vote": cfg.SEEK.VOTE,
+        "vote": class_settings(cfg).vote,
         "classes": labels,
         "model": embedding.weights_hash(model, classes=True),
     }
     function = classifier(cfg, model)
-    return store(
-        lambda start: (
-            part
-            for _, part in embedding.parts(
-                cfg, model, items, start, "classifying", function=function
-            )
-        ),
-        len(items),
-        folder,
-        made_by,
-        source=embedding.source_of(items),
-    )
+
+    def batches_from(start: int) -> Iterator[embedding.Part]:
+        loader = build_test_loader(cfg, items, start=start)
+        return (part for _, part in embedding.parts(loader, model, function, "classifying"))
+
+    return store(batches_from, len(items), folder, made_by, source=embedding.source_of(items))
 
 
 def classify_images(
@@ -130,7 +118,7 @@ def classify_images(
     out: PathLike,
     opts: Sequence[str] = (),
 ) -> str:
-    """Classify a folder or a list of photos; a killed run goes on where it stopped.
+    """Classify a folder or a list of images; a killed run goes on where it stopped.
 
     Args:
         config_file: the recipe the weights were trained with.
@@ -140,7 +128,7 @@ def classify_images(
         opts: KEY VALUE changes to the recipe.
 
     Returns:
-        a line telling how many photos were classified and how many could not be read.
+        a line telling how many images were classified and how many could not be read.
     """
     items, root = images_of(images)
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)

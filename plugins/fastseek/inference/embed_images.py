@@ -1,4 +1,4 @@
-"""Any photos and a trained model -> an embeddings folder."""
+"""Any images and a trained model -> an embeddings folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from ..config import recipe
 from ..config.edits import without_pretrained
-from ..data.datasets.folder import photos
+from ..data.datasets.folder import photos as images_below
 from ..data.datasets.manifest import Manifest
 from ..distributed.device import device
 from ..errors import DataError, UsageError
@@ -31,18 +31,18 @@ def embed_images(
     out: PathLike,
     opts: Sequence[str] = (),
 ) -> str:
-    """Embed a folder or a list of photos; a killed run goes on where it stopped.
+    """Embed a folder or a list of images; a killed run goes on where it stopped.
 
     Args:
         config_file: the recipe the weights were trained with.
         weights: a checkpoint, .safetensors or .pth.
-        images: a folder, searched through, whose photos get their path below it as id; or a CSV or
+        images: a folder, searched through, whose images get their path below it as id; or a CSV or
             Parquet file.
         out: folder of the embeddings.
         opts: KEY VALUE changes to the recipe.
 
     Returns:
-        a line telling how many photos were embedded and how many could not be read.
+        a line telling how many images were embedded and how many could not be read.
     """
     cfg = recipe.load(config_file, opts)
     items, root = images_of(images)
@@ -53,29 +53,29 @@ def embed_images(
     return describe(found, len(items), "numbers each", out)
 
 
-def describe(found: Embeddings, photos: int, what: str, out: PathLike) -> str:
-    """A line telling how many of the photos have a vector in `out`, how long it is, and how many
+def describe(found: Embeddings, total: int, what: str, out: PathLike) -> str:
+    """A line telling how many of the images have a vector in `out`, how long it is, and how many
     could not be read.
     """
-    lost = photos - len(found)
+    lost = total - len(found)
     rest = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
-    return f"{len(found)} of {photos} photos, {found.dim} {what} -> {out}{rest}"
+    return f"{len(found)} of {total} images, {found.dim} {what} -> {out}{rest}"
 
 
 def images_of(images: PathLike) -> tuple[list[Item], str]:
-    """The photos of a folder (every photo below it) or a table, each id once, and the folder ids
+    """The images of a folder (every image below it) or a table, each id once, and the folder ids
     are relative to.
 
     Raises:
         DataError: nothing is there.
     """
     if os.path.isdir(images):
-        items, root = photos(os.fspath(images)), os.fspath(images)
+        items, root = images_below(os.fspath(images)), os.fspath(images)
     else:
         table = Manifest(os.fspath(images))
         items, root = list({item.id: item for item in table.items}.values()), table.root
     if not items:
-        raise DataError(f"{images}: no photo found in it or below")
+        raise DataError(f"{images}: no image found in it or below")
     return items, os.path.abspath(root)
 
 

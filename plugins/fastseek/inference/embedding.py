@@ -1,4 +1,4 @@
-"""Model + photos -> vectors: in memory for evaluation, on disk for search."""
+"""Model + images -> vectors: in memory for evaluation, on disk for search."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from ..structures import Embeddings, Item
 from ..structures.embeddings_writer import fits, store
 from ..views._embedding import Seen, all_views, embed_views
 from .foreground import cutter
+from .settings import EmbeddingSettings, embedding_settings
 
 logger = logging.getLogger("fastreid.fastseek")
 Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
@@ -50,75 +51,65 @@ def embedder(cfg: Any, model: nn.Module) -> Function:
 
     A recipe of ours (with `SEEK.METRICS` or `SEEK.VIEWS`) gets vectors of unit length over all its
     views; TEST.FLIP counts as the view "hflip()". A plain fast-reid recipe gets its raw features,
-    and with TEST.FLIP their mean with those of the mirrored photo. With `SEEK.FOREGROUND` all of
-    this is of the photo's foreground.
+    and with TEST.FLIP their mean with those of the mirrored image. With `SEEK.FOREGROUND` all of
+    this is of the image's foreground.
     """
-    whole = _of_whole(cfg, inner(model))
-    if not cfg.SEEK.FOREGROUND:
+    settings = embedding_settings(cfg)
+    whole = _whole_embedder(settings, inner(model))
+    if not settings.foreground:
         return whole
-    cut = cutter(model, cfg.SEEK.FOREGROUND)
+    cut = cutter(model, settings.foreground)
     return lambda seen: whole(
         {**seen, "images": cut(seen["images"])} if isinstance(seen, Mapping) else cut(seen)
     )
 
 
-def _of_whole(cfg: Any, plain: nn.Module) -> Function:
-    def features(images: Seen) -> torch.Tensor:
+def _whole_embedder(settings: EmbeddingSettings, plain: nn.Module) -> Function:
+    def embed(images: Seen) -> torch.Tensor:
         batch = images if isinstance(images, Mapping) else {"images": images}
-        # fast-reid's own architectures normalise the batch they are given in place
-        return plain({**batch, "images": batch["images"].clone()})
+        # fast-reid's own architectures normalize the batch they are given in place
+        features: torch.Tensor = plain({**batch, "images": batch["images"].clone()})
+        return features
 
-    if unit_length(cfg):
-        views = [build(call, VIEWS) for call in views_of(cfg)]
-        return lambda images: embed_views(features, images, views)
-    if cfg.TEST.FLIP.ENABLED:
+    if settings.unit_length:
+        views = [build(call, VIEWS) for call in settings.views]
+        return lambda images: embed_views(embed, images, views)
+    if settings.mirror:
         flip = build("hflip()", VIEWS)
-        return lambda images: sum(features(seen) for seen in all_views(images, [flip])) / 2
-    return features
-
-
-def unit_length(cfg: Any) -> bool:
-    """Whether the recipe's vectors have unit length."""
-    return bool(cfg.SEEK.METRICS or cfg.SEEK.VIEWS)
-
-
-def views_of(cfg: Any) -> list[str]:
-    """The views of the recipe, as call strings; fast-reid's flip test is one."""
-    flip = ["hflip()"] if cfg.TEST.FLIP.ENABLED and "hflip()" not in cfg.SEEK.VIEWS else []
-    return [*cfg.SEEK.VIEWS, *flip]
+        return lambda images: torch.stack([embed(seen) for seen in all_views(images, [flip])]).mean(
+            dim=0
+        )
+    return embed
 
 
 def parts(
-    cfg: Any,
+    loader: Iterable[Mapping[str, Any]],
     model: nn.Module,
-    items: Sequence[Item],
-    start: int = 0,
+    function: Function,
     what: str = "embedding",
-    rank: int = 0,
-    world_size: int = 1,
-    function: Function | None = None,
 ) -> Iterator[tuple[np.ndarray, Part]]:
-    """Yield (item numbers, (ids, vectors, rejects)) batch by batch, in item order, from item
-    `start` on.
+    """Yield (item numbers, (ids, vectors, rejects)) batch by batch, in the loader's order.
 
-    `function` is what makes vectors of images; the recipe's `embedder` when None.
+    Args:
+        loader: a test loader.
+        model: is in evaluation meanwhile.
+        function: makes vectors of images, such as `embedder`.
+        what: shown beside the progress.
     """
-    loader = build_test_loader(cfg, items, rank=rank, world_size=world_size, start=start)
     device = next(model.parameters()).device
-    function = function or embedder(cfg, model)
     with evaluating(model):
         for batch in progress(loader, what):
             ids, vectors = batch["ids"], np.empty((0, 0), np.float32)
             if ids:
-                vectors = function(pictures(batch, device)).float().cpu().numpy()
+                vectors = function(model_input(batch, device)).float().cpu().numpy()
             yield np.asarray(batch["rows"]), (ids, vectors, batch["rejects"])
 
 
-def pictures(batch: Mapping[str, Any], device: torch.device) -> Seen:
+def model_input(batch: Mapping[str, Any], device: torch.device) -> Seen:
     """The images of a batch on a device; a dict with them where the batch has crops or places
     too.
     """
-    found = {
+    found: dict[str, torch.Tensor] = {
         name: batch[name].to(device, non_blocking=True)
         for name in ("images", *BESIDE)
         if name in batch
@@ -136,7 +127,8 @@ def in_memory(
         Every process gets the vectors of all.
     """
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    found = list(parts(cfg, model, items, rank=rank, world_size=world_size, function=function))
+    loader = build_test_loader(cfg, items, rank=rank, world_size=world_size)
+    found = list(parts(loader, model, function or embedder(cfg, model)))
     rejects = [reject for _, part in found for reject in part[2]]
     kept = [(rows, part[1]) for rows, part in found if len(part[1])]
     rows = np.concatenate([rows for rows, _ in kept]) if kept else np.empty(0, np.int64)
@@ -194,72 +186,69 @@ def to_store(
         model: the trained model.
         items: what to embed, in this order.
         folder: where the shards go.
-        root: the folder the ids are relative to; pages find the photos by it.
+        root: the folder the ids are relative to; pages find the images by it.
         what: shown beside the progress.
         replace: a folder that holds other embeddings is emptied first.
 
     Raises:
         ArtefactError: the folder holds embeddings of another model or preprocessing, or of other
-            photos.
+            images.
     """
     made_by, source = describe_model(cfg, model, root), source_of(items)
     if replace and not fits(folder, len(items), made_by, source):
-        logger.info("%s holds embeddings of other weights or photos: they are made anew", folder)
+        logger.info("%s holds embeddings of other weights or images: they are made anew", folder)
         shutil.rmtree(folder)
+    function = embedder(cfg, model)
 
     def batches_from(start: int) -> Iterator[Part]:
-        return (part for _, part in parts(cfg, model, items, start, what))
+        loader = build_test_loader(cfg, items, start=start)
+        return (part for _, part in parts(loader, model, function, what))
 
     return store(batches_from, len(items), folder, made_by, source=source)
 
 
 def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
-    """What made the vectors: the model's hash, how photos became tensors, views, length and
+    """What made the vectors: the model's hash, how images became tensors, views, length and
     versions.
     """
-    test = list(cfg.SEEK.TEST) or [_legacy_test(cfg)]
+    settings = embedding_settings(cfg)
     preprocessing = {
-        "test": test,
-        "mean": list(cfg.MODEL.PIXEL_MEAN),
-        "std": list(cfg.MODEL.PIXEL_STD),
+        "test": settings.transforms,
+        "mean": settings.mean,
+        "std": settings.std,
         "normal_form": NORMAL_FORM,
-        "unit_length": unit_length(cfg),
+        "unit_length": settings.unit_length,
     }
-    told = {}
-    if cfg.SEEK.FOREGROUND:
-        preprocessing["foreground"] = cfg.SEEK.FOREGROUND
-    if cfg.SEEK.CROPS:
-        preprocessing["crops"] = cfg.SEEK.CROPS
-        told["boxes"] = build(cfg.SEEK.CROPS, CROPS).digest
+    described: dict[str, Any] = {}
+    if settings.foreground:
+        preprocessing["foreground"] = settings.foreground
+    if settings.crops:
+        preprocessing["crops"] = settings.crops
+        described["boxes"] = build(settings.crops, CROPS).digest
     return {
-        **told,
+        **described,
         "model": weights_hash(model),
         "preprocessing": preprocessing,
-        "views": views_of(cfg),
+        "views": settings.views,
         "root": root,
         "versions": {"fastseek": __version__, "torch": torch.__version__},
     }
 
 
-def _legacy_test(cfg: Any) -> str:
-    crop = f", center_crop({list(cfg.INPUT.CROP.SIZE)})" if cfg.INPUT.CROP.ENABLED else ""
-    return f"fastreid: resize({list(cfg.INPUT.SIZE_TEST)}, bicubic){crop}"
-
-
 def source_of(items: Sequence[Item]) -> str:
     """SHA-256 over ids, sizes, times of change, places and boxes: another value means other or
-    changed photos.
+    changed images.
     """
     digest = hashlib.sha256()
     for item in items:
         try:
             state = os.stat(item.path)
-            told = f"{state.st_size} {state.st_mtime_ns}"
+            described = f"{state.st_size} {state.st_mtime_ns}"
         except OSError:
-            told = "missing"
+            described = "missing"
         for key in ("lat", "lon", "date", "location_uncertainty", "box"):
-            told += f" {key} {item.meta[key]}" if key in item.meta else ""
-        digest.update(f"{item.id}\0{told}\0".encode("utf-8", "surrogateescape"))
+            described += f" {key} {item.meta[key]}" if key in item.meta else ""
+        digest.update(f"{item.id}\0{described}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

@@ -21,6 +21,7 @@ from ..structures.splits import (
 )
 from . import classification, embedding
 from .reid_metrics import fastreid_figures
+from .settings import class_settings, search_settings
 
 from fastreid.utils import comm
 
@@ -33,17 +34,16 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
         the main process.
 
     Raises:
-        DataError: a query photo cannot be read, or a split is empty.
+        DataError: a query image cannot be read, or a split is empty.
     """
     items = resolve(dataset_name, cfg)
-    classified = (
-        _classify_queries(cfg, model, select_split(items, "query", dataset_name))
-        if cfg.SEEK.FIGURES
-        else []
-    )
-    if cfg.SEEK.FIGURES and not cfg.SEEK.METRICS:
-        return in_percent(classified)
-    queries, gallery = split_sides(items, dataset_name)
+    wanted = search_settings(cfg)
+    classified: list[Score] = []
+    if class_settings(cfg).metrics:
+        classified = _classify_queries(cfg, model, select_split(items, "query", dataset_name))
+        if not wanted.metrics:
+            return in_percent(classified)
+    queries, gallery = (list(side) for side in split_sides(items, dataset_name))
     rows, vectors, rejects = embedding.in_memory(cfg, model, queries + gallery)
     refuse_missing_queries(queries, rows, rejects)
     if not comm.is_main_process():
@@ -55,14 +55,10 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
         Embeddings(truth.query_ids, vectors[asked]),
         Embeddings(truth.gallery_ids, vectors[~asked]),
     )
-    if cfg.SEEK.METRICS:
-        ranked = score(
-            retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE, cfg.SEEK.RERANK)[-1],
-            truth,
-            list(cfg.SEEK.METRICS),
-        )
-        return in_percent([*ranked, *classified])
-    return fastreid_figures(cfg, *pair, truth)
+    if not wanted.metrics:
+        return fastreid_figures(cfg, *pair, truth)
+    ranking = retrieve(*pair, wanted.search, wanted.enhance, wanted.rerank)[-1]
+    return in_percent([*score(ranking, truth, wanted.metrics), *classified])
 
 
 def _classify_queries(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> list[Score]:

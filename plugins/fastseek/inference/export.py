@@ -1,4 +1,4 @@
-"""A trained model -> one file that embeds photos without this package: ONNX, or torch's exported
+"""A trained model -> one file that embeds images without this package: ONNX, or torch's exported
 program.
 """
 
@@ -24,6 +24,7 @@ from ..io.atomic import atomic, check_writable
 from ..io.paths import PathLike
 from . import embedding
 from .embed_images import load_model
+from .settings import embedding_settings
 
 logger = logging.getLogger("fastreid.fastseek")
 STEP = 32  # height and width of what is exported for any size are multiples of it,
@@ -50,7 +51,7 @@ def export(
         config_file: the recipe the weights were trained with.
         weights: a checkpoint, .safetensors or .pth.
         out: a name that ends in .onnx (needs the extra "export") or .pt2.
-        size: height and width of the photos it is traced and checked with.
+        size: height and width of the images it is traced and checked with.
         opts: KEY VALUE changes to the recipe.
 
     Returns:
@@ -58,7 +59,7 @@ def export(
 
     Raises:
         UsageError: `out` cannot be written or is an input, another ending, packages missing, or
-            photos of a size that the net refuses.
+            images of a size that the net refuses.
         RunError: torch cannot export the net, or what came out differs from the model.
     """
     check_writable(out, [config_file, weights])
@@ -69,7 +70,7 @@ def export(
         _need_onnx()
     cfg = recipe.load(config_file, [*opts, "MODEL.DEVICE", "cpu"])
     inner = load_model(cfg, weights)
-    model = Embedder(inner, embedding.unit_length(cfg)).eval()
+    model = Embedder(inner, embedding_settings(cfg).unit_length).eval()
     provenance = json.dumps({**embedding.describe_model(cfg, inner), "views": []}, sort_keys=True)
     with torch.no_grad():
         program, free = trace(model, size)
@@ -80,13 +81,13 @@ def export(
     multiples = f"any height and width that are multiples of {STEP}, from {LEAST * STEP} on"
     sizes = multiples if free else f"{size[0]} x {size[1]} only"
     return (
-        f"{out}: {len(content) / 1e6:.1f} MB, photos of {sizes}; largest difference from the model"
+        f"{out}: {len(content) / 1e6:.1f} MB, images of {sizes}; largest difference from the model"
         f" {worst:.1e}"
     )
 
 
 class Embedder(nn.Module):
-    """Photos [B, 3, H, W] of 0..255 to vectors [B, D].
+    """Images [B, 3, H, W] of 0..255 to vectors [B, D].
 
     Args:
         model: returns [B, D] in evaluation.
@@ -109,7 +110,7 @@ def trace(model: nn.Module, size: Sequence[int]) -> tuple[ExportedProgram, bool]
     """The exported program, and whether height and width are free.
 
     Raises:
-        UsageError: the net refuses photos of that size.
+        UsageError: the net refuses images of that size.
         RunError: torch cannot export it.
     """
     images = torch.rand(2, 3, *size) * 255
@@ -198,6 +199,8 @@ def _onnx(program: ExportedProgram, provenance: str) -> tuple[bytes, Run]:
             f"torch {torch.__version__} cannot write this model as ONNX: take a newer torch, or"
             f" write a .pt2 file ({str(error).strip().splitlines()[0]})"
         ) from error
+    if made is None:
+        raise RunError("torch wrote no ONNX program: write a .pt2 file")
     proto = made.model_proto
     proto.metadata_props.add(key="fastseek", value=provenance)
     content = proto.SerializeToString()
@@ -219,7 +222,7 @@ def _need_onnx() -> None:
 
 
 def _difference(model: nn.Module, run: Run, size: Sequence[int], free: bool) -> float:
-    """The largest difference on photos of chance, as a share of the longest vector."""
+    """The largest difference on images of chance, as a share of the longest vector."""
     random = torch.Generator().manual_seed(0)
     shapes = [(1, *size), (3, *size), *([(2, size[0] + STEP, size[1])] if free else [])]
     worst = 0.0

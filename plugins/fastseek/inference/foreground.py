@@ -1,4 +1,4 @@
-"""A second look: the part of a photo the network looks at, cut out and embedded in its place."""
+"""A second look: the part of an image the network looks at, cut out and embedded in its place."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..distributed.process_group import inner
 from ..errors import UsageError
 from ..regions.attention import attention
 from ..regions.foreground import foreground
 from ..registry import parse
+from .model_protocols import as_map_model
+
+FOREGROUND = {"threshold": 0.2, "margin": 0.1, "least": 0.1}
 
 
 def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -32,15 +34,16 @@ def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor
             give.
     """
     name, args, given = parse(call)
-    seeker, how = inner(model), {"at": "s4", "threshold": 0.2, "margin": 0.1, "least": 0.1}
-    if name != "foreground" or args or not given.keys() <= how.keys():
+    known = {"at", *FOREGROUND}
+    if name != "foreground" or args or not given.keys() <= known:
         raise UsageError(
             f"SEEK.FOREGROUND {call!r} is not of the form \"foreground(at='s4', threshold=0.2, "
             'margin=0.1, least=0.1)"'
         )
-    how |= given
-    on = how.pop("at")
-    if on not in getattr(getattr(seeker, "backbone", None), "channels", {}):
+    seeker = as_map_model(model, f"SEEK.FOREGROUND {call!r}")
+    shares = {key: float(given.get(key, value)) for key, value in FOREGROUND.items()}
+    on = str(given.get("at", "s4"))
+    if on not in seeker.backbone.channels:
         raise UsageError(
             f"SEEK.FOREGROUND {call!r}: the backbone of {type(seeker).__name__} gives no map {on!r}"
         )
@@ -48,7 +51,7 @@ def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor
     def cut(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             maps = seeker.backbone(seeker.preprocess(images))[on].float().cpu().numpy()
-        boxes = [foreground(attention(one), **how) for one in maps]
+        boxes = [foreground(attention(one), **shares) for one in maps]
         return torch.stack([enlarge(image, box) for image, box in zip(images, boxes, strict=True)])
 
     return cut

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import roc_curve
 
-from ..enhance.aqe import Aqe
 from ..metrics import market, market_from_embeddings
-from ..rerank.k_reciprocal import KReciprocal
 from ..search.exact import Exact
 from ..structures import Embeddings, GroundTruth, Ranking
+from .settings import reid_settings
 
 
 def fastreid_figures(
@@ -24,24 +23,18 @@ def fastreid_figures(
     code computes it (`fastreid/evaluation/rerank.py`), which needs no GPU; its evaluator mixes in
     another distance than that code.
     """
-    if cfg.TEST.AQE.ENABLED:
-        aqe = Aqe(k=cfg.TEST.AQE.QE_K, times=cfg.TEST.AQE.QE_TIME, alpha=cfg.TEST.AQE.ALPHA)
-        queries, gallery = aqe(queries, gallery)
-    metric = {"cosine": "cosine", "euclidean": "l2"}[cfg.TEST.METRIC]
-    if not (cfg.TEST.RERANK.ENABLED or cfg.TEST.ROC.ENABLED):
-        return OrderedDict(market_from_embeddings(queries, gallery, truth, metric))
-    scores = _scores(cfg, queries, gallery, metric)
+    settings = reid_settings(cfg)
+    if settings.expand:
+        queries, gallery = settings.expand(queries, gallery)
+    if not (settings.rerank or settings.roc):
+        return OrderedDict(market_from_embeddings(queries, gallery, truth, settings.metric))
+    if settings.rerank:
+        scores = settings.rerank.matrix(queries, gallery)
+    else:
+        search = Exact(k=len(gallery), metric=settings.metric)
+        scores = _matrix(search(queries, gallery))
     figures = OrderedDict(market(scores, truth))
-    return figures | roc(scores, truth) if cfg.TEST.ROC.ENABLED else figures
-
-
-def _scores(cfg: Any, queries: Embeddings, gallery: Embeddings, metric: str) -> np.ndarray:
-    own = cfg.TEST.RERANK
-    if own.ENABLED:
-        return KReciprocal(k1=own.K1, k2=own.K2, lambda_=own.LAMBDA, metric=metric).matrix(
-            queries, gallery
-        )
-    return _matrix(Exact(k=len(gallery), metric=metric)(queries, gallery))
+    return figures | roc(scores, truth) if settings.roc else figures
 
 
 def _matrix(ranking: Ranking) -> np.ndarray:

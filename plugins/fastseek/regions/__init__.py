@@ -1,4 +1,4 @@
-"""Parts of photos by a network's attention: subjects, foreground, where to crop.
+"""Parts of images by a network's attention: subjects, foreground, where to crop.
 
 NumPy only, no network.
 """

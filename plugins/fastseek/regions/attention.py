@@ -44,11 +44,11 @@ def box_of(mask: np.ndarray) -> Box:
 
 
 def rescale_map(box: Box, grid: tuple[int, int], other: tuple[int, int]) -> Box:
-    """The same part of the photo on another grid, grown to whole places there.
+    """The same part of the image on another grid, grown to whole places there.
 
     Args:
         box: on `grid`.
-        grid, other: (h, w) of two maps of one photo.
+        grid, other: (h, w) of two maps of one image.
     """
     top, left, bottom, right = box
     (h, w), (height, width) = grid, other

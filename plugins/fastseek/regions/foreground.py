@@ -12,14 +12,14 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 def foreground(
     attention: np.ndarray, threshold: float = 0.2, margin: float = 0.1, least: float = 0.1
 ) -> tuple[float, float, float, float]:
-    """The part of a photo worth looking at again: the box of high attention and a margin (DIGIX
+    """The part of an image worth looking at again: the box of high attention and a margin (DIGIX
     2020, third place).
 
     Args:
         attention: [h, w], 0 and above.
         threshold: places above this share of the largest value count.
         margin: share of the box's height and width that is added on every side.
-        least: a box with a smaller share of the photo is not believed: the whole photo is kept.
+        least: a box with a smaller share of the image is not believed: the whole image is kept.
 
     Returns:
         top, left, bottom, right as shares of height and width, inside 0..1.

@@ -1,4 +1,4 @@
-"""Answers to a photo and to its parts, as one list."""
+"""Answers to an image and to its parts, as one list."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from ..structures import Ranking
 
 
 def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
-    """The ranking in which an image's score is its largest over the photo and the photo's parts.
+    """The ranking in which an image's score is its largest over the image and the image's parts.
 
     Args:
-        whole: of the photos.
+        whole: of the images.
         parts: of parts of some of them, over the same gallery, as deep, with scores that can be
             compared.
-        owner: part's query id -> photo's query id.
+        owner: part's query id -> image's query id.
 
     Returns:
-        a ranking of the photos, as deep as `whole`; equal scores in the order of the gallery ids.
+        a ranking of the images, as deep as `whole`; equal scores in the order of the gallery ids.
 
     Raises:
-        ArtefactError: another gallery, lists that are shorter, or a part of no photo.
+        ArtefactError: another gallery, lists that are shorter, or a part of no image.
     """
     if not np.array_equal(whole.gallery_ids, parts.gallery_ids):
         raise ArtefactError(
-            "photos and parts were searched in different galleries: search the same one"
+            "queries and their parts were searched in different galleries: search the same one"
         )
     if parts.indices.shape[1] < whole.indices.shape[1]:
         raise ArtefactError(
-            f"parts list {parts.indices.shape[1]} images, photos {whole.indices.shape[1]}: search"
+            f"parts list {parts.indices.shape[1]} images, queries {whole.indices.shape[1]}: search"
             " the parts as deep"
         )
     rows = {name: row for row, name in enumerate(whole.query_ids.tolist())}
     strangers = [name for name in parts.query_ids.tolist() if owner.get(name) not in rows]
     if strangers:
-        raise ArtefactError(f"part {strangers[0]!r} belongs to no photo of the ranking")
+        raise ArtefactError(f"part {strangers[0]!r} belongs to no image of the ranking")
     indices, scores = whole.indices.copy(), whole.scores.copy()
     members: dict[int, list[int]] = {}
     for number, name in enumerate(parts.query_ids.tolist()):
@@ -53,7 +53,7 @@ def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> R
         scores,
         {
             **whole.provenance,
-            "subjects": {"photos": len(members), "parts": len(parts.query_ids)},
+            "subjects": {"images": len(members), "parts": len(parts.query_ids)},
         },
     )
 

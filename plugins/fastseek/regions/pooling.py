@@ -8,7 +8,7 @@ from .attention import Box
 
 
 def gem(maps: np.ndarray, box: Box | None = None, p: float = 3.0, eps: float = 1e-6) -> np.ndarray:
-    """Generalised mean of a box of a map, brought to length 1: a part of a photo without running
+    """Generalised mean of a box of a map, brought to length 1: a part of an image without running
     the network again.
 
     Args:

@@ -1,4 +1,4 @@
-"""Selective convolutional descriptor aggregation (Wei et al., 2017): the main thing of a photo,
+"""Selective convolutional descriptor aggregation (Wei et al., 2017): the main thing of an image,
 without labels.
 """
 

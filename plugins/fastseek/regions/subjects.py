@@ -1,4 +1,4 @@
-"""How many things a photo shows, and where."""
+"""How many things an image shows, and where."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def subjects(
     most: int = 4,
     least: float = 0.05,
 ) -> list[Subject]:
-    """The things a photo shows, the largest first; none when attention is high in fewer than five
+    """The things an image shows, the largest first; none when attention is high in fewer than five
     places.
 
     Places above `level` (and above the mean) are joined with their `k` nearest; every connected

@@ -24,12 +24,12 @@ def attended_window(
     try. More tries make it less random: about ten are meant.
 
     Args:
-        mask: bool [h, w]: where attention is high; its grid may be coarser than the photo.
+        mask: bool [h, w]: where attention is high; its grid may be coarser than the image.
         random: drawn from.
         tries: places.
-        area: the window's share of the photo, from and to, drawn evenly.
+        area: the window's share of the image, from and to, drawn evenly.
         aspect: its width / height in pixels, from and to, drawn evenly by logarithm.
-        shape: width / height of the photo.
+        shape: width / height of the image.
     """
     if tries < 1:
         raise ValueError(f"tries={tries}: expected at least one")

@@ -89,7 +89,7 @@ def report(
     write_results(out / "results.json", made, current_commit(), max(cfg.SEED, 0))
     write_json(
         out / "confusion.json",
-        {"pairs": [dataclasses.asdict(pair) | {"share": pair.share} for pair, _ in found]},
+        {"pairs": [_pair_row(pair) for pair, _ in found]},
     )
     shown = [
         {
@@ -115,6 +115,15 @@ def report(
         ],
     )
     return f"{table(shown)}\n\npage: {out / 'report.html'}"
+
+
+def _pair_row(pair: Confused) -> dict[str, Any]:
+    """A pair as confusion.json holds it."""
+    told = dataclasses.asdict(pair)
+    # The file keeps the name it has always had.
+    return {"photos" if key == "images" else key: value for key, value in told.items()} | {
+        "share": pair.share
+    }
 
 
 def _channels(model: nn.Module) -> Mapping[str, int]:
