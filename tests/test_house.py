@@ -41,7 +41,7 @@ FOLDERS = {
     "METRICS": "metrics",
     "SCHEDULES": "schedules",
     "BLOCKS": "modeling.blocks",
-    "FIGURES": "classification",
+    "CLASS_METRICS": "classification",
     "CROPS": "data.crops",
 }
 

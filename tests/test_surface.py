@@ -34,6 +34,7 @@ def surface():
     for name, members in sorted(vars(registry).items()):
         if isinstance(members, registry.Registry):
             parts[name] = {part: arguments(members.get(part)) for part in members.names()}
+    parts |= {old: parts[new] for old, new in registry.OLD_NAMES.items()}
     theirs = {
         name: sorted(
             part

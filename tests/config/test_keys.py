@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from fastseek.config import keys
+from fastseek import registry
+from fastseek.config import keys, recipe
 from fastseek.config.nested import flatten, get_value
 from fastseek.config.plugins import register
 
@@ -90,3 +91,30 @@ def test_names_are_dotted_in_order_and_an_empty_group_keeps_its_name():
 def test_a_name_that_is_not_there_is_told_whole(name):
     with pytest.raises(KeyError, match=re.escape(repr(name))):
         get_value({"B": {"Y": 1}}, name)
+
+
+def test_a_key_by_its_old_name_is_read_with_a_warning_and_the_last_setting_holds(tmp_path):
+    (tmp_path / "Base-x.yml").write_text('SEEK:\n  CLASS_METRICS: ["class_mean"]\n')
+    heir = tmp_path / "Base-y.yml"
+    heir.write_text('_BASE_: Base-x.yml\nSEEK:\n  FIGURES: ["top(1)"]\n')
+    with pytest.warns(DeprecationWarning, match=r"SEEK.FIGURES is called SEEK.CLASS_METRICS"):
+        assert recipe.load(heir).SEEK.CLASS_METRICS == ["top(1)"]
+    with pytest.warns(DeprecationWarning):
+        assert recipe.origins(heir, ["SEEK.FIGURES", "[]"])["SEEK.CLASS_METRICS"] == "command line"
+
+
+def test_fastreids_own_reader_passes_over_a_key_by_its_old_name(tmp_path):
+    (tmp_path / "old.yml").write_text("SEEK:\n  FIGURES: []\nSEED: 3\n")
+    cfg = defaults()
+    cfg.merge_from_file(str(tmp_path / "old.yml"))
+    assert cfg.SEED == 3 and "FIGURES" not in cfg.SEEK
+
+
+def test_digests_of_version_0_1_are_made_with_the_names_it_had():
+    names = {"SEEK.CLASS_METRICS": ["top(1)"], "SEED": 1}
+    assert keys.former_names(names) == {"SEEK.FIGURES": ["top(1)"], "SEED": 1}
+
+
+def test_a_registry_by_its_old_name_is_the_same_registry():
+    with pytest.warns(DeprecationWarning, match="CLASS_METRICS"):
+        assert registry.FIGURES is registry.CLASS_METRICS

@@ -18,7 +18,7 @@ from fastseek.training.trainer import Trainer
 def trained(recipe_of, tests_on):
     """A short training that is evaluated by classification alone."""
     cfg = recipe_of(
-        SEEK__FIGURES=["top(1, 2)", "class_mean"], SEEK__METRICS=[], DATASETS__TESTS=tests_on
+        SEEK__CLASS_METRICS=["top(1, 2)", "class_mean"], SEEK__METRICS=[], DATASETS__TESTS=tests_on
     )
     trainer = Trainer(cfg)
     return trainer, trainer.train()
@@ -41,7 +41,7 @@ def test_a_training_is_evaluated_by_its_figures_in_percent(trained):
 
 
 def test_figures_and_metrics_stand_side_by_side(recipe_of, tests_on):
-    cfg = recipe_of(SEEK__FIGURES=["top(1)"], DATASETS__TESTS=tests_on, SOLVER__MAX_EPOCH=1)
+    cfg = recipe_of(SEEK__CLASS_METRICS=["top(1)"], DATASETS__TESTS=tests_on, SOLVER__MAX_EPOCH=1)
     found = Trainer(cfg).train()
     assert {"recall(1)", "map(10)", "top(1)"} < set(found) and found["metric"] == found["recall(1)"]
 

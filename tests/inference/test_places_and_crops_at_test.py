@@ -89,7 +89,7 @@ def test_a_training_with_places_and_crops_runs_and_its_answers_depend_on_them(re
         SEEK__CROPS="boxes()",
         SEEK__BRANCHES=['two_stream(of="geo(dim=16, hidden=16, drop=0.5)")'],
         SEEK__LOSSES=["arcface(on='two_stream')"],
-        SEEK__FIGURES=["top(1)"],
+        SEEK__CLASS_METRICS=["top(1)"],
         SEEK__VIEWS=["hflip()"],
     )
     trainer = Trainer(cfg)

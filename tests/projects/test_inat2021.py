@@ -53,7 +53,7 @@ def test_a_member_is_an_arcface_classifier_with_the_published_augmentation_and_v
     views = [build(call, VIEWS) for call in cfg.SEEK.VIEWS]
     size = int(cfg.SEEK.TEST[0].split("(")[-1].split(",")[0])
     assert len(all_views(torch.zeros(1, 3, size, size), views)) == 6 * 2 * 3
-    assert cfg.SEEK.FIGURES[0] == "top(1, 5)"
+    assert cfg.SEEK.CLASS_METRICS[0] == "top(1, 5)"
 
 
 def small(name, net):

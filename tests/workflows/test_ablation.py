@@ -215,7 +215,7 @@ def test_a_step_trained_in_rounds_has_the_model_of_the_last_round(files, photos)
     (files.parent / "rounds.yml").write_text(f"""
 RECIPE: tiny.yml
 DATA: {{LABELLED: "{data}", UNLABELLED: "{data}", SPLIT: query, TEST_DATA: true}}
-FIGURES: ["top(1)"]
+CLASS_METRICS: ["top(1)"]
 ROUNDS: 2
 STOP: {{GAIN: -1}}
 STEPS:
@@ -316,7 +316,7 @@ def test_the_mean_over_seeds_is_taken_query_by_query_and_the_spread_over_seeds()
 CLASSES = """
 NAME: A classifier
 BASE: tiny.yml
-FIGURES: ["top(1)", "class_mean"]
+CLASS_METRICS: ["top(1)", "class_mean"]
 STEPS:
   - NAME: baseline
   - NAME: "+ dropout"
@@ -383,8 +383,12 @@ def test_the_ensemble_is_the_refitted_head_over_its_members(classifier):
         ("baseline: 1.0", "absent: 1.0", "ENSEMBLE must be .*wrong: absent: 1.0"),
         ("baseline: 1.0", "baseline: 0", "wrong: baseline: 0"),
         (", baseline: 1.0", "", "two or more earlier steps"),
-        ('FIGURES: ["top(1)"', 'METRICS: ["map"]\nFIGURES: ["top(1)"', "compared by FIGURES alone"),
-        ("class_mean", "class_median", "no figure is called"),
+        (
+            'CLASS_METRICS: ["top(1)"',
+            'METRICS: ["map"]\nCLASS_METRICS: ["top(1)"',
+            "compared by CLASS_METRICS alone",
+        ),
+        ("class_mean", "class_median", "no class metric is called"),
     ],
 )
 def test_what_is_wrong_with_an_ensemble_is_told(classifier, old, new, told):

@@ -31,7 +31,7 @@ SEEK:
 ABLATION = """
 NAME: Blends
 BASE: tiny.yml
-FIGURES: ["top(1)"]
+CLASS_METRICS: ["top(1)"]
 STEPS:
   - NAME: image
   - NAME: place
@@ -129,7 +129,11 @@ def test_members_of_a_blend_must_have_seen_the_same_photos(tmp_path, files):
         ("OF: [image], PRIOR: place", "OF: [image]", "several steps"),
         ("EVOLVE: de", "SEARCH: de", "wrong: SEARCH"),
         ("OF: [image, product]", "OF: [both, image]", "wrong: both"),
-        ('FIGURES: ["top(1)"]', 'METRICS: ["map"]\nFIGURES: ["top(1)"]', "FIGURES alone"),
+        (
+            'CLASS_METRICS: ["top(1)"]',
+            'METRICS: ["map"]\nCLASS_METRICS: ["top(1)"]',
+            "CLASS_METRICS alone",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_blend_is_told(files, old, new, says):

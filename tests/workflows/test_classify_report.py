@@ -52,7 +52,7 @@ def finished(photos, tmp_path_factory):
         "SOLVER.WARMUP_ITERS": 0,
         "DATALOADER.NUM_WORKERS": 0,
         "DATASETS.NAMES": (f"manifest('{mine / 'list.csv'}')",),
-        "SEEK.FIGURES": ["top(1)"],
+        "SEEK.CLASS_METRICS": ["top(1)"],
         "DATASETS.TESTS": (f"manifest('{mine / 'list.csv'}')",),
         "TEST.EVAL_PERIOD": 0,
     }

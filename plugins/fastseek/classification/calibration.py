@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..registry import FIGURES
+from ..registry import CLASS_METRICS
 from ..structures import Score
 from .class_labels import known_classes
 from .scoring import protocol
 
 
-@FIGURES.register()
+@CLASS_METRICS.register()
 class Calibration:
     """How far the confidence of the first class is from how often it is right (ECE; Guo et al.,
     ICML 2017).

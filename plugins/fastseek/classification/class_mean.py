@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..registry import FIGURES
+from ..registry import CLASS_METRICS
 from ..structures import Score
 from .class_labels import known_classes, places
 from .scoring import protocol
 
 
-@FIGURES.register()
+@CLASS_METRICS.register()
 class ClassMean:
     """Mean over the classes of the share of their images that are classified right: rare classes
     count like others.

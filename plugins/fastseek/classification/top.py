@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..registry import FIGURES
+from ..registry import CLASS_METRICS
 from ..structures import Score
 from .class_labels import known_classes, places
 from .scoring import protocol
 
 
-@FIGURES.register()
+@CLASS_METRICS.register()
 class Top:
     """Share of the images whose class is among the k most probable, for every k; equal ones stand
     by class number.

@@ -64,7 +64,7 @@ def blend_files(
         wanted: how.
         truth: a CSV file id,label[,split]; needed to evolve and to score. Photos it does not tell
             of are not scored.
-        figures: call strings of FIGURES; with evolved weights the held-out half is scored, else all
+        figures: call strings of CLASS_METRICS; with evolved weights the held-out half is scored, else all
             photos.
         classes: classes.json of a member's training, for figures by class size.
         out: folder the blend is written to.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -216,9 +217,9 @@ OURS = (
         JUDGES,
     ),
     Key(
-        "SEEK.FIGURES",
+        "SEEK.CLASS_METRICS",
         [],
-        "call strings of FIGURES: the test images are classified too, and scored so",
+        "call strings of CLASS_METRICS: the test images are classified too, and scored so",
         JUDGES,
     ),
     Key(
@@ -293,11 +294,16 @@ FASTREID: Mapping[str, Tag] = {
     "OUTPUT_DIR": RUNS,
     "CUDNN_BENCHMARK": RUNS,
 }
+# What version 0.1 called a key; recipes may say it so until version 0.2.
+OLD_KEYS: Mapping[str, str] = {"SEEK.FIGURES": "SEEK.CLASS_METRICS"}
 _OWN_TAGS: Mapping[str, Tag] = {key.name: key.tag for key in OURS}
 
 
 def add_seek_config(cfg: Any) -> None:
-    """Add our keys with their defaults to a fast-reid CfgNode, in place, once."""
+    """Add our keys with their defaults to a fast-reid CfgNode, in place, once.
+
+    fast-reid's own reader passes over a key by its old name, and logs that it does.
+    """
     if "SEEK" in cfg:
         return
     kind = type(cfg)
@@ -307,6 +313,24 @@ def add_seek_config(cfg: Any) -> None:
         for name in groups:
             node = node.setdefault(name, kind())
         node[last] = copy.deepcopy(key.default)
+    for old in OLD_KEYS:
+        cfg.register_deprecated_key(old)
+
+
+def today_key(name: str) -> str:
+    """The name of a key; a warning where version 0.1 called it so and today it is another."""
+    if name not in OLD_KEYS:
+        return name
+    new = OLD_KEYS[name]
+    message = f"the key {name} is called {new}; the old name goes with version 0.2"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return new
+
+
+def former_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by the names that version 0.1 had for the keys, for the digests it has written."""
+    names = {new: old for old, new in OLD_KEYS.items()}
+    return {names.get(name, name): value for name, value in settings.items()}
 
 
 def tag_of(name: str) -> Tag:

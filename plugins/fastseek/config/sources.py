@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import UsageError
 from ..io.paths import PathLike
 from ..io.yaml_lines import Document, read_yaml
+from .keys import today_key
 from .nested import flatten
 
 BASE = "_BASE_"
@@ -82,7 +83,7 @@ def _base(document: Document) -> str | None:
 def _settings(document: Document) -> Iterator[Setting]:
     for key, value in flatten(document.values).items():
         if key != BASE:
-            yield Setting(key, value, document.path, document.lines[key])
+            yield Setting(today_key(key), value, document.path, document.lines[key])
 
 
 def flat_settings(document: Document, prefix: str) -> list[Setting]:
@@ -99,7 +100,7 @@ def flat_settings(document: Document, prefix: str) -> list[Setting]:
         if number:
             node = node[int(number)]
     return [
-        Setting(key, value, document.path, document.lines[f"{prefix}{key}"])
+        Setting(today_key(key), value, document.path, document.lines[f"{prefix}{key}"])
         for key, value in flatten(node).items()
     ]
 
@@ -115,5 +116,6 @@ def overrides(opts: Sequence[str]) -> list[Setting]:
             f"overrides come in pairs, KEY VALUE; {opts[-1]!r} at the end has no partner"
         )
     return [
-        Setting(key, value, OVERRIDE, 0) for key, value in zip(opts[::2], opts[1::2], strict=True)
+        Setting(today_key(key), value, OVERRIDE, 0)
+        for key, value in zip(opts[::2], opts[1::2], strict=True)
     ]

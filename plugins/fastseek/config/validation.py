@@ -41,7 +41,7 @@ CALLS = {
     "SEEK.SEARCH": registry.SEARCHERS,
     "SEEK.RERANK": registry.RERANKERS,
     "SEEK.METRICS": registry.METRICS,
-    "SEEK.FIGURES": registry.FIGURES,
+    "SEEK.CLASS_METRICS": registry.CLASS_METRICS,
 }
 INSTEAD = {"TEST.AQE": 'SEEK.ENHANCE ["aqe(k=5)"]', "TEST.RERANK": 'SEEK.RERANK ["k_reciprocal()"]'}
 # what a part is given beside the recipe's arguments; the others are built by these alone, and so

@@ -53,7 +53,7 @@ def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
 
 
 def figures(cfg: Any, probabilities: np.ndarray, items: Sequence[Item]) -> list[Score]:
-    """Score the probabilities [N, C] of N images by SEEK.FIGURES.
+    """Score the probabilities [N, C] of N images by SEEK.CLASS_METRICS.
 
     Raises:
         DataError: no image is of a class the model knows.

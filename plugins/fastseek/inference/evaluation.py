@@ -62,7 +62,7 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
 
 
 def _classify_queries(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> list[Score]:
-    """The queries' SEEK.FIGURES; none but in the main process."""
+    """The queries' SEEK.CLASS_METRICS; none but in the main process."""
     rows, probabilities, rejects = embedding.in_memory(
         cfg, model, queries, classification.classifier(cfg, model)
     )

@@ -108,7 +108,7 @@ def class_settings(cfg: Any) -> ClassSettings:
     """
     if cfg.SEEK.VOTE not in VOTES:
         raise UsageError(f"SEEK.VOTE {cfg.SEEK.VOTE!r} is not one of {', '.join(VOTES)}")
-    return ClassSettings(cfg.SEEK.VOTE, cfg.SEEK.CLASSES, list(cfg.SEEK.FIGURES))
+    return ClassSettings(cfg.SEEK.VOTE, cfg.SEEK.CLASSES, list(cfg.SEEK.CLASS_METRICS))
 
 
 def search_settings(cfg: Any) -> SearchSettings:

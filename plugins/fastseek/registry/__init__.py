@@ -1,5 +1,10 @@
 """Registries of parts with their contracts, call strings, and `build`, which joins the two."""
 
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
 from .calls import parse, pick, recipe_name, spell_call, suggest_names, takes, unparse
 from .loading import import_parts, import_plugin, load_plugins, part_files
 from .members import Part, Registry, build
@@ -8,10 +13,10 @@ from .registries import (
     BACKBONES,
     BLOCKS,
     BRANCHES,
+    CLASS_METRICS,
     CROPS,
     DATASETS,
     ENHANCERS,
-    FIGURES,
     FUSERS,
     LOSSES,
     METRICS,
@@ -28,12 +33,12 @@ __all__ = [
     "BACKBONES",
     "BLOCKS",
     "BRANCHES",
+    "CLASS_METRICS",
     "CROPS",
     "ClassMetric",
     "DATASETS",
     "ENHANCERS",
     "Enhancer",
-    "FIGURES",
     "FUSERS",
     "Fuser",
     "LOSSES",
@@ -63,3 +68,15 @@ __all__ = [
     "takes",
     "unparse",
 ]
+
+# What version 0.1 called them; the old names go with version 0.2.
+OLD_NAMES = {"FIGURES": "CLASS_METRICS"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in OLD_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = OLD_NAMES[name]
+    message = f"fastseek.registry.{name} is called {new}; the old name goes with 0.2"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
+    return globals()[new]

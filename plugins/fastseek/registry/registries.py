@@ -205,8 +205,8 @@ Called with (ranking, truth) it returns a list of `Score`.
 )
 
 
-FIGURES: Registry[ClassMetric] = Registry(
-    "figure",
+CLASS_METRICS: Registry[ClassMetric] = Registry(
+    "class metric",
     """Class probabilities and the true classes to scores.
 
 Called with (probabilities [N, C] float32, truth int64 [N] with -1 where the true class is none of

@@ -37,7 +37,7 @@ from ..structures.splits import refuse_missing_queries, select_split
 
 PLAIN = "as they are"
 CHANGED = {"dark": "brightness(0.3)", "over-exposed": "brightness(2.5)", "blurred": "blur(0.02)"}
-FIGURES = ["top(1, 5)", "class_mean", "by_size(20, 100)", "calibration"]
+DEFAULT_METRICS = ["top(1, 5)", "class_mean", "by_size(20, 100)", "calibration"]
 SHOWN = 6  # photos of a pair
 
 
@@ -58,7 +58,7 @@ def report(
 
     Args:
         config_file: the recipe the weights were trained with; SEEK.TEST must list the transforms.
-            Without SEEK.FIGURES it is scored by top-1, top-5, the mean over classes, by class size,
+            Without SEEK.CLASS_METRICS it is scored by top-1, top-5, the mean over classes, by class size,
             and by calibration.
         weights: a checkpoint with its classes.json beside it.
         out: the folder.
@@ -81,7 +81,7 @@ def report(
     names = list(_channels(model))
     if on and on not in names:
         raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
-    cfg = _image_set(cfg, FIGURES=list(cfg.SEEK.FIGURES) or FIGURES)
+    cfg = _image_set(cfg, CLASS_METRICS=list(cfg.SEEK.CLASS_METRICS) or DEFAULT_METRICS)
     queries = select_split(resolve(cfg.DATASETS.TESTS[0], cfg), "query", cfg.DATASETS.TESTS[0])
     plain, scores, made = _rows(cfg, model, queries)
     found = _confused_pairs_of(cfg, model, queries, plain, pairs, on or names[-1])

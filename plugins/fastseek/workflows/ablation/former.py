@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...config.keys import former_names
 from ...config.nested import flatten
 
 from fastreid.config import CfgNode
@@ -56,7 +57,7 @@ def former_inputs(
     """
     if cfg.TEST.PRECISE_BN.ENABLED:
         return None
-    keys = flatten(cfg)
+    keys = former_names(flatten(cfg))
     training = {"photos": images, "plan": plan, "trained by": _without(keys, NOT_OF_TRAINING)}
     return training, {**training, "keys": _without(keys, NOT_OF_ANSWER)}
 

@@ -177,9 +177,9 @@ def _score_step(step: AblationStep, answers: Sequence[Answer]) -> StepScores:
         found: list[Score] = []
         if seek.METRICS:
             found += evaluate(*answer.load(), list(seek.METRICS))
-        if seek.FIGURES:
+        if seek.CLASS_METRICS:
             said = ClassProbabilities.load(answer.folder / CLASSIFIED)
-            calls = list(seek.FIGURES)
+            calls = list(seek.CLASS_METRICS)
             found += evaluate_classes(said.probabilities, said.truth, said.counts, calls)
         scores.append(tuple(found))
     seconds = sum(answer.seconds for answer in answers)

@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...config import recipe
+from ...config.keys import today_key
+from ...config.nested import flatten
 from ...config.schema import LIST, MAP, SWITCH, WORD, check_keys, checked_calls
 from ...config.sources import overrides
 from ...errors import UsageError
 from ...io.paths import PathLike
 from ...io.yaml_lines import Document, read_yaml
-from ...registry import FIGURES, METRICS
+from ...registry import CLASS_METRICS, METRICS
 from .blend import Blend, read_blend
 
 KEYS = {
@@ -22,7 +24,8 @@ KEYS = {
     "BASE": WORD,
     "SEEDS": LIST,
     "METRICS": LIST,
-    "FIGURES": LIST,
+    "CLASS_METRICS": LIST,
+    "FIGURES": LIST,  # its name in version 0.1
     "SET": MAP,
     "SHORT": MAP,
     "LONG": MAP,
@@ -72,7 +75,7 @@ class Ablation:
         title: heading of the page.
         seeds: every step is trained once with each.
         metrics: call strings of METRICS.
-        figures: call strings of FIGURES. With both empty SEEK.METRICS and SEEK.FIGURES of the recipe are taken.
+        figures: call strings of CLASS_METRICS. With both empty SEEK.METRICS and SEEK.CLASS_METRICS of the recipe are taken.
         steps: in order.
     """
 
@@ -87,7 +90,7 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
     """Read an ablation file and try all of its recipes.
 
         NAME: heading                     BASE: recipe, relative to this file
-        SEEDS: [0]                        METRICS: ["recall(1)", "map"] and/or FIGURES: ["top(1)"]
+        SEEDS: [0]                        METRICS: ["recall(1)", "map"] and/or CLASS_METRICS: ["top(1)"]
         SET: {KEY: VALUE}                 for all steps
         SHORT, LONG:                      the two settings, after the above
           SEEDS: …
@@ -119,12 +122,12 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
     check_keys(document, chosen, SETTING, "LONG." if long else "SHORT.")
     metrics, figures = (
         checked_calls(document, key, document.values.get(key, []), registry)
-        for key, registry in (("METRICS", METRICS), ("FIGURES", FIGURES))
+        for key, registry in (("METRICS", METRICS), (_class_metrics(document), CLASS_METRICS))
     )
-    first = {**flat(document.values.get("SET", {})), **flat(chosen.get("SET", {}))}
+    first = {**_settings(document.values.get("SET", {})), **_settings(chosen.get("SET", {}))}
     if metrics or figures:
         first |= {"SEEK.METRICS": list(metrics)} | (
-            {"SEEK.FIGURES": list(figures)} if figures else {}
+            {"SEEK.CLASS_METRICS": list(figures)} if figures else {}
         )
     given = {setting.key: setting.value for setting in overrides(opts)}
     return Ablation(
@@ -134,6 +137,21 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
         figures,
         _steps(document, first, _by_step(document, chosen, long), given),
     )
+
+
+def _class_metrics(document: Document) -> str:
+    """The key that holds the class metrics: CLASS_METRICS, or FIGURES as version 0.1 called it.
+
+    Raises:
+        UsageError: both stand there.
+    """
+    if "FIGURES" not in document.values:
+        return "CLASS_METRICS"
+    if "CLASS_METRICS" in document.values:
+        raise UsageError(
+            f"{document.where('FIGURES')}: FIGURES is the old name of CLASS_METRICS: keep one"
+        )
+    return "FIGURES"
 
 
 def _by_step(
@@ -149,7 +167,7 @@ def _by_step(
                 f"{where}: {name!r}: expected the name of a step and a mapping of keys; steps: "
                 f"{', '.join(map(str, names))}"
             )
-    return {name: flat(changes) for name, changes in made.items()}
+    return {name: _settings(changes) for name, changes in made.items()}
 
 
 def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[int, ...]:
@@ -172,16 +190,9 @@ def _check_seeds(seeds: list[Any], key: str, where: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys as dotted ones."""
-    made: dict[str, Any] = {}
-    for key, value in values.items():
-        made |= (
-            flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict) and value
-            else {f"{prefix}{key}": value}
-        )
-    return made
+def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested keys as dotted ones, by their names of today."""
+    return {today_key(key): value for key, value in flatten(values).items()}
 
 
 def _steps(
@@ -205,7 +216,7 @@ def _steps(
             raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
         changed = _changed_settings(
             kept,
-            {**one, "SET": {**flat(one.get("SET", {})), **special.get(one["NAME"], {})}},
+            {**one, "SET": {**_settings(one.get("SET", {})), **special.get(one["NAME"], {})}},
             config,
             where,
         )
@@ -255,8 +266,8 @@ def _changed_settings(
     kept: Mapping[str, Any], one: Mapping[str, Any], config: str, where: str
 ) -> dict[str, Any]:
     """The changes so far and those of this step."""
-    changed = {**kept, **flat(one.get("SET", {}))}
-    for key, calls in flat(one.get("ADD", {})).items():
+    changed = {**kept, **_settings(one.get("SET", {}))}
+    for key, calls in _settings(one.get("ADD", {})).items():
         there = changed[key] if key in changed else _of_recipe(config, key, where)
         if not isinstance(there, list | tuple) or not isinstance(calls, list):
             raise UsageError(f"{where}: ADD {key}: both {there!r} and {calls!r} must be lists")
@@ -286,15 +297,15 @@ def _step(
         cfg = recipe.load(config, opts)
     except UsageError as error:
         raise UsageError(f"{where}: step {one['NAME']!r}: {error}") from error
-    if not (cfg.SEEK.METRICS or cfg.SEEK.FIGURES) or not cfg.DATASETS.TESTS:
+    if not (cfg.SEEK.METRICS or cfg.SEEK.CLASS_METRICS) or not cfg.DATASETS.TESTS:
         raise UsageError(
-            f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.FIGURES, or DATASETS.TESTS, are"
+            f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.CLASS_METRICS, or DATASETS.TESTS, are"
             " empty, so there is nothing to compare"
         )
-    if {"ENSEMBLE", "BLEND"} & set(one) and (cfg.SEEK.METRICS or not cfg.SEEK.FIGURES):
+    if {"ENSEMBLE", "BLEND"} & set(one) and (cfg.SEEK.METRICS or not cfg.SEEK.CLASS_METRICS):
         raise UsageError(
             f"{where}: step {one['NAME']!r}: an ENSEMBLE or BLEND classifies, so it is "
-            "compared by FIGURES alone"
+            "compared by CLASS_METRICS alone"
         )
     plan = one.get("PLAN", "")
     if plan:

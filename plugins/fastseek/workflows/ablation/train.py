@@ -141,7 +141,7 @@ def _plan_answer(step: AblationStep, seed: int, out: pathlib.Path, embeds: bool)
     answer = {**training, "answered by": select_values(cfg, SHAPES_ANSWER)}
     former = former_inputs(cfg, images, plan) or (training, answer)
     files = [RANKING, TRUTH] if cfg.SEEK.METRICS else []
-    files += [CLASSIFIED] if cfg.SEEK.FIGURES else []
+    files += [CLASSIFIED] if cfg.SEEK.CLASS_METRICS else []
     files += [EMBEDDED] if embeds else []
     return Answer(
         step=step.name,
@@ -239,7 +239,7 @@ def _train_plan(answer: Answer) -> tuple[nn.Module, pathlib.Path]:
     else:
         trained = run_plan(answer.plan, answer.training, opts)
     cfg, weights = recipe.load(trained.config), pathlib.Path(trained.weights)
-    model = load_classifier(cfg, weights)[1] if cfg.SEEK.FIGURES else load_model(cfg, weights)
+    model = load_classifier(cfg, weights)[1] if cfg.SEEK.CLASS_METRICS else load_model(cfg, weights)
     return model, weights.parent / "classes.json"
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import yaml
 
-from ...config.keys import RUNS, tag_of
+from ...config.keys import RUNS, former_names, tag_of
 from ...config.nested import flatten
 from ...config.plugins import register
 from ...distributed import process_group
@@ -171,7 +171,7 @@ def recipe_digest(cfg: CfgNode) -> str:
 def former_recipe_digest(cfg: CfgNode) -> str:
     """The digest of a recipe in records of before every key had a tag."""
     counted = {key: value for key, value in _changed_keys(cfg).items() if key not in FORMER_NEUTRAL}
-    return digest(yaml.safe_dump(counted))
+    return digest(yaml.safe_dump(former_names(counted)))
 
 
 def _changed_keys(cfg: CfgNode) -> dict[str, Any]:

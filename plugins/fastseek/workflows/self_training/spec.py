@@ -13,7 +13,7 @@ from ...errors import UsageError
 from ...io.paths import PathLike
 from ...io.spec_reader import NAME
 from ...io.yaml_lines import Document, read_yaml
-from ...registry import ENHANCERS, FIGURES
+from ...registry import CLASS_METRICS, ENHANCERS
 from ..plan.spec import NONE, PREVIOUS
 from .steps import LABELLED, GrowStep, RoundsPlan, check_order
 
@@ -26,7 +26,8 @@ KEYS = {
     "DATA": MAP,
     "ROUNDS": NUMBER,
     "STOP": MAP,
-    "FIGURES": LIST,
+    "CLASS_METRICS": LIST,
+    "FIGURES": LIST,  # its name in version 0.1
     "SHORT": MAP,
     "STEPS": LIST,
 }
@@ -83,7 +84,7 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
         or, to measure what labels are worth: DATA: {HIDE: "Grocery", CLASSES: 20, SHOTS: [3, 12], FOLDER: 1}, see
         `grow.hidden.hide`
         ROUNDS: 3                          STOP: {GAIN: 0.002, CHANGED: 0.01}
-        FIGURES: ["top(1)"]                SHORT: {ROUNDS: 1, SET: {…}, DATA: {…}}, above all else with --short
+        CLASS_METRICS: ["top(1)"]          SHORT: {ROUNDS: 1, SET: {…}, DATA: {…}}, above all else with --short
         STEPS:
           - {NAME: start, DO: train, PHOTOS: [labelled], FROM: none, ONCE: true}
           - {NAME: embed, DO: embed, SET: {SEEK.VIEWS: ["scale(1.2)"]}}
@@ -135,11 +136,22 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
         rounds,
         float(stop.get("GAIN", 0.002)),
         float(stop.get("CHANGED", 0)),
-        _calls(document, "FIGURES", values.get("FIGURES", ["top(1)"]), FIGURES),
+        _class_metrics(document),
         _steps(document, above),
     )
     _check_data(document, data)
     return plan
+
+
+def _class_metrics(document: Document) -> tuple[str, ...]:
+    """The class metrics, which version 0.1 called FIGURES."""
+    named = [key for key in ("CLASS_METRICS", "FIGURES") if key in document.values]
+    if len(named) > 1:
+        raise UsageError(
+            f"{document.where('FIGURES')}: FIGURES is the old name of CLASS_METRICS: keep one"
+        )
+    key = named[0] if named else "CLASS_METRICS"
+    return _calls(document, key, document.values.get(key, ["top(1)"]), CLASS_METRICS)
 
 
 def _calls(document: Document, key: str, calls: Sequence[Any], registry: Any) -> tuple[str, ...]:

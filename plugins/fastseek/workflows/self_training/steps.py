@@ -69,7 +69,7 @@ class RoundsPlan:
         rounds: how many at most.
         gain: rounds end when one gains less, a share.
         changed: ... when less of the pseudo labels changed, a share; 0 for never.
-        figures: call strings of FIGURES; the first is the one a gain is measured in.
+        figures: call strings of CLASS_METRICS; the first is the one a gain is measured in.
         steps: of a round, in order.
     """
 
