@@ -29,6 +29,11 @@ LEVELS = {
 }
 # Rooms of more than twelve files, from the ground up: a file imports only from floors below its own.
 FLOORS = {
+    "classification": [
+        "blend class_labels confusion gate prior refit",
+        "evolve predictions scoring",
+        "by_size calibration class_mean top",
+    ],
     "cli": [
         """_arguments _audit _audit_clean _audit_noise _fuse _recognize _recipe_arguments _report _score _search
         _submit""",
@@ -73,7 +78,7 @@ FLOORS = {
     "report": [
         "interval provenance_table query_cases readme sanitize thumbnails",
         "classes heat_map render results widgets",
-        "classified page",
+        "classified page predictions",
     ],
     "rerank": [
         "_base _k_reciprocal_encoding _sparse_jaccard hard_rank",

@@ -1,5 +1,6 @@
 """A classifier looked at: rows of changed photos, confused classes, pictures."""
 
+import csv
 import json
 import pathlib
 import runpy
@@ -8,9 +9,15 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fastseek import register
-from fastseek.errors import UsageError
+from fastseek.config import recipe
+from fastseek.data.fastreid_datasets import resolve
+from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.inference import classification, embedding
+from fastseek.inference.embed_images import images_of
+from fastseek.structures import Embeddings, with_split
 from fastseek.training.trainer import Trainer
 from fastseek.workflows import classification_report
 
@@ -119,6 +126,87 @@ def test_confused_pairs_are_listed_and_shown_with_what_the_network_looked_at_and
         and "<script" not in page
         and "http:" not in page
     )
+
+
+@pytest.fixture(scope="module")
+def gated(finished, tmp_path_factory):
+    """The report again, with images of nothing the classifier knows, one of them broken."""
+    home, _ = finished
+    strangers = tmp_path_factory.mktemp("strangers")
+    random = np.random.default_rng(0)
+    for number in range(5):
+        noise = Image.fromarray(random.integers(0, 256, (40, 40, 3)).astype(np.uint8))
+        noise.save(strangers / f"{number}.png")
+    (strangers / "5.png").write_bytes(b"no image")
+    told = classification_report.report(
+        home / "run" / "config.yaml",
+        home / "run" / "model_final.safetensors",
+        home / "gated",
+        gate=classification_report.GateChoice(0.5, strangers),
+    )
+    return home, strangers, told
+
+
+def test_F56_the_report_fits_a_gate_and_tells_what_it_is_worth(gated):
+    """finegrained row 69."""
+    home, strangers, told = gated
+    gate = json.loads((home / "gated" / "gate.json").read_text())
+    found = gate["figures"]
+    assert found["inside"] == 6 and found["outside"] == 5 and found["kept"] >= 0.5
+    cfg, model = classification.load_classifier(
+        recipe.load(home / "run" / "config.yaml"), home / "run" / "model_final.safetensors"
+    )
+    function = classification.classifier(cfg, model)
+    items = with_split(resolve(cfg.DATASETS.TESTS[0], cfg), "query")
+    inside, outside = (
+        embedding.in_memory(cfg, model, side, function)[1].max(axis=1)
+        for side in (items, images_of(strangers)[0])
+    )
+    assert gate["threshold"] == np.sort(inside)[3]  # three of six are kept
+    assert found["let_in"] == np.mean(outside >= gate["threshold"])
+    pairs = [(a > b) + (a == b) / 2 for a in inside for b in outside]
+    assert found["auroc"] == pytest.approx(np.mean(pairs))
+    assert "AUROC" in told and "1 of the others cannot be read" in told
+    assert "5.png" in (home / "gated" / "rejects.csv").read_text()
+    row = json.loads((home / "gated" / "results.json").read_text())["rows"][-1]
+    assert row["name"] == "none of these" and row["metrics"]["auroc"] == found["auroc"]
+
+
+def test_F56_classify_writes_who_is_none_of_these(gated, tmp_path):
+    home, strangers, _ = gated
+    run, out = home / "run", tmp_path / "out"
+    arguments = [run / "config.yaml", run / "model_final.safetensors", strangers, out]
+    told = classification.classify_images(*arguments, gate=home / "gated" / "gate.json")
+    gate = json.loads((home / "gated" / "gate.json").read_text())
+    found = Embeddings.load(out)
+    vectors, classes = np.asarray(found.vectors[:]), found.provenance["classes"]
+    rows = list(csv.DictReader((out / "predictions.csv").open()))
+    assert [row["image"] for row in rows] == found.ids.tolist()
+    for row, vector in zip(rows, vectors, strict=True):
+        said = classes[vector.argmax()] if vector.max() >= gate["threshold"] else "none of these"
+        assert row["label"] == said
+        assert float(row["confidence"]) == pytest.approx(vector.max(), abs=1e-6)
+    away = sum(row["label"] == "none of these" for row in rows)
+    assert f"{away} are none of these" in told and "1 could not be read" in told
+    page = json.loads((out / "predictions.json").read_text())
+    assert page["images"] == 5 and sum(page["labels"].values()) == 5
+    assert page["gate"]["threshold"] == gate["threshold"]
+    html = (out / "predictions.html").read_text()
+    assert html.count("<img ") == 5 and STRANGE not in html and "<script" not in html
+
+
+def test_F56_a_gate_of_another_model_is_refused(gated, tmp_path):
+    home, strangers, _ = gated
+    gate = json.loads((home / "gated" / "gate.json").read_text())
+    gate["fitted on"]["model"] = "another"
+    (tmp_path / "gate.json").write_text(json.dumps(gate))
+    run = home / "run"
+    arguments = [run / "config.yaml", run / "model_final.safetensors", strangers, tmp_path / "out"]
+    with pytest.raises(ArtefactError, match="another model"):
+        classification.classify_images(*arguments, gate=tmp_path / "gate.json")
+    (tmp_path / "gate.json").write_text("[]")
+    with pytest.raises(DataError, match="holds no gate"):
+        classification.classify_images(*arguments, gate=tmp_path / "gate.json")
 
 
 def test_a_recipe_without_transforms_of_its_own_is_refused(finished, tmp_path):

@@ -5,10 +5,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ArtefactError, DataError
+from ..io.json_files import read_json, write_json
+from ..io.paths import PathLike
+
+NONE = "none of these"  # the label of an image that is turned away
+SCORE = "largest probability"
+# What must be the same where a gate is fitted and where it is used, or its scores are others.
+MADE_BY = ("model", "preprocessing", "views", "vote", "classes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +35,31 @@ class Gate:
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """bool [N]: who is let in; a score that is not a number is turned away."""
         return np.asarray(scores, float) >= self.threshold
+
+
+@dataclasses.dataclass(frozen=True)
+class GateFigures:
+    """How well a gate tells images that belong from those that do not.
+
+    Args:
+        inside: images of known classes, those it was fitted on.
+        kept: the share of them that is let in.
+        outside: images of no known class; 0 when there were none to look at.
+        auroc: how often one that belongs scores above one that does not; None without outside.
+        let_in: the share of the outside that is let in (the false positive rate); None without.
+    """
+
+    inside: int
+    kept: float
+    outside: int = 0
+    auroc: float | None = None
+    let_in: float | None = None
+
+
+def score_images(probabilities: np.ndarray) -> np.ndarray:
+    """float32 [N]: how sure a classifier is of every row of [N, C], its largest probability."""
+    sure: np.ndarray = np.asarray(probabilities, np.float32).max(axis=1)
+    return sure
 
 
 def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
@@ -48,9 +82,25 @@ def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
     return Gate(float(scores[len(scores) - int(np.ceil(keep * len(scores)))]), keep)
 
 
+def measure_gate(gate: Gate, inside: np.ndarray, outside: np.ndarray) -> GateFigures:
+    """The figures of a gate over scores of images that belong and of images that do not, perhaps
+    none of these.
+    """
+    kept = float(gate(inside).mean())
+    if not len(outside):
+        return GateFigures(len(inside), kept)
+    return GateFigures(
+        len(inside),
+        kept,
+        len(outside),
+        separation(inside, outside),
+        float(gate(outside).mean()),
+    )
+
+
 def separation(inside: np.ndarray, outside: np.ndarray) -> float:
-    """Area under the ROC curve: how often an image that belongs scores above one that does not, ties
-    counted half.
+    """Area under the ROC curve: how often an image that belongs scores above one that does not,
+    ties counted half.
 
     Raises:
         DataError: one of the two is empty.
@@ -60,3 +110,51 @@ def separation(inside: np.ndarray, outside: np.ndarray) -> float:
     below = np.sort(outside)
     beaten = np.searchsorted(below, inside, "left") + np.searchsorted(below, inside, "right")
     return float(beaten.mean() / (2 * len(outside)))
+
+
+def save_gate(
+    path: PathLike, gate: Gate, figures: GateFigures, provenance: Mapping[str, Any]
+) -> None:
+    """Write a gate as JSON.
+
+    Args:
+        path: the file.
+        gate: fitted on scores of `score_images`.
+        figures: what it is worth.
+        provenance: of the probabilities the scores are from.
+    """
+    write_json(
+        path,
+        {
+            "score": SCORE,
+            "threshold": gate.threshold,
+            "keep": gate.keep,
+            "figures": dataclasses.asdict(figures),
+            "fitted on": {key: provenance[key] for key in MADE_BY},
+        },
+    )
+
+
+def load_gate(path: PathLike, provenance: Mapping[str, Any]) -> Gate:
+    """Read a gate for probabilities of some provenance.
+
+    Raises:
+        DataError: there is no such file, or it holds no gate.
+        ArtefactError: it was fitted on probabilities of another model, or made otherwise.
+    """
+    found = read_json(path)
+    made_by = found.get("fitted on") if isinstance(found, dict) else None
+    numbers = [found.get(key) for key in ("threshold", "keep")] if made_by else []
+    if (
+        not isinstance(made_by, dict)
+        or found.get("score") != SCORE
+        or not all(isinstance(number, int | float) for number in numbers)
+    ):
+        raise DataError(f"{path}: holds no gate; `fastseek classify-report` writes gate.json")
+    differ = [key for key in MADE_BY if made_by.get(key) != provenance.get(key)]
+    if differ:
+        raise ArtefactError(
+            f"{path}: fitted on probabilities with another {differ[0]}: make it anew with"
+            " `fastseek classify-report` and this recipe and these weights"
+        )
+    return Gate(float(numbers[0]), float(numbers[1]))

@@ -2,6 +2,9 @@
 
     fastseek classify outputs/demo/train/config.yaml \
         --weights outputs/demo/train/model_final.safetensors --images /my/images --out classified
+    fastseek classify … --gate looked-at/gate.json      (of `fastseek classify-report`: "none of these")
+
+The folder also gets predictions.csv (image,label,confidence), predictions.json and predictions.html.
 """
 
 from __future__ import annotations
@@ -21,11 +24,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out", required=True, help="folder of the probabilities; the same command again goes on"
     )
+    parser.add_argument(
+        "--gate",
+        metavar="JSON",
+        help='turn away what is of no known class: such images are "none of these"',
+    )
     add_recipe_changes(parser)
     args = parser.parse_args(argv)
 
     from ..inference.classification import classify_images
 
-    sys.stdout.write(
-        classify_images(args.config_file, args.weights, args.images, args.out, args.opts) + "\n"
+    done = classify_images(
+        args.config_file, args.weights, args.images, args.out, args.opts, args.gate
     )
+    sys.stdout.write(done + "\n")

@@ -18,7 +18,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("classify-report", __doc__)
     add_model_options(parser, "a checkpoint, its classes.json beside it")
     parser.add_argument(
-        "--out", required=True, help="folder of results.json, confusion.json and report.html"
+        "--out",
+        required=True,
+        help="folder of results.json, confusion.json, gate.json and report.html",
     )
     parser.add_argument(
         "--pairs", type=int, default=10, help="pairs of classes shown (default: %(default)s)"
@@ -26,11 +28,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--on", default="", help="the map laid over the images; the backbone's last by default"
     )
+    parser.add_argument(
+        "--outside",
+        metavar="IMAGES",
+        help="a folder or a list of images of none of the classes: how well they are turned away",
+    )
+    parser.add_argument(
+        "--keep",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="share of images of known classes that the gate lets in (default: %(default)s)",
+    )
     add_recipe_changes(parser)
     args = parser.parse_args(argv)
 
-    from ..workflows.classification_report import report
+    from ..workflows.classification_report import GateChoice, report
 
-    sys.stdout.write(
-        report(args.config_file, args.weights, args.out, args.opts, args.pairs, args.on) + "\n"
+    done = report(
+        args.config_file,
+        args.weights,
+        args.out,
+        args.opts,
+        args.pairs,
+        args.on,
+        GateChoice(args.keep, args.outside),
     )
+    sys.stdout.write(done + "\n")

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from ..classification import class_numbers, evaluate
+from ..classification.gate import NONE, Gate, load_gate
+from ..classification.predictions import Prediction, count_labels, predict, write_predictions
 from ..config import recipe
 from ..data.builders import build_test_loader
 from ..errors import ArtefactError
@@ -21,6 +23,7 @@ from ..io.paths import PathLike
 from ..modeling.build import build_model
 from ..modeling.weight_files import fit_tensors, read_tensors
 from ..registry import VIEWS, build
+from ..report.predictions import PredictedImage, predictions_page
 from ..structures import Embeddings, Item, Score
 from ..structures.embeddings_writer import store
 from ..views._embedding import Seen, all_views
@@ -28,6 +31,8 @@ from . import embedding
 from .embed_images import describe, images_of, with_classes
 from .model_protocols import as_classifier
 from .settings import class_settings, embedding_settings
+
+SHOWN = 200  # images on the page: more make it slow to open
 
 
 def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
@@ -95,13 +100,7 @@ def to_store(
     Raises:
         ArtefactError: the folder holds the work of another model, or of other images.
     """
-    labels, _ = classes_of(cfg)
-    made_by = embedding.describe_model(cfg, model, root) | {
-        "kind": "probabilities",
-        "vote": class_settings(cfg).vote,
-        "classes": labels,
-        "model": embedding.weights_hash(model, classes=True),
-    }
+    made_by = describe_classifier(cfg, model, root)
     function = classifier(cfg, model)
 
     def batches_from(start: int) -> Iterator[embedding.Part]:
@@ -111,12 +110,25 @@ def to_store(
     return store(batches_from, len(items), folder, made_by, source=embedding.source_of(items))
 
 
+def describe_classifier(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:
+    """What made the probabilities: as `embedding.describe_model`, with the classes, their weights
+    and the vote.
+    """
+    return embedding.describe_model(cfg, model, root) | {
+        "kind": "probabilities",
+        "vote": class_settings(cfg).vote,
+        "classes": classes_of(cfg)[0],
+        "model": embedding.weights_hash(model, classes=True),
+    }
+
+
 def classify_images(
     config_file: PathLike,
     weights: PathLike,
     images: PathLike,
     out: PathLike,
     opts: Sequence[str] = (),
+    gate: PathLike | None = None,
 ) -> str:
     """Classify a folder or a list of images; a killed run goes on where it stopped.
 
@@ -124,16 +136,61 @@ def classify_images(
         config_file: the recipe the weights were trained with.
         weights: a checkpoint with its classes.json beside it.
         images: a folder, searched through, or a CSV or Parquet file.
-        out: folder of the probabilities.
+        out: folder of the probabilities, and of predictions.csv, .json and .html.
         opts: KEY VALUE changes to the recipe.
+        gate: the gate.json of `classify-report`; images it turns away are "none of these". All are
+            of some class without one.
 
     Returns:
-        a line telling how many images were classified and how many could not be read.
+        a line telling how many images were classified, how many could not be read, and how many
+        were turned away.
+
+    Raises:
+        DataError: no images, no classes.json, or no gate in the file.
+        ArtefactError: weights, recipe, gate and what is in `out` do not belong together.
     """
     items, root = images_of(images)
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     found = to_store(cfg, model, items, out, root)
-    return describe(found, len(items), "classes", out)
+    chosen = None if gate is None else load_gate(gate, found.provenance)
+    predictions = list(predict(found, chosen))
+    write_predictions(pathlib.Path(out), predictions, chosen)
+    _write_page(pathlib.Path(out), predictions, items, chosen)
+    told = describe(found, len(items), "classes", out)
+    if chosen is None:
+        return told
+    away = sum(one.label == NONE for one in predictions)
+    return f"{told}; {away} are {NONE} (confidence below {chosen.threshold:.3f})"
+
+
+def _write_page(
+    folder: pathlib.Path,
+    predictions: Sequence[Prediction],
+    items: Sequence[Item],
+    gate: Gate | None,
+) -> None:
+    """Write predictions.html, with the images that the classifier is least sure of."""
+    paths = {item.id: item.path for item in items}
+    shown = [
+        PredictedImage(
+            one.image,
+            one.label,
+            one.confidence,
+            paths[one.image],
+            "" if one.label == one.nearest else one.nearest,
+        )
+        for one in sorted(predictions, key=lambda one: (one.confidence, one.image))[:SHOWN]
+    ]
+    facts = [("images", f"{len(predictions):,}")]
+    if gate is not None:
+        facts.append((NONE, f"a confidence below {gate.threshold:.3f}"))
+    predictions_page(
+        folder / "predictions.html",
+        "What the classifier says",
+        shown,
+        count_labels(predictions),
+        facts,
+    )
 
 
 def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:

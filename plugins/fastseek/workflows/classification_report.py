@@ -15,13 +15,22 @@ from torch import nn
 
 from ..classification import class_numbers
 from ..classification.confusion import Confused, confused_pairs
+from ..classification.gate import NONE, fit_gate, measure_gate, save_gate, score_images
 from ..config import recipe
 from ..data.builders import build_test_loader
 from ..data.fastreid_datasets import resolve
+from ..data.rejects import append
 from ..distributed.process_group import inner
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..inference import embedding
-from ..inference.classification import classes_of, classifier, figures, load_classifier
+from ..inference.classification import (
+    classes_of,
+    classifier,
+    describe_classifier,
+    figures,
+    load_classifier,
+)
+from ..inference.embed_images import images_of
 from ..inference.feature_maps import maps_of
 from ..io.code_version import current_commit
 from ..io.json_files import write_json
@@ -41,6 +50,19 @@ DEFAULT_METRICS = ["top(1, 5)", "class_mean", "by_size(20, 100)", "calibration"]
 SHOWN = 6  # photos of a pair
 
 
+@dataclasses.dataclass(frozen=True)
+class GateChoice:
+    """How the gate before the classifier is fitted and measured.
+
+    Args:
+        keep: the share of images of known classes it lets in.
+        outside: a folder or a list of images of none of the classes; None without.
+    """
+
+    keep: float = 0.95
+    outside: PathLike | None = None
+
+
 def report(
     config_file: PathLike,
     weights: PathLike,
@@ -48,13 +70,15 @@ def report(
     opts: Sequence[str] = (),
     pairs: int = 10,
     on: str = "",
+    gate: GateChoice | None = None,
 ) -> str:
     """Classify the query photos of a recipe's first test set, as they are and changed, and show
     what goes wrong.
 
     Writes results.json (a row as they are, one for each change), confusion.json (the pairs of
     classes) and report.html (the same, with photos taken for another class under what the network
-    looked at).
+    looked at), and gate.json (the threshold below which an image is of none of the classes, for
+    `fastseek classify --gate`).
 
     Args:
         config_file: the recipe the weights were trained with; SEEK.TEST must list the transforms.
@@ -65,6 +89,8 @@ def report(
         opts: KEY VALUE changes to the recipe.
         pairs: how many pairs of classes are shown.
         on: the map that is laid over the photos, such as "s4"; "" takes the last of the backbone.
+        gate: how the gate is fitted, and images of no known class it is measured on; by the images
+            of the test set alone when not given.
 
     Returns:
         the table, with the path of the page below it.
@@ -84,8 +110,10 @@ def report(
     cfg = _image_set(cfg, CLASS_METRICS=list(cfg.SEEK.CLASS_METRICS) or DEFAULT_METRICS)
     queries = select_split(resolve(cfg.DATASETS.TESTS[0], cfg), "query", cfg.DATASETS.TESTS[0])
     plain, scores, made = _rows(cfg, model, queries)
-    found = _confused_pairs_of(cfg, model, queries, plain, pairs, on or names[-1])
     out = pathlib.Path(out)
+    told, gate_row = _gate(cfg, model, queries, plain, gate or GateChoice(), out)
+    made += gate_row
+    found = _confused_pairs_of(cfg, model, queries, plain, pairs, on or names[-1])
     write_results(out / "results.json", made, current_commit(), max(cfg.SEED, 0))
     write_json(
         out / "confusion.json",
@@ -112,9 +140,10 @@ def report(
             ("weights", pathlib.Path(weights).name),
             ("photos", f"{len(queries):,}"),
             *((name, call) for name, call in CHANGED.items()),
+            (NONE, told),
         ],
     )
-    return f"{table(shown)}\n\npage: {out / 'report.html'}"
+    return f"{table(shown)}\n\ngate: {told}\npage: {out / 'report.html'}"
 
 
 def _pair_row(pair: Confused) -> dict[str, Any]:
@@ -124,6 +153,59 @@ def _pair_row(pair: Confused) -> dict[str, Any]:
     return {"photos" if key == "images" else key: value for key, value in told.items()} | {
         "share": pair.share
     }
+
+
+def _gate(
+    cfg: Any,
+    model: nn.Module,
+    queries: Sequence[Item],
+    probabilities: np.ndarray,
+    choice: GateChoice,
+    out: pathlib.Path,
+) -> tuple[str, list[dict[str, Any]]]:
+    """Fit a gate, measure it and write gate.json; what is told of it, and its row of results.json,
+    which it has when there are images of no known class.
+    """
+    labels, _ = classes_of(cfg)
+    known = class_numbers([item.label for item in queries], labels) >= 0
+    scores = score_images(probabilities)
+    gate = fit_gate(scores[known], choice.keep)
+    strangers, lost = _score_outside(cfg, model, choice.outside, out)
+    # Images of the test set whose class the model has never seen are strangers too.
+    outside = np.concatenate([scores[~known], strangers])
+    found = measure_gate(gate, scores[known], outside)
+    save_gate(out / "gate.json", gate, found, describe_classifier(cfg, model))
+    told = (
+        f"a largest probability of {gate.threshold:.3f} lets in {100 * found.kept:.1f} % of"
+        f" {found.inside} images of known classes"
+    )
+    if found.auroc is None or found.let_in is None:
+        return f"{told}; give images of none of the classes with --outside to measure it", []
+    figures = [Score("auroc", found.auroc, None), Score("let in", found.let_in, None)]
+    told += (
+        f" and {100 * found.let_in:.1f} % of {found.outside} others (AUROC {found.auroc:.3f}){lost}"
+    )
+    return told, [row(NONE, figures)]
+
+
+def _score_outside(
+    cfg: Any, model: nn.Module, images: PathLike | None, out: pathlib.Path
+) -> tuple[np.ndarray, str]:
+    """The scores of images of none of the classes, and what is told of those that cannot be
+    read.
+    """
+    if images is None:
+        return np.empty(0, np.float32), ""
+    items, _ = images_of(images)
+    _, probabilities, rejects = embedding.in_memory(cfg, model, items, classifier(cfg, model))
+    if not len(probabilities):
+        raise DataError(f"{images}: none of {len(items)} images can be read")
+    if not rejects:
+        return score_images(probabilities), ""
+    append(out / "rejects.csv", rejects)
+    return score_images(probabilities), (
+        f"; {len(rejects)} of the others cannot be read, see {out / 'rejects.csv'}"
+    )
 
 
 def _channels(model: nn.Module) -> Mapping[str, int]:
