@@ -36,7 +36,7 @@ FLOORS = {
     ],
     "cli": [
         """_arguments _audit _audit_clean _audit_noise _fuse _recognize _recipe_arguments _report _score _search
-        _submit""",
+        _submit _submit_classes""",
         """_blend _diff _rerank _score_contests ablate audit classify classify_report contest
         demo doctor embed export fuse parts recipes recognize report run search self_train
         subjects submit train""",
@@ -128,7 +128,7 @@ FASTREID = {
 RETRIEVAL_HALF = """errors progress io registry structures knn regions formats report classification
     enhance search metrics fuse recognition rerank retrieval
     cli._blend cli._diff cli._fuse cli._recognize cli._report cli._score cli._score_contests cli._search
-    cli._submit""".split()
+    cli._submit cli._submit_classes""".split()
 
 
 def is_retrieval_half(name):

@@ -2,6 +2,7 @@
 
     fastseek submit gldv2-retrieval --ranking ranking.npz --queries test.csv --gallery index.csv --out sub.csv
     fastseek submit digix --ranking ranking.npz --ids-of-queries q.txt --ids-of-gallery g.txt --out sub.csv
+    fastseek submit inat --classified outputs/classified --images test.json --out sub.csv
     fastseek submit check --kind gldv2-retrieval --file sub.csv --queries test.csv --gallery index.csv
 
 Lists of names are CSV files with the column id, or text whose rows begin with the name. `fastseek recognize` writes
@@ -20,10 +21,21 @@ KINDS = {
     "digix": "10 images a query, query,{first,second,…}",
 }
 
+CLASS_KINDS = {
+    "sorghum": "a class an image, filename,cultivar",
+    "inat": "3 classes an image, Id,Predicted",
+    "semi-inat": "5 classes an image, Id,Category",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     args = parser().parse_args(argv)
+    if args.what in CLASS_KINDS:
+        from ._submit_classes import submit_classes
+
+        print(submit_classes(args.what, args.classified, args.images, args.out))
+        return
 
     from . import _submit as submit
 
@@ -71,4 +83,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--gallery", metavar="FILE", help="what may be answered with (default: not compared)"
         )
+    for kind, what in CLASS_KINDS.items():
+        command = commands.add_parser(kind, help=what)
+        command.add_argument(
+            "--classified", required=True, help="what `fastseek classify` or `fastseek blend` wrote"
+        )
+        command.add_argument(
+            "--images", metavar="FILE", help="the contest's list of what must be answered"
+        )
+        command.add_argument("--out", required=True, help="the submission")
     return parser

@@ -5,5 +5,6 @@ before they write.
   lists and label spaces; `gldv2_names`: its categories and file names.
 - `revisited`: revisited Oxford and Paris.
 - `digix`: Huawei DIGIX 2020.
-- `answer_lists`: what a submission is in memory.
+- `sorghum`, `inat`, `semi_inat`: Sorghum-100, iNat Challenge 2021 and Semi-supervised iNat 2021.
+- `answer_lists`: what a submission is in memory; `class_answers`: that of a classifier.
 """
