@@ -56,9 +56,7 @@ def ours(cfg: Any, batches: int) -> Iterator[int]:
 def theirs(cfg: Any, batches: int) -> Iterator[int]:
     """Photos in each batch, read fast-reid's way, in a shuffled order."""
     items = [
-        (item.path, item.label, item.group)
-        for item in resolve("Grocery", cfg)
-        if item.split == "train"
+        (item.path, item.label, item.group) for item in resolve("Grocery") if item.split == "train"
     ]
     data = CommDataset(items, build_transforms(cfg, is_train=True), relabel=True)
     order = (

@@ -30,7 +30,7 @@ import fastseek.compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.config.keys import add_seek_config
 from fastseek.data import builders
 from fastseek.data.datasets.gldv2 import Gldv2
-from fastseek.data.torch_datasets import TrainPhotos
+from fastseek.data.torch_datasets import TrainImages
 from fastseek.structures import Item
 
 from fastreid.config import get_cfg
@@ -39,11 +39,12 @@ CLASSES = 203_094
 SMALL = 1_000
 
 
-class Drawn(TrainPhotos):
-    """Training photos that are drawn and not read; their paths are made as for any."""
+class Drawn(TrainImages):
+    """Training images that are drawn and not read; their paths are made as for any."""
 
-    def decoded(self, row: int, rejects: list[dict[str, Any]]) -> Image.Image | None:
-        return Image.new("RGB", (32, 32), tuple(self.path(row).encode()[-7:-4]))
+    def read_or_reject(self, row: int, rejects: list[dict[str, Any]]) -> Image.Image | None:
+        """A plain image whose color tells its name."""
+        return Image.new("RGB", (32, 32), tuple(self.files.path(row).encode()[-7:-4]))
 
 
 def main() -> None:
@@ -147,7 +148,7 @@ def train(folder: pathlib.Path, workers: int, context: str) -> dict[str, float]:
     cfg.SEEK.TRAIN, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED = ["resize(32)"], 64, 1
     cfg.DATALOADER.NUM_WORKERS, cfg.OUTPUT_DIR = workers, str(folder)
     started = time.perf_counter()
-    builders.TrainPhotos = Drawn
+    builders.TrainImages = Drawn
     batches = iter(builders.build_train_loader(cfg, context=context))
     next(batches)
     spent = time.perf_counter() - started

@@ -15,7 +15,7 @@ from fastseek.audit.clean_by_matches import clean_by_matches
 from fastseek.audit.verification import Verification
 from fastseek.cli._audit_clean import clean_file
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.formats.gldv2_lists import read_train_clean
+from fastseek.formats.gldv2_lists import read_labelled
 from fastseek.structures import Ranking
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -160,12 +160,12 @@ def test_the_list_holds_what_verifies(home, ranking, how):
     """landmark row 9."""
     told = clean_file(ranking, "train.csv", "clean.csv", **how)
     assert told.startswith("4 of 8 images, 1 of 2 classes kept")
-    kept = read_train_clean("clean.csv")
-    assert kept.ids.tolist() == ["aaa0", "aaa1", "aaa2", "aaa3"] and set(
+    kept = read_labelled("clean.csv")
+    assert kept.ids.astype(str).tolist() == ["aaa0", "aaa1", "aaa2", "aaa3"] and set(
         kept.landmarks.tolist()
     ) == {5}
     clean_file(ranking, "train.csv", "clean.csv", least_matches=1, **how)
-    ids = read_train_clean("clean.csv").ids.tolist()
+    ids = read_labelled("clean.csv").ids.astype(str).tolist()
     assert ids[4:6] == ["bbb0", "bbb1"] and "abb4" not in ids
 
 
@@ -174,7 +174,7 @@ def test_a_photo_that_cannot_be_read_agrees_with_nothing_and_is_counted(home):
     (home / "train/a/a/a/aaa0.jpg").write_bytes(b"no photo")
     told = clean_file("self.npz", "train.csv", "clean.csv", images="train", least_matches=2)
     assert "1 photos could not be read" in told
-    assert read_train_clean("clean.csv").ids.tolist() == [
+    assert read_labelled("clean.csv").ids.astype(str).tolist() == [
         "aaa1",
         "aaa2",
         "aaa3",

@@ -11,7 +11,7 @@ from fastreid.config import get_cfg
 
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory):
-    """Eight classes: six train, two query and six gallery photos each, 32 pixels."""
+    """Eight classes: six train, two query and six gallery images each, 32 pixels."""
     return toy.gallery(tmp_path_factory.mktemp("toy"), size=32)
 
 

@@ -13,7 +13,7 @@ import torch
 import toy
 from fastseek.data import image_cache
 from fastseek.data.builders import build_test_loader, build_train_loader
-from fastseek.data.image_cache import ArrayCache, cache_images, split
+from fastseek.data.image_cache import ArrayCache, cache_images, split_fixed
 from fastseek.data.images import BadImage, decode
 from fastseek.data.transforms._pipeline import compose
 from fastseek.errors import ArtefactError, DataError, UsageError
@@ -24,13 +24,13 @@ CALLS = ["rescale_pad(24)"]
 
 @pytest.fixture
 def paths(tmp_path):
-    """Ten photos of different shapes, the fourth of them broken."""
+    """Ten images of different shapes, the fourth of them broken."""
     names = []
     for number in range(10):
         names.append(str(tmp_path / f"{number}.png"))
         toy.photo(number, 0, 40).crop((0, 0, 40, 20 + number)).save(names[-1])
     with open(names[3], "wb") as file:
-        file.write(b"not a photo")
+        file.write(b"not an image")
     return names
 
 
@@ -39,7 +39,7 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(image_cache, "ROWS", 4)
 
 
-def test_a_cached_photo_is_what_the_transforms_give(tmp_path, paths):
+def test_a_cached_image_is_what_the_transforms_give(tmp_path, paths):
     """finegrained row 23."""
     cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     assert len(cache) == 10 and cache.size == (24, 24)
@@ -50,7 +50,7 @@ def test_a_cached_photo_is_what_the_transforms_give(tmp_path, paths):
             )
 
 
-def test_a_photo_that_cannot_be_read_is_told_as_without_a_cache(tmp_path, paths):
+def test_an_image_that_cannot_be_read_is_told_as_without_a_cache(tmp_path, paths):
     cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     with pytest.raises(BadImage) as cached_error:
         cache[3]
@@ -105,7 +105,7 @@ def test_red_stays_red(tmp_path):
     ) == (255, 0, 10)
 
 
-def test_changed_bytes_are_noticed_when_the_photo_is_read(tmp_path, paths):
+def test_changed_bytes_are_noticed_when_the_image_is_read(tmp_path, paths):
     """finegrained row 23."""
     cache = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     with open(cache.folder / "00001.npy", "r+b") as file:
@@ -114,7 +114,7 @@ def test_changed_bytes_are_noticed_when_the_photo_is_read(tmp_path, paths):
     fresh = ArrayCache(cache.folder)
     assert fresh[7].size == (24, 24)
     with pytest.raises(
-        ArtefactError, match="00001.npy: the bytes of photo 6 are not those that were written"
+        ArtefactError, match="00001.npy: the bytes of image 6 are not those that were written"
     ):
         fresh[6]
 
@@ -138,14 +138,14 @@ def changed(paths, what):
 
 
 @pytest.mark.parametrize("what", ["photo", "fewer", "transform", "limit"])
-def test_other_photos_or_transforms_get_a_cache_of_their_own_and_refuse_this_one(
+def test_other_images_or_transforms_get_a_cache_of_their_own_and_refuse_this_one(
     tmp_path, paths, what
 ):
     """finegrained row 23."""
     first = cache_images(tmp_path / "c", paths, CALLS, PIXELS)
     other = cache_images(tmp_path / "c", **changed(paths, what))
     assert other.folder != first.folder
-    with pytest.raises(ArtefactError, match="other photos or by other transforms"):
+    with pytest.raises(ArtefactError, match="other images or by other transforms"):
         ArrayCache(first.folder, json.loads((other.folder / "manifest.json").read_text())["digest"])
 
 
@@ -221,13 +221,13 @@ def test_a_cache_is_small_when_sent_to_a_worker(tmp_path, paths):
     )
 
 
-def test_photos_of_several_sizes_cannot_be_cached(tmp_path, paths):
+def test_images_of_several_sizes_cannot_be_cached(tmp_path, paths):
     with pytest.raises(DataError, match="needs first transforms that give one size"):
         cache_images(tmp_path / "c", paths, ["resize(10, keep=True)"], PIXELS)
 
 
 def test_what_draws_nothing_is_done_once_and_the_rest_every_time():
-    assert split(["denoise()", "resize(20)", "hflip()", "resize(10)"]) == (
+    assert split_fixed(["denoise()", "resize(20)", "hflip()", "resize(10)"]) == (
         ["denoise()", "resize(20)"],
         ["hflip()", "resize(10)"],
     )
@@ -236,10 +236,10 @@ def test_what_draws_nothing_is_done_once_and_the_rest_every_time():
 @pytest.mark.parametrize("calls", [["hflip(0.5)", "resize(20)"], []])
 def test_a_list_that_begins_by_chance_is_refused(calls):
     with pytest.raises(UsageError, match="SEEK.CACHE"):
-        split(calls)
+        split_fixed(calls)
 
 
-def test_a_cache_of_unreadable_photos_only_is_still_one(tmp_path, paths):
+def test_a_cache_of_unreadable_images_only_is_still_one(tmp_path, paths):
     shutil.copy(paths[3], tmp_path / "bad.png")
     cache = cache_images(tmp_path / "c", [str(tmp_path / "bad.png")], CALLS, PIXELS)
     with pytest.raises(BadImage):

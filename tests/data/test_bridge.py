@@ -39,7 +39,7 @@ def own(toy_root, monkeypatch):
 
 
 def test_fast_reids_data_sets_become_items(cfg, market):
-    items = resolve("Market1501", cfg)
+    items = resolve("Market1501")
     theirs = DATASET_REGISTRY.get("Market1501")(root=str(market))
     for split in ("train", "query", "gallery"):
         mine = {(item.path, item.label, item.group) for item in items if item.split == split}
@@ -51,7 +51,7 @@ def test_fast_reids_data_sets_become_items(cfg, market):
 
 
 def test_classes_have_the_codes_fast_reid_gives_them(cfg, market):
-    items = [item for item in resolve("Market1501", cfg) if item.split == "train"]
+    items = [item for item in resolve("Market1501") if item.split == "train"]
     mine, theirs = (
         TrainSet(items),
         CommDataset([(item.path, item.label, item.group) for item in items]),
@@ -66,23 +66,25 @@ def test_the_root_is_asked_for_when_it_is_needed(cfg, market, tmp_path, monkeypa
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "empty"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="FASTREID_DATASETS"):
-        resolve("Market1501", cfg)
+        resolve("Market1501")
     monkeypatch.setenv("FASTREID_DATASETS", str(market))
-    assert resolve("Market1501", cfg)
+    assert resolve("Market1501")
 
 
 def test_combineall_trains_on_everything_as_fast_reid_does(cfg, market):
-    cfg.DATASETS.COMBINEALL = True
     theirs = DATASET_REGISTRY.get("Market1501")(root=str(market), combineall=True)
-    mine = {(item.path, item.label) for item in resolve("Market1501", cfg) if item.split == "train"}
+    mine = {
+        (item.path, item.label)
+        for item in resolve("Market1501", combine_all=True)
+        if item.split == "train"
+    }
     assert mine == {(path, str(pid)) for path, pid, _ in theirs.train}
     assert any("_test_" in label for _, label in mine)
 
 
-def test_combineall_adds_our_own_photos_once(cfg):
-    before = resolve(cfg.DATASETS.NAMES[0], cfg)
-    cfg.DATASETS.COMBINEALL = True
-    after = resolve(cfg.DATASETS.NAMES[0], cfg)
+def test_combineall_adds_our_own_images_once(cfg):
+    before = resolve(cfg.DATASETS.NAMES[0])
+    after = resolve(cfg.DATASETS.NAMES[0], combine_all=True)
     trained = [item.id for item in after if item.split == "train"]
     assert len(trained) == len(set(trained)) == len({item.id for item in before})
     assert [item for item in after if item.split != "train"] == [
@@ -94,18 +96,18 @@ def test_combineall_adds_our_own_photos_once(cfg):
     "name", ["folder({!r})", "Folder({!r})", "folder(root={!r})", " folder({!r}) "]
 )
 def test_our_names_may_be_written_as_class_or_recipe_name(cfg, toy_root, name):
-    assert resolve(name.format(str(toy_root)), cfg) == resolve(cfg.DATASETS.NAMES[0], cfg)
+    assert resolve(name.format(str(toy_root))) == resolve(cfg.DATASETS.NAMES[0])
 
 
 @pytest.mark.parametrize("name", ["Market1502", "nothing()", "folder(", "folder()", ""])
 def test_a_name_nobody_knows_is_refused(cfg, name):
     with pytest.raises(UsageError):
-        resolve(name, cfg)
+        resolve(name)
 
 
 def test_what_is_known_is_listed(cfg):
     with pytest.raises(UsageError, match="grocery.*Market1501"):
-        resolve("Market", cfg)
+        resolve("Market")
 
 
 @pytest.mark.parametrize("name", ["Grocery", "Landmarks", "Folder", "Manifest"])
@@ -140,8 +142,8 @@ def test_a_chance_split_is_the_same_every_time_and_uses_up_no_ones_chance(cfg, m
 
     monkeypatch.setitem(DATASET_REGISTRY._obj_map, "Drawn", Drawn)
     state = random.getstate()
-    first = resolve("Drawn", cfg)
+    first = resolve("Drawn")
     assert random.getstate() == state
     random.seed(5)
     np.random.seed(5)
-    assert resolve("Drawn", cfg) == first
+    assert resolve("Drawn") == first

@@ -11,8 +11,8 @@ PHOTOS = ["test/Milk/Milk_002.jpg", "train/Milk/Milk_001.jpg"]
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """No copy anywhere, three photos known, a cache below tmp_path."""
-    monkeypatch.setattr(_fetch, "known_photos", lambda: PHOTOS)
+    """No copy anywhere, three images known, a cache below tmp_path."""
+    monkeypatch.setattr(_fetch, "known_images", lambda: PHOTOS)
     monkeypatch.setattr(_fetch, "data_roots", lambda: [tmp_path / "cache"])
     monkeypatch.setattr(_fetch, "locate", _missing)
     return tmp_path
@@ -45,7 +45,7 @@ def _fingerprint(folder):
     return _fetch.fingerprint(made)
 
 
-def test_a_download_keeps_the_known_photos_and_their_lines_only(nowhere):
+def test_a_download_keeps_the_known_images_and_their_lines_only(nowhere):
     home = _fetch.grocery(_archive(nowhere, evil=True), _fingerprint(nowhere))
     files = sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
     assert files == sorted([*PHOTOS, "classes.csv", "train.txt", "val.txt", "test.txt"])
@@ -53,13 +53,13 @@ def test_a_download_keeps_the_known_photos_and_their_lines_only(nowhere):
     assert not list(nowhere.rglob("evil.txt"))
 
 
-def test_changed_photos_are_refused_and_nothing_is_kept(nowhere):
+def test_changed_images_are_refused_and_nothing_is_kept(nowhere):
     with pytest.raises(DataError, match="SHA-256 differs"):
         _fetch.grocery(_archive(nowhere), "0" * 64)
     assert not list((nowhere / "cache").rglob("*.jpg"))
 
 
-def test_an_archive_without_a_photo_is_refused_by_name(nowhere):
+def test_an_archive_without_an_image_is_refused_by_name(nowhere):
     with pytest.raises(DataError, match="Milk_001"):
         _fetch.grocery(_archive(nowhere, lost=PHOTOS[1]), "0" * 64)
 
@@ -71,7 +71,7 @@ def test_without_a_copy_and_without_a_network_one_line_says_what_to_put_where(no
     assert "\n" not in str(caught.value)
 
 
-def test_the_list_names_every_photo_once_inside_the_dataset():
-    names = _fetch.known_photos()
+def test_the_list_names_every_image_once_inside_the_dataset():
+    names = _fetch.known_images()
     assert len(names) == len(set(names)) == 3337
     assert all(not pathlib.PurePosixPath(name).is_absolute() and ".." not in name for name in names)

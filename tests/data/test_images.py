@@ -154,14 +154,14 @@ def test_every_exif_orientation_comes_out_upright(kind, orientation):
         b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40,
     ],
 )
-def test_broken_exif_leaves_the_photo_as_stored(block):
+def test_broken_exif_leaves_the_image_as_stored(block):
     plain = photos.encoded(photos.scene(), "JPEG", quality=90)
     marked = plain[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + plain[2:]
     assert decode(marked).tobytes() == decode(plain).tobytes()
 
 
 @pytest.mark.parametrize("name", photos.good_files())
-def test_path_and_bytes_give_the_same_photo(name, tmp_path):
+def test_path_and_bytes_give_the_same_image(name, tmp_path):
     data = photos.good_files()[name]
     (tmp_path / name).write_bytes(data)
     assert decode(tmp_path / name).tobytes() == decode(data).tobytes()
@@ -169,7 +169,7 @@ def test_path_and_bytes_give_the_same_photo(name, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["moving.gif", "moving.webp", "moving.png"])
-def test_of_a_moving_picture_the_first_frame_is_taken(kind):
+def test_of_a_moving_image_the_first_frame_is_taken(kind):
     still = photos.scene().quantize().convert("RGB") if kind.endswith("gif") else photos.scene()
     assert (
         np.abs(np.asarray(decode(photos.good_files()[kind])).astype(int) - np.asarray(still)).max()
@@ -204,7 +204,7 @@ def decode_or_code(data):
 
 
 @pytest.mark.parametrize("name", photos.good_files())
-def test_flipped_bytes_give_a_photo_or_a_reason_and_never_anything_else(name):
+def test_flipped_bytes_give_an_image_or_a_reason_and_never_anything_else(name):
     random = np.random.default_rng(len(name))
     whole = np.frombuffer(photos.good_files()[name], np.uint8)
     for _ in range(60):
@@ -218,7 +218,7 @@ def test_flipped_bytes_give_a_photo_or_a_reason_and_never_anything_else(name):
 
 
 @pytest.mark.parametrize("name", photos.bad_files())
-def test_what_is_no_photo_is_refused_with_its_code(name, tmp_path):
+def test_what_is_no_image_is_refused_with_its_code(name, tmp_path):
     data, code = photos.bad_files()[name]
     (tmp_path / name).write_bytes(data)
     assert bad(tmp_path / name) == code
@@ -261,7 +261,7 @@ def test_a_bomb_is_refused_before_any_pixel_is_decoded(monkeypatch):
     assert bad(photos.encoded(Image.new("L", (101, 100)), "PNG"), max_pixels=10_000) == "TOO_LARGE"
 
 
-def test_a_photo_at_the_limit_is_accepted():
+def test_an_image_at_the_limit_is_accepted():
     assert decode(photos.encoded(Image.new("L", (100, 100)), "PNG"), max_pixels=10_000).size == (
         100,
         100,
@@ -291,7 +291,7 @@ except BadImage as error:
     assert told[0] == "TOO_LARGE" and int(told[1]) < 50_000  # kB; decoded it would be 400 MB
 
 
-def test_a_file_with_trailing_bytes_is_still_a_photo():
+def test_a_file_with_trailing_bytes_is_still_an_image():
     for name in ("baseline.jpg", "photo.png", "lossy.webp"):
         data = photos.good_files()[name]
         assert decode(data + b"\0" * 9000).tobytes() == decode(data).tobytes()

@@ -47,11 +47,11 @@ def test_every_flag_does_what_it_does_in_fast_reid(plain, flag):
     changed = [
         one.shape != without.shape or not torch.equal(one, without) for one, _, without in results
     ]
-    assert any(changed) or flag == "RPT"  # random patch first fills its pool with a hundred photos
+    assert any(changed) or flag == "RPT"  # random patch first fills its pool with a hundred images
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_without_flags_a_photo_is_resized_and_no_more(plain):
+def test_without_flags_an_image_is_resized_and_no_more(plain):
     assert applied(build_transforms(plain, True), 0).shape == (3, 48, 24)
     assert torch.equal(
         applied(build_transforms(plain, False), 0), applied(theirs(plain, is_train=False), 0)

@@ -1,4 +1,4 @@
-"""Laws of the loaders: batch n is a function of seed and n, bad photos are named and replaced,
+"""Laws of the loaders: batch n is a function of seed and n, bad images are named and replaced,
 nothing hangs.
 """
 
@@ -120,13 +120,13 @@ def test_the_processes_runs_are_the_global_batch(cfg, sampler, world_size):
         assert torch.equal(batch["images"], torch.cat([part[number]["images"] for part in parts]))
 
 
-def test_another_seed_gives_other_photos_and_another_augmentation(cfg):
+def test_another_seed_gives_other_images_and_another_augmentation(cfg):
     (first,) = take(build_train_loader(cfg), 1)
     cfg.SEED = 1
     assert not same(first, take(build_train_loader(cfg), 1)[0])
 
 
-def test_one_photo_is_augmented_anew_every_time(cfg):
+def test_one_image_is_augmented_anew_every_time(cfg):
     loader = build_train_loader(cfg)
     seen = {}
     for batch in take(loader, 30):
@@ -136,9 +136,9 @@ def test_one_photo_is_augmented_anew_every_time(cfg):
         any(not torch.equal(images[0], other) for other in images) for images in seen.values()
     )
     rows = np.arange(8)
-    first, later = loader.photos[(0, 0, rows)]["images"], loader.photos[(1, 0, rows)]["images"]
+    first, later = loader.images[(0, 0, rows)]["images"], loader.images[(1, 0, rows)]["images"]
     assert not torch.equal(first, later)
-    assert torch.equal(first[4:], loader.photos[(0, 4, rows[4:])]["images"])
+    assert torch.equal(first[4:], loader.images[(0, 4, rows[4:])]["images"])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -191,7 +191,7 @@ CODES = {
 @pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_photo_is_replaced_by_its_own_class_and_named_once(cfg, damaged, kind, workers):
+def test_a_bad_image_is_replaced_by_its_own_class_and_named_once(cfg, damaged, kind, workers):
     """landmark row 6."""
     cfg.DATALOADER.NUM_WORKERS = workers
     name = "train/class_03/0002.jpg"
@@ -222,7 +222,7 @@ def test_a_bad_photo_is_replaced_by_its_own_class_and_named_once(cfg, damaged, k
 
 def test_replacements_too_are_a_function_of_seed_and_step(cfg, damaged):
     for number in range(4):
-        (damaged / f"train/class_05/000{number}.jpg").write_bytes(b"no photo")
+        (damaged / f"train/class_05/000{number}.jpg").write_bytes(b"no image")
     first = take(build_train_loader(cfg), 8)
     cfg.DATALOADER.NUM_WORKERS = 2
     assert all(map(same, take(build_train_loader(cfg), 8), first))
@@ -230,12 +230,12 @@ def test_replacements_too_are_a_function_of_seed_and_step(cfg, damaged):
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_class_without_a_readable_photo_is_an_error_that_names_it(cfg, damaged, workers):
+def test_a_class_without_a_readable_image_is_an_error_that_names_it(cfg, damaged, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
     for path in (damaged / "train" / "class_06").iterdir():
-        path.write_bytes(b"no photo")
+        path.write_bytes(b"no image")
     with pytest.raises(
-        DataError, match=r"no photo of class 'class_06' can be read: see .*rejects\.csv"
+        DataError, match=r"no image of class 'class_06' can be read: see .*rejects\.csv"
     ):
         take(build_train_loader(cfg), 8)
     assert len(rejected(cfg)) == 6
@@ -243,7 +243,7 @@ def test_a_class_without_a_readable_photo_is_an_error_that_names_it(cfg, damaged
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_too_many_bad_photos_stop_the_run(cfg, damaged, workers):
+def test_too_many_bad_images_stop_the_run(cfg, damaged, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
     for label in range(8):
         for number in range(2):
@@ -266,7 +266,7 @@ def test_a_huge_class_of_missing_files_is_not_tried_to_its_end(cfg, damaged, mon
     for path in (damaged / "train" / "class_02").iterdir():
         path.write_bytes(b"")
     loader = build_train_loader(cfg)
-    loader.photos.budget = loader.log.budget = 2
+    loader.images.budget = loader.log.budget = 2
     with pytest.raises(DataError):
         take(loader, 8)
     assert len(rejected(cfg)) <= 3
@@ -274,7 +274,7 @@ def test_a_huge_class_of_missing_files_is_not_tried_to_its_end(cfg, damaged, mon
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_photos_of_different_size_are_told_with_two_names(cfg, damaged, workers):
+def test_images_of_different_size_are_told_with_two_names(cfg, damaged, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
     photos.scene((50, 40)).save(damaged / "train/class_00/0000.jpg")
     cfg.SEEK.TRAIN = ["hflip(0.5)"]
@@ -286,14 +286,14 @@ def test_photos_of_different_size_are_told_with_two_names(cfg, damaged, workers)
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_transform_that_fails_names_the_photo(cfg, workers, monkeypatch):
+def test_a_transform_that_fails_names_the_image(cfg, workers, monkeypatch):
     cfg.DATALOADER.NUM_WORKERS = workers
     monkeypatch.setattr("fastseek.data.transforms.resize.Resize.__call__", lambda *_: 1 / 0)
     with pytest.raises(RunError, match=r"\.jpg \(32 x 32\): a transform failed: ZeroDivisionError"):
         take(build_train_loader(cfg, context="fork"), 1)
 
 
-def test_a_transform_that_gives_no_picture_names_the_photo(cfg, monkeypatch):
+def test_a_transform_that_gives_no_image_names_the_image(cfg, monkeypatch):
     monkeypatch.setattr(
         "fastseek.data.transforms.resize.Resize.__call__", lambda *_: torch.zeros(1, 5, 5)
     )
@@ -306,7 +306,7 @@ def test_a_transform_that_gives_no_picture_names_the_photo(cfg, monkeypatch):
 @pytest.mark.timeout(60)
 def test_a_worker_that_dies_is_an_error_and_no_hang(cfg, monkeypatch):
     cfg.DATALOADER.NUM_WORKERS = 2
-    monkeypatch.setattr("fastseek.data.torch_datasets.TrainPhotos.batch", lambda *_: os._exit(1))
+    monkeypatch.setattr("fastseek.data.torch_datasets.TrainImages.batch", lambda *_: os._exit(1))
     with pytest.raises(RunError, match="worker died"):
         take(build_train_loader(cfg, context="fork"), 1)
 
@@ -360,7 +360,7 @@ def test_wrong_settings_are_refused(cfg):
         build_train_loader(cfg)
 
 
-def test_photos_without_labels_cannot_be_trained_on(cfg, tmp_path):
+def test_images_without_labels_cannot_be_trained_on(cfg, tmp_path):
     photos.scene().save(tmp_path / "x.jpg")
     cfg.DATASETS.NAMES = (f"folder({str(tmp_path)!r})",)
     with pytest.raises(DataError, match=r"x\.jpg has no label"):
@@ -370,7 +370,7 @@ def test_photos_without_labels_cannot_be_trained_on(cfg, tmp_path):
 def test_groups_are_camera_codes(cfg, toy_root, tmp_path):
     rows = [
         f"{item.path},{item.label},{'cam' + item.id[-5] if number % 3 else ''}"
-        for number, item in enumerate(resolve(cfg.DATASETS.NAMES[0], cfg))
+        for number, item in enumerate(resolve(cfg.DATASETS.NAMES[0]))
         if item.split == "train"
     ]
     (tmp_path / "list.csv").write_text("path,label,group\n" + "\n".join(rows) + "\n")
@@ -391,7 +391,7 @@ def test_two_data_sets_are_trained_on_together(cfg, toy_root):
 
 
 def items_of(cfg):
-    return [item for item in resolve(cfg.DATASETS.NAMES[0], cfg) if item.split != "train"]
+    return [item for item in resolve(cfg.DATASETS.NAMES[0]) if item.split != "train"]
 
 
 @pytest.mark.timeout(60)
@@ -414,7 +414,7 @@ def test_test_batches_are_the_items_in_their_order(cfg, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_bad_photos_are_left_out_of_test_batches_and_named(cfg, damaged, workers):
+def test_bad_images_are_left_out_of_test_batches_and_named(cfg, damaged, workers):
     """landmark row 6."""
     cfg.DATALOADER.NUM_WORKERS = workers
     items = items_of(cfg)
@@ -474,13 +474,14 @@ def test_test_batch_size_below_one_a_process_is_refused(cfg):
 
 
 def test_workers_hold_no_items(cfg):
-    held = vars(build_train_loader(cfg).photos)
-    del held["transform"]
+    images = build_train_loader(cfg).images
+    held = vars(images) | vars(images.files)
+    del held["transform"], held["files"]
     assert held.pop("cache") is None and held.pop("boxes") is None
     assert held and all(isinstance(value, (np.ndarray, int, str)) for value in held.values())
 
 
-def test_patches_of_other_photos_do_not_depend_on_the_workers(cfg):
+def test_patches_of_other_images_do_not_depend_on_the_workers(cfg):
     """finegrained row 29: elsewhere every worker has a pool of its own, filled with what it
     happened to see.
     """

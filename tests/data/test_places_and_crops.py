@@ -22,7 +22,7 @@ SHARES = {"0000": (0.25, 0.25, 0.75, 0.75), "0001": (0.0, 0.5, 1.0, 1.0)}
 
 @pytest.fixture
 def table(toy_root):
-    """A manifest of the small gallery; every other photo tells its place."""
+    """A manifest of the small gallery; every other image tells its place."""
     path = toy_root / "places.csv"
     with open(path, "w", newline="") as file:
         rows = csv.writer(file)
@@ -38,7 +38,7 @@ def table(toy_root):
 
 @pytest.fixture
 def boxes(toy_root):
-    """A file in COCO's format: photos 0000 and 0001 of every class have boxes, 0002 an unsure one,
+    """A file in COCO's format: images 0000 and 0001 of every class have boxes, 0002 an unsure one,
     others none.
     """
     page = {"images": [], "annotations": []}
@@ -127,8 +127,8 @@ def test_crops_are_the_best_boxes_through_the_same_transforms(cfg, toy_root, box
         assert not torch.equal(batch["images"][~whole], batch["crops"][~whole])
 
 
-def test_a_photo_and_its_crop_are_augmented_by_the_same_draws(cfg, tmp_path):
-    """A photo that is its own mirror image but for one side tells which way it was flipped."""
+def test_an_image_and_its_crop_are_augmented_by_the_same_draws(cfg, tmp_path):
+    """An image that is its own mirror image but for one side tells which way it was flipped."""
     pixels = np.zeros((32, 32, 3), np.uint8)
     pixels[:, 16:] = 255
     for split in ("train", "query", "gallery"):
@@ -154,8 +154,8 @@ def test_a_box_grows_by_its_margin_and_stays_inside():
     assert cut_box(image, np.array([0.999, 0.999, 1.0, 1.0])).size == (1, 1)
 
 
-def test_unsure_boxes_and_photos_without_any_are_whole(boxes, toy_root):
-    """finegrained row 77: below score 0.3 the whole photo."""
+def test_unsure_boxes_and_images_without_any_are_whole(boxes, toy_root):
+    """finegrained row 77: below score 0.3 the whole image."""
     items = [Item(str(toy_root / "train" / "class_00" / f"{n:04d}.jpg")) for n in range(4)]
     found = Boxes(str(boxes), margin=0)(items)
     assert found[:2].tolist() == [pytest.approx(SHARES["0000"]), pytest.approx(SHARES["0001"])]
@@ -206,14 +206,14 @@ def test_a_damaged_file_of_boxes_is_told(tmp_path, page, says):
         Boxes(str(tmp_path / "boxes.json"))([Item("a")])
 
 
-def test_training_with_boxes_of_other_photos_or_with_a_cache_is_refused(cfg, tmp_path):
+def test_training_with_boxes_of_other_images_or_with_a_cache_is_refused(cfg, tmp_path):
     page = {
         "images": [{"id": 1, "file_name": "a", "width": 4, "height": 4}],
         "annotations": [{"image_id": 1, "bbox": [0, 0, 2, 2]}],
     }
     (tmp_path / "boxes.json").write_text(json.dumps(page))
     cfg.SEEK.CROPS = f"boxes(file='{tmp_path / 'boxes.json'}')"
-    with pytest.raises(DataError, match="none of 48 training photos has a box"):
+    with pytest.raises(DataError, match="none of 48 training images has a box"):
         build_train_loader(cfg)
     cfg.SEEK.CACHE = str(tmp_path / "cache")
     with pytest.raises(UsageError, match=r"SEEK\.CACHE"):

@@ -27,7 +27,7 @@ def write_many(file, first):
         append(file, [entry(f"/photos/{number}.jpg", number)])
 
 
-def test_every_photo_stands_there_once_whoever_writes(tmp_path):
+def test_every_image_stands_there_once_whoever_writes(tmp_path):
     file = tmp_path / "out" / "rejects.csv"
     context = multiprocessing.get_context("fork")
     writers = [context.Process(target=write_many, args=(file, first)) for first in (0, 20, 0, 30)]
@@ -53,7 +53,7 @@ def test_a_writer_waits_for_the_one_before(tmp_path):
     assert len(read(tmp_path / "x.csv")) == 2
 
 
-def test_the_same_photo_may_be_bad_in_two_phases(tmp_path):
+def test_the_same_image_may_be_bad_in_two_phases(tmp_path):
     append(tmp_path / "x.csv", [entry("a.jpg"), entry("a.jpg"), entry("a.jpg", phase="extract")])
     append(tmp_path / "x.csv", [entry("a.jpg"), entry("b.jpg")])
     assert [(row["path"], row["phase"]) for row in read(tmp_path / "x.csv")] == [
@@ -98,11 +98,11 @@ def test_a_fifo_is_not_opened_for_its_hash(tmp_path):
     assert entry(tmp_path / "pipe.jpg")["sha256"] == ""
 
 
-def test_the_budget_counts_photos_and_not_how_often_they_come(tmp_path):
+def test_the_budget_counts_images_and_not_how_often_they_come(tmp_path):
     log = RejectLog(tmp_path / "x.csv", budget=2)
     for _ in range(5):
         log.add([entry("a.jpg"), entry("b.jpg")])
-    with pytest.raises(DataError, match="3 photos cannot be used, more than the 2 allowed"):
+    with pytest.raises(DataError, match="3 images cannot be used, more than the 2 allowed"):
         log.add([entry("c.jpg")])
     assert [row["path"] for row in read(tmp_path / "x.csv")] == ["a.jpg", "b.jpg", "c.jpg"]
 

@@ -29,7 +29,7 @@ def test_a_training_is_evaluated_by_its_figures_in_percent(trained):
     assert set(found) == {"top(1)", "top(2)", "class_mean", "metric"}
     assert found["metric"] == found["top(1)"] <= found["top(2)"]
     assert found["top(1)"] == found["class_mean"]  # one query photo a class
-    items = evaluation.resolve(trainer.cfg.DATASETS.TESTS[0], trainer.cfg)
+    items = evaluation.resolve(trainer.cfg.DATASETS.TESTS[0])
     queries = select_split(items, "query", "toy")
     rows, logits, _ = classification.embedding.in_memory(
         trainer.cfg, trainer.model, queries, trainer.model.logits

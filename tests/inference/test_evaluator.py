@@ -58,7 +58,7 @@ def _evaluate(cfg, model=None):
 
 
 def _items(cfg):
-    return split_sides(evaluation.resolve(cfg.DATASETS.TESTS[0], cfg), "toy")
+    return split_sides(evaluation.resolve(cfg.DATASETS.TESTS[0]), "toy")
 
 
 def _oracle(cfg):

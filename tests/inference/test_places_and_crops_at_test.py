@@ -109,7 +109,7 @@ def test_a_training_with_places_and_crops_runs_and_its_answers_depend_on_them(re
 def resolved(cfg):
     from fastseek.data.fastreid_datasets import resolve
 
-    return resolve(cfg.DATASETS.TESTS[0], cfg)
+    return resolve(cfg.DATASETS.TESTS[0])
 
 
 def test_other_places_or_boxes_are_other_photos(photos):

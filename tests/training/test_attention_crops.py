@@ -44,7 +44,7 @@ def trained(cfg, resume=False, step=None):
     forward = trainer._trainer._forward
 
     def kept(batch):
-        part = trainer._trainer.data_loader.photos.transform.parts[0]
+        part = trainer._trainer.data_loader.images.transform.parts[0]
         trainer.batches[trainer.iter] = batch["images"].clone()
         trainer.cut[trainer.iter] = part.windows
         return forward(batch)

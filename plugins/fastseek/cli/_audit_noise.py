@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..data.datasets.folder import photos
+from ..data.datasets.folder import list_images
 from ..data.datasets.manifest import Manifest
 from ..data.images import BadImage, decode
 from ..data.transforms import _noise_level
@@ -41,7 +41,9 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
     check_writable(out, [images])
     check_apart(f"{out}.rejects.csv", [images])
     items = (
-        photos(os.fspath(images)) if os.path.isdir(images) else Manifest(os.fspath(images)).items
+        list_images(os.fspath(images))
+        if os.path.isdir(images)
+        else Manifest(os.fspath(images)).items
     )
     if not items:
         raise DataError(f"{images}: no photo found in it or below")

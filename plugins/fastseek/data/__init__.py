@@ -1,1 +1,1 @@
-"""Photos: where they come from, how they are decoded, changed, drawn and put into batches."""
+"""Images: where they come from, how they are decoded, changed, drawn and put into batches."""

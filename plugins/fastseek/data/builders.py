@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torchvision import transforms as legacy
 
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import DataError, UsageError
-from ..registry import CROPS, SAMPLERS, build
+from ..registry import CROPS, SAMPLERS, Sampler, build
 from ..structures import Item, paths_of, with_split
 from .fastreid_datasets import resolve
-from .image_cache import ArrayCache, cache_images, split
+from .image_cache import cache_images, split_fixed
 from .label_index import TrainSet
-from .loaders import TestLoader, TrainLoader
+from .loaders import LoaderOptions, TestLoader, TrainLoader
 from .rejects import RejectLog
-from .torch_datasets import TestPhotos, TrainPhotos
+from .torch_datasets import ImageFiles, TestImages, TrainImages
 from .transforms._pipeline import compose
 
 from fastreid.data.transforms import AugMix, ToTensor
@@ -41,32 +42,23 @@ def build_train_loader(
 
     Raises:
         UsageError: batch size, sampler or transforms that cannot work; says the legal values.
-        DataError: no photos, or photos without labels.
+        DataError: no images, or images without labels.
     """
     seed = _loader_seed(cfg)
-    dataset = TrainSet(_trained_on(cfg))
+    dataset = TrainSet(_training_items(cfg))
     logger.info(
-        "training on %d photos of %d classes, %d cameras",
+        "training on %d images of %d classes, %d cameras",
         len(dataset),
         dataset.num_classes,
         dataset.num_cameras,
     )
     sampler = build_sampler(cfg, dataset, world_size)
     budget = max(10, int(cfg.SEEK.MAX_BAD * len(dataset)))
-    paths = paths_of(dataset.items)
-    transform, cache = _prepare_cache(cfg, paths, True)
-    photos = TrainPhotos(
-        paths,
-        transform,
-        cfg.SEEK.MAX_PIXELS,
-        dataset.labels,
-        seed,
-        budget,
-        cache,
-        boxes_of(cfg, dataset.items, needed=True),
-    )
+    files, transform = _prepare_files(cfg, dataset.items, train=True)
+    images = TrainImages(files, transform, dataset.labels, seed, budget)
     log = RejectLog(os.path.join(cfg.OUTPUT_DIR, "rejects.csv"), budget, _fails(cfg))
-    return TrainLoader(dataset, sampler, photos, log, rank, world_size, _options(cfg, context))
+    options = _loader_options(cfg, context)
+    return TrainLoader(dataset, sampler, images, log, rank, world_size, options)
 
 
 def build_test_loader(
@@ -94,24 +86,17 @@ def build_test_loader(
             f"TEST.IMS_PER_BATCH {cfg.TEST.IMS_PER_BATCH}: expected at least {world_size}, one a"
             " process"
         )
-    paths = paths_of(items)
-    transform, cache = _prepare_cache(cfg, paths, False)
-    photos = TestPhotos(
-        paths, transform, cfg.SEEK.MAX_PIXELS, "extract", cache, boxes_of(cfg, items)
-    )
-    return TestLoader(
-        items,
-        photos,
-        shard(len(items), rank, world_size, start),
-        size,
-        _fails(cfg),
-        _options(cfg, context),
-    )
+    images = TestImages(*_prepare_files(cfg, items, train=False))
+    rows = shard(len(items), rank, world_size, start)
+    return TestLoader(items, images, rows, size, _fails(cfg), _loader_options(cfg, context))
 
 
-def _trained_on(cfg: Any) -> Sequence[Item]:
-    """The training photos of all data sets; those of a single one as it holds them."""
-    found = [with_split(resolve(name, cfg), "train") for name in cfg.DATASETS.NAMES]
+def _training_items(cfg: Any) -> Sequence[Item]:
+    """The training images of all data sets; those of a single one as it holds them."""
+    combine_all = bool(cfg.DATASETS.COMBINEALL)
+    found = [
+        with_split(resolve(name, combine_all=combine_all), "train") for name in cfg.DATASETS.NAMES
+    ]
     return found[0] if len(found) == 1 else [item for items in found for item in items]
 
 
@@ -123,7 +108,7 @@ def shard(count: int, rank: int, world_size: int, start: int = 0) -> range:
     return range(start + length * rank // world_size, start + length * (rank + 1) // world_size)
 
 
-def build_sampler(cfg: Any, dataset: TrainSet, world_size: int = 1) -> Any:
+def build_sampler(cfg: Any, dataset: TrainSet, world_size: int = 1) -> Sampler:
     """The sampler of `SEEK.SAMPLER`, else the one that stands for fast-reid's
     `DATALOADER.SAMPLER_TRAIN`.
 
@@ -169,7 +154,7 @@ def build_transforms(cfg: Any, train: bool) -> Callable:
     """PIL RGB image -> float32 tensor: `SEEK.TRAIN` / `SEEK.TEST`, or fast-reid's own from its
     INPUT flags.
 
-    fast-reid's RPT (random patch) keeps a pool of earlier photos, so with it a batch depends on
+    fast-reid's RPT (random patch) keeps a pool of earlier images, so with it a batch depends on
     those before.
 
     Raises:
@@ -192,35 +177,41 @@ def build_transforms(cfg: Any, train: bool) -> Callable:
     return legacy.Compose(parts)
 
 
-def boxes_of(cfg: Any, items: Sequence[Item], needed: bool = False) -> np.ndarray | None:
-    """Where SEEK.CROPS cuts every photo; None without it.
+def _prepare_files(
+    cfg: Any, items: Sequence[Item], train: bool
+) -> tuple[ImageFiles, Callable[[Image.Image], torch.Tensor]]:
+    """The files, with the cache of what is done once, and what is done to an image every time.
 
     Raises:
-        UsageError: with SEEK.CACHE, whose photos are cut or stretched already.
-        DataError: as the part does; or boxes are `needed`, and no photo has one.
+        UsageError: SEEK.CROPS with SEEK.CACHE, whose images are cut or stretched already.
+        DataError: as the cropping part does; or no training image has a box.
     """
-    if cfg.SEEK.CROPS and cfg.SEEK.CACHE:
-        raise UsageError(
-            "SEEK.CROPS cuts photos as they are in their files, SEEK.CACHE keeps changed ones:"
-            " leave one of the two empty"
-        )
-    found = build(cfg.SEEK.CROPS, CROPS)(items) if cfg.SEEK.CROPS else None
-    if needed and found is not None and np.isnan(found).all():
-        raise DataError(
-            f"SEEK.CROPS {cfg.SEEK.CROPS}: none of {len(items)} training photos has a box, such as "
-            f"{items[0].id}: are the names in the file those of the photos?"
-        )
-    return found
-
-
-def _prepare_cache(
-    cfg: Any, paths: Sequence[str], train: bool
-) -> tuple[Callable, ArrayCache | None]:
-    """What is done to a photo in every epoch, and the cache with what is done once."""
+    paths, limit = paths_of(items), cfg.SEEK.MAX_PIXELS
+    calls = cfg.SEEK.TRAIN if train else cfg.SEEK.TEST
+    if cfg.SEEK.CROPS:
+        if cfg.SEEK.CACHE:
+            raise UsageError(
+                "SEEK.CROPS cuts images as they are in their files, SEEK.CACHE keeps changed ones:"
+                " leave one of the two empty"
+            )
+        boxes = _find_boxes(cfg.SEEK.CROPS, items, needed=train)
+        return ImageFiles(paths, limit, boxes=boxes), build_transforms(cfg, train)
     if not cfg.SEEK.CACHE:
-        return build_transforms(cfg, train), None
-    once, rest = split(cfg.SEEK.TRAIN if train else cfg.SEEK.TEST)
-    return compose(rest), cache_images(cfg.SEEK.CACHE, paths, once, cfg.SEEK.MAX_PIXELS)
+        return ImageFiles(paths, limit), build_transforms(cfg, train)
+    once, every_time = split_fixed(calls)
+    cache = cache_images(cfg.SEEK.CACHE, paths, once, limit)
+    return ImageFiles(paths, limit, cache), compose(every_time)
+
+
+def _find_boxes(call: str, items: Sequence[Item], needed: bool) -> np.ndarray:
+    """Where a member of CROPS cuts every image, float32 [N, 4]."""
+    boxes = build(call, CROPS)(items)
+    if needed and np.isnan(boxes).all():
+        raise DataError(
+            f"SEEK.CROPS {call}: none of {len(items)} training images has a box, such as "
+            f"{items[0].id}: are the names in the file those of the images?"
+        )
+    return boxes
 
 
 def _loader_seed(cfg: Any) -> int:
@@ -237,11 +228,6 @@ def _fails(cfg: Any) -> bool:
     return cfg.SEEK.ON_BAD == "fail"
 
 
-def _options(cfg: Any, context: str | None) -> dict[str, Any]:
-    workers = cfg.DATALOADER.NUM_WORKERS
-    pin = torch.cuda.is_available() and str(cfg.MODEL.DEVICE).startswith("cuda")
-    return {
-        "num_workers": workers,
-        "pin_memory": pin,
-        "multiprocessing_context": context if workers else None,
-    }
+def _loader_options(cfg: Any, context: str | None) -> LoaderOptions:
+    pin_memory = torch.cuda.is_available() and str(cfg.MODEL.DEVICE).startswith("cuda")
+    return LoaderOptions(cfg.DATALOADER.NUM_WORKERS, pin_memory, context)

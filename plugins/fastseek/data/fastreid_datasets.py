@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import random
@@ -20,15 +21,15 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 
 
-def resolve(name: str, cfg: Any) -> Sequence[Item]:
+def resolve(name: str, *, combine_all: bool = False) -> Sequence[Item]:
     """The items of a data set, ours or fast-reid's.
 
     Args:
-        name: a call string of DATASETS (`folder('/my/photos')`), one of our class names
+        name: a call string of DATASETS (`folder('/my/images')`), one of our class names
             (`Grocery`), or a name fast-reid knows (`Market1501`), which is looked for in
             FASTREID_DATASETS, then in the other data roots.
-        cfg: fast-reid's config; `DATASETS.COMBINEALL` adds query and gallery photos to the training
-            photos.
+        combine_all: adds query and gallery images to the training images, as
+            `DATASETS.COMBINEALL` does.
 
     Raises:
         UsageError: nobody knows the name.
@@ -36,44 +37,42 @@ def resolve(name: str, cfg: Any) -> Sequence[Item]:
     """
     called, _, arguments = name.partition("(")
     ours = recipe_name(called.strip())
-    combine = bool(cfg.DATASETS.COMBINEALL)
     if ours in DATASETS:
-        found = build(f"{ours}({arguments}" if arguments else ours, DATASETS).items
-        items = found if isinstance(found, ItemTable) else list(found)
-        return _combine_sets(items) if combine else items
+        items = build(f"{ours}({arguments}" if arguments else ours, DATASETS).items
+        return _train_on_all(items) if combine_all else items
     parse(name)
     if called.strip() not in _theirs_known():
         raise UsageError(
             f"no data set is called {name!r}. Ours: {', '.join(DATASETS.names())}; "
             f"fast-reid's: {', '.join(sorted(_theirs_known()))}"
         )
-    return _theirs(called.strip(), combine)
+    return _theirs(called.strip(), combine_all)
 
 
-def _combine_sets(items: Sequence[Item]) -> Sequence[Item]:
-    """Every photo once more as a training photo, unless it is one."""
+def _train_on_all(items: Sequence[Item]) -> Sequence[Item]:
+    """Every image once more as a training image, unless it is one."""
     if isinstance(items, ItemTable):
         return items.all_trained_on()
     trained = {item.id for item in items if item.split == "train"}
     added = {
-        item.id: Item(item.path, item.label, item.group, "train", item.id, item.meta)
+        item.id: dataclasses.replace(item, split="train")
         for item in items
         if item.id not in trained
     }
-    return items + list(added.values())
+    return [*items, *added.values()]
 
 
 def _theirs_known() -> dict[str, type]:
     return DATASET_REGISTRY._obj_map  # its registry can neither be listed nor asked
 
 
-def _theirs(name: str, combine: bool) -> list[Item]:
+def _theirs(name: str, combine_all: bool) -> list[Item]:
     failures = []
     for root in [*data_roots(), pathlib.Path("datasets")]:
         try:
             with _repeatable(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a root without the data is told below
-                data = DATASET_REGISTRY.get(name)(root=str(root), combineall=combine)
+                data = DATASET_REGISTRY.get(name)(root=str(root), combineall=combine_all)
                 return _items(data, str(root))
         except (RuntimeError, OSError) as error:
             failures.append(str(error))

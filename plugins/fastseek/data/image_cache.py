@@ -1,4 +1,4 @@
-"""Photos decoded and brought to one size once, for disks and processors that are slow at it every
+"""Images decoded and brought to one size once, for disks and processors that are slow at it every
 epoch.
 """
 
@@ -25,78 +25,71 @@ from ..io.json_files import read_json, write_json
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
 from ..progress import progress, tell
-from ..registry import TRANSFORMS, build
+from ..registry import TRANSFORMS, FixedTransform, Transform, build
 from .images import NORMAL_FORM, BadImage, decode
-from .transforms._image_ops import to_pil
-from .transforms._pipeline import Pipeline
+from .transforms._image_ops import ImageLike, to_pil
+from .transforms._pipeline import Pipeline, count_fixed
 
-FORMAT, COLOURS = 1, "RGB"
-ROWS = 256  # photos a shard
+FORMAT, COLORS = 1, "RGB"
+COLORS_KEY = "colours"  # as files of format 1 spell it
+EMPTY_SIZE = (1, 1)  # of a cache no image of which could be read
+ROWS = 256  # images a shard
 _WAIT = 0.5  # seconds between two looks at a cache another process is making
 
-Transform = Callable[[Image.Image], Any]
+Size = tuple[int, int]
 
 
 class ArrayCache:
-    """A finished cache: `cache[row]` is the photo as the first transforms of a recipe left it.
+    """A finished cache: `cache[row]` is the image as the first transforms of a recipe left it.
 
-    On disk: `manifest.json` with format, colour order, size, what was done and to which photos, and
-        shards
-    `00000.npy`, uint8 [rows, H, W, 3], each with the CRC-32 of every photo in `00000.json`. Every
-    photo read is compared with its CRC.
+    On disk: `manifest.json` with format, colour order, size, what was done and to which images,
+    and shards `00000.npy`, uint8 [rows, H, W, 3], each with the CRC-32 of every image in
+    `00000.json`. Every image read is compared with its CRC.
 
     Args:
         folder: one cache.
         digest: what it must have been made from; "" takes any.
 
     Raises:
-        ArtefactError: it is not finished, of another format, or made from other photos or by other
+        ArtefactError: it is not finished, of another format, or made from other images or by other
             transforms.
     """
 
     def __init__(self, folder: PathLike, digest: str = "") -> None:
         self.folder = pathlib.Path(folder)
         if not (self.folder / "manifest.json").exists():
-            raise ArtefactError(f"{folder}: no finished cache of photos; build it again")
+            raise ArtefactError(f"{folder}: no finished cache of images; build it again")
         manifest = read_json(self.folder / "manifest.json")
-        if (manifest.get("format"), manifest.get("colours")) != (FORMAT, COLOURS):
+        form = manifest.get("format"), manifest.get(COLORS_KEY)
+        if form != (FORMAT, COLORS):
             raise ArtefactError(
-                f"{folder}: a cache of format {manifest.get('format')}, colours"
-                f" {manifest.get('colours')}; this version reads {FORMAT}, {COLOURS}: remove the"
-                " folder"
+                f"{folder}: a cache of format {form[0]}, colours {form[1]}; this version reads"
+                f" {FORMAT}, {COLORS}: remove the folder"
             )
         if digest and manifest["digest"] != digest:
             raise ArtefactError(
-                f"{folder}: made of other photos or by other transforms ({manifest['transforms']}):"
+                f"{folder}: made of other images or by other transforms ({manifest['transforms']}):"
                 " name another folder, or remove it"
             )
-        self.count, self.rows, self.size = (
-            manifest["count"],
-            manifest["rows"],
-            tuple(manifest["size"]),
-        )
-        told = [
-            read_json(self.folder / f"{number:05d}.json")
-            for number in range(-(-self.count // self.rows))
-        ]
-        self._sums = np.array([value for shard in told for value in shard["crc32"]], np.uint32)
-        self._rejects = {
-            row: reject
-            for shard in told
-            for row, reject in zip(shard["bad"], shard["why"], strict=True)
-        }
+        self.count, self.rows = manifest["count"], manifest["rows"]
+        self.size = tuple(manifest["size"])
+        numbers = range(-(-self.count // self.rows))
+        pages = [read_json(self.folder / f"{number:05d}.json") for number in numbers]
+        self._sums = np.array([value for page in pages for value in page["crc32"]], np.uint32)
+        self._rejects: dict[int, tuple[str, str]] = {}
+        for page in pages:
+            self._rejects |= zip(page["bad"], page["why"], strict=True)
         self._shards: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return self.count
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {
-            "_shards": {}
-        }  # a worker maps the files itself; a map would be copied whole
+        # a worker maps the files itself; a map would be copied whole
+        return self.__dict__ | {"_shards": {}}
 
     def __getitem__(self, row: int) -> Image.Image:
-        """The photo of a row.
+        """The image of a row.
 
         Raises:
             BadImage: it could not be read when the cache was made.
@@ -108,9 +101,9 @@ class ArrayCache:
         if number not in self._shards:
             self._shards[number] = self._map(self.folder / f"{number:05d}.npy")
         pixels = np.array(self._shards[number][place])
-        if zlib.crc32(pixels) != self._sums[row]:
+        if zlib.crc32(pixels.data) != self._sums[row]:
             raise ArtefactError(
-                f"{self.folder / f'{number:05d}.npy'}: the bytes of photo {row} are not those that "
+                f"{self.folder / f'{number:05d}.npy'}: the bytes of image {row} are not those that "
                 "were written: remove the folder, it is made again"
             )
         return Image.fromarray(pixels)
@@ -130,17 +123,13 @@ class ArrayCache:
         return shard
 
 
-def split(calls: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_fixed(calls: Sequence[str]) -> tuple[list[str], list[str]]:
     """The first transforms of a recipe, which draw nothing and can be done once, and the rest.
 
     Raises:
         UsageError: the first one draws, or there is none.
     """
-    kept = 0
-    for call in calls:
-        if not getattr(build(call, TRANSFORMS), "fixed", False):
-            break
-        kept += 1
+    kept = count_fixed([build(call, TRANSFORMS) for call in calls])
     if not kept:
         raise UsageError(
             "SEEK.CACHE keeps what the first transforms give, and"
@@ -153,23 +142,21 @@ def split(calls: Sequence[str]) -> tuple[list[str], list[str]]:
 def cache_images(
     home: PathLike, paths: Sequence[str], calls: Sequence[str], max_pixels: int
 ) -> ArrayCache:
-    """The cache of these photos under these transforms, made when it is not there; a killed build
+    """The cache of these images under these transforms, made when it is not there; a killed build
     goes on.
 
     Args:
-        home: holds a folder a cache, named by a digest of photos (path, size, time of change) and
+        home: holds a folder a cache, named by a digest of images (path, size, time of change) and
             transforms.
-        paths: the photos.
+        paths: the images.
         calls: call strings of transforms that draw nothing.
-        max_pixels: larger photos are refused.
+        max_pixels: larger images are refused.
 
     Raises:
         DataError: the transforms do not give one size.
     """
     parts = [build(call, TRANSFORMS) for call in calls]
-    digest = digest_of(
-        paths, calls, [file for part in parts for file in getattr(part, "files", ())], max_pixels
-    )
+    digest = digest_of(paths, calls, _read_files(parts), max_pixels)
     folder = pathlib.Path(home) / digest[:16]
     waited = False
     while not (folder / "manifest.json").exists():
@@ -183,13 +170,8 @@ def cache_images(
                 time.sleep(_WAIT)
                 continue
             if not (folder / "manifest.json").exists():
-                _make(
-                    folder,
-                    paths,
-                    Pipeline(parts).pictured,
-                    max_pixels,
-                    {"digest": digest, "transforms": list(calls)},
-                )
+                origin = {"digest": digest, "transforms": list(calls)}
+                _make(folder, paths, Pipeline(parts).apply, max_pixels, origin)
     return ArrayCache(folder, digest)
 
 
@@ -197,36 +179,44 @@ def digest_of(
     paths: Sequence[str], calls: Sequence[str], files: Sequence[PathLike], max_pixels: int
 ) -> str:
     """SHA-256 of all that decides what is in a cache."""
-    state = hashlib.sha256(
-        json.dumps(
-            [
-                FORMAT,
-                COLOURS,
-                NORMAL_FORM,
-                max_pixels,
-                list(calls),
-                [sha256(file) for file in files],
-            ]
-        ).encode()
-    )
+    settings = [
+        FORMAT,
+        COLORS,
+        NORMAL_FORM,
+        max_pixels,
+        list(calls),
+        [sha256(one) for one in files],
+    ]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for path in paths:
-        try:
-            found = os.stat(path)
-            told = f"{found.st_size} {found.st_mtime_ns}"
-        except OSError:
-            told = "missing"
-        state.update(f"{path}\0{told}\0".encode("utf-8", "surrogateescape"))
-    return state.hexdigest()
+        digest.update(f"{path}\0{_state_of(path)}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _state_of(path: str) -> str:
+    """Length and time of change of a file."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def _read_files(parts: Sequence[Transform]) -> list[PathLike]:
+    """The files that transforms read, such as the table of `denoise`."""
+    fixed = [part for part in parts if isinstance(part, FixedTransform)]
+    return [file for part in fixed for file in getattr(part, "files", ())]
 
 
 def _make(
     folder: pathlib.Path,
     paths: Sequence[str],
-    transform: Transform,
+    transform: Callable[[Image.Image], ImageLike],
     max_pixels: int,
-    told: dict[str, Any],
+    origin: dict[str, Any],
 ) -> None:
-    size: tuple[int, ...] | None = None
+    """Write the shards that are not there, and last the manifest; `origin` goes into it."""
+    size: Size | None = None
     starts = range(0, len(paths), ROWS)
 
     def read(path: str) -> np.ndarray | BadImage:
@@ -238,61 +228,61 @@ def _make(
         return np.asarray(to_pil(transform(image)))
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for number in progress(range(len(starts)), f"decoding {len(paths)} photos once"):
+        for number in progress(range(len(starts)), f"decoding {len(paths)} images once"):
             file = folder / f"{number:05d}.json"
             if file.exists():  # written after its shard
-                size = size or _size(read_json(file)["size"])
+                size = size or _read_size(file)
                 continue
             shard = paths[starts[number] : starts[number] + ROWS]
-            size = _write(file, starts[number], shard, list(pool.map(read, shard)), size)
-    write_json(
-        folder / "manifest.json",
-        told
-        | {
-            "format": FORMAT,
-            "colours": COLOURS,
-            "count": len(paths),
-            "rows": ROWS,
-            "size": size or (1, 1),
-        },
-    )
+            images = list(pool.map(read, shard))
+            size = _check_one_size(shard, images, size)
+            _write_shard(file, starts[number], images, size)
+    shape = {"count": len(paths), "rows": ROWS, "size": size or EMPTY_SIZE}
+    form = {"format": FORMAT, COLORS_KEY: COLORS}
+    write_json(folder / "manifest.json", {**origin, **form, **shape})
 
 
-def _write(
-    file: pathlib.Path,
-    start: int,
-    paths: Sequence[str],
-    found: Sequence[np.ndarray | BadImage],
-    size: tuple[int, ...] | None,
-) -> tuple[int, ...] | None:
-    for path, one in zip(paths, found, strict=True):
-        if isinstance(one, BadImage):
+def _check_one_size(
+    paths: Sequence[str], images: Sequence[np.ndarray | BadImage], size: Size | None
+) -> Size | None:
+    """The size of all images, `size` where it is known; None where none could be read.
+
+    Raises:
+        DataError: they have several; names one.
+    """
+    for path, image in zip(paths, images, strict=True):
+        if isinstance(image, BadImage):
             continue
-        size = size or one.shape[:2]
-        if one.shape[:2] != size:
+        height, width = image.shape[:2]
+        size = size or (height, width)
+        if (height, width) != size:
             raise DataError(
-                f"{path} became {one.shape[0]} x {one.shape[1]}, another {size[0]} x {size[1]}:"
+                f"{path} became {height} x {width}, another {size[0]} x {size[1]}:"
                 " SEEK.CACHE needs first transforms that give one size, such as rescale_pad(512)"
                 " or resize(224)"
             )
-    table = np.zeros((len(found), *(size or (1, 1)), 3), np.uint8)
-    bad = [place for place, one in enumerate(found) if isinstance(one, BadImage)]
-    for place, one in enumerate(found):
-        if place not in bad:
-            table[place] = one
-    with atomic(file.with_suffix(".npy")) as out:
-        np.save(out, table, allow_pickle=False)
-    write_json(
-        file,
-        {
-            "size": size,
-            "crc32": [zlib.crc32(one) for one in table],
-            "bad": [start + place for place in bad],
-            "why": [[found[place].code, found[place].detail] for place in bad],
-        },
-    )
     return size
 
 
-def _size(told: Sequence[int] | None) -> tuple[int, ...] | None:
-    return tuple(told) if told else None
+def _write_shard(
+    file: pathlib.Path, start: int, images: Sequence[np.ndarray | BadImage], size: Size | None
+) -> None:
+    table = np.zeros((len(images), *(size or EMPTY_SIZE), 3), np.uint8)
+    bad: dict[int, BadImage] = {}
+    for place, image in enumerate(images):
+        if isinstance(image, BadImage):
+            bad[place] = image
+        else:
+            table[place] = image
+    with atomic(file.with_suffix(".npy")) as out:
+        np.save(out, table, allow_pickle=False)
+    rejects = {
+        "bad": [start + place for place in bad],
+        "why": [[error.code, error.detail] for error in bad.values()],
+    }
+    write_json(file, {"size": size, "crc32": [zlib.crc32(one.data) for one in table], **rejects})
+
+
+def _read_size(file: pathlib.Path) -> Size | None:
+    found = read_json(file)["size"]
+    return (int(found[0]), int(found[1])) if found else None

@@ -1,4 +1,4 @@
-"""The image normal form: any photo file to upright 8-bit RGB, or one named reason why not."""
+"""The image normal form: any image file to upright 8-bit RGB, or one named reason why not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ORIENTATION = 0x0112
 
 
 class BadImage(Exception):
-    """A photo that cannot be used.
+    """An image that cannot be used.
 
     Args:
         code: MISSING, PERMISSION, EMPTY, TRUNCATED, UNKNOWN_FORMAT, FORMAT_NOT_ALLOWED, TOO_LARGE,
@@ -71,14 +71,14 @@ class BadImage(Exception):
 def decode(
     source: PathLike | bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
 ) -> Image.Image:
-    """Read one photo into the normal form: first frame, upright, 8-bit RGB.
+    """Read one image into the normal form: first frame, upright, 8-bit RGB.
 
     Transparency is laid on white, 16 bits are scaled to 8, CMYK is converted without a profile; a
-    broken EXIF block leaves the photo as stored.
+    broken EXIF block leaves the image as stored.
 
     Args:
         source: a file, or the bytes of one.
-        max_pixels: larger photos are refused from their header, before any pixel is decoded.
+        max_pixels: larger images are refused from their header, before any pixel is decoded.
         formats: Pillow's names of the formats accepted.
 
     Raises:
@@ -99,7 +99,7 @@ def decode(
 
 
 def shape_of(path: PathLike) -> float:
-    """Width / height of a photo as `decode` turns it, from its header alone; 1 where that cannot be
+    """Width / height of an image as `decode` turns it, from its header alone; 1 where that cannot be
     read.
     """
     try:
@@ -175,7 +175,7 @@ def _upright(rgb: Image.Image, stored: Image.Image) -> Image.Image:
     try:
         method = _UPRIGHT.get(stored.getexif().get(_ORIENTATION, 1))
     except Exception as error:  # damaged EXIF says nothing about the pixels
-        logger.debug("EXIF cannot be read (%s): the photo is used as stored", _line(error))
+        logger.debug("EXIF cannot be read (%s): the image is used as stored", _line(error))
         return rgb
     return rgb if method is None else rgb.transpose(method)
 

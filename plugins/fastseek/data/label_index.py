@@ -1,4 +1,4 @@
-"""The training photos as a table: classes, cameras and counts."""
+"""The training images as a table: classes, cameras and counts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ class TrainSet:
     """Training items with their class codes: classes 0, 1, … are the labels in the order `columns`
     tells.
 
-    Attributes: `items`; `classes` and `cameras`, labels and groups; `labels` and `groups`, int64
-        [N];
-    `counts`, photos a class, int64 [C].
+    Attributes: `items`; `classes` and `cameras`, the names of labels and groups; `labels` and
+    `groups`, int64 [N], their codes; `counts`, images a class, int64 [C].
 
     Args:
-        items: the training photos.
+        items: the training images.
 
     Raises:
         DataError: there are none, or one has no label.
@@ -29,16 +28,14 @@ class TrainSet:
         self.items = items if isinstance(items, ItemTable) else list(items)
         if not len(self.items):
             raise DataError(
-                "DATASETS.NAMES gives no training photos: expected items of the split 'train'"
+                "DATASETS.NAMES gives no training images: expected items of the split 'train'"
             )
         (self.classes, self.labels), (self.cameras, self.groups) = columns(self.items)
-        nameless = (
-            np.flatnonzero(self.labels == self.classes.index("")) if "" in self.classes else ()
-        )
-        if len(nameless):
+        if "" in self.classes:
+            rows = np.flatnonzero(self.labels == self.classes.index(""))
             raise DataError(
-                f"{self.items[int(nameless[0])].path} has no label, nor have {len(nameless) - 1}"
-                " others: training needs a class for every photo"
+                f"{self.items[int(rows[0])].path} has no label, nor have {len(rows) - 1}"
+                " others: training needs a class for every image"
             )
         self.counts = np.bincount(self.labels, minlength=len(self.classes)).astype(np.int64)
 

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from ..errors import DataError, RunError
+from ..registry import Sampler
 from ..structures import Item, geolocations_of
 from .label_index import TrainSet, columns
 from .rejects import RejectLog
-from .torch_datasets import Batch, Photos, TestPhotos, TrainPhotos
+from .torch_datasets import Batch, ImageBatches, TestImages, TrainImages
 
-PICTURES = ("images", "crops")
+Draw = tuple[int, int, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class LoaderOptions:
+    """How batches are read.
+
+    Args:
+        num_workers: processes that read; 0 reads in this one.
+        pin_memory: whether batches lie in page-locked memory, from where a GPU copies faster.
+        context: how workers start ("fork", "spawn"); the platform's way when not given.
+    """
+
+    num_workers: int = 0
+    pin_memory: bool = False
+    context: str | None = None
 
 
 class TrainLoader:
@@ -26,29 +42,29 @@ class TrainLoader:
     Nothing is read until the first `next`, so that `seek` may follow `iter`.
 
     Args:
-        dataset: the training photos.
+        dataset: the training images as a table.
         sampler: member of SAMPLERS.
-        photos: reads batches in the workers.
-        log: takes the bad photos.
+        images: reads batches in the workers.
+        log: takes the bad images.
         rank, world_size: this process gets run `rank` of `world_size` of every batch.
-        options: further arguments of torch's DataLoader.
+        options: how batches are read.
     """
 
     def __init__(
         self,
         dataset: TrainSet,
-        sampler: Any,
-        photos: TrainPhotos,
+        sampler: Sampler,
+        images: TrainImages,
         log: RejectLog,
         rank: int,
         world_size: int,
-        options: dict[str, Any],
+        options: LoaderOptions,
     ) -> None:
-        self.dataset, self.photos, self.log = dataset, photos, log
+        self.dataset, self.images, self.log = dataset, images, log
         self.plan = BatchOrder(sampler, rank, world_size)
         self.step = 0
         self._options = options
-        self._places = geolocations_of(dataset.items)
+        self._rows = _RowFacts(dataset.items, dataset.labels, dataset.groups)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -59,129 +75,131 @@ class TrainLoader:
         self.step = int(step)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in _read_batch(self.photos, self.plan.draws(self.step), self._options):
-            yield self._finished(batch)
+        for batch in _read_batches(self.images, self.plan.draws(self.step), self._options):
+            yield self._complete(batch)
 
-    def _finished(self, batch: Batch) -> Batch:
-        self.log.add(batch["rejects"])
+    def _complete(self, batch: Batch) -> Batch:
+        """The batch with all that the main process knows of its rows.
+
+        Raises:
+            DataError: too many bad images, or all of a class.
+        """
+        self.log.add(batch.pop("rejects"))
         if "lost" in batch:
             label = self.dataset.items[batch["lost"]].label
             raise DataError(
-                f"no photo of class {label!r} can be read: see {self.log.file}; "
+                f"no image of class {label!r} can be read: see {self.log.file}; "
                 "mend them or remove the class"
             )
-        rows = batch["rows"].numpy()
-        return {
-            **{name: batch[name] for name in PICTURES if name in batch},
-            **_known_size(
-                self.dataset.items, self.dataset.labels, self.dataset.groups, self._places, rows
-            ),
-        }
+        rows = batch.pop("rows").numpy()
+        return {**batch, **self._rows.of(rows)}
 
 
 class BatchOrder:
     """Which rows stand in which batch of this process."""
 
-    def __init__(self, sampler: Any, rank: int, world_size: int) -> None:
+    def __init__(self, sampler: Sampler, rank: int, world_size: int) -> None:
         self.sampler, self.rank, self.world_size = sampler, rank, world_size
         self._epoch, self._table = 0, sampler.epoch(0)
         self.batches = len(self._table)
 
-    def draws(self, step: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    def draws(self, step: int) -> Iterator[Draw]:
         """(step, place of the first row in the global batch, rows) from a step on, without end."""
         while True:
             epoch, number = divmod(step, self.batches)
             if epoch != self._epoch:
                 self._epoch, self._table = epoch, self.sampler.epoch(epoch)
             share = self._table.shape[1] // self.world_size
-            yield (
-                step,
-                self.rank * share,
-                self._table[number, self.rank * share : (self.rank + 1) * share],
-            )
+            first = self.rank * share
+            yield step, first, self._table[number, first : first + share]
             step += 1
 
 
 class TestLoader:
-    """Batches of items in their order, for embedding."""
+    """Batches of items in their order, for embedding.
+
+    Args:
+        items: all of them.
+        images: reads batches in the workers.
+        rows: those that are read.
+        batch_size: the last batch may be smaller.
+        fail: whether an image that cannot be read is an error; else it is left out and named.
+        options: how batches are read.
+    """
 
     __test__ = False  # not a test, whatever pytest makes of the name
 
     def __init__(
         self,
         items: Sequence[Item],
-        photos: TestPhotos,
+        images: TestImages,
         rows: range,
         batch_size: int,
         fail: bool,
-        options: dict[str, Any],
+        options: LoaderOptions,
     ) -> None:
-        self.items, self.photos, self.fail = items, photos, fail
+        self.items, self.images, self.fail = items, images, fail
         self.chunks = [
             np.arange(start, min(start + batch_size, rows.stop), dtype=np.int64)
             for start in range(rows.start, rows.stop, batch_size)
         ]
-        (_, self._labels), (_, self._groups) = columns(items)
+        (_, labels), (_, groups) = columns(items)
         self._options = options
-        self._places = geolocations_of(items)
+        self._rows = _RowFacts(items, labels, groups)
 
     def __len__(self) -> int:
         return len(self.chunks)
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in _read_batch(self.photos, self.chunks, self._options):
-            yield self._finished(batch)
+        for batch in _read_batches(self.images, self.chunks, self._options):
+            if batch["rejects"] and self.fail:
+                row = batch["rejects"][0]
+                raise DataError(
+                    f"{row['path']}: {row['code']}: {row['detail']}; mend or remove it, or set "
+                    "SEEK.ON_BAD skip"
+                )
+            yield {**batch, **self._rows.of(batch["rows"].numpy())}
 
-    def _finished(self, batch: Batch) -> Batch:
-        if batch["rejects"] and self.fail:
-            row = batch["rejects"][0]
-            raise DataError(
-                f"{row['path']}: {row['code']}: {row['detail']}; mend or remove it, or set "
-                "SEEK.ON_BAD skip"
-            )
+
+class _RowFacts:
+    """What the main process knows of the rows, so that workers need not."""
+
+    def __init__(self, items: Sequence[Item], labels: np.ndarray, groups: np.ndarray) -> None:
+        self.items, self.labels, self.groups = items, labels, groups
+        self.places = geolocations_of(items)
+
+    def of(self, rows: np.ndarray) -> Batch:
+        """Targets, cameras, files and ids of the rows and, where known, their places."""
+        places = {} if self.places is None else {"places": torch.from_numpy(self.places[rows])}
         return {
-            **batch,
-            **_known_size(
-                self.items, self._labels, self._groups, self._places, batch["rows"].numpy()
-            ),
+            **places,
+            "targets": torch.from_numpy(self.labels[rows]),
+            "camids": torch.from_numpy(self.groups[rows]),
+            "img_paths": [self.items[row].path for row in rows],
+            "ids": [self.items[row].id for row in rows],
         }
 
 
-def _known_size(
-    items: Sequence[Item],
-    labels: np.ndarray,
-    groups: np.ndarray,
-    places: np.ndarray | None,
-    rows: np.ndarray,
-) -> Batch:
-    """What the main process knows of the rows, so that workers need not."""
-    told = {} if places is None else {"places": torch.from_numpy(places[rows])}
-    return {
-        **told,
-        "targets": torch.from_numpy(labels[rows]),
-        "camids": torch.from_numpy(groups[rows]),
-        "img_paths": [items[row].path for row in rows],
-        "ids": [items[row].id for row in rows],
-    }
-
-
-def _read_batch(photos: Photos, draws: Iterable[Any], options: dict[str, Any]) -> Iterator[Batch]:
+def _read_batches(
+    images: ImageBatches, draws: Iterable[object], options: LoaderOptions
+) -> Iterator[Batch]:
     """One whole batch a draw, read by torch's loader.
 
     Raises:
         FastSeekError: what a worker raised, as it was raised there.
         RunError: a worker died.
     """
-    # its own generator: torch's loader would draw from the global one, and a resumed run draw once
-    # more
-    source = DataLoader(
-        photos,
+    source: DataLoader[Batch] = DataLoader(
+        images,
         batch_size=None,
         sampler=draws,
-        collate_fn=_as_it_is,
-        worker_init_fn=_quiet,
+        num_workers=options.num_workers,
+        collate_fn=_pass_through,
+        pin_memory=options.pin_memory,
+        worker_init_fn=_ignore_interrupt,
+        multiprocessing_context=options.context if options.num_workers else None,
+        # Its own: torch's loader would draw from the global one, and a resumed run draw once more.
         generator=torch.Generator(),
-        **options,
     )
     try:
         for batch in source:
@@ -196,10 +214,10 @@ def _read_batch(photos: Photos, draws: Iterable[Any], options: dict[str, Any]) -
         ) from error
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _pass_through(batch: list[object]) -> object:
     return batch
 
 
-def _quiet(_: int) -> None:
+def _ignore_interrupt(_: int) -> None:
     """Leave Ctrl-C to the main process, which then ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Photos that could not be used: one dict each, and the file that names them."""
+"""Images that could not be used: one dict each, and the file that names them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Reject = dict[str, Any]
 
 
 def reject(path: str, row: int, phase: str, error: BadImage) -> Reject:
-    """What is told of one bad photo; hash and size are "" and 0 where there is no readable file."""
+    """What is told of one bad image; hash and size are "" and 0 where there is no readable file."""
     digest, size = "", 0
     try:
         if os.path.isfile(path):
@@ -68,11 +68,11 @@ def append(file: PathLike, rejects: Sequence[Reject]) -> None:
 
 
 class RejectLog:
-    """Names and counts each bad photo of a run once, and stops the run when there are too many.
+    """Names and counts each bad image of a run once, and stops the run when there are too many.
 
     Args:
         file: the CSV that gets them.
-        budget: how many bad photos are borne.
+        budget: how many bad images are borne.
         fail: stop at the first.
     """
 
@@ -85,7 +85,7 @@ class RejectLog:
         """Take what one batch met.
 
         Raises:
-            DataError: the first bad photo with `fail`, or more than the budget.
+            DataError: the first bad image with `fail`, or more than the budget.
         """
         new = [row for row in rejects if row["path"] not in self._paths]
         if not new:
@@ -108,6 +108,6 @@ class RejectLog:
             )
         if len(self.rejects) > self.budget:
             raise DataError(
-                f"{len(self.rejects)} photos cannot be used, more than the {self.budget} allowed: "
+                f"{len(self.rejects)} images cannot be used, more than the {self.budget} allowed: "
                 f"see {self.file}; mend or remove them, or raise SEEK.MAX_BAD"
             )

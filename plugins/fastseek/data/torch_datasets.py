@@ -1,4 +1,4 @@
-"""Batches of photos, read inside a loader worker: what a worker holds is arrays only, so its copy
+"""Batches of images, read inside a loader worker: what a worker holds is arrays only, so its copy
 is small.
 """
 
@@ -14,52 +14,80 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import default_collate
+from torch.utils.data import Dataset, default_collate
 
 from .. import compat  # noqa: F401  (a spawned worker imports this before fast-reid)
 from ..errors import DataError, FastSeekError, RunError
 from ..structures.item_table import Paths
 from .image_cache import ArrayCache
-from .images import BadImage, decode
+from .images import MAX_PIXELS, BadImage, decode
 from .rejects import Reject, reject
+from .transforms._image_ops import to_pil
+from .transforms._pipeline import Pipeline
 
-Transform = Callable[[Image.Image], torch.Tensor]
+ToTensor = Callable[[Image.Image], torch.Tensor]
 Batch = dict[str, Any]
 
 
-class Photos:
-    """The files of a data set and what is done to each.
+class ImageFiles:
+    """The files of a data set, decoded one by one.
 
     Args:
         paths: the files.
-        transform: PIL RGB image -> float32 tensor [3, H, W].
-        max_pixels: larger photos are refused.
-        phase: "train" or "extract", told with every reject.
-        cache: gives the photos instead of the files, by row.
-        boxes: float32 [N, 4], shares left, top, right, bottom, NaN for the whole photo: every photo
+        max_pixels: larger images are refused.
+        cache: gives the images instead of the files, by row.
+        boxes: float32 [N, 4], shares left, top, right, bottom, NaN for the whole image: every image
             is given a second time, cut there.
     """
 
     def __init__(
         self,
         paths: Sequence[str],
-        transform: Transform,
-        max_pixels: int,
-        phase: str,
+        max_pixels: int = MAX_PIXELS,
         cache: ArrayCache | None = None,
         boxes: np.ndarray | None = None,
     ) -> None:
-        listed = isinstance(paths, Paths)
-        self.paths = (
-            paths if listed else np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
-        )
-        self.transform, self.max_pixels, self.phase, self.cache = (
-            transform,
-            max_pixels,
-            phase,
-            cache,
-        )
-        self.boxes = boxes
+        # one array of bytes: a list of strings would be copied to every worker, object by object
+        self.paths = paths if isinstance(paths, Paths) else _encode_paths(paths)
+        self.max_pixels, self.cache, self.boxes = max_pixels, cache, boxes
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def path(self, row: int) -> str:
+        """The file of a row."""
+        return os.fsdecode(self.paths[row])
+
+    def read(self, row: int) -> Image.Image:
+        """The image, with its file's name in `info["path"]` and its row in `info["row"]` for
+        transforms that want them.
+
+        Raises:
+            BadImage: it cannot be used.
+        """
+        path = self.path(row)
+        image = self.cache[row] if self.cache is not None else decode(path, self.max_pixels)
+        image.info["path"], image.info["row"] = path, row
+        return image
+
+    def box(self, row: int) -> np.ndarray | None:
+        """Where the image of a row is cut, [4]; None where the whole image is taken."""
+        if self.boxes is None or np.isnan(self.boxes[row, 0]):
+            return None
+        return np.asarray(self.boxes[row])
+
+
+class ImageBatches(Dataset[Batch]):
+    """Images of a data set and what is done to each; a batch is read at once.
+
+    Args:
+        files: the images.
+        transform: PIL RGB image -> float32 tensor [3, H, W].
+        phase: "train" or "extract", told with every reject.
+    """
+
+    def __init__(self, files: ImageFiles, transform: ToTensor, phase: str) -> None:
+        self.files, self.transform, self.phase = files, transform, phase
 
     def __getitem__(self, draw: Any) -> Batch:
         """The batch of a draw, or its "error", so that a worker's errors reach the user as they
@@ -75,148 +103,126 @@ class Photos:
         """The batch of a draw: "images", with boxes "crops", "rows" and "rejects"."""
         raise NotImplementedError
 
-    def path(self, row: int) -> str:
-        """The file of a row."""
-        return os.fsdecode(self.paths[row])
-
-    def decoded(self, row: int, rejects: list[Reject]) -> Image.Image | None:
-        """The photo, or None and one more entry in `rejects`."""
+    def read_or_reject(self, row: int, rejects: list[Reject]) -> Image.Image | None:
+        """The image, or None and one more entry in `rejects`."""
         try:
-            return self.read(row)
+            return self.files.read(row)
         except BadImage as error:
-            rejects.append(reject(self.path(row), row, self.phase, error))
+            rejects.append(reject(self.files.path(row), row, self.phase, error))
             return None
 
-    def read(self, row: int) -> Image.Image:
-        """The photo, with its file's name in `info["path"]` and its row in `info["row"]` for
-        transforms that want them.
+    def augment(self, row: int, image: Image.Image, seed: int) -> list[torch.Tensor]:
+        """The image as a tensor and, with boxes, what its box holds; both with the draws of one
+        seed.
 
         Raises:
-            BadImage: it cannot be used.
+            RunError: a transform failed or gave no tensor [3, H, W]; names the image.
         """
-        path = self.path(row)
-        image = self.cache[row] if self.cache is not None else decode(path, self.max_pixels)
-        image.info["path"], image.info["row"] = path, row
-        return image
+        reseed(seed)
+        views = [self._transform(row, image)]
+        if self.files.boxes is None:
+            return views
+        box = self.files.box(row)
+        if box is None:
+            return [*views, views[0]]
+        reseed(seed)
+        return [*views, self._transform(row, cut_box(image, box))]
 
-    def transformed(self, row: int, image: Image.Image) -> torch.Tensor:
-        """The photo as a tensor.
-
-        Raises:
-            RunError: the transforms failed or did not end in a tensor [3, H, W]; names the photo.
-        """
+    def _transform(self, row: int, image: Image.Image) -> torch.Tensor:
+        where = self.files.path(row)
         try:
             tensor = self.transform(image)
         except Exception as error:
             size = f"{image.width} x {image.height}"
-            raise RunError(f"{self.path(row)} ({size}): a transform failed: {error!r}") from error
+            raise RunError(f"{where} ({size}): a transform failed: {error!r}") from error
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3 or len(tensor) != 3:
-            raise RunError(
-                f"{self.path(row)}: the transforms gave no tensor [3, H, W] but {_shape(tensor)}"
-            )
+            raise RunError(f"{where}: the transforms gave no tensor [3, H, W] but {_shape(tensor)}")
         return tensor
 
-    def seen(self, row: int, image: Image.Image, seed: int) -> list[torch.Tensor]:
-        """The photo as a tensor and, with boxes, what its box holds; both with the draws of one
-        seed.
+    def collate(self, rows: Sequence[int], views: Sequence[Sequence[torch.Tensor]]) -> Batch:
+        """ "images" and, with boxes, "crops", each one tensor [B, 3, H, W].
 
         Raises:
-            RunError: see `transformed`.
+            DataError: sizes differ; names two images.
         """
-        reseed(seed)
-        made = [self.transformed(row, image)]
-        if self.boxes is not None and np.isnan(self.boxes[row, 0]):
-            made.append(made[0])
-        elif self.boxes is not None:
-            reseed(seed)
-            made.append(self.transformed(row, cut_box(image, self.boxes[row])))
-        return made
-
-    def pictures(self, rows: Sequence[int], seen: Sequence[Sequence[torch.Tensor]]) -> Batch:
-        """ "images" and, with boxes, "crops", each one tensor [B, 3, H, W]."""
-        names = ("images",) if self.boxes is None else ("images", "crops")
+        names = ("images",) if self.files.boxes is None else ("images", "crops")
         return {
-            name: self.stacked(rows, [one[number] for one in seen])
+            name: self._stack(rows, [view[number] for view in views])
             for number, name in enumerate(names)
         }
 
-    def stacked(self, rows: Sequence[int], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-        """One tensor [B, 3, H, W].
-
-        Raises:
-            DataError: sizes differ; names two photos.
-        """
+    def _stack(self, rows: Sequence[int], tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         if not tensors:
             return torch.zeros(0, 3, 0, 0)
+        first = tuple(tensors[0].shape)
         for row, tensor in zip(rows, tensors, strict=True):
-            if tensor.shape != tensors[0].shape:
+            if tensor.shape != first:
                 raise DataError(
-                    f"{self.path(rows[0])} became {tuple(tensors[0].shape)}, but {self.path(row)}"
+                    f"{self.files.path(rows[0])} became {first}, but {self.files.path(row)}"
                     f" {tuple(tensor.shape)}: add a transform that gives one size, such as"
                     " resize(224)"
                 )
-        return default_collate(list(tensors))  # in a worker it stacks straight into shared memory
+        # in a worker it stacks straight into shared memory
+        stacked: torch.Tensor = default_collate(list(tensors))
+        return stacked
 
 
-class TrainPhotos(Photos):
-    """Training batches; a bad photo is replaced by another of its class.
+class TrainImages(ImageBatches):
+    """Training batches; a bad image is replaced by another of its class.
 
     Args:
-        paths, transform, max_pixels: see `Photos`.
-        labels: class of every photo, whole numbers [N].
+        files, transform: see `ImageBatches`.
+        labels: class of every image, whole numbers [N].
         seed: of the augmentation.
-        budget: more bad photos than this end the run, so no more are tried for one place.
-        cache, boxes: see `Photos`.
+        budget: more bad images than this end the run, so no more are tried for one place.
     """
 
     def __init__(
         self,
-        paths: Sequence[str],
-        transform: Transform,
-        max_pixels: int,
+        files: ImageFiles,
+        transform: ToTensor,
         labels: np.ndarray,
         seed: int,
         budget: int,
-        cache: ArrayCache | None = None,
-        boxes: np.ndarray | None = None,
     ) -> None:
-        super().__init__(paths, transform, max_pixels, "train", cache, boxes)
+        super().__init__(files, transform, "train")
         self.labels, self.seed, self.budget = np.asarray(labels, np.int32), seed, budget
-        self._by_class = np.argsort(self.labels, kind="stable").astype(
-            np.int32
-        )  # a spawned worker gets a copy
+        # 32 bits, as a spawned worker gets a copy
+        self._by_class = np.argsort(self.labels, kind="stable").astype(np.int32)
         self._starts = np.cumsum(np.bincount(self.labels + 1))
-        if hasattr(transform, "lend"):
-            transform.lend(self._lent, len(self.paths))
+        if isinstance(transform, Pipeline):
+            transform.lend(self._read_to_lend, len(files))
 
-    def _lent(self, row: int) -> Image.Image | None:
-        image = self.decoded(row, [])
-        return image if image is None else self.transform.prepared(image)
+    def _read_to_lend(self, row: int) -> Image.Image | None:
+        image = self.read_or_reject(row, [])
+        if image is None or not isinstance(self.transform, Pipeline):
+            return image
+        return to_pil(self.transform.apply_fixed(image))
 
     def batch(self, draw: tuple[int, int, np.ndarray]) -> Batch:
-        """The batch of (step, place of its first photo in the global batch, rows): a function of
+        """The batch of (step, place of its first image in the global batch, rows): a function of
         these alone.
         """
         step, first, rows = draw
-        seeds = np.random.SeedSequence([self.seed, step]).generate_state(
-            first + len(rows), np.uint64
-        )[first:]
+        sequence = np.random.SeedSequence([self.seed, step])
+        seeds = sequence.generate_state(first + len(rows), np.uint64)[first:]
         rejects: list[Reject] = []
-        kept, seen = [], []
+        kept, views = [], []
         for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True):
-            found = self._readable(row, seed, rejects)
+            found = self._read_one_of_class(row, seed, rejects)
             if found is None:
                 return {"rejects": rejects, "lost": row}
             kept.append(found[0])
-            seen.append(self.seen(*found, seed))
-        return {**self.pictures(kept, seen), "rows": torch.tensor(kept), "rejects": rejects}
+            views.append(self.augment(*found, seed))
+        return {**self.collate(kept, views), "rows": torch.tensor(kept), "rejects": rejects}
 
-    def _readable(
+    def _read_one_of_class(
         self, row: int, seed: int, rejects: list[Reject]
     ) -> tuple[int, Image.Image] | None:
+        """The image of a row or, where it is bad, of another of its class, with that one's row."""
         bad = 0
         for candidate in self._candidates(row, seed):
-            image = self.decoded(candidate, rejects)
+            image = self.read_or_reject(candidate, rejects)
             if image is not None:
                 return candidate, image
             bad += 1
@@ -231,29 +237,29 @@ class TrainPhotos(Photos):
         yield from np.random.default_rng(seed).permutation(others[others != row]).tolist()
 
 
-class TestPhotos(Photos):
-    """Batches in the order of the items; bad photos are left out and named."""
+class TestImages(ImageBatches):
+    """Batches in the order of the items; bad images are left out and named."""
 
     __test__ = False  # not a test, whatever pytest makes of the name
+
+    def __init__(self, files: ImageFiles, transform: ToTensor) -> None:
+        super().__init__(files, transform, "extract")
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The batch of these rows."""
         rejects: list[Reject] = []
-        kept, seen = [], []
+        kept, views = [], []
         for row in rows.tolist():
-            image = self.decoded(row, rejects)
+            image = self.read_or_reject(row, rejects)
             if image is not None:
                 kept.append(row)
-                seen.append(self.seen(row, image, row))
-        return {
-            **self.pictures(kept, seen),
-            "rows": torch.tensor(kept, dtype=torch.int64),
-            "rejects": rejects,
-        }
+                views.append(self.augment(row, image, row))
+        numbers = torch.tensor(kept, dtype=torch.int64)
+        return {**self.collate(kept, views), "rows": numbers, "rejects": rejects}
 
 
 def cut_box(image: Image.Image, box: np.ndarray) -> Image.Image:
-    """The part of a photo inside a box of shares, rounded outwards to whole pixels."""
+    """The part of an image inside a box of shares, rounded outwards to whole pixels."""
     left, top = int(box[0] * image.width), int(box[1] * image.height)
     right, bottom = math.ceil(box[2] * image.width), math.ceil(box[3] * image.height)
     return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
@@ -280,9 +286,10 @@ def reseed(seed: int) -> None:
     random.seed(seed)
 
 
+def _encode_paths(paths: Sequence[str]) -> np.ndarray:
+    return np.array([os.fsencode(path) for path in paths], dtype=np.bytes_)
+
+
 def _shape(value: object) -> str:
-    return (
-        f"{type(value).__name__} {tuple(value.shape)}"
-        if hasattr(value, "shape")
-        else type(value).__name__
-    )
+    kind = type(value).__name__
+    return f"{kind} {tuple(value.shape)}" if isinstance(value, torch.Tensor) else kind

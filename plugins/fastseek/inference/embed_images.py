@@ -11,7 +11,7 @@ from torch import nn
 
 from ..config import recipe
 from ..config.edits import without_pretrained
-from ..data.datasets.folder import photos as images_below
+from ..data.datasets.folder import list_images
 from ..data.datasets.manifest import Manifest
 from ..distributed.device import device
 from ..errors import DataError, UsageError
@@ -70,7 +70,7 @@ def images_of(images: PathLike) -> tuple[list[Item], str]:
         DataError: nothing is there.
     """
     if os.path.isdir(images):
-        items, root = images_below(os.fspath(images)), os.fspath(images)
+        items, root = list_images(os.fspath(images)), os.fspath(images)
     else:
         table = Manifest(os.fspath(images))
         items, root = list({item.id: item for item in table.items}.values()), table.root

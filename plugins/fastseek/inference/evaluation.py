@@ -36,7 +36,7 @@ def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, 
     Raises:
         DataError: a query image cannot be read, or a split is empty.
     """
-    items = resolve(dataset_name, cfg)
+    items = resolve(dataset_name, combine_all=cfg.DATASETS.COMBINEALL)
     wanted = search_settings(cfg)
     classified: list[Score] = []
     if class_settings(cfg).metrics:

@@ -8,7 +8,20 @@ from typing import Any
 from .calls import parse, pick, recipe_name, spell_call, suggest_names, takes, unparse
 from .loading import import_parts, import_plugin, load_plugins, part_files
 from .members import Part, Registry, build
-from .protocols import ClassMetric, Enhancer, Fuser, Metric, Reranker, Searcher
+from .protocols import (
+    BorrowingTransform,
+    ClassMetric,
+    Crop,
+    Dataset,
+    Enhancer,
+    FixedTransform,
+    Fuser,
+    Metric,
+    Reranker,
+    Sampler,
+    Searcher,
+    Transform,
+)
 from .registries import (
     BACKBONES,
     BLOCKS,
@@ -33,13 +46,17 @@ __all__ = [
     "BACKBONES",
     "BLOCKS",
     "BRANCHES",
+    "BorrowingTransform",
     "CLASS_METRICS",
     "CROPS",
     "ClassMetric",
+    "Crop",
     "DATASETS",
+    "Dataset",
     "ENHANCERS",
     "Enhancer",
     "FUSERS",
+    "FixedTransform",
     "Fuser",
     "LOSSES",
     "METRICS",
@@ -51,8 +68,10 @@ __all__ = [
     "SAMPLERS",
     "SCHEDULES",
     "SEARCHERS",
+    "Sampler",
     "Searcher",
     "TRANSFORMS",
+    "Transform",
     "VIEWS",
     "build",
     "import_parts",

@@ -1,14 +1,71 @@
-"""What the parts of the retrieval half are called with and return."""
+"""What parts are called with and return."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
+    from PIL import Image
 
-    from ..structures import Embeddings, GroundTruth, Ranking, Score
+    from ..structures import Embeddings, GroundTruth, Item, Ranking, Score
+
+
+class Dataset(Protocol):
+    """What DATASETS builds."""
+
+    items: Sequence[Item]
+
+
+class Transform(Protocol):
+    """What TRANSFORMS builds."""
+
+    def __call__(self, image: Any) -> Image.Image | torch.Tensor:
+        """Another image; the given one is not changed."""
+        ...
+
+
+@runtime_checkable
+class FixedTransform(Protocol):
+    """A transform that says whether it draws nothing; `files` decide what it does, too."""
+
+    fixed: bool
+
+    def __call__(self, image: Any) -> Image.Image | torch.Tensor:
+        """Another image; the given one is not changed."""
+        ...
+
+
+@runtime_checkable
+class BorrowingTransform(Protocol):
+    """A transform that looks at other training images than the one it is given."""
+
+    def lend(self, read: Callable[[int], Image.Image | None], count: int) -> None:
+        """Take a function that reads one of `count` images; None where it cannot be read."""
+        ...
+
+
+class Sampler(Protocol):
+    """What SAMPLERS builds."""
+
+    def epoch(self, n: int) -> np.ndarray:
+        """Row numbers [batches, batch_size] int64 of epoch n."""
+        ...
+
+
+class Crop(Protocol):
+    """What CROPS builds; `digest` tells what its answer depends on besides its call."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its file, or ""."""
+        ...
+
+    def __call__(self, items: Sequence[Item]) -> np.ndarray:
+        """Boxes float32 [N, 4], shares left, top, right, bottom; NaN for the whole image."""
+        ...
 
 
 class Enhancer(Protocol):

@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from .members import Registry
-from .protocols import ClassMetric, Enhancer, Fuser, Metric, Reranker, Searcher
+from .protocols import (
+    ClassMetric,
+    Crop,
+    Dataset,
+    Enhancer,
+    Fuser,
+    Metric,
+    Reranker,
+    Sampler,
+    Searcher,
+    Transform,
+)
 
-DATASETS: Registry[Any] = Registry(
+DATASETS: Registry[Dataset] = Registry(
     "dataset",
     """Where images come from.
 
@@ -19,19 +30,21 @@ reach fast-reid's own.
 )
 
 
-TRANSFORMS: Registry[Any] = Registry(
+TRANSFORMS: Registry[Transform] = Registry(
     "transform",
     """One image before it becomes a batch.
 
 Built with the recipe's arguments; called with a PIL RGB image, or a float32 tensor [3, H, W] in
 0..255, and returns one of the two. Draws random numbers from torch's global generator only (the
-loader seeds it per sample). What it is given is not changed.
+loader seeds it per sample). What it is given is not changed. One that draws nothing says so,
+`fixed = True`, and lists in `files` what it reads; one that looks at other training images has
+`lend(read, count)`.
 """,
     "data.transforms",
 )
 
 
-SAMPLERS: Registry[Any] = Registry(
+SAMPLERS: Registry[Sampler] = Registry(
     "sampler",
     """Which images stand together in a batch.
 
@@ -45,7 +58,7 @@ when built.
 )
 
 
-CROPS: Registry[Any] = Registry(
+CROPS: Registry[Crop] = Registry(
     "crop",
     """Where the second view of an image is cut.
 

@@ -186,7 +186,7 @@ def attention_crops(cfg: Any, step: Any) -> AttentionCrops | None:
             the model has no maps.
     """
     parts = list(
-        getattr(getattr(getattr(step.data_loader, "photos", None), "transform", None), "parts", ())
+        getattr(getattr(getattr(step.data_loader, "images", None), "transform", None), "parts", ())
     )
     places = [place for place, part in enumerate(parts) if isinstance(part, AttendedCrop)]
     if not places:

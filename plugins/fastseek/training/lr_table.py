@@ -74,9 +74,8 @@ def table(
 
 def _count_batches(cfg: Any) -> int:
     try:
-        photos = sum(
-            item.split == "train" for name in cfg.DATASETS.NAMES for item in resolve(name, cfg)
-        )
+        found = [resolve(name, combine_all=cfg.DATASETS.COMBINEALL) for name in cfg.DATASETS.NAMES]
+        photos = sum(item.split == "train" for items in found for item in items)
     except DataError as error:
         raise DataError(f"{error}; or give --iters-per-epoch") from error
     if photos < cfg.SOLVER.IMS_PER_BATCH:

@@ -107,7 +107,7 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: Any, dataset_name: str) -> tuple[Any, int]:
         """The loader over queries, then gallery, of a dataset, and the number of queries."""
-        items = resolve(dataset_name, cfg)
+        items = resolve(dataset_name, combine_all=cfg.DATASETS.COMBINEALL)
         queries, gallery = (list(with_split(items, split)) for split in ("query", "gallery"))
         loader = loaders.build_test_loader(
             cfg, queries + gallery, rank=comm.get_rank(), world_size=comm.get_world_size()

@@ -108,7 +108,9 @@ def report(
     if on and on not in names:
         raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
     cfg = _image_set(cfg, CLASS_METRICS=list(cfg.SEEK.CLASS_METRICS) or DEFAULT_METRICS)
-    queries = select_split(resolve(cfg.DATASETS.TESTS[0], cfg), "query", cfg.DATASETS.TESTS[0])
+    name = cfg.DATASETS.TESTS[0]
+    items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+    queries = select_split(items, "query", name)
     plain, scores, made = _rows(cfg, model, queries)
     out = pathlib.Path(out)
     told, gate_row = _gate(cfg, model, queries, plain, gate or GateChoice(), out)

@@ -62,7 +62,7 @@ def _on(cfg: Any, data: str) -> Any:
     made = cfg.clone()
     made.defrost()
     made.DATASETS.NAMES = made.DATASETS.TESTS = (_dataset(data),)
-    trained = with_split(resolve(made.DATASETS.NAMES[0], made), "train")
+    trained = with_split(resolve(made.DATASETS.NAMES[0]), "train")
     if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
         logger.warning(
             "%d training photos are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d",
@@ -109,7 +109,9 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
         DataError: photos or weights are missing, or a query cannot be read.
     """
     out = pathlib.Path(out)
-    sides = Sides(*split_sides(resolve(cfg.DATASETS.TESTS[0], cfg), cfg.DATASETS.TESTS[0]), strict)
+    name = cfg.DATASETS.TESTS[0]
+    items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+    sides = Sides(*split_sides(items, name), strict)
     trainer = Trainer(without_last_evaluation(cfg))
     before = _before(cfg, trainer, sides, out)
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""A reference extended with photos from elsewhere."""
+"""A reference extended with images from elsewhere."""
 
 import shutil
 
@@ -8,12 +8,10 @@ import toy
 from fastseek.data.fastreid_datasets import resolve
 from fastseek.errors import DataError, UsageError
 
-from fastreid.config import get_cfg
-
 
 @pytest.fixture
 def sets(tmp_path):
-    """A toy gallery of four classes, and a folder with copies of it, new photos of them and of a
+    """A toy gallery of four classes, and a folder with copies of it, new images of them and of a
     fifth class.
     """
     base = toy.gallery(tmp_path / "base", classes=4, train=3, query=1, size=32)
@@ -28,10 +26,10 @@ def sets(tmp_path):
 
 
 def items_of(call):
-    return resolve(call, get_cfg())
+    return resolve(call)
 
 
-def test_new_photos_of_known_classes_are_added_and_copies_are_not(sets):
+def test_new_images_of_known_classes_are_added_and_copies_are_not(sets):
     """landmark row 51: provenance is kept, exact duplicates are removed."""
     base, more = sets
     before, after = items_of(base), items_of(f"extended({base!r}, {more!r})")

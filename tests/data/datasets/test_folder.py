@@ -48,7 +48,7 @@ def test_a_flat_folder_is_trained_on_and_searched_in(tmp_path):
     }
 
 
-def test_test_photos_without_queries_ask_the_train_photos(tmp_path):
+def test_test_images_without_queries_ask_the_train_images(tmp_path):
     put(tmp_path, "train/a/1.jpg", "test/a/2.jpg")
     assert rows(folder(tmp_path)) == {
         ("train", "a", "train/a/1.jpg"),
@@ -120,7 +120,7 @@ def test_held_out_queries_are_never_trained_on_and_leave_every_class_one(tmp_pat
     assert held == {"b": 1, "c": min(9, round(10 * share))}
 
 
-def test_what_is_no_photo_is_passed_over(tmp_path):
+def test_what_is_no_image_is_passed_over(tmp_path):
     put(tmp_path, "a/1.JPG", "a/deep/2.jpeg")
     for name in ("a/notes.txt", "a/._1.jpg", ".hidden/3.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -131,7 +131,7 @@ def test_what_is_no_photo_is_passed_over(tmp_path):
     }
 
 
-def test_photos_in_no_class_folder_have_no_label(tmp_path):
+def test_images_in_no_class_folder_have_no_label(tmp_path):
     assert {item.label for item in folder(put(tmp_path, "1.jpg")).items} == {""}
 
 
@@ -166,7 +166,7 @@ def test_the_order_is_the_same_every_time(tmp_path):
 
 
 def test_nothing_to_read_is_an_error_that_names_the_folder(tmp_path):
-    with pytest.raises(DataError, match="no photo found"):
+    with pytest.raises(DataError, match="no image found"):
         folder(tmp_path)
     with pytest.raises(DataError, match="nowhere not found"):
         folder("nowhere")

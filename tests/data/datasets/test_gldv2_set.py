@@ -12,11 +12,11 @@ import pytest
 import toy
 from fastseek import register
 from fastseek.data.builders import build_test_loader, build_train_loader
-from fastseek.data.datasets import _gldv2_lists as lists
 from fastseek.data.datasets.gldv2 import Gldv2
 from fastseek.data.fastreid_datasets import resolve
 from fastseek.data.label_index import TrainSet
 from fastseek.errors import DataError, UsageError
+from fastseek.formats import gldv2_lists as lists
 from fastseek.formats.gldv2_names import layout
 from fastseek.registry import DATASETS, build
 from fastseek.structures import ItemTable, with_split
@@ -31,7 +31,7 @@ def name(landmark, number):
 
 @pytest.fixture
 def root(tmp_path):
-    """Lists, and the toy photos of every landmark where train.csv says."""
+    """Lists, and the toy images of every landmark where train.csv says."""
     home = tmp_path / "gl"
     (home / "train").mkdir(parents=True)
     clean = {
@@ -164,7 +164,7 @@ def test_images_lie_below_the_first_letters_of_their_ids(root):
         (
             "train.csv",
             "id,landmark_id\nabc1,1\nabc2,1\nabc1,2\n",
-            "image 'abc1' stands in rows 1 and 3 below the header",
+            "train.csv:4: image 'abc1' stands in line 2 already, must be once",
         ),
         (
             "train_clean.csv",
@@ -351,15 +351,15 @@ def test_the_trainer_reads_it_in_batches_with_classes_by_number(root, tmp_path):
             4,
         ]
     )
-    items = resolve(call, cfg)
+    items = resolve(call)
     assert isinstance(items, ItemTable)
     train = with_split(items, "train")
     os.unlink(next(item.path for item in train if item.label == "2"))
     loader = build_train_loader(cfg)
     assert (
-        pickle.loads(pickle.dumps(loader.photos)).path(0) == train[0].path
+        pickle.loads(pickle.dumps(loader.images)).files.path(0) == train[0].path
     )  # as it goes to a spawned worker
-    assert train[3].id.encode() not in pickle.dumps(loader.photos)
+    assert train[3].id.encode() not in pickle.dumps(loader.images)
     order = {"2": 0, "9": 1, "10": 2, "100": 3}
     batches = iter(loader)
     for _ in range(2 * len(loader)):

@@ -37,7 +37,7 @@ PAGE = {
 }
 
 
-def test_photos_have_class_place_and_date(tmp_path):
+def test_images_have_class_place_and_date(tmp_path):
     """finegrained row 74."""
     (tmp_path / "train.json").write_text(json.dumps(PAGE))
     (tmp_path / "test.json").write_text(

@@ -1,4 +1,4 @@
-"""Laws of tables of photos."""
+"""Laws of tables of images."""
 
 import csv
 

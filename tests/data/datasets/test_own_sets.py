@@ -28,7 +28,7 @@ def grocery(tmp_path, monkeypatch):
     return home
 
 
-def test_grocery_searches_its_training_photos_with_its_test_photos(grocery):
+def test_grocery_searches_its_training_images_with_its_test_images(grocery):
     items = build("grocery()", DATASETS).items
     assert [(item.split, item.label, item.id) for item in items] == [
         ("train", "Golden", "train/a.jpg"),

@@ -13,7 +13,7 @@ from fastseek.structures import geolocations_of
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    """200 photos of 10 classes, train, and 60 of them in the gallery again."""
+    """200 images of 10 classes, train, and 60 of them in the gallery again."""
     path = tmp_path_factory.mktemp("planted") / "t.csv"
     rows = [f"{n:03d}.jpg,c{n % 10},train" for n in range(200)] + [
         f"{n:03d}.jpg,c{n % 10},gallery" for n in range(60)
@@ -36,14 +36,14 @@ def points(found):
 
 
 def own_and_other(found):
-    """Mean angle to photos of the own class and to others, degrees."""
+    """Mean angle to images of the own class and to others, degrees."""
     where, labels = points(found), np.array([item.label for item in found])
     angle = np.rad2deg(np.arccos(np.clip(where @ where.T, -1, 1)))
     same = labels[:, None] == labels[None]
     return angle[same & ~np.eye(len(found), dtype=bool)].mean(), angle[~same].mean()
 
 
-def test_photos_of_a_class_stand_together_and_shuffled_ones_do_not(table):
+def test_images_of_a_class_stand_together_and_shuffled_ones_do_not(table):
     """finegrained row 75."""
     own, other = own_and_other(items(table, spread=5.0, missing=0, rough=0)[:200])
     assert own < 12 and other > 45
@@ -61,7 +61,7 @@ def test_shuffling_deals_out_the_same_places(table):
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
-def test_a_photo_has_one_place_in_every_split_by_seed(table, shuffled):
+def test_an_image_has_one_place_in_every_split_by_seed(table, shuffled):
     found = items(table, shuffled=shuffled)
     assert len(found) == 260 and [item.meta for item in found[:60]] == [
         item.meta for item in found[200:]

@@ -1,4 +1,4 @@
-"""The DIGIX sampler, and classes with one photo in the samplers that may replace them."""
+"""The DIGIX sampler, and classes with one image in the samplers that may replace them."""
 
 import numpy as np
 import pytest
@@ -59,7 +59,7 @@ def test_an_epoch_of_the_balanced_sampler_is_a_function_of_seed_and_number():
     assert not np.array_equal(first, sampler("balanced(m=4)", seed=4).epoch(5))
 
 
-def test_the_photos_of_a_class_are_drawn_evenly():
+def test_the_images_of_a_class_are_drawn_evenly():
     labels = np.repeat([0, 1], 10)
     part = sampler("balanced(m=4)", labels, batch_size=8)
     counts = np.bincount(np.concatenate([part.epoch(n).ravel() for n in range(500)]))
@@ -67,7 +67,7 @@ def test_the_photos_of_a_class_are_drawn_evenly():
 
 
 @pytest.mark.parametrize("replace", [False, True])
-def test_a_photo_comes_twice_in_a_batch_only_with_replacement(replace):
+def test_an_image_comes_twice_in_a_batch_only_with_replacement(replace):
     """finegrained row 3: the contest's code draws with replacement."""
     labels = np.repeat([0, 1, 2], 6)
     twice = 0
@@ -78,21 +78,21 @@ def test_a_photo_comes_twice_in_a_batch_only_with_replacement(replace):
     assert (twice > 0) == replace
 
 
-def test_small_classes_are_used_up_before_a_photo_comes_again():
+def test_small_classes_are_used_up_before_an_image_comes_again():
     labels = labels_of()
     for classes, rows in drawn(sampler("balanced(m=4)"), labels, 4):
         for label, run in zip(classes.ravel(), rows.reshape(-1, 4), strict=True):
             assert len(set(run)) == min(4, COUNTS[label])
 
 
-def test_a_batch_may_hold_more_places_than_there_are_photos():
+def test_a_batch_may_hold_more_places_than_there_are_images():
     assert sampler("balanced(m=8)", np.repeat(np.arange(4), 2), 32).epoch(0).shape == (1, 32)
 
 
 @pytest.mark.parametrize(
     "call, m", [("balanced(m=2, singletons='replace')", 2), ("pk(k=2, singletons='replace')", 2)]
 )
-def test_a_class_with_one_photo_gives_its_place_to_another(call, m):
+def test_a_class_with_one_image_gives_its_place_to_another(call, m):
     """finegrained row 2."""
     labels = labels_of()
     part, shown = sampler(call), set()
@@ -127,14 +127,14 @@ def test_replacing_is_as_long_as_repeating():
             (1, 1, 5),
             8,
             1,
-            "1 classes have two photos or more, a batch needs 2",
+            "1 classes have two images or more, a batch needs 2",
         ),
         (
             "pk(singletons='replace')",
             (1, 1, 5, 5, 5),
             16,
             1,
-            "3 classes have two photos or more, a batch needs 4",
+            "3 classes have two images or more, a batch needs 4",
         ),
     ],
 )

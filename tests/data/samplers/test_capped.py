@@ -39,7 +39,7 @@ def test_the_cap_is_the_median_class_when_not_said():
     assert sampler.cap == 9 and sampler.batches == len(sampler.epoch(3)) == (1 + 5 + 9 + 9 + 9) // 4
 
 
-def test_other_photos_of_a_large_class_come_in_other_epochs():
+def test_other_images_of_a_large_class_come_in_other_epochs():
     _, sampler = made("capped(cap=5)", [50, 5, 5, 5])
     seen = {int(row) for epoch in range(30) for row in sampler.epoch(epoch).reshape(-1)}
     assert len(seen) > 55 and (sampler.epoch(2) == sampler.epoch(2)).all()

@@ -49,7 +49,7 @@ def test_the_global_generator_is_not_drawn_from(call):
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_every_epoch_has_as_many_batches_as_there_are_photos_for(call):
+def test_every_epoch_has_as_many_batches_as_there_are_images_for(call):
     """trap 5: the length is no upper bound, it is the length."""
     shapes = {sampler(call).epoch(n).shape for n in range(12)}
     assert shapes == {(sum(COUNTS) // 8, 8)}
@@ -65,19 +65,19 @@ def test_labels_are_not_changed_and_need_not_be_dense(call):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_shuffle_shows_no_photo_twice_an_epoch(seed):
+def test_shuffle_shows_no_image_twice_an_epoch(seed):
     rows = sampler("shuffle()", seed=seed).epoch(1).ravel()
     assert len(set(rows)) == len(rows) and set(rows) <= set(range(sum(COUNTS)))
 
 
-def test_shuffle_shows_every_photo_in_the_long_run():
+def test_shuffle_shows_every_image_in_the_long_run():
     shuffle = sampler("shuffle()", np.arange(11), batch_size=4)
     assert {row for n in range(20) for row in shuffle.epoch(n).ravel()} == set(range(11))
 
 
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
 @pytest.mark.parametrize("k, p", [(1, 8), (2, 4), (3, 3), (4, 2), (5, 8), (8, 1)])
-def test_batches_are_exactly_p_classes_of_k_photos(name, k, p):
+def test_batches_are_exactly_p_classes_of_k_images(name, k, p):
     """finegrained row 1."""
     labels = labels_of()
     for n in range(4):
@@ -87,7 +87,7 @@ def test_batches_are_exactly_p_classes_of_k_photos(name, k, p):
 
 
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
-def test_no_photo_comes_again_before_its_class_is_used_up(name):
+def test_no_image_comes_again_before_its_class_is_used_up(name):
     labels = labels_of()
     for n in range(6):
         for batch in sampler(f"{name}(k=4)", batch_size=8).epoch(n):
@@ -95,7 +95,7 @@ def test_no_photo_comes_again_before_its_class_is_used_up(name):
                 assert len(set(run)) == min(4, COUNTS[labels[run[0]]])
 
 
-def test_within_a_round_pk_shows_no_photo_twice():
+def test_within_a_round_pk_shows_no_image_twice():
     labels = np.repeat(np.arange(4), 8)
     for n in range(5):
         rows = sampler("pk(k=4)", labels, batch_size=16).epoch(n).ravel()
@@ -159,7 +159,7 @@ def test_imbalanced_shows_rare_classes_as_often_as_others():
 
 @pytest.mark.parametrize("rule, classes", [("repeat", 8), ("drop", 7)])
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
-def test_classes_with_one_photo_are_repeated_or_dropped(name, rule, classes):
+def test_classes_with_one_image_are_repeated_or_dropped(name, rule, classes):
     """finegrained row 2."""
     labels = labels_of()
     part = sampler(f"{name}(k=2, singletons={rule!r})", batch_size=14)
@@ -167,8 +167,8 @@ def test_classes_with_one_photo_are_repeated_or_dropped(name, rule, classes):
     assert len(shown) == classes
 
 
-def test_classes_with_one_photo_may_be_an_error():
-    with pytest.raises(UsageError, match="1 classes have one photo only"):
+def test_classes_with_one_image_may_be_an_error():
+    with pytest.raises(UsageError, match="1 classes have one image only"):
         sampler("pk(k=2, singletons='error')")
     assert len(sampler("pk(k=2, singletons='error')", np.repeat(np.arange(8), 2)).epoch(0)) == 2
     with pytest.raises(UsageError, match="'repeat', 'drop', 'replace' or 'error'"):
@@ -177,7 +177,7 @@ def test_classes_with_one_photo_may_be_an_error():
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("world_size", [1, 2, 4])
-def test_every_process_gets_whole_classes_and_no_photo_of_another(call, world_size):
+def test_every_process_gets_whole_classes_and_no_image_of_another(call, world_size):
     labels = labels_of((6,) * 8)
     for batch in sampler(call, labels, batch_size=16, world_size=world_size).epoch(0):
         runs = batch.reshape(world_size, -1)
@@ -188,7 +188,7 @@ def test_every_process_gets_whole_classes_and_no_photo_of_another(call, world_si
             assert len(set(batch)) == 16
 
 
-# (call, photos a class, batch, processes, what the message must hold)
+# (call, images a class, batch, processes, what the message must hold)
 IMPOSSIBLE = [
     ("shuffle()", (3, 3), 7, 1, "from 1 to 6"),
     ("shuffle()", (3, 3), 0, 1, "from 1 to 6"),
@@ -204,7 +204,7 @@ IMPOSSIBLE = [
     ("pk(k=4)", (8,) * 3, 16, 2, "from 8 to 8"),
     ("pk(k=4)", (8,), 8, 2, "too few"),
     ("pk(k=0)", (8,) * 8, 16, 1, "k=0"),
-    ("pk(k=4, singletons='drop')", (1,) * 8, 8, 1, "0 photos of 0 classes are too few"),
+    ("pk(k=4, singletons='drop')", (1,) * 8, 8, 1, "0 images of 0 classes are too few"),
     ("balanced_pk(k=4)", (8,) * 8, 18, 1, "a multiple of 4"),
     ("balanced_pk(k=4)", (8,) * 3, 16, 1, "from 4 to 12"),
     ("balanced_pk(k=4)", (1,) * 8, 16, 1, "from 4 to 8"),

@@ -27,7 +27,7 @@ def photo(row, width=60, height=40):
     return image
 
 
-def test_the_window_of_the_photos_own_row_is_cut_out():
+def test_the_window_of_the_images_own_row_is_cut_out():
     part = AttendedCrop(20)
     part.windows = np.array([[0, 0, 1, 1], [0.5, 0.25, 1.0, 0.75]], np.float32)
     assert np.array_equal(part(photo(1, 40, 40)), np.array(ramp(40, 40).crop((20, 10, 40, 30))))
@@ -35,7 +35,7 @@ def test_the_window_of_the_photos_own_row_is_cut_out():
 
 @settings(max_examples=40, deadline=None)
 @given(SHARES, SHARES, st.integers(4, 70), st.integers(4, 70))
-def test_every_window_gives_a_part_inside_the_photo_in_the_size_asked_for(
+def test_every_window_gives_a_part_inside_the_image_in_the_size_asked_for(
     across, down, width, height
 ):
     """finegrained row 60."""
@@ -53,7 +53,7 @@ def test_every_window_gives_a_part_inside_the_photo_in_the_size_asked_for(
 
 @pytest.mark.parametrize("image", [photo(0), photo(2), ramp(60, 40)])
 def test_without_a_window_it_is_the_plain_random_crop(image):
-    """finegrained row 60: the first epoch, a photo that could not be looked at, a photo that is not
+    """finegrained row 60: the first epoch, an image that could not be looked at, an image that is not
     of the training.
     """
     part = AttendedCrop(16)
@@ -65,7 +65,7 @@ def test_without_a_window_it_is_the_plain_random_crop(image):
     assert np.array_equal(made, build("random_resized_crop(16, (0.4, 1.0))", TRANSFORMS)(image))
 
 
-def test_a_share_of_the_photos_is_cropped_plainly_all_the_same():
+def test_a_share_of_the_images_is_cropped_plainly_all_the_same():
     part = AttendedCrop(8, p=0.5)
     part.windows = np.array([[0, 0, 0.2, 0.2]], np.float32)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Photos made dark, over-exposed and blurred."""
+"""Images made dark, over-exposed and blurred."""
 
 import numpy as np
 import pytest

@@ -14,7 +14,7 @@ from fastseek.registry import TRANSFORMS, build
 
 
 def texture(seed=0, side=128, smooth=3.0):
-    """A smooth coloured photo with edges, values 40..215, no noise."""
+    """A smooth coloured image with edges, values 40..215, no noise."""
     random = np.random.default_rng(seed)
     field = scipy.ndimage.gaussian_filter(random.normal(size=(side, side, 3)), (smooth, smooth, 0))
     field = 40 + 175 * (field - field.min()) / np.ptp(field)
@@ -125,7 +125,7 @@ def test_the_thresholds_are_the_callers():
 
 
 @pytest.mark.parametrize("kind", [_noise_level.IMPULSE, _noise_level.GAUSSIAN, _noise_level.BOTH])
-def test_repair_brings_a_photo_nearer_to_the_clean_one(kind):
+def test_repair_brings_an_image_nearer_to_the_clean_one(kind):
     """finegrained row 25."""
     for seed in range(4):
         noisy = planted(kind, seed)
@@ -133,7 +133,7 @@ def test_repair_brings_a_photo_nearer_to_the_clean_one(kind):
         assert mean_square(repaired, texture(seed)) < 0.5 * mean_square(noisy, texture(seed))
 
 
-def test_a_clean_photo_is_not_touched():
+def test_a_clean_image_is_not_touched():
     clean = Image.fromarray(texture())
     assert build("denoise()", TRANSFORMS)(clean).tobytes() == clean.tobytes()
 
@@ -158,7 +158,7 @@ def test_the_bilateral_filter_is_what_its_definition_says():
     by colour.
     """
     pixels = texture(side=44, smooth=1.0)
-    result = np.asarray(_filters.bilateral(Image.fromarray(pixels), colour=30, space=2))
+    result = np.asarray(_filters.bilateral(Image.fromarray(pixels), color=30, space=2))
     values, radius = pixels.astype(float), 3
     for y, x in ((20, 20), (10, 31), (33, 14)):
         total, weights = np.zeros(3), 0.0
@@ -189,13 +189,13 @@ def listed_photo(tmp_path, kind, path):
 
 
 @pytest.mark.parametrize("kind", ["1", "impulse"])
-def test_a_table_may_say_what_noise_a_photo_has(tmp_path, kind):
+def test_a_table_may_say_what_noise_an_image_has(tmp_path, kind):
     """finegrained row 25."""
     part, image = listed_photo(tmp_path, kind, "/photos/shop/a.jpg")
     assert part(image).tobytes() == _filters.median(image).tobytes()
 
 
-def test_a_photo_the_table_does_not_list_is_an_error(tmp_path):
+def test_an_image_the_table_does_not_list_is_an_error(tmp_path):
     part, image = listed_photo(tmp_path, "clean", "/photos/shop/b.jpg")
     with pytest.raises(DataError, match="b.jpg: the table of noise does not list it"):
         part(image)

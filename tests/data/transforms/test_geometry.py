@@ -66,7 +66,7 @@ def test_rescale_pad_truncates_the_short_side_and_puts_the_odd_pixel_last(
     assert result.shape == (3, size, size) and inside(result) == borders
 
 
-def test_rescale_pad_keeps_the_aspect_and_every_part_of_the_photo():
+def test_rescale_pad_keeps_the_aspect_and_every_part_of_the_image():
     """finegrained row 22."""
     ramp = Image.fromarray(
         np.repeat(np.linspace(0, 255, 120).astype(np.uint8)[None, :, None], 60, 0).repeat(3, 2)
@@ -76,7 +76,7 @@ def test_rescale_pad_keeps_the_aspect_and_every_part_of_the_photo():
     assert result[0, 30, 0] < 4 and result[0, 30, -1] > 251 and (result[0, 30].diff() > 0).all()
 
 
-def test_a_photo_of_the_right_size_passes_rescale_pad_untouched():
+def test_an_image_of_the_right_size_passes_rescale_pad_untouched():
     assert torch.equal(
         seeded("rescale_pad(48)", toy.photo(1, 1, 48)), to_tensor(toy.photo(1, 1, 48))
     )
@@ -116,7 +116,7 @@ def test_channel_shuffle_gives_every_order_equally_often():
     assert len(set(orders)) == 6 and all(150 < orders.count(order) < 250 for order in set(orders))
 
 
-def test_perspective_shows_nothing_from_outside_the_photo_and_moves_its_corners():
+def test_perspective_shows_nothing_from_outside_the_image_and_moves_its_corners():
     """finegrained row 28."""
     white = grey(60, 90)
     for seed in range(40):
@@ -228,7 +228,7 @@ def test_a_normal_fill_is_standard_normal_after_normalising():
     assert abs(float(written.mean())) < 0.03 and 0.93 < float(written.std()) < 1.02
 
 
-def test_an_image_fill_is_the_photos_own_mean_colour():
+def test_an_image_fill_is_the_images_own_mean_colour():
     """finegrained row 7."""
     photo = toy.photo(5, 1, 40)
     result = seeded("random_erasing(1.0, area=(0.2, 0.3), fill='image')", to_tensor(photo))
@@ -258,7 +258,7 @@ def lent(pool=20, **options):
     return part, asked
 
 
-def test_a_patch_is_a_part_of_another_photo_of_the_area_it_should_have():
+def test_a_patch_is_a_part_of_another_image_of_the_area_it_should_have():
     """finegrained row 29."""
     part, _ = lent()
     for seed in range(60):
@@ -279,7 +279,7 @@ def test_the_pool_is_bounded_and_what_it_held_before_has_no_say():
         assert torch.equal(first[seed], seeded(fresh, torch.zeros(3, 40, 40), seed))
 
 
-def test_a_lent_photo_that_cannot_be_read_is_passed_over():
+def test_a_lent_image_that_cannot_be_read_is_passed_over():
     part, asked = lent(pool=400)
     for seed in range(300):
         seeded(part, torch.zeros(3, 20, 20), seed)

@@ -12,11 +12,11 @@ from toy import photo
 
 
 def smooth(number):
-    """A toy photo without the noise it is drawn on."""
+    """A toy image without the noise it is drawn on."""
     return photo(number % 8, number, 32).resize((96, 96), 3)
 
 
-def test_the_share_of_the_photos_gets_noise_of_each_kind_equally_often():
+def test_the_share_of_the_images_gets_noise_of_each_kind_equally_often():
     plant = build("planted_noise(share=0.6, sigma=(25, 40), impulses=(0.05, 0.1))", TRANSFORMS)
     photos = [smooth(number) for number in range(240)]
     made = [plant(one) for one in photos]
@@ -34,7 +34,7 @@ def test_the_share_of_the_photos_gets_noise_of_each_kind_equally_often():
     assert counts[0] <= 5 and (counts[1:] > 25).all()
 
 
-def test_a_photo_gets_the_same_noise_whatever_was_drawn_before_and_nothing_is_drawn_from_the_global_generator():
+def test_an_image_gets_the_same_noise_whatever_was_drawn_before_and_nothing_is_drawn_from_the_global_generator():
     plant, image = build("planted_noise(share=1.0)", TRANSFORMS), smooth(3)
     torch.manual_seed(1)
     first, after = np.array(plant(image)), torch.rand(1)

@@ -67,7 +67,7 @@ def test_a_preset_makes_batches_of_one_size(name):
         assert pipeline(toy.photo(number, 1, 48).crop((0, 0, 48, 30))).shape == (3, 64, 64)
 
 
-def test_one_file_turns_photos_in_training_and_in_testing():
+def test_one_file_turns_images_in_training_and_in_testing():
     """finegrained row 54."""
     said = settings("rotated")
     assert any(call.startswith("random_rotate90") for call in said["SEEK.TRAIN"])

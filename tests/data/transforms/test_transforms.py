@@ -72,7 +72,7 @@ def test_what_was_passed_in_is_never_changed(name, kind):
 
 @pytest.mark.parametrize("kind", ["pil", "tensor"])
 @pytest.mark.parametrize("name", CALLS)
-def test_results_are_rgb_pictures_in_0_to_255(name, kind):
+def test_results_are_rgb_images_in_0_to_255(name, kind):
     part = transform(CALLS[name])
     for seed in range(30):
         torch.manual_seed(seed)
@@ -102,7 +102,7 @@ def test_results_are_rgb_pictures_in_0_to_255(name, kind):
         "denoise",
     ],
 )
-def test_pictures_and_tensors_are_treated_alike(name):
+def test_images_and_tensors_are_treated_alike(name):
     for seed in range(10):
         pair = [seeded(transform(CALLS[name]), photo(kind), seed) for kind in ("pil", "tensor")]
         assert (pair[0] - pair[1]).abs().max() <= 1
@@ -164,7 +164,7 @@ def test_hflip_mirrors_with_its_probability():
     assert 250 < happened < 350
 
 
-def test_cutout_blackens_exactly_its_share_inside_the_photo():
+def test_cutout_blackens_exactly_its_share_inside_the_image():
     white = torch.full((3, 40, 60), 255.0)
     corners = []
     for seed in range(300):
@@ -234,7 +234,7 @@ def test_shift_scale_rotate_draws_its_ranges_and_reaches_their_ends(monkeypatch)
     )  # each is drawn alone
 
 
-def test_shift_scale_rotate_moves_the_photo_as_it_says():
+def test_shift_scale_rotate_moves_the_image_as_it_says():
     dot = torch.zeros(3, 41, 41)
     dot[:, 18:23, 18:23] = 255
     for seed in range(20):

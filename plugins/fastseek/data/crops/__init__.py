@@ -1,1 +1,1 @@
-"""Where the second picture of a photo is cut, one way a file."""
+"""Where the second view of an image is cut, one way a file."""

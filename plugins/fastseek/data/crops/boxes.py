@@ -22,20 +22,20 @@ Box = tuple[float, float, float, float]
 
 @CROPS.register()
 class Boxes:
-    """The best box of every photo, grown by a margin; the whole photo where there is none (iNat
+    """The best box of every image, grown by a margin; the whole image where there is none (iNat
     Challenge 2021).
 
     Boxes come from a file in COCO's format, `{"images": [{"id", "file_name", "width", "height"}],
     "annotations": [{"image_id", "bbox": [left, top, width, height], "score"}]}`, in pixels of the
-    photo as it is looked at (turned upright). A photo is found by its id or by any end of its path
-    ("train/cat/1.jpg"). Photos the file does not tell of are asked for `meta["box"]`, the shares
+    image as it is looked at (turned upright). An image is found by its id or by any end of its path
+    ("train/cat/1.jpg"). Images the file does not tell of are asked for `meta["box"]`, the shares
     "left top right bottom" of width and height: text, as in a manifest, or numbers. Several boxes
-    of one photo: the highest score, the first of equal ones. A box without score counts as 1.
+    of one image: the highest score, the first of equal ones. A box without score counts as 1.
 
     Args:
         file: as it stands or below one of the data roots; "" takes `meta["box"]` alone.
         margin: what the box grows by on every side, a share of its width or height; it stays inside
-            the photo.
+            the image.
         score: boxes below it are left out.
 
     Raises:
@@ -60,26 +60,26 @@ class Boxes:
 
     def __call__(self, items: Sequence[Item]) -> np.ndarray:
         """Items -> float32 [N, 4]: left, top, right and bottom as shares of width and height; NaN
-        for the whole photo.
+        for the whole image.
 
         Raises:
-            DataError: the file is damaged, a box cannot be, or no photo has one.
+            DataError: the file is damaged, a box cannot be, or no image has one.
         """
-        known = best(locate(self.file, "the boxes"), self.score) if self.file else {}
+        known = read_best_boxes(locate(self.file, "the boxes"), self.score) if self.file else {}
         found = np.full((len(items), 4), np.nan, np.float32)
         for row, item in enumerate(items):
             box = _of_file(item, known) or _of_meta(item)
             if box:
-                found[row] = grown(box, self.margin)
+                found[row] = grow_box(box, self.margin)
         logger.info(
-            "%d of %d photos have a box, the others are seen whole twice",
+            "%d of %d images have a box, the others are seen whole twice",
             int((~np.isnan(found[:, 0])).sum()),
             len(items),
         )
         return found
 
 
-def best(path: pathlib.Path, score: float) -> dict[str, Box]:
+def read_best_boxes(path: pathlib.Path, score: float) -> dict[str, Box]:
     """File name -> its best box, shares of width and height, out of a file in COCO's format.
 
     Raises:
@@ -88,12 +88,12 @@ def best(path: pathlib.Path, score: float) -> dict[str, Box]:
     page = read_json(path)
     found: dict[str, tuple[float, Box]] = {}
     try:
-        photos = {
+        images = {
             one["id"]: (one["file_name"], one["width"], one["height"]) for one in page["images"]
         }
         for number, one in enumerate(page["annotations"]):
             sure = float(one.get("score", 1))
-            name, width, height = photos[one["image_id"]]
+            name, width, height = images[one["image_id"]]
             if sure >= score and sure > found.get(name, (-1.0,))[0]:
                 found[name] = (
                     sure,
@@ -107,8 +107,8 @@ def best(path: pathlib.Path, score: float) -> dict[str, Box]:
     return {name: box for name, (_, box) in found.items()}
 
 
-def grown(box: Box, margin: float) -> Box:
-    """A box with a margin on every side, cut off at the photo's edge."""
+def grow_box(box: Box, margin: float) -> Box:
+    """A box with a margin on every side, cut off at the image's edge."""
     left, top, right, bottom = box
     x, y = margin * (right - left), margin * (bottom - top)
     return max(0.0, left - x), max(0.0, top - y), min(1.0, right + x), min(1.0, bottom + y)
@@ -116,16 +116,16 @@ def grown(box: Box, margin: float) -> Box:
 
 def _shares(box: Sequence[float], width: float, height: float, where: str) -> Box:
     left, top, wide, high = map(float, box)
-    return _check_boxes(
+    return _clip_box(
         (left / width, top / height, (left + wide) / width, (top + high) / height), where
     )
 
 
-def _check_boxes(box: Sequence[float], where: str) -> Box:
-    """A box inside the photo; detectors draw a little beyond its edge."""
+def _clip_box(box: Sequence[float], where: str) -> Box:
+    """A box inside the image; detectors draw a little beyond its edge."""
     left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in box)
     if not (left < right and top < bottom):
-        raise DataError(f"{where}: the box {tuple(box)} has no area inside the photo")
+        raise DataError(f"{where}: the box {tuple(box)} has no area inside the image")
     return left, top, right, bottom
 
 
@@ -134,7 +134,7 @@ def _of_file(item: Item, known: dict[str, Box]) -> Box | None:
 
 
 def _names(item: Item) -> Iterator[str]:
-    """What a photo may be called: its id, then its path and every end of it, longest first."""
+    """What an image may be called: its id, then its path and every end of it, longest first."""
     yield item.id
     parts = pathlib.PurePath(item.path).as_posix().split("/")
     for start in range(len(parts)):
@@ -153,4 +153,4 @@ def _of_meta(item: Item) -> Box | None:
         raise DataError(
             f"{item.id}: box is {given!r}; expected four shares, left top right bottom"
         ) from error
-    return _check_boxes((left, top, right, bottom), f"{item.id}: box")
+    return _clip_box((left, top, right, bottom), f"{item.id}: box")

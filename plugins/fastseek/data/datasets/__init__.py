@@ -1,1 +1,1 @@
-"""Where photos come from: one dataset a file."""
+"""Where images come from: one dataset a file."""

@@ -11,6 +11,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+from typing import IO
 
 from ...errors import DataError
 from ...io import csv_rows
@@ -18,7 +19,7 @@ from ...io.paths import data_roots, locate
 
 COMMIT = "fc80ba90f803d79d0383df52c5a4ac5de99ff6fc"
 ARCHIVE = f"https://github.com/marcusklasson/GroceryStoreDataset/archive/{COMMIT}.zip"
-# SHA-256 over the names and bytes of classes.csv and of every photo in grocery.csv, in sorted
+# SHA-256 over the names and bytes of classes.csv and of every image in grocery.csv, in sorted
 # order.
 DIGEST = "2595a798ee7c5f33fdca4a78f2a0da6c09fac91479fbeb79739f3edc91211bbc"
 LISTS = ("train", "val", "test")
@@ -31,13 +32,13 @@ def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
 
     Args:
         archive: the address of the zip file.
-        digest: what `fingerprint` must give for its photos.
+        digest: what `fingerprint` must give for its images.
 
     Raises:
         DataError: there is no copy and no network, or what came is not what it should be.
     """
     try:
-        return locate(pathlib.Path("grocery") / "dataset", "the Grocery photos")
+        return locate(pathlib.Path("grocery") / "dataset", "the Grocery images")
     except DataError as missing:
         try:
             return _download(archive, digest, data_roots()[-1] / "grocery") / "dataset"
@@ -47,8 +48,8 @@ def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
             ) from error
 
 
-def known_photos() -> list[str]:
-    """Names of the photos this project uses, relative to grocery/dataset, sorted."""
+def known_images() -> list[str]:
+    """Names of the images this project uses, relative to grocery/dataset, sorted."""
     table = pathlib.Path(__file__).with_name("grocery.csv")
     return sorted(
         f"{folder}/{folder.rsplit('/', 1)[1]}_{number:03d}.jpg"
@@ -58,15 +59,15 @@ def known_photos() -> list[str]:
 
 
 def fingerprint(dataset: pathlib.Path) -> str:
-    """One SHA-256 over classes.csv and all known photos below a grocery/dataset folder."""
+    """One SHA-256 over classes.csv and all known images below a grocery/dataset folder."""
     digest = hashlib.sha256()
-    for name in ("classes.csv", *known_photos()):
+    for name in ("classes.csv", *known_images()):
         digest.update(name.encode() + b"\0" + (dataset / name).read_bytes())
     return digest.hexdigest()
 
 
 def _download(archive: str, digest: str, home: pathlib.Path) -> pathlib.Path:
-    logger.info("downloading the Grocery photos (MIT, about 120 MB) from %s", archive)
+    logger.info("downloading the Grocery images (MIT, about 120 MB) from %s", archive)
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as folder, tempfile.TemporaryFile() as file:
         with contextlib.closing(urllib.request.urlopen(archive, timeout=20)) as answer:
@@ -75,20 +76,20 @@ def _download(archive: str, digest: str, home: pathlib.Path) -> pathlib.Path:
         _unpack(file, whole / "dataset", archive)
         if fingerprint(whole / "dataset") != digest:
             raise DataError(
-                f"{archive}: the photos are not the published ones (SHA-256 differs); nothing was"
+                f"{archive}: the images are not the published ones (SHA-256 differs); nothing was"
                 " kept"
             )
         whole.rename(home)
     return home
 
 
-def _unpack(file: object, dataset: pathlib.Path, archive: str) -> None:
+def _unpack(file: IO[bytes], dataset: pathlib.Path, archive: str) -> None:
     """Write only the files this project knows by name, so that no name in the archive decides a
     path.
     """
-    wanted = set(known_photos())
+    wanted = set(known_images())
     try:
-        with zipfile.ZipFile(file) as content:  # type: ignore[arg-type]
+        with zipfile.ZipFile(file) as content:
             top = content.namelist()[0].split("/")[0]
             for name in ("classes.csv", *sorted(wanted)):
                 target = dataset / name

@@ -1,4 +1,4 @@
-"""A labelled set with more photos of its classes from elsewhere."""
+"""A labelled set with more images of its classes from elsewhere."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 @DATASETS.register()
 class Extended:
-    """The photos of a data set, and further training photos of the classes it has: a larger
+    """The images of a data set, and further training images of the classes it has: a larger
     reference to vote with.
 
-    The winners of 2021 extended the recognition reference with all of GLDv2 and with photos of
+    The winners of 2021 extended the recognition reference with all of GLDv2 and with images of
     Wikipedia (WIT), both cut down to the landmarks of the training set (arXiv 2110.03786). Labels
     must be of one label space already: index labels of GLDv2 are joined by category, never by
-    number. A photo whose file has the same bytes as one before it is left out; where a photo comes
+    number. An image whose file has the same bytes as one before it is left out; where an image comes
     from stands in `meta["source"]`, the call string of its data set, and its id begins with that
     set's number ("1/…"), so that ids of two sets cannot meet. The first set keeps its own ids.
 
     Args:
         calls: call strings of DATASETS, the set to be extended first.
-        known_only: leave out photos of classes that the first set's training split does not have.
+        known_only: leave out images of classes that the first set's training split does not have.
 
     Raises:
         ValueError: less than two call strings. UsageError, DataError: as of the data sets
@@ -55,10 +55,10 @@ class Extended:
         added = len(self.items) - len(first)
         if not added:
             raise DataError(
-                f"{', '.join(calls[1:])}: none of {len(more)} photos is new to {calls[0]}"
+                f"{', '.join(calls[1:])}: none of {len(more)} images is new to {calls[0]}"
             )
         logger.info(
-            "%s: %d photos added to %d, %d copies left out",
+            "%s: %d images added to %d, %d copies left out",
             ", ".join(calls[1:]),
             added,
             len(known),
@@ -71,7 +71,7 @@ def _describe(item: Item, call: str) -> Item:
 
 
 def _new(known: Sequence[Item], more: Sequence[Item]) -> Iterator[Item]:
-    """Those of `more` whose bytes no photo before them has; only files of one length are read."""
+    """Those of `more` whose bytes no image before them has; only files of one length are read."""
     lengths: dict[int, list[Item]] = {}
     for item in known:
         lengths.setdefault(_length(item), []).append(item)
@@ -90,7 +90,7 @@ def _new(known: Sequence[Item], more: Sequence[Item]) -> Iterator[Item]:
 
 
 def _length(item: Item) -> int:
-    """Bytes of a photo's file; one that is not there has a length of its own."""
+    """Bytes of an image's file; one that is not there has a length of its own."""
     try:
         return os.stat(item.path).st_size
     except OSError:
@@ -98,7 +98,7 @@ def _length(item: Item) -> int:
 
 
 def _digest(item: Item) -> bytes:
-    """Of a file's bytes; a photo that cannot be read is like no other, the loader tells of it."""
+    """Of a file's bytes; an image that cannot be read is like no other, the loader tells of it."""
     try:
         with open(item.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()

@@ -23,27 +23,27 @@ _SPLITS = {"train": "train", "query": "query", "gallery": "gallery", "test": "ga
 
 @DATASETS.register()
 class Folder:
-    """Photos in class folders; a photo's label is the folder it lies in, relative to the root or
+    """Images in class folders; an image's label is the folder it lies in, relative to the root or
     the split's folder.
 
     With `root/train`, `root/query` and `root/gallery` (or `root/test`) the folders are the splits;
-    with only `train` and `test`, test photos are the queries and train photos the gallery too.
-    Without split folders every photo is both trained on and searched in. Hidden files and files
-    that are no photos are passed over.
+    with only `train` and `test`, test images are the queries and train images the gallery too.
+    Without split folders every image is both trained on and searched in. Hidden files and files
+    that are no images are passed over.
 
     Args:
         root: the folder, as it stands or below one of the data roots.
-        query: without split folders: another folder of class folders whose photos are the queries,
+        query: without split folders: another folder of class folders whose images are the queries,
             or the share (0..1) of every class held out as queries; a class keeps at least one
-            photo.
+            image.
 
     Raises:
         ValueError: `query` together with split folders, or a share outside 0..1.
-        DataError: no such folder, or no photo in it.
+        DataError: no such folder, or no image in it.
     """
 
     def __init__(self, root: str, query: str | float | None = None) -> None:
-        self.root = str(locate(root, "the photos"))
+        self.root = str(locate(root, "the images"))
         names = sorted(entry.name for entry in os.scandir(_directory(self.root)) if entry.is_dir())
         names = [name for name in names if not name.startswith(".")]
         if _are_splits(set(names)):
@@ -54,7 +54,7 @@ class Folder:
             self.items = _flat(self.root, query)
         if not self.items:
             raise DataError(
-                f"{self.root}: no photo found (looked for {' '.join(EXTENSIONS)} in it and below)"
+                f"{self.root}: no image found (looked for {' '.join(EXTENSIONS)} in it and below)"
             )
 
 
@@ -64,8 +64,8 @@ def _are_splits(names: set[str]) -> bool:
     return bool(names) and (names <= set(_SPLITS) or any(pair <= names for pair in pairs))
 
 
-def photos(root: str, below: str = "", split: str = "train") -> list[Item]:
-    """The photos below `root/below`, sorted; ids are relative to `root`, labels to `root/below`."""
+def list_images(root: str, below: str = "", split: str = "train") -> list[Item]:
+    """The images below `root/below`, sorted; ids are relative to `root`, labels to `root/below`."""
     base = os.path.join(root, below) if below else root
     return [
         Item(path=os.path.join(root, name), label=_label(name, below), split=split, id=name)
@@ -78,7 +78,7 @@ def photos(root: str, below: str = "", split: str = "train") -> list[Item]:
 def _directory(path: str) -> str:
     if not os.path.isdir(path):
         raise DataError(
-            f"{path} is not a folder; a table of photos is read with manifest({path!r})"
+            f"{path} is not a folder; a table of images is read with manifest({path!r})"
         )
     return path
 
@@ -89,7 +89,7 @@ def _label(name: str, below: str) -> str:
 
 
 def _walk(base: str) -> Iterator[str]:
-    """Photo files in sorted order; linked folders are followed, each real folder once."""
+    """Image files in sorted order; linked folders are followed, each real folder once."""
     seen = set()
     for here, folders, files in os.walk(base, followlinks=True):
         real = os.path.realpath(here)
@@ -109,7 +109,7 @@ def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
         logger.info(
             "%s: folders that are no split are passed over: %s", root, ", ".join(passed_over)
         )
-    found = {name: photos(root, name, _SPLITS[name]) for name in names if _SPLITS.get(name)}
+    found = {name: list_images(root, name, _SPLITS[name]) for name in names if _SPLITS.get(name)}
     if "test" in found and "query" not in found:
         if "gallery" not in found:
             found["gallery"] = [
@@ -120,7 +120,7 @@ def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
 
 
 def _flat(root: str, query: str | float | None) -> list[Item]:
-    items = photos(root)
+    items = list_images(root)
     if isinstance(query, str):
         asked = Folder(query).items
         held = [
@@ -136,7 +136,7 @@ def _flat(root: str, query: str | float | None) -> list[Item]:
 
 
 def _hold_out(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
-    """Every class's share of queries, spread evenly over its photos in name order, and the rest."""
+    """Every class's share of queries, spread evenly over its images in name order, and the rest."""
     if not 0 < share < 1:
         raise ValueError(f"query={share}: a folder or a share between 0 and 1")
     classes: dict[str, list[Item]] = {}

@@ -7,18 +7,20 @@ import json
 import logging
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ...errors import ArtefactError, DataError, UsageError
+from ...formats import gldv2_lists as lists
+from ...formats.gldv2_lists import Labelled
 from ...formats.gldv2_names import join_labels, layout
 from ...io.json_files import read_json
 from ...io.locks import take_turn
 from ...io.paths import data_roots, locate
 from ...registry import DATASETS
 from ...structures import ItemTable, Kind
-from . import _gldv2_lists as lists
-from ._gldv2_lists import Labelled
 
 logger = logging.getLogger(__name__)
 
@@ -105,39 +107,31 @@ class Gldv2:
         if not 0 < share <= 0.5:
             raise ValueError(f"share must be above 0 and 0.5 at most, got {share}")
         self.root = str(locate(root, "Google Landmarks"))
-        self.kind, self.validation, self.share, self.seed, self.gallery = (
-            kind,
-            validation,
-            share,
-            seed,
-            gallery,
-        )
+        self.kind, self.validation, self.gallery = kind, validation, gallery
+        self.share, self.seed = share, seed
         named = (train, clean, exclude, solution, index_labels, train_categories, index_categories)
         self.files = {
             name: os.path.join(self.root, file)
             for name, file in zip(FILES, named, strict=True)
             if file
         }
-        self.items, self.counts = self._opened(cache)
-        logger.info(
-            "gldv2 %s: %s",
-            kind,
-            ", ".join(f"{value:,} {what}" for what, value in self.counts.items()),
-        )
+        self.items, self.counts = self._load(cache)
+        told = ", ".join(f"{value:,} {what}" for what, value in self.counts.items())
+        logger.info("gldv2 %s: %s", kind, told)
 
-    def _opened(self, cache: str | None) -> tuple[ItemTable, dict[str, int]]:
+    def _load(self, cache: str | None) -> tuple[ItemTable, dict[str, int]]:
         """Items and counts, from the cache if there is one."""
         if cache == "":
             return self._read()
         folder = pathlib.Path(cache or data_roots()[-1] / "gldv2") / self._key()
         try:
             with take_turn(folder):  # of many processes one reads the lists, and all map its files
-                return self._mapped(folder)
+                return self._map(folder)
         except (UsageError, OSError) as error:
             logger.warning("the lists cannot be kept (%s): every process holds its own copy", error)
             return self._read()
 
-    def _mapped(self, folder: pathlib.Path) -> tuple[ItemTable, dict[str, int]]:
+    def _map(self, folder: pathlib.Path) -> tuple[ItemTable, dict[str, int]]:
         """Items and counts in a folder, written there first if need be."""
         if (folder / "items.json").exists():
             try:
@@ -155,39 +149,43 @@ class Gldv2:
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def _read(self) -> tuple[ItemTable, dict[str, int]]:
-        train, counts = self._train()
+        train, left_out = self._select_training()
         landmarks, codes = np.unique(train.landmarks, return_inverse=True)
-        more = _Labels(landmarks.tolist())
-        held = self._held(codes) if self.validation == "stratified" else np.zeros(len(codes), bool)
-        parts = [(train.ids[~held], codes[~held], 0)]
-        if self.validation:
-            parts.append(
-                (train.ids[held], codes[held], 1)
-                if self.validation == "stratified"
-                else self._asked(more)
-            )
-            parts.append(self._searched(parts, more))
-        kinds = np.repeat(
-            np.asarray([kind for _, _, kind in parts], np.uint8), [len(part[0]) for part in parts]
-        )
-        items = ItemTable(
-            np.concatenate([part[0] for part in parts]),
-            np.concatenate([part[1] for part in parts]).astype(np.int32),
-            kinds,
-            more.labels,
+        labels = _Labels(landmarks.tolist())
+        counts = {"training images": len(codes), "classes": len(landmarks), **left_out}
+        if not self.validation:
+            return self._table([_Part(train.ids, codes, 0)], labels), counts
+        if self.validation == "stratified":
+            held = self._draw_queries(codes)
+            trained = _Part(train.ids[~held], codes[~held], 0)
+            queries = _Part(train.ids[held], codes[held], 1)
+        else:
+            trained, queries = _Part(train.ids, codes, 0), self._read_queries(labels)
+        if self.gallery == "index":
+            gallery = self._read_index(labels)
+        else:
+            rows = np.isin(trained.codes, queries.codes)
+            gallery = _Part(trained.ids[rows], trained.codes[rows], 3)
+        counts |= {
+            "training images": len(trained.ids),
+            "queries": len(queries.ids),
+            "queries without a landmark": int((queries.codes < 0).sum()),
+            "gallery images": len(gallery.ids),
+        }
+        return self._table([trained, queries, gallery], labels), counts
+
+    def _table(self, parts: Sequence[_Part], labels: _Labels) -> ItemTable:
+        kinds = [np.full(len(part.ids), part.kind, np.uint8) for part in parts]
+        return ItemTable(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.codes for part in parts]).astype(np.int32),
+            np.concatenate(kinds),
+            labels.names,
             [Kind(split, os.path.join(self.root, below)) for split, below in OF],
             layout,
         )
-        counts = {"training images": len(parts[0][0]), "classes": len(landmarks), **counts}
-        if self.validation:
-            counts |= {
-                "queries": len(parts[1][0]),
-                "queries without a landmark": int((parts[1][1] < 0).sum()),
-                "gallery images": len(parts[2][0]),
-            }
-        return items, counts
 
-    def _train(self) -> tuple[Labelled, dict[str, int]]:
+    def _select_training(self) -> tuple[Labelled, dict[str, int]]:
         """The training images of this kind, and how many were left out why."""
         found = lists.read_labelled(self.files["clean" if self.kind == "clean" else "train"])
         counts = {"without a landmark": int((found.landmarks < 0).sum())}
@@ -209,7 +207,7 @@ class Gldv2:
             )
         return Labelled(found.ids[keep], found.landmarks[keep]), counts
 
-    def _held(self, codes: np.ndarray) -> np.ndarray:
+    def _draw_queries(self, codes: np.ndarray) -> np.ndarray:
         """True for every (1 / share)th image, the images sorted by class and by chance within; none
         of a class of 1.
         """
@@ -219,56 +217,55 @@ class Gldv2:
         held[order[np.diff(np.floor(np.arange(len(order) + 1) * self.share)) > 0]] = True
         return held
 
-    def _asked(self, more: _Labels) -> tuple[np.ndarray, np.ndarray, int]:
-        """The queries of the solution: ids, codes, kind."""
+    def _read_queries(self, labels: _Labels) -> _Part:
+        """The queries of the solution."""
         ids, found = lists.read_solution(self.files["solution"])
-        return ids, more.codes([more.label_of(landmarks) for landmarks in found]), 2
+        return _Part(ids, labels.codes([labels.choose(landmarks) for landmarks in found]), 2)
 
-    def _searched(
-        self, parts: list[tuple[np.ndarray, np.ndarray, int]], more: _Labels
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """The gallery: ids, codes, kind."""
-        if self.gallery == "index":
-            index = lists.read_labelled(self.files["index_labels"])
-            to = join_labels(
-                lists.read_categories(self.files["index_categories"]),
-                lists.read_categories(self.files["train_categories"]),
-            )
-            names = {
-                one: str(to[one]) if one in to else f"index/{one}"
-                for one in np.unique(index.landmarks).tolist()
-            }
-            return index.ids, more.codes([names[one] for one in index.landmarks.tolist()]), 4
-        (ids, codes, _), (_, asked, _) = parts
-        rows = np.isin(codes, asked)
-        return ids[rows], codes[rows], 3
+    def _read_index(self, labels: _Labels) -> _Part:
+        """The images of the index, whose landmarks are numbered otherwise than the training's."""
+        index = lists.read_labelled(self.files["index_labels"])
+        joined = join_labels(
+            lists.read_categories(self.files["index_categories"]),
+            lists.read_categories(self.files["train_categories"]),
+        )
+        names = {
+            one: str(joined[one]) if one in joined else f"index/{one}"
+            for one in np.unique(index.landmarks).tolist()
+        }
+        return _Part(index.ids, labels.codes([names[one] for one in index.landmarks.tolist()]), 4)
+
+
+class _Part(NamedTuple):
+    """Images of one kind: ids, codes of their labels, and which of `OF` they are."""
+
+    ids: np.ndarray
+    codes: np.ndarray
+    kind: int
 
 
 class _Labels:
     """Labels and their codes: the trained landmarks, and behind them others as they come."""
 
     def __init__(self, landmarks: list[int]) -> None:
-        self.known, self.labels = set(landmarks), [str(landmark) for landmark in landmarks]
-        self.place = {name: code for code, name in enumerate(self.labels)}
+        self.trained, self.names = set(landmarks), [str(landmark) for landmark in landmarks]
+        self.place = {name: code for code, name in enumerate(self.names)}
 
     def codes(self, names: list[str]) -> np.ndarray:
         """Codes [n] int32; -1 for ""."""
         for name in sorted(set(names) - {""} - set(self.place)):
-            self.place[name] = len(self.labels)
-            self.labels.append(name)
+            self.place[name] = len(self.names)
+            self.names.append(name)
         return np.fromiter(
             (self.place[name] if name else -1 for name in names), np.int32, len(names)
         )
 
-    def label_of(self, landmarks: tuple[int, ...]) -> str:
+    def choose(self, landmarks: tuple[int, ...]) -> str:
         """The label of a query: its first landmark that is trained on, else its first; "" when it
         shows none.
         """
-        return (
-            str(next((one for one in landmarks if one in self.known), landmarks[0]))
-            if landmarks
-            else ""
-        )
+        known = (one for one in landmarks if one in self.trained)
+        return str(next(known, landmarks[0])) if landmarks else ""
 
 
 def _state(path: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Grocery Store Dataset: photos of 81 products taken in shops (Klasson et al., WACV 2019)."""
+"""Grocery Store Dataset: images of 81 products taken in shops (Klasson et al., WACV 2019)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import _fetch
 
 @DATASETS.register()
 class Grocery:
-    """The usual retrieval protocol: train on the training photos, search them with the test photos.
+    """The usual retrieval protocol: train on the training images, search them with the test images.
 
     Args:
         fine: label by product (81 classes); else by kind of product (42 classes).

@@ -21,17 +21,17 @@ MEANS = {
 
 @DATASETS.register()
 class Inat:
-    """Photos of train.json and val.json, as iNat 2021 gives them (COCO's format with latitude,
+    """Images of train.json and val.json, as iNat 2021 gives them (COCO's format with latitude,
     longitude and date).
 
-    A photo's class is its category's number, its id the file_name, its place stands in `Item.meta`
-    as lat, lon, date and location_uncertainty. Photos of the list of tests without annotations have
-    no class. An Item takes about 1 kB of memory: 3 GB for the 2.7 million photos of the whole
+    An image's class is its category's number, its id the file_name, its place stands in `Item.meta`
+    as lat, lon, date and location_uncertainty. Images of the list of tests without annotations have
+    no class. An Item takes about 1 kB of memory: 3 GB for the 2.7 million images of the whole
     training list, 0.5 GB for that of `train_mini.json`.
 
     Args:
-        train: list of training photos, as it stands or below one of the data roots; "" for none.
-        query: list of photos to classify, such as val.json; "" for none.
+        train: list of training images, as it stands or below one of the data roots; "" for none.
+        query: list of images to classify, such as val.json; "" for none.
         root: the folder file names start from; that of each list when not given.
 
     Raises:
@@ -48,12 +48,12 @@ class Inat:
             item
             for split, path in (("train", train), ("query", query))
             if path
-            for item in _items(locate(path, "the list of photos"), split, root)
+            for item in _items(locate(path, "the list of images"), split, root)
         ]
 
 
 def _items(table: pathlib.Path, split: str, root: str | None) -> list[Item]:
-    home, page = table.parent if root is None else locate(root, "the photos"), read_json(table)
+    home, page = table.parent if root is None else locate(root, "the images"), read_json(table)
     try:
         labels = {
             one["image_id"]: f"{one['category_id']:05d}" for one in page.get("annotations", ())

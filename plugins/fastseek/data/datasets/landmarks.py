@@ -18,15 +18,15 @@ TASKS = ("retrieval", "index", "recognition")
 
 @DATASETS.register()
 class Landmarks:
-    """Train on its training photos; search its queries in everything that is not a query.
+    """Train on its training images; search its queries in everything that is not a query.
 
-    Near-duplicate photos share a `group`; photos without a landmark have the label "distractor",
+    Near-duplicate images share a `group`; images without a landmark have the label "distractor",
     which no query has.
 
     Args:
         task: "retrieval" is the above. "index" searches what is neither a query nor trained on, as
-            contests do. "recognition" asks for the queries and every second photo without a
-            landmark, whose label is then ""; its gallery are the other photos without a landmark,
+            contests do. "recognition" asks for the queries and every second image without a
+            landmark, whose label is then ""; its gallery are the other images without a landmark,
             by which a recogniser can learn what is none.
 
     Raises:
@@ -37,7 +37,7 @@ class Landmarks:
     def __init__(self, task: str = "retrieval") -> None:
         if task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
-        table = locate(os.path.join("landmarks", "labels.csv"), "the landmark photos")
+        table = locate(os.path.join("landmarks", "labels.csv"), "the landmark images")
         self.root = str(table.parent)
         rows = csv_rows.read(table, COLUMNS, allow_mark=True)
         items = [_item(f"{table}:{line}", self.root, values) for line, values in rows]
@@ -47,7 +47,7 @@ class Landmarks:
 
 
 def _others(items: list[Item], task: str) -> list[Item]:
-    """What stands beside training photos and queries."""
+    """What stands beside training images and queries."""
     if task == "recognition":
         nothing = [item for item in items if item.split == "distractor"]
         return [

@@ -1,4 +1,4 @@
-"""A table of photos: CSV or Parquet with the columns path, label and, if wanted, group, split, id
+"""A table of images: CSV or Parquet with the columns path, label and, if wanted, group, split, id
 and others.
 """
 
@@ -25,14 +25,14 @@ Row = tuple[str, dict[str, Any]]
 
 @DATASETS.register()
 class Manifest:
-    """Photos listed in a table with a header: `path,label[,group,split,id,…]`; other columns go
+    """Images listed in a table with a header: `path,label[,group,split,id,…]`; other columns go
     into `Item.meta`.
 
     Of those lat, lon (degrees), date (ISO 8601) and location_uncertainty (metres) are checked, see
     `structures.place`.
 
     CSV may be separated by comma, semicolon or tab, with or without BOM, quotes and CRLF. An empty
-    split means "train". To train on a photo and search in it too, list it twice with two splits.
+    split means "train". To train on an image and search in it too, list it twice with two splits.
 
     Args:
         path: the table, as it stands or below one of the data roots.
@@ -43,8 +43,8 @@ class Manifest:
     """
 
     def __init__(self, path: str, root: str | None = None) -> None:
-        table = locate(path, "the list of photos")
-        self.root = str(table.parent if root is None else locate(root, "the photos"))
+        table = locate(path, "the list of images")
+        self.root = str(table.parent if root is None else locate(root, "the images"))
         rows = _parquet(table) if table.suffix.lower() in (".parquet", ".pq") else _csv(table)
         seen: dict[tuple[str, str], str] = {}
         self.items = [_item(where, row, self.root, seen) for where, row in rows]

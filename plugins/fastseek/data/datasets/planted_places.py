@@ -1,4 +1,4 @@
-"""Photos of any data set with invented places and dates, to measure what a model makes of them."""
+"""Images of any data set with invented places and dates, to measure what a model makes of them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ...registry import DATASETS, build
 
 @DATASETS.register()
 class PlantedPlaces:
-    """A data set whose classes have homes: every photo gets a place near its class's home and a
+    """A data set whose classes have homes: every image gets a place near its class's home and a
     date in its season.
 
-    Homes are drawn evenly on the sphere, seasons evenly over the year. A photo lies about `spread`
-    degrees from home in any direction; its date has a standard deviation of `days`. Some photos
-    lack place and date; of some the place is wrong, and its uncertainty says so. A photo that
+    Homes are drawn evenly on the sphere, seasons evenly over the year. An image lies about `spread`
+    degrees from home in any direction; its date has a standard deviation of `days`. Some images
+    lack place and date; of some the place is wrong, and its uncertainty says so. An image that
     stands in two splits has one place. The pixels are untouched.
 
-    With `shuffled` the same places and dates are dealt out to the photos at random, train, query
+    With `shuffled` the same places and dates are dealt out to the images at random, train, query
         and gallery alike: the
     distribution is the same and tells nothing of the class, so what a model still gains is no
     signal.
 
     Args:
         of: call string of DATASETS.
-        seed: of homes, photos and the shuffle.
+        seed: of homes, images and the shuffle.
         spread: degrees of a great circle.
         days: of the season.
         homes: classes that share a home; they cannot be told apart by place.
-        missing: share of the photos without place and date.
-        rough: share of the photos with a place drawn anywhere, and an uncertainty of 1,000 km.
+        missing: share of the images without place and date.
+        rough: share of the images with a place drawn anywhere, and an uncertainty of 1,000 km.
         shuffled: see above.
 
     Raises:
@@ -57,10 +57,10 @@ class PlantedPlaces:
                 f" got {spread}, {days}, {homes}, {missing} and {rough}"
             )
         found = build(of, DATASETS).items
-        photos = {item.id: item for item in found}
-        ids = sorted(photos)
+        images = {item.id: item for item in found}
+        ids = sorted(images)
         random = np.random.default_rng(seed)
-        metas = _metas([photos[name].label for name in ids], random, spread, days, homes)
+        metas = _metas([images[name].label for name in ids], random, spread, days, homes)
         _spoil(metas, random, missing, rough)
         order = random.permutation(len(ids)) if shuffled else np.arange(len(ids))
         told = {name: metas[row] for name, row in zip(ids, order.tolist(), strict=True)}

@@ -1,1 +1,1 @@
-"""Which photos stand together in a batch: one sampler a file."""
+"""Which images stand together in a batch: one sampler a file."""

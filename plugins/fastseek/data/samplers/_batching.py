@@ -14,10 +14,10 @@ def check_batch(
     run a process.
 
     Args:
-        count: photos.
+        count: images.
         batch_size: of all processes together.
         world_size: processes.
-        k: photos of one class that stand together.
+        k: images of one class that stand together.
         classes: how many there are, when no class may come twice.
 
     Raises:
@@ -29,7 +29,7 @@ def check_batch(
     largest = count // step * step
     if classes is not None:
         largest = min(largest, classes // world_size * step)
-    have = f"{count} photos" + (f" of {classes} classes" if classes is not None else "")
+    have = f"{count} images" + (f" of {classes} classes" if classes is not None else "")
     if largest == 0:
         raise ValueError(
             f"{have} are too few for the smallest batch, {step} ({world_size} processes x {k})"
@@ -71,7 +71,7 @@ class Classes:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def shuffled(self, random: np.random.Generator) -> np.ndarray:
+    def shuffle(self, random: np.random.Generator) -> np.ndarray:
         """`rows` with every class's rows in a new order."""
         return self.rows[np.lexsort((random.random(len(self.rows)), self.of_row))]
 

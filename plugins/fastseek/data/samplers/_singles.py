@@ -1,4 +1,4 @@
-"""What becomes of classes with one photo."""
+"""What becomes of classes with one image."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ RULES = ("repeat", "drop", "replace", "error")
 
 
 def least_of(singletons: str, labels: np.ndarray, rules: Sequence[str]) -> int:
-    """The fewest photos a class may have.
+    """The fewest images a class may have.
 
     Args:
         singletons: the rule.
-        labels: class of every photo.
+        labels: class of every image.
         rules: those the sampler knows.
 
     Raises:
-        ValueError: an unknown rule, or classes with one photo under "error".
+        ValueError: an unknown rule, or classes with one image under "error".
     """
     if singletons not in rules:
         raise ValueError(
@@ -29,21 +29,21 @@ def least_of(singletons: str, labels: np.ndarray, rules: Sequence[str]) -> int:
     if singletons == "error" and alone:
         others = [repr(rule) for rule in rules if rule != "error"]
         raise ValueError(
-            f"{alone} classes have one photo only: add photos, or singletons={' or '.join(others)}"
+            f"{alone} classes have one image only: add images, or singletons={' or '.join(others)}"
         )
     return 2 if singletons == "drop" else 1
 
 
 class Stand:
-    """Classes with two photos and more, that take the places of those with one.
+    """Classes with two images and more, that take the places of those with one.
 
     Args:
-        counts: photos of every class.
+        counts: images of every class.
         wanted: different classes a batch needs.
         active: whether the rule is "replace".
 
     Raises:
-        ValueError: too few classes have two photos.
+        ValueError: too few classes have two images.
     """
 
     def __init__(self, counts: np.ndarray, wanted: int, active: bool) -> None:
@@ -51,11 +51,11 @@ class Stand:
         self.paired = np.flatnonzero(~self.alone)
         if len(self.paired) < wanted:
             raise ValueError(
-                f"{len(self.paired)} classes have two photos or more, a batch needs {wanted}"
+                f"{len(self.paired)} classes have two images or more, a batch needs {wanted}"
             )
 
     def instead(self, numbers: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """The classes of a batch, each with one photo replaced by one drawn evenly from those not
+        """The classes of a batch, each with one image replaced by one drawn evenly from those not
         in it.
         """
         alone = self.alone[numbers]

@@ -11,7 +11,7 @@ from ._singles import RULES, Stand, least_of
 
 @SAMPLERS.register()
 class Balanced:
-    """n different classes with m photos each, every class once an epoch whatever its size (DIGIX
+    """n different classes with m images each, every class once an epoch whatever its size (DIGIX
     2020, second place).
 
     An epoch is a random order of the classes, cut into batches of n; the last batch is filled up
@@ -19,17 +19,17 @@ class Balanced:
     data: C / n batches.
 
     Args:
-        m: photos a class; n is batch_size / m. Where classes stand in the data twice, take a
+        m: images a class; n is batch_size / m. Where classes stand in the data twice, take a
             smaller n and a larger m (`tools/audit.py collisions` tells how often a batch would hold
             both).
-        replace: the m photos are drawn one by one from all of the class, as the contest's code
-            does, so a photo may come twice; else a class's photos are used up before one comes
+        replace: the m images are drawn one by one from all of the class, as the contest's code
+            does, so an image may come twice; else a class's images are used up before one comes
             again.
-        singletons: a class with one photo is "drop"-ped; its place is taken by a random other class
+        singletons: a class with one image is "drop"-ped; its place is taken by a random other class
             ("replace", as the contest's code does); or it is "repeat"-ed m times, or an "error".
 
     Raises:
-        ValueError: n classes of m photos cannot be drawn or not be cut into `world_size` equal
+        ValueError: n classes of m images cannot be drawn or not be cut into `world_size` equal
             runs.
     """
 
@@ -62,10 +62,10 @@ class Balanced:
         batches = [
             self._stand.instead(numbers, random) for numbers in order.reshape(self.batches, self.n)
         ]
-        photos = [self._photos(number, random) for batch in batches for number in batch]
-        return np.stack(photos).reshape(self.batches, -1)
+        rows = [self._rows_of_class(number, random) for batch in batches for number in batch]
+        return np.stack(rows).reshape(self.batches, -1)
 
-    def _photos(self, number: int, random: np.random.Generator) -> np.ndarray:
+    def _rows_of_class(self, number: int, random: np.random.Generator) -> np.ndarray:
         if self.again:
             return random.choice(self.classes.members(number), self.m)
         return self.classes.draw(number, self.m, random)

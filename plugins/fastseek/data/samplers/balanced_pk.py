@@ -11,19 +11,19 @@ from ._singles import least_of
 
 @SAMPLERS.register()
 class BalancedPk:
-    """P different classes with exactly K photos each: every class once a round, and K photos of
+    """P different classes with exactly K images each: every class once a round, and K images of
     many cameras.
 
-    Of a class one photo is drawn, then photos of other cameras than its own, then of its own
+    Of a class one image is drawn, then images of other cameras than its own, then of its own
     camera; only when all are used is one drawn again. This is what fast-reid's
     BalancedIdentitySampler is for.
 
     Args:
-        k: photos a class; P is batch_size / k.
+        k: images a class; P is batch_size / k.
         singletons: "repeat", "drop" or "error", as for `pk`.
 
     Raises:
-        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal
+        ValueError: P classes of K images cannot be drawn or not be cut into `world_size` equal
             runs.
     """
 
@@ -51,11 +51,11 @@ class BalancedPk:
         rounds = -(-self.batches // a_round)
         order = [random.permutation(len(self.classes))[: a_round * self.p] for _ in range(rounds)]
         numbers = np.concatenate(order)[: self.batches * self.p]
-        return np.stack([self._photos(number, random) for number in numbers]).reshape(
+        return np.stack([self._rows_of_class(number, random) for number in numbers]).reshape(
             self.batches, -1
         )
 
-    def _photos(self, number: int, random: np.random.Generator) -> np.ndarray:
+    def _rows_of_class(self, number: int, random: np.random.Generator) -> np.ndarray:
         rows = random.permutation(self.classes.members(number))
         same_camera = self.groups[rows] == self.groups[rows[0]]
         same_camera[0] = False

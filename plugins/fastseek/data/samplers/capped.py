@@ -10,15 +10,15 @@ from ._batching import Classes
 
 @SAMPLERS.register()
 class Capped:
-    """At most `cap` photos of every class an epoch, drawn anew each time; small classes give all
+    """At most `cap` images of every class an epoch, drawn anew each time; small classes give all
     they have.
 
     The second stage of two-stage training on a long tail (DIGIX 2020, third place): the model has
-    seen all photos, and now learns from classes of like size. What is drawn goes through another
+    seen all images, and now learns from classes of like size. What is drawn goes through another
     sampler.
 
     Args:
-        cap: photos a class, or "median", the median size of the classes.
+        cap: images a class, or "median", the median size of the classes.
         of: call string of the sampler that makes batches of what was drawn, such as "pk(k=4)".
 
     Raises:
@@ -50,7 +50,7 @@ class Capped:
 
     def epoch(self, n: int) -> np.ndarray:
         """Row numbers [batches, batch_size] int64 of epoch n."""
-        rows = self.classes.shuffled(np.random.default_rng([self.seed, n, 1]))
+        rows = self.classes.shuffle(np.random.default_rng([self.seed, n, 1]))
         place = np.arange(len(rows)) - self.classes.starts[self.classes.of_row]
         rows = np.sort(rows[place < self.cap])
         # The classes keep their sizes from epoch to epoch, so the other sampler gives as many

@@ -10,10 +10,10 @@ from ._batching import Classes, batches_of, check_batch
 
 @SAMPLERS.register()
 class Imbalanced:
-    """Every place in a batch draws a class evenly and then one of its photos, so rare classes come
+    """Every place in a batch draws a class evenly and then one of its images, so rare classes come
     as often as others.
 
-    Photos are drawn again and again; an epoch has as many places as there are photos.
+    Images are drawn again and again; an epoch has as many places as there are images.
 
     Raises:
         ValueError: the batch is larger than the data or cannot be cut into `world_size` equal runs.

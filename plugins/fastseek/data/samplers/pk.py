@@ -11,23 +11,23 @@ from ._singles import RULES, Stand, least_of
 
 @SAMPLERS.register()
 class Pk:
-    """P different classes with exactly K photos each (Hermans et al., 2017); a class's photos stand
+    """P different classes with exactly K images each (Hermans et al., 2017); a class's images stand
     together.
 
     A round shuffles every class and cuts it into runs of K; what is left over waits for the next
-    round. A class with fewer than K photos is one run: all its photos once, then drawn again. While
+    round. A class with fewer than K images is one run: all its images once, then drawn again. While
     P classes still have a run, P of them are drawn evenly and each gives one; then a new round
-    begins. An epoch always has as many batches as there are photos for.
+    begins. An epoch always has as many batches as there are images for.
 
     Args:
-        k: photos a class; P is batch_size / k.
-        singletons: a class with one photo is "repeat"-ed K times (its pairs are then two
-            augmentations of one photo, but a classifier still sees the class); "drop"-ped; its
+        k: images a class; P is batch_size / k.
+        singletons: a class with one image is "repeat"-ed K times (its pairs are then two
+            augmentations of one image, but a classifier still sees the class); "drop"-ped; its
             place is taken by another class, drawn from those that are not in the batch ("replace");
             or it is an "error".
 
     Raises:
-        ValueError: P classes of K photos cannot be drawn or not be cut into `world_size` equal
+        ValueError: P classes of K images cannot be drawn or not be cut into `world_size` equal
             runs.
     """
 
@@ -65,14 +65,16 @@ class Pk:
         while count >= self.p and len(batches) < wanted:
             places = random.choice(count, self.p, replace=False)
             chosen = open_[places]
-            batches.append(self._photos(chosen, table[first[chosen] + used[chosen]], random))
+            batches.append(
+                self._rows_of_classes(chosen, table[first[chosen] + used[chosen]], random)
+            )
             used[chosen] += 1
             for place in sorted(places[used[chosen] == self._runs[chosen]], reverse=True):
                 count -= 1
                 open_[place] = open_[count]
         return batches
 
-    def _photos(
+    def _rows_of_classes(
         self, chosen: np.ndarray, runs: np.ndarray, random: np.random.Generator
     ) -> np.ndarray:
         shown = self._stand.instead(chosen, random)
@@ -81,8 +83,8 @@ class Pk:
         return runs.reshape(-1)
 
     def _table(self, random: np.random.Generator) -> np.ndarray:
-        """One row of K photos a run [runs, K], classes in order."""
-        rows = self.classes.shuffled(random)
+        """One row of K images a run [runs, K], classes in order."""
+        rows = self.classes.shuffle(random)
         owner = np.repeat(np.arange(len(self._runs)), self._runs)
         number = np.arange(len(owner)) - (np.cumsum(self._runs) - self._runs)[owner]
         places = (number * self.k)[:, None] + np.arange(self.k)

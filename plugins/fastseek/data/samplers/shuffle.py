@@ -10,7 +10,7 @@ from ._batching import batches_of, check_batch
 
 @SAMPLERS.register()
 class Shuffle:
-    """Every photo once an epoch, in a new order; what does not fill a last batch waits for another
+    """Every image once an epoch, in a new order; what does not fill a last batch waits for another
     epoch.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What happens to one photo before it stands in a batch: one transform a file."""
+"""What happens to one image before it stands in a batch: one transform a file."""

@@ -33,13 +33,13 @@ def median(image: Image.Image, size: int = 5) -> Image.Image:
     return Image.fromarray(opencv().medianBlur(np.array(image), size))
 
 
-def bilateral(image: Image.Image, colour: float = 100.0, space: float = 12.0) -> Image.Image:
+def bilateral(image: Image.Image, color: float = 100.0, space: float = 12.0) -> Image.Image:
     """The bilateral filter (Tomasi and Manduchi, 1998), which smooths but keeps edges; takes
     Gaussian noise away.
 
     Args:
         image: RGB.
-        colour: sigma over colour distance, grey values.
+        color: sigma over color distance, grey values.
         space: sigma over distance, pixels; the window follows from it.
     """
-    return Image.fromarray(opencv().bilateralFilter(np.array(image), 0, colour, space))
+    return Image.fromarray(opencv().bilateralFilter(np.array(image), 0, color, space))

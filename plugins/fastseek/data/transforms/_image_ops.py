@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-Picture = Image.Image | torch.Tensor
+ImageLike = Image.Image | torch.Tensor
 
 
-def to_tensor(image: Picture) -> torch.Tensor:
+def to_tensor(image: ImageLike) -> torch.Tensor:
     """A PIL RGB image as float32 [3, H, W] in 0..255; a tensor stays what it is."""
     if isinstance(image, torch.Tensor):
         return image
@@ -19,7 +19,7 @@ def to_tensor(image: Picture) -> torch.Tensor:
     return pixels.to(torch.float32, memory_format=torch.contiguous_format)
 
 
-def through_pil(function: Callable[[Image.Image], Image.Image], image: Picture) -> Picture:
+def through_pil(function: Callable[[Image.Image], Image.Image], image: ImageLike) -> ImageLike:
     """Apply a function that works on 8-bit PIL images; a tensor is rounded to 8 bits, and comes
     back as one.
     """
@@ -27,7 +27,7 @@ def through_pil(function: Callable[[Image.Image], Image.Image], image: Picture) 
     return to_tensor(made) if isinstance(image, torch.Tensor) else made
 
 
-def to_pil(image: Picture) -> Image.Image:
+def to_pil(image: ImageLike) -> Image.Image:
     """A tensor rounded to an 8-bit PIL RGB image; a PIL image stays what it is."""
     if not isinstance(image, torch.Tensor):
         return image
@@ -35,7 +35,7 @@ def to_pil(image: Picture) -> Image.Image:
     return Image.fromarray(pixels.contiguous().numpy())
 
 
-def sides(image: Picture) -> tuple[int, int]:
+def sides(image: ImageLike) -> tuple[int, int]:
     """(height, width)."""
     if isinstance(image, torch.Tensor):
         return image.shape[1], image.shape[2]
@@ -54,7 +54,7 @@ def pair(size: int | tuple[int, int]) -> list[int]:
     return both
 
 
-def paint(image: Picture, top: int, left: int, patch: torch.Tensor) -> Picture:
+def paint(image: ImageLike, top: int, left: int, patch: torch.Tensor) -> ImageLike:
     """A copy with a patch laid over it.
 
     Args:
@@ -67,7 +67,6 @@ def paint(image: Picture, top: int, left: int, patch: torch.Tensor) -> Picture:
         copy = image.clone()
         copy[:, top : top + height, left : left + width] = patch
         return copy
-    copy = image.copy()
-    pixels = patch.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
-    copy.paste(Image.fromarray(pixels.contiguous().numpy()), (left, top))
-    return copy
+    painted = image.copy()
+    painted.paste(to_pil(patch), (left, top))
+    return painted

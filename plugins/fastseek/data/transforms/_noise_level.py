@@ -1,4 +1,4 @@
-"""Which noise a photo has: impulses (salt and pepper), Gaussian, both or none."""
+"""Which noise an image has: impulses (salt and pepper), Gaussian, both or none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._filters import opencv
 CLEAN, IMPULSE, GAUSSIAN, BOTH = range(4)
 NAMES = ("clean", "impulse", "gaussian", "both")
 # An impulse: all channels this near to black, or to white, and one that far from its neighbours.
-# Chosen on photos with planted noise, see benchmarks/results/noise_detection.json: JPEG makes
+# Chosen on images with planted noise, see benchmarks/results/noise_detection.json: JPEG makes
 # impulses grey, so 10 and 60 would miss them.
 NEAR, JUMP = 60, 100
 _ROOT = 3**0.5
@@ -23,7 +23,7 @@ _NORMAL_MAD = 0.6744897501960817  # the median of |x| of a standard normal x
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """What was measured of one photo.
+    """What was measured of one image.
 
     Args:
         share: share of pixels that are impulses.
@@ -44,7 +44,7 @@ class Noise:
 def measure(
     pixels: np.ndarray, share: float = 0.01, sigma: float = 10.0, near: int = NEAR, jump: int = JUMP
 ) -> Noise:
-    """Measure the noise of a photo at the size it was stored in; scaling would hide it.
+    """Measure the noise of an image at the size it was stored in; scaling would hide it.
 
     Args:
         pixels: uint8 [H, W, 3].
@@ -82,9 +82,9 @@ def gaussian_sigma(pixels: np.ndarray) -> float:
     """Standard deviation of additive Gaussian noise, grey values, the mean over the channels.
 
     From the median of the finest diagonal wavelet coefficients (Donoho and Johnstone, 1994;
-    Daubechies wavelet of four coefficients): noise is in all of them, what the photo shows in few.
+    Daubechies wavelet of four coefficients): noise is in all of them, what the image shows in few.
     Coefficients that are exactly 0, of clipped or painted surfaces, tell nothing and are left out.
-    A photo below 4 x 4 pixels gives 0.
+    An image below 4 x 4 pixels gives 0.
 
     Args:
         pixels: [H, W, C] in 0..255.
@@ -99,7 +99,7 @@ def gaussian_sigma(pixels: np.ndarray) -> float:
 
 
 def _high_pass(values: np.ndarray, axis: int) -> np.ndarray:
-    """Filtered and halved along an axis; places where the filter would leave the photo are left
+    """Filtered and halved along an axis; places where the filter would leave the image are left
     out.
     """
     values = np.moveaxis(values, axis, 0)

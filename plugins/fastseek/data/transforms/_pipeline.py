@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from PIL import Image
 
-from ...registry import TRANSFORMS, build
-from ._image_ops import Picture, to_tensor
+from ...registry import TRANSFORMS, BorrowingTransform, FixedTransform, Transform, build
+from ._image_ops import ImageLike, to_tensor
 
 
 class Pipeline:
@@ -18,31 +18,29 @@ class Pipeline:
         parts: members of TRANSFORMS.
     """
 
-    def __init__(self, parts: Sequence[Callable[[Picture], Picture]]) -> None:
+    def __init__(self, parts: Sequence[Transform]) -> None:
         self.parts = list(parts)
 
-    def prepared(self, image: Picture) -> Picture:
-        """What the first transforms give, as long as they draw nothing."""
-        for part in self.parts:
-            if not getattr(part, "fixed", False):
-                break
-            image = part(image)
-        return image
+    def __call__(self, image: ImageLike) -> torch.Tensor:
+        return to_tensor(self.apply(image))
 
-    def lend(self, photo: Callable[[int], Image.Image | None], count: int) -> None:
-        """Give the training photos to the transforms that ask for others than their own."""
-        for part in self.parts:
-            if hasattr(part, "lend"):
-                part.lend(photo, count)
-
-    def __call__(self, image: Picture) -> torch.Tensor:
-        return to_tensor(self.pictured(image))
-
-    def pictured(self, image: Picture) -> Picture:
-        """The same, but as the last transform leaves it."""
+    def apply(self, image: ImageLike) -> ImageLike:
+        """The image as the last transform leaves it, a PIL image or a tensor."""
         for part in self.parts:
             image = part(image)
         return image
+
+    def apply_fixed(self, image: ImageLike) -> ImageLike:
+        """The image as the first transforms leave it, as long as they draw nothing."""
+        for part in self.parts[: count_fixed(self.parts)]:
+            image = part(image)
+        return image
+
+    def lend(self, read: Callable[[int], Image.Image | None], count: int) -> None:
+        """Give the training images to the transforms that look at others than their own."""
+        for part in self.parts:
+            if isinstance(part, BorrowingTransform):
+                part.lend(read, count)
 
 
 def compose(calls: Sequence[str]) -> Pipeline:
@@ -55,3 +53,11 @@ def compose(calls: Sequence[str]) -> Pipeline:
         UsageError: an unknown name or a value a transform refuses.
     """
     return Pipeline([build(call, TRANSFORMS) for call in calls])
+
+
+def count_fixed(parts: Sequence[Transform]) -> int:
+    """How many of the first transforms draw nothing, so that they could be applied once."""
+    for number, part in enumerate(parts):
+        if not (isinstance(part, FixedTransform) and part.fixed):
+            return number
+    return len(parts)

@@ -7,12 +7,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 
 MODES = ("bicubic", "bilinear")
 
 
-def scale_image(image: Picture, size: list[int], mode: str = "bicubic") -> Picture:
+def scale_image(image: ImageLike, size: list[int], mode: str = "bicubic") -> ImageLike:
     """The image at [height, width].
 
     A PIL image goes through torch's 8-bit kernel, which is as exact as PIL's own filter and more

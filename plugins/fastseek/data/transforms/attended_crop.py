@@ -8,7 +8,7 @@ import numpy as np
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, pair, sides
+from ._image_ops import ImageLike, pair, sides
 from ._rng import happens, probability, span
 from ._scaling import scale_image
 from .random_resized_crop import RandomResizedCrop
@@ -16,25 +16,25 @@ from .random_resized_crop import RandomResizedCrop
 
 @TRANSFORMS.register()
 class AttendedCrop:
-    """A random part of the photo that holds much of what the network looked at, scaled to one size.
+    """A random part of the image that holds much of what the network looked at, scaled to one size.
 
     Attention-region random crop (Sorghum-100 2022, second place): after an epoch the trainer looks
-    at every training photo, marks where the map is high, draws `tries` windows of one random size,
+    at every training image, marks where the map is high, draws `tries` windows of one random size,
     and takes the one with the most marks for the epochs that follow. In the first epoch, and for a
-    photo that could not be looked at, it is a plain random crop of the same sizes. It must be the
+    image that could not be looked at, it is a plain random crop of the same sizes. It must be the
     first of SEEK.TRAIN; only a `resize` may stand before it. The source does not tell its
     threshold, sizes and number of tries.
 
     Args:
         size: side of a square, or (height, width).
-        area: the window's share of the photo, from and to.
+        area: the window's share of the image, from and to.
         aspect: its width / height, from and to.
         tries: windows drawn; many make the crop less random.
         every: epochs between two looks; a look costs about a third of an epoch.
         p: how often the chosen window is taken instead of a plain random crop.
         threshold: places above the "mean" of the map count, or above this quantile, from 0 to 1.
         on: the map that is looked at, such as "s4"; "" takes the last of the backbone.
-        look: the size photos are looked at, whole; None takes `size`.
+        look: the size images are looked at, whole; None takes `size`.
 
     Raises:
         ValueError: a value outside its range.
@@ -70,7 +70,7 @@ class AttendedCrop:
             None  # float32 [N, 4], shares left, top, right, bottom; NaN for no window
         )
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         window = self._window(image)
         if window is None or not happens(self.p):
             return self.plain(image)
@@ -84,8 +84,8 @@ class AttendedCrop:
             F.crop(image, top, left, max(bottom - top, 1), max(right - left, 1)), self.size
         )
 
-    def _window(self, image: Picture) -> np.ndarray | None:
-        """Of the photo's row among the training photos, which the loader tells."""
+    def _window(self, image: ImageLike) -> np.ndarray | None:
+        """Of the image's row among the training images, which the loader tells."""
         row = getattr(image, "info", {}).get("row")
         if self.windows is None or row is None or np.isnan(self.windows[row, 0]):
             return None

@@ -6,7 +6,7 @@ from torchvision.transforms.v2 import AutoAugment as Torchvision
 from torchvision.transforms.v2 import AutoAugmentPolicy
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, through_pil
+from ._image_ops import ImageLike, through_pil
 from ._rng import happens, probability
 
 
@@ -25,5 +25,5 @@ class AutoAugment:
     def __init__(self, policy: str = "imagenet", p: float = 1.0) -> None:
         self.augment, self.p = Torchvision(AutoAugmentPolicy(policy)), probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         return through_pil(self.augment, image) if happens(self.p) else image

@@ -1,4 +1,4 @@
-"""A photo out of focus."""
+"""An image out of focus."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, sides
+from ._image_ops import ImageLike, sides
 
 
 @TRANSFORMS.register()
 class Blur:
-    """A Gaussian blur as wide for a small picture of a scene as for a large one.
+    """A Gaussian blur as wide for a small image of a scene as for a large one.
 
     Args:
         share: its sigma as a share of the shorter side.
@@ -28,7 +28,7 @@ class Blur:
             raise ValueError(f"share={share}: expected more than 0, and at most 0.25")
         self.share = share
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         sigma = self.share * min(sides(image))
         size = 2 * math.ceil(3 * sigma) + 1
         return gaussian_blur(image, [size, size], [sigma, sigma])

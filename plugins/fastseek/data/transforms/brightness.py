@@ -1,16 +1,16 @@
-"""A photo taken too dark or too bright."""
+"""An image taken too dark or too bright."""
 
 from __future__ import annotations
 
 import torch
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 
 
 @TRANSFORMS.register()
 class Brightness:
-    """All values times one factor, cut off at white: below 1 a dark photo, above 1 an over-exposed
+    """All values times one factor, cut off at white: below 1 a dark image, above 1 an over-exposed
     one.
 
     Args:
@@ -27,7 +27,7 @@ class Brightness:
             raise ValueError(f"factor={factor}: expected 0 or more")
         self.factor = factor
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if isinstance(image, torch.Tensor):
             return (image * self.factor).clamp(0, 255)
         table = [min(255, round(value * self.factor)) for value in range(256)]

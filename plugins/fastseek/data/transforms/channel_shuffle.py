@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 from ._rng import happens, probability
 
 
@@ -19,7 +19,7 @@ class ChannelShuffle:
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         order = torch.randperm(3)

@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import ColorJitter as Torchvision
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 from ._rng import happens, probability
 
 
@@ -34,7 +34,7 @@ class ColorJitter:
         self.p = probability(p)
         self.jitter = Torchvision(brightness, contrast, saturation, hue)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         if isinstance(image, torch.Tensor):  # torchvision takes the largest float value to be 1

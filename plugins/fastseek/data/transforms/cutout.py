@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, paint, sides
+from ._image_ops import ImageLike, paint, sides
 from ._rng import happens, integer, probability
 
 
 @TRANSFORMS.register()
 class Cutout:
-    """Black out one rectangle, as large a share of height and width, anywhere inside the photo.
+    """Black out one rectangle, as large a share of height and width, anywhere inside the image.
 
     (DeVries and Taylor, 2017, let it lie half outside; here its size is always the same.)
 
     Args:
-        share: the rectangle's side / the photo's side.
+        share: the rectangle's side / the image's side.
         p: how often it happens.
 
     Raises:
@@ -28,7 +28,7 @@ class Cutout:
             raise ValueError(f"share={share}: expected 0 to 1")
         self.share, self.p = share, probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         height, width = sides(image)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ...registry import TRANSFORMS
 from ._filters import median
-from ._image_ops import Picture, sides, through_pil, to_pil, to_tensor
+from ._image_ops import ImageLike, sides, through_pil, to_pil, to_tensor
 from ._rng import happens, probability
 
 
@@ -29,10 +29,10 @@ class DePepper:
     def __init__(self, p: float = 0.1, share: float = 0.1) -> None:
         self.p, self.share = probability(p), probability(share)
 
-    def __call__(self, image: Picture) -> Picture:
-        return through_pil(self._noisy, image) if happens(self.p) else image
+    def __call__(self, image: ImageLike) -> ImageLike:
+        return through_pil(self._add_and_repair, image) if happens(self.p) else image
 
-    def _noisy(self, image: Image.Image) -> Image.Image:
+    def _add_and_repair(self, image: Image.Image) -> Image.Image:
         draw = torch.rand(sides(image))
         pixels = (
             to_tensor(image)

@@ -1,4 +1,4 @@
-"""Repair of noisy photos."""
+"""Repair of noisy images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...io.paths import PathLike, locate
 from ...registry import TRANSFORMS
 from . import _noise_level
 from ._filters import bilateral, median
-from ._image_ops import Picture, through_pil
+from ._image_ops import ImageLike, through_pil
 from ._rng import probability
 
 logger = logging.getLogger(__name__)
@@ -22,12 +22,12 @@ logger = logging.getLogger(__name__)
 
 @TRANSFORMS.register()
 class Denoise:
-    """Repair a photo by its noise: impulses with a 5 x 5 median, then Gaussian with a bilateral
+    """Repair an image by its noise: impulses with a 5 x 5 median, then Gaussian with a bilateral
     filter (0, 100, 12).
 
     Stands first in a recipe, because scaling hides noise. The kind of noise is measured
     (`noise.measure`), or looked up in the table that `tools/audit.py noise` wrote; what the filters
-    do to clean photos is not worth having. DIGIX 2020, second place; the detection is our own.
+    do to clean images is not worth having. DIGIX 2020, second place; the detection is our own.
 
     Args:
         table: a CSV file with the columns path and class (0 or clean, 1 or impulse, 2 or gaussian,
@@ -37,7 +37,7 @@ class Denoise:
 
     Raises:
         ValueError: a threshold or filter that means nothing.
-        DataError: the table cannot be read; when called, a photo it does not list.
+        DataError: the table cannot be read; when called, an image it does not list.
     """
 
     fixed = True
@@ -55,13 +55,16 @@ class Denoise:
                 "'bilateral')"
             )
         self.share, self.sigma, self.filters = probability(share), sigma, tuple(filters)
-        self.files = (locate(table, "the noise of every photo"),) if table else ()
-        self.listed = read_table(self.files[0]) if table else None
+        self.files: tuple[pathlib.Path, ...] = ()
+        self.listed: dict[str, int] | None = None
+        if table:
+            self.files = (locate(table, "the noise of every image"),)
+            self.listed = read_table(self.files[0])
 
-    def __call__(self, image: Picture) -> Picture:
-        return through_pil(self._repaired, image)
+    def __call__(self, image: ImageLike) -> ImageLike:
+        return through_pil(self._repair, image)
 
-    def _repaired(self, image: Image.Image) -> Image.Image:
+    def _repair(self, image: Image.Image) -> Image.Image:
         kind = self._kind(image)
         if kind & _noise_level.IMPULSE and "median" in self.filters:
             image = median(image)
@@ -77,7 +80,7 @@ class Denoise:
         if found.kind:
             logger.debug(
                 "%s: %s, impulses %.3f, sigma %.1f",
-                path or "a photo",
+                path or "an image",
                 found.name,
                 found.share,
                 found.sigma,
@@ -103,13 +106,13 @@ def _class(text: str, where: str) -> int:
 
 
 def _looked_up(table: dict[str, int], path: str) -> int:
-    """The kind of the photo whose listed path is the longest end of its own."""
+    """The kind of the image whose listed path is the longest end of its own."""
     parts = pathlib.PurePath(path).parts
     for start in range(len(parts)):
         kind = table.get(pathlib.PurePath(*parts[start:]).as_posix())
         if kind is not None:
             return kind
     raise DataError(
-        f"{path or 'a photo without a path'}: the table of noise does not list it: make the table"
-        " of all photos, or let denoise() measure"
+        f"{path or 'an image without a path'}: the table of noise does not list it: make the table"
+        " of all images, or let denoise() measure"
     )

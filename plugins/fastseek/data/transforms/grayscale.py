@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 from ._rng import happens, probability
 
 
@@ -16,5 +16,5 @@ class Grayscale:
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         return F.rgb_to_grayscale(image, num_output_channels=3) if happens(self.p) else image

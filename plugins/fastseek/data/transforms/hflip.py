@@ -5,16 +5,16 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 from ._rng import happens, probability
 
 
 @TRANSFORMS.register()
 class Hflip:
-    """Mirror the photo with probability p."""
+    """Mirror the image with probability p."""
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         return F.horizontal_flip(image) if happens(self.p) else image

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, through_pil
+from ._image_ops import ImageLike, through_pil
 from ._rng import happens, integer, probability
 
 
 @TRANSFORMS.register()
 class Jpeg:
-    """Compress and decompress, as photos on the way through the web are.
+    """Compress and decompress, as images on the way through the web are.
 
     Args:
         low, high: the quality is drawn from low..high, whole numbers of 1..100.
@@ -30,11 +31,11 @@ class Jpeg:
             )
         self.low, self.high, self.p = low, high, probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         quality = integer(self.low, self.high)
-        return through_pil(lambda picture: _compress(picture, quality), image)
+        return through_pil(functools.partial(_compress, quality=quality), image)
 
 
 def _compress(image: Image.Image, quality: int) -> Image.Image:

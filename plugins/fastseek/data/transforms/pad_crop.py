@@ -5,13 +5,13 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, sides
+from ._image_ops import ImageLike, sides
 from ._rng import integer
 
 
 @TRANSFORMS.register()
 class PadCrop:
-    """Pad every side and cut out a random part of the old size, which shifts the photo by up to
+    """Pad every side and cut out a random part of the old size, which shifts the image by up to
     `pad` pixels.
 
     Args:
@@ -34,7 +34,7 @@ class PadCrop:
             )
         self.pad, self.mode = pad, mode
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         height, width = sides(image)
         padded = F.pad(image, [self.pad], fill=0, padding_mode=self.mode)
         return F.crop(padded, integer(0, 2 * self.pad), integer(0, 2 * self.pad), height, width)

@@ -7,7 +7,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, sides
+from ._image_ops import ImageLike, sides
 from ._rng import happens, probability, span, uniform
 
 _FURTHEST = 0.45  # of a side: the four corners never meet
@@ -15,11 +15,11 @@ _FURTHEST = 0.45  # of a side: the four corners never meet
 
 @TRANSFORMS.register()
 class Perspective:
-    """Stretch a quadrangle inside the photo to the whole photo, as if it were seen from another
+    """Stretch a quadrangle inside the image to the whole image, as if it were seen from another
     angle.
 
     Every corner is drawn inwards by |N(0, s)| of the width and of the height, s drawn evenly from
-    `scale` for the photo; nothing outside the photo comes into it.
+    `scale` for the image; nothing outside the image comes into it.
 
     Args:
         scale: s, shares of a side, from and to.
@@ -32,7 +32,7 @@ class Perspective:
     def __init__(self, scale: tuple[float, float] = (0.05, 0.15), p: float = 0.1) -> None:
         self.scale, self.p = span("scale", scale, 0, _FURTHEST), probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         height, width = sides(image)

@@ -1,4 +1,4 @@
-"""Noise on some photos, always the same ones, so that its repair can be measured."""
+"""Noise on some images, always the same ones, so that its repair can be measured."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, through_pil
+from ._image_ops import ImageLike, through_pil
 from ._rng import probability, span
 
 
 @TRANSFORMS.register()
 class PlantedNoise:
-    """Impulses, Gaussian noise or both on a part of the photos: a test set like DIGIX's second
+    """Impulses, Gaussian noise or both on a part of the images: a test set like DIGIX's second
     round from a clean one.
 
-    A photo's own pixels decide whether it gets noise, which, and how much, so a test set is the
+    An image's own pixels decide whether it gets noise, which, and how much, so a test set is the
     same in every run and in every order, and global random numbers are left alone. In the list for
     testing it stands first, before `denoise`.
 
     Args:
-        share: share of the photos that get noise; a third of these impulses, a third Gaussian
+        share: share of the images that get noise; a third of these impulses, a third Gaussian
             noise, a third both.
         sigma: standard deviation of the Gaussian noise, grey values, from and to.
         impulses: share of the pixels that become black or white, from and to.
@@ -42,10 +42,10 @@ class PlantedNoise:
         self.share, self.seed = probability(share), seed
         self.sigma, self.impulses = span("sigma", sigma, 0, 255), span("impulses", impulses, 0, 1)
 
-    def __call__(self, image: Picture) -> Picture:
-        return through_pil(self._planted, image)
+    def __call__(self, image: ImageLike) -> ImageLike:
+        return through_pil(self._plant, image)
 
-    def _planted(self, image: Image.Image) -> Image.Image:
+    def _plant(self, image: Image.Image) -> Image.Image:
         pixels = np.array(image)
         random = np.random.default_rng([self.seed, zlib.crc32(pixels.tobytes())])
         if random.random() >= self.share:

@@ -7,7 +7,7 @@ import math
 import torch
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, paint, sides, to_tensor
+from ._image_ops import ImageLike, paint, sides, to_tensor
 from ._rng import happens, integer, probability, span, uniform
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, of values 0..1
@@ -22,22 +22,22 @@ DRAWN = ("random", "colour", "normal", "image")
 class RandomErasing:
     """Paint over one rectangle of random size and shape (Zhong et al., 2017).
 
-    It works before the photo is normalised; some fills are what other code writes after it.
+    It works before the image is normalised; some fills are what other code writes after it.
 
     Args:
         p: how often it happens.
-        area: the rectangle's share of the photo, from and to, drawn evenly.
+        area: the rectangle's share of the image, from and to, drawn evenly.
         aspect: its height / width, from and to.
         fill: "mean", the mean colour of ImageNet (0 once normalised); "random", every value drawn
-            from 0..255; "colour", one colour so drawn; "image", the photo's own mean colour; three
+            from 0..255; "colour", one colour so drawn; "image", the image's own mean colour; three
             numbers 0..255; and of those that others write after normalising with ImageNet's mean
             and deviation: "normal", every value drawn from N(0, 1) there, cut to 0..255 here;
             "repo", the three mean values themselves, as the ReID strong baseline does, which is not
             the mean colour.
         law: how the aspect is drawn: "uniform", as the authors' code does, which makes four of five
-            rectangles of a 256 x 128 photo higher than wide; "log", evenly by its logarithm, as
+            rectangles of a 256 x 128 image higher than wide; "log", evenly by its logarithm, as
             torchvision does.
-        tries: rectangles drawn until one fits; the photo stays as it is when none does.
+        tries: rectangles drawn until one fits; the image stays as it is when none does.
 
     Raises:
         ValueError: a range that is none, or an unknown fill or law.
@@ -64,7 +64,7 @@ class RandomErasing:
             )
         self.fill, self.law, self.tries = fill, law, tries
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         height, width = sides(image)
@@ -82,15 +82,15 @@ class RandomErasing:
             return uniform(*self.aspect)
         return math.exp(uniform(*map(math.log, self.aspect)))
 
-    def _patch(self, height: int, width: int, image: Picture) -> torch.Tensor:
+    def _patch(self, height: int, width: int, image: ImageLike) -> torch.Tensor:
         if self.fill == "random":
             return torch.rand(3, height, width) * 255
         if self.fill == "normal":
             drawn = torch.randn(3, height, width) * _column(STD) + _column(MEAN)
             return (255 * drawn).clamp(0, 255)
-        return self._colour(image).expand(3, height, width)
+        return self._choose_color(image).expand(3, height, width)
 
-    def _colour(self, image: Picture) -> torch.Tensor:
+    def _choose_color(self, image: ImageLike) -> torch.Tensor:
         if self.fill == "colour":
             return torch.rand(3, 1, 1) * 255
         if self.fill == "image":

@@ -6,14 +6,14 @@ from torchvision.transforms import RandomResizedCrop as Torchvision
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, pair
+from ._image_ops import ImageLike, pair
 from ._rng import span
 from ._scaling import scale_image
 
 
 @TRANSFORMS.register()
 class RandomResizedCrop:
-    """A random part of the photo, scaled to one size (Szegedy et al., 2015).
+    """A random part of the image, scaled to one size (Szegedy et al., 2015).
 
     Args:
         size: side of a square, or (height, width).
@@ -30,6 +30,6 @@ class RandomResizedCrop:
         self.size = pair(size)
         self.scale, self.ratio = span("scale", scale, 1e-6, 1), span("ratio", ratio, 1e-3, 1e3)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         part = Torchvision.get_params(image, list(self.scale), list(self.ratio))
         return scale_image(F.crop(image, *part), self.size)

@@ -6,22 +6,22 @@ import torch
 from PIL import Image
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture
+from ._image_ops import ImageLike
 from ._rng import happens, probability
 
 
 @TRANSFORMS.register()
 class RandomRotate90:
-    """Turn the photo by 90 degrees with probability p, half the times clockwise, half the times the
+    """Turn the image by 90 degrees with probability p, half the times clockwise, half the times the
     other way.
 
-    Height and width change places, so photos of one batch should be square before.
+    Height and width change places, so images of one batch should be square before.
     """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p)
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         clockwise = happens(0.5)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, sides
+from ._image_ops import ImageLike, sides
 from ._scaling import MODES, scale_image
 
 
 @TRANSFORMS.register()
 class RescalePad:
-    """A square with the whole photo in its middle, its aspect ratio kept.
+    """A square with the whole image in its middle, its aspect ratio kept.
 
     The long side becomes `size`, the short one int(side * size / long side), at least 1; where what
     is left over is an odd number, the last pixel of it is at the right or at the bottom. DIGIX
@@ -55,7 +55,7 @@ class RescalePad:
             raise ValueError(f"fill={fill!r}: expected one or three whole numbers from 0 to 255")
         self.interpolation = interpolation
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         height, width = sides(image)
         longest = max(height, width)
         size = [max(1, side * self.size // longest) for side in (height, width)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, pair, sides
+from ._image_ops import ImageLike, pair, sides
 from ._scaling import MODES, scale_image
 
 
@@ -31,7 +31,7 @@ class Resize:
             raise ValueError(f"interpolation={interpolation!r}: expected one of {', '.join(MODES)}")
         self.size, self.keep, self.interpolation = pair(size), keep, interpolation
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         size = self.size
         if self.keep:
             now = sides(image)

@@ -6,7 +6,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
-from ._image_ops import Picture, sides
+from ._image_ops import ImageLike, sides
 from ._rng import happens, probability, uniform
 
 
@@ -20,7 +20,7 @@ class ShiftScaleRotate:
             scale[1].
         rotate: the angle is drawn from -rotate to rotate degrees.
         p: how often it happens at all.
-        fill: colour where the photo ends, one value 0..255 or three.
+        fill: colour where the image ends, one value 0..255 or three.
 
     Raises:
         ValueError: a negative value, a factor of 0 and less, or a fill that is no colour.
@@ -45,7 +45,7 @@ class ShiftScaleRotate:
         if len(self.fill) != 3 or not all(0 <= value <= 255 for value in self.fill):
             raise ValueError(f"fill={fill!r}: expected one or three values from 0 to 255")
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: ImageLike) -> ImageLike:
         if not happens(self.p):
             return image
         height, width = sides(image)

@@ -108,7 +108,8 @@ def blend(
 def _has_location(cfg: CfgNode) -> np.ndarray:
     """bool [Q]: the test images whose location is known."""
     name = cfg.DATASETS.TESTS[0]
-    queries: Sequence[Item] = select_split(resolve(name, cfg), "query", name)
+    items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+    queries: Sequence[Item] = select_split(items, "query", name)
     locations = geolocations_of(queries)
     return np.zeros(len(queries), bool) if locations is None else ~np.isnan(locations[:, 0])
 

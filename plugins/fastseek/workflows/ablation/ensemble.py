@@ -132,8 +132,10 @@ def join_members(members: Sequence[tuple[pathlib.Path, float]]) -> ClassProbabil
 
 def _queries(cfg: CfgNode) -> Sequence[Item]:
     name = cfg.DATASETS.TESTS[0]
-    return select_split(resolve(name, cfg), "query", name)
+    items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+    return select_split(items, "query", name)
 
 
 def _trained_on(cfg: CfgNode) -> list[Item]:
-    return [item for name in cfg.DATASETS.NAMES for item in with_split(resolve(name, cfg), "train")]
+    found = [resolve(name, combine_all=cfg.DATASETS.COMBINEALL) for name in cfg.DATASETS.NAMES]
+    return [item for items in found for item in with_split(items, "train")]

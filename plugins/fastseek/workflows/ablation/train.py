@@ -176,7 +176,8 @@ def slug(name: str) -> str:
 def _image_digest(cfg: CfgNode) -> str:
     """A digest over all images of the recipe: others, or changed ones, are another training."""
     names = dict.fromkeys([*cfg.DATASETS.NAMES, *cfg.DATASETS.TESTS])
-    return embedding.source_of([item for name in names for item in resolve(name, cfg)])
+    found = [resolve(name, combine_all=cfg.DATASETS.COMBINEALL) for name in names]
+    return embedding.source_of([item for items in found for item in items])
 
 
 def train_and_answer(answers: Sequence[Answer], quiet: bool = True) -> None:
@@ -257,7 +258,8 @@ def _write_answer(answer: Answer, model: nn.Module, classes: pathlib.Path) -> No
 
 def _search(answer: Answer, cfg: CfgNode, model: nn.Module) -> None:
     name = cfg.DATASETS.TESTS[0]
-    sides = Sides(*split_sides(resolve(name, cfg), name), True)
+    items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+    sides = Sides(*split_sides(items, name), True)
     # Steps with one training share embeddings where their views and sizes are the same.
     folder = _short(embedding.describe_model(cfg, model, root(sides.queries)))
     pair, truth = embed_sides(cfg, model, sides, answer.training / "embeddings" / folder)

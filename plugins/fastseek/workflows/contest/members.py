@@ -24,7 +24,7 @@ from ..run import root
 from .model_size import model_size
 from .spec import Contest, MemberSpec, Settings
 
-from fastreid.config import CfgNode, get_cfg
+from fastreid.config import CfgNode
 
 SPLIT = {"REFERENCE": "train", "QUERIES": "query", "GALLERY": "gallery"}
 Items = Mapping[str, Sequence[Item]]
@@ -75,7 +75,7 @@ def load_sides(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[It
     for side in wanted:
         call = contest.sides[side]
         if call not in opened:
-            opened[call] = resolve(call, get_cfg())
+            opened[call] = resolve(call)
         sides[side] = _split(opened[call], side)
         if not sides[side]:
             raise DataError(

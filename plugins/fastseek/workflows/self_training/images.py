@@ -72,7 +72,7 @@ def image_pools_of(plan: RoundsPlan, out: pathlib.Path) -> ImagePools:
 def _items(name: str) -> Sequence[Item]:
     cfg = get_cfg()
     register(cfg)
-    return resolve(name, cfg)
+    return resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
 
 
 def _read_groups(plan: RoundsPlan) -> ImagePools:
