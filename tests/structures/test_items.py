@@ -140,7 +140,7 @@ def test_a_training_photo_without_a_label_is_named():
     items.codes[4] = -1
     with pytest.raises(DataError, match="/photos/train/0/0004.jpg has no label, nor have 0 others"):
         TrainSet(items)
-    with pytest.raises(DataError, match="no training photos"):
+    with pytest.raises(DataError, match="no training images"):
         TrainSet(items[:0])
 
 
