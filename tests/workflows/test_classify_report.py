@@ -157,7 +157,7 @@ def test_F56_the_report_fits_a_gate_and_tells_what_it_is_worth(gated):
         recipe.load(home / "run" / "config.yaml"), home / "run" / "model_final.safetensors"
     )
     function = classification.classifier(cfg, model)
-    items = with_split(resolve(cfg.DATASETS.TESTS[0], cfg), "query")
+    items = with_split(resolve(cfg.DATASETS.TESTS[0]), "query")
     inside, outside = (
         embedding.in_memory(cfg, model, side, function)[1].max(axis=1)
         for side in (items, images_of(strangers)[0])
