@@ -93,7 +93,7 @@ FLOORS = {
         "faiss_hnsw faiss_ivf faiss_pq",
     ],
     "structures": [
-        "_old_field_name arrays item label_file",
+        "_old_field_name arrays class_file item label_file",
         "archive item_table",
         "embeddings geolocation ground_truth ranking score splits",
         "embeddings_writer ground_truth_file provenance",

@@ -2,14 +2,16 @@
 
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from fastseek.config import recipe
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.inference import classification, evaluation
-from fastseek.structures import Embeddings
+from fastseek.inference import classification, embed_images, evaluation
+from fastseek.structures import Embeddings, class_file
 from fastseek.structures.splits import select_split
 from fastseek.training.trainer import Trainer
 
@@ -98,6 +100,57 @@ def test_probabilities_on_disk_are_those_of_the_model_and_name_their_classes(
         out,
     )
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+
+
+def _copy_run(trainer, home):
+    """The weights of a run with their manifest and classes, to be damaged."""
+    for name in ("model_final.safetensors", "model_final.json", "classes.json", "config.yaml"):
+        shutil.copy(pathlib.Path(trainer.cfg.OUTPUT_DIR) / name, home / name)
+    return home / "config.yaml", home / "model_final.safetensors"
+
+
+def test_F50_classes_in_another_order_than_in_training_are_refused(trained, photos, tmp_path):
+    config, weights = _copy_run(trained[0], tmp_path)
+    page = json.loads((tmp_path / "classes.json").read_text())
+    page["labels"] = page["labels"][::-1]
+    (tmp_path / "classes.json").write_text(json.dumps(page))
+    with pytest.raises(
+        ArtefactError, match=r"classes\.json: not the file that .* was trained with"
+    ):
+        classification.classify_images(config, weights, photos / "query", tmp_path / "x")
+    with pytest.raises(ArtefactError, match="not the file"):
+        embed_images.load_model(recipe.load(config), weights)
+
+
+def test_F50_the_best_model_is_compared_with_its_run_and_bare_weights_are_taken(trained, tmp_path):
+    _, weights = _copy_run(trained[0], tmp_path)
+    best = tmp_path / "model_best.safetensors"
+    shutil.copy(weights, best)
+    run = json.loads((tmp_path / "model_final.json").read_text())["run"]
+    (tmp_path / "model_best.json").write_text(json.dumps({"run": run}))
+    class_file.check_class_file(tmp_path / "classes.json", best)
+    (tmp_path / "classes.json").write_text('{"labels": ["a"], "counts": [1]}')
+    with pytest.raises(ArtefactError, match="not the file"):
+        class_file.check_class_file(tmp_path / "classes.json", best)
+    class_file.check_class_file(tmp_path / "classes.json", tmp_path / "bare.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        '{"labels": "ab", "counts": [1, 2]}',
+        '{"labels": ["a"], "counts": [1, 2]}',
+        '{"labels": ["a", "a"], "counts": [1, 2]}',
+        '{"labels": ["a"], "counts": [1.5]}',
+    ],
+)
+def test_F50_a_file_of_other_json_is_told_in_one_line(content, tmp_path):
+    (tmp_path / "classes.json").write_text(content)
+    with pytest.raises(ArtefactError, match=r"classes\.json: ") as told:
+        class_file.read_class_file(tmp_path / "classes.json")
+    assert "\n" not in str(told.value)
 
 
 def test_a_model_without_classes_cannot_classify(trained, recipe_of, photos, tmp_path):

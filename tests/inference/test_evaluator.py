@@ -12,9 +12,10 @@ from torch import nn
 
 import fastseek
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.errors import DataError
+from fastseek.errors import DataError, RunError
 from fastseek.inference import embedding, evaluation
 from fastseek.inference.reid_metrics import roc
+from fastseek.io.locks import hold_folder
 from fastseek.structures import GroundTruth
 from fastseek.structures.splits import split_sides
 from toy import gallery
@@ -129,6 +130,53 @@ def test_a_gallery_photo_that_cannot_be_read_is_absent_and_nothing_else_changes(
     np.testing.assert_array_equal(rows, np.setdiff1d(np.arange(len(found)), lost))
     np.testing.assert_array_equal(vectors, np.delete(whole, lost, axis=0))
     assert _evaluate(cfg)["mAP"] > 0
+
+
+def test_F44_gallery_images_that_cannot_be_read_are_named_and_counted_beside_the_figures(
+    cfg, photos, caplog
+):
+    assert evaluation.UNREAD not in _evaluate(cfg)
+    broken = sorted((photos / "gallery").rglob("*.jpg"))[:3]
+    for file in broken:
+        file.write_bytes(b"")
+    with caplog.at_level("WARNING"):
+        figures = _evaluate(cfg)
+    assert figures[evaluation.UNREAD] == 3 and list(figures)[-1] == evaluation.UNREAD
+    rows = (pathlib.Path(cfg.OUTPUT_DIR) / "rejects.csv").read_text()
+    assert all(str(file) in rows and str(file) in caplog.text for file in broken)
+    cfg.SEEK.METRICS = ["map()"]
+    assert _evaluate(cfg)[evaluation.UNREAD] == 3
+
+
+def test_F44_queries_that_cannot_be_read_are_all_named_before_the_end(cfg, photos):
+    broken = sorted((photos / "query").rglob("*.jpg"))[:2]
+    for file in broken:
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="and 1 more"):
+        _evaluate(cfg)
+    rows = (pathlib.Path(cfg.OUTPUT_DIR) / "rejects.csv").read_text()
+    assert all(str(file) in rows for file in broken)
+
+
+def test_F44_a_gallery_of_which_nothing_can_be_read_is_an_error(cfg, photos):
+    for file in (photos / "gallery").rglob("*.jpg"):
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match="none of 20 gallery images can be read"):
+        _evaluate(cfg)
+
+
+def test_F47_a_folder_that_another_run_writes_is_left_as_it_is(cfg, tmp_path):
+    queries, found = _items(cfg)
+    out = tmp_path / "e"
+    embedding.to_store(cfg, MeanColour(), found, out)
+    (out / "sub").mkdir()
+    before = {file.name: file.stat().st_mtime_ns for file in out.iterdir() if file.name != "sub"}
+    with hold_folder(out), pytest.raises(RunError, match="already writing here"):
+        embedding.to_store(cfg, MeanColour(), queries, out, replace=True)
+    after = {file.name: file.stat().st_mtime_ns for file in out.iterdir() if file.name != "sub"}
+    assert after == before and (out / "sub").exists()
+    assert len(embedding.to_store(cfg, MeanColour(), queries, out, replace=True)) == len(queries)
+    assert not (out / "sub").exists()
 
 
 def test_the_model_trains_on_after_an_evaluation_that_failed(cfg, photos):

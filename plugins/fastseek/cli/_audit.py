@@ -22,6 +22,7 @@ from ..progress import progress
 from ..registry import DATASETS, build
 from ..report.thumbnails import thumbnail
 from ..structures import Ranking
+from ..structures.class_file import check_class_file, read_class_file
 
 SAMPLES = 6  # pictures a class on a contact sheet
 
@@ -57,7 +58,8 @@ def duplicate_classes_file(
     classes = classes or pathlib.Path(weights).parent / "classes.json"
     check_writable(out, [weights, classes])
     check_apart(pathlib.Path(out).with_suffix(".json"), [weights, classes])
-    labels = read_json(classes)["labels"]
+    check_class_file(classes, weights)
+    labels = read_class_file(classes).labels
     name, rows = _classifier(weights, loss, len(labels))
     found = duplicates.duplicate_classes(rows, len(rows) // len(labels), tau)
     groups = [

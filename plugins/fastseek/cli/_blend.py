@@ -16,11 +16,12 @@ from ..classification.evolve import Evolved, evolve, halves
 from ..classification.prior import with_prior
 from ..errors import ArtefactError, UsageError
 from ..io.atomic import check_apart
-from ..io.json_files import read_json, write_json
+from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..io.text_table import align_columns
 from ..registry import parse
 from ..structures import Embeddings, Score, interval
+from ..structures.class_file import read_class_file
 from ..structures.label_file import read_labels
 from ._score import check_told
 
@@ -171,8 +172,8 @@ def _score_blend(
         shown[halves(numbers, ids, seed)[0]] = -1
     counts = np.zeros(len(known), np.int64)
     if classes is not None:
-        page = read_json(classes)
-        sizes = dict(zip(page["labels"], page["counts"], strict=True))
+        page = read_class_file(classes)
+        sizes = dict(zip(page.labels, page.counts, strict=True))
         counts = np.array([sizes.get(label, 0) for label in known], np.int64)
     return {name: evaluate(table, shown, counts, figures) for name, table in tables.items()}
 

@@ -18,17 +18,17 @@ from ..classification.predictions import Prediction, count_labels, predict, writ
 from ..config import recipe
 from ..data.builders import build_test_loader
 from ..errors import ArtefactError
-from ..io.json_files import read_json
 from ..io.paths import PathLike
 from ..modeling.build import build_model
 from ..modeling.weight_files import fit_tensors, read_tensors
 from ..registry import VIEWS, build
 from ..report.predictions import PredictedImage, predictions_page
 from ..structures import Embeddings, Item, Score
+from ..structures.class_file import read_class_file
 from ..structures.embeddings_writer import store
 from ..views._embedding import Seen, all_views
 from . import embedding
-from .embed_images import describe, images_of, with_classes
+from .embed_images import classes_beside, describe, images_of, with_classes
 from .model_protocols import as_classifier
 from .settings import class_settings, embedding_settings
 
@@ -77,7 +77,7 @@ def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
     """The labels and training images of a model's classes, from SEEK.CLASSES.
 
     Raises:
-        ArtefactError: the model was built without them.
+        ArtefactError: the model was built without them, or the file holds something else.
     """
     file = class_settings(cfg).classes
     if not file:
@@ -85,8 +85,8 @@ def classes_of(cfg: Any) -> tuple[list[str], np.ndarray]:
             "SEEK.CLASSES is empty, so the names of the classes are unknown: it is the classes.json"
             " beside the weights"
         )
-    found = read_json(file)
-    return list(found["labels"]), np.asarray(found["counts"], np.int64)
+    found = read_class_file(file)
+    return found.labels, np.asarray(found.counts, np.int64)
 
 
 def to_store(
@@ -199,9 +199,9 @@ def load_classifier(cfg: Any, weights: PathLike) -> tuple[Any, nn.Module]:
 
     Raises:
         DataError: there is no classes.json beside the weights.
-        ArtefactError: the weights do not fit the recipe.
+        ArtefactError: the weights do not fit the recipe, or were trained with other classes.
     """
-    made = with_classes(cfg, pathlib.Path(weights).parent / "classes.json")
+    made = with_classes(cfg, classes_beside(weights, needed=True))
     model = build_model(made)
     fit_tensors(model, read_tensors(weights), str(weights), strict=True)
     return made, model.eval()

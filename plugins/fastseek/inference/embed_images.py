@@ -15,10 +15,10 @@ from ..data.datasets.folder import list_images
 from ..data.datasets.manifest import Manifest
 from ..distributed.device import device
 from ..errors import DataError, UsageError
-from ..io.json_files import read_json
 from ..io.paths import PathLike
 from ..modeling.weight_files import load_weights
 from ..structures import Embeddings, Item
+from ..structures.class_file import check_class_file, read_class_file
 from . import embedding
 
 from fastreid.modeling import build_model
@@ -87,10 +87,26 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
     """
     if not os.fspath(weights):
         raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
-    beside = pathlib.Path(weights).parent / "classes.json"
-    model = build_model(with_classes(cfg, beside if beside.exists() else None))
+    model = build_model(with_classes(cfg, classes_beside(weights)))
     load_weights(model, weights)
     return model.eval()
+
+
+def classes_beside(weights: PathLike, needed: bool = False) -> pathlib.Path | None:
+    """The classes.json beside weights, None when there is none.
+
+    Args:
+        weights: a checkpoint.
+        needed: whether the path is given though there is no file.
+
+    Raises:
+        ArtefactError: the checkpoint was trained with another.
+    """
+    file = pathlib.Path(weights).parent / "classes.json"
+    if not needed and not file.exists():
+        return None
+    check_class_file(file, weights)
+    return file
 
 
 def with_classes(cfg: Any, labels: PathLike | None) -> Any:
@@ -98,12 +114,12 @@ def with_classes(cfg: Any, labels: PathLike | None) -> Any:
     classes.json, if any.
 
     Raises:
-        DataError: the file of the classes cannot be read.
+        DataError: the file of the classes cannot be read. ArtefactError: it holds something else.
     """
     made = without_pretrained(cfg)
     made.defrost()
     made.SEEK.CLASSES = str(labels) if labels else ""
-    made.MODEL.HEADS.NUM_CLASSES = len(read_json(labels)["labels"]) if labels else 0
+    made.MODEL.HEADS.NUM_CLASSES = len(read_class_file(labels).labels) if labels else 0
     made.MODEL.DEVICE = device(made.MODEL.DEVICE)
     made.freeze()
     return made

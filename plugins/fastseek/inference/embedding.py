@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import pathlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from .. import __version__
 from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
 from ..distributed.process_group import inner
+from ..io.locks import LOCK, hold_folder
 from ..io.model_size import CLASS_WEIGHTS
 from ..io.paths import PathLike
 from ..modeling.modes import preserve_modes
@@ -195,9 +197,8 @@ def to_store(
             images.
     """
     made_by, source = describe_model(cfg, model, root), source_of(items)
-    if replace and not fits(folder, len(items), made_by, source):
-        logger.info("%s holds embeddings of other weights or images: they are made anew", folder)
-        shutil.rmtree(folder)
+    if replace:
+        _empty_unless_fit(folder, len(items), made_by, source)
     function = embedder(cfg, model)
 
     def batches_from(start: int) -> Iterator[Part]:
@@ -205,6 +206,29 @@ def to_store(
         return (part for _, part in parts(loader, model, function, what))
 
     return store(batches_from, len(items), folder, made_by, source=source)
+
+
+def _empty_unless_fit(
+    folder: PathLike, total: int, made_by: Mapping[str, Any], source: str
+) -> None:
+    """Empty a folder of other embeddings.
+
+    Whoever writes there holds its lock, so that it is taken before the first look.
+
+    Raises:
+        RunError: another process is writing there.
+    """
+    with hold_folder(folder):
+        if fits(folder, total, made_by, source):
+            return
+        logger.info("%s holds embeddings of other weights or images: they are made anew", folder)
+        for entry in sorted(pathlib.Path(folder).iterdir()):
+            if entry.name == LOCK:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
 
 
 def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:

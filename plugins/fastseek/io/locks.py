@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import filelock
 
 logger = logging.getLogger("fastseek")
+LOCK = ".lock"  # of a folder
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
 
 
@@ -39,7 +40,7 @@ def hold_folder(folder: PathLike) -> Iterator[None]:
         UsageError: the folder cannot be made or written to.
     """
     folder = pathlib.Path(folder).resolve()
-    path = folder / ".lock"
+    path = folder / LOCK
     lock = _folder_lock(path, 0)
     with _acquire(lock, folder):
         try:

@@ -235,7 +235,12 @@ class Trainer(DefaultTrainer):
         ):
             self.best = float(metric)
             self.checkpointer.save_weights(
-                "model_best", run=self.run, metric=self.best, step=self.iter, epoch=self.epoch + 1
+                "model_best",
+                run=self.run,
+                metric=self.best,
+                step=self.iter,
+                epoch=self.epoch + 1,
+                classes=digest(self.cfg.SEEK.CLASSES),
             )
 
     def _save(self, name: str, pending: bool = False) -> None:
