@@ -35,12 +35,11 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
-        """_arguments _audit _audit_clean _audit_noise _fuse _recognize _recipe_arguments _report _score _search
+        """_arguments _audit _audit_clean _audit_noise _fuse _recognize _report _score _search
         _submit _submit_classes""",
-        """_blend _diff _rerank _score_contests ablate audit classify classify_report contest
-        demo doctor embed export fuse parts recipes recognize report run search self_train
-        subjects submit train""",
-        "blend diff rerank",
+        "_blend _diff _recipe_arguments _rerank _score_contests",
+        """ablate audit blend classify classify_report contest demo diff doctor embed export fuse
+        parts recipes recognize report rerank run search self_train subjects submit train""",
         "score",
     ],
     "data.transforms": [

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
+import os
 import sys
 from collections.abc import Callable
-from typing import Any
-
-logger = logging.getLogger("fastseek")
 
 NO_ROOM = (
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
 )  # of an OSError: the disk, or one's share of it, is full
+READER_LEFT = 141  # 128 and SIGPIPE
 
 
 class FastSeekError(Exception):
@@ -53,7 +51,8 @@ def exit_with(main: Callable[[], object]) -> None:
 
     A file name that is no UTF-8 is printed as the bytes it has on disk. An OSError of no kind of
     its own (a full or failing disk) ends in a line; what the program could have known, such as a
-    missing file, is a mistake of ours and keeps its traceback.
+    missing file, is a mistake of ours and keeps its traceback. Where the reader of our output has
+    left, as `head` does, nothing is said, and the exit code is 141, as the shell gives it to others.
 
     Args:
         main: takes nothing; what it returns is ignored.
@@ -64,7 +63,17 @@ def exit_with(main: Callable[[], object]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
-        main()
+        try:
+            main()
+        except SystemExit:  # help was asked for, or an option is wrong
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A socket of the work can break too; that is no wish of the reader's.
+        if not _has_reader_left():
+            raise
+        sys.exit(READER_LEFT)
     except FastSeekError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
@@ -79,6 +88,22 @@ def exit_with(main: Callable[[], object]) -> None:
     sys.exit(0)
 
 
+def _has_reader_left() -> bool:
+    """Whether nobody reads our output; then nothing more is written, at exit either."""
+    import select  # not needed else, and every command starts here
+
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False  # it is no file of the system
+    poll = select.poll()
+    poll.register(number, 0)
+    left = bool(poll.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return left
+
+
 def _describe(error: OSError) -> str:
     if error.errno in NO_ROOM:
         return (
@@ -91,7 +116,7 @@ def _describe(error: OSError) -> str:
     )
 
 
-def shorten_value(value: Any) -> str:
+def shorten_value(value: object) -> str:
     """A value as an error tells it, cut where it is long."""
     return shorten(repr(value))
 

@@ -6,7 +6,6 @@ half needs neither torch nor fast-reid.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -82,6 +81,8 @@ def _main(given: list[str]) -> None:
         return
     verb, *rest = given
     if verb not in VERBS:
+        import difflib  # only a wrong name needs it
+
         near = difflib.get_close_matches(verb, VERBS, 1)
         hint = f"did you mean {near[0]!r}?" if near else "see fastseek --help"
         raise UsageError(f"no verb is called {verb!r}; {hint}")

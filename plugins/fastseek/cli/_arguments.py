@@ -5,14 +5,50 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+RECIPE_OPTIONS = ("--config-file", "--recipe", "--plan")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help shows its description as it stands, and a recipe where it is written."""
+
+    def __init__(self, *, prog: str, description: str | None = None, **more: object) -> None:
+        more.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog=prog, description=description, **more)  # type: ignore[arg-type]
+
+    def format_usage(self) -> str:
+        """The usage; a recipe stands first, without its option."""
+        return _without_option(super().format_usage())
+
+    def format_help(self) -> str:
+        """The help; its usage is that of `format_usage`."""
+        usage, gap, rest = super().format_help().partition("\n\n")
+        return _without_option(usage) + gap + rest
+
+
+def _without_option(usage: str) -> str:
+    for option in RECIPE_OPTIONS:
+        usage = usage.replace(f"{option} RECIPE", "RECIPE", 1)
+    return usage
+
 
 def make_parser(verb: str, description: str | None) -> argparse.ArgumentParser:
     """A parser whose help shows the description as it is written, with its examples."""
-    return argparse.ArgumentParser(
-        prog=f"fastseek {verb}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    return Parser(prog=f"fastseek {verb}", description=description)
+
+
+def find_recipe(name: str) -> str:
+    """The file of a recipe or plan by its path or its name, see `io.paths.find_recipe`.
+
+    Raises:
+        UsageError: there is none; names the nearest.
+    """
+    from ..io.paths import find_recipe as find  # help is shown without it
+
+    return find(name)
 
 
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +63,29 @@ def add_plugin_option(parser: argparse.ArgumentParser) -> None:
 
 
 def import_plugins(names: Sequence[str]) -> None:
-    """Import outside plugins, so that their parts register themselves.
+    """Import outside plugins and call their `register(cfg)`, so that all their parts are known.
 
     Raises:
-        UsageError: one cannot be imported.
+        UsageError: one cannot be imported, or fails in its `register(cfg)`.
     """
-    if names:
-        from ..registry import load_plugins  # other verbs start without it
+    if not names:
+        return
+    from ..registry import load_plugins  # other verbs start without it
 
-        load_plugins(names)
+    for name, module in zip(names, load_plugins(names), strict=True):
+        if callable(getattr(module, "register", None)):
+            _register(name, module)
+
+
+def _register(name: str, module: ModuleType) -> None:
+    """Call a plugin's `register(cfg)` as a recipe does; no recipe is read, so the config is lost."""
+    from ..config.plugins import default_config
+    from ..errors import UsageError, shorten
+
+    try:
+        module.register(default_config())
+    except Exception as error:  # the plugin's own code runs here, and may fail in any way
+        raise UsageError(
+            f"plugin {name!r} failed in its register(cfg) ({type(error).__name__}:"
+            f" {shorten(str(error))}); mend the plugin or leave it out"
+        ) from error

@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import re
+import sys
+from collections.abc import Sequence
 
-from ..io.paths import find_recipe
+from ..errors import UsageError
+from ._arguments import find_recipe
+
+KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")
+
+
+def add_recipe_option(parser: argparse.ArgumentParser, what: str) -> None:
+    """Let the parser take a recipe, which may also stand first without `--config-file`."""
+    parser.add_argument(
+        "--config-file",
+        required=True,
+        metavar="RECIPE",
+        help=f"{what}: a file, or a name that `fastseek recipes list` shows",
+    )
 
 
 def add_model_options(parser: argparse.ArgumentParser, weights: str) -> None:
@@ -14,12 +30,7 @@ def add_model_options(parser: argparse.ArgumentParser, weights: str) -> None:
         parser: gets `--config-file` and `--weights`.
         weights: the help of `--weights`.
     """
-    parser.add_argument(
-        "--config-file",
-        type=find_recipe,
-        required=True,
-        help="the recipe the weights were trained with",
-    )
+    add_recipe_option(parser, "the recipe the weights were trained with")
     parser.add_argument("--weights", required=True, help=weights)
 
 
@@ -28,12 +39,66 @@ def add_images_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         required=True,
-        help="a folder (searched through), or a CSV/Parquet file with path",
+        help="a folder (searched through), one image, or a CSV/Parquet file with path",
     )
 
 
-def add_recipe_changes(parser: argparse.ArgumentParser) -> None:
+def add_recipe_changes(
+    parser: argparse.ArgumentParser, whose: str = "the recipe", nargs: str = argparse.REMAINDER
+) -> None:
     """Let the parser take pairs KEY VALUE after all options, as `opts`."""
-    parser.add_argument(
-        "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to the recipe"
-    )
+    parser.add_argument("opts", nargs=nargs, metavar="KEY VALUE", help=f"changes to {whose}")
+
+
+def parse_with_changes(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """Read the arguments of a verb that ends with pairs KEY VALUE.
+
+    The pairs begin at the first word that is a key, so that no option before them takes them for
+    its own values.
+
+    Returns:
+        what was given; recipes and plans as files.
+
+    Raises:
+        UsageError: they are no pairs, or there is no such recipe.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    start = _find_changes(parser, given)
+    args = parser.parse_args(given[:start])
+    args.opts = [*args.opts, *given[start:]]
+    check_changes(args.opts)
+    for name in ("config_file", "plan"):
+        if getattr(args, name, None) is not None:
+            setattr(args, name, find_recipe(getattr(args, name)))
+    return args
+
+
+def check_changes(opts: Sequence[str]) -> None:
+    """Check that changes are pairs.
+
+    Raises:
+        UsageError: they are not; says how to write the wrong one.
+    """
+    for key in opts[::2]:
+        name, sign, value = key.partition("=")
+        if sign and KEY.fullmatch(name.upper()):
+            raise UsageError(f"{key}: a key and its value are two words: write {name} {value}")
+    if len(opts) % 2:
+        raise UsageError(f"{opts[-1]} has no value: changes come in pairs, KEY VALUE")
+
+
+def _find_changes(parser: argparse.ArgumentParser, given: Sequence[str]) -> int:
+    """The place of the first key; the number of words when there is none."""
+    valued = {
+        option
+        for action in parser._actions
+        if action.nargs != 0
+        for option in action.option_strings
+    }
+    for place, word in enumerate(given):
+        before = given[place - 1] if place else ""
+        if before not in valued and KEY.fullmatch(word.partition("=")[0]):
+            return place
+    return len(given)

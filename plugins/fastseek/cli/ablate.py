@@ -1,8 +1,11 @@
-"""Measure what every change to a recipe is worth: train step by step, with seeds, and print the cumulative table.
+"""Measure what every change to a recipe is worth: train step by step, with seeds, and print the
+cumulative table.
 
 fastseek ablate ReIDBaseline/ablation --out outputs/reid-ablation
 fastseek ablate ReIDBaseline/ablation --out outputs/long --long --jobs 2 MODEL.DEVICE cpu
-fastseek ablate a.yml,b.yml --out outputs/both     the rows of both, one folder a file
+fastseek ablate INat2021/ablation,Sorghum100/ablation --out outputs/both
+
+Several files, separated by commas, give the rows of all, one folder a file.
 """
 
 from __future__ import annotations
@@ -10,8 +13,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
-from ._arguments import make_parser
+from ._arguments import find_recipe, make_parser
+from ._recipe_arguments import add_recipe_changes, check_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,10 +35,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--jobs", type=int, default=1, help="trainings side by side (default: %(default)s)"
     )
-    parser.add_argument(
-        "opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe of every step"
-    )
+    add_recipe_changes(parser, "the recipe of every step", nargs="*")
     args = parser.parse_intermixed_args(argv)
+    check_changes(args.opts)
 
     from ..workflows.ablation.run import ablate_files
 

@@ -1,7 +1,7 @@
 """Quality of data and models, one subcommand a question; none changes what it looks at.
 
-fastseek audit noise --images photos --out noise.csv
-fastseek audit duplicate-classes --weights model_final.safetensors --loss arcface --out duplicates.html
+fastseek audit noise --images /my/images --out noise.csv
+fastseek audit duplicate-classes --weights model_final.safetensors --out duplicates.html
 fastseek audit collisions --groups duplicates.json --batch 32
 fastseek audit disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
 fastseek audit clean --ranking self.npz --labels train.csv --images train --out train_clean.csv
@@ -21,7 +21,7 @@ Commands = argparse._SubParsersAction  # the type of what add_subparsers returns
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
-    parser = make_parser("_audit", __doc__)
+    parser = make_parser("audit", __doc__)
     commands = parser.add_subparsers(dest="what", required=True)
     for add in (
         add_noise,
@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 def add_noise(commands: Commands) -> None:
     """The subcommand `noise`."""
     parser = commands.add_parser(
-        "noise", help="impulse share and Gaussian sigma of every photo, and its class of four"
+        "noise", help="impulse share and Gaussian sigma of every image, and its class of four"
     )
     parser.add_argument(
-        "--images", required=True, help="a folder of photos, or a CSV or Parquet table with a path"
+        "--images", required=True, help="a folder of images, or a CSV or Parquet table with a path"
     )
     parser.add_argument("--out", required=True, help="the table: path,class,share,sigma")
     parser.add_argument(
@@ -81,7 +81,7 @@ def add_duplicate_classes(commands: Commands) -> None:
         "--tau", type=float, help="least cosine (default: by the rule of audit.duplicate_classes)"
     )
     parser.add_argument(
-        "--data", help='call string of the training photos, such as "grocery()", for samples'
+        "--data", help='call string of the training images, such as "grocery()", for samples'
     )
     parser.add_argument(
         "--out", required=True, help="the groups, .json, or a page with samples, .html (then both)"
@@ -99,7 +99,7 @@ def add_collisions(commands: Commands) -> None:
     )
     parser.add_argument("--groups", required=True, help="what duplicate-classes wrote as .json")
     parser.add_argument(
-        "--batch", type=int, default=32, help="photos a batch (default: %(default)s)"
+        "--batch", type=int, default=32, help="images a batch (default: %(default)s)"
     )
     parser.set_defaults(run=("_audit", "collisions_file"))
 
@@ -133,12 +133,17 @@ def add_clean(commands: Commands) -> None:
     parser.add_argument(
         "--labels", required=True, help="CSV file with the columns id and landmark_id"
     )
-    parser.add_argument("--images", metavar="DIR", help="the photos, verified by SIFT and RANSAC")
+    parser.add_argument("--images", metavar="DIR", help="the images, verified by SIFT and RANSAC")
     parser.add_argument(
         "--inliers", metavar="FILE", help="instead first,second,inliers of another verification"
     )
     parser.add_argument(
-        "--neighbours", type=int, default=100, help="looked at for an image (default: %(default)s)"
+        "--neighbors",
+        "--neighbours",
+        dest="neighbours",
+        type=int,
+        default=100,
+        help="looked at for an image (default: %(default)s)",
     )
     parser.add_argument(
         "--least-inliers", type=int, default=30, help="of a match (default: %(default)s)"

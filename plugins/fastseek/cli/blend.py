@@ -1,8 +1,8 @@
 """Class probabilities of several models to one.
 
-fastseek blend --probabilities a b c --truth truth.csv --figures "top(1, 5)" --out blended
-fastseek blend --probabilities a b c --evolve de --truth truth.csv --figures "top(1, 5)" --json blend.json
-fastseek blend --probabilities a --prior places --truth truth.csv --figures "top(1)"
+fastseek blend --probabilities a b c --truth truth.csv --metrics "top(1, 5)" --out blended
+fastseek blend --probabilities a b c --evolve de --truth truth.csv --metrics "top(1, 5)"
+fastseek blend --probabilities a --prior places --truth truth.csv --metrics "top(1)"
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--evolve",
         default="",
         choices=("de", "cma"),
-        help="find the weights on half of the photos; equal ones where the other half says so",
+        help="find the weights on half of the images; equal ones where the other half says so",
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the evolution (default: %(default)s)"
@@ -46,7 +46,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--truth", help="a CSV file: id,label[,split]")
     parser.add_argument(
-        "--figures", nargs="+", default=[], metavar="CALL", help='such as "top(1, 5)" "class_mean"'
+        "--metrics",
+        "--figures",
+        nargs="+",
+        default=[],
+        metavar="CALL",
+        help='such as "top(1, 5)" "class_mean"',
     )
     parser.add_argument("--classes", help="classes.json of a training, for by_size")
     parser.add_argument("--out", help="folder of the blended probabilities")
@@ -59,6 +64,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed)
     told = blend_files(
-        args.probabilities, wanted, args.truth, args.figures, args.classes, args.out, args.json
+        args.probabilities, wanted, args.truth, args.metrics, args.classes, args.out, args.json
     )
     sys.stdout.write(told + "\n")

@@ -1,10 +1,10 @@
-"""Images to class probabilities: a folder or a list of images, a recipe and its weights, a folder of shards.
+"""Images to class probabilities: a recipe, the weights trained with it, and the images to look at.
 
-    fastseek classify outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --images /my/images --out classified
-    fastseek classify … --gate looked-at/gate.json      (of `fastseek classify-report`: "none of these")
+fastseek classify config.yaml --weights model_final.safetensors --images /my/images --out classes
+fastseek classify c.yaml --weights model.safetensors --images I --out classes --gate gate.json
 
 The folder also gets predictions.csv (image,label,confidence), predictions.json and predictions.html.
+A gate is what `fastseek classify-report` writes: images it turns away are "none of these".
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from ._arguments import make_parser
-from ._recipe_arguments import add_images_option, add_model_options, add_recipe_changes
+from ._recipe_arguments import (
+    add_images_option,
+    add_model_options,
+    add_recipe_changes,
+    parse_with_changes,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help='turn away what is of no known class: such images are "none of these"',
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
 
     from ..inference.classification import classify_images
 

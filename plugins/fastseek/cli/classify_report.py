@@ -1,7 +1,7 @@
-"""A trained classifier looked at: figures, dark, over-exposed and blurred images, classes taken for each other.
+"""A trained classifier looked at: its figures, dark, over-exposed and blurred images, and classes
+that are taken for each other.
 
-    fastseek classify-report outputs/run/config.yaml \
-        --weights outputs/run/model_final.safetensors --out outputs/run/looked-at
+    fastseek classify-report config.yaml --weights model_final.safetensors --out looked-at
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ._arguments import make_parser
-from ._recipe_arguments import add_model_options, add_recipe_changes
+from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="share of images of known classes that the gate lets in (default: %(default)s)",
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
 
     from ..workflows.classification_report import GateChoice, report
 

@@ -1,19 +1,19 @@
 """Run a contest recipe: train the members, embed, post-process, fuse, write the submission, score it.
 
     fastseek contest Landmark2021/small/retrieval --out outputs/retrieval
-    fastseek contest A.yml B.yml --out outputs/both     members they share are trained once
-    fastseek contest A.yml --out outputs/quick --short SOLVER.IMS_PER_BATCH 8
+    fastseek contest DIGIX2020/second_place DIGIX2020/third_place --out outputs/digix
+    fastseek contest DIGIX2020/third_place --out outputs/quick --short SOLVER.IMS_PER_BATCH 8
 
-The same command again goes on where a killed run stopped.
+Members that several recipes share are trained once. The same command again goes on where a killed
+run stopped.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
-from ._arguments import make_parser
+from ._arguments import find_recipe, make_parser
+from ._recipe_arguments import add_recipe_changes, parse_with_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,24 +21,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("contest", __doc__)
     parser.add_argument(
         "--recipe",
-        type=find_recipe,
         required=True,
         nargs="+",
-        metavar="FILE",
+        metavar="RECIPE",
         help="contest recipes",
     )
     parser.add_argument("--out", required=True, help="folder of the run")
     parser.add_argument(
         "--short", action="store_true", help="with the changes of the recipe's SHORT: a quick look"
     )
-    parser.add_argument(
-        "opts",
-        nargs=argparse.REMAINDER,
-        metavar="KEY VALUE",
-        help="changes to every member's recipe",
-    )
-    args = parser.parse_args(argv)
+    add_recipe_changes(parser, "every member's recipe")
+    args = parse_with_changes(parser, argv)
 
     from ..workflows.contest.run import run_files
 
-    print(run_files(args.recipe, args.out, args.short, args.opts))
+    recipes = [find_recipe(name) for name in args.recipe]
+    print(run_files(recipes, args.out, args.short, args.opts))

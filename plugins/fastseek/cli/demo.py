@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
-from ._arguments import make_parser
-from ._recipe_arguments import add_recipe_changes
+from ._arguments import find_recipe, make_parser
+from ._recipe_arguments import add_recipe_changes, parse_with_changes
 
 RECIPE = "Grocery/dolg_mobilenetv2"
 
@@ -23,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("demo", __doc__)
     parser.add_argument("--out", default="outputs/demo", help="folder of the run (%(default)s)")
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
 
     from ..workflows.run import run_file
 

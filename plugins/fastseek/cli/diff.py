@@ -27,8 +27,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("b", help="the ranking that may be better")
     parser.add_argument("--truth", required=True, help=TRUTH)
     parser.add_argument(
-        "--metric",
         "--metrics",
+        "--metric",
         required=True,
         nargs="+",
         help="call strings of means over queries",
@@ -53,5 +53,5 @@ def print_comparison(args: argparse.Namespace) -> None:
     from ._diff import compare_files
 
     import_plugins(args.plugin)
-    text = compare_files(args.a, args.b, args.truth, args.metric, args.json, args.out, args.images)
+    text = compare_files(args.a, args.b, args.truth, args.metrics, args.json, args.out, args.images)
     print(text)

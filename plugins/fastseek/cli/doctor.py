@@ -7,17 +7,11 @@ Exits with 0 where both halves can work, and with 3 where training cannot.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import platform
-import shutil
 import sys
 from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import DataError
-from ..io.paths import data_roots, recipe_root
-from ..io.text_table import align_columns
 from ._arguments import make_parser
 
 # Name of a distribution -> what it is needed for.
@@ -35,6 +29,13 @@ OPTIONAL = ("faiss-cpu", "faiss-gpu", "scikit-learn", "pymilvus", "pyarrow", "on
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     make_parser("doctor", __doc__).parse_args(argv)
+
+    import platform
+    import shutil
+
+    from ..io.paths import data_roots, recipe_root
+    from ..io.text_table import align_columns
+
     rows = [("fastseek", __version__, ""), ("python", platform.python_version(), sys.executable)]
     rows += [(name, _version(name), f"for {use}") for name, use in NEEDED.items()]
     rows += [(name, _version(name), "optional") for name in OPTIONAL]
@@ -53,14 +54,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
         return "not installed"
 
 
 def _device() -> str:
-    if importlib.util.find_spec("torch") is None:
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
         return "not known without torch"
     import torch
 

@@ -1,7 +1,8 @@
-"""Images to embeddings: a folder or a list of images, a recipe and its weights, a folder of shards.
+"""Images to embeddings: a recipe and the weights trained with it, and the images to look at.
 
-    fastseek embed outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --images /my/images --out mine
+    fastseek embed config.yaml --weights model_final.safetensors --images /my/images --out mine
+
+config.yaml is the complete recipe that a training wrote beside its weights.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ import sys
 from collections.abc import Sequence
 
 from ._arguments import make_parser
-from ._recipe_arguments import add_images_option, add_model_options, add_recipe_changes
+from ._recipe_arguments import (
+    add_images_option,
+    add_model_options,
+    add_recipe_changes,
+    parse_with_changes,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", required=True, help="folder of the embeddings; the same command again goes on"
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
 
     from ..inference.embed_images import embed_images
 

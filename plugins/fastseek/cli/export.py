@@ -1,7 +1,7 @@
-"""A trained model to one file for other programs, ONNX or torch's exported program, checked against the model.
+"""A trained model to one file for other programs, ONNX or torch's exported program, checked against
+the model.
 
-    fastseek export outputs/demo/train/config.yaml \
-        --weights outputs/demo/train/model_final.safetensors --out model.onnx --size 224
+    fastseek export config.yaml --weights model_final.safetensors --out model.onnx --size 224
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ._arguments import make_parser
-from ._recipe_arguments import add_model_options, add_recipe_changes
+from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--size", type=int, nargs="+", default=[224], help="side of the images, or height and width"
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
     if len(args.size) > 2 or min(args.size) < 1:
         parser.error("--size takes the side of the images, or height and width")
 

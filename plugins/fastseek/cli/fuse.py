@@ -1,7 +1,7 @@
 """Many rankings of the same queries to one.
 
-fastseek fuse --rankings a.npz b.npz c.npz --fuse "sum_top(per_model=750, keep=100)" --out fused.npz
-fastseek fuse --rankings a.npz b.npz --fuse "distance_average()" --tune "map(100)" --truth t.csv --out f.npz
+fastseek fuse --rankings a.npz b.npz c.npz --fuse "reciprocal_rank()" --out fused.npz
+fastseek fuse --rankings a.npz b.npz --fuse "vote()" --tune "map(100)" --truth t.csv --out f.npz
 """
 
 from __future__ import annotations

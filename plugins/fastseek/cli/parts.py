@@ -8,12 +8,14 @@ fastseek parts --plugin my_parts.py  with those of a plugin
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 
 from ..errors import UsageError
-from ..registry import Registry, registries
 from ._arguments import add_plugin_option, import_plugins, make_parser
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..registry import Registry
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,6 +34,11 @@ def describe(name: str = "") -> str:
     Raises:
         UsageError: nothing is called so.
     """
+    import difflib
+    import inspect
+
+    from ..registry import registries
+
     kinds = registries()
     if not name:
         return "\n\n".join(_list_kind(kind, kinds[kind]) for kind in kinds)
@@ -42,7 +49,10 @@ def describe(name: str = "") -> str:
         (kind, members) for kind, members in kinds.items() if name in members
     ]
     if not found:
-        raise UsageError(f"no part and no kind of part is called {name!r}; see fastseek parts")
+        known = [*kinds, *(part for members in kinds.values() for part in members.names())]
+        near = difflib.get_close_matches(name.lower(), known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else "see fastseek parts"
+        raise UsageError(f"no part and no kind of part is called {name!r}; {hint}")
     return "\n\n".join(_describe_part(kind, name, members.get(name)) for kind, members in found)
 
 
@@ -50,14 +60,33 @@ def _list_kind(kind: str, members: Registry, arguments: bool = False) -> str:
     lines = [f"{kind}:"]
     for name in members.names():
         part = members.get(name)
-        text = f"{name}{inspect.signature(part)}" if arguments else name
+        text = f"{name}{_spell_arguments(part)}" if arguments else name
         lines.append(f"  {text}  {_first_line(part)}")
     return "\n".join(lines)
 
 
 def _describe_part(kind: str, name: str, part: Callable[..., object]) -> str:
+    import inspect
+
     text = inspect.cleandoc(part.__doc__ or "")
-    return f"{kind}: {name}{inspect.signature(part)}\n\n{text}"
+    return f"{kind}: {name}{_spell_arguments(part)}\n\n{text}"
+
+
+class _Spelled(str):
+    """An annotation that is shown as it is written in the source, without quotes."""
+
+    __slots__ = ()
+    __repr__ = str.__str__
+
+
+def _spell_arguments(part: Callable[..., object]) -> str:
+    import inspect
+
+    parameters = [
+        one.replace(annotation=_Spelled(one.annotation)) if one.annotation is not one.empty else one
+        for one in inspect.signature(part).parameters.values()
+    ]
+    return str(inspect.Signature(parameters))
 
 
 def _first_line(part: Callable[..., object]) -> str:

@@ -2,10 +2,12 @@
 
 fastseek recipes list
 fastseek recipes explain Grocery/dolg_mobilenetv2 SOLVER.MAX_EPOCH 3
-fastseek recipes check                     (all, plans too; or name some files)
+fastseek recipes check Grocery/dolg_mobilenetv2
 fastseek recipes schedule Grocery/dolg_mobilenetv2 --iters-per-epoch 120 SOLVER.MAX_EPOCH 30
-fastseek recipes memory Grocery/dolg_mobilenetv2 --gib 80 SOLVER.IMS_PER_BATCH 64
 fastseek recipes schedule "warmup_steps(preset='digix')" --iters-per-epoch 387 --epochs 300
+fastseek recipes memory Grocery/dolg_mobilenetv2 --gib 80 SOLVER.IMS_PER_BATCH 64
+
+`check` without a name takes all recipes, plans too.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UsageError
-from ..io.paths import find_recipe, recipe_root
-from ._arguments import make_parser
+from ._arguments import find_recipe, make_parser
+from ._recipe_arguments import check_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,12 +30,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     explain = commands.add_parser(
         "explain", help="the merged config, each line with the file that set it"
     )
-    explain.add_argument("file", type=find_recipe, help="the recipe")
+    explain.add_argument("file", metavar="RECIPE", help="the recipe")
     explain.add_argument(
         "opts", nargs=argparse.REMAINDER, metavar="KEY VALUE", help="changes to it"
     )
     check = commands.add_parser(
-        "check", help="build recipes and take two training steps on made-up photos"
+        "check", help="build recipes and take two training steps on made-up images"
     )
     check.add_argument(
         "--large",
@@ -41,25 +43,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="train those of more than 12 million parameters too, as when files are named",
     )
     check.add_argument(
-        "files", type=find_recipe, nargs="*", help="recipes; all of them when none is named"
+        "files", metavar="RECIPE", nargs="*", help="recipes; all of them when none is named"
     )
     schedule = commands.add_parser(
         "schedule", help="the learning rate at every corner of a training"
     )
     schedule.add_argument(
-        "what", type=find_recipe, help="the recipe, or the call string of a schedule"
+        "what", metavar="RECIPE", help="the recipe, or the call string of a schedule"
     )
     schedule.add_argument(
         "--iters-per-epoch",
         type=int,
         default=0,
-        help="batches an epoch; counts the recipe's photos",
+        help="batches an epoch; counts the recipe's images",
     )
     schedule.add_argument("--epochs", type=int, default=120, help="for a call string")
     schedule.add_argument("--base-lr", type=float, default=3.5e-4, help="for a call string")
     schedule.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
     memory = commands.add_parser("memory", help="what a training needs, estimated from shapes")
-    memory.add_argument("file", type=find_recipe, help="the recipe")
+    memory.add_argument("file", metavar="RECIPE", help="the recipe")
     memory.add_argument(
         "--gib",
         type=float,
@@ -71,28 +73,43 @@ def main(argv: Sequence[str] | None = None) -> None:
     if rest and (args.command not in ("schedule", "memory") or rest[0].startswith("-")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
 
+    changes = [*getattr(args, "opts", ()), *rest]
+    check_changes(changes)
+    if args.command == "check":
+        _check(args)
+    else:
+        sys.stdout.write(_describe(args, changes) + "\n")
+
+
+def _describe(args: argparse.Namespace, changes: Sequence[str]) -> str:
+    """What `list`, `explain`, `memory` and `schedule` print."""
     from ..config import catalog
+    from ..io.paths import look_up_recipe, recipe_root
 
     if args.command == "list":
-        sys.stdout.write(catalog.listing(recipe_root()) + "\n")
-    elif args.command == "explain":
-        sys.stdout.write(catalog.explain(args.file, args.opts) + "\n")
-    elif args.command == "memory":
+        return catalog.listing(recipe_root())
+    if args.command == "explain":
+        return catalog.explain(find_recipe(args.file), changes)
+    if args.command == "memory":
         from ..training.memory_estimate import memory_table
 
-        sys.stdout.write(memory_table(args.file, [*args.opts, *rest], args.gib) + "\n")
-    elif args.command == "schedule":
-        from ..training.lr_table import table
+        return memory_table(find_recipe(args.file), changes, args.gib)
+    from ..training.lr_table import table
 
-        sys.stdout.write(
-            table(args.what, args.iters_per_epoch, [*args.opts, *rest], args.epochs, args.base_lr)
-            + "\n"
-        )
+    # A name that is no recipe's may be a schedule's, whose reader tells what is wrong with it.
+    what = look_up_recipe(args.what) or args.what
+    return table(what, args.iters_per_epoch, changes, args.epochs, args.base_lr)
+
+
+def _check(args: argparse.Namespace) -> None:
+    from ..config import catalog
+    from ..io.paths import recipe_root
+
+    if args.files:
+        run_check([find_recipe(name) for name in args.files], large=True)
     else:
         found = [*catalog.find(recipe_root()), *catalog.plans(recipe_root())]
-        run_check(
-            args.files or [os.path.relpath(path) for path in found], args.large or bool(args.files)
-        )
+        run_check([os.path.relpath(path) for path in found], args.large)
 
 
 def run_check(files: list[str], large: bool) -> None:

@@ -1,7 +1,6 @@
 """Embeddings to a recognition submission: which landmark every query shows, and how sure that is.
 
-    fastseek recognize --queries mine/test --reference mine/train --labels train.csv \\
-        --non-landmarks mine/empty --out submission.csv
+    fastseek recognize --queries q --reference r --labels train.csv --non-landmarks n --out s.csv
 
 For several models give every option of embeddings once a model, in the same order.
 """

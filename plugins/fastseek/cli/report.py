@@ -1,6 +1,6 @@
 """A ranking and the truth to one HTML page that opens anywhere.
 
-fastseek report --ranking ranking.npz --truth truth.csv --images /my/photos --out page.html
+fastseek report --ranking ranking.npz --truth truth.csv --images /my/images --out page.html
 """
 
 from __future__ import annotations

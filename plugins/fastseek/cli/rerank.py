@@ -1,7 +1,6 @@
 """A ranking to a better ranking of the same images.
 
-fastseek rerank --ranking ranking.npz --queries q.npy --gallery g.npy \\
-    --rerank "k_reciprocal(k1=20, k2=6)" --out better.npz
+fastseek rerank --ranking r.npz --queries q.npy --gallery g.npy --rerank "diffusion()" --out b.npz
 """
 
 from __future__ import annotations

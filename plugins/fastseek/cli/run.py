@@ -1,7 +1,7 @@
-"""Photos to an answer with one command: train a recipe, search, re-rank, score, and write the page.
+"""Images to an answer with one command: train a recipe, search, re-rank, score, and write the page.
 
 fastseek run Grocery/dolg_mobilenetv2 --out outputs/demo
-fastseek run own --data /my/photos --out outputs/mine SOLVER.MAX_EPOCH 10
+fastseek run Own/dolg --data /my/images --out outputs/mine SOLVER.MAX_EPOCH 10
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
 from ._arguments import make_parser
-from ._recipe_arguments import add_recipe_changes
+from ._recipe_arguments import add_recipe_changes, add_recipe_option, parse_with_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("run", __doc__)
-    parser.add_argument("--config-file", type=find_recipe, required=True, help="the recipe")
+    add_recipe_option(parser, "the recipe")
     parser.add_argument(
         "--out", required=True, help="folder of the run; the same command again goes on"
     )
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="a folder of class folders, or a CSV/Parquet file with path,label[,group,split]",
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
 
     from ..workflows.run import run_file
 

@@ -1,11 +1,11 @@
 """Rankings and submissions to scores.
 
-fastseek score ranking --ranking ranking.npz --truth truth.csv --metrics "map(100)" "recall(1, 10)" "gap()"
-fastseek score gldv2-recognition --predictions submission.csv --solution recognition_solution_v2.1.csv
-fastseek score gldv2-retrieval --predictions submission.csv --solution retrieval_solution_v2.1.csv
+fastseek score ranking --ranking ranking.npz --truth truth.csv --metrics "map(100)" "gap()"
+fastseek score gldv2-recognition --predictions s.csv --solution recognition_solution_v2.1.csv
+fastseek score gldv2-retrieval --predictions s.csv --solution retrieval_solution_v2.1.csv
 fastseek score revisited --ranking ranking.npz --gnd gnd_roxford5k.pkl --protocol hard
 fastseek score digix --predictions submission.csv --queries query.txt --gallery gallery.txt
-fastseek score compare before.npz after.npz --truth truth.csv --metric "map(100)" --out page.html
+fastseek score compare before.npz after.npz --truth truth.csv --metrics "map(100)" --out page.html
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     )
     revisited.add_argument("--protocol", required=True, choices=("easy", "medium", "hard"))
     revisited.add_argument(
-        "--crop", default="not told", choices=("yes", "no"), help="were query photos cropped?"
+        "--crop", default="not told", choices=("yes", "no"), help="were query images cropped?"
     )
     revisited.add_argument(
         "--overlap-removed",

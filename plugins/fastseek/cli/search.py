@@ -1,7 +1,7 @@
 """Embeddings to a ranking.
 
-    fastseek search --queries mine/query --gallery mine/gallery --search "exact(k=100)" \\
-        --rerank "k_reciprocal(k1=20, k2=6, lambda_=0.3)" --out ranking.npz
+fastseek search --queries mine/query --gallery mine/gallery --out ranking.npz
+fastseek search --queries q.npy --gallery g.npy --rerank "k_reciprocal(k1=20)" --out ranking.npz
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Learn from unlabelled photos, round after round, as a plan says; the same command again goes on.
+"""Learn from unlabelled images, round after round, as a plan says; the same command again goes on.
 
 fastseek self-train SemiINat2021/plans/small --out outputs/semi
 fastseek self-train SemiINat2021/plans/small --out outputs/short --short MODEL.DEVICE cpu
@@ -9,21 +9,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
-from ._arguments import make_parser
+from ._arguments import find_recipe, make_parser
+from ._recipe_arguments import add_recipe_changes, check_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("self-train", __doc__)
-    parser.add_argument("--plan", type=find_recipe, required=True, help="the plan of rounds")
+    parser.add_argument("--plan", required=True, metavar="RECIPE", help="the plan of rounds")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--short", action="store_true", help="with the plan's SHORT")
-    parser.add_argument(
-        "opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe of every training"
-    )
+    add_recipe_changes(parser, "the recipe of every training", nargs="*")
     args = parser.parse_intermixed_args(argv)
+    check_changes(args.opts)
 
     from ..workflows.self_training.run import run_rounds
 
-    sys.stdout.write(run_rounds(args.plan, args.out, args.short, args.opts) + "\n")
+    sys.stdout.write(run_rounds(find_recipe(args.plan), args.out, args.short, args.opts) + "\n")

@@ -1,9 +1,8 @@
 """Queries that show several things: search every thing by itself and merge the answers into a ranking.
 
-    fastseek subjects recipe.yml --weights model_final.safetensors --ranking ranking.npz \\
-        --queries images/query --gallery embeddings/gallery --out better.npz
+    fastseek subjects config.yaml --weights W --ranking r.npz --images asked --gallery g --out b.npz
 
-Beside the ranking, better.boxes.json names the boxes that were searched.
+Beside the ranking, b.boxes.json names the boxes that were searched.
 """
 
 from __future__ import annotations
@@ -11,22 +10,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..io.paths import find_recipe
 from ._arguments import make_parser
-from ._recipe_arguments import add_recipe_changes
+from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("subjects", __doc__)
-    parser.add_argument(
-        "--config-file", type=find_recipe, required=True, help="the recipe of the model"
-    )
-    parser.add_argument("--weights", required=True, help="the model that made the embeddings")
+    add_model_options(parser, "the model that made the embeddings")
     parser.add_argument(
         "--ranking", required=True, help="what `fastseek search` wrote for the whole images"
     )
-    parser.add_argument("--queries", required=True, help="the query images, a folder or a table")
+    parser.add_argument(
+        "--images",
+        "--queries",
+        dest="queries",
+        required=True,
+        help="the query images, a folder or a table",
+    )
     parser.add_argument("--gallery", required=True, help="the gallery's embeddings folder")
     parser.add_argument("--out", required=True, help="the new ranking, an .npz")
     parser.add_argument(
@@ -36,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--only",
         metavar="CSV",
-        help="look only at queries that `fastseek audit` disagreement marks",
+        help="look only at queries that `fastseek audit disagreement` marks",
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
+    args = parse_with_changes(parser, argv)
 
     from ..inference.multi_object import SubjectChoice, TrainedModel, search_subjects
     from ..io.atomic import check_apart

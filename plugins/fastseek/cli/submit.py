@@ -1,12 +1,12 @@
 """A ranking to a submission, and a submission checked before it is handed in.
 
-    fastseek submit gldv2-retrieval --ranking ranking.npz --queries test.csv --gallery index.csv --out sub.csv
-    fastseek submit digix --ranking ranking.npz --ids-of-queries q.txt --ids-of-gallery g.txt --out sub.csv
-    fastseek submit inat --classified outputs/classified --images test.json --out sub.csv
-    fastseek submit check --kind gldv2-retrieval --file sub.csv --queries test.csv --gallery index.csv
+    fastseek submit gldv2-retrieval --ranking r.npz --queries test.csv --gallery index.csv --out s.csv
+    fastseek submit digix --ranking r.npz --ids-of-queries q.txt --ids-of-gallery g.txt --out s.csv
+    fastseek submit inat --classified classes --images test.json --out s.csv
+    fastseek submit check --kind gldv2-retrieval --file s.csv --queries test.csv --gallery index.csv
 
-Lists of names are CSV files with the column id, or text whose rows begin with the name. `fastseek recognize` writes
-recognition submissions.
+Lists of names are CSV files with the column id, or text whose rows begin with the name.
+`fastseek recognize` writes recognition submissions.
 """
 
 from __future__ import annotations

@@ -1,11 +1,14 @@
-"""Train or evaluate a recipe with fast-reid's trainer, or train the recipes of a plan one after the other.
+"""Train or evaluate a recipe with fast-reid's trainer, or train the recipes of a plan one after the
+other.
 
-fastseek train Grocery/dolg_mobilenetv2 OUTPUT_DIR outputs/mine
-fastseek train F --num-gpus 2 --resume SOLVER.MAX_EPOCH 20
-fastseek train F --eval-only MODEL.WEIGHTS outputs/mine/model_final.safetensors
-torchrun --nproc-per-node 2 -m fastseek train F
-fastseek train --plan X/plans/y --out outputs/y      (again: finished steps are skipped)
-fastseek train --plan X/plans/y --check
+fastseek train Grocery/dolg_mobilenetv2 --out outputs/mine
+fastseek train Grocery/dolg_mobilenetv2 --num-gpus 2 --resume SOLVER.BASE_LR 0.001
+fastseek train Grocery/dolg_mobilenetv2 --eval-only MODEL.WEIGHTS model_final.safetensors
+fastseek train --plan Landmark2021/plans/dolg_b5 --out outputs/dolg_b5
+fastseek train --plan Landmark2021/plans/dolg_b5 --check
+torchrun --nproc-per-node 2 -m fastseek train Grocery/dolg_mobilenetv2
+
+The same command again skips the finished steps of a plan; a recipe goes on with --resume.
 """
 
 from __future__ import annotations
@@ -14,24 +17,24 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UsageError
-from ..io.paths import find_recipe
 from ._arguments import make_parser
-from ._recipe_arguments import add_recipe_changes
+from ._recipe_arguments import add_recipe_changes, parse_with_changes
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("train", __doc__)
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--config-file", type=find_recipe, metavar="FILE", help="the recipe")
+    what.add_argument("--config-file", metavar="RECIPE", help="the recipe")
     what.add_argument(
         "--plan",
-        type=find_recipe,
-        metavar="FILE",
+        metavar="PLAN",
         help="a plan: recipes, each trained from the one before",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="where the steps of a plan go; outputs/<its NAME>"
+        "--out",
+        metavar="DIR",
+        help="where the run goes (default: a recipe's OUTPUT_DIR, outputs/<its NAME> for a plan)",
     )
     parser.add_argument(
         "--check", action="store_true", help="print the steps of a plan and train nothing"
@@ -47,12 +50,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--dist-url", default="auto", help="tcp://address:port of machine 0; auto for one machine"
     )
     add_recipe_changes(parser)
-    args = parser.parse_args(argv)
-    if args.config_file and (args.out or args.check):
-        raise UsageError("--out and --check are for --plan; a recipe has OUTPUT_DIR")
+    args = parse_with_changes(parser, argv)
+    if args.config_file and args.check:
+        raise UsageError("--check is for --plan; `fastseek recipes explain` shows a recipe")
     if args.plan and (args.resume or args.eval_only):
         raise UsageError("--plan goes on by itself and takes neither --resume nor --eval-only")
     if args.config_file:
+        args.opts += ["OUTPUT_DIR", args.out] if args.out else []
         from ..workflows.train import start
 
         start(args)

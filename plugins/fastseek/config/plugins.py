@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from ..registry import import_parts
@@ -11,6 +12,23 @@ from .keys import add_seek_config
 # What stands in fast-reid's registries has to be imported; our own registries load by themselves.
 MODULES = ("data.fastreid_datasets", "modeling.backbones.build_timm_backbone", "modeling.seeker")
 PACKAGE = __package__.partition(".")[0]
+
+
+def default_config() -> Any:
+    """A config of fast-reid's defaults and ours; of ours alone where fast-reid is not installed."""
+    if importlib.util.find_spec("fastreid") is None:
+        from fvcore.common.config import CfgNode
+
+        cfg = CfgNode()
+        add_seek_config(cfg)
+        return cfg
+    from .. import compat  # noqa: F401  (before anything that imports fastreid)
+
+    from fastreid.config import get_cfg
+
+    cfg = get_cfg()
+    register(cfg)
+    return cfg
 
 
 def register(cfg: Any) -> None:

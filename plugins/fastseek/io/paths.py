@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 import pathlib
 from collections.abc import Iterable
@@ -84,9 +85,27 @@ def find_recipe(name: str) -> str:
     """The file of a recipe or plan: a path as it is, or a name such as "Grocery/dolg_mobilenetv2".
 
     A name is looked up below configs/ and projects/ of `recipe_root`, where a project's own
-    folders configs/, plans/ and small/ need not be named. What is found nowhere comes back as it
-    is, for its reader to refuse.
+    folders configs/, plans/ and small/ need not be named.
+
+    Raises:
+        UsageError: there is neither such a file nor such a name; says which names are near.
     """
+    path = look_up_recipe(name)
+    if path is None:
+        near = _suggest_recipes(name)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(
+            f"{name}: there is no such recipe, neither as a file nor by name;"
+            f" {hint}`fastseek recipes list` shows all"
+        )
+    return path
+
+
+def look_up_recipe(name: str) -> str | None:
+    """What `find_recipe` finds, or None."""
+    # A zero byte can be in no path, and the system refuses to look.
+    if "\0" in name:
+        return None
     if pathlib.Path(name).exists():
         return name
     root = recipe_root()
@@ -101,4 +120,21 @@ def find_recipe(name: str) -> str:
             path = folder / f"{stem}{suffix}"
             if path.is_file():
                 return str(path)
-    return name
+    return None
+
+
+def _suggest_recipes(name: str, most: int = 3) -> list[str]:
+    """Names of recipes that are near to a wrong one: first those that hold a word of it."""
+    root = recipe_root()
+    names = sorted(
+        path.relative_to(root / folder).with_suffix("").as_posix()
+        for folder in ("configs", "projects")
+        for path in (root / folder).rglob("*.yml")
+    )
+    stem = pathlib.PurePosixPath(name).with_suffix("").as_posix().lower()
+    words = set(stem.split("/"))
+    same = [one for one in names if words & set(one.lower().split("/")[-1:])]
+    same += [one for one in names if words & set(one.lower().split("/")[:1]) and one not in same]
+    lower = {one.lower(): one for one in names}
+    near = [lower[one] for one in difflib.get_close_matches(stem, lower, most)]
+    return list(dict.fromkeys([*near, *same]))[:most]
