@@ -100,7 +100,8 @@ FLOORS = {
     "training": [
         """accumulation checkpoint_manifest class_index lr_groups memory_estimate random_state
         results sanity_check writers""",
-        "attention_crops checkpoint hooks optimizer run_setup step",
+        "attention_crops checkpoint optimizer run_setup schedule step",
+        "hooks recipe_border",
         "lr_table trainer",
     ],
 }

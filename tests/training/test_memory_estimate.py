@@ -48,7 +48,7 @@ def test_the_estimate_of_a_small_net_is_what_the_allocator_holds_after_its_forwa
         answer = model.embed(images)
     held = sum(event.self_cpu_memory_usage for event in found.events())
     assert answer and held > 0
-    assert 8 * memory_of(cfg).photo == pytest.approx(held, rel=0.1)
+    assert 8 * memory_of(cfg).image == pytest.approx(held, rel=0.1)
 
 
 def test_frozen_layers_and_mixed_precision_take_less_and_a_larger_photo_takes_more(recipe_of):
@@ -59,12 +59,12 @@ def test_frozen_layers_and_mixed_precision_take_less_and_a_larger_photo_takes_mo
         and small.together > small.fixed > small.weights
     )
     larger = memory_of(recipe_of(SEEK__TRAIN=["resize(64)"]))
-    assert larger.photo == pytest.approx(4 * small.photo, rel=0.1) and larger.fixed == small.fixed
-    assert memory_of(recipe_of(SOLVER__AMP__ENABLED=True)).photo == small.photo / 2
+    assert larger.image == pytest.approx(4 * small.image, rel=0.1) and larger.fixed == small.fixed
+    assert memory_of(recipe_of(SOLVER__AMP__ENABLED=True)).image == small.image / 2
     frozen = memory_of(recipe_of(SEEK__FREEZE=["blocks(3)"]))
     assert (
         frozen.gradients < small.gradients
-        and frozen.photo < small.photo
+        and frozen.image < small.image
         and frozen.weights == small.weights
     )
 
@@ -81,7 +81,7 @@ def test_the_two_sizes_of_sorghum_are_told_with_the_largest_batch():
     found = []
     for name in ("regnety_512", "regnety_960"):
         told = memory_table(ROOT / "projects" / "Sorghum100" / "configs" / f"{name}.yml", gib=80)
-        photo = next(line for line in told.splitlines() if line.startswith("a photo of"))
+        photo = next(line for line in told.splitlines() if line.startswith("an image of"))
         found.append(float(photo.split()[-2].replace(",", "")))
         assert f"{name[-3:]} x {name[-3:]}" in photo and "largest batch in 80 GiB" in told
     assert found[1] / found[0] == pytest.approx((960 / 512) ** 2, rel=0.05)

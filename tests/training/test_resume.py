@@ -210,10 +210,10 @@ def test_other_classes_or_another_number_of_steps_cannot_be_resumed(recipe_of):
 
 
 def test_changed_settings_are_named_on_resume(recipe_of):
-    from fastseek.training.class_index import changed_classes
+    from fastseek.training.class_index import changed_settings
 
     old, new = recipe_of(), recipe_of(SOLVER__BASE_LR=0.1, SEEK__TEST=["resize(40)"])
-    assert changed_classes(old.dump(), new.dump()) == [
+    assert changed_settings(old.dump(), new.dump()) == [
         "SEEK.TEST: ['resize(32)'] -> ['resize(40)']",
         "SOLVER.BASE_LR: 0.003 -> 0.1",
     ]
@@ -289,3 +289,69 @@ def test_a_failed_evaluation_between_epochs_changes_nothing_but_the_time_it_take
     assert_same(cfg.OUTPUT_DIR, straight.OUTPUT_DIR)
     best = json.loads((pathlib.Path(cfg.OUTPUT_DIR) / "model_best.json").read_text())
     assert (best["metric"], best["epoch"], best["step"]) == (0.5, 1, 3)
+
+
+@pytest.mark.parametrize("kind", ["CosineAnnealingLR", "MultiStepLR"])
+def test_F04_a_run_that_goes_on_longer_has_the_rates_of_the_longer_recipe(
+    recipe_of, tmp_path, kind
+):
+    schedule = {"SOLVER__SCHED": kind, "SOLVER__STEPS": [2, 3]}
+    longer = {**schedule, "SOLVER__MAX_EPOCH": 4}
+    whole = trained(recipe_of(OUTPUT_DIR=str(tmp_path / "whole"), **longer)).cfg.OUTPUT_DIR
+    short = recipe_of(SOLVER__MAX_EPOCH=2, **schedule)
+    trained(short)
+    resumed = trained(recipe_of(**longer), resume=True)
+    assert resumed.start_step == 6
+    rates, expected = (
+        [rate for step, (_, rate) in sorted(losses(folder).items()) if step >= 6]
+        for folder in (short.OUTPUT_DIR, whole)
+    )
+    assert rates == expected and len(rates) == 6
+    assert sorted(expected, reverse=True) == expected != [expected[0]] * 6
+
+
+def test_F04_a_resumed_optimizer_has_the_settings_of_the_recipe_and_the_memory_of_the_run(
+    recipe_of,
+):
+    first = trained(recipe_of(SOLVER__OPT="SGD", SOLVER__MAX_EPOCH=1))
+    changed = {"SOLVER__MOMENTUM": 0.5, "SOLVER__WEIGHT_DECAY": 0.25, "SOLVER__BASE_LR": 0.02}
+    again = Trainer(recipe_of(SOLVER__OPT="SGD", SOLVER__MAX_EPOCH=2, **changed))
+    again.resume_or_load()
+    for group in again.optimizer.param_groups:
+        assert group["momentum"] == 0.5 and group["weight_decay"] in (0.25, 0.0005)
+        assert group["lr"] == 0.02
+    memories = [
+        {
+            name: one.optimizer.state[parameter]["momentum_buffer"]
+            for name, parameter in one.model.named_parameters()
+        }
+        for one in (first, again)
+    ]
+    assert len(first.optimizer.param_groups) != len(again.optimizer.param_groups)
+    assert all(torch.equal(memory, memories[1][name]) for name, memory in memories[0].items())
+
+
+def test_F04_what_cannot_go_on_smoothly_is_refused_by_name(recipe_of):
+    from fastreid.solver import build_lr_scheduler
+
+    class Own(Trainer):
+        """Its schedules are torch's, which come back with the end they were made for."""
+
+        @classmethod
+        def build_lr_scheduler(cls, cfg, optimizer, iters_per_epoch):
+            return build_lr_scheduler(cfg, optimizer, iters_per_epoch)
+
+    cfg = recipe_of(SOLVER__MAX_EPOCH=1)
+    Own(cfg).train()
+    with pytest.raises(ArtefactError, match="SOLVER.MAX_EPOCH 1 -> 2"):
+        Own(recipe_of(SOLVER__MAX_EPOCH=2)).resume_or_load()
+    Own(cfg).resume_or_load()
+    with pytest.raises(ArtefactError, match="SOLVER.OPT Adam -> SGD"):
+        Trainer(recipe_of(SOLVER__OPT="SGD", SOLVER__MAX_EPOCH=2)).resume_or_load()
+    state = pathlib.Path(cfg.OUTPUT_DIR) / "model_final.state.pt"
+    old = torch.load(state, weights_only=True)
+    del old["optimizer"]["names"], old["optimizer"]["param_groups"][0]
+    torch.save(old, state)
+    checkpoint_manifest.write(state.parent, "model_final", [".safetensors", ".state.pt"], {})
+    with pytest.raises(ArtefactError, match="its state of optimizer does not fit this recipe"):
+        Trainer(recipe_of(SOLVER__MAX_EPOCH=2)).resume_or_load()

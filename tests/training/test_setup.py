@@ -22,7 +22,18 @@ def test_a_drawn_seed_is_written_down_and_kept_by_a_resumed_run(recipe_of):
 def test_the_written_config_is_a_recipe_of_the_same_run(recipe_of, tmp_path):
     trainer = Trainer(run_setup.setup(recipe_of()))
     again = recipe.load(pathlib.Path(trainer.cfg.OUTPUT_DIR) / "config.yaml")
-    assert again.dump() == trainer.cfg.dump()
+    assert again == trainer.cfg
+
+
+def test_a_config_with_one_data_set_for_training_and_test_can_be_read_again(recipe_of, tests_on):
+    """`run --data` names one tuple twice, which yacs writes as an alias."""
+    cfg = recipe_of()
+    cfg.defrost()
+    cfg.DATASETS.NAMES = cfg.DATASETS.TESTS = tests_on
+    cfg.freeze()
+    run_setup.save_config(cfg)
+    again = recipe.load(pathlib.Path(cfg.OUTPUT_DIR) / "config.yaml")
+    assert again == cfg
 
 
 def test_an_evaluation_leaves_the_config_of_the_training(recipe_of):

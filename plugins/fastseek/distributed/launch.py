@@ -112,7 +112,7 @@ def _spawn(here: int, work: tuple) -> None:
                 raise
 
 
-def _raise_told(folder: pathlib.Path, error: mp.ProcessException) -> None:
+def _raise_told(folder: pathlib.Path, error: Exception) -> None:
     """Raise what the first process to fail has told; a process that was killed has told nothing."""
     for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
         kind, message = json.loads(path.read_text(encoding="utf-8"))

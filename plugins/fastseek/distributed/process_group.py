@@ -5,12 +5,15 @@ identity.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from fastreid.utils import comm
+
+Value = TypeVar("Value")
 
 
 def inner(model: nn.Module) -> nn.Module:
@@ -41,7 +44,7 @@ def agree(*flags: bool) -> tuple[bool, ...]:
     return tuple(bool(flag) for flag in gather_rows([float(flag) for flag in flags]).amax(0))
 
 
-def share(value: object) -> object:
+def share(value: Value) -> Value:
     """What rank 0 holds, in every process."""
     if comm.get_world_size() == 1:
         return value
@@ -50,11 +53,11 @@ def share(value: object) -> object:
     return box[0]
 
 
-def collect(value: object) -> list[object]:
+def collect(value: Value) -> list[Value]:
     """What every process holds, by rank, in every process."""
     if comm.get_world_size() == 1:
         return [value]
-    found: list[object] = [None] * comm.get_world_size()
+    found = [value] * comm.get_world_size()
     dist.all_gather_object(found, value)
     return found
 

@@ -28,7 +28,8 @@ def hold_run_folder(output: PathLike) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         why = _take(stack, output) if comm.is_main_process() and str(output) else None
-        error = process_group.share(None if why is None else (type(why).__name__, str(why)))
+        told = None if why is None else (type(why).__name__, str(why))
+        error = process_group.share(told)
         if error is not None:
             kind = RunError if error[0] == "RunError" else UsageError
             raise kind(error[1]) from why

@@ -49,12 +49,13 @@ def distribute(model: nn.Module) -> nn.Module:
     # The buffers stay each process's own between evaluations, as in fast-reid; torch 2.14 has
     # renamed the switch.
     known = inspect.signature(DistributedDataParallel.__init__).parameters
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    switch = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    own_buffers: dict[str, Any] = {switch: False}
     # Many recipes leave a parameter without gradient (the class layer under a triplet loss alone,
     # say).
     return DistributedDataParallel(
         model,
         device_ids=None if on_cpu else [torch.cuda.current_device()],
         find_unused_parameters=True,
-        **{buffers: False},
+        **own_buffers,
     )

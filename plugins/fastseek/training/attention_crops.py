@@ -7,8 +7,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ..data.transforms.resize import Resize
 from ..distributed import process_group
 from ..errors import ArtefactError, DataError, UsageError
 from ..inference import embedding
+from ..io.paths import PathLike
 from ..progress import progress
 from ..regions.attention import above
 from ..regions.windows import attended_window
@@ -35,40 +36,51 @@ logger = logging.getLogger("fastreid.fastseek")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Windows:
-    """Where every training photo is cut, float32 [N, 4]: shares left, top, right, bottom; NaN for
+    """Where every training image is cut, float32 [N, 4]: shares left, top, right, bottom; NaN for
     no window.
     """
 
     windows: np.ndarray
 
 
+Look = Callable[[embedding.Function], tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]]
+
+
 class AttentionCrops(HookBase):
     """Give `attended_crop` its windows: those of epoch n come from the weights at the end of an
     epoch before n.
 
-    OUTPUT_DIR/attention/epoch_0003.npz holds the windows by the weights at the end of epoch 3 (from
-    0), with the hash of those weights. A run that is resumed uses them again; where an epoch begins
-    they are made anew when they are of other weights.
+    The file epoch_0003.npz holds the windows by the weights at the end of epoch 3 (from 0), with
+    the hash of those weights. A run that is resumed uses them again; where an epoch begins they are
+    made anew when they are of other weights.
 
     Args:
-        cfg: the recipe.
         part: the transform.
         step: the trainer's; its loader is started anew when the windows change.
+        look: calls a function with all training images, whole and as large as the part wants them;
+            returns item numbers, what the function gave [n, ...], and rejects.
+        folder: where the files go.
+        seed: of the windows that are drawn.
 
     Raises:
         UsageError: the backbone has no map of that name.
     """
 
-    def __init__(self, cfg: Any, part: AttendedCrop, step: Any) -> None:
-        self.cfg, self.part, self.step = _looking(cfg, part), part, step
+    def __init__(
+        self, part: AttendedCrop, step: Any, look: Look, folder: PathLike, seed: int
+    ) -> None:
+        self.part, self.step, self.look = part, step, look
+        self.folder, self.seed = pathlib.Path(folder), int(seed)
         self.items: Sequence[Item] = step.data_loader.dataset.items
-        names = list(process_group.inner(step.model).backbone.channels)
+        seeker: Any = process_group.inner(step.model)
+        names = list(seeker.backbone.channels)
         if part.on and part.on not in names:
             raise UsageError(
                 f"attended_crop(on={part.on!r}): the backbone gives {', '.join(names)}"
             )
         self.on = part.on or names[-1]
-        self._number, self._shapes, self._photos = -1, None, ""
+        self._number, self._source = -1, ""
+        self._shapes: np.ndarray | None = None
 
     def before_train(self) -> None:
         """Forget the windows of an earlier training."""
@@ -89,20 +101,20 @@ class AttentionCrops(HookBase):
         """By the weights at the end of an epoch: from their file, or by looking, while the model
         still has them.
         """
-        path = pathlib.Path(self.cfg.OUTPUT_DIR) / "attention" / f"epoch_{number:04d}.npz"
+        path = self.folder / f"epoch_{number:04d}.npz"
         now = self.trainer.iter == (number + 1) * self.trainer.iters_per_epoch
         if now:
             process_group.share_buffers(self.trainer.model)
-        wanted = self._wanted(now)
+        wanted = self._expected_provenance(now)
         found = process_group.share(_read_windows(path, wanted) if comm.is_main_process() else None)
         if found is None and not now:
             raise ArtefactError(
-                f"{path}: missing, damaged, or not of this run, these photos and settings. The run"
+                f"{path}: missing, damaged, or not of this run, these images and settings. The run"
                 " goes on after those weights, so it cannot be made anew: put the file and the"
                 " settings back, or start without --resume"
             )
         if found is None:
-            found = self._drawn(number)
+            found = self._draw_windows(number)
             if comm.is_main_process():
                 save_npz(
                     path,
@@ -112,35 +124,37 @@ class AttentionCrops(HookBase):
                 )
         return found
 
-    def _wanted(self, now: bool) -> dict[str, Any]:
+    def _expected_provenance(self, now: bool) -> dict[str, Any]:
         """What the file's provenance must say."""
-        self._photos = self._photos or embedding.source_of(self.items)
+        self._source = self._source or embedding.source_of(self.items)
         call = {
             key: value
             for key, value in vars(self.part).items()
             if key not in ("plain", "windows", "p", "call")
         }
         told = {
-            "photos": self._photos,
-            "seed": int(self.cfg.SEED),
+            "photos": self._source,
+            "seed": self.seed,
             "crop": repr(sorted(call.items())),
         }
         if now:
             return told | {"weights": embedding.weights_hash(self.trainer.model, classes=True)}
         return told | {"run": self.trainer.run}
 
-    def _drawn(self, number: int) -> np.ndarray:
-        """float32 [N, 4]; a photo that cannot be read has no window."""
+    def _draw_windows(self, number: int) -> np.ndarray:
+        """float32 [N, 4]; an image that cannot be read has no window."""
         with random_state.preserve_random_state():
-            rows, heat, grid = self._looked()
+            rows, heat, grid = self._sum_maps()
         shapes = self._known_shapes()
         made = np.full((len(self.items), 4), np.nan, np.float32)
+        # the part has checked that a text is "mean"
+        threshold = cast(Literal["mean"] | float, self.part.threshold)
         for row, one in zip(
             progress(rows.tolist(), "choosing windows", len(rows)), heat, strict=True
         ):
-            random = np.random.default_rng([int(self.cfg.SEED), number, row])
+            random = np.random.default_rng([self.seed, number, row])
             top, left, bottom, right = attended_window(
-                above(one.reshape(grid), self.part.threshold),
+                above(one.reshape(grid), threshold),
                 random,
                 self.part.tries,
                 self.part.area,
@@ -149,28 +163,29 @@ class AttentionCrops(HookBase):
             )
             made[row] = left, top, right, bottom
         logger.info(
-            "looked where to crop %d of %d photos, by the weights of epoch %d",
+            "looked where to crop %d of %d images, by the weights of epoch %d",
             len(rows),
             len(made),
             number,
         )
         return made
 
-    def _looked(self) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        """Numbers of the photos, their maps summed over channels [n, h * w], and (h, w)."""
-        seeker, grids = process_group.inner(self.trainer.model), []
+    def _sum_maps(self) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """Numbers of the images, their maps summed over channels [n, h * w], and (h, w)."""
+        seeker: Any = process_group.inner(self.trainer.model)
+        grids: list[tuple[int, int]] = []
 
-        def summed(images: Seen) -> torch.Tensor:
-            pictures = images if isinstance(images, torch.Tensor) else images["images"]
-            heat = seeker.backbone(seeker.preprocess(pictures))[self.on].float().sum(dim=1)
-            grids.append(tuple(heat.shape[1:]))
+        def sum_channels(seen: Seen) -> torch.Tensor:
+            images = seen if isinstance(seen, torch.Tensor) else seen["images"]
+            heat = seeker.backbone(seeker.preprocess(images))[self.on].float().sum(dim=1)
+            grids.append((int(heat.shape[1]), int(heat.shape[2])))
             return heat.flatten(1)
 
-        rows, heat, _ = embedding.in_memory(self.cfg, self.trainer.model, self.items, summed)
+        rows, heat, _ = self.look(sum_channels)
         known = [grid for found in process_group.collect(grids[:1]) for grid in found]
         if not known:
-            raise DataError("no training photo can be read to look where to crop")
-        return rows, heat, tuple(known[0])
+            raise DataError("no training image can be read to look where to crop")
+        return rows, heat, known[0]
 
     def _known_shapes(self) -> np.ndarray:
         if self._shapes is None:
@@ -178,40 +193,22 @@ class AttentionCrops(HookBase):
         return self._shapes
 
 
-def attention_crops(cfg: Any, step: Any) -> AttentionCrops | None:
-    """The hook for the `attended_crop` of a recipe, None without one.
+def attended_part(transforms: Sequence[Any]) -> AttendedCrop | None:
+    """The `attended_crop` among the transforms of a training, None without one.
 
     Raises:
-        UsageError: it stands behind a transform that moves things, twice, or with SEEK.CROPS, or
-            the model has no maps.
+        UsageError: it stands behind a transform that moves things, or twice.
     """
-    parts = list(
-        getattr(getattr(getattr(step.data_loader, "images", None), "transform", None), "parts", ())
-    )
-    places = [place for place, part in enumerate(parts) if isinstance(part, AttendedCrop)]
+    places = [place for place, part in enumerate(transforms) if isinstance(part, AttendedCrop)]
     if not places:
         return None
-    if len(places) > 1 or not all(isinstance(part, Resize) for part in parts[: places[0]]):
+    if len(places) > 1 or not all(isinstance(part, Resize) for part in transforms[: places[0]]):
         raise UsageError(
             "SEEK.TRAIN: attended_crop must stand once, and before it nothing but resize: its"
-            " windows are of whole photos"
+            " windows are of whole images"
         )
-    if cfg.SEEK.CROPS:
-        raise UsageError("SEEK.CROPS and attended_crop both cut photos: leave one of them out")
-    if not hasattr(process_group.inner(step.model), "branches"):
-        raise UsageError(
-            "attended_crop looks at feature maps: MODEL.META_ARCHITECTURE must be Seeker"
-        )
-    return AttentionCrops(cfg, parts[places[0]], step)
-
-
-def _looking(cfg: Any, part: AttendedCrop) -> Any:
-    """The recipe with whole photos at the size they are looked at."""
-    made = cfg.clone()
-    made.defrost()
-    made.SEEK.TEST, made.SEEK.CACHE = [f"resize({tuple(part.look)})"], ""
-    made.freeze()
-    return made
+    part: AttendedCrop = transforms[places[0]]
+    return part
 
 
 def _read_windows(path: pathlib.Path, wanted: dict[str, Any]) -> np.ndarray | None:

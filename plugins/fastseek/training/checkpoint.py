@@ -69,7 +69,7 @@ class Checkpointer(FastreidCheckpointer):
             return
         tensors = self._tensors(name)
         state = {key: thing.state_dict() for key, thing in self.checkpointables.items()} | kwargs
-        with self._writing(name, tensors, state), self._spared(name):
+        with self._writing(name, tensors, state), self._keep_spare(name):
             self._write_tensors(name, tensors)
             with atomic(self.folder / f"{name}{STATE}") as file:
                 torch.save(state, file)
@@ -152,8 +152,18 @@ class Checkpointer(FastreidCheckpointer):
         state = self._read_state(name) | checkpoint_manifest.read_notes(self.folder, name)
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key in state:
-                self.checkpointables[key].load_state_dict(state.pop(key))
+                self._load_state(key, state.pop(key), path)
         return state
+
+    def _load_state(self, key: str, state: dict[str, Any], path: str) -> None:
+        try:
+            self.checkpointables[key].load_state_dict(state)
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise ArtefactError(
+                f"{path}: its state of {key} does not fit this recipe ({error}): resume with the"
+                " recipe of the run, or start in a new OUTPUT_DIR with MODEL.WEIGHTS set to this"
+                " file"
+            ) from error
 
     def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
         """Load the newest valid checkpoint of the folder when asked to resume, else the weights at
@@ -178,7 +188,7 @@ class Checkpointer(FastreidCheckpointer):
             ArtefactError: there is none.
         """
         faults: dict[str, str] = {}
-        for name in checkpoint_manifest.candidates(self.folder, self._tagged()):
+        for name in checkpoint_manifest.candidates(self.folder, self._read_tag()):
             why = checkpoint_manifest.fault(self.folder, name)
             if why is None:
                 if faults:
@@ -194,7 +204,7 @@ class Checkpointer(FastreidCheckpointer):
             "Start anew without --resume, or put a good checkpoint back"
         )
 
-    def _tagged(self) -> str:
+    def _read_tag(self) -> str:
         return (
             (self.folder / TAG)
             .read_text(encoding="utf-8", errors="replace")
@@ -221,14 +231,14 @@ class Checkpointer(FastreidCheckpointer):
             ) from error
 
     @contextlib.contextmanager
-    def _spared(self, name: str) -> Iterator[None]:
+    def _keep_spare(self, name: str) -> Iterator[None]:
         """Before a name is written again its old checkpoint gets another name, until the new one
         stands.
         """
         spare = f"{name}_before"
         if checkpoint_manifest.fault(self.folder, name) is None:
             checkpoint_manifest.copy(self.folder, name, spare)
-            if self.has_checkpoint() and self._tagged() == name:
+            if self.has_checkpoint() and self._read_tag() == name:
                 self.tag_last_checkpoint(f"{spare}{WEIGHTS}")
         yield
         checkpoint_manifest.delete(self.folder, spare)

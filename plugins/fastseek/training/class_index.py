@@ -50,11 +50,33 @@ def check_same_data(state: dict[str, Any], classes: str, iters_per_epoch: int) -
     if state["iters_per_epoch"] != iters_per_epoch:
         raise ArtefactError(
             f"the checkpoint is of a run with {state['iters_per_epoch']} steps an epoch, now there"
-            f" are {iters_per_epoch} (other photos or another SOLVER.IMS_PER_BATCH): {new}"
+            f" are {iters_per_epoch} (other images or another SOLVER.IMS_PER_BATCH): {new}"
         )
 
 
-def changed_classes(old: str, new: str) -> list[str]:
+def check_can_follow(old: str, new: str, moved_schedules: bool) -> None:
+    """A run goes on under another recipe only where the optimizer and the schedules can follow.
+
+    Args:
+        old, new: the recipes, as YAML.
+        moved_schedules: the schedules are a subclass's own and come from the checkpoint, so that
+            they still have the old end of the training.
+
+    Raises:
+        ArtefactError: they cannot; names the setting.
+    """
+    before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
+    fixed = ["SOLVER.OPT", *(["SOLVER.MAX_EPOCH"] if moved_schedules else [])]
+    for key in fixed:
+        if before.get(key) != after.get(key):
+            raise ArtefactError(
+                f"{key} {before.get(key)} -> {after.get(key)}: the run cannot go on with it. Resume"
+                f" with {key} {before.get(key)}, or start in a new OUTPUT_DIR with MODEL.WEIGHTS"
+                " set to the weights of this run"
+            )
+
+
+def changed_settings(old: str, new: str) -> list[str]:
     """The settings in which two dumped recipes differ, as "KEY: old -> new"."""
     before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
     return [

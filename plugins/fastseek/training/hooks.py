@@ -6,48 +6,45 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..distributed import process_group
 from ..distributed.wrap import DeviceLoader
 from ..errors import RunError
-from .accumulation import Windows
+from .schedule import Schedule
 
 from fastreid.engine.hooks import PreciseBN
 from fastreid.engine.train_loop import HookBase
 from fastreid.evaluation.testing import flatten_results_dict
 from fastreid.utils import comm
-from fastreid.utils.precision_bn import get_bn_modules
 
 logger = logging.getLogger("fastreid.fastseek")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class ScheduleHook(HookBase):
-    """Set the learning rates of a schedule of ours, a function of the update alone, before every
-    step.
+    """Set the learning rates of a schedule before every step.
 
     Args:
-        optimizer: the rates its groups have now are what the factors multiply.
-        schedule: has `factor(update)`.
-        windows: which steps make which update; all steps of one have the same rate.
+        optimizer: whose groups get the rates.
+        schedule: gives the rates of all groups in a step.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Any, windows: Windows) -> None:
-        self._optimizer, self._schedule, self._windows = optimizer, schedule, windows
-        self._rates = [group["lr"] for group in optimizer.param_groups]
+    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Schedule) -> None:
+        self._optimizer, self._schedule = optimizer, schedule
         sizes = [len(group["params"]) for group in optimizer.param_groups]
         self._largest = sizes.index(max(sizes))
 
     def before_step(self) -> None:
         """Set the rates."""
-        factor = self._schedule.factor(self._windows.update(self.trainer.iter))
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        rates = self._schedule.rates(self.trainer.iter)
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def after_step(self) -> None:
         """Note the rate of the largest group."""
@@ -197,20 +194,13 @@ class CheckpointHook(HookBase):
         self._saved = time.monotonic()
 
 
-def precise_bn(trainer: Any) -> HookBase | None:
-    """fast-reid's hook for exact batch norm statistics after the last epoch, when TEST.PRECISE_BN
-    asks for it.
+def precise_bn(model: nn.Module, loader: Iterable[Any], iterations: int) -> HookBase:
+    """fast-reid's hook for exact batch norm statistics after the last epoch.
 
     Args:
-        trainer: its model, recipe and `build_train_loader` are used.
+        model: has batch norm layers.
+        loader: batches they are taken from.
+        iterations: how many of them.
     """
-    own = trainer.cfg.TEST.PRECISE_BN
-    if not (own.ENABLED and get_bn_modules(trainer.model)):
-        return None
-    cfg = trainer.cfg.clone()
-    cfg.defrost()
-    cfg.DATALOADER.NUM_WORKERS, cfg.DATASETS.NAMES = 0, (own.DATASET,)
-    loader = trainer.build_train_loader(cfg)
-    return PreciseBN(
-        trainer.model, DeviceLoader(loader, next(trainer.model.parameters()).device), own.NUM_ITER
-    )
+    on_device = DeviceLoader(loader, next(model.parameters()).device)
+    return PreciseBN(model, on_device, iterations)

@@ -6,15 +6,13 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
-
 from ..config import recipe
 from ..config.solver_values import phase_epochs
 from ..data.fastreid_datasets import resolve
 from ..errors import DataError, UsageError
 from ..registry import SCHEDULES, build
-from . import optimizer as solver
 from .accumulation import Windows
+from .recipe_border import build_factor, build_schedule
 
 ROWS = 40
 SUFFIXES = (".yml", ".yaml")
@@ -32,12 +30,12 @@ def table(
 
     Args:
         what: a recipe file, or a call string of SCHEDULES such as "warmup_steps(preset='repo')".
-        iters_per_epoch: batches an epoch; 0 counts the recipe's photos (a call string takes 100).
+        iters_per_epoch: batches an epoch; 0 counts the recipe's images (a call string takes 100).
         opts: KEY VALUE changes to the recipe.
         max_epoch, base_lr: for a call string.
 
     Raises:
-        UsageError: neither, or the schedule cannot be built. DataError: the photos are not there to
+        UsageError: neither, or the schedule cannot be built. DataError: the images are not there to
             be counted.
     """
     if pathlib.Path(what).suffix not in SUFFIXES:
@@ -54,9 +52,8 @@ def table(
         )
     cfg = recipe.load(what, opts)
     iters = iters_per_epoch or _count_batches(cfg)
-    made = solver.build_schedule(cfg, iters)
     base, epochs = cfg.SOLVER.BASE_LR, phase_epochs(cfg)
-    if made is None:
+    if not cfg.SEEK.SCHEDULE:
         name = f"SOLVER.SCHED {cfg.SOLVER.SCHED}"
         return _print_rows(
             f"{what}: {name}",
@@ -65,6 +62,7 @@ def table(
             base,
             [cfg.SOLVER.WARMUP_ITERS],
         )
+    made = build_factor(cfg, iters)
     updates = Windows(cfg.SEEK.ACCUMULATE, iters).updates_per_epoch
     rates = [base * made.factor(step) for step in range(epochs * updates)]
     return _print_rows(
@@ -75,33 +73,22 @@ def table(
 def _count_batches(cfg: Any) -> int:
     try:
         found = [resolve(name, combine_all=cfg.DATASETS.COMBINEALL) for name in cfg.DATASETS.NAMES]
-        photos = sum(item.split == "train" for items in found for item in items)
+        images = sum(item.split == "train" for items in found for item in items)
     except DataError as error:
         raise DataError(f"{error}; or give --iters-per-epoch") from error
-    if photos < cfg.SOLVER.IMS_PER_BATCH:
+    if images < cfg.SOLVER.IMS_PER_BATCH:
         raise UsageError(
-            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} is more than the {photos} training"
-            " photos"
+            f"SOLVER.IMS_PER_BATCH {cfg.SOLVER.IMS_PER_BATCH} is more than the {images} training"
+            " images"
         )
-    return photos // cfg.SOLVER.IMS_PER_BATCH
+    return images // cfg.SOLVER.IMS_PER_BATCH
 
 
 def stock_rates(cfg: Any, iters_per_epoch: int) -> list[float]:
-    """The rate of every step under fast-reid's own schedules, found by going through them."""
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([weight], lr=cfg.SOLVER.BASE_LR)
-    made = solver.build_lr_scheduler(cfg, optimizer, iters_per_epoch)
-    optimizer.step()  # torch warns of a schedule that moves before its optimizer
-    rates = []
-    for epoch in range(cfg.SOLVER.MAX_EPOCH):
-        for _ in range(iters_per_epoch):
-            rates.append(optimizer.param_groups[0]["lr"])
-            if len(rates) <= cfg.SOLVER.WARMUP_ITERS:
-                made["warmup_sched"].step()
-        # fast-reid counts one step more here than there were
-        if len(rates) + 1 > cfg.SOLVER.WARMUP_ITERS and epoch + 1 > cfg.SOLVER.DELAY_EPOCHS:
-            made["lr_sched"].step()
-    return rates
+    """The rate of every step under the schedule of a recipe, of the parameters without factors."""
+    schedule = build_schedule(cfg, [cfg.SOLVER.BASE_LR], iters_per_epoch)
+    steps = cfg.SOLVER.MAX_EPOCH * iters_per_epoch
+    return [schedule.rates(step)[0] for step in range(steps)]
 
 
 def _print_rows(

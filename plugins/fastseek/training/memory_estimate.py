@@ -30,10 +30,10 @@ class Memory:
     """Bytes of a training.
 
     Args:
-        size: (height, width) of the photos.
-        batch: photos a batch.
+        size: (height, width) of the images.
+        batch: images a batch.
         weights, gradients, states: of the model, without its classifier.
-        photo: what the backward pass needs of one photo.
+        image: what the backward pass needs of one image.
     """
 
     size: tuple[int, int]
@@ -41,7 +41,7 @@ class Memory:
     weights: int
     gradients: int
     states: int
-    photo: float
+    image: float
 
     @property
     def fixed(self) -> int:
@@ -51,7 +51,7 @@ class Memory:
     @property
     def together(self) -> float:
         """All of it."""
-        return self.fixed + self.batch * self.photo
+        return self.fixed + self.batch * self.image
 
 
 def memory_of(cfg: Any) -> Memory:
@@ -81,14 +81,14 @@ def memory_of(cfg: Any) -> Memory:
         one, two = (kept_bytes(model, torch.empty(count, 3, *size)) for count in (2, 4))
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
-    photo = (two - one) / 2 * (0.5 if cfg.SOLVER.AMP.ENABLED else 1)
+    image = (two - one) / 2 * (0.5 if cfg.SOLVER.AMP.ENABLED else 1)
     return Memory(
         size,
         cfg.SOLVER.IMS_PER_BATCH,
         weights,
         trained,
         STATES.get(cfg.SOLVER.OPT, 2) * trained,
-        photo,
+        image,
     )
 
 
@@ -110,14 +110,15 @@ def kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
             )
         return tensor
 
+    embed: Any = model.embed
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        answer = model.embed(images)
+        answer = embed(images)
     del answer
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def _size(cfg: Any) -> tuple[int, int]:
-    """What the training transforms make of a photo."""
+    """What the training transforms make of an image."""
     made = build_transforms(cfg, True)(Image.new("RGB", (256, 256)))
     return int(made.shape[1]), int(made.shape[2])
 
@@ -135,10 +136,10 @@ def memory_table(config_file: PathLike, opts: Sequence[str] = (), gib: float = 0
         ("weights", f"{found.weights / MIB:,.0f} MiB"),
         ("gradients", f"{found.gradients / MIB:,.0f} MiB"),
         ("optimizer", f"{found.states / MIB:,.0f} MiB"),
-        (f"a photo of {found.size[0]} x {found.size[1]}", f"{found.photo / MIB:,.1f} MiB"),
-        (f"together, {found.batch} photos a batch", f"{found.together / GIB:,.2f} GiB"),
+        (f"an image of {found.size[0]} x {found.size[1]}", f"{found.image / MIB:,.1f} MiB"),
+        (f"together, {found.batch} images a batch", f"{found.together / GIB:,.2f} GiB"),
     ]
     if gib:
         room = 0.9 * (gib - 1) * GIB - found.fixed
-        lines.append((f"largest batch in {gib:g} GiB", str(max(0, int(room // found.photo)))))
+        lines.append((f"largest batch in {gib:g} GiB", str(max(0, int(room // found.image)))))
     return align_columns(lines)

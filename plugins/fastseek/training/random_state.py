@@ -27,7 +27,7 @@ def draw_seed(seed: int) -> int:
     """
     if seed >= 0:
         return seed
-    drawn = int(process_group.share(secrets.randbelow(2**31)))
+    drawn = process_group.share(secrets.randbelow(2**31))
     logger.info("SEED -1: this run drew the seed %d", drawn)
     return drawn
 
@@ -43,7 +43,9 @@ def seed_all(seed: int) -> None:
 def state() -> dict[str, Any]:
     """Where the generators of this process stand; tensors and plain values only."""
     version, words, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    # numpy types it as a dict too, which it is only when asked for with legacy=False
+    numpy_state: Any = np.random.get_state()
+    kind, keys, position, has_gauss, cached = numpy_state
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {
         "python": [version, list(words), gauss],
@@ -61,7 +63,7 @@ def state() -> dict[str, Any]:
 
 def states() -> list[dict[str, Any]]:
     """The states of all processes, by rank."""
-    return process_group.collect(state())  # type: ignore[return-value]
+    return process_group.collect(state())
 
 
 def restore(found: list[dict[str, Any]], seed: int, step: int) -> None:

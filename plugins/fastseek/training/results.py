@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import RunError, UsageError
 from ..io.code_version import current_commit
 from ..io.json_files import write_json
+from ..io.paths import PathLike
 
 EXPECT = re.compile(r"(?P<name>\S.*?)\s+(?P<value>[\d.]+)\s*(?:\+-|\+/-|±)\s*(?P<margin>[\d.]+)")
 
@@ -28,17 +29,23 @@ def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return made
 
 
-def write(cfg: Any, recipe: str, results: Mapping[str, Any]) -> None:
+def write(folder: PathLike, recipe: str, seed: int, results: Mapping[str, Any]) -> None:
     """Write results.json: {"metrics": {name: percent}, "recipe", "seed", "commit"}.
 
     The figures have their own names; "metric", which only chooses the best checkpoint, is left out.
+
+    Args:
+        folder: of the run.
+        recipe: the file it was started with.
+        seed: of the run.
+        results: figures by name, perhaps by test set and name.
     """
-    path = pathlib.Path(cfg.OUTPUT_DIR) / "results.json"
+    path = pathlib.Path(folder) / "results.json"
     figures = {
         name: value for name, value in flat(results).items() if name.split("/")[-1] != "metric"
     }
     write_json(
-        path, {"metrics": figures, "recipe": recipe, "seed": cfg.SEED, "commit": current_commit()}
+        path, {"metrics": figures, "recipe": recipe, "seed": seed, "commit": current_commit()}
     )
 
 

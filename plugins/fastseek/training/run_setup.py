@@ -10,6 +10,7 @@ import platform
 from typing import Any
 
 import torch
+import yaml
 
 from .. import __version__
 from ..distributed.device import device
@@ -80,7 +81,7 @@ def _log_to(output: str, log: logging.Logger) -> None:
         log.handlers.clear()  # of an earlier run in this process
         setup_logger.cache_clear()
         setup_logger(output, distributed_rank=comm.get_rank(), name=log.name)
-        log.setLevel(logging.INFO)  # fast-reid takes DEBUG, where parts tell of every single photo
+        log.setLevel(logging.INFO)  # fast-reid takes DEBUG, where parts tell of every single image
         log.output = output  # type: ignore[attr-defined]
 
 
@@ -116,4 +117,17 @@ def save_config(cfg: Any, keep: bool = False) -> None:
     path = pathlib.Path(cfg.OUTPUT_DIR) / "config.yaml"
     if comm.is_main_process() and not (keep and path.exists()):
         with atomic(path, "w") as file:
-            file.write(cfg.dump())
+            file.write(recipe_text(cfg))
+
+
+def recipe_text(cfg: Any) -> str:
+    """A recipe as YAML that `recipe.load` reads.
+
+    Where two keys hold one list, yacs would write an alias, which recipes may not hold.
+    """
+    return yaml.dump(yaml.safe_load(cfg.dump()), Dumper=_WithoutAliases)
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -18,11 +19,16 @@ class MovedGuard(HookBase):
     Since torch 2.0 fast-reid's own optimizer does exactly that without a word. A step is passed
     over when the recipe itself lets nothing move yet: a warm-up that begins at 0, patterns in
     MODEL.FREEZE_LAYERS that hit everything, or batches whose update is still to come.
+
+    Args:
+        base_rates: the full learning rates; one above 0 lets rates of 0 be waited for.
+        freeze_iters: steps for which frozen groups stay as they are.
     """
 
     PATIENCE = 50  # steps the scaler may skip for overflow before the run is given up
 
-    def __init__(self) -> None:
+    def __init__(self, base_rates: Sequence[float] = (), freeze_iters: int = 0) -> None:
+        self._can_rise, self._freeze_iters = any(base_rates), freeze_iters
         self._done = False
         self._skipped = 0
         self._copies: list[torch.Tensor] | None = None
@@ -63,19 +69,11 @@ class MovedGuard(HookBase):
 
     def _warming_up(self) -> bool:
         at_zero = not any(group["lr"] for group in self.trainer.optimizer.param_groups)
-        if self.trainer.schedule is not None:
-            return at_zero and self.trainer.cfg.SOLVER.BASE_LR > 0
-        schedule = self.trainer.scheduler.get("warmup_sched")
-        return (
-            at_zero
-            and schedule is not None
-            and any(schedule.base_lrs)
-            and self.trainer.iter < self.trainer.warmup_iters
-        )
+        return at_zero and self._can_rise
 
     def _all_frozen(self) -> bool:
         groups = self.trainer.optimizer.param_groups
-        return self.trainer.iter < self.trainer.cfg.SOLVER.FREEZE_ITERS and all(
+        return self.trainer.iter < self._freeze_iters and all(
             group.get("freeze_status") == "freeze" for group in groups
         )
 

@@ -17,6 +17,7 @@ from ..distributed import process_group
 from ..distributed.wrap import to_device
 from ..errors import RunError, UsageError
 from ..modeling.freezing import Frozen
+from ..modeling.layers.part_protocols import FollowsSteps
 from .accumulation import Windows
 
 from fastreid.engine.train_loop import SimpleTrainer
@@ -24,7 +25,6 @@ from fastreid.utils import comm
 from fastreid.utils.events import get_event_storage
 
 logger = logging.getLogger("fastreid.fastseek")
-DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 Losses = dict[str, torch.Tensor]
 SKIPS = 10  # updates left out in a row before the run is given up
 
@@ -45,7 +45,7 @@ class Step(SimpleTrainer):
             before its batches.
     """
 
-    grad_scaler = None
+    grad_scaler: torch.amp.GradScaler | None = None
     iter = 0
 
     def __init__(
@@ -54,24 +54,22 @@ class Step(SimpleTrainer):
         loader: Any,
         optimizer: torch.optim.Optimizer,
         freeze_iters: int = 0,
-        windows: Windows = Windows(),  # noqa: B008
-        frozen: Frozen = Frozen(),  # noqa: B008
+        windows: Windows | None = None,
+        frozen: Frozen | None = None,
         on_nan: str = "stop",
     ) -> None:
         super().__init__(model, loader, optimizer, None)
-        self.freeze_iters, self.windows, self.frozen, self.on_nan = (
-            freeze_iters,
-            windows,
-            frozen,
-            on_nan,
-        )
+        self.freeze_iters, self.on_nan = freeze_iters, on_nan
+        self.windows, self.frozen = windows or Windows(), frozen or Frozen()
         self.device = next(model.parameters()).device
         self.updated = False  # whether the last step ended with an update
         self.skipped = 0  # updates left out so far
         self._in_a_row, self._bad, self._since = 0, "", 0
         self._buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._told = [
-            module for module in process_group.inner(model).modules() if hasattr(module, "at_step")
+        self._followers = [
+            module
+            for module in process_group.inner(model).modules()
+            if isinstance(module, FollowsSteps)
         ]
 
     def seek(self, step: int) -> None:
@@ -98,7 +96,7 @@ class Step(SimpleTrainer):
         if self.iter == first:
             self._begin()
         batch, waited = self._next()
-        for module in self._told:
+        for module in self._followers:
             module.at_step(self.iter)
         with self._own_gradients(self.iter < last):
             losses = self._forward(batch)
@@ -106,7 +104,7 @@ class Step(SimpleTrainer):
                 raise UsageError(
                     "the model returned no loss: name one in MODEL.LOSSES.NAME or SEEK.LOSSES"
                 )
-            total = sum(losses.values())
+            total: Any = sum(losses.values())
             self._backward(total if first == last else total / (last - first + 1))
         self._keep_frozen()
         self._look(losses, waited, batch)
@@ -233,7 +231,7 @@ class Step(SimpleTrainer):
         names = "\n  ".join(name for _, found in told for name in found)
         return (
             f"{what} is not finite at iteration {self.iter} (lr {lr}): {parts}. The last checkpoint"
-            f" is intact; lower SOLVER.BASE_LR, clip gradients or look at these photos:\n  {names}"
+            f" is intact; lower SOLVER.BASE_LR, clip gradients or look at these images:\n  {names}"
         )
 
 
@@ -271,35 +269,3 @@ class AmpStep(Step):
         else:
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
-
-
-def build_step(
-    cfg: Any,
-    model: nn.Module,
-    loader: Any,
-    optimizer: torch.optim.Optimizer,
-    windows: Windows = Windows(),  # noqa: B008
-    frozen: Frozen = Frozen(),  # noqa: B008
-) -> Step:
-    """The step SOLVER.AMP and SEEK.AMP_DTYPE ask for.
-
-    float16 needs CUDA; without it the run goes on in full precision and says so.
-
-    Raises:
-        UsageError: unknown SEEK.AMP_DTYPE.
-    """
-    if cfg.SEEK.AMP_DTYPE not in DTYPES:
-        raise UsageError(f"SEEK.AMP_DTYPE {cfg.SEEK.AMP_DTYPE!r} is not one of {', '.join(DTYPES)}")
-    dtype = DTYPES[cfg.SEEK.AMP_DTYPE]
-    freeze = cfg.SOLVER.FREEZE_ITERS if len(cfg.MODEL.FREEZE_LAYERS) else 0
-    settings = (freeze, windows, frozen, cfg.SEEK.ON_NAN)
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    if cfg.SOLVER.AMP.ENABLED and on_cpu and dtype == torch.float16:
-        logger.info(
-            "SOLVER.AMP in float16 needs CUDA: training in full precision (SEEK.AMP_DTYPE bf16"
-            " works on a CPU)"
-        )
-        return Step(model, loader, optimizer, *settings)
-    if cfg.SOLVER.AMP.ENABLED:
-        return AmpStep(model, loader, optimizer, *settings, dtype=dtype)
-    return Step(model, loader, optimizer, *settings)

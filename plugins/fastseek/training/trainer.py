@@ -1,4 +1,4 @@
-"""fast-reid's trainer with parts that also work today: on a CPU, after a kill, with a bad photo in
+"""fast-reid's trainer with parts that also work today: on a CPU, after a kill, with a bad image in
 the data.
 """
 
@@ -25,22 +25,21 @@ from ..modeling.build import build_model
 from ..modeling.freezing import freeze
 from ..modeling.modes import preserve_modes
 from ..structures import with_split
-from . import optimizer as solver
-from . import random_state
+from . import random_state, recipe_border
 from .accumulation import Windows
-from .attention_crops import attention_crops
 from .checkpoint import Checkpointer
-from .class_index import changed_classes, check_same_data, digest, write_classes
+from .class_index import changed_settings, check_can_follow, check_same_data, digest, write_classes
 from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
-from .run_setup import save_config, start_log
+from .optimizer import OptimizerMemory, group_rates
+from .run_setup import recipe_text, save_config, start_log
 from .sanity_check import MovedGuard
-from .step import build_step
 from .writers import JsonLines, Progress, TensorBoard, WriterHook
 
 from fastreid.engine import DefaultTrainer, hooks
 from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
 from fastreid.utils.events import EventStorage, EventWriter
+from fastreid.utils.precision_bn import get_bn_modules
 
 logger = logging.getLogger("fastreid.fastseek")
 
@@ -73,9 +72,12 @@ class Trainer(DefaultTrainer):
         optimizer, _ = self.build_optimizer(cfg, model)
         self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
         self.windows = Windows(cfg.SEEK.ACCUMULATE, self.iters_per_epoch)
-        self._trainer = build_step(cfg, distribute(model), loader, optimizer, self.windows, frozen)
+        self._base_rates = group_rates(optimizer)
+        self._trainer = recipe_border.build_step(
+            cfg, distribute(model), loader, optimizer, self.windows, frozen
+        )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer, self.iters_per_epoch)
-        self.schedule = solver.build_schedule(cfg, self.iters_per_epoch)
+        self.schedule = recipe_border.build_schedule(cfg, self._base_rates, self.iters_per_epoch)
         self.max_epoch, self.start_epoch, self.start_step = phase_epochs(cfg), 0, 0
         self.max_iter = self.max_epoch * self.iters_per_epoch
         self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
@@ -84,11 +86,13 @@ class Trainer(DefaultTrainer):
             model,
             cfg.OUTPUT_DIR,
             save_to_disk=comm.is_main_process(),
-            optimizer=optimizer,
+            optimizer=OptimizerMemory(optimizer, model, with_settings=bool(self.scheduler)),
             **self.scheduler,
             **scaler,
         )
-        self.best, self.run, self.random_states, self.pending = None, secrets.token_hex(8), [], ""
+        self.best: float | None = None
+        self.run, self.pending = secrets.token_hex(8), ""
+        self.random_states: list[dict[str, Any]] = []
         self.results: OrderedDict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
 
@@ -127,7 +131,7 @@ class Trainer(DefaultTrainer):
         if wanted < num_classes:
             raise UsageError(
                 f"MODEL.HEADS.NUM_CLASSES {wanted} is less than the {num_classes} classes of the"
-                " training photos; 0 takes their number"
+                " training images; 0 takes their number"
             )
         made.SEEK.CLASSES = str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
         made.freeze()
@@ -144,14 +148,16 @@ class Trainer(DefaultTrainer):
         """The optimizer over the model's own parameters, and None where fast-reid has its flat
         copies.
         """
-        return solver.build_optimizer(cfg, model), None
+        return recipe_border.build_optimizer(cfg, model), None
 
     @classmethod
     def build_lr_scheduler(
         cls, cfg: Any, optimizer: torch.optim.Optimizer, iters_per_epoch: int
     ) -> dict[str, Any]:
-        """The schedules by name."""
-        return solver.build_lr_scheduler(cfg, optimizer, iters_per_epoch)
+        """Schedules of a subclass's own, "lr_sched" and perhaps "warmup_sched", which fast-reid's
+        hook moves; none here, where the rates are a function of the step, see `schedule`.
+        """
+        return {}
 
     def build_hooks(self) -> list[HookBase | None]:
         """fast-reid's order: timing, learning rate, precise BN, freezing, evaluation, writers,
@@ -160,15 +166,15 @@ class Trainer(DefaultTrainer):
         cfg = self.cfg
         rates = (
             hooks.LRScheduler(self.optimizer, self.scheduler)
-            if self.schedule is None
-            else ScheduleHook(self.optimizer, self.schedule, self.windows)
+            if self.scheduler
+            else ScheduleHook(self.optimizer, self.schedule)
         )
         made: list[HookBase | None] = [
             hooks.IterationTimer(),
             rates,
-            MovedGuard(),
-            precise_bn(self),
-            attention_crops(cfg, self._trainer),
+            MovedGuard(self._base_rates, cfg.SOLVER.FREEZE_ITERS),
+            self._build_precise_bn(),
+            recipe_border.build_attention_crops(cfg, self._trainer),
         ]
         if len(cfg.MODEL.FREEZE_LAYERS) and cfg.SOLVER.FREEZE_ITERS > 0:
             made.append(
@@ -183,13 +189,25 @@ class Trainer(DefaultTrainer):
         )
         if len(cfg.DATASETS.TESTS):
             made.append(
-                EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate, self._seen, saving.before_evaluation)
+                EvalHook(
+                    cfg.TEST.EVAL_PERIOD, self._evaluate, self._keep_best, saving.before_evaluation
+                )
             )
         if comm.is_main_process():
             # Before the checkpoint: what is written of a step must not be lost by a kill after its
             # checkpoint.
             made.append(WriterHook(self.build_writers))
         return [*made, saving]
+
+    def _build_precise_bn(self) -> HookBase | None:
+        """The hook TEST.PRECISE_BN asks for, with a loader of its own."""
+        wanted = self.cfg.TEST.PRECISE_BN
+        if not (wanted.ENABLED and get_bn_modules(self.model)):
+            return None
+        own = self.cfg.clone()
+        own.defrost()
+        own.DATALOADER.NUM_WORKERS, own.DATASETS.NAMES = 0, (wanted.DATASET,)
+        return precise_bn(self.model, self.build_train_loader(own), wanted.NUM_ITER)
 
     def build_writers(self) -> list[EventWriter]:
         """Progress on the screen, OUTPUT_DIR/metrics.jsonl and TensorBoard."""
@@ -224,7 +242,7 @@ class Trainer(DefaultTrainer):
             self.results = self.test(self.cfg, self.model)
         return self.results
 
-    def _seen(self, results: dict[str, float]) -> None:
+    def _keep_best(self, results: dict[str, float]) -> None:
         """Keep the best model; the first test set decides."""
         first = self.cfg.DATASETS.TESTS[0]
         metric = results.get("metric", results.get(f"{first}/metric"))
@@ -260,7 +278,7 @@ class Trainer(DefaultTrainer):
             best=self.best,
             results=self.results,
             random=random_states,
-            config=self.cfg.dump(),
+            config=recipe_text(self.cfg),
             classes=digest(self.cfg.SEEK.CLASSES),
             iters_per_epoch=self.iters_per_epoch,
             pending=name if pending else "",
@@ -295,11 +313,12 @@ class Trainer(DefaultTrainer):
         if not state:
             return
         check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch)
+        check_can_follow(state["config"], recipe_text(self.cfg), bool(self.scheduler))
         self.start_epoch, self.start_step = state["epoch"], state["step"]
         self.best, self.run, self.random_states = state["best"], state["run"], state["random"]
         self.results, self.pending = state["results"], state.get("pending", "")
         self._trainer.skipped = state.get("skipped", 0)
-        for line in changed_classes(state["config"], self.cfg.dump()):
+        for line in changed_settings(state["config"], recipe_text(self.cfg)):
             logger.warning("resuming with another setting than before: %s", line)
         logger.info("going on after %d epochs, %d steps", self.start_epoch, self.start_step)
 
@@ -335,7 +354,7 @@ class Trainer(DefaultTrainer):
             except torch.OutOfMemoryError as error:
                 raise RunError(
                     f"out of GPU memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
-                    f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the photos ({error})"
+                    f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the images ({error})"
                 ) from error
             except Exception:
                 logger.exception("the training failed at step %d", self.iter + 1)

@@ -116,7 +116,8 @@ class TensorBoard(EventWriter):
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=start or None)
-        self._every, self._seen = every, {}
+        self._every = every
+        self._seen: dict[str, int] = {}
 
     def write(self) -> None:
         """Add the scalars of this step when it is its turn, and figures of an evaluation always."""

@@ -1,4 +1,4 @@
-"""One recipe from photos to an answer: embed, train, embed again, search, re-rank, score, page."""
+"""One recipe from images to an answer: embed, train, embed again, search, re-rank, score, page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ..config import recipe
@@ -16,8 +17,8 @@ from ..data.fastreid_datasets import resolve
 from ..errors import UsageError
 from ..inference import embedding
 from ..io.code_version import current_commit
-from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
+from ..io.stage_record import StageRecord
 from ..io.text_table import table
 from ..metrics import evaluate as score
 from ..registry import parse
@@ -35,14 +36,14 @@ Rows = list[dict[str, Any]]
 def run_file(
     config_file: PathLike, out: PathLike, data: str | None = None, opts: Sequence[str] = ()
 ) -> str:
-    """`run` for a recipe file, on its own data sets or on the user's photos.
+    """`run` for a recipe file, on its own data sets or on the user's images.
 
     Args:
         config_file: the recipe.
         out: the folder of the run; training goes into its folder `train`.
         data: a folder of class folders (with train/ and test/ below it, or a fifth of every class
             is held out as queries; an unreadable one is then left out, named and counted), or a CSV
-            or Parquet table with splits. With fewer photos than a batch, the batch is made smaller.
+            or Parquet table with splits. With fewer images than a batch, the batch is made smaller.
         opts: KEY VALUE changes to the recipe.
     """
     cfg = recipe.load(config_file, [*opts, "OUTPUT_DIR", str(pathlib.Path(out) / "train")])
@@ -52,20 +53,20 @@ def run_file(
             "train it with tools/train_net.py, or name some"
         )
     if data is not None:
-        cfg = _on(cfg, data)
+        cfg = _replace_data(cfg, data)
     held_out = data is not None and "query=" in cfg.DATASETS.TESTS[0]
     return run(setup(cfg, resume=True), out, strict=not held_out)
 
 
-def _on(cfg: Any, data: str) -> Any:
-    """The recipe on the user's photos."""
+def _replace_data(cfg: Any, data: str) -> Any:
+    """The recipe on the user's images."""
     made = cfg.clone()
     made.defrost()
     made.DATASETS.NAMES = made.DATASETS.TESTS = (_dataset(data),)
     trained = with_split(resolve(made.DATASETS.NAMES[0]), "train")
     if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
         logger.warning(
-            "%d training photos are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d",
+            "%d training images are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d",
             len(trained),
             cfg.SOLVER.IMS_PER_BATCH,
             len(trained),
@@ -73,7 +74,7 @@ def _on(cfg: Any, data: str) -> Any:
         made.SOLVER.IMS_PER_BATCH = len(trained)
     if len({item.label for item in trained}) == 1:
         logger.warning(
-            "%s has photos of one class only: nothing can be learned from them; make a folder a"
+            "%s has images of one class only: nothing can be learned from them; make a folder a"
             " class",
             data,
         )
@@ -92,7 +93,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     """Train a recipe and show what it does before training, after it, and after every re-ranking
     step.
 
-    A killed run goes on where it stopped when it is started again; with other settings or photos,
+    A killed run goes on where it stopped when it is started again; with other settings or images,
     what they change is made anew. Writes results.json, report.html, ranking.npz, truth.npz,
     embeddings/ and the training's files.
 
@@ -106,7 +107,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
         the table of figures as text, with the path of the page below it.
 
     Raises:
-        DataError: photos or weights are missing, or a query cannot be read.
+        DataError: images or weights are missing, or a query cannot be read.
     """
     out = pathlib.Path(out)
     name = cfg.DATASETS.TESTS[0]
@@ -156,16 +157,18 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
     """The row of the untrained model; kept in a file, because a resumed run no longer has that
     model.
     """
-    kept = out / "before.json"
-    asked_for = {
+    inputs = {
         "metrics": list(cfg.SEEK.METRICS),
         "search": [*cfg.SEEK.ENHANCE, cfg.SEEK.SEARCH],
         "seed": cfg.SEED,
         "weights": cfg.MODEL.WEIGHTS,
         "photos": embedding.source_of([*sides.queries, *sides.gallery]),
     }
-    if kept.exists() and read_json(kept).get("of") == asked_for:
-        return read_json(kept)["row"]
+    record = StageRecord(out, inputs, "before.json")
+    stage = record.load()
+    if stage is not None:
+        kept: dict[str, Any] = stage.results["row"]
+        return kept
     start = time.monotonic()
     trainer.resume_or_load(resume=False)
     pair, truth = embed_sides(cfg, trainer.model, sides, out / "embeddings" / "before")
@@ -175,7 +178,7 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
         list(cfg.SEEK.METRICS),
     )
     made = row("before training", figures, time.monotonic() - start)
-    write_json(kept, {"of": asked_for, "row": made})
+    record.finish([], {"row": made})
     return made
 
 
@@ -199,7 +202,7 @@ def _after(
 def embed_sides(
     cfg: Any, model: nn.Module, sides: Sides, folder: pathlib.Path
 ) -> tuple[tuple[Embeddings, Embeddings], GroundTruth]:
-    """Query and gallery embeddings, and the truth over those photos that could be read."""
+    """Query and gallery embeddings, and the truth over those images that could be read."""
     stored, kept = [], []
     for name, items in (("query", sides.queries), ("gallery", sides.gallery)):
         part = embedding.to_store(
@@ -208,10 +211,11 @@ def embed_sides(
         known = set(part.ids)
         lost = [item.path for item in items if item.id not in known]
         if lost and name == "query" and sides.strict:
-            refuse_missing_queries(items, [n for n, item in enumerate(items) if item.id in known])
+            found = [number for number, item in enumerate(items) if item.id in known]
+            refuse_missing_queries(items, np.array(found, np.int64))
         if lost:
             logger.warning(
-                "%d of %d %s photos cannot be read and are left out, first %s: see %s",
+                "%d of %d %s images cannot be read and are left out, first %s: see %s",
                 len(lost),
                 len(items),
                 name,

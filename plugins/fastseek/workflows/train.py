@@ -72,7 +72,7 @@ def _is_finished(
     """Write the results and compare them with what was expected."""
     found = found or OrderedDict()
     if comm.is_main_process():
-        results.write(cfg, config_file, found)
+        results.write(cfg.OUTPUT_DIR, config_file, cfg.SEED, found)
         results.check(cfg.SEEK.EXPECT, found)
     return found
 

@@ -335,7 +335,7 @@ def _train(step: PlanStep, cfg: CfgNode, resume: bool) -> Mapping[str, Any]:
         except UsageError as error:
             raise UsageError(f"{step.where}: step {step.name}: {error}") from error
         if comm.is_main_process():
-            results.write(cfg, step.recipe, found)
+            results.write(cfg.OUTPUT_DIR, step.recipe, cfg.SEED, found)
     del trainer
     gc.collect()
     if torch.cuda.is_available():
