@@ -7,6 +7,7 @@ from torch import nn
 
 from fastseek.errors import UsageError
 from fastseek.modeling.freezing import freeze
+from fastseek.training.lr_groups import factors
 from fastseek.training.trainer import Trainer
 
 BLOCKS = {"SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), drop_path=0.1)"}
@@ -145,21 +146,42 @@ def test_blocks_are_counted_one_by_one_over_the_stages_from_0_to_k_inclusive(nam
         freeze(model, [f"blocks({blocks})"])
 
 
-def test_other_nets_are_counted_by_their_children():
-    """finegrained 2.2: of DenseNet the first children up to transition2; timm's has no relu0, so
-    they are 0 to 6.
-    """
+@pytest.mark.parametrize(
+    "name, last, wanted",
+    [
+        ("resnet50", 3, ["conv1", "bn1", "layer1.0", "layer1.1", "layer1.2", "layer2.0"]),
+        ("convnext_atto", 1, ["stem_0", "stem_1", "stages_0.blocks.0", "stages_0.blocks.1"]),
+        # finegrained 2.2: of DenseNet all up to transition2; 6 + 1 + 12 + 1 layers
+        (
+            "densenet121",
+            19,
+            ["features_conv0", "features_norm0", "features_denseblock1", "features_transition1"]
+            + ["features_denseblock2", "features_transition2"],
+        ),
+    ],
+)
+def test_F17_blocks_are_the_stem_and_the_first_blocks_of_any_net_for_freezing_and_for_rates(
+    name, last, wanted
+):
+    """SEEK.FREEZE blocks(3) froze conv1 and bn1 of a ResNet-50 and nothing else."""
     with torch.device("meta"):
-        model = featured("densenet121")
-    frozen = freeze(model, ["blocks(6)"])
-    assert {name.split(".")[2] for name in frozen.names} == {
-        "features_conv0",
-        "features_norm0",
-        "features_denseblock1",
-        "features_transition1",
-        "features_denseblock2",
-        "features_transition2",
-    }
+        model, other = featured(name), featured(name)
+    frozen = freeze(model, [f"blocks({last})"])
+    known = [one.removeprefix("backbone.net.") for one, _ in model.named_parameters()]
+    assert [one.removeprefix("backbone.net.") for one in frozen.names] == [
+        one for one in known if any(one.startswith(f"{start}.") for start in wanted)
+    ]
+    rates = factors(other, [f"blocks({last}): 0.1"])
+    assert {one for one, rate in rates.items() if rate == 0.1} == set(frozen.names)
+
+
+def test_layers_behind_the_last_stage_are_no_blocks():
+    with torch.device("meta"):
+        model = featured("mobilenetv2_050")
+        model.backbone.net.conv_head, model.backbone.net.bn2 = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+    assert not any("conv_head" in name for name in freeze(model, ["blocks(16)"]).names)
+    with pytest.raises(UsageError, match="blocks 0 to 16"):
+        freeze(model, ["blocks(17)"])
 
 
 def test_layer_norms_rest_too():
@@ -191,7 +213,7 @@ def test_a_norm_of_which_only_the_bias_is_named_keeps_learning_its_statistics():
     "entry, told",
     [
         ("backbone.net.conv_stm", "backbone.net.conv_stem"),
-        ("blocks('a')", "number of the last block"),
+        ("blocks('a')", "one whole number"),
         ("blocks(99)", "blocks.0.0"),
         ("norms('necks')", "no normalisation layer"),
         ("norms(3)", "expected"),

@@ -58,7 +58,7 @@ def test_big_models_are_tuned_in_one_stage_by_layer_with_frozen_norms_and_balanc
     cfg = recipe.load(HOME / "configs" / f"{name}_tuned.yml")
     assert (cfg.SEEK.FREEZE, cfg.SEEK.RATES, cfg.SEEK.SAMPLER) == (
         frozen,
-        ["layer_decay: 0.75"],
+        ["stage_decay: 0.5"],
         "imbalanced()",
     )
     assert cfg.SOLVER.BASE_LR == 1e-3 and 20 <= cfg.SOLVER.MAX_EPOCH <= 30

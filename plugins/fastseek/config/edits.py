@@ -1,12 +1,37 @@
-"""A recipe whose model needs no pretrained weights, because it will get others."""
+"""Recipes like another one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..registry import parse, unparse
 
 FETCHED = ("weights", "pretrained")  # ends of the arguments' names
+
+
+def replace_values(cfg: Any, values: Mapping[str, Any]) -> Any:
+    """A recipe with other values, frozen.
+
+    Args:
+        cfg: any recipe; not changed.
+        values: by dotted key, {"MODEL.DEVICE": "cpu"}; all keys must be there.
+
+    Raises:
+        KeyError: there is no such key.
+    """
+    made = cfg.clone()
+    made.defrost()
+    for key, value in values.items():
+        *groups, last = key.split(".")
+        node = made
+        for name in groups:
+            node = node[name]
+        if last not in node:
+            raise KeyError(key)
+        node[last] = value
+    made.freeze()
+    return made
 
 
 def without_pretrained(cfg: Any) -> Any:
@@ -16,12 +41,15 @@ def without_pretrained(cfg: Any) -> Any:
     Args:
         cfg: any recipe; not changed.
     """
-    made = cfg.clone()
-    made.defrost()
-    made.MODEL.BACKBONE.PRETRAIN, made.MODEL.BACKBONE.PRETRAIN_PATH = False, ""
+    values = {"MODEL.BACKBONE.PRETRAIN": False, "MODEL.BACKBONE.PRETRAIN_PATH": ""}
     if cfg.SEEK.BACKBONE:
         name, args, kwargs = parse(cfg.SEEK.BACKBONE)
         kept = {key: value for key, value in kwargs.items() if not key.endswith(FETCHED)}
-        made.SEEK.BACKBONE = unparse(name, args, kept)
-    made.freeze()
-    return made
+        values["SEEK.BACKBONE"] = unparse(name, args, kept)
+    return replace_values(cfg, values)
+
+
+def on_meta_device(cfg: Any) -> Any:
+    """The recipe of a model of shapes alone, without values and classes."""
+    bare = {"MODEL.DEVICE": "meta", "MODEL.HEADS.NUM_CLASSES": 0, "SEEK.CLASSES": ""}
+    return replace_values(without_pretrained(cfg), bare)

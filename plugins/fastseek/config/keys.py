@@ -96,13 +96,13 @@ OURS = (
     Key(
         "SEEK.FREEZE",
         [],
-        'parts of parameter names, or "blocks(15)": no gradient, BatchNorm statistics stay',
+        'parts of parameter names, "blocks(15)" or "norms": no gradient, BatchNorm statistics stay',
         SHAPES_MODEL,
     ),
     Key(
         "SEEK.RATES",
         [],
-        '"part-of-name: factor" of the learning rate, the first that fits; "layer_decay: 0.75"',
+        '"part-of-name: factor" of the learning rate, the first that fits; "stage_decay: 0.5"',
         SHAPES_MODEL,
     ),
     Key(

@@ -15,7 +15,7 @@ from .. import compat, registry  # noqa: F401  (compat before anything that impo
 from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
 from .nested import get_value
-from .solver_values import SCHEDULES, parse_rate
+from .solver_values import SCHEDULES, parse_expectation, parse_rate
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.layers import any_softmax, pooling
@@ -23,9 +23,6 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
-EXPECT = re.compile(
-    r"^(?P<metric>\S.*?)\s+(?P<value>\d+(\.\d+)?)\s*(\+-|±)\s*(?P<slack>\d+(\.\d+)?)$"
-)
 CALLS = {
     "SEEK.BACKBONE": registry.BACKBONES,
     "SEEK.BLOCKS": registry.BLOCKS,
@@ -213,11 +210,8 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
             f"{_at(places, 'SEEK.STOP_AT')}SEEK.STOP_AT is {cfg.SEEK.STOP_AT}; legal: 0 to "
             f"SOLVER.MAX_EPOCH {cfg.SOLVER.MAX_EPOCH}, over which the schedule goes"
         )
-    try:
-        for entry in cfg.SEEK.RATES:
-            parse_rate(entry)
-    except UsageError as error:
-        raise UsageError(f"{_at(places, 'SEEK.RATES')}{error}") from error
+    _parse_each("SEEK.RATES", cfg.SEEK.RATES, parse_rate, places)
+    _parse_each("SEEK.EXPECT", cfg.SEEK.EXPECT, parse_expectation, places)
     device, where = cfg.MODEL.DEVICE, _at(places, "MODEL.DEVICE")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", device):
         raise UsageError(f"{where}MODEL.DEVICE is {device!r}; legal: cpu, mps, cuda, cuda:0 …")
@@ -236,11 +230,16 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
     for key in ("DATASETS.NAMES", "DATASETS.TESTS"):
         for name in get_value(cfg, key):
             _dataset(key, name, places)
-    for text in cfg.SEEK.EXPECT:
-        if not isinstance(text, str) or not EXPECT.match(text):
-            raise UsageError(
-                f'{_at(places, "SEEK.EXPECT")}SEEK.EXPECT {text!r}; expected "map(100) 61.2 +- 0.5"'
-            )
+
+
+def _parse_each(
+    key: str, entries: Iterable[str], parse_one: Callable[[str], Any], places: Mapping[str, str]
+) -> None:
+    try:
+        for entry in entries:
+            parse_one(entry)
+    except UsageError as error:
+        raise UsageError(f"{_at(places, key)}{error}") from error
 
 
 def _at(places: Mapping[str, str], key: str) -> str:

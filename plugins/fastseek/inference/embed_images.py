@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..config import recipe
-from ..config.edits import without_pretrained
+from ..config.edits import replace_values, without_pretrained
 from ..data.datasets.folder import list_images
 from ..data.datasets.manifest import Manifest
 from ..distributed.device import device
@@ -116,10 +116,9 @@ def with_classes(cfg: Any, labels: PathLike | None) -> Any:
     Raises:
         DataError: the file of the classes cannot be read. ArtefactError: it holds something else.
     """
-    made = without_pretrained(cfg)
-    made.defrost()
-    made.SEEK.CLASSES = str(labels) if labels else ""
-    made.MODEL.HEADS.NUM_CLASSES = len(read_class_file(labels).labels) if labels else 0
-    made.MODEL.DEVICE = device(made.MODEL.DEVICE)
-    made.freeze()
-    return made
+    values = {
+        "SEEK.CLASSES": str(labels) if labels else "",
+        "MODEL.HEADS.NUM_CLASSES": len(read_class_file(labels).labels) if labels else 0,
+        "MODEL.DEVICE": device(cfg.MODEL.DEVICE),
+    }
+    return replace_values(without_pretrained(cfg), values)

@@ -7,15 +7,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from timm.layers import GroupNorm, LayerNorm, RmsNorm
 from torch import nn
 
 from ..distributed.process_group import inner
 from ..errors import UsageError
-from ..registry import parse
-from .layer_order import near, network
+from ..registry import parse, whole_argument
+from .layer_order import near, network, parameters_up_to
 
 from fastreid.layers.batch_norm import FrozenBatchNorm
 
@@ -30,7 +30,7 @@ NORMS = (
     RmsNorm,
     FrozenBatchNorm,
 )
-CALL = re.compile(r"\s*(blocks|norms)\s*(\(.*\))\s*|\s*(norms)\s*")
+CALL = re.compile(r"\s*((blocks|norms)\s*\(.*\)|norms)\s*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +62,10 @@ def freeze(model: nn.Module, entries: Sequence[str]) -> Frozen:
 
     Args:
         model: not yet wrapped for several processes.
-        entries: each a fragment of parameter names ("backbone.net.blocks.0"), or "blocks(15)": an
-            EfficientNet-like backbone's stem and its single blocks 0 to 15, of other backbones
-            their children 0 to 15, these whole in eval mode (their dropout and stochastic depth,
-            too), or "norms": every normalisation layer, or "norms('backbone')": those with the
-            fragment in their name.
+        entries: each a fragment of parameter names ("backbone.net.blocks.0"), or "blocks(15)": the
+            backbone's stem and its blocks 0 to 15, see `layer_order.parameters_up_to`, these whole
+            in eval mode (their dropout and stochastic depth, too), or "norms": every normalisation
+            layer, or "norms('backbone')": those with the fragment in their name.
 
     Raises:
         UsageError: an entry that fits nothing, or more blocks than there are; lists near names.
@@ -114,12 +113,10 @@ def _find_parameters(model: nn.Module, entry: str) -> tuple[set[str], set[nn.Mod
         return _by_fragment(model, entry)
     name, args, kwargs = parse(entry)
     if name == "blocks":
-        if len(args) != 1 or kwargs or type(args[0]) is not int or args[0] < 0:
-            raise UsageError(
-                f"SEEK.FREEZE {entry!r}: expected the number of the last block, such as"
-                ' "blocks(15)"'
-            )
-        return _by_depth(model, args[0])
+        try:
+            return _by_depth(model, whole_argument(entry))
+        except UsageError as error:
+            raise UsageError(f"SEEK.FREEZE {error}") from error
     if kwargs or len(args) > 1 or not all(isinstance(one, str) for one in args):
         raise UsageError(
             f'SEEK.FREEZE {entry!r}: expected "norms" or a fragment, such as "norms(\'backbone\')"'
@@ -159,33 +156,5 @@ def _by_fragment(model: nn.Module, fragment: str) -> tuple[set[str], set[nn.Modu
 
 def _by_depth(model: nn.Module, last: int) -> tuple[set[str], set[nn.Module]]:
     place, net = network(model)
-    parts = list(_first(net, last))
-    still = {module for _, part in parts for module in part.modules()}
-    return {
-        f"{place}.{name}.{one}" for name, part in parts for one, _ in part.named_parameters()
-    }, still
-
-
-def _first(net: nn.Module, last: int) -> Iterator[tuple[str, nn.Module]]:
-    """Stem and blocks 0 to `last` where stages of blocks stand in `blocks`, else children 0 to
-    `last`.
-    """
-    stages = getattr(net, "blocks", None)
-    children = list(net.named_children())
-    if isinstance(stages, nn.Sequential) and all(
-        isinstance(stage, nn.Sequential) for stage in stages
-    ):
-        stem = children[: [name for name, _ in children].index("blocks")]
-        blocks = [
-            (f"blocks.{number}.{inside}", block)
-            for number, stage in enumerate(stages)
-            for inside, block in enumerate(stage)
-        ]
-    else:
-        stem, blocks = [], children
-    if last >= len(blocks):
-        raise UsageError(
-            f"SEEK.FREEZE blocks({last}): {type(net).__name__} has blocks 0 to {len(blocks) - 1}: "
-            f"{', '.join(name for name, _ in blocks)}"
-        )
-    yield from [*stem, *blocks[: last + 1]]
+    names, modules = parameters_up_to(net, last)
+    return {f"{place}.{name}" for name in names}, set(modules)

@@ -45,15 +45,70 @@ def layer_blocks(net: nn.Module) -> list[list[str]]:
     Stages (`layer1`, `blocks.0`, `layers_0.blocks`, a dense block …) are opened; what stands before
     the first block is the stem; modules without parameters belong to what stands before them.
     """
-    made: list[list[str]] = [[]]
+    return [unit for stage in layer_stages(net) for unit in stage]
+
+
+def layer_stages(net: nn.Module) -> list[list[list[str]]]:
+    """The blocks of a network by stage, as `layer_blocks` names them; the first is the stem.
+
+    A layer between two stages belongs to the one before it, and so does what follows the last.
+    """
+    made: list[list[list[str]]] = [[[]]]
     for child, module in net.named_children():
-        inside = list(_open_container(module, child))
-        started = len(made) > 1 or len(inside) > 1 or inside[0][0] != child
-        if started and any(True for _ in module.parameters()):
-            made += inside
+        stages = _open_stages(module, child)
+        started = len(made) > 1 or stages != [[[child]]]
+        if not started or not any(True for _ in module.parameters()):
+            made[-1][-1].append(child)
+        elif stages == [[[child]]]:
+            made[-1].append([child])
         else:
-            made[-1].append(child)
-    return [unit for unit in made if unit]
+            made += stages
+    return [units for stage in made if (units := [unit for unit in stage if unit])]
+
+
+def parameters_up_to(net: nn.Module, last: int) -> tuple[list[str], list[nn.Module]]:
+    """What "blocks(last)" means: the stem and the blocks 0 to `last` behind it.
+
+    A block is one unit of a stage, such as a bottleneck of a ResNet or a layer of a DenseNet, in
+    the order of `layer_blocks`; a layer between two stages counts as one, layers behind the last
+    stage do not. A class token or a
+    position embedding stands in no block and goes with the stem.
+
+    Args:
+        net: the network, see `network`.
+        last: number of the last block, from 0.
+
+    Returns:
+        the names of the parameters in the network, and its modules.
+
+    Raises:
+        UsageError: the network has no stages, or fewer blocks; says how many.
+    """
+    stem, *stages = layer_stages(net)
+    units = [unit for stage in stages for unit in stage]
+    while units and "." not in units[-1][0]:
+        units.pop()  # behind the last stage: a final convolution or norm
+    if not units or last >= len(units):
+        known = f"blocks 0 to {len(units) - 1}" if units else "no stages, so no blocks"
+        shown = ", ".join(unit[0] for unit in units) or "name fragments instead"
+        raise UsageError(f"blocks({last}): {type(net).__name__} has {known}: {shown}")
+    parts = [part for unit in [*stem, *units[: last + 1]] for part in unit]
+    direct = [name for name, _ in net.named_parameters(recurse=False)]
+    inside = [f"{part}.{name}" for part in parts for name, _ in _parameters(net, part)]
+    modules = [module for part in parts for module in net.get_submodule(part).modules()]
+    return [*direct, *inside], modules
+
+
+def _parameters(net: nn.Module, part: str) -> Iterator[tuple[str, nn.Parameter]]:
+    return net.get_submodule(part).named_parameters()
+
+
+def _open_stages(module: nn.Module, name: str) -> list[list[list[str]]]:
+    """The stages in a module, each with its blocks; a module that is no stage is one block."""
+    stages: dict[str, list[list[str]]] = {}
+    for unit in _open_container(module, name):
+        stages.setdefault(unit[-1].rpartition(".")[0], []).append(unit)
+    return list(stages.values())
 
 
 def _open_container(module: nn.Module, name: str) -> Iterator[list[str]]:

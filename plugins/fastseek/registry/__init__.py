@@ -5,7 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from .calls import parse, pick, recipe_name, spell_call, suggest_names, takes, unparse
+from .calls import (
+    parse,
+    pick,
+    recipe_name,
+    spell_call,
+    suggest_names,
+    takes,
+    unparse,
+    whole_argument,
+)
 from .loading import import_parts, import_plugin, load_plugins, part_files
 from .members import Part, Registry, build
 from .protocols import (
@@ -19,7 +28,9 @@ from .protocols import (
     Metric,
     Reranker,
     Sampler,
+    Schedule,
     Searcher,
+    ShowsCorners,
     Transform,
 )
 from .registries import (
@@ -69,7 +80,9 @@ __all__ = [
     "SCHEDULES",
     "SEARCHERS",
     "Sampler",
+    "Schedule",
     "Searcher",
+    "ShowsCorners",
     "TRANSFORMS",
     "Transform",
     "VIEWS",
@@ -86,6 +99,7 @@ __all__ = [
     "suggest_names",
     "takes",
     "unparse",
+    "whole_argument",
 ]
 
 # What version 0.1 called them; the old names go with version 0.2.

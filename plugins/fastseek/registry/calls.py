@@ -67,6 +67,18 @@ def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
     return node.func.id, args, kwargs
 
 
+def whole_argument(call: str) -> int:
+    """The one whole number, 0 or more, in a call such as "blocks(15)".
+
+    Raises:
+        UsageError: it has other arguments.
+    """
+    name, args, kwargs = parse(call)
+    if len(args) != 1 or kwargs or type(args[0]) is not int or args[0] < 0:
+        raise UsageError(f'{shorten_value(call)}: expected one whole number, such as "{name}(15)"')
+    return args[0]
+
+
 def unparse(name: str, args: Iterable[Any], kwargs: Mapping[str, Any]) -> str:
     """The call string that `parse` splits into these."""
     given = [*map(repr, args), *(f"{key}={value!r}" for key, value in kwargs.items())]

@@ -111,6 +111,26 @@ class Fuser(Protocol):
         ...
 
 
+class Schedule(Protocol):
+    """What SCHEDULES builds."""
+
+    call: str
+
+    def factor(self, step: int) -> float:
+        """What the learning rate is multiplied with in a step, counted from 0."""
+        ...
+
+
+@runtime_checkable
+class ShowsCorners(Protocol):
+    """A schedule that names the steps a table must show."""
+
+    @property
+    def corners(self) -> Sequence[int]:
+        """Those steps, counted from 0."""
+        ...
+
+
 class Metric(Protocol):
     """What METRICS builds."""
 

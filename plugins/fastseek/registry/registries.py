@@ -14,6 +14,7 @@ from .protocols import (
     Metric,
     Reranker,
     Sampler,
+    Schedule,
     Searcher,
     Transform,
 )
@@ -120,7 +121,7 @@ before it.
 )
 
 
-SCHEDULES: Registry[Any] = Registry(
+SCHEDULES: Registry[Schedule] = Registry(
     "schedule",
     """The learning rate over a training.
 

@@ -96,14 +96,14 @@ class WarmupSteps:
 
     def factor(self, step: int) -> float:
         """What the learning rate is multiplied with in a step."""
-        return self._digix(step) if self.preset == "digix" else self._dropped(step)
+        return self._by_step(step) if self.preset == "digix" else self._by_epoch(step)
 
-    def _digix(self, step: int) -> float:
+    def _by_step(self, step: int) -> float:
         last = self.iterations - 1
         warm = (1 - self.minimum) * min(step, last) / self.iterations
         return warm * self.gamma ** max(0, step - last)
 
-    def _dropped(self, step: int) -> float:
+    def _by_epoch(self, step: int) -> float:
         epoch = step // self.iters_per_epoch + 1
         late = 1 if self.preset == "paper" else 0
         drops = sum(epoch >= milestone + late for milestone in self.milestones)

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from ..config.solver_values import DECAY, parse_rate
+from ..config.solver_values import BLOCKS, DECAYS, LAYER_DECAY, parse_rate
 from ..distributed.process_group import inner
 from ..errors import UsageError
-from ..modeling.layer_order import layer_blocks, near, network
+from ..modeling.layer_order import layer_stages, near, network, parameters_up_to
+from ..registry import whole_argument
 
 logger = logging.getLogger("fastreid.fastseek")
 
@@ -22,13 +23,15 @@ def factors(model: nn.Module, entries: Sequence[str]) -> dict[str, float]:
 
     The first entry that fits a parameter decides; without one it is 1. "layer_decay: 0.75" fits the
     network in the backbone: its last block has 0.75 of what stands behind it (branches, losses),
-    the block before 0.75 of that, and so on down to the stem. The factors reach the groups of the
-    optimizer, so that every schedule keeps them; timm's `lr_scale` would be lost under torch's
-    (Clark et al. 2020, ELECTRA, section 3.1, has the decay).
+    the block before 0.75 of that, and so on down to the stem. "stage_decay: 0.5" does so stage by
+    stage: in a network of ninety blocks a power a block would leave most of them as they are. The
+    factors reach the groups of the optimizer, so that every schedule keeps them; timm's `lr_scale`
+    would be lost under torch's (Clark et al. 2020, ELECTRA, section 3.1, has the decay).
 
     Args:
         model: perhaps wrapped for several processes.
-        entries: "fragment of a name: factor" or "layer_decay: factor".
+        entries: "fragment of a name: factor", "blocks(15): factor" (the stem and the blocks 0 to
+            15, as for SEEK.FREEZE), "layer_decay: factor" or "stage_decay: factor".
 
     Raises:
         UsageError: an entry of another form, a factor that is none, or one that fits nothing.
@@ -38,33 +41,40 @@ def factors(model: nn.Module, entries: Sequence[str]) -> dict[str, float]:
     made: dict[str, float] = {}
     for entry in entries:
         fragment, factor = parse_rate(entry)
-        found = (
-            _decay_by_depth(model, factor)
-            if fragment == DECAY
-            else {name: factor for name in known if fragment in name}
-        )
+        if fragment in DECAYS:
+            found = _decay_by_depth(model, factor, by_stage=fragment != LAYER_DECAY)
+        elif BLOCKS.fullmatch(fragment):
+            found = dict.fromkeys(_first_blocks(model, whole_argument(fragment)), factor)
+        else:
+            found = {name: factor for name in known if fragment in name}
         if not found:
             raise UsageError(f"SEEK.RATES {entry!r} fits no parameter; {near(fragment, known)}")
         made = found | made
     return {name: made.get(name, 1.0) for name in names}
 
 
-def _decay_by_depth(model: nn.Module, decay: float) -> dict[str, float]:
+def _decay_by_depth(model: nn.Module, decay: float, by_stage: bool) -> dict[str, float]:
     place, net = network(model)
-    blocks = layer_blocks(net)
+    stages = layer_stages(net)
+    levels = stages if by_stage else [[unit] for stage in stages for unit in stage]
+    depths = {part: depth for depth, units in enumerate(levels) for unit in units for part in unit}
     made = {}
     for name, _ in net.named_parameters():
         # A class token or a position embedding stands in no block and goes with the stem.
-        depth = next(
-            (
-                number
-                for number, unit in enumerate(blocks)
-                if any(name.startswith(f"{part}.") for part in unit)
-            ),
-            0,
-        )
-        made[f"{place}.{name}"] = decay ** (len(blocks) - depth)
+        depth = next((depths[part] for part in _beginnings(name) if part in depths), 0)
+        made[f"{place}.{name}"] = decay ** (len(levels) - depth)
     return made
+
+
+def _beginnings(name: str) -> list[str]:
+    """ "a.b.weight" -> ["a", "a.b"]."""
+    parts = name.split(".")
+    return [".".join(parts[:size]) for size in range(1, len(parts))]
+
+
+def _first_blocks(model: nn.Module, last: int) -> list[str]:
+    place, net = network(model)
+    return [f"{place}.{name}" for name in parameters_up_to(net, last)[0]]
 
 
 def table(model: nn.Module, found: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from ..config import recipe
 from ..config.solver_values import phase_epochs
 from ..data.fastreid_datasets import resolve
 from ..errors import DataError, UsageError
-from ..registry import SCHEDULES, build
+from ..registry import SCHEDULES, Schedule, ShowsCorners, build
 from .accumulation import Windows
 from .recipe_border import build_factor, build_schedule
 
@@ -48,7 +48,7 @@ def table(
             [base_lr * made.factor(step) for step in range(max_epoch * iters)],
             iters,
             base_lr,
-            getattr(made, "corners", ()),
+            _corners(made),
         )
     cfg = recipe.load(what, opts)
     iters = iters_per_epoch or _count_batches(cfg)
@@ -62,12 +62,14 @@ def table(
             base,
             [cfg.SOLVER.WARMUP_ITERS],
         )
-    made = build_factor(cfg, iters)
+    schedule = build_factor(cfg, iters)
     updates = Windows(cfg.SEEK.ACCUMULATE, iters).updates_per_epoch
-    rates = [base * made.factor(step) for step in range(epochs * updates)]
-    return _print_rows(
-        f"{what}: {cfg.SEEK.SCHEDULE}", rates, updates, base, getattr(made, "corners", ())
-    )
+    rates = [base * schedule.factor(step) for step in range(epochs * updates)]
+    return _print_rows(f"{what}: {cfg.SEEK.SCHEDULE}", rates, updates, base, _corners(schedule))
+
+
+def _corners(schedule: Schedule) -> Sequence[int]:
+    return schedule.corners if isinstance(schedule, ShowsCorners) else ()
 
 
 def _count_batches(cfg: Any) -> int:

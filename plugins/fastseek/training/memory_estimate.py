@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from ..config import recipe
-from ..config.edits import without_pretrained
+from ..config.edits import on_meta_device
 from ..data.builders import build_transforms
 from ..errors import UsageError
 from ..io.paths import PathLike
@@ -70,12 +70,9 @@ def memory_of(cfg: Any) -> Memory:
         raise UsageError(
             f"memory is estimated for META_ARCHITECTURE Seeker, not {cfg.MODEL.META_ARCHITECTURE}"
         )
-    bare = without_pretrained(cfg)
-    bare.defrost()
-    bare.MODEL.DEVICE, bare.MODEL.HEADS.NUM_CLASSES, bare.SEEK.CLASSES = "meta", 0, ""
     size = _size(cfg)
     with torch.device("meta"):
-        model = build_model(bare)
+        model = build_model(on_meta_device(cfg))
         frozen = freeze(model.train(), cfg.SEEK.FREEZE)
         frozen.apply()
         one, two = (kept_bytes(model, torch.empty(count, 3, *size)) for count in (2, 4))

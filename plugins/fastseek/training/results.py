@@ -5,16 +5,14 @@ expects.
 from __future__ import annotations
 
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import RunError, UsageError
+from ..config.solver_values import Expectation, parse_expectation
+from ..errors import RunError
 from ..io.code_version import current_commit
 from ..io.json_files import write_json
 from ..io.paths import PathLike
-
-EXPECT = re.compile(r"(?P<name>\S.*?)\s+(?P<value>[\d.]+)\s*(?:\+-|\+/-|±)\s*(?P<margin>[\d.]+)")
 
 
 def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -49,21 +47,13 @@ def write(folder: PathLike, recipe: str, seed: int, results: Mapping[str, Any]) 
     )
 
 
-def expectations(lines: Sequence[str]) -> list[tuple[str, float, float]]:
-    """(metric, value, margin) of every "map(100) 61.2 +- 0.5".
+def expectations(lines: Sequence[str]) -> list[Expectation]:
+    """What every line of SEEK.EXPECT wants.
 
     Raises:
         UsageError: a line of another form.
     """
-    made = []
-    for line in lines:
-        found = EXPECT.fullmatch(line.strip())
-        if found is None:
-            raise UsageError(
-                f'SEEK.EXPECT {line!r} is not of the form "map(100) 61.2 +- 0.5", in percent'
-            )
-        made.append((found["name"], float(found["value"]), float(found["margin"])))
-    return made
+    return [parse_expectation(line) for line in lines]
 
 
 def check(lines: Sequence[str], results: Mapping[str, Any]) -> None:

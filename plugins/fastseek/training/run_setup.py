@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from .. import __version__
+from ..config.edits import replace_values
 from ..distributed.device import device
 from ..errors import UsageError
 from ..io.atomic import atomic
@@ -41,11 +42,8 @@ def setup(cfg: Any, resume: bool = False, eval_only: bool = False) -> Any:
         UsageError: no OUTPUT_DIR, or it cannot be written.
     """
     start_log(cfg.OUTPUT_DIR)
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.DEVICE = device(cfg.MODEL.DEVICE)
-    cfg.SEED = random_state.draw_seed(_earlier_seed(cfg) if resume else cfg.SEED)
-    cfg.freeze()
+    seed = random_state.draw_seed(_earlier_seed(cfg) if resume else cfg.SEED)
+    cfg = replace_values(cfg, {"MODEL.DEVICE": device(cfg.MODEL.DEVICE), "SEED": seed})
     random_state.seed_all(cfg.SEED)
     if not eval_only:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK

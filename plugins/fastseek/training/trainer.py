@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..config.edits import replace_values
 from ..config.solver_values import phase_epochs
 from ..data import builders as loaders
 from ..data.fastreid_datasets import resolve
@@ -125,16 +126,15 @@ class Trainer(DefaultTrainer):
         Raises:
             UsageError: the recipe itself names fewer classes.
         """
-        made = cfg.clone()
-        made.defrost()
-        made.MODEL.HEADS.NUM_CLASSES = wanted = cfg.MODEL.HEADS.NUM_CLASSES or num_classes
+        wanted = cfg.MODEL.HEADS.NUM_CLASSES or num_classes
         if wanted < num_classes:
             raise UsageError(
                 f"MODEL.HEADS.NUM_CLASSES {wanted} is less than the {num_classes} classes of the"
                 " training images; 0 takes their number"
             )
-        made.SEEK.CLASSES = str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
-        made.freeze()
+        classes = str(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json")
+        values = {"MODEL.HEADS.NUM_CLASSES": wanted, "SEEK.CLASSES": classes}
+        made = replace_values(cfg, values)
         save_config(made)
         return made
 

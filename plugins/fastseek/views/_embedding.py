@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 
 View = Callable[[torch.Tensor], list[torch.Tensor]]
 Seen = torch.Tensor | Mapping[str, Any]
-PICTURES = ("images", "crops")
+PARTS = ("images", "crops")
+
+
+@runtime_checkable
+class KeepsLengths(Protocol):
+    """A view that says whether embeddings are added as they are."""
+
+    @property
+    def raw(self) -> bool:
+        """If so, a view with longer vectors counts for more."""
+
+
+@runtime_checkable
+class Pools(Protocol):
+    """A view that says how the embeddings of all views become one."""
+
+    @property
+    def pool(self) -> str:
+        """ "mean" or "max"."""
 
 
 def all_views(images: Seen, views: Iterable[View]) -> list[Seen]:
@@ -20,13 +39,13 @@ def all_views(images: Seen, views: Iterable[View]) -> list[Seen]:
     beside each.
     """
     if isinstance(images, Mapping):
-        names, views = [name for name in PICTURES if name in images], list(views)
+        names, views = [name for name in PARTS if name in images], list(views)
         seen = zip(*(all_views(images[name], views) for name in names), strict=True)
-        return [{**images, **dict(zip(names, pictures, strict=True))} for pictures in seen]
+        return [{**images, **dict(zip(names, parts, strict=True))} for parts in seen]
     batches = [images]
     for view in views:
         batches = [seen for batch in batches for seen in view(batch)]
-    return batches
+    return list(batches)
 
 
 def embed_views(
@@ -48,14 +67,13 @@ def embed_views(
         float32 [B, D], every row of length 1.
     """
     views = list(views)
-    join = (
-        torch.maximum
-        if any(getattr(view, "pool", "mean") == "max" for view in views)
-        else torch.add
-    )
-    raw = any(getattr(view, "raw", False) for view in views)
-    total: torch.Tensor | None = None
-    for batch in all_views(images, views):
-        found = model(batch).float() if raw else F.normalize(model(batch).float())
-        total = found if total is None else join(total, found)
-    return F.normalize(total)
+    largest = any(isinstance(view, Pools) and view.pool == "max" for view in views)
+    join = torch.maximum if largest else torch.add
+    raw = any(isinstance(view, KeepsLengths) and view.raw for view in views)
+
+    def embed(batch: Seen) -> torch.Tensor:
+        found = model(batch).float()
+        return found if raw else F.normalize(found)
+
+    # One after the other: the embeddings of all views are never held at once.
+    return F.normalize(functools.reduce(join, map(embed, all_views(images, views))))

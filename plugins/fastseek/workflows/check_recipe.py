@@ -17,7 +17,7 @@ import torch
 
 from ..config import recipe
 from ..config.catalog import is_base, is_plan, is_rounds
-from ..config.edits import without_pretrained
+from ..config.edits import on_meta_device, without_pretrained
 from ..data.synthetic import write_gallery
 from ..errors import FastSeekError
 from ..io.paths import PathLike
@@ -142,11 +142,9 @@ def _millions(cfg: CfgNode) -> float:
     """
     if cfg.MODEL.META_ARCHITECTURE != "Seeker":
         return 0.0
-    bare = without_pretrained(cfg)
-    bare.defrost()
-    bare.MODEL.DEVICE, bare.MODEL.HEADS.NUM_CLASSES, bare.SEEK.CLASSES = "meta", 0, ""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build_model(bare).parameters()) / 1e6
+        model = build_model(on_meta_device(cfg))
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
 def shrink_recipe(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:

@@ -17,6 +17,7 @@ from ..classification import class_numbers
 from ..classification.confusion import Confused, confused_pairs
 from ..classification.gate import NONE, fit_gate, measure_gate, save_gate, score_images
 from ..config import recipe
+from ..config.edits import replace_values
 from ..data.builders import build_test_loader
 from ..data.fastreid_datasets import resolve
 from ..data.rejects import append
@@ -328,10 +329,5 @@ def _images_shown(pair: Confused, mistakes: Sequence[Mistake]) -> Pair:
 
 def _image_set(cfg: Any, **values: Any) -> Any:
     """The recipe with other keys of SEEK, and without a cache of photos."""
-    made = cfg.clone()
-    made.defrost()
-    made.SEEK.CACHE = ""
-    for key, value in values.items():
-        made.SEEK[key] = value
-    made.freeze()
-    return made
+    changed = {f"SEEK.{key}": value for key, value in values.items()}
+    return replace_values(cfg, {"SEEK.CACHE": ""} | changed)

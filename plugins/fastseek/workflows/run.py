@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from ..config import recipe
+from ..config.edits import replace_values
 from ..data.fastreid_datasets import resolve
 from ..errors import UsageError
 from ..inference import embedding
@@ -60,9 +61,8 @@ def run_file(
 
 def _replace_data(cfg: Any, data: str) -> Any:
     """The recipe on the user's images."""
-    made = cfg.clone()
-    made.defrost()
-    made.DATASETS.NAMES = made.DATASETS.TESTS = (_dataset(data),)
+    names = (_dataset(data),)
+    made = replace_values(cfg, {"DATASETS.NAMES": names, "DATASETS.TESTS": names})
     trained = with_split(resolve(made.DATASETS.NAMES[0]), "train")
     if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
         logger.warning(
@@ -71,14 +71,13 @@ def _replace_data(cfg: Any, data: str) -> Any:
             cfg.SOLVER.IMS_PER_BATCH,
             len(trained),
         )
-        made.SOLVER.IMS_PER_BATCH = len(trained)
+        made = replace_values(made, {"SOLVER.IMS_PER_BATCH": len(trained)})
     if len({item.label for item in trained}) == 1:
         logger.warning(
             "%s has images of one class only: nothing can be learned from them; make a folder a"
             " class",
             data,
         )
-    made.freeze()
     return made
 
 
@@ -146,11 +145,8 @@ def without_last_evaluation(cfg: Any) -> Any:
     """Training need not end with an evaluation: the same figures are made from the embeddings on
     disk.
     """
-    made = cfg.clone()
-    made.defrost()
-    made.DATASETS.TESTS = cfg.DATASETS.TESTS if cfg.TEST.EVAL_PERIOD > 0 else ()
-    made.freeze()
-    return made
+    tests = cfg.DATASETS.TESTS if cfg.TEST.EVAL_PERIOD > 0 else ()
+    return replace_values(cfg, {"DATASETS.TESTS": tests})
 
 
 def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any]:

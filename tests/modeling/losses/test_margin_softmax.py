@@ -122,12 +122,18 @@ def test_cosines_of_one_and_minus_one_give_finite_losses_and_gradients(name, sig
 @pytest.mark.parametrize("name", NAMES)
 def test_both_presets_of_the_contest_are_kept_and_single_values_win_over_them(name):
     """finegrained row 35; trap 14."""
-    for preset, expected in (("seed", (30, 0.35, 0.25, 0.0)), ("repo", (35, 0.30, 1.0, 0.2))):
+    for preset, expected in (("paper", (30, 0.35, 0.25, 0.0)), ("repo", (35, 0.30, 1.0, 0.2))):
         loss = made(f"{name}('e', preset='{preset}')")
         assert (loss.s, loss.factor, loss.dropout) == (expected[0], *expected[2:])
         assert loss.margins.tolist() == pytest.approx([expected[1]] * 5)
     mixed = made(f"{name}('e', s=10.0, weight=0.0, preset='repo')")
     assert (mixed.s, mixed.factor, mixed.dropout) == (10.0, 0.0, 0.2)
+
+
+def test_the_preset_seed_is_paper_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="'paper'"):
+        old = made("arcface('e', preset='seed')")
+    assert (old.s, old.factor, old.dropout) == (30.0, 0.25, 0.0)
 
 
 def test_curricular_counts_a_harder_class_by_t_plus_its_cosine():
@@ -243,7 +249,7 @@ def test_gradient_descent_finds_the_classes(name):
     ("options", "says"),
     [
         ("'f'", "'f', only e"),
-        ("'e', preset='mine'", "seed, repo"),
+        ("'e', preset='mine'", "paper, repo"),
         ("'e', s=0.0", "positive"),
         ("'e', dropout=1.0", "dropout"),
         ("'e', margin=2.0", "pi/2"),

@@ -121,14 +121,14 @@ class RelationAware(nn.Module):
                 " sizes"
             )
         if self.spatial is not None:
-            weights = self.spatial(self._pooled(maps).flatten(2)).unflatten(2, self.size)
+            weights = self.spatial(self._pool_to_size(maps).flatten(2)).unflatten(2, self.size)
             maps = maps * self._spread(weights, maps)
         if self.channel is not None:
-            weights = self.channel(self._pooled(maps).flatten(2).transpose(1, 2))
+            weights = self.channel(self._pool_to_size(maps).flatten(2).transpose(1, 2))
             maps = maps * weights.transpose(1, 2)[..., None]
         return maps
 
-    def _pooled(self, maps: torch.Tensor) -> torch.Tensor:
+    def _pool_to_size(self, maps: torch.Tensor) -> torch.Tensor:
         return (
             maps if tuple(maps.shape[2:]) == self.size else F.adaptive_avg_pool2d(maps, self.size)
         )

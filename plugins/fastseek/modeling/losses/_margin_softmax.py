@@ -4,6 +4,7 @@ presets.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -17,7 +18,7 @@ from ..layers.subcenter import centers
 
 # DIGIX 2020, second place: what the authors wrote, and what their configuration files say.
 PRESETS = {
-    "seed": {"s": 30.0, "margin": 0.35, "weight": 0.25, "dropout": 0.0},
+    "paper": {"s": 30.0, "margin": 0.35, "weight": 0.25, "dropout": 0.0},
     "repo": {"s": 35.0, "margin": 0.30, "weight": 1.0, "dropout": 0.2},
 }
 
@@ -41,7 +42,7 @@ class MarginSoftmax(nn.Module):
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0 to its value, linearly; 0 has it from the
             start.
-        preset: "seed" or "repo" (see `PRESETS`), or ""; fills in what is None.
+        preset: "paper" or "repo" (see `PRESETS`), or ""; fills in what is None.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -69,6 +70,10 @@ class MarginSoftmax(nn.Module):
         counts: torch.Tensor,
     ) -> None:
         super().__init__()
+        if preset == "seed":
+            message = "preset='seed' is called 'paper'; the old name goes with version 0.2"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            preset = "paper"
         if preset and preset not in PRESETS:
             raise ValueError(f"preset must be '' or one of {', '.join(PRESETS)}, got {preset!r}")
         usual = {**self.defaults, **PRESETS.get(preset, {})}

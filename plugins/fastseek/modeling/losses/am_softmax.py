@@ -23,7 +23,7 @@ class AmSoftmax(MarginSoftmax):
         dropout: on the embedding of length 1, usually 0.
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
-        preset: "seed" or "repo", as for `arcface`.
+        preset: "paper" or "repo", as for `arcface`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 

@@ -25,7 +25,7 @@ class Arcface(MarginSoftmax):
         dropout: on the embedding of length 1, usually 0.
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
-        preset: "seed" (s 30, margin 0.35, weight 0.25) or "repo" (s 35, margin 0.30, weight 1,
+        preset: "paper" (s 30, margin 0.35, weight 0.25) or "repo" (s 35, margin 0.30, weight 1,
             dropout 0.2) of the DIGIX 2020 second place for what is not given. What their repository
             calls ArcFace is `curricular`.
         dims: embedding name -> D.

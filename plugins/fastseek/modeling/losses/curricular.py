@@ -31,7 +31,7 @@ class Curricular(MarginSoftmax):
         dropout: on the embedding of length 1, usually 0.2.
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
-        preset: "seed" or "repo", as for `arcface`; "repo" is what is usual here.
+        preset: "paper" or "repo", as for `arcface`; "repo" is what is usual here.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 

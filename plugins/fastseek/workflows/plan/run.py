@@ -17,6 +17,7 @@ from typing import Any
 import torch
 import yaml
 
+from ...config.edits import replace_values
 from ...config.keys import RUNS, former_names, tag_of
 from ...config.nested import flatten
 from ...config.plugins import register
@@ -209,11 +210,7 @@ def _find_source(
 
 def _place_weights(cfg: CfgNode, folder: pathlib.Path, source: pathlib.Path | None) -> CfgNode:
     """The recipe with the folder of its step and the weights it starts from."""
-    own = cfg.clone()
-    own.defrost()
-    own.OUTPUT_DIR, own.MODEL.WEIGHTS = str(folder), str(source or "")
-    own.freeze()
-    return own
+    return replace_values(cfg, {"OUTPUT_DIR": str(folder), "MODEL.WEIGHTS": str(source or "")})
 
 
 def _prepare(record: StageRecord, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> str:

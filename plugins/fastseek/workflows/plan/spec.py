@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from msgspec import field
 
 from ...config import recipe
+from ...config.edits import replace_values
 from ...config.solver_values import phase_epochs
 from ...config.sources import Setting, flat_settings
 from ...errors import UsageError
@@ -234,11 +235,8 @@ def _config(step: PlanStep, opts: Sequence[Any]) -> CfgNode:
     cfg = recipe.load(step.recipe, opts, step.settings)
     if not step.fit and not step.drop:
         return cfg
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.SEEK.FIT, cfg.SEEK.DROP = step.fit or cfg.SEEK.FIT, list(step.drop) or cfg.SEEK.DROP
-    cfg.freeze()
-    return cfg
+    fit, drop = step.fit or cfg.SEEK.FIT, list(step.drop) or cfg.SEEK.DROP
+    return replace_values(cfg, {"SEEK.FIT": fit, "SEEK.DROP": drop})
 
 
 def describe_plan(plan: Plan, opts: Sequence[Any] = ()) -> str:
