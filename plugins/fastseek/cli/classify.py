@@ -1,7 +1,7 @@
 """Images to class probabilities: a recipe, the weights trained with it, and the images to look at.
 
-fastseek classify config.yaml --weights model_final.safetensors --images /my/images --out classes
-fastseek classify c.yaml --weights model.safetensors --images I --out classes --gate gate.json
+    fastseek classify config.yaml --weights model_final.safetensors --images /my/images --out classes
+    fastseek classify c.yaml --weights model.safetensors --images I --out classes --gate gate.json
 
 The folder also gets predictions.csv (image,label,confidence), predictions.json and predictions.html.
 A gate is what `fastseek classify-report` writes: images it turns away are "none of these".

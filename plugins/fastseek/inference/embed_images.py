@@ -87,9 +87,18 @@ def load_model(cfg: Any, weights: PathLike) -> nn.Module:
     """
     if not os.fspath(weights):
         raise UsageError("no weights are named: give the checkpoint the recipe was trained to")
-    model = build_model(with_classes(cfg, classes_beside(weights)))
+    model = build_model(recipe_of_weights(cfg, weights))
     load_weights(model, weights)
     return model.eval()
+
+
+def recipe_of_weights(cfg: Any, weights: PathLike) -> Any:
+    """The recipe the model of some weights is built by, with the classes beside them, if any.
+
+    Raises:
+        ArtefactError: the classes are not those of the weights.
+    """
+    return with_classes(cfg, classes_beside(weights))
 
 
 def classes_beside(weights: PathLike, needed: bool = False) -> pathlib.Path | None:
