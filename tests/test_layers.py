@@ -86,7 +86,7 @@ FLOORS = {
         "k_reciprocal k_reciprocal_query",
     ],
     "search": [
-        "_frame _merge _recall _rescoring exact",
+        "_frame _merge _milvus_lite _recall _rescoring exact",
         "_milvus_store quantized sharded",
         "_faiss_index milvus",
         "faiss_hnsw faiss_ivf faiss_pq",

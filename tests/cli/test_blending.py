@@ -101,7 +101,6 @@ def test_the_tool_evolves_weights_proves_them_and_writes_what_it_says(home, tmp_
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
     )
     assert done.returncode == 0, done.stderr

@@ -28,9 +28,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def tool(name, *args, cwd):
     command = [sys.executable, "-c", BARE, str(ROOT / "tools" / name), *map(str, args)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

@@ -219,20 +219,10 @@ def test_a_search_killed_from_outside_at_any_time_ends_in_the_same_bytes(home, s
         child.kill()
     if (home / "r.npz").exists():
         Ranking.load(home / "r.npz")
-    assert (
-        subprocess.run(
-            command, env=environment, cwd=home, capture_output=True, timeout=60
-        ).returncode
-        == 0
-    )
+    assert subprocess.run(command, env=environment, cwd=home, capture_output=True).returncode == 0
     restarted = files(home)
     clear(home, {"q.npy", "g.npy", "old.npy"})
-    assert (
-        subprocess.run(
-            command, env=environment, cwd=home, capture_output=True, timeout=60
-        ).returncode
-        == 0
-    )
+    assert subprocess.run(command, env=environment, cwd=home, capture_output=True).returncode == 0
     assert files(home) == restarted and not [name for name in restarted if ".tmp-" in name]
 
 
@@ -264,7 +254,6 @@ def test_a_search_in_a_database_killed_after_a_step_goes_on_from_there(home, ste
             env=environment,
             cwd=home,
             capture_output=True,
-            timeout=60,
         )
         return done.returncode
 

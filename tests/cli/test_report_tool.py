@@ -54,9 +54,7 @@ def run(home, *args):
         *map(str, args),
     ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(
-        command, cwd=home, env=environment, capture_output=True, text=True, timeout=120
-    )
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
 
 
 def test_one_command_makes_the_page(home):

@@ -31,7 +31,6 @@ def tool(name, *args, cwd):
         capture_output=True,
         text=True,
         errors="surrogateescape",
-        timeout=120,
     )
 
 

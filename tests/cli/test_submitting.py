@@ -202,7 +202,6 @@ def test_the_tool_ends_with_the_code_of_its_fault(home, args, code, told):
         cwd=home,
         capture_output=True,
         text=True,
-        timeout=60,
         env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
     )
     assert done.returncode == code, done.stderr

@@ -2,6 +2,8 @@
 not fit.
 """
 
+import errno
+import fcntl
 import sys
 
 import numpy as np
@@ -245,3 +247,75 @@ def test_without_pymilvus_one_line_says_what_to_install(monkeypatch, tmp_path):
 def test_impossible_settings_are_refused(call):
     with pytest.raises(UsageError):
         build(call, SEARCHERS)
+
+
+@pytest.mark.parametrize("index", ["IVF_FLATT", "IVF_PQ", "flat"])
+def test_F12_an_index_that_the_embedded_engine_cannot_build_is_refused_before_anything(
+    index, tmp_path
+):
+    with pytest.raises(UsageError, match=r"no index of an embedded database.*Known: AUTOINDEX"):
+        milvus(tmp_path, f", index={index!r}")
+    assert list(tmp_path.iterdir()) == []
+    assert build(f"milvus(uri='http://h:1', index={index!r})", SEARCHERS)  # a cluster knows its own
+
+
+def test_F12_an_index_that_fails_in_the_background_is_told(tmp_path, monkeypatch, capfd):
+    def fail(*_):
+        raise ValueError("no room for the graph")
+
+    monkeypatch.setattr("milvus_lite.index.factory.build_index_from_spec", fail)
+    with pytest.raises(RunError, match="could not build its index.*no room for the graph"):
+        milvus(tmp_path)(*pair())
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("left", [0, 40])
+def test_F70_the_half_of_an_index_that_a_kill_left_is_built_anew(left, tmp_path):
+    queries, gallery = pair()
+    before = milvus(tmp_path)(queries, gallery)
+    (index,) = tmp_path.rglob("indexes/*")
+    index.write_bytes(index.read_bytes()[:left])
+    same(milvus(tmp_path)(queries, gallery), before)
+
+
+def test_F35_a_database_that_is_open_elsewhere_is_told_in_one_line(tmp_path, capfd):
+    milvus(tmp_path)(*pair())
+    with open(tmp_path / "m.db" / "LOCK") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="m.db is open in another process: wait") as caught:
+            milvus(tmp_path)(*pair())
+    assert "\n" not in str(caught.value) and capfd.readouterr().err == ""
+    milvus(tmp_path)(*pair())
+
+
+def test_F67_a_file_is_no_database(tmp_path, capfd):
+    (tmp_path / "m.db").write_text("id,label\n")
+    with pytest.raises(ArtefactError, match="m.db is a file; the database .* is a folder"):
+        milvus(tmp_path)(*pair())
+    assert capfd.readouterr().err == ""
+    assert (tmp_path / "m.db").read_text() == "id,label\n"
+
+
+@pytest.mark.parametrize("name", ["schema.json", "manifest.json*", "data_*.parquet"])
+def test_F67_a_damaged_database_is_told_with_the_remedy(name, tmp_path, capfd):
+    milvus(tmp_path)(*pair())
+    files = list((tmp_path / "m.db").rglob(name))
+    for file in files:
+        file.write_text("broken")
+    assert files
+    with pytest.raises(ArtefactError, match=r"m\.db could not .* is damaged; remove it") as caught:
+        milvus(tmp_path)(*pair())
+    told = capfd.readouterr().err
+    assert "\n" not in str(caught.value) and "Traceback" not in told, told
+
+
+def test_F67_a_full_disk_is_told_as_one(tmp_path, monkeypatch, capfd):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("milvus_lite.engine.collection.Collection.insert", fail)
+    with pytest.raises(RunError, match="no space is left there: make room") as caught:
+        milvus(tmp_path)(*pair())
+    assert "\n" not in str(caught.value) and "Traceback" not in capfd.readouterr().err
+    monkeypatch.undo()
+    same(milvus(tmp_path)(*pair()), Exact(k=7)(*pair()))

@@ -22,6 +22,7 @@ from ..knn.vectors import blocks
 from ..progress import progress
 from ..structures import Embeddings, Ranking
 from ..structures.provenance import KEYS, first_difference
+from . import _milvus_lite
 from ._rescoring import look_up_rows, rescore_pairs
 
 METRICS = {
@@ -50,6 +51,7 @@ class MilvusStore:
         UsageError: pymilvus is not installed, the URI is no such thing, or its folder cannot be
             made.
         RunError: the database does not answer, or another process holds the file.
+        ArtefactError: an embedded database is damaged, or is none.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class MilvusStore:
         milvus = _import_pymilvus(self.local)
         if self.local:
             make_folder(pathlib.Path(uri).absolute().parent)
-        with _describe(uri, "open the database (another process may hold the file)"):
+        with _describe(uri, "open the database", reads=True):
             self.client = milvus.MilvusClient(uri=uri, token=token)
 
     def __enter__(self) -> MilvusStore:
@@ -78,6 +80,22 @@ class MilvusStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if kind is None and self.local:
+            self._check_index()
+
+    def _check_index(self) -> None:
+        """Check that no index failed; the embedded engine builds them in the background, and ends
+        that when it is closed.
+
+        Raises:
+            RunError: one did.
+        """
+        cause = _milvus_lite.take_failure("engine.collection")
+        if cause is not None:
+            raise RunError(
+                f"Milvus at {self.uri} could not build its index ({cause}): take another index and"
+                " collection"
+            ) from cause
 
     def close(self) -> None:
         """Close the connection, and an embedded database with it."""
@@ -89,7 +107,7 @@ class MilvusStore:
 
     def exists(self) -> bool:
         """Whether the collection is there."""
-        with _describe(self.uri, "ask for collections"):
+        with _describe(self.uri, "ask for collections", reads=True):
             return self.client.has_collection(self.collection)
 
     def about(self) -> dict[str, Any]:
@@ -98,7 +116,7 @@ class MilvusStore:
         Raises:
             ArtefactError: it was not made by FastSeek.
         """
-        with _describe(self.uri, "describe the collection"):
+        with _describe(self.uri, "describe the collection", reads=True):
             page = self.client.describe_collection(self.collection)["properties"].get(
                 "fastseek", ""
             )
@@ -124,13 +142,19 @@ class MilvusStore:
         indexed = self.client.prepare_index_params()
         indexed.add_index("vector", index_type=index, metric_type=METRICS[metric])
         with _describe(self.uri, f"create the collection with index {index!r}"):
-            self.client.create_collection(
-                self.collection,
-                schema=schema,
-                index_params=indexed,
-                consistency_level="Strong",
-                properties={"fastseek": json.dumps(told)},
-            )
+            try:
+                self.client.create_collection(
+                    self.collection,
+                    schema=schema,
+                    index_params=indexed,
+                    consistency_level="Strong",
+                    properties={"fastseek": json.dumps(told)},
+                )
+            except Exception:
+                # A cluster makes the collection before it refuses the index.
+                with contextlib.suppress(Exception):
+                    self.client.drop_collection(self.collection)
+                raise
 
     def drop(self) -> None:
         """Delete the collection and all that is in it."""
@@ -246,8 +270,15 @@ class MilvusStore:
         return Embeddings(np.array(names, str), vectors, about["passport"])
 
     def _load(self) -> None:
-        with _describe(self.uri, "load the collection"):
-            self.client.load_collection(self.collection)
+        try:
+            with _describe(self.uri, "load the collection", reads=True):
+                self.client.load_collection(self.collection)
+        except ArtefactError:
+            # A process that was killed while it wrote an index left the half of it.
+            if not self.local or not _milvus_lite.remove_indexes(self.uri, self.collection):
+                raise
+            with _describe(self.uri, "load the collection", reads=True):
+                self.client.load_collection(self.collection)
 
     def nearest(self, queries: Embeddings, k: int) -> list[list[str]]:
         """The ids of the k nearest images of every query, as the database finds them.
@@ -314,17 +345,21 @@ def _import_pymilvus(local: bool) -> Any:
         ) from error
     for name in ("pymilvus", "grpc._server") if local else ("pymilvus",):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # our errors tell what these would
+    if local:
+        _milvus_lite.listen()
     return pymilvus
 
 
 @contextlib.contextmanager
-def _describe(uri: str, what: str) -> Iterator[None]:
-    """Failures of the database as ours."""
+def _describe(uri: str, what: str, reads: bool = False) -> Iterator[None]:
+    """Failures of the database as ours; `reads` where it had but to read what is there."""
     from pymilvus.exceptions import MilvusException
 
     try:
         yield
     except MilvusException as error:
+        if "://" not in uri:
+            raise _milvus_lite.explain(uri, what, error.message, reads) from error
         where = uri.rsplit("@", 1)[-1]
         raise RunError(
             f"Milvus at {where} could not {what}: {error.message}; what was stored is kept, the"

@@ -6,9 +6,10 @@ import numpy as np
 
 from ..errors import ArtefactError
 from ..knn.vectors import METRICS
-from ..registry import SEARCHERS
+from ..registry import SEARCHERS, suggest_names
 from ..structures import Embeddings, Ranking
 from ..structures.arrays import Picked
+from ._milvus_lite import INDEXES
 from ._milvus_store import MOST, MilvusStore
 from ._recall import measure_recall
 from ._rescoring import look_up_rows, rescore_pairs
@@ -30,7 +31,8 @@ class Milvus:
             cluster.
         collection: its name.
         metric: "cosine", "ip" or "l2".
-        index: a Milvus index type: "FLAT" compares with every image, "HNSW" and others do not.
+        index: a Milvus index type: "FLAT" compares with every image, "HNSW" and others do not; an
+            embedded database knows AUTOINDEX, FLAT, HNSW, HNSW_SQ, IVF_FLAT and IVF_SQ8.
         refine: how many images are proposed for one that is kept.
         replace: whether a collection of that name that holds something else is dropped first.
         token: "user:password" or a key of a cluster.
@@ -39,8 +41,8 @@ class Milvus:
 
     Raises:
         UsageError: pymilvus is not installed, or the URI is no such thing.
-        ArtefactError: queries, gallery and collection are not of one model, or the collection holds
-            something else.
+        ArtefactError: queries, gallery and collection are not of one model, the collection holds
+            something else, or the database is damaged.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
         RunError: the database failed; the same command goes on from there.
     """
@@ -68,6 +70,11 @@ class Milvus:
             )
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, got {metric!r}")
+        if "://" not in uri and index not in INDEXES:
+            raise ValueError(
+                f"no index of an embedded database is called {index!r}"
+                + suggest_names(index.upper(), list(INDEXES))
+            )
         self.k, self.uri, self.collection, self.metric = k, uri, collection, metric
         self.index, self.refine, self.replace, self.token = index, refine, replace, token
         self.sample, self.seed = sample, seed
