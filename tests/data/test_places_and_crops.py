@@ -92,6 +92,24 @@ def test_a_batch_has_neither_places_nor_crops_where_none_are_known(cfg):
     )
 
 
+def test_F54_a_training_tells_how_many_images_have_a_place_where_a_branch_asks_for_it(
+    cfg, table, caplog
+):
+    with caplog.at_level("INFO"):
+        build_train_loader(cfg)
+        assert "a place" not in caplog.text
+        cfg.SEEK.BRANCHES = ["two_stream(of=\"geo(on='s4')\")"]
+        build_train_loader(cfg)
+    found = [one for one in caplog.records if "a place" in one.getMessage()]
+    assert [one.levelname for one in found] == ["WARNING"] and "0 of 48" in caplog.text
+    caplog.clear()
+    cfg.DATASETS.NAMES = (f"manifest('{table}')",)
+    with caplog.at_level("INFO"):
+        items = build_train_loader(cfg).dataset.items
+    placed = sum(item.meta["lat"] != "" for item in items)
+    assert f"{placed} of {len(items)} training images have a place, {placed} a date" in caplog.text
+
+
 def test_a_wrong_place_in_a_manifest_names_file_and_line(tmp_path):
     (tmp_path / "t.csv").write_text("path,lat,lon\na.jpg,1,2\nb.jpg,95,2\n")
     with pytest.raises(DataError, match=r"t\.csv:3: lat is '95'; expected -90 to 90"):

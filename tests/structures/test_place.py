@@ -8,6 +8,7 @@ import pytest
 
 from fastseek.errors import DataError
 from fastseek.structures import Item, geolocations_of, parse_geolocation
+from fastseek.structures.geolocation import count_geolocations
 
 
 def test_numbers_and_text_tell_the_same_place():
@@ -79,3 +80,25 @@ def test_items_have_places_only_when_one_tells_any():
     found = geolocations_of([*plain, Item("c", meta={"date": "2021-01-01"})])
     assert found.shape == (3, 4) and found.dtype == np.float32
     assert np.isnan(found[:2]).all() and found[2, 2] == 0
+
+
+def test_F54_the_names_of_inaturalists_export_tell_the_same_place():
+    ours = {"lat": "41.1", "lon": "-8.5", "date": "2021-07-02", "location_uncertainty": "30"}
+    names = ("latitude", "longitude", "observed_on", "positional_accuracy")
+    theirs = dict(zip(names, ours.values(), strict=True))
+    assert parse_geolocation(theirs, "a") == parse_geolocation(ours, "a")
+    assert parse_geolocation({**theirs, "lat": "", "lon": None}, "a") == parse_geolocation(
+        ours, "a"
+    )
+    assert parse_geolocation({**theirs, **ours}, "a") == parse_geolocation(ours, "a")
+    with pytest.raises(DataError, match="a: lat and latitude tell different values, 3 and 41.1"):
+        parse_geolocation({**theirs, "lat": "3"}, "a")
+    with pytest.raises(DataError, match="-90 to 90"):
+        parse_geolocation({"latitude": "91"}, "a")
+
+
+def test_F54_images_with_a_place_and_with_a_date_are_counted():
+    metas = [{"lat": 1, "lon": 2}, {"observed_on": "2021-05-31"}, {"lat": 1}, {}, {"longitude": 2}]
+    items = [Item(f"{n}.jpg", meta=meta) for n, meta in enumerate(metas)]
+    assert count_geolocations(geolocations_of(items)) == (1, 1)
+    assert count_geolocations(geolocations_of(items[3:])) == (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import DataError, UsageError
 from ..registry import CROPS, SAMPLERS, Sampler, build
 from ..structures import Item, paths_of, with_split
+from ..structures.geolocation import count_geolocations, geolocations_of
 from .fastreid_datasets import resolve
 from .image_cache import cache_images, split_fixed
 from .label_index import TrainSet
@@ -52,6 +54,7 @@ def build_train_loader(
         dataset.num_classes,
         dataset.num_cameras,
     )
+    _tell_places(cfg.SEEK.BRANCHES, dataset.items)
     sampler = build_sampler(cfg, dataset, world_size)
     budget = max(10, int(cfg.SEEK.MAX_BAD * len(dataset)))
     files, transform = _prepare_files(cfg, dataset.items, train=True)
@@ -98,6 +101,24 @@ def _training_items(cfg: Any) -> Sequence[Item]:
         with_split(resolve(name, combine_all=combine_all), "train") for name in cfg.DATASETS.NAMES
     ]
     return found[0] if len(found) == 1 else [item for items in found for item in items]
+
+
+def _tell_places(branches: Sequence[str], items: Sequence[Item]) -> None:
+    """Tell how many training images have the place and the date that a branch `geo(…)` learns
+    from: without any it learns nothing.
+    """
+    if not any(re.search(r"\bgeo\(", call) for call in branches):
+        return
+    places, dates = count_geolocations(geolocations_of(items))
+    told = f"{places} of {len(items)} training images have a place, {dates} a date"
+    if places or dates:
+        logger.info(told)
+        return
+    logger.warning(
+        "SEEK.BRANCHES has geo(…), but %s: it learns nothing. Columns lat, lon and date (or latitude,"
+        " longitude and observed_on) of a manifest tell them",
+        told,
+    )
 
 
 def shard(count: int, rank: int, world_size: int, start: int = 0) -> range:

@@ -26,7 +26,7 @@ from ..io.paths import PathLike
 from ..modeling.modes import preserve_modes
 from ..progress import progress
 from ..registry import CROPS, VIEWS, build
-from ..structures import Embeddings, Item
+from ..structures import Embeddings, Item, geolocation
 from ..structures.embeddings_writer import fits, store
 from ..views._embedding import Seen, all_views, embed_views
 from .foreground import cutter
@@ -270,7 +270,7 @@ def source_of(items: Sequence[Item]) -> str:
             described = f"{state.st_size} {state.st_mtime_ns}"
         except OSError:
             described = "missing"
-        for key in ("lat", "lon", "date", "location_uncertainty", "box"):
+        for key in (*geolocation.KEYS, "box"):
             described += f" {key} {item.meta[key]}" if key in item.meta else ""
         digest.update(f"{item.id}\0{described}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -14,7 +14,14 @@ from ..errors import DataError
 from .item import Item
 from .item_table import ItemTable
 
-KEYS = ("lat", "lon", "date", "location_uncertainty")
+# What an item's meta calls them, and what iNaturalist's export does.
+NAMES = {
+    "lat": "latitude",
+    "lon": "longitude",
+    "date": "observed_on",
+    "location_uncertainty": "positional_accuracy",
+}
+KEYS = (*NAMES, *NAMES.values())
 RANGES = {"lat": (-90.0, 90.0), "lon": (-180.0, 180.0), "location_uncertainty": (0.0, math.inf)}
 
 
@@ -38,18 +45,43 @@ def parse_geolocation(meta: Mapping[str, Any], where: str) -> tuple[float, float
 
     Args:
         meta: "lat", "lon", "date" (ISO 8601, with or without a time) and "location_uncertainty",
-            all optional, as numbers or text.
+            all optional, as numbers or text; or under the names of iNaturalist's export,
+            "latitude", "longitude", "observed_on" and "positional_accuracy".
         where: what an error calls it.
 
     Raises:
-        DataError: not a number, not a date, or outside what can be.
+        DataError: not a number, not a date, or outside what can be; or two names tell two values.
     """
     lat, lon, uncertainty = (
-        _number(meta.get(key), key, where) for key in ("lat", "lon", "location_uncertainty")
+        _number(_value(meta, key, where), key, where)
+        for key in ("lat", "lon", "location_uncertainty")
     )
     if math.isnan(lat) or math.isnan(lon):
         lat = lon = math.nan
-    return lat, lon, _share_of_year(meta.get("date"), where), uncertainty
+    return lat, lon, _share_of_year(_value(meta, "date", where), where), uncertainty
+
+
+def count_geolocations(places: np.ndarray | None) -> tuple[int, int]:
+    """How many images have a place, and how many a date.
+
+    Args:
+        places: what `geolocations_of` gave.
+    """
+    if places is None:
+        return 0, 0
+    return int((~np.isnan(places[:, 0])).sum()), int((~np.isnan(places[:, 2])).sum())
+
+
+def _value(meta: Mapping[str, Any], key: str, where: str) -> Any:
+    """What a meta tells under a name of ours or of the export, "" when nothing."""
+    told = {name: meta[name] for name in (key, NAMES[key]) if meta.get(name) is not None}
+    values = [value for value in told.values() if value != ""]
+    if len({str(value) for value in values}) > 1:
+        raise DataError(
+            f"{where}: {' and '.join(told)} tell different values, {' and '.join(map(str, values))}:"
+            " leave one of the two out"
+        )
+    return values[0] if values else ""
 
 
 def _number(value: Any, key: str, where: str) -> float:
