@@ -112,13 +112,17 @@ def test_the_long_setting_and_the_command_line_reach_every_step(files):
         (
             "hflip(0.5)",
             "hflap(0.5)",
-            r"ablation.yml:9: step '\+ flip': .*no transform is called 'hflap'",
+            r"ablation.yml:9: step '\+ flip': .*ablation.yml:10: .*no transform is called 'hflap'",
         ),
-        ("SEEK.TRAIN: [", "SEEK.TRIAN: [", r"ablation.yml:9: ADD SEEK.TRIAN: there is no such key"),
+        (
+            "SEEK.TRAIN: [",
+            "SEEK.TRIAN: [",
+            r"ablation.yml:10: ADD SEEK.TRIAN: there is no such key",
+        ),
         (
             "ADD: {SEEK.TRAIN",
             "ADD: {SEEK.SEARCH",
-            r"ablation.yml:9: ADD SEEK.SEARCH: both .* must be lists",
+            r"ablation.yml:10: ADD SEEK.SEARCH: both .* must be lists",
         ),
         ('"map"]', '"mapp"]', r"ablation.yml:4: no metric is called 'mapp'"),
         (
@@ -129,7 +133,7 @@ def test_the_long_setting_and_the_command_line_reach_every_step(files):
         ("BASE: tiny.yml", "BASE: absent.yml", r"ablation.yml:8: step 'baseline': .*absent.yml"),
         ("BASE: tiny.yml\n", "", "BASE .* and STEPS .* are needed"),
         ("{larger: ", "{smaller: ", "ablation.yml:6: 'smaller': expected the name of a step"),
-        ("ALONE: true", "PLAN: absent.yml", r"ablation.yml:11: PLAN absent.yml is not there"),
+        ("ALONE: true", "PLAN: absent.yml", r"ablation.yml:12: PLAN absent.yml is not there"),
         (
             "NAME: A tiny",
             "TITLE: A tiny",

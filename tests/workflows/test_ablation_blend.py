@@ -125,9 +125,13 @@ def test_members_of_a_blend_must_have_seen_the_same_photos(tmp_path, files):
     ("old", "new", "says"),
     [
         ("PRIOR: place", "PRIOR: absent", "wrong: absent"),
-        ("EVOLVE: de", "EVOLVE: sga", "BLEND must be"),
+        ("EVOLVE: de", "EVOLVE: sga", "STEPS.3..BLEND.EVOLVE must be one of cma, de, got 'sga'"),
         ("OF: [image], PRIOR: place", "OF: [image]", "several steps"),
-        ("EVOLVE: de", "SEARCH: de", "wrong: SEARCH"),
+        (
+            "EVOLVE: de",
+            "SEARCH: de",
+            ":14: there is no key STEPS.3..BLEND.SEARCH; known: OF, EVOLVE, PRIOR",
+        ),
         ("OF: [image, product]", "OF: [both, image]", "wrong: both"),
         (
             'CLASS_METRICS: ["top(1)"]',

@@ -390,26 +390,65 @@ def test_the_contest_fills_in_what_re_rankers_open():
 @pytest.mark.parametrize(
     "change, told",
     [
-        ({"TASK": "kaggle"}, "TASK must be one of"),
-        ({"ENSEMBLE": "sum_tip(3)"}, "no part is called 'sum_tip'"),
+        ({"TASK": "kaggle"}, ":2: TASK must be one of digix, gldv2-recognition, gldv2-retrieval"),
+        ({"ENSEMBLE": "sum_tip(3)"}, "no fuser is called 'sum_tip'; did you mean 'sum_top'"),
+        ({"ENSEMBLE": "sum_top(top=3)"}, "ENSEMBLE|sum_top"),
         ({"POST": ["label_rang()"]}, "no part is called 'label_rang'"),
         ({"MEMBERS": [*MEMBERS, MEMBERS[0]]}, "two members are called 'one'"),
         ({"MEMBERS": [{"NAME": "one"}]}, "PLAN or RECIPE"),
-        ({"MEMBERS": [{"NAME": "a/b", "RECIPE": "one.yml"}]}, "folder"),
-        ({"MEMBERS": [{**MEMBERS[0], "WEIGTH": 2}]}, "no key WEIGTH"),
-        ({"MEMBERS": [{**MEMBERS[0], "WEIGHT": 0}]}, "above 0"),
-        ({"MEMBERS": "one.yml"}, "MEMBERS must be a list"),
-        ({"METRICS": [1]}, "must hold call strings"),
+        ({"MEMBERS": [{"NAME": "a/b", "RECIPE": "one.yml"}]}, ":6: NAME 'a/b' .*folder"),
+        ({"MEMBERS": [{**MEMBERS[0], "WEIGTH": 2}]}, ":9: there is no key MEMBERS.0..WEIGTH;"),
+        ({"MEMBERS": [{**MEMBERS[0], "WEIGTH": 2}]}, "did you mean WEIGHT"),
+        ({"MEMBERS": [{**MEMBERS[0], "WEIGHT": 0}]}, "MEMBERS.0..WEIGHT must be a number > 0"),
+        ({"MEMBERS": "one.yml"}, ":4: MEMBERS must be a list"),
+        ({"MEMBERS": []}, "MEMBERS is empty"),
+        ({"METRICS": [1]}, "METRICS.0. must be a call string, got 1"),
+        ({"METRICS": ["mapp"]}, "no metric is called 'mapp'"),
         ({"DATA": ""}, "names a data set"),
+        ({"TSAK": "digix"}, "no key TSAK; .*did you mean TASK"),
     ],
 )
 def test_a_wrong_contest_recipe_is_told_with_its_file_before_anything_is_trained(
     home, change, told
 ):
     path = retrieval(home, "wrong", **change)
-    with pytest.raises(UsageError, match="wrong.yml") as error:
+    with pytest.raises(UsageError, match=told) as error:
         read_contest(path)
-    assert told in str(error.value)
+    assert str(error.value).startswith(f"{path}")
+
+
+def test_a_contest_without_a_task_says_what_it_needs(home):
+    path = write(home, "wrong", DATA="x", MEMBERS=MEMBERS)
+    with pytest.raises(
+        UsageError, match="wrong.yml: TASK and ENSEMBLE are missing: a contest needs"
+    ):
+        read_contest(path)
+
+
+def test_a_wrong_key_of_the_last_member_is_told_before_the_first_is_trained(home, tmp_path):
+    wrong = [MEMBERS[0], {**MEMBERS[1], "SET": {"SOLVER.BASE_LRR": 1}}]
+    path = retrieval(home, "late", MEMBERS=wrong)
+    with pytest.raises(UsageError, match="late.yml:[0-9]+: member 'two': .*SOLVER.BASE_LRR"):
+        contest.run_files([path], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"SUBMISSION": "../../x.csv"},
+        {"SUBMISSION": "/tmp/x.csv"},
+        {"SUBMISSION": "a/x.csv"},
+        {"SUBMISSION": "solution.csv"},
+        {"MEMBERS": [{**MEMBERS[0], "FAMILY": "../../x"}, MEMBERS[1]]},
+        {"MEMBERS": [{**MEMBERS[0], "NAME": ".."}]},
+        {"MEMBERS": [MEMBERS[0], {**MEMBERS[1], "NAME": "ensemble"}]},
+        {"MEMBERS": [{**MEMBERS[0], "NAME": "a b"}, {**MEMBERS[1], "NAME": "a_b"}]},
+    ],
+)
+def test_F66_no_name_of_a_contest_leaves_its_folder_or_writes_over_another_file(home, change):
+    with pytest.raises(UsageError, match="outside.yml:[0-9]+: "):
+        read_contest(retrieval(home, "outside", **change))
 
 
 def test_a_recognition_recipe_takes_no_fuser_and_no_re_ranker(home):

@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
-from msgspec import inspect
+from msgspec import Meta, inspect
 
 from ..errors import UsageError, shorten_value
 from ..registry import Registry, build, parse
@@ -38,14 +39,21 @@ KINDS = {
     "null": "nothing",
 }
 WHOLE_AND_REAL = {"int", "float"}
+Call = Annotated[str, Meta(description="a call string")]
+Calls = tuple[Call, ...]
 
 
 class Spec(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="upper"
 ):  # the keys of a file are the fields' names in capitals
-    """What a mapping of a file says. NOUN is what errors call one, "a step"."""
+    """What a mapping of a file says.
+
+    NOUN is what errors call one, "a step". RENAMED are the keys of a whole file that an earlier
+    version called otherwise: old name -> the one of today.
+    """
 
     NOUN: ClassVar[str] = "a recipe"
+    RENAMED: ClassVar[Mapping[str, str]] = {}
 
 
 SpecType = TypeVar("SpecType", bound=Spec)
@@ -65,8 +73,25 @@ def read_spec(path: PathLike, kind: type[SpecType]) -> tuple[SpecType, Document]
         UsageError: the file cannot be read, a key is unknown or missing, or a value is of the
             wrong kind; names the file, the line and the key.
     """
-    document = read_yaml(path)
+    document = _with_todays_keys(read_yaml(path), kind.RENAMED)
     return convert(document, document.values, kind), document
+
+
+def _with_todays_keys(document: Document, renamed: Mapping[str, str]) -> Document:
+    """A file whose keys have the names of today; a warning for each that has not."""
+    for old in [key for key in renamed if key in document.values]:
+        new = renamed[old]
+        if new in document.values:
+            raise document.error(old, f"{old} is the old name of {new}: keep one")
+        message = f"{document.where(old)}: the key {old} is called {new} now"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        inside = re.compile(rf"^{re.escape(old)}(?=[.\[]|$)")
+        document = Document(
+            document.path,
+            {new if key == old else key: value for key, value in document.values.items()},
+            {inside.sub(new, key): line for key, line in document.lines.items()},
+        )
+    return document
 
 
 def convert(document: Document, values: Any, kind: type[SpecType], prefix: str = "") -> SpecType:
@@ -194,6 +219,14 @@ class _Fault:
 
     def _not_a_mapping(self, struct: inspect.StructType, required: list[str]) -> UsageError:
         noun = getattr(struct.cls, "NOUN", Spec.NOUN)
+        if not self.key:  # the whole file: too much to show
+            known, missing = _keys(struct), [key for key in required if key not in self.value]
+            for name in self.value:
+                if name not in known:
+                    return self._unknown_key(name, known)
+            verb = "is" if len(missing) == 1 else "are"
+            told = f"{' and '.join(missing)} {verb} missing: {noun} needs {', '.join(required)}"
+            return self.document.error("", told)
         wanted = f"{noun} is a mapping with {' and '.join(f'a {key}' for key in required)}"
         if not required:
             wanted = f"{noun} is a mapping (KEY: value)"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -16,13 +16,12 @@ from ...classification.evolve import SEARCHES, cross_halves
 from ...classification.prior import with_prior
 from ...data.fastreid_datasets import resolve
 from ...errors import ArtefactError, UsageError
+from ...io.spec_reader import Spec
 from ...structures import Item, geolocations_of
 from ...structures.splits import select_split
 from .ensemble import CLASSIFIED, ClassProbabilities
 
 from fastreid.config import CfgNode
-
-KEYS = ("OF", "EVOLVE", "PRIOR")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,13 +39,20 @@ class Blend:
     prior: bool = False
 
 
-def read_blend(
-    values: Mapping[str, Any], names: Sequence[str], where: str
-) -> tuple[Blend, tuple[int, ...]]:
-    """A step's BLEND: {OF: [steps], EVOLVE: de|cma, PRIOR: step}.
+class BlendSpec(Spec, frozen=True, kw_only=True):
+    """A step's BLEND: {OF: [steps], EVOLVE: de or cma, PRIOR: step}."""
+
+    NOUN: ClassVar[str] = "a blend"
+    of: str | tuple[str, ...] = ()
+    evolve: Literal["de", "cma"] | None = None
+    prior: str = ""
+
+
+def read_blend(spec: BlendSpec, names: Sequence[str], where: str) -> tuple[Blend, tuple[int, ...]]:
+    """What a step's BLEND asks for.
 
     Args:
-        values: the mapping.
+        spec: as it stands in the file.
         names: of the earlier steps.
         where: file and line, for errors.
 
@@ -54,21 +60,19 @@ def read_blend(
         how they are blended, and the numbers of the members, the prior last.
 
     Raises:
-        UsageError: another key or search, no earlier step of that name, or nothing to do.
+        UsageError: no earlier step of that name, or nothing to do.
     """
     known = {name: number for number, name in enumerate(names)}
-    listed, prior, evolve = values.get("OF", []), values.get("PRIOR", ""), values.get("EVOLVE", "")
-    members = listed if isinstance(listed, list) else [listed]
-    wanted = [*members, *([prior] if prior else [])]
-    wrong = [key for key in values if key not in KEYS]
-    wrong += [str(name) for name in wanted if name not in known]
-    if wrong or not members or len(wanted) < 2 or evolve not in ("", *SEARCHES):
+    members = (spec.of,) if isinstance(spec.of, str) else spec.of
+    wanted = [*members, *([spec.prior] if spec.prior else [])]
+    wrong = [name for name in wanted if name not in known]
+    if wrong or not members or len(wanted) < 2:
         raise UsageError(
             f"{where}: BLEND must be OF, a list of earlier steps, and EVOLVE"
             f" ({' or '.join(SEARCHES)}), PRIOR (an earlier step), or several"
             f" steps{'; wrong: ' + ', '.join(wrong) if wrong else ''}"
         )
-    return Blend(evolve, bool(prior)), tuple(known[name] for name in wanted)
+    return Blend(spec.evolve or "", bool(spec.prior)), tuple(known[name] for name in wanted)
 
 
 def blend(

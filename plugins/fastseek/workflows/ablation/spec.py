@@ -6,42 +6,69 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
+
+from msgspec import field
 
 from ...config import recipe
 from ...config.keys import today_key
-from ...config.nested import flatten
-from ...config.schema import LIST, MAP, SWITCH, WORD, check_keys, checked_calls
-from ...config.sources import overrides
+from ...config.nested import flatten, get_value
+from ...config.sources import Setting, flat_settings, overrides
 from ...errors import UsageError
 from ...io.paths import PathLike
-from ...io.yaml_lines import Document, read_yaml
+from ...io.spec_reader import Calls, Spec, check_calls, read_spec
+from ...io.yaml_lines import Document
 from ...registry import CLASS_METRICS, METRICS
-from .blend import Blend, read_blend
+from ..plan.spec import find_beside
+from .blend import Blend, BlendSpec, read_blend
 
-KEYS = {
-    "NAME": WORD,
-    "BASE": WORD,
-    "SEEDS": LIST,
-    "METRICS": LIST,
-    "CLASS_METRICS": LIST,
-    "FIGURES": LIST,  # its name in version 0.1
-    "SET": MAP,
-    "SHORT": MAP,
-    "LONG": MAP,
-    "STEPS": LIST,
-}
-SETTING = {"SEEDS": LIST, "SET": MAP, "STEPS": MAP}
-STEP = {
-    "NAME": WORD,
-    "SET": MAP,
-    "ADD": MAP,
-    "ALONE": SWITCH,
-    "PLAN": WORD,
-    "ENSEMBLE": MAP,
-    "BLEND": MAP,
-}
+from fastreid.config import CfgNode
+
 Opts = tuple[Any, ...]
+Settings = dict[str, Setting]  # key -> what sets it last
+
+
+class StepSpec(Spec, frozen=True, kw_only=True):
+    """One entry of STEPS as it stands in the file; see `read_ablation`."""
+
+    NOUN: ClassVar[str] = "a step"
+    name: str
+    set: dict[str, Any] = {}
+    add: dict[str, Any] = {}
+    alone: bool = False
+    plan: str = ""
+    ensemble: dict[str, float] | None = None
+    blend: BlendSpec | None = None
+
+    @property
+    def joins(self) -> bool:
+        """Whether earlier steps answer together and nothing is trained."""
+        return self.ensemble is not None or self.blend is not None
+
+
+class LengthSpec(Spec, frozen=True, kw_only=True):
+    """SHORT or LONG as it stands in the file; see `read_ablation`."""
+
+    NOUN: ClassVar[str] = "a setting"
+    seeds: tuple[int, ...] | None = None
+    set: dict[str, Any] = {}
+    steps: dict[str, dict[str, Any]] = {}
+
+
+class AblationSpec(Spec, frozen=True, kw_only=True):
+    """An ablation as it stands in the file; see `read_ablation`."""
+
+    NOUN: ClassVar[str] = "an ablation"
+    RENAMED: ClassVar[Mapping[str, str]] = {"FIGURES": "CLASS_METRICS"}
+    name: str = ""
+    base: str = ""
+    seeds: tuple[int, ...] = (0,)
+    metrics: Calls = ()
+    class_metrics: Calls = ()
+    changes: dict[str, Any] = field(default_factory=dict, name="SET")
+    short: LengthSpec = LengthSpec()
+    long: LengthSpec = LengthSpec()
+    steps: tuple[StepSpec, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +78,14 @@ class AblationStep:
     Args:
         name: its heading, "+ warm-up".
         config: the recipe file; for a plan, that of its last step.
-        opts: KEY, VALUE, KEY, VALUE … : all changes to the recipe, those of the steps before included.
+        opts: KEY, VALUE, KEY, VALUE … : all changes to the recipe, those of the steps before
+            included.
         plan: a plan that trains the model instead of the recipe alone, "" for none.
         before: number of the step it is compared with; None for the first.
-        members: numbers and weights of the earlier steps whose models answer together; () for a model of its own.
-        blend: how, when they answer by a blend of their probabilities instead of under one classifier.
+        members: numbers and weights of the earlier steps whose models answer together; () for a
+            model of its own.
+        blend: how, when they answer by a blend of their probabilities instead of under one
+            classifier.
     """
 
     name: str
@@ -75,14 +105,15 @@ class Ablation:
         title: heading of the page.
         seeds: every step is trained once with each.
         metrics: call strings of METRICS.
-        figures: call strings of CLASS_METRICS. With both empty SEEK.METRICS and SEEK.CLASS_METRICS of the recipe are taken.
+        class_metrics: call strings of CLASS_METRICS. With both empty SEEK.METRICS and
+            SEEK.CLASS_METRICS of the recipe are taken.
         steps: in order.
     """
 
     title: str
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
-    figures: tuple[str, ...]
+    class_metrics: tuple[str, ...]
     steps: tuple[AblationStep, ...]
 
 
@@ -101,12 +132,12 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
             SET: {KEY: VALUE}             from this step on
             ADD: {KEY: [calls]}           the same at the end of a list
             ALONE: true                   the next step is without these again
-            PLAN: plan                    train by a plan, whose steps get all of these changes; photos are then
+            PLAN: plan                    train by a plan, whose steps get all of these changes; images are then
                                           embedded as BASE says, which is its last step's recipe; of a plan of
                                           rounds (tools/grow.py) the model of the last round counts
             ENSEMBLE: {"+ erasing": 1.0}  no training: these earlier steps, weighted, under one classifier fitted anew
             BLEND: {OF: [steps], EVOLVE: de, PRIOR: step}   no training: the mean of what earlier steps say, with
-                                          weights evolved on the other half of the photos, times a prior of place
+                                          weights evolved on the other half of the images, times a prior of place
 
     Args:
         path: the file.
@@ -116,200 +147,177 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
     Raises:
         UsageError: the file, a key, a value or the recipe of a step is wrong; names the file and the line.
     """
-    document = read_yaml(path)
-    check_keys(document, document.values, KEYS)
-    chosen = document.values.get("LONG" if long else "SHORT", {})
-    check_keys(document, chosen, SETTING, "LONG." if long else "SHORT.")
-    metrics, figures = (
-        checked_calls(document, key, document.values.get(key, []), registry)
-        for key, registry in (("METRICS", METRICS), (_class_metrics(document), CLASS_METRICS))
-    )
-    first = {**_settings(document.values.get("SET", {})), **_settings(chosen.get("SET", {}))}
-    if metrics or figures:
-        first |= {"SEEK.METRICS": list(metrics)} | (
-            {"SEEK.CLASS_METRICS": list(figures)} if figures else {}
-        )
-    given = {setting.key: setting.value for setting in overrides(opts)}
-    return Ablation(
-        document.values.get("NAME", pathlib.Path(path).stem),
-        _seeds(document, chosen, long),
-        metrics,
-        figures,
-        _steps(document, first, _by_step(document, chosen, long), given),
-    )
-
-
-def _class_metrics(document: Document) -> str:
-    """The key that holds the class metrics: CLASS_METRICS, or FIGURES as version 0.1 called it.
-
-    Raises:
-        UsageError: both stand there.
-    """
-    if "FIGURES" not in document.values:
-        return "CLASS_METRICS"
-    if "CLASS_METRICS" in document.values:
-        raise UsageError(
-            f"{document.where('FIGURES')}: FIGURES is the old name of CLASS_METRICS: keep one"
-        )
-    return "FIGURES"
-
-
-def _by_step(
-    document: Document, chosen: Mapping[str, Any], long: bool
-) -> dict[str, dict[str, Any]]:
-    """What the setting changes in single steps."""
-    made, setting = chosen.get("STEPS", {}), "LONG" if long else "SHORT"
-    names = [one.get("NAME") for one in document.values.get("STEPS", []) if isinstance(one, dict)]
-    for name, changes in made.items():
-        where = document.where(f"{setting}.STEPS.{name}")
-        if name not in names or not isinstance(changes, dict):
-            raise UsageError(
-                f"{where}: {name!r}: expected the name of a step and a mapping of keys; steps: "
-                f"{', '.join(map(str, names))}"
-            )
-    return {name: _settings(changes) for name, changes in made.items()}
-
-
-def _seeds(document: Document, chosen: Mapping[str, Any], long: bool) -> tuple[int, ...]:
-    made: tuple[int, ...] = (0,)
-    for values, prefix in ((document.values, ""), (chosen, "LONG." if long else "SHORT.")):
-        if "SEEDS" in values:
-            key = f"{prefix}SEEDS"
-            made = _check_seeds(values["SEEDS"], key, document.where(key))
-    return made
-
-
-def _check_seeds(seeds: list[Any], key: str, where: str) -> tuple[int, ...]:
-    legal = all(
-        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds
-    )
-    if not seeds or not legal or len(set(seeds)) < len(seeds):
-        raise UsageError(
-            f"{where}: {key} must be different whole numbers of 0 or more, got {seeds!r}"
-        )
-    return tuple(seeds)
-
-
-def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested keys as dotted ones, by their names of today."""
-    return {today_key(key): value for key, value in flatten(values).items()}
-
-
-def _steps(
-    document: Document,
-    first: Mapping[str, Any],
-    special: Mapping[str, Mapping[str, Any]],
-    given: Mapping[str, Any],
-) -> tuple[AblationStep, ...]:
-    listed, base = document.values.get("STEPS", []), document.values.get("BASE", "")
-    if not listed or not base:
+    spec, document = read_spec(path, AblationSpec)
+    check_calls(document, "METRICS", spec.metrics, METRICS)
+    check_calls(document, "CLASS_METRICS", spec.class_metrics, CLASS_METRICS)
+    if not spec.steps or not spec.base:
         raise UsageError(f"{document.path}: BASE (a recipe) and STEPS (a list) are needed")
-    config = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(base))
-    made: list[AblationStep] = []
-    kept, before = dict(first), None
-    for number, one in enumerate(listed):
-        where = document.where(f"STEPS[{number}]")
-        if not isinstance(one, dict) or "NAME" not in one:
-            raise UsageError(f"{where}: a step is a mapping with a NAME, got {one!r}")
-        check_keys(document, one, STEP, f"STEPS[{number}].")
-        if one["NAME"] in [step.name for step in made]:
-            raise UsageError(f"{where}: two steps are called {one['NAME']!r}: names must differ")
-        changed = _changed_settings(
-            kept,
-            {**one, "SET": {**_settings(one.get("SET", {})), **special.get(one["NAME"], {})}},
-            config,
-            where,
-        )
-        step = _step(document, one, config, {**changed, **given}, before, where)
-        made.append(_together(step, one, made, where))
-        if not one.get("ALONE"):
-            kept, before = changed, number
-        elif before is None:
-            before = number
-    return tuple(made)
+    return Ablation(
+        title=spec.name or pathlib.Path(path).stem,
+        seeds=_seeds(document, spec, long),
+        metrics=spec.metrics,
+        class_metrics=spec.class_metrics,
+        steps=_Reader(document, spec, "LONG" if long else "SHORT", opts).steps(),
+    )
 
 
-def _together(
-    step: AblationStep, one: Mapping[str, Any], made: Sequence[AblationStep], where: str
-) -> AblationStep:
-    """The step with its members, if it has no model of its own."""
-    if "BLEND" not in one:
-        return dataclasses.replace(step, members=_members(one, made, where))
-    if {"ENSEMBLE", "PLAN"} & set(one):
-        raise UsageError(f"{where}: BLEND trains nothing: leave PLAN and ENSEMBLE out")
-    how, numbers = read_blend(one["BLEND"], [earlier.name for earlier in made], where)
-    return dataclasses.replace(step, blend=how, members=tuple((number, 1.0) for number in numbers))
+def _seeds(document: Document, spec: AblationSpec, long: bool) -> tuple[int, ...]:
+    own, key = (spec.long.seeds, "LONG.SEEDS") if long else (spec.short.seeds, "SHORT.SEEDS")
+    for seeds, place in ((spec.seeds, "SEEDS"), (own, key)):
+        if seeds is None:
+            continue
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            told = f"{place} must be different whole numbers of 0 or more, got {list(seeds)}"
+            raise document.error(place, told)
+    return spec.seeds if own is None else own
 
 
-def _members(
-    one: Mapping[str, Any], made: Sequence[AblationStep], where: str
-) -> tuple[tuple[int, float], ...]:
-    """The steps of an ensemble and their weights."""
-    numbers = {step.name: number for number, step in enumerate(made) if not step.members}
-    wrong = [
-        f"{name}: {weight}"
-        for name, weight in one.get("ENSEMBLE", {}).items()
-        if name not in numbers
-        or isinstance(weight, bool)
-        or not isinstance(weight, int | float)
-        or weight <= 0
-    ]
-    if wrong or ("ENSEMBLE" in one and (len(one["ENSEMBLE"]) < 2 or "PLAN" in one)):
+class _Reader:
+    """The steps of an ablation file, each with all changes that reach it.
+
+    Args:
+        document, spec: the file.
+        length: "LONG" or "SHORT".
+        opts: KEY VALUE changes to every step, above all others.
+    """
+
+    def __init__(
+        self, document: Document, spec: AblationSpec, length: str, opts: Sequence[Any]
+    ) -> None:
+        self.document, self.spec, self.length, self.opts = document, spec, length, opts
+        self.config = find_beside(document, spec.base)
+        self.made: list[AblationStep] = []
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        names = [step.name for step in self.spec.steps]
+        own = self.spec.long if self.length == "LONG" else self.spec.short
+        for name in own.steps:
+            if name not in names:
+                told = f"{name!r}: expected the name of a step; steps: {', '.join(names)}"
+                raise self.document.error(f"{self.length}.STEPS.{name}", told)
+
+    def steps(self) -> tuple[AblationStep, ...]:
+        """Read all of them in order."""
+        kept, before = self._first(), None
+        for number, one in enumerate(self.spec.steps):
+            changed = self._change(kept, number)
+            self.made.append(self._step(number, changed, before))
+            if not one.alone:
+                kept, before = changed, number
+            elif before is None:
+                before = number
+        return tuple(self.made)
+
+    def _first(self) -> Settings:
+        """What holds for all steps."""
+        settings = [*self._settings("SET."), *self._settings(f"{self.length}.SET.")]
+        spec, where = self.spec, self.document.path
+        if spec.metrics or spec.class_metrics:
+            settings.append(Setting("SEEK.METRICS", list(spec.metrics), where, 0))
+        if spec.class_metrics:
+            calls = list(spec.class_metrics)
+            settings.append(Setting("SEEK.CLASS_METRICS", calls, where, 0))
+        return {one.key: one for one in settings}
+
+    def _settings(self, prefix: str) -> list[Setting]:
+        return flat_settings(self.document, prefix)
+
+    def _change(self, kept: Settings, number: int) -> Settings:
+        """The changes so far and those of a step."""
+        prefix, one = f"STEPS[{number}]", self.spec.steps[number]
+        own = [*self._settings(f"{prefix}.SET."), *self._of_length(one.name)]
+        changed = {**kept, **{setting.key: setting for setting in own}}
+        for added in self._settings(f"{prefix}.ADD."):
+            key = added.key
+            there = changed[key].value if key in changed else self._recipe_value(added)
+            if not isinstance(there, list | tuple) or not isinstance(added.value, list):
+                told = f"both {there!r} and {added.value!r} must be lists"
+                raise UsageError(f"{added.where}: ADD {key}: {told}")
+            changed[key] = dataclasses.replace(added, value=[*there, *added.value])
+        return changed
+
+    def _of_length(self, name: str) -> list[Setting]:
+        """What SHORT or LONG changes in one step."""
+        own = self.spec.long if self.length == "LONG" else self.spec.short
+        prefix, lines = f"{self.length}.STEPS.{name}.", self.document.lines
+        changes = flatten(own.steps.get(name, {}))
+        path = self.document.path
+        return [
+            Setting(today_key(key), value, path, lines[f"{prefix}{key}"])
+            for key, value in changes.items()
+        ]
+
+    def _recipe_value(self, added: Setting) -> Any:
+        try:
+            return get_value(recipe.load(self.config), added.key)
+        except KeyError as error:
+            raise UsageError(f"{added.where}: ADD {added.key}: there is no such key") from error
+
+    def _step(self, number: int, changed: Settings, before: int | None) -> AblationStep:
+        one, key = self.spec.steps[number], f"STEPS[{number}]"
+        where = self.document.where(key)
+        if one.name in [step.name for step in self.made]:
+            raise UsageError(f"{where}: two steps are called {one.name!r}: names must differ")
+        cfg = self._load(one.name, where, changed)
+        _check_figures(cfg, one, where)
+        given = {one.key: one.value for one in overrides(self.opts)}
+        values = {key: setting.value for key, setting in changed.items()} | given
+        opts = tuple(part for pair in values.items() for part in pair)
+        step = AblationStep(one.name, self.config, opts, self._plan(one, key), before)
+        return self._join(step, one, where)
+
+    def _load(self, name: str, where: str, changed: Settings) -> CfgNode:
+        try:
+            return recipe.load(self.config, self.opts, list(changed.values()))
+        except UsageError as error:
+            raise UsageError(f"{where}: step {name!r}: {error}") from error
+
+    def _plan(self, one: StepSpec, key: str) -> str:
+        path = find_beside(self.document, one.plan) if one.plan else ""
+        if path and not os.path.isfile(path):
+            told = f"PLAN {one.plan} is not there; looked for {path}"
+            raise self.document.error(f"{key}.PLAN", told)
+        return path
+
+    def _join(self, step: AblationStep, one: StepSpec, where: str) -> AblationStep:
+        """The step with its members, if it has no model of its own."""
+        if one.blend is None:
+            return dataclasses.replace(step, members=self._members(one, where))
+        if one.ensemble is not None or one.plan:
+            raise UsageError(f"{where}: BLEND trains nothing: leave PLAN and ENSEMBLE out")
+        how, numbers = read_blend(one.blend, [earlier.name for earlier in self.made], where)
+        members = tuple((number, 1.0) for number in numbers)
+        return dataclasses.replace(step, blend=how, members=members)
+
+    def _members(self, one: StepSpec, where: str) -> tuple[tuple[int, float], ...]:
+        """The steps of an ensemble and their weights."""
+        if one.ensemble is None:
+            return ()
+        numbers = {step.name: number for number, step in enumerate(self.made) if not step.members}
+        wrong = [
+            f"{name}: {weight}"
+            for name, weight in one.ensemble.items()
+            if name not in numbers or weight <= 0
+        ]
+        if wrong or len(one.ensemble) < 2 or one.plan:
+            raise UsageError(
+                f"{where}: ENSEMBLE must be a mapping of two or more earlier steps to positive"
+                f" weights, without a PLAN{'; wrong: ' + ', '.join(wrong) if wrong else ''}"
+            )
+        return tuple((numbers[name], float(weight)) for name, weight in one.ensemble.items())
+
+
+def _check_figures(cfg: CfgNode, one: StepSpec, where: str) -> None:
+    """Check that there is something a step can be compared by."""
+    seek, name = cfg.SEEK, one.name
+    if not (seek.METRICS or seek.CLASS_METRICS) or not cfg.DATASETS.TESTS:
         raise UsageError(
-            f"{where}: ENSEMBLE must be a mapping of two or more earlier steps to positive weights,"
-            f" without a PLAN{'; wrong: ' + ', '.join(wrong) if wrong else ''}"
-        )
-    return tuple((numbers[name], float(weight)) for name, weight in one.get("ENSEMBLE", {}).items())
-
-
-def _changed_settings(
-    kept: Mapping[str, Any], one: Mapping[str, Any], config: str, where: str
-) -> dict[str, Any]:
-    """The changes so far and those of this step."""
-    changed = {**kept, **_settings(one.get("SET", {}))}
-    for key, calls in _settings(one.get("ADD", {})).items():
-        there = changed[key] if key in changed else _of_recipe(config, key, where)
-        if not isinstance(there, list | tuple) or not isinstance(calls, list):
-            raise UsageError(f"{where}: ADD {key}: both {there!r} and {calls!r} must be lists")
-        changed[key] = [*there, *calls]
-    return changed
-
-
-def _of_recipe(config: str, key: str, where: str) -> Any:
-    node: Any = recipe.load(config)
-    for part in key.split("."):
-        if part not in node:
-            raise UsageError(f"{where}: ADD {key}: there is no such key")
-        node = node[part]
-    return node
-
-
-def _step(
-    document: Document,
-    one: Mapping[str, Any],
-    config: str,
-    changed: Mapping[str, Any],
-    before: int | None,
-    where: str,
-) -> AblationStep:
-    opts = tuple(part for pair in changed.items() for part in pair)
-    try:
-        cfg = recipe.load(config, opts)
-    except UsageError as error:
-        raise UsageError(f"{where}: step {one['NAME']!r}: {error}") from error
-    if not (cfg.SEEK.METRICS or cfg.SEEK.CLASS_METRICS) or not cfg.DATASETS.TESTS:
-        raise UsageError(
-            f"{where}: step {one['NAME']!r}: SEEK.METRICS and SEEK.CLASS_METRICS, or DATASETS.TESTS, are"
+            f"{where}: step {name!r}: SEEK.METRICS and SEEK.CLASS_METRICS, or DATASETS.TESTS, are"
             " empty, so there is nothing to compare"
         )
-    if {"ENSEMBLE", "BLEND"} & set(one) and (cfg.SEEK.METRICS or not cfg.SEEK.CLASS_METRICS):
+    if one.joins and (seek.METRICS or not seek.CLASS_METRICS):
         raise UsageError(
-            f"{where}: step {one['NAME']!r}: an ENSEMBLE or BLEND classifies, so it is "
-            "compared by CLASS_METRICS alone"
+            f"{where}: step {name!r}: an ENSEMBLE or BLEND classifies, so it is compared by CLASS_METRICS"
+            " alone"
         )
-    plan = one.get("PLAN", "")
-    if plan:
-        plan = os.path.normpath(pathlib.Path(document.path).parent / os.path.expanduser(plan))
-    if plan and not os.path.isfile(plan):
-        raise UsageError(f"{where}: PLAN {one['PLAN']} is not there; looked for {plan}")
-    return AblationStep(one["NAME"], config, opts, plan, before)

@@ -72,9 +72,9 @@ class Request:
 
 def list_sides(contest: Contest) -> list[str]:
     """The sides that have to be embedded."""
-    if contest.task == "gldv2-recognition":
+    if contest.recognizes:
         return ["REFERENCE", "QUERIES", "NON_LANDMARKS"]
-    posts = [contest.post, *(member.post for member in contest.members)]
+    posts = [contest.spec.post, *(member.post for member in contest.members)]
     needed = {side for post in posts for call in post for side in _open_arguments(call).values()}
     return ["QUERIES", "GALLERY", *sorted(needed - {"LABELS"})]
 
@@ -122,7 +122,7 @@ def predict(
     """
     alone = [Group(member.spec.name, (member,)) for member in members]
     together = _group_members(members)
-    if contest.task == "gldv2-recognition":
+    if contest.recognizes:
         yield from _recognize(contest, [*alone, *together], items)
     else:
         yield from _rank(contest, alone, together, home)
@@ -144,7 +144,7 @@ def _group_members(members: Sequence[Member]) -> list[Group]:
 def _recognize(contest: Contest, groups: Sequence[Group], items: Items) -> Iterator[Prediction]:
     labels = {item.id: item.label for item in items["REFERENCE"]}
     for group in groups:
-        post = group.members[0].spec.post if len(group.members) == 1 else contest.post
+        post = group.members[0].spec.post if len(group.members) == 1 else contest.spec.post
         calls = {name: given for name, _, given in map(parse, post)}
         settings = calls.get("recognise", {})
         inputs = _recognition_inputs(contest, group)
@@ -160,7 +160,7 @@ def _recognize(contest: Contest, groups: Sequence[Group], items: Items) -> Itera
 
 
 def _recognition_inputs(contest: Contest, group: Group) -> list[RecognitionInput]:
-    if contest.ensemble == "concatenated" and len(group.members) > 1:
+    if contest.spec.ensemble == "concatenated" and len(group.members) > 1:
         sides = [concatenate_members(group.members, side) for side in RECOGNITION_SIDES]
         return [RecognitionInput(*sides)]
     return [
@@ -192,7 +192,7 @@ def _rank(
         rankings[group.name] = list(_search(request))
         yield from _name_rankings(group, rankings[group.name])
     for group in together:
-        if contest.ensemble == "concatenated":
+        if contest.spec.ensemble == "concatenated":
             request = _concatenated_request(contest, group, home / "joined" / group.name, labels)
             yield from _name_rankings(group, list(_search(request)))
         else:
@@ -210,7 +210,7 @@ def _fuse(
     contest: Contest, group: Group, rankings: Sequence[Sequence[Ranking]]
 ) -> Iterator[Ranking]:
     """The members' rankings fused, without post-processing and, where one has some, with it."""
-    fuse = _build_fuser(contest.ensemble, [member.spec for member in group.members])
+    fuse = _build_fuser(contest.spec.ensemble, [member.spec for member in group.members])
     yield fuse([of_member[0] for of_member in rankings])
     if any(len(of_member) > 1 for of_member in rankings):
         yield fuse([of_member[-1] for of_member in rankings])
@@ -248,4 +248,4 @@ def _concatenated_request(
         if side not in ("QUERIES", "GALLERY"):
             folders[side] = home / side.lower()
             sides[side].save(folders[side])
-    return Request(sides, folders, contest.enhance, contest.search, contest.post)
+    return Request(sides, folders, contest.spec.enhance, contest.spec.search, contest.spec.post)

@@ -6,19 +6,22 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
 from ...config import recipe
+from ...config.nested import flatten
 from ...config.sources import Setting
 from ...data.fastreid_datasets import resolve
 from ...errors import DataError
 from ...inference import embedding
 from ...inference.embed_images import load_model
+from ...io.digests import sha256
 from ...io.json_files import read_json
 from ...io.paths import locate
 from ...structures import Embeddings, Item, with_split
-from ..plan.run import BOOK, run_steps
+from ..plan.run import BOOK, essence, run_steps
 from ..plan.spec import NONE, Plan, PlanStep, configs, read_plan
 from ..run import root
 from .model_size import model_size
@@ -27,19 +30,44 @@ from .spec import Contest, MemberSpec, Settings
 from fastreid.config import CfgNode
 
 SPLIT = {"REFERENCE": "train", "QUERIES": "query", "GALLERY": "gallery"}
+PATHS = ("MODEL.WEIGHTS", "SEEK.CLASSES")  # keys that name files of a training
 Items = Mapping[str, Sequence[Item]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedMember:
+    """A trained model.
+
+    Args:
+        spec: as the recipe names it.
+        weights: its file.
+        cfg: the recipe it embeds with.
+        seconds: what its training took, killed runs apart; 0 where weights are named.
+    """
+
+    spec: MemberSpec
+    weights: pathlib.Path
+    cfg: CfgNode
+    seconds: float
+
+    def describe(self) -> dict[str, Any]:
+        """All of the model that shapes what a contest answers, as JSON values."""
+        counted = ("name", "family", "weight", "enhance", "search", "post")
+        # The weights' bytes count, and where the training put its files does not.
+        recipe = {key: value for key, value in essence(self.cfg).items() if key not in PATHS}
+        named = {key: getattr(self.spec, key) for key in counted}
+        return {**named, "weights": sha256(self.weights), "embedded by": recipe}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Member:
-    """A trained model and what it made of the contest's images.
+    """What a trained model made of the contest's images.
 
     Args:
         spec: as the recipe names it.
         sides: side of the contest -> embeddings, of unit length.
         folders: side -> where they lie.
         seconds: what its training and embedding took, killed runs apart.
-        seed: of its training.
         size: bytes of the model without its class weights.
     """
 
@@ -47,17 +75,7 @@ class Member:
     sides: Mapping[str, Embeddings]
     folders: Mapping[str, pathlib.Path]
     seconds: float
-    seed: int
     size: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainedMember:
-    """Weights, the recipe they belong to, and the seconds the training took."""
-
-    weights: pathlib.Path
-    config: str
-    seconds: float
 
 
 def load_sides(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[Item]]:
@@ -99,37 +117,68 @@ def _unique(items: Sequence[Item]) -> Sequence[Item]:
     return list({item.id: item for item in items}.values()) if isinstance(items, list) else items
 
 
-def prepare_member(
-    spec: MemberSpec, items: Items, out: pathlib.Path, opts: Sequence[str]
-) -> Member:
-    """Train a model, unless that is done, and embed every side, unless that is done.
+def train_member(spec: MemberSpec, out: pathlib.Path, opts: Sequence[str]) -> TrainedMember:
+    """Train a model, unless that is done.
 
     Args:
         spec: the model.
-        items: side -> images.
         out: its folder.
         opts: KEY VALUE changes to its recipes, after its own.
 
     Raises:
-        UsageError, DataError, ArtefactError, RunError: as training and embedding.
+        UsageError, DataError, ArtefactError, RunError: as a training.
     """
-    opts = [*key_value_pairs(spec.settings), *opts]
-    trained = _train_member(spec, out, opts)
-    start = time.monotonic()
-    # A recipe that was trained here has the changes already; one whose weights are named has not.
-    changes = [*(opts if spec.weights else ()), *key_value_pairs(spec.embed), *_device(opts)]
-    cfg = recipe.load(trained.config, changes)
+    if spec.weights:
+        weights, config, seconds = locate(spec.weights, f"the weights of {spec.name}"), "", 0.0
+    else:
+        trained = run_steps(*plan_member(spec, opts), out / "training")
+        steps = read_json(out / "training" / BOOK)["steps"]
+        weights, config = trained.weights, str(trained.config)
+        seconds = sum(step.get("seconds", 0.0) for step in steps)
+    return TrainedMember(spec, weights, _load_embedding_recipe(spec, config, opts), seconds)
+
+
+def _load_embedding_recipe(spec: MemberSpec, config: str, opts: Sequence[str]) -> CfgNode:
+    """The recipe a model embeds with; `config` is that of its training, "" where none was made."""
+    # The device of a run is chosen anew where it is started.
+    given = dict(zip(opts[::2], opts[1::2], strict=True))
+    changes = ["MODEL.DEVICE", given.get("MODEL.DEVICE", "cuda")]
+    changes = [*key_value_pairs(spec.embed), *changes]
+    if config:  # which has all changes to the training already
+        return recipe.load(config, changes)
+    return recipe.load(spec.recipe, [*key_value_pairs(spec.settings), *opts, *changes])
+
+
+def plan_member(spec: MemberSpec, opts: Sequence[str]) -> tuple[Plan, list[CfgNode]]:
+    """What trains a model, and the recipe of every step.
+
+    Raises:
+        UsageError: the plan or a recipe is wrong.
+    """
+    plan = read_plan(spec.plan) if spec.plan else _one_step_plan(spec)
+    return plan, configs(plan, [*key_value_pairs(spec.settings), *opts])
+
+
+def embed_member(trained: TrainedMember, items: Items, out: pathlib.Path) -> Member:
+    """Embed every side, unless that is done.
+
+    Args:
+        trained: the model.
+        items: side -> images.
+        out: its folder.
+
+    Raises:
+        DataError, ArtefactError, RunError: as embedding.
+    """
+    start, spec, cfg = time.monotonic(), trained.spec, trained.cfg
     model = load_model(cfg, trained.weights)
-    folders = {
-        side: out / "embeddings" / embedding.source_of(images)[:12]
-        for side, images in items.items()
-    }
-    sides = {
-        side: _embed(cfg, model, images, folders[side], f"{spec.name}: {side.lower()}")
-        for side, images in items.items()
-    }
+    folders, sides = {}, {}
+    for side, images in items.items():
+        folders[side] = out / "embeddings" / embedding.source_of(images)[:12]
+        title = f"{spec.name}: {side.lower()}"
+        sides[side] = _embed(cfg, model, images, folders[side], title)
     seconds = trained.seconds + time.monotonic() - start
-    return Member(spec, sides, folders, seconds, cfg.SEED, model_size(model))
+    return Member(spec, sides, folders, seconds, model_size(model))
 
 
 def _embed(
@@ -139,28 +188,11 @@ def _embed(
 
 
 def key_value_pairs(settings: Settings) -> list[str]:
-    """Settings as the command line has them: KEY VALUE KEY VALUE …"""
+    """Settings, nested or dotted, as the command line has them: KEY VALUE KEY VALUE …"""
     pairs: list[str] = []
-    for key, value in settings.items():
+    for key, value in flatten(settings).items():
         pairs += [key, value if isinstance(value, str) else repr(value)]
     return pairs
-
-
-def _device(opts: Sequence[str]) -> list[str]:
-    """The device of a run is chosen anew where it is started."""
-    chosen = dict(zip(opts[::2], opts[1::2], strict=True))
-    return ["MODEL.DEVICE", chosen.get("MODEL.DEVICE", "cuda")]
-
-
-def _train_member(spec: MemberSpec, out: pathlib.Path, opts: Sequence[str]) -> TrainedMember:
-    if spec.weights:
-        weights = locate(spec.weights, f"the weights of {spec.name}")
-        return TrainedMember(weights, spec.recipe, 0.0)
-    plan = read_plan(spec.plan) if spec.plan else _one_step_plan(spec)
-    trained = run_steps(plan, configs(plan, opts), out / "training")
-    steps = read_json(out / "training" / BOOK)["steps"]
-    seconds = sum(step.get("seconds", 0.0) for step in steps)
-    return TrainedMember(trained.weights, str(trained.config), seconds)
 
 
 def _one_step_plan(spec: MemberSpec) -> Plan:

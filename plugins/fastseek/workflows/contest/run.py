@@ -7,29 +7,49 @@ from __future__ import annotations
 import logging
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...audit.size_budget import check_budget
 from ...distributed.run_lock import hold_run_folder
 from ...errors import UsageError
+from ...inference.embedding import source_of
 from ...io.code_version import current_commit
-from ...io.paths import PathLike
+from ...io.digests import digest, sha256
+from ...io.paths import PathLike, locate
+from ...io.stage_record import Stage, StageRecord
 from ...io.text_table import table
 from ...metrics import evaluate
-from ...recognition.predict import Predictions
 from ...report import page, row, write_results
 from ...retrieval import retrieve
 from ...structures import Embeddings, GroundTruth, Ranking, Score
 from ...training.run_setup import start_log
-from .ensemble import Prediction, concatenate_members, list_sides, predict, write_labels
-from .members import Items, Member, key_value_pairs, load_sides, prepare_member
-from .spec import Contest, MemberSpec, read_contest
+from .ensemble import (
+    Answer,
+    Prediction,
+    concatenate_members,
+    list_sides,
+    predict,
+    write_labels,
+)
+from .members import (
+    Items,
+    Member,
+    TrainedMember,
+    embed_member,
+    key_value_pairs,
+    load_sides,
+    plan_member,
+    train_member,
+)
+from .spec import Contest, MemberSpec, file_name, read_contest
 from .submission import DigixSheet, Intervals, RecognitionSheet, RetrievalSheet, Sheet
 
 logger = logging.getLogger("fastreid.fastseek")
 Rows = list[dict[str, Any]]
-SHOWN = "exact(k=20)"  # neighbors of the reference that the page of a recognition contest shows
+MEMBERS, LABELS = "members", "labels.csv"
+RANKING, SHOWN = "ranking.npz", "shown.npz"  # SHOWN is no answer, but what a page shows of labels
+NEAREST = "exact(k=20)"  # neighbors of the reference that the page of a recognition contest shows
 
 
 def run_files(
@@ -58,9 +78,14 @@ def run_files(
     """
     out, contests = pathlib.Path(out), [read_contest(path) for path in recipes]
     _check(contests, short)
+    several = len(contests) > 1
+    runs = [_Run(one, out, _options(one, short, opts), several) for one in contests]
+    for run in runs:
+        run.check_members()
     with hold_run_folder(out):
         start_log(str(out))
-        runs = [_Run(one, out, _options(one, short, opts), len(contests) > 1) for one in contests]
+        for run in runs:
+            run.open()
         for run in runs:
             run.run()
         rows = [line for run in runs for line in run.rows]
@@ -73,38 +98,33 @@ def run_files(
 def _check(contests: Sequence[Contest], short: bool) -> None:
     if not contests:
         raise UsageError("no contest recipe is named")
-    homes = [pathlib.Path(contest.path).stem for contest in contests]
+    homes = [contest.stem for contest in contests]
     if len(set(homes)) < len(homes):
-        raise UsageError(
-            f"contest recipes run together need different file names, got {', '.join(homes)}"
-        )
+        told = ", ".join(homes)
+        raise UsageError(f"contest recipes run together need different file names, got {told}")
+    if MEMBERS in homes:
+        raise UsageError(f"{MEMBERS} is the folder of the models: call the recipe otherwise")
     known: dict[str, tuple[str, MemberSpec]] = {}
     for contest in contests:
-        if short and not contest.short:
+        if short and not contest.spec.short:
             raise UsageError(f"{contest.path} has no SHORT, so --short would change nothing")
         for member in contest.members:
             # Members of one name lie in one folder, so they must be one training.
             path, other = known.setdefault(member.name, (contest.path, member))
             if _training_of(member) != _training_of(other):
                 raise UsageError(
-                    f"member {member.name!r} of {contest.path} is another than that of {path}: name"
-                    " it otherwise"
+                    f"{contest.where(member)}: member {member.name!r} is another than that of"
+                    f" {path}: name it otherwise"
                 )
 
 
 def _training_of(member: MemberSpec) -> tuple[Any, ...]:
-    return (
-        member.plan,
-        member.recipe,
-        member.weights,
-        dict(member.settings),
-        dict(member.embed),
-    )
+    return (member.plan, member.recipe, member.weights, member.settings, member.embed)
 
 
 def _options(contest: Contest, short: bool, opts: Sequence[str]) -> list[str]:
     """KEY VALUE changes to every member: those of SHORT, then the command line's."""
-    return [*(key_value_pairs(contest.short) if short else ()), *opts]
+    return [*(key_value_pairs(contest.spec.short) if short else ()), *opts]
 
 
 class _Run:
@@ -121,68 +141,104 @@ class _Run:
         self, contest: Contest, out: pathlib.Path, opts: Sequence[str], several: bool
     ) -> None:
         self.contest, self.out, self.opts = contest, out, opts
-        self.home = out / pathlib.Path(contest.path).stem
+        self.home = out / contest.stem
         self.prefix = f"{self.home.name}: " if several else ""
-        self.rows: Rows = []
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.sheet, self.items = _open_sheet(
-            contest, load_sides(contest, list_sides(contest)), self.home
-        )
         self.truths: dict[str, GroundTruth] = {}
 
+    def check_members(self) -> None:
+        """Read what trains every model.
+
+        Raises:
+            UsageError: a plan or a recipe is wrong; says which member's.
+        """
+        for member in self.contest.members:
+            try:
+                plan_member(member, self.opts)
+            except UsageError as error:
+                where = self.contest.where(member)
+                raise UsageError(f"{where}: member {member.name!r}: {error}") from error
+
+    def open(self) -> None:
+        """Find the images and the solution."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        sides = load_sides(self.contest, list_sides(self.contest))
+        self.sheet, self.items = _open_sheet(self.contest, sides, self.home)
+
     def run(self) -> None:
-        """Train, embed, predict, hand in and score."""
-        self.members = self._prepare_members()
-        self.seed = self.members[0].seed
-        if "REFERENCE" in self.items:
-            write_labels(self.home / "labels.csv", self.items["REFERENCE"])
-        for prediction in predict(self.contest, self.members, self.items, self.home):
-            self._submit(prediction)
-        answer = self.last.answer
-        self.sheet.submit(self.home / self.contest.submission, answer)
-        if isinstance(answer, Ranking):
-            answer.save(self.home / "ranking.npz")
-
-    def _prepare_members(self) -> list[Member]:
-        members = [
-            prepare_member(spec, self.items, self.out / "members" / spec.name, self.opts)
-            for spec in self.contest.members
+        """Train, embed, predict, hand in and score, unless that is done."""
+        trained = [
+            train_member(spec, self._folder(spec), self.opts) for spec in self.contest.members
         ]
-        if self.contest.budget:
-            sizes = {member.spec.name: member.size for member in members}
-            check_budget(sizes, self.contest.budget, f"{self.contest.path}: BUDGET_MB: ")
-        return members
+        self.seed = trained[0].cfg.SEED
+        record = StageRecord(self.home, self._inputs(trained))
+        stage = record.load()
+        if stage is None:
+            if record.was_finished():
+                logger.warning("%s is answered anew: %s", self.home.name, record.refusal())
+            stage = self._answer(record, trained)
+        else:
+            logger.info("%s is done", self.home.name)
+        self._check_budget(stage.results["sizes"])
+        self.rows: Rows = [
+            {**one, "name": f"{self.prefix}{one['name']}"} for one in stage.results["rows"]
+        ]
 
-    def _submit(self, prediction: Prediction) -> None:
-        """Hand in one answer and note its row."""
+    def _folder(self, member: MemberSpec) -> pathlib.Path:
+        return self.out / MEMBERS / member.name
+
+    def _inputs(self, trained: Sequence[TrainedMember]) -> dict[str, Any]:
+        """All that shapes the answer."""
+        return describe_answer(self.contest, self.items, [one.describe() for one in trained])
+
+    def _check_budget(self, sizes: Mapping[str, int]) -> None:
+        if self.contest.spec.budget:
+            where = f"{self.contest.document.where('BUDGET_MB')}: BUDGET_MB: "
+            check_budget(sizes, self.contest.spec.budget, where)
+
+    def _answer(self, record: StageRecord, trained: Sequence[TrainedMember]) -> Stage:
+        """Embed, predict, hand in and score."""
+        members = [embed_member(one, self.items, self._folder(one.spec)) for one in trained]
+        sizes = {member.spec.name: member.size for member in members}
+        self._check_budget(sizes)
+        if "REFERENCE" in self.items:
+            write_labels(self.home / LABELS, self.items["REFERENCE"])
+        files, rows = [], []
+        for prediction in predict(self.contest, members, self.items, self.home):
+            file = self.home / "submissions" / f"{file_name(prediction.name)}.csv"
+            rows.append(self._submit(prediction, file))
+            files.append(file)
+        last = self.home / self.contest.spec.submission
+        self.sheet.submit(last, prediction.answer)
+        shown = self.home / (SHOWN if self.contest.recognizes else RANKING)
+        _rank_shown(prediction.answer, members).save(shown)
+        return record.finish([*files, last, shown], {"rows": rows, "sizes": sizes})
+
+    def _submit(self, prediction: Prediction, file: pathlib.Path) -> dict[str, Any]:
+        """Hand in one answer; returns its row."""
         start = time.monotonic()
-        file = self.home / "submissions" / f"{prediction.name.replace(' ', '_')}.csv"
-        scores, intervals = self.sheet.submit(file, prediction.answer)
-        self.last = prediction
-        self.scores = [*scores, *self._more_scores(prediction, scores)]
-        seconds = prediction.seconds + time.monotonic() - start
-        self.rows.append(self._row(prediction.name, seconds, intervals))
-        figures = [f"{score.name} {100 * score.value:.2f}" for score in self.scores]
-        logger.info("%s: %s", self.rows[-1]["name"], ", ".join(figures))
-
-    def _more_scores(self, prediction: Prediction, scores: Sequence[Score]) -> list[Score]:
-        """The recipe's own metrics, but for those the contest's sheet has."""
-        answer, calls = prediction.answer, list(self.contest.metrics)
-        if not calls or not isinstance(answer, Ranking):
-            return []
-        known = {score.name for score in scores}
-        found = evaluate(answer, self._truth(answer, "GALLERY"), calls)
-        return [score for score in found if score.name not in known]
-
-    def _row(self, name: str, seconds: float, intervals: Intervals) -> dict[str, Any]:
-        made = row(f"{self.prefix}{name}", self.scores, seconds)
+        self.sheet.submit(file, prediction.answer)
+        answer = prediction.answer
+        scores, intervals = self._score(file, answer if isinstance(answer, Ranking) else None)
+        made = row(prediction.name, scores, prediction.seconds + time.monotonic() - start)
         made["interval"] |= intervals
+        figures = [f"{score.name} {100 * score.value:.2f}" for score in scores]
+        logger.info("%s%s: %s", self.prefix, prediction.name, ", ".join(figures))
         return made
 
-    def _truth(self, ranking: Ranking, side: str) -> GroundTruth:
+    def _score(self, file: pathlib.Path, ranking: Ranking | None) -> tuple[list[Score], Intervals]:
+        """The contest's own figures of a submission, and the recipe's of the ranking behind it."""
+        scores, intervals = self.sheet.score(file)
+        if ranking is None or not self.contest.spec.metrics:
+            return scores, intervals
+        known = {score.name for score in scores}
+        found = evaluate(ranking, self._truth(ranking), list(self.contest.spec.metrics))
+        return [*scores, *(score for score in found if score.name not in known)], intervals
+
+    def _truth(self, ranking: Ranking) -> GroundTruth:
         """Who answers whom, over the images of a ranking; all rankings of a contest have the
         same.
         """
+        side = self._searched
         if side not in self.truths:
             queries = {item.id: item for item in self.items["QUERIES"]}
             gallery = {item.id: item for item in self.items[side]}
@@ -192,42 +248,64 @@ class _Run:
             )
         return self.truths[side]
 
+    @property
+    def _searched(self) -> str:
+        """The side whose images a page shows; labels are shown by their nearest references."""
+        return "REFERENCE" if self.contest.recognizes else "GALLERY"
+
     def write_page(self, out: pathlib.Path, rows: Rows) -> pathlib.Path:
-        """Write the page of the last answer; returns its path."""
-        ranking, side = self._shown()
-        files = {item.id: item.path for part in ("QUERIES", side) for item in self.items[part]}
-        page(
-            ranking,
-            self._truth(ranking, side),
-            self.scores,
-            images=files,
-            out=out,
-            title=self.contest.name,
-            steps=rows,
-        )
+        """Write the page of the last answer, from its files; returns its path."""
+        found = Ranking.load(self.home / (SHOWN if self.contest.recognizes else RANKING))
+        last = self.home / self.contest.spec.submission
+        scores, _ = self._score(last, None if self.contest.recognizes else found)
+        sides = ("QUERIES", self._searched)
+        files = {item.id: item.path for side in sides for item in self.items[side]}
+        title, truth = self.contest.name, self._truth(found)
+        page(found, truth, scores, images=files, out=out, title=title, steps=rows)
         return out
 
-    def _shown(self) -> tuple[Ranking, str]:
-        """What the page shows, and of which side; labels are shown by their nearest references."""
-        answer = self.last.answer
-        if not isinstance(answer, Predictions):
-            return answer, "GALLERY"
-        queries, reference = self._whole("QUERIES"), self._whole("REFERENCE")
-        return retrieve(queries, reference, SHOWN)[-1], "REFERENCE"
 
-    def _whole(self, side: str) -> Embeddings:
-        """A side as all members see it."""
-        if len(self.members) == 1:
-            return self.members[0].sides[side]
-        return concatenate_members(self.members, side)
+def describe_answer(
+    contest: Contest, items: Items, members: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """All that shapes the answer of a contest, as JSON values.
+
+    Args:
+        contest: its recipe.
+        items: side -> images.
+        members: every `TrainedMember.describe()`.
+    """
+    spec = contest.spec
+    solution = sha256(locate(spec.solution, "the solution")) if spec.solution else ""
+    counted = ("task", "ensemble", "enhance", "search", "post", "metrics", "submission")
+    return {
+        "contest": {key: getattr(spec, key) for key in counted},
+        "solution": solution,
+        "images": {side: source_of(images) for side, images in items.items()},
+        "labels": {side: digest([item.label for item in images]) for side, images in items.items()},
+        "members": list(members),
+    }
+
+
+def _rank_shown(answer: Answer, members: Sequence[Member]) -> Ranking:
+    """What the page shows: an answer that is a label is shown by its nearest references."""
+    if isinstance(answer, Ranking):
+        return answer
+    queries, reference = (_join_side(members, side) for side in ("QUERIES", "REFERENCE"))
+    return retrieve(queries, reference, NEAREST)[-1]
+
+
+def _join_side(members: Sequence[Member], side: str) -> Embeddings:
+    """A side as all members see it."""
+    return members[0].sides[side] if len(members) == 1 else concatenate_members(members, side)
 
 
 def _open_sheet(contest: Contest, items: Items, home: pathlib.Path) -> tuple[Sheet, Items]:
     """The sheet of the contest, and the images it wants answered."""
-    queries, solution = items["QUERIES"], contest.solution
-    if contest.task == "gldv2-recognition":
+    queries, solution = items["QUERIES"], contest.spec.solution
+    if contest.recognizes:
         return RecognitionSheet.open(queries, items["REFERENCE"], solution, home), items
-    if contest.task == "digix":
+    if contest.spec.task == "digix":
         return DigixSheet.open(queries, items["GALLERY"], solution, home), items
     sheet = RetrievalSheet.open(queries, items["GALLERY"], solution, home)
     return sheet, {**items, "QUERIES": sheet.scored_queries(queries)}

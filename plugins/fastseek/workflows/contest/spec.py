@@ -6,50 +6,81 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, field
 
 from ...errors import UsageError
 from ...io.paths import PathLike
-from ...io.yaml_lines import Document, read_yaml
+from ...io.spec_reader import Call, Calls, Spec, check_calls, read_spec
+from ...io.yaml_lines import Document
 from ...registry import ENHANCERS, FUSERS, METRICS, RERANKERS, SEARCHERS, parse
+from ..plan.spec import find_beside
 
-TASKS = ("gldv2-retrieval", "gldv2-recognition", "digix")
+RECOGNIZES = "gldv2-recognition"
+Task = Literal["gldv2-retrieval", "gldv2-recognition", "digix"]
 SIDES = ("REFERENCE", "QUERIES", "GALLERY", "NON_LANDMARKS")
 JOINED = ("concatenated", "candidates")
 RECOGNITION = {
     "recognise": ("n_quantiles", "votes", "gallery_k", "query_k"),
     "ban_frequent": ("most", "rule"),
 }
+ENSEMBLE = "ensemble"  # the row of all members
+# files of a contest's folder that its submission must not overwrite
+RESERVED = (
+    "gallery.txt",
+    "labels.csv",
+    "landmarks.csv",
+    "queries.txt",
+    "ranking.npz",
+    "shown.npz",
+    "solution.csv",
+    "stage.json",
+    "submissions",
+)
 Settings = Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class MemberSpec:
-    """One model of the ensemble, as the recipe names it.
+class MemberSpec(Spec, frozen=True, kw_only=True):
+    """One model of the ensemble; see `read_contest`, which fills in what a member leaves out."""
 
-    Args:
-        name: of its row and its folder.
-        family: what it is averaged with first.
-        plan, recipe: the file it is trained by, one of the two.
-        weights: a checkpoint of `recipe`, so that nothing is trained; "" for none.
-        settings: changes to every recipe of its training.
-        embed: changes to the recipe when photos are embedded: a larger size, views.
-        weight: how much it counts in the ensemble.
-        enhance, search, post: as of the whole contest.
-    """
-
+    NOUN: ClassVar[str] = "a member"
     name: str
-    family: str
-    plan: str
-    recipe: str
-    weights: str
-    settings: Settings
-    embed: Settings
-    weight: float
-    enhance: tuple[str, ...]
-    search: str
-    post: tuple[str, ...]
+    family: str = ""
+    plan: str = ""
+    recipe: str = ""
+    weights: str = ""
+    settings: dict[str, Any] = field(default_factory=dict, name="SET")
+    embed: dict[str, Any] = {}
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    enhance: Calls = ()
+    search: Call = ""
+    post: Calls = ()
+
+
+class ContestSpec(Spec, frozen=True, kw_only=True):
+    """A contest recipe as it stands in the file; see `read_contest`."""
+
+    NOUN: ClassVar[str] = "a contest"
+    name: str = ""
+    task: Task
+    data: str = ""
+    reference: str = ""
+    queries: str = ""
+    gallery: str = ""
+    non_landmarks: str = ""
+    members: tuple[MemberSpec, ...]
+    ensemble: Call
+    enhance: Calls = ()
+    search: Call = "exact(k=100)"
+    post: Calls = ()
+    metrics: Calls = ()
+    submission: str = "submission.csv"
+    solution: str = ""
+    short: dict[str, Any] = {}
+    budget: Annotated[float, Meta(ge=0)] = field(default=0.0, name="BUDGET_MB")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,227 +88,171 @@ class Contest:
     """A contest recipe, checked.
 
     Args:
-        path: its file.
+        document: its file.
+        spec: what stands there.
         name: the title of its page.
-        task: one of TASKS.
-        sides: REFERENCE (labelled photos: its training split), QUERIES, GALLERY, NON_LANDMARKS ->
+        sides: REFERENCE (labelled images: its training split), QUERIES, GALLERY, NON_LANDMARKS ->
             data set.
-        members: the models.
-        ensemble: call string of FUSERS, or one of JOINED.
-        enhance, search: of the fused answer where the members are joined before the search.
-        post: post-processing, switched on and off as a whole: enhancers before the search,
-            re-rankers after it; in recognition the call `recognise(…)` and perhaps
-            `ban_frequent(…)`.
-        metrics: call strings of METRICS that are told beside the contest's own figures.
-        submission: the submission's file name.
-        solution: a CSV file; "" takes the labels of the data.
-        short: changes to every member's recipe for a quick look.
-        budget: megabytes all models together may have; 0 for no limit.
+        members: the models, with nothing left out.
     """
 
-    path: str
+    document: Document
+    spec: ContestSpec
     name: str
-    task: str
     sides: Mapping[str, str]
     members: tuple[MemberSpec, ...]
-    ensemble: str
-    enhance: tuple[str, ...]
-    search: str
-    post: tuple[str, ...]
-    metrics: tuple[str, ...]
-    submission: str
-    solution: str
-    short: Settings
-    budget: float = 0.0
 
+    @property
+    def path(self) -> str:
+        """The recipe's file."""
+        return self.document.path
 
-KEYS = {
-    "NAME": str,
-    "TASK": str,
-    "DATA": str,
-    **dict.fromkeys(SIDES, str),
-    "MEMBERS": list,
-    "ENSEMBLE": str,
-    "ENHANCE": list,
-    "SEARCH": str,
-    "POST": list,
-    "METRICS": list,
-    "SUBMISSION": str,
-    "SOLUTION": str,
-    "SHORT": dict,
-    "BUDGET_MB": (int, float),
-}
-OF_MEMBER = {
-    "NAME": str,
-    "FAMILY": str,
-    "PLAN": str,
-    "RECIPE": str,
-    "WEIGHTS": str,
-    "SET": dict,
-    "EMBED": dict,
-    "WEIGHT": (int, float),
-    "ENHANCE": list,
-    "SEARCH": str,
-    "POST": list,
-}
+    @property
+    def stem(self) -> str:
+        """The name of the contest's folder."""
+        return pathlib.Path(self.path).stem
+
+    @property
+    def recognizes(self) -> bool:
+        """Whether an answer is a label, not a ranking."""
+        return self.spec.task == RECOGNIZES
+
+    def where(self, member: MemberSpec) -> str:
+        """File and line of a member."""
+        return self.document.where(f"MEMBERS[{self.members.index(member)}]")
 
 
 def read_contest(path: PathLike) -> Contest:
     """Read a contest recipe.
 
+        NAME: heading of the page         TASK: gldv2-retrieval, gldv2-recognition or digix
+        DATA: data set                    REFERENCE, QUERIES, GALLERY, NON_LANDMARKS where one differs
+        MEMBERS:
+          - NAME: dolg                    its row and its folder
+            FAMILY: DOLG                  what it is averaged with first; its NAME when not given
+            PLAN: plan  or  RECIPE: file  what trains it; relative to this file
+            WEIGHTS: file                 a checkpoint of RECIPE: nothing is trained
+            SET: {KEY: VALUE}             changes to every recipe of its training
+            EMBED: {KEY: VALUE}           changes when images are embedded: a larger size, views
+            WEIGHT: 1.0                   how much it counts in the ensemble
+            ENHANCE, SEARCH, POST         instead of the contest's own
+        ENSEMBLE: call string of FUSERS, or concatenated; in recognition concatenated or candidates
+        ENHANCE: [calls]                  SEARCH: call
+        POST: [calls]                     enhancers before the search and re-rankers after it, switched
+                                          on as a whole; in recognition recognise(…), ban_frequent(…)
+        METRICS: [calls]                  beside the contest's own figures
+        SUBMISSION: submission.csv        SOLUTION: a CSV file; without it the labels of the data
+        SHORT: {KEY: VALUE}               changes to every member for a quick look
+        BUDGET_MB: 500                    megabytes all models together may have
+
     Raises:
         UsageError: it cannot be read, a key is unknown, missing or of the wrong type, a call string
             names no part, or two members share a name; names the file, the line and the key.
     """
-    document = read_yaml(path)
-    values = _check_settings(document.values, KEYS, document, "")
-    for key in ("TASK", "MEMBERS", "ENSEMBLE"):
-        _require(values.get(key), f"{path}: {key} is missing")
-    _require(
-        values["TASK"] in TASKS,
-        f"{document.where('TASK')}: TASK must be one of {', '.join(TASKS)}, got {values['TASK']!r}",
-    )
-    sides = {side: values.get(side, values.get("DATA", "")) for side in SIDES}
-    _require(sides["QUERIES"], f"{path}: neither DATA nor QUERIES names a data set")
-    members = tuple(_entrant(one, values, document) for one in values["MEMBERS"])
-    names = [member.name for member in members]
-    for name in names:
-        _require(
-            names.count(name) == 1,
-            f"{document.where('MEMBERS')}: two members are called {name!r}; name them apart",
-        )
-    _check_calls(values, members, document)
-    return Contest(
-        str(path),
-        values.get("NAME", pathlib.Path(path).stem),
-        values["TASK"],
-        sides,
-        members,
-        values["ENSEMBLE"],
-        tuple(values.get("ENHANCE", ())),
-        values.get("SEARCH", "exact(k=100)"),
-        tuple(values.get("POST", ())),
-        tuple(values.get("METRICS", ())),
-        values.get("SUBMISSION", "submission.csv"),
-        values.get("SOLUTION", ""),
-        values.get("SHORT", {}),
-        float(values.get("BUDGET_MB", 0)),
-    )
+    spec, document = read_spec(path, ContestSpec)
+    given = {side: getattr(spec, side.lower()) for side in SIDES}
+    sides = {side: data or spec.data for side, data in given.items()}
+    if not sides["QUERIES"]:
+        raise document.error("DATA", "neither DATA nor QUERIES names a data set")
+    if not spec.members:
+        raise document.error("MEMBERS", "MEMBERS is empty: a contest has one member at least")
+    if not spec.ensemble:
+        raise document.error("ENSEMBLE", "ENSEMBLE is empty: name a fuser, or concatenated")
+    members = tuple(_complete(document, spec, number) for number in range(len(spec.members)))
+    _check_names(document, members)
+    _check_submission(document, spec.submission)
+    _check_parts(document, spec)
+    return Contest(document, spec, spec.name or pathlib.Path(path).stem, sides, members)
 
 
-def _entrant(given: Any, whole: Mapping[str, Any], document: Document) -> MemberSpec:
-    _require(
-        isinstance(given, dict),
-        f"{document.where('MEMBERS')}: a member is a mapping (NAME: …), got {given!r}",
-    )
-    values = _check_settings(given, OF_MEMBER, document, f"member {given.get('NAME', '')!r}: ")
-    where = f"{document.where('MEMBERS')}: member {values.get('NAME', '')!r}: "
-    name = values.get("NAME", "")
-    _require(
-        name and name not in (".", "..") and not set(name) & set("/\\"),
-        f"{where}NAME must be one that a folder can have",
-    )
-    _require(
-        ("PLAN" in values) != ("RECIPE" in values), f"{where}give PLAN or RECIPE, one of the two"
-    )
-    _require(
-        "WEIGHTS" not in values or "RECIPE" in values,
-        f"{where}WEIGHTS go with the RECIPE they were trained by",
-    )
-    weight = float(values.get("WEIGHT", 1.0))
-    _require(weight > 0, f"{where}WEIGHT must be above 0, got {weight:g}")
-    home = pathlib.Path(document.path).parent
-    plan, recipe = (
-        str(home / values[key]) if values.get(key) else "" for key in ("PLAN", "RECIPE")
-    )
-    pick = {
-        key: values.get(key, whole.get(key, default))
-        for key, default in (("ENHANCE", ()), ("SEARCH", "exact(k=100)"), ("POST", ()))
-    }
-    return MemberSpec(
-        name,
-        values.get("FAMILY", name),
-        plan,
-        recipe,
-        values.get("WEIGHTS", ""),
-        values.get("SET", {}),
-        values.get("EMBED", {}),
-        weight,
-        tuple(pick["ENHANCE"]),
-        pick["SEARCH"],
-        tuple(pick["POST"]),
+def _complete(document: Document, spec: ContestSpec, number: int) -> MemberSpec:
+    """A member with the contest's own values where it gives none."""
+    one, prefix = spec.members[number], f"MEMBERS[{number}]"
+    if bool(one.plan) == bool(one.recipe):
+        raise document.error(prefix, f"member {one.name!r}: give PLAN or RECIPE, one of the two")
+    if one.weights and not one.recipe:
+        told = f"member {one.name!r}: WEIGHTS go with the RECIPE they were trained by"
+        raise document.error(f"{prefix}.WEIGHTS", told)
+    return msgspec.structs.replace(
+        one,
+        family=one.family or one.name,
+        plan=find_beside(document, one.plan) if one.plan else "",
+        recipe=find_beside(document, one.recipe) if one.recipe else "",
+        enhance=one.enhance if f"{prefix}.ENHANCE" in document.lines else spec.enhance,
+        search=one.search or spec.search,
+        post=one.post if f"{prefix}.POST" in document.lines else spec.post,
     )
 
 
-def _check_settings(
-    values: Mapping[str, Any], known: Mapping[str, Any], document: Document, where: str
-) -> Mapping[str, Any]:
-    for key, value in values.items():
-        at = f"{document.where(key if not where else 'MEMBERS')}: {where}"
-        _require(key in known, f"{at}there is no key {key}; legal: {', '.join(known)}")
-        _require(
-            isinstance(value, known[key]) and not isinstance(value, bool),
-            f"{at}{key} must be {_kind(known[key])}, got {value!r}",
-        )
-        if known[key] is list and key != "MEMBERS":
-            _require(
-                all(isinstance(one, str) for one in value),
-                f"{at}{key} must hold call strings, got {value!r}",
-            )
-    return values
+def _check_names(document: Document, members: tuple[MemberSpec, ...]) -> None:
+    """Names and families become names of files, so each must be one and stand once."""
+    together = [ENSEMBLE, *(f"family {one.family}" for one in members)]
+    rows = {file_name(row) for row in together} if len(members) > 1 else set()
+    taken: set[str] = set()
+    for number, one in enumerate(members):
+        for key, name in (("NAME", one.name), ("FAMILY", one.family)):
+            if not is_file_name(name):
+                told = f"{key} {name!r} must be one that a folder can have: leave / and \\ out"
+                raise document.error(f"MEMBERS[{number}].{key}", told)
+        file = file_name(one.name)
+        if file in taken:
+            told = f"two members are called {one.name!r}; name them apart"
+            raise document.error(f"MEMBERS[{number}].NAME", told)
+        if file in rows:
+            told = f"NAME {one.name!r} is the name of a row of several members: name it otherwise"
+            raise document.error(f"MEMBERS[{number}].NAME", told)
+        taken.add(file)
 
 
-def _kind(kind: Any) -> str:
-    return {str: "a string", list: "a list", dict: "a mapping"}.get(kind, "a number")
+def is_file_name(name: str) -> bool:
+    """Whether a name is that of a file or folder below another, and nothing else."""
+    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0")
 
 
-def _check_calls(
-    values: Mapping[str, Any], members: Iterable[MemberSpec], document: Document
-) -> None:
+def file_name(row: str) -> str:
+    """The name of a row's submission, without its suffix."""
+    return row.replace(" ", "_")
+
+
+def _check_submission(document: Document, name: str) -> None:
+    if not is_file_name(name) or name in RESERVED:
+        told = f"SUBMISSION {name!r}: expected a file name of its own, without folders"
+        raise document.error("SUBMISSION", f"{told}: it lies in the contest's folder below --out")
+
+
+def _check_parts(document: Document, spec: ContestSpec) -> None:
     """Every call string names a part of the kind its key wants."""
-    if values["TASK"] == "gldv2-recognition":
-        posts = [values.get("POST", ()), *(member.post for member in members)]
-        for call in [call for post in posts for call in post]:
+    check_calls(document, "METRICS", spec.metrics, METRICS)
+    recognizes = spec.task == RECOGNIZES
+    if recognizes and spec.ensemble not in JOINED:
+        told = f"ENSEMBLE of recognition is one of {', '.join(JOINED)}, got {spec.ensemble!r}"
+        raise document.error("ENSEMBLE", told)
+    if not recognizes and spec.ensemble != JOINED[0]:
+        check_calls(document, "ENSEMBLE", [spec.ensemble], FUSERS)
+    for prefix, one in _searches(spec):
+        check_calls(document, f"{prefix}ENHANCE", one.enhance, ENHANCERS)
+        check_calls(document, f"{prefix}SEARCH", [one.search] if one.search else (), SEARCHERS)
+        if recognizes:
+            _check_recognition(document, f"{prefix}POST", one.post)
+        else:
+            # what the contest fills in is missing yet, so these are not built
+            check_calls(document, f"{prefix}POST", one.post, ENHANCERS, RERANKERS)
+
+
+def _searches(spec: ContestSpec) -> Iterator[tuple[str, ContestSpec | MemberSpec]]:
+    """What may say ENHANCE, SEARCH and POST, with its place in the file."""
+    yield "", spec
+    for number, one in enumerate(spec.members):
+        yield f"MEMBERS[{number}].", one
+
+
+def _check_recognition(document: Document, key: str, calls: Collection[str]) -> None:
+    for call in calls:
+        try:
             name, args, given = parse(call)
-            _require(
-                name in RECOGNITION and not args and set(given) <= set(RECOGNITION[name]),
-                f"{document.where('POST')}: POST of recognition is "
-                + ", perhaps ".join(
-                    f"{known}({', '.join(f'{key}=' for key in keys)})"
-                    for known, keys in RECOGNITION.items()
-                )
-                + f", got {call!r}",
-            )
-        _require(
-            values["ENSEMBLE"] in JOINED,
-            f"{document.where('ENSEMBLE')}: ENSEMBLE of recognition is one of "
-            f"{', '.join(JOINED)}, got {values['ENSEMBLE']!r}",
-        )
-        return
-    wanted = [("METRICS", METRICS.names(), values.get("METRICS", ()))]
-    if values["ENSEMBLE"] != "concatenated":
-        wanted.append(("ENSEMBLE", FUSERS.names(), [values["ENSEMBLE"]]))
-    for one in [
-        values,
-        *(
-            {"ENHANCE": member.enhance, "SEARCH": member.search, "POST": member.post}
-            for member in members
-        ),
-    ]:
-        wanted += [
-            ("ENHANCE", ENHANCERS.names(), one.get("ENHANCE", ())),
-            ("SEARCH", SEARCHERS.names(), [one.get("SEARCH", "exact(k=100)")]),
-            ("POST", [*ENHANCERS.names(), *RERANKERS.names()], one.get("POST", ())),
-        ]
-    for key, known, calls in wanted:
-        for call in calls:
-            _require(
-                parse(call)[0] in known,
-                f"{document.where(key)}: {key}: no part is called {parse(call)[0]!r}; "
-                f"legal: {', '.join(known)}",
-            )
-
-
-def _require(fine: Any, message: str) -> None:
-    if not fine:
-        raise UsageError(message)
+        except UsageError as error:
+            raise document.error(key, str(error)) from error
+        if name not in RECOGNITION or args or not set(given) <= set(RECOGNITION[name]):
+            forms = [f"{one}({'=, '.join(keys)}=)" for one, keys in RECOGNITION.items()]
+            told = f"POST of recognition is {', perhaps '.join(forms)}, got {call!r}"
+            raise document.error(key, told)

@@ -26,12 +26,19 @@ Intervals = dict[str, list[float]]
 class Sheet(Protocol):
     """What a contest takes, and how it scores that."""
 
-    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
-        """Write a submission, read it back and score it.
+    def submit(self, path: PathLike, answer: Answer) -> None:
+        """Write a submission.
 
         Args:
-            path: the submission's file.
+            path: its file.
             answer: to all queries.
+
+        Raises:
+            DataError: the contest would not take it.
+        """
+
+    def score(self, path: PathLike) -> tuple[list[Score], Intervals]:
+        """Read a submission and score it.
 
         Returns:
             the scores, and intervals of those that are no means over queries.
@@ -123,8 +130,8 @@ class RetrievalSheet:
             )
         return scored
 
-    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
-        """As `Sheet.submit`; every score here is a mean over queries."""
+    def submit(self, path: PathLike, answer: Answer) -> None:
+        """As `Sheet.submit`."""
         ranking = _check_ranking(answer)
         named = dataclasses.replace(
             ranking,
@@ -132,6 +139,9 @@ class RetrievalSheet:
             gallery_ids=np.asarray(_names(ranking.gallery_ids.tolist(), self.official), str),
         )
         gldv2.write_retrieval(path, named, self.queries, self.gallery)
+
+    def score(self, path: PathLike) -> tuple[list[Score], Intervals]:
+        """As `Sheet.score`; every score here is a mean over queries."""
         found = gldv2.read_retrieval(path, self.solution)
         scores = contest_scores.score_retrieval(found, self.solution.only(*contest_scores.SPLITS))
         return [score for score in scores if not score.name.startswith("position")], {}
@@ -192,13 +202,16 @@ class RecognitionSheet:
         official = bool(solution)
         return cls(_names([item.id for item in queries], official), numbers, right, official)
 
-    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
-        """As `Sheet.submit`; GAP is no mean and has its own bootstrap interval."""
+    def submit(self, path: PathLike, answer: Answer) -> None:
+        """As `Sheet.submit`."""
         if not isinstance(answer, Predictions):
             raise TypeError(f"this contest takes Predictions, got {type(answer).__name__}")
         ids = np.asarray(_names(answer.ids.tolist(), self.official), str)
         landmarks = np.asarray([self.numbers[label] for label in answer.labels.tolist()], np.int64)
         gldv2.write_recognition(path, Recognition(ids, landmarks, answer.scores), self.queries)
+
+    def score(self, path: PathLike) -> tuple[list[Score], Intervals]:
+        """As `Sheet.score`; GAP is no mean and has its own bootstrap interval."""
         found = gldv2.read_recognition(path, self.solution)
         scored = self.solution.only(*contest_scores.SPLITS)
         return contest_scores.score_recognition(found, scored), _gap_intervals(found, scored)
@@ -269,10 +282,13 @@ class DigixSheet:
         digix.write_labels(home / "gallery.txt", known)
         return cls(asked, known)
 
-    def submit(self, path: PathLike, answer: Answer) -> tuple[list[Score], Intervals]:
-        """As `Sheet.submit`; every score here is a mean over queries."""
+    def submit(self, path: PathLike, answer: Answer) -> None:
+        """As `Sheet.submit`."""
         ranking = _check_ranking(answer)
         digix.write_submission(path, ranking, list(self.queries), list(self.gallery))
+
+    def score(self, path: PathLike) -> tuple[list[Score], Intervals]:
+        """As `Sheet.score`; every score here is a mean over queries."""
         return contest_scores.score_digix(path, self.queries, self.gallery), {}
 
 

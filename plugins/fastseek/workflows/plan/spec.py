@@ -29,7 +29,7 @@ WEIGHTS = (".safetensors", ".pth", ".pt")
 OWN = ("OUTPUT_DIR",)  # keys the plan itself gives every step
 
 
-class StepSpec(Spec):
+class StepSpec(Spec, frozen=True, kw_only=True):
     """One entry of STEPS as it stands in the file; see `read_plan`."""
 
     NOUN: ClassVar[str] = "a step"
@@ -44,7 +44,7 @@ class StepSpec(Spec):
     grow: bool = False
 
 
-class PlanSpec(Spec):
+class PlanSpec(Spec, frozen=True, kw_only=True):
     """A plan as it stands in the file; see `read_plan`."""
 
     NOUN: ClassVar[str] = "a plan"
