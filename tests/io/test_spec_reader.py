@@ -107,6 +107,38 @@ def test_what_is_wrong_is_said_in_one_line_with_the_line_of_the_key(read, text, 
     assert "\n" not in str(error.value)
 
 
+class Renamed(Spec):
+    RENAMED: ClassVar[dict[str, str]] = {"FIGURES": "METRICS"}
+    metrics: tuple[str, ...] = ()
+
+
+def test_a_key_by_its_old_name_is_read_with_a_warning_and_keeps_its_line(tmp_path):
+    path = tmp_path / "x.yml"
+    path.write_text("\nFIGURES:\n- a")
+    with pytest.warns(DeprecationWarning, match="x.yml:2: the key FIGURES is called METRICS now"):
+        spec, document = read_spec(path, Renamed)
+    assert spec.metrics == ("a",) and document.where("METRICS[0]") == f"{path}:3"
+    path.write_text("FIGURES: [3]")
+    with (
+        pytest.warns(DeprecationWarning),
+        pytest.raises(UsageError, match=":1: METRICS.0. must be"),
+    ):
+        read_spec(path, Renamed)
+    path.write_text("METRICS: [a]\nFIGURES: [a]")
+    with pytest.raises(UsageError, match=":2: FIGURES is the old name of METRICS: keep one"):
+        read_spec(path, Renamed)
+
+
+def test_a_file_that_lacks_a_key_says_which_and_a_misspelled_one_what_is_meant(tmp_path):
+    path = tmp_path / "x.yml"
+    path.write_text("FROM: x")
+    with pytest.raises(UsageError, match="x.yml: NAME is missing: a step needs NAME"):
+        read_spec(path, Step)
+    path.write_text("NAEM: x")
+    with pytest.raises(UsageError, match=":1: there is no key NAEM; .*did you mean NAME"):
+        read_spec(path, Step)
+
+
 def test_names_are_a_folders_and_stand_once(read):
     spec, document = read("NAME: ab\nSTEPS:\n- {NAME: a/b}")
     check_name(document, "NAME", spec.name)

@@ -122,9 +122,14 @@ def test_the_contests_are_post_processed_with_the_published_numbers():
     retrieval, recognition = (
         read_contest(HOME / f"{task}.yml") for task in ("retrieval", "recognition")
     )
-    assert retrieval.post == ("label_rank(up=1.0, down=0.1, votes=3, conf='sum/3')",)
-    assert (retrieval.search, retrieval.ensemble) == ("exact(k=10000)", "sum_top(750, 100)")
-    assert recognition.ensemble == "concatenated"
+    assert retrieval.spec.post == ("label_rank(up=1.0, down=0.1, votes=3, conf='sum/3')",)
+    assert (retrieval.spec.search, retrieval.spec.ensemble) == (
+        "exact(k=10000)",
+        "sum_top(750, 100)",
+    )
+    assert recognition.spec.ensemble == "concatenated"
     families = [member.family for member in recognition.members]
     assert [families.count(name) for name in ("DOLG", "hybrid", "EfficientNet")] == [3, 3, 2]
-    assert recognition.post == ("recognise(n_quantiles=1000, votes=3, gallery_k=5, query_k=10)",)
+    assert recognition.spec.post == (
+        "recognise(n_quantiles=1000, votes=3, gallery_k=5, query_k=10)",
+    )

@@ -22,7 +22,9 @@ SEMI = ["full", "full_nfnet", "full_resnet50", "small"]
 @pytest.mark.parametrize("path", PLANS, ids=lambda path: path.stem)
 def test_every_plan_is_legal(path):
     plan = read_rounds(path)
-    assert plan.rounds >= 2 and plan.steps[0].once and class_numbers(["a"], ["a"]).tolist() == [0]
+    assert (
+        plan.rounds >= 2 and plan.steps[0].spec.once and class_numbers(["a"], ["a"]).tolist() == [0]
+    )
 
 
 @pytest.mark.parametrize("name", SEMI)
@@ -44,10 +46,10 @@ def test_the_stated_steps_come_in_the_stated_order(name):
         "select",
         "train",
     ]
-    assert {step.kind for step in plan.steps[12:]} == {"train"} and plan.gain == 0.002
+    assert {step.kind for step in plan.steps[12:]} == {"train"} and plan.stop.gain == 0.002
     named = {step.name: step for step in plan.steps}
-    assert named["pretrained1"].photos == ("kept",) and named["again"].values["PHOTOS"] == "pseudo"
-    assert plan.steps[-1].photos == ("labelled",)
+    assert named["pretrained1"].spec.images == ("kept",) and named["again"].spec.images == "pseudo"
+    assert plan.steps[-1].spec.images == ("labelled",)
 
 
 @pytest.mark.parametrize(("name", "frozen"), [("resnest269e", ["norms"]), ("nfnet_f3", ["gain"])])
@@ -105,8 +107,7 @@ def test_what_the_small_plan_freezes_and_drops_is_there(small_model):
     plan = read_rounds(HOME / "plans" / "small.yml")
     final = plan.steps[-1]
     assert all(
-        any(fragment in name for name in small_model.state_dict())
-        for fragment in final.values["DROP"]
+        any(fragment in name for name in small_model.state_dict()) for fragment in final.spec.drop
     )
     assert lr_groups.factors(small_model, ["backbone: 0.5"])
     frozen = freezing.freeze(small_model, ["backbone"])
@@ -130,6 +131,4 @@ def test_the_norms_of_the_small_model_rest_whoever_calls_train(small_model):
 
 def test_test_photos_are_learned_from_only_where_the_task_allowed_it():
     """finegrained row 65, trap 25."""
-    assert {path.stem for path in PLANS if read_rounds(path).data.get("TEST_DATA")} == {
-        "pseudo_labels"
-    }
+    assert {path.stem for path in PLANS if read_rounds(path).data.test_data} == {"pseudo_labels"}

@@ -60,7 +60,7 @@ def test_the_table_has_the_steps_of_the_source_in_order():
             "+ test views",
             "+ ensemble",
         ]
-        assert found.figures == ("top(1)", "class_mean") and found.steps[-1].members == (
+        assert found.class_metrics == ("top(1)", "class_mean") and found.steps[-1].members == (
             (6, 1.0),
             (1, 1.0),
         )
@@ -75,7 +75,7 @@ def test_the_loop_learns_from_test_photos_and_says_so(name):
     plan = read_rounds(HOME / "plans" / f"{name}.yml")
     assert "TEST_DATA: true" in text and plan.rounds >= 2
     assert [step.kind for step in plan.steps] == ["train", "classify", "pseudo", "train"]
-    assert plan.steps[2].values["THRESHOLD"] == [0.9, 0.7] and plan.steps[2].values["CAP"] > 0
+    assert plan.steps[2].spec.threshold == (0.9, 0.7) and plan.steps[2].spec.cap > 0
 
 
 def test_plans_of_rounds_are_read_and_not_run_by_the_check():

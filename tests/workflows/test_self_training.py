@@ -362,7 +362,12 @@ def test_rounds_end_when_one_gains_too_little(done, tmp_path):
                 },
             )
 
-    run = rounds._Run(dataclasses.replace(plan, gain=0.002, rounds=9), None, tmp_path, ())
+    run = rounds._Run(
+        dataclasses.replace(plan, stop=rounds_plan.StopSpec(gain=0.002), rounds=9),
+        None,
+        tmp_path,
+        (),
+    )
     assert [run._round(Fake(number), number) for number in (1, 2, 3)] == [True, True, False]
     assert "round 3 gained 0.10 points" in run.why
 
@@ -370,7 +375,9 @@ def test_rounds_end_when_one_gains_too_little(done, tmp_path):
 def test_rounds_end_when_the_pseudo_labels_stay(done, tmp_path):
     """finegrained row 64."""
     plan = dataclasses.replace(
-        rounds_plan.read_rounds(done[0] / "plan.yml"), changed=0.01, rounds=9, gain=-1.0
+        rounds_plan.read_rounds(done[0] / "plan.yml"),
+        stop=rounds_plan.StopSpec(changed=0.01, gain=-1.0),
+        rounds=9,
     )
 
     class Fake:
@@ -435,13 +442,14 @@ STEPS:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("DO: embed}", "DO: embeds}", "STEPS|step is a mapping"),
+        ("DO: embed}", "DO: embeds}", r"plan.yml:10: STEPS.1..DO must be one of train, embed"),
         ("NAME: embed2", "NAME: embed", "NAME 'embed'"),
         ("PHOTOS: [kept]", "PHOTOS: [later]", "PHOTOS are"),
         ("FROM: pretrained", "FROM: nobody", "FROM 'nobody'"),
-        ("PER: 8", "PERS: 8", "no key"),
-        ("PER: 8", "PER: many", "must be a number"),
-        ("ROUNDS: 2", "ROUNDS: 0", "ROUNDS"),
+        ("PER: 8", "PERS: 8", r"plan.yml:11: there is no key STEPS.2..PERS; .*did you mean PER"),
+        ("PER: 8", "PER: many", r"plan.yml:11: STEPS.2..PER must be a number, got .many"),
+        ("ROUNDS: 2", "ROUNDS: 0", "plan.yml:5: ROUNDS must be a whole number >= 1, got 0"),
+        ("SHOTS: [2, 4]", "SHOTS: [2, 4, 5]", "DATA.SHOTS must be"),
         ("layer_decay: 0.75", "layer_decay: 7", "layer_decay"),
         ("l2()", "l3()", "l3"),
         ("SHOTS: [2, 4]", 'LABELLED: "x", SHOTS: [2, 4]', "DATA names either"),

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from ...config.edits import replace_values
-from ...config.keys import RUNS, former_names, tag_of
+from ...config.keys import OLD_KEYS, RUNS, former_names, tag_of
 from ...config.nested import flatten
 from ...config.plugins import register
 from ...distributed import process_group
@@ -242,6 +242,7 @@ def _take_over_entry(record: StageRecord, name: str, out: pathlib.Path) -> None:
         recorded = yaml.safe_load((record.folder / RECIPE).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):
         return
+    recorded = {OLD_KEYS.get(key, key): value for key, value in recorded.items()}
     inputs = {"from": entry["from"], "recipe": _that_count(recorded)}
     old = dataclasses.replace(record, inputs=inputs)
     weights = record.folder / TAKEN["final"]

@@ -1,22 +1,19 @@
-"""The photos of a plan of rounds: with labels, without, and those to validate with."""
+"""The images of a plan of rounds: with labels, without, and those to validate with."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ...config.plugins import register
 from ...data.fastreid_datasets import resolve
 from ...errors import DataError
 from ...self_training.simulate_unlabelled import hide
 from ...self_training.tables import write_manifest, write_truth
 from ...self_training.test_data_guard import check_allowed
 from ...structures import Item
-from .steps import RoundsPlan
-
-from fastreid.config import get_cfg
+from .spec import RoundsPlan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +24,7 @@ class ImagePools:
         labelled: with classes.
         unlabelled: without.
         validation: with classes, not learned from.
-        truth: id -> hidden class of unlabelled photos, as far as known; only for measuring.
+        truth: id -> hidden class of unlabelled images, as far as known; only for measuring.
     """
 
     labelled: tuple[Item, ...]
@@ -37,72 +34,62 @@ class ImagePools:
 
     @property
     def pool(self) -> tuple[Item, ...]:
-        """All photos there are to learn from, the labelled ones first."""
+        """All images there are to learn from, the labelled ones first."""
         return self.labelled + self.unlabelled
 
     @property
     def classes(self) -> list[str]:
-        """The classes of the labelled photos, sorted."""
+        """The classes of the labelled images, sorted."""
         return sorted({item.label for item in self.labelled})
 
     @property
     def measurable(self) -> bool:
-        """Whether the class of every unlabelled photo is known after all."""
+        """Whether the class of every unlabelled image is known after all."""
         return bool(self.unlabelled) and all(self.truth.get(item.id) for item in self.unlabelled)
 
 
 def image_pools_of(plan: RoundsPlan, out: pathlib.Path) -> ImagePools:
-    """Read the photos of a plan, and write down what was hidden.
+    """Read the images of a plan, and write down what was hidden.
 
     Raises:
-        DataError: a data set is missing, or has no labelled, unlabelled or validation photos.
-        UsageError: unlabelled photos are test photos, and the plan does not allow that.
+        DataError: a data set is missing, or has no labelled, unlabelled or validation images.
+        UsageError: unlabelled images are test images, and the plan does not allow that.
     """
-    found = _hide_labels(plan, out) if "HIDE" in plan.data else _read_groups(plan)
+    found = _hide_labels(plan, out) if plan.data.hide else _read_pools(plan)
     for name in ("labelled", "unlabelled", "validation"):
         if not getattr(found, name):
             raise DataError(
-                f'{plan.path}: DATA gives no {name} photos (labelled: split "train" with a label, '
+                f'{plan.path}: DATA gives no {name} images (labelled: split "train" with a label, '
                 'validation: split "query" with a label)'
             )
-    check_allowed(found.unlabelled, found.validation, bool(plan.data.get("TEST_DATA", False)))
+    check_allowed(found.unlabelled, found.validation, plan.data.test_data)
     return found
 
 
-def _items(name: str) -> Sequence[Item]:
-    cfg = get_cfg()
-    register(cfg)
-    return resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
-
-
-def _read_groups(plan: RoundsPlan) -> ImagePools:
-    known, others = _items(plan.data["LABELLED"]), _items(plan.data["UNLABELLED"])
-    labelled = [item for item in known if item.split == "train" and item.label]
+def _read_pools(plan: RoundsPlan) -> ImagePools:
+    known, others = resolve(plan.data.labelled), resolve(plan.data.unlabelled)
+    labelled = _each_once(item for item in known if item.split == "train" and item.label)
     own = {item.id for item in labelled}
-    loose = list(
-        {
-            item.id: item
-            for item in others
-            if item.split == plan.data.get("SPLIT", "train") and item.id not in own
-        }.values()
+    unlabelled = _each_once(
+        item for item in others if item.split == plan.data.split and item.id not in own
     )
     return ImagePools(
-        tuple({item.id: item for item in labelled}.values()),
-        tuple(dataclasses.replace(item, label="") for item in loose),
-        tuple(item for item in known if item.split == "query" and item.label),
-        {item.id: item.label for item in loose if item.label},
+        labelled=labelled,
+        unlabelled=tuple(dataclasses.replace(item, label="") for item in unlabelled),
+        validation=tuple(item for item in known if item.split == "query" and item.label),
+        truth={item.id: item.label for item in unlabelled if item.label},
     )
+
+
+def _each_once(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple({item.id: item for item in items}.values())
 
 
 def _hide_labels(plan: RoundsPlan, out: pathlib.Path) -> ImagePools:
-    shots, folder = plan.data.get("SHOTS", [3, 12]), plan.data.get("FOLDER")
-    found = hide(
-        _items(plan.data["HIDE"]),
-        plan.data.get("CLASSES", 0.5),
-        (int(shots[0]), int(shots[-1])),
-        None if folder is None else int(folder),
-        plan.seed,
-    )
+    data = plan.data
+    shots = (data.shots[0], data.shots[-1])
+    found = hide(resolve(data.hide), data.classes, shots, data.folder, plan.seed)
+    # An older run has its tables in a folder of this name, and trainings know them by it.
     home = out / "photos"
     for name in ("labelled", "unlabelled", "validation"):
         write_manifest(home, name, 0, [(name, getattr(found, name))])

@@ -20,7 +20,7 @@ from ...structures.splits import refuse_missing_queries
 from ..plan.run import run_steps
 from ..plan.spec import NONE, TAKEN, Plan, PlanStep, configs
 from .images import ImagePools
-from .steps import GrowStep
+from .spec import RoundStep, TrainSpec
 
 PROTOTYPE = "prototype top(1)"
 
@@ -44,46 +44,55 @@ class Model:
         return classification.load_classifier(recipe.load(self.config, (), settings), self.weights)
 
 
-def train(
-    step: GrowStep,
-    manifest: pathlib.Path,
-    source: Model | str,
-    seed: int,
-    opts: Sequence[Any],
-    out: pathlib.Path,
-) -> Model:
-    """Train what a step wants in `out`/<its name>, go on with it, or find it trained.
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One training.
 
     Args:
-        step: the step.
-        manifest: the photos.
+        step: the step it is of.
+        manifest: the images.
         source: a model, a weight file, or "none" for what the backbone brings.
         seed: of the plan; the step's own settings stand above it.
         opts: KEY VALUE pairs above all.
+    """
+
+    step: RoundStep
+    manifest: pathlib.Path
+    source: Model | str
+    seed: int
+    opts: Sequence[Any]
+
+
+def train(job: Job, out: pathlib.Path) -> Model:
+    """Train what a step wants in `out`/<its name>, go on with it, or find it trained.
+
+    Args:
+        job: the training.
         out: the folder of the round.
 
     Raises:
         FastSeekError: as a training.
     """
+    step, where = job.step, job.step.where
     own = [
-        Setting("SEED", seed, step.where, 0),
+        Setting("SEED", job.seed, where, 0),
         *step.settings,
-        Setting("DATASETS.NAMES", (f"manifest({str(manifest)!r})",), step.where, 0),
-        Setting("DATASETS.TESTS", (), step.where, 0),
+        Setting("DATASETS.NAMES", (f"manifest({str(job.manifest)!r})",), where, 0),
+        Setting("DATASETS.TESTS", (), where, 0),
     ]
-    weights = str(source.weights) if isinstance(source, Model) else source
+    weights = str(job.source.weights) if isinstance(job.source, Model) else job.source
     one = PlanStep(
-        step.name,
-        step.recipe,
-        tuple(own),
-        weights,
-        "final",
-        tuple(step.values.get("DROP", ())),
-        "" if weights == NONE else "some",
-        step.where,
+        name=step.name,
+        recipe=step.recipe,
+        settings=tuple(own),
+        source=weights,
+        take="final",
+        drop=step.spec.drop if isinstance(step.spec, TrainSpec) else (),
+        fit="" if weights == NONE else "some",
+        where=where,
     )
-    plan = Plan(step.where, step.name, (one,))
-    made = run_steps(plan, configs(plan, opts), out)
+    plan = Plan(where, step.name, (one,))
+    made = run_steps(plan, configs(plan, job.opts), out)
     return Model(made.weights, made.config, sha256(made.weights))
 
 
@@ -93,45 +102,41 @@ def latest_training(folder: pathlib.Path) -> Model:
     return Model(weights, folder / "config.yaml", sha256(weights))
 
 
-def judge_model(model: Model, photos: ImagePools, figures: Sequence[str]) -> list[Score]:
-    """Figures of a model over the validation photos.
+def judge_model(model: Model, images: ImagePools, figures: Sequence[str]) -> list[Score]:
+    """Figures of a model over the validation images.
 
     The recipe's figures are there when the model has all of their classes. PROTOTYPE, whose class
-    mean among the labelled photos is the nearest, can be had of every model, also of one that was
+    mean among the labelled images is the nearest, can be had of every model, also of one that was
     trained on clusters.
 
     Raises:
-        DataError: a validation photo cannot be read.
+        DataError: a validation image cannot be read.
     """
     cfg, net = model.open()
     names, counts = classification.classes_of(cfg)
-    asked = [item.label for item in photos.validation]
-    vectors, probabilities = _both(cfg, net, photos.validation, set(asked) <= set(names))
-    scores = (
-        []
-        if probabilities is None
-        else evaluate(probabilities, class_numbers(asked, names), counts, figures)
-    )
-    rows, known, _ = embedding.in_memory(cfg, net, photos.labelled)
-    numbers = class_numbers([photos.labelled[row].label for row in rows], photos.classes)
-    near = nearest_class(vectors, prototypes(known, numbers, len(photos.classes)))
-    found = evaluate(
-        near,
-        class_numbers(asked, photos.classes),
-        np.bincount(numbers, minlength=len(photos.classes)),
-        ["top(1)"],
-    )[0]
+    labels = [item.label for item in images.validation]
+    scores: list[Score] = []
+    if set(labels) <= set(names):
+        classify = classification.classifier(cfg, net)
+        probabilities = _of_every(cfg, net, images.validation, classify)
+        scores = evaluate(probabilities, class_numbers(labels, names), counts, figures)
+    vectors = _of_every(cfg, net, images.validation)
+    rows, known, _ = embedding.in_memory(cfg, net, images.labelled)
+    classes = images.classes
+    numbers = class_numbers([images.labelled[row].label for row in rows], classes)
+    near = nearest_class(vectors, prototypes(known, numbers, len(classes)))
+    taught = np.bincount(numbers, minlength=len(classes))
+    found = evaluate(near, class_numbers(labels, classes), taught, ["top(1)"])[0]
     return [*scores, dataclasses.replace(found, name=PROTOTYPE)]
 
 
-def _both(
-    cfg: Any, net: Any, items: Sequence[Item], classed: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    rows, vectors, rejects = embedding.in_memory(cfg, net, items)
+def _of_every(
+    cfg: Any, net: Any, items: Sequence[Item], function: embedding.Function | None = None
+) -> np.ndarray:
+    """What a function makes of images, each of which has to be readable."""
+    rows, found, rejects = embedding.in_memory(cfg, net, items, function)
     refuse_missing_queries(items, rows, rejects)
-    return vectors, embedding.in_memory(cfg, net, items, classification.classifier(cfg, net))[
-        1
-    ] if classed else None
+    return found
 
 
 def embed_images_of(

@@ -28,8 +28,7 @@ from ...training.run_setup import start_log
 from . import models as models
 from .images import ImagePools, image_pools_of, without_groups
 from .round import Round
-from .spec import read_rounds
-from .steps import RoundsPlan
+from .spec import RoundsPlan, read_rounds
 
 logger = logging.getLogger("fastreid.fastseek")
 SHOWN = "exact(k=20)"
@@ -41,8 +40,7 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
     on.
 
     Writes below `out`: round1/<step>/ … with every artefact named by its round, results.json (one
-        row a step, in
-    order), rounds.json (what every round reached, why it ended, the best weights) and report.html.
+        row a step, in order), rounds.json (what every round reached, why it ended, the best weights) and report.html.
 
     Args:
         file: see `rounds_plan.read_rounds`.
@@ -54,28 +52,28 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
         the table as text, why it ended, and the path of the page.
 
     Raises:
-        UsageError: the plan is wrong, or wants to learn from test photos; told before anything is
+        UsageError: the plan is wrong, or wants to learn from test images; told before anything is
             trained.
-        DataError: photos are missing. FastSeekError: as a training does; what is finished stays.
+        DataError: images are missing. FastSeekError: as a training does; what is finished stays.
     """
     plan, out = read_rounds(file, short), pathlib.Path(out)
     if not any(step.kind == "train" for step in plan.steps):
         raise UsageError(f"{plan.path}: no step trains")
     with hold_run_folder(out):
         start_log(str(out))
-        photos = image_pools_of(plan, out)
+        images = image_pools_of(plan, out)
         logger.info(
-            "%d photos with a label, %d without, %d to validate with",
-            len(photos.labelled),
-            len(photos.unlabelled),
-            len(photos.validation),
+            "%d images with a label, %d without, %d to validate with",
+            len(images.labelled),
+            len(images.unlabelled),
+            len(images.validation),
         )
-        run = _Run(plan, photos, out, opts)
+        run = _Run(plan, images, out, opts)
         run.go()
         start_log(str(out))
         write_results(out / "results.json", run.rows, current_commit(), plan.seed)
-        write_json(out / "rounds.json", run.told())
-        _show(run.best, photos, run.rows, plan.name, out / "report.html")
+        write_json(out / "rounds.json", run.describe())
+        _show(run.best, images, run.rows, plan.name, out / "report.html")
     return "\n".join(
         [
             table(run.rows),
@@ -91,13 +89,12 @@ class _Run:
     """All rounds of a plan."""
 
     def __init__(
-        self, plan: RoundsPlan, photos: ImagePools, out: pathlib.Path, opts: Sequence[Any]
+        self, plan: RoundsPlan, images: ImagePools, out: pathlib.Path, opts: Sequence[Any]
     ) -> None:
-        self.plan, self.photos, self.out, self.opts = plan, photos, out, opts
+        self.plan, self.images, self.out, self.opts = plan, images, out, opts
         self.rows: list[dict[str, Any]] = []
-        self.reached: list[
-            tuple[int, float, Stage]
-        ] = []  # round (0 before the first), figure, last training
+        # round (0 before the first), figure, last training
+        self.reached: list[tuple[int, float, Stage]] = []
         self.changes: dict[int, float] = {}
         self.why = f"all {plan.rounds} rounds are done"
 
@@ -105,19 +102,18 @@ class _Run:
         """Do the rounds."""
         last: dict[str, Stage] = {}
         for number in range(1, self.plan.rounds + 1):
-            one = Round(self.plan, self.photos, self.out, number, last, self.opts)
+            one = Round(self.plan, self.images, self.out, number, last, self.opts)
             if not self._round(one, number):
                 break
-            last = one.desk.last
-        self.best = models.latest_training(
-            max(self.reached, key=lambda entry: (entry[1], -entry[0]))[2].folder
-        )
+            last = one.context.last
+        best = max(self.reached, key=lambda entry: (entry[1], -entry[0]))[2]
+        self.best = models.latest_training(best.folder)
 
     def _round(self, one: Round, number: int) -> bool:
         """Do a round; whether another may follow."""
         figures: list[tuple[float, Stage]] = []
         for step in self.plan.steps:
-            if step.once and number > 1:
+            if step.spec.once and number > 1:
                 continue
             stage = one.do(step)
             self.rows.append(dict(stage.results["row"]))
@@ -126,11 +122,7 @@ class _Run:
                 figures.append((found, stage))
                 if not self.reached:
                     self.reached.append((0, *figures[-1]))
-            if self._settled(number, stage):
-                self.why = (
-                    f"round {number} changed {self.changes[number]:.2%} of the pseudo labels, less"
-                    f" than {self.plan.changed:.2%}: it ended there"
-                )
+            if self._changed_too_little(number, stage):
                 return False
         if not figures:
             raise UsageError(
@@ -139,22 +131,32 @@ class _Run:
             )
         before = self.reached[-1][1]
         self.reached.append((number, *figures[-1]))
-        gain = figures[-1][0] - before
-        if number < self.plan.rounds and gain < self.plan.gain:
-            self.why = (
-                f"round {number} gained {100 * gain:.2f} points, less than"
-                f" {100 * self.plan.gain:.2f}: it ended"
-            )
+        return not self._gained_too_little(number, figures[-1][0] - before)
+
+    def _changed_too_little(self, number: int, stage: Stage) -> bool:
+        """Whether the rounds end because the pseudo labels stay as they are; notes why."""
+        if stage.results["kind"] != "pseudo" or "changed" not in stage.results:
             return False
+        changed = self.changes[number] = float(stage.results["changed"])
+        if number == 1 or changed >= self.plan.stop.changed:
+            return False
+        self.why = (
+            f"round {number} changed {changed:.2%} of the pseudo labels, less"
+            f" than {self.plan.stop.changed:.2%}: it ended there"
+        )
         return True
 
-    def _settled(self, number: int, stage: Stage) -> bool:
-        if "changed" in stage.results and stage.results["kind"] == "pseudo":
-            self.changes[number] = float(stage.results["changed"])
-            return number > 1 and self.changes[number] < self.plan.changed
-        return False
+    def _gained_too_little(self, number: int, gain: float) -> bool:
+        """Whether the rounds end because one gains nothing; notes why."""
+        least = self.plan.stop.gain
+        if number == self.plan.rounds or gain >= least:
+            return False
+        self.why = (
+            f"round {number} gained {100 * gain:.2f} points, less than {100 * least:.2f}: it ended"
+        )
+        return True
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What rounds.json says; paths are relative to the folder of the run."""
         rounds = [
             {
@@ -170,10 +172,10 @@ class _Run:
             "rounds": rounds,
             "why": self.why,
             "best": self.best.weights.relative_to(self.out).as_posix(),
-            "labelled": len(self.photos.labelled),
-            "unlabelled": len(self.photos.unlabelled),
-            "validation": len(self.photos.validation),
-            "outside": _outside(self.photos),
+            "labelled": len(self.images.labelled),
+            "unlabelled": len(self.images.unlabelled),
+            "validation": len(self.images.validation),
+            "outside": _outside(self.images),
         }
 
 
@@ -185,27 +187,27 @@ def _figure(stage: Stage) -> float | None:
     return float(stage.results["figure"])
 
 
-def _outside(photos: ImagePools) -> float | None:
-    """Share of the unlabelled photos of none of the known classes, where that is known."""
-    if not photos.measurable:
+def _outside(images: ImagePools) -> float | None:
+    """Share of the unlabelled images of none of the known classes, where that is known."""
+    if not images.measurable:
         return None
     return float(
-        np.mean([photos.truth[item.id] not in set(photos.classes) for item in photos.unlabelled])
+        np.mean([images.truth[item.id] not in set(images.classes) for item in images.unlabelled])
     )
 
 
 def _show(
     model: models.Model,
-    photos: ImagePools,
+    images: ImagePools,
     rows: Sequence[dict[str, Any]],
     title: str,
     out: pathlib.Path,
 ) -> None:
-    """The page: the steps, and what the best model finds for the validation photos among the
+    """The page: the steps, and what the best model finds for the validation images among the
     labelled ones.
     """
     cfg, net = model.open()
-    queries, gallery = without_groups(photos.validation), without_groups(photos.labelled)
+    queries, gallery = without_groups(images.validation), without_groups(images.labelled)
     asked, vectors, rejects = embedding.in_memory(cfg, net, queries)
     refuse_missing_queries(queries, asked, rejects)
     found, known, _ = embedding.in_memory(cfg, net, gallery)
