@@ -193,9 +193,40 @@ def test_members_are_trained_and_embedded_once_for_both_tasks(run):
 def test_the_same_command_again_trains_and_embeds_nothing(run, home, monkeypatch):
     out, _ = run
     before, figures = state(out), [row["metrics"] for row in rows_of(out)]
+    page = (out / "report.html").read_text()
     monkeypatch.setattr(plan, "_train", lambda *given: pytest.fail("it was trained again"))
+    monkeypatch.setattr(contest, "embed_member", lambda *given: pytest.fail("it was answered"))
     contest.run_files([retrieval(home), recognition(home)], out)
     assert state(out) == before and [row["metrics"] for row in rows_of(out)] == figures
+    assert (out / "report.html").read_text() == page
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"POST": ["label_rank(up=2.0, down=0.1)"]}, "contest.post"),
+        ({"METRICS": ["recall(1, 5)"]}, "contest.metrics"),
+        ({}, "submissions/one.csv is not as it was written"),
+    ],
+)
+def test_what_has_changed_is_answered_anew_with_the_same_models_and_said(
+    home, run, monkeypatch, change, why
+):
+    out, _ = run
+    if not change:
+        file = out / "retrieval" / "submissions" / "one.csv"
+        file.write_text(file.read_text() + "\n")
+    monkeypatch.setattr(plan, "_train", lambda *given: pytest.fail("it was trained again"))
+    answered = []
+    real = contest.predict
+    monkeypatch.setattr(
+        contest, "predict", lambda *given: answered.append(given[0].stem) or real(*given)
+    )
+    told = []
+    monkeypatch.setattr(contest.logger, "warning", lambda text, *given: told.append(text % given))
+    contest.run_files([retrieval(home, **change), recognition(home)], out)
+    assert answered == ["retrieval"] and told[0].startswith(f"retrieval is answered anew: {why}")
+    contest.run_files([retrieval(home), recognition(home)], out)  # as the other tests know it
 
 
 def test_a_run_killed_between_its_members_goes_on_with_the_second(run, home, tmp_path, monkeypatch):

@@ -20,8 +20,9 @@ from ...data.fastreid_datasets import resolve
 from ...inference import embedding
 from ...inference.classification import load_classifier
 from ...inference.embed_images import load_model
-from ...io.digests import digest
+from ...io.digests import digest, sha256
 from ...io.json_files import read_json
+from ...io.paths import locate
 from ...io.stage_record import StageRecord
 from ...retrieval import retrieve
 from ...structures import GroundTruth, Ranking
@@ -137,8 +138,7 @@ def _plan_answer(step: AblationStep, seed: int, out: pathlib.Path, embeds: bool)
     cfg = recipe.load(step.config, [*step.opts, "SEED", str(seed)])
     images = _image_digest(cfg)
     plan = pathlib.Path(step.plan).read_text(encoding="utf-8") if step.plan else ""
-    training = {"images": images, "plan": plan, "trained by": shaping(cfg)}
-    answer = {**training, "answered by": select_values(cfg, SHAPES_ANSWER)}
+    training, answer = training_inputs(cfg, images, plan), answer_inputs(cfg, images, plan)
     former = former_inputs(cfg, images, plan) or (training, answer)
     files = [RANKING, TRUTH] if cfg.SEEK.METRICS else []
     files += [CLASSIFIED] if cfg.SEEK.CLASS_METRICS else []
@@ -154,6 +154,26 @@ def _plan_answer(step: AblationStep, seed: int, out: pathlib.Path, embeds: bool)
         files=tuple(files),
         inputs=answer,
     )
+
+
+def training_inputs(cfg: CfgNode, images: str, plan: str) -> dict[str, Any]:
+    """All that shapes a model, as JSON values.
+
+    Args:
+        cfg: the recipe.
+        images: a digest of its images.
+        plan: the text of the plan that trains it, "" for none.
+    """
+    inputs = {"images": images, "plan": plan, "trained by": shaping(cfg)}
+    if cfg.MODEL.WEIGHTS:  # another file may come to stand under that name
+        inputs["starts from"] = sha256(locate(cfg.MODEL.WEIGHTS, "MODEL.WEIGHTS"))
+    return inputs
+
+
+def answer_inputs(cfg: CfgNode, images: str, plan: str) -> dict[str, Any]:
+    """All that shapes an answer; as `training_inputs`."""
+    told = select_values(cfg, SHAPES_ANSWER)
+    return {**training_inputs(cfg, images, plan), "answered by": told}
 
 
 def _folder(

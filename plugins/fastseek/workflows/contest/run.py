@@ -273,7 +273,7 @@ def describe_answer(
     Args:
         contest: its recipe.
         items: side -> images.
-        members: every `TrainedMember.describe()`.
+        members: every `TrainedMember.describe()`, in order.
     """
     spec = contest.spec
     solution = sha256(locate(spec.solution, "the solution")) if spec.solution else ""
@@ -283,7 +283,8 @@ def describe_answer(
         "solution": solution,
         "images": {side: source_of(images) for side, images in items.items()},
         "labels": {side: digest([item.label for item in images]) for side, images in items.items()},
-        "members": list(members),
+        "order": [one["name"] for one in members],
+        "members": {one["name"]: one for one in members},
     }
 
 
