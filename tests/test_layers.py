@@ -35,7 +35,7 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
-        """_arguments _audit _audit_clean _audit_noise _fuse _recognize _report _score _search
+        """_arguments _audit _audit_clean _audit_noise _fuse _memory _recognize _report _score _search
         _submit _submit_classes""",
         "_blend _diff _recipe_arguments _rerank _score_contests",
         """ablate audit blend classify classify_report contest demo diff doctor embed export fuse

@@ -46,6 +46,20 @@ class ArtefactError(FastSeekError):
     exit_code = 5
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's and numpy's, or torch's of a CPU or a
+    GPU, which is known by its name and text because torch need not be installed.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or any(
+        sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory")
+    )
+
+
 def exit_with(main: Callable[[], object]) -> None:
     """Run a tool's main and leave with the exit code its error carries, 0 without one.
 

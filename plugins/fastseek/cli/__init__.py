@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import UsageError, exit_with
+from ..errors import UsageError, exit_with, is_out_of_memory
 
 # In the order in which they are used; the text is what `fastseek --help` says of each.
 VERBS = {
@@ -107,7 +107,14 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
     option = RECIPE_OPTION.get(verb)
     if option and given and not given[0].startswith("-"):
         given = [option, *given]
-    importlib.import_module(f".{verb.replace('-', '_')}", __name__).main(list(given))
+    try:
+        importlib.import_module(f".{verb.replace('-', '_')}", __name__).main(list(given))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        from ._memory import memory_error  # every command starts here, and this one never needs it
+
+        raise memory_error(verb, error) from error
 
 
 def run_verb(verb: str) -> None:

@@ -20,7 +20,7 @@ from ..data import builders as loaders
 from ..data.fastreid_datasets import resolve
 from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
-from ..errors import FastSeekError, RunError, UsageError
+from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
 from ..inference.evaluation import evaluate
 from ..modeling.build import build_model
 from ..modeling.freezing import freeze
@@ -351,12 +351,12 @@ class Trainer(DefaultTrainer):
                     self._train_epoch()
             except FastSeekError:
                 raise
-            except torch.OutOfMemoryError as error:
-                raise RunError(
-                    f"out of GPU memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
-                    f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the images ({error})"
-                ) from error
-            except Exception:
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise RunError(
+                        f"out of memory in step {self.iter + 1}: lower SOLVER.IMS_PER_BATCH "
+                        f"{self.cfg.SOLVER.IMS_PER_BATCH} or the size of the images ({error})"
+                    ) from error
                 logger.exception("the training failed at step %d", self.iter + 1)
                 raise
             finally:
