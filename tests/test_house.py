@@ -35,6 +35,7 @@ FOLDERS = {
     "LOSSES": "modeling.losses",
     "VIEWS": "views",
     "ENHANCERS": "enhance",
+    "EVALUATORS": "training.evaluators",
     "SEARCHERS": "search",
     "RERANKERS": "rerank",
     "FUSERS": "fuse",

@@ -68,7 +68,7 @@ FLOORS = {
     "modeling.layers": [
         """atrous classes drop_rectangle gather geo_encoding margin part_protocols precision
         sampled virtual_token""",
-        "attention gem orthogonal streamed subcenter",
+        "attention gem orthogonal streamed subcenter trainer_contract",
     ],
     "modeling.losses": [
         "_hard_pairs _margin_softmax _memory cross_entropy subcenter_arcface",
@@ -100,9 +100,10 @@ FLOORS = {
     "training": [
         """accumulation checkpoint_manifest class_index lr_groups memory_estimate random_state
         results sanity_check writers""",
-        "attention_crops checkpoint optimizer run_setup schedule step",
+        "attention_crops checkpoint evaluation optimizer run_setup schedule step",
         "hooks recipe_border",
         "lr_table trainer",
+        "upstream",
     ],
 }
 

@@ -106,11 +106,11 @@ def test_a_failing_evaluation_leaves_every_module_in_its_mode(recipe_of, tests_o
     frozen = next(trainer.model.children())
     frozen.eval()
 
-    def fail(cfg, model, name):
+    def fail(builders, cfg, model, name):
         model.eval()
         raise ValueError("no")
 
-    monkeypatch.setattr("fastseek.training.trainer.evaluate", fail)
+    monkeypatch.setattr("fastseek.training.evaluation._evaluate_set", fail)
     with pytest.raises(ValueError):
         trainer.test(cfg, trainer.model)
     assert trainer.model.training and not frozen.training

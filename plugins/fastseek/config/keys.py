@@ -211,6 +211,12 @@ OURS = (
         SHAPES_ANSWER,
     ),
     Key(
+        "SEEK.EVALUATOR",
+        "",
+        'call string of EVALUATORS; "" searches the queries in the gallery',
+        JUDGES,
+    ),
+    Key(
         "SEEK.METRICS",
         [],
         "call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP",

@@ -37,6 +37,7 @@ CALLS = {
     "SEEK.ENHANCE": registry.ENHANCERS,
     "SEEK.SEARCH": registry.SEARCHERS,
     "SEEK.RERANK": registry.RERANKERS,
+    "SEEK.EVALUATOR": registry.EVALUATORS,
     "SEEK.METRICS": registry.METRICS,
     "SEEK.CLASS_METRICS": registry.CLASS_METRICS,
 }
@@ -48,6 +49,7 @@ GIVEN = {
     "SEEK.LOSSES": ("dims", "counts"),
     "SEEK.BACKBONE": (),
     "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed"),
+    "SEEK.EVALUATOR": ("num_query", "items", "judge", "name_rejects"),
     "SEEK.SCHEDULE": ("iters_per_epoch", "max_epoch", "base_lr"),
 }
 

@@ -143,9 +143,21 @@ class TestLoader:
             np.arange(start, min(start + batch_size, rows.stop), dtype=np.int64)
             for start in range(rows.start, rows.stop, batch_size)
         ]
-        (_, labels), (_, groups) = columns(items)
-        self._options = options
+        (_, labels), (cameras, groups) = columns(items)
+        self._options, self._cameras_known = options, cameras != [""]
         self._rows = _RowFacts(items, labels, groups)
+
+    def separate_sides(self, queries: int) -> None:
+        """Where no camera is known, give the first `queries` images one and the others another:
+        fast-reid's evaluators drop answers of the query's own camera, so all of them in one.
+        """
+        if not self._cameras_known:
+            self._rows.groups = (np.arange(len(self.items)) >= queries).astype(np.int64)
+
+    @property
+    def dataset(self) -> Sequence[Item]:
+        """The items, as fast-reid calls them."""
+        return self.items
 
     def __len__(self) -> int:
         return len(self.chunks)

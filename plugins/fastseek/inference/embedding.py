@@ -138,11 +138,11 @@ def in_memory(
         np.concatenate([vectors for _, vectors in kept]) if kept else np.empty((0, 0), np.float32)
     )
     if world_size > 1:
-        rows, vectors = _gather(rows, vectors)
+        rows, vectors = gather(rows, vectors)
     return rows, vectors, rejects
 
 
-def _gather(rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def gather(rows: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All processes' rows, as padded tensors: nothing is pickled, and uneven shards are fine."""
     device = (
         torch.device("cuda", torch.cuda.current_device())

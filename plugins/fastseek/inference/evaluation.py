@@ -14,18 +14,13 @@ from torch import nn
 
 from ..data.fastreid_datasets import resolve
 from ..data.rejects import Reject, append
-from ..errors import DataError
 from ..metrics import evaluate as score
 from ..retrieval import retrieve
 from ..structures import Embeddings, GroundTruth, Item, Score
-from ..structures.splits import (
-    refuse_missing_queries,
-    select_split,
-    split_sides,
-)
+from ..structures.splits import refuse_missing_queries, select_split
 from . import classification, embedding
 from .reid_metrics import fastreid_figures
-from .settings import class_settings, search_settings
+from .settings import search_settings
 
 from fastreid.utils import comm
 
@@ -33,49 +28,42 @@ logger = logging.getLogger("fastreid.fastseek")
 UNREAD = "unreadable gallery images"
 
 
-def evaluate(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, float]:
-    """Embed queries and gallery of a dataset and score them, in percent.
+def figures_of(
+    cfg: Any,
+    queries: Embeddings,
+    gallery: Embeddings,
+    truth: GroundTruth,
+    metrics: Sequence[str] = (),
+) -> OrderedDict[str, float]:
+    """Search as a recipe says and score by SEEK.METRICS; in percent.
+
+    Args:
+        cfg: the recipe.
+        queries, gallery: of one model.
+        truth: over the same ids.
+        metrics: call strings for a recipe that names none; without them it gets fast-reid's figures.
+    """
+    wanted = search_settings(cfg)
+    metrics = wanted.metrics or list(metrics)
+    if not metrics:
+        return fastreid_figures(cfg, queries, gallery, truth)
+    ranking = retrieve(queries, gallery, wanted.search, wanted.enhance, wanted.rerank)[-1]
+    return in_percent(score(ranking, truth, metrics))
+
+
+def classified_figures(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, float]:
+    """Classify the queries of a dataset and score that by SEEK.CLASS_METRICS, in percent.
 
     Returns:
-        the figures by name, with "metric", the one the best checkpoint is chosen by, and where
-        gallery images cannot be read how many, as "unreadable gallery images"; empty but in the
-        main process.
+        the figures by name, with "metric"; empty but in the main process.
 
     Raises:
-        DataError: a query image cannot be read, or no gallery image can, or a split is empty.
+        DataError: a query image cannot be read, or there is no query.
     """
-    items = resolve(dataset_name, combine_all=cfg.DATASETS.COMBINEALL)
-    wanted = search_settings(cfg)
-    classified: list[Score] = []
-    if class_settings(cfg).metrics:
-        classified = _classify_queries(cfg, model, select_split(items, "query", dataset_name))
-        if not wanted.metrics:
-            return in_percent(classified)
-    queries, gallery = (list(side) for side in split_sides(items, dataset_name))
-    rows, vectors, rejects = embedding.in_memory(cfg, model, queries + gallery)
-    name_rejects(cfg, rejects)
-    refuse_missing_queries(queries, rows, rejects)
-    if not comm.is_main_process():
-        return OrderedDict()
-    asked = rows < len(queries)
-    if asked.all():
-        raise DataError(f"{dataset_name}: none of {len(gallery)} gallery images can be read")
-    unread = len(queries) + len(gallery) - len(rows)
-    kept = [gallery[row - len(queries)] for row in rows[~asked]]
-    truth = GroundTruth.from_items(queries, kept)
-    pair = (
-        Embeddings(truth.query_ids, vectors[asked]),
-        Embeddings(truth.gallery_ids, vectors[~asked]),
+    queries = select_split(
+        resolve(dataset_name, combine_all=cfg.DATASETS.COMBINEALL), "query", dataset_name
     )
-    if wanted.metrics:
-        ranking = retrieve(*pair, wanted.search, wanted.enhance, wanted.rerank)[-1]
-        figures = in_percent([*score(ranking, truth, wanted.metrics), *classified])
-    else:
-        figures = fastreid_figures(cfg, *pair, truth)
-    if unread:
-        # The figures are over a smaller gallery than other runs': the line that tells them says so.
-        figures[UNREAD] = float(unread)
-    return figures
+    return in_percent(_classify_queries(cfg, model, queries))
 
 
 def name_rejects(cfg: Any, rejects: Sequence[Reject]) -> None:

@@ -23,6 +23,7 @@ from .layers.part_protocols import (
     ReportsAccuracy,
     tested_name,
 )
+from .layers.trainer_contract import TrainerContract
 
 from fastreid.config import CfgNode
 from fastreid.modeling.backbones import build_backbone
@@ -68,6 +69,7 @@ class Seeker(nn.Module):
         self.losses = _build_losses(
             [] if counts is None else cfg.SEEK.LOSSES, dims=dims, counts=counts
         )
+        self.contract = TrainerContract(cfg)
         self.why_not_trained = (
             UNKNOWN if counts is None else "SEEK.LOSSES is empty: nothing to train with"
         )
@@ -98,10 +100,15 @@ class Seeker(nn.Module):
                 neither is changed. "crops" and "places" may stand beside them.
 
         Raises:
-            UsageError: training without losses, or without targets.
+            UsageError: training without losses, or without targets; or under a trainer or a loader
+                that passes over what the recipe asks for.
         """
         if self.training and not self.losses:
             raise UsageError(self.why_not_trained)
+        if not self.training:
+            self.contract.check_evaluation(batch)
+        elif torch.is_grad_enabled():  # fast-reid's pass for exact BN statistics is no step
+            self.contract.check_training(self, batch)
         embeddings = self.named_embeddings(batch)
         if self.training:
             if isinstance(batch, torch.Tensor):

@@ -231,6 +231,24 @@ are the N images.
 )
 
 
+EVALUATORS: Registry[Any] = Registry(
+    "evaluator",
+    """How a test set is judged; fast-reid's own form of it.
+
+Built with the recipe's arguments and, where it takes them, `num_query` (how many images at the
+front are queries), `items` (those of the test set, in order; None where the loader is another's),
+`judge` (queries, gallery, truth -> figures, by what the recipe says of search and metrics) and
+`name_rejects` (names images that could not be read).
+`reset()`, then `process(batch, what the model made of it)` for every batch, then `evaluate()`: in
+the main process a dict of figures in percent, in which "metric" chooses the best checkpoint, and
+an empty one in the others. One whose `follows_recipe` is not True judges by its own rules, and a
+recipe that asks for others beside it is refused.
+""",
+    "training.evaluators",
+    defaults={"follows_recipe": False},
+)
+
+
 def registries() -> dict[str, Registry]:
     """Every registry by the name of the folder that holds its members, such as "rerank"."""
     found = [value for value in globals().values() if isinstance(value, Registry)]

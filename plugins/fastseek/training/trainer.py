@@ -17,16 +17,12 @@ from torch import nn
 from ..config.edits import replace_values
 from ..config.solver_values import phase_epochs
 from ..data import builders as loaders
-from ..data.fastreid_datasets import resolve
 from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
-from ..inference.evaluation import evaluate
 from ..modeling.build import build_model
 from ..modeling.freezing import freeze
-from ..modeling.modes import preserve_modes
-from ..structures import with_split
-from . import random_state, recipe_border
+from . import evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import Checkpointer
 from .class_index import changed_settings, check_can_follow, check_same_data, digest, write_classes
@@ -112,12 +108,15 @@ class Trainer(DefaultTrainer):
     @classmethod
     def build_test_loader(cls, cfg: Any, dataset_name: str) -> tuple[Any, int]:
         """The loader over queries, then gallery, of a dataset, and the number of queries."""
-        items = resolve(dataset_name, combine_all=cfg.DATASETS.COMBINEALL)
-        queries, gallery = (list(with_split(items, split)) for split in ("query", "gallery"))
-        loader = loaders.build_test_loader(
-            cfg, queries + gallery, rank=comm.get_rank(), world_size=comm.get_world_size()
-        )
-        return loader, len(queries)
+        return evaluation.build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(
+        cls, cfg: Any, dataset_name: str, output_dir: str | None = None
+    ) -> tuple[Any, Any]:
+        """The test loader of a dataset and what judges it: the evaluator of SEEK.EVALUATOR."""
+        loader, num_query = cls.build_test_loader(cfg, dataset_name)
+        return loader, evaluation.build_evaluator(cfg, loader, num_query)
 
     @staticmethod
     def auto_scale_hyperparams(cfg: Any, num_classes: int) -> Any:
@@ -220,20 +219,14 @@ class Trainer(DefaultTrainer):
 
     @classmethod
     def test(cls, cfg: Any, model: nn.Module) -> OrderedDict[str, Any]:
-        """Evaluate on every test set; every module is left in the mode it was in.
+        """Evaluate on every test set by its loader and evaluator, those of `build_evaluator`; every
+        module is left in the mode it was in.
 
         Returns:
             the figures of the one test set, or those of each by its name; empty figures but on rank
             0.
         """
-        results: OrderedDict[str, Any] = OrderedDict()
-        with preserve_modes(model):
-            for name in cfg.DATASETS.TESTS:
-                results[name] = evaluate(cfg, model, name)
-                told = "  ".join(f"{key} {value:.2f}" for key, value in results[name].items())
-                if comm.is_main_process():
-                    logger.info("%s: %s", name, told)
-        return next(iter(results.values())) if len(results) == 1 else results
+        return evaluation.evaluate_tests(cls, cfg, model)
 
     def _evaluate(self) -> OrderedDict[str, Any]:
         # A run that is resumed after its evaluation draws the same numbers as one that evaluated on

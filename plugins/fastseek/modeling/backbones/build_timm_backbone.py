@@ -10,6 +10,7 @@ from torch import nn
 from ...errors import UsageError
 from ...registry import BACKBONES, build
 from ..layers.part_protocols import Backbone
+from ..layers.trainer_contract import TrainerContract
 
 from fastreid.modeling.backbones import BACKBONE_REGISTRY
 
@@ -30,7 +31,7 @@ def build_timm_backbone(cfg: Any) -> nn.Module:
             "build_timm_backbone builds SEEK.BACKBONE, which is empty: "
             "set it, such as \"timm('resnet18', stages=(4,))\""
         )
-    backbone = Deepest(build(cfg.SEEK.BACKBONE, BACKBONES))
+    backbone = Deepest(build(cfg.SEEK.BACKBONE, BACKBONES), TrainerContract(cfg))
     if backbone.channels != cfg.MODEL.BACKBONE.FEAT_DIM:
         raise UsageError(
             f"the deepest map of {cfg.SEEK.BACKBONE} has {backbone.channels} channels: "
@@ -44,14 +45,18 @@ class Deepest(nn.Module):
 
     Args:
         net: a member of BACKBONES, built.
+        contract: what it asks of a trainer.
     """
 
-    def __init__(self, net: Backbone) -> None:
+    def __init__(self, net: Backbone, contract: TrainerContract) -> None:
         super().__init__()
+        self.contract = contract
         self.net = net
         self.name = max(net.channels)
         self.channels = net.channels[self.name]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised [B, 3, H, W] -> [B, C, h, w]."""
+        if self.training and torch.is_grad_enabled():
+            self.contract.check_training(self)
         return self.net(images)[self.name]

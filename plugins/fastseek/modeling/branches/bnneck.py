@@ -74,6 +74,11 @@ class Bnneck(nn.Module):
         self.dims = {"bnneck": dim or width, "bnneck/before": dim or width}
         self.tested = "bnneck" if test == "after" else "bnneck/before"
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether the dropout begins later."""
+        return self.dropout > 0 and self.dropout_from > 0
+
     def at_step(self, step: int) -> None:
         """Switch dropout on or off as training step `step` (from 0) wants it."""
         self.dropping = step >= self.dropout_from

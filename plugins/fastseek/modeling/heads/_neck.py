@@ -11,6 +11,7 @@ import torch
 from ...errors import UsageError
 from ..layers.classes import UNKNOWN
 from ..layers.gem import Gem
+from ..layers.trainer_contract import TrainerContract
 
 from fastreid.modeling.heads import EmbeddingHead
 
@@ -29,11 +30,13 @@ class NeckHead(EmbeddingHead):
         options: what `EmbeddingHead.from_config` gives.
 
     Raises:
-        UsageError: an unknown NECK_FEAT; in training, no classes.
+        UsageError: an unknown NECK_FEAT; in training, no classes, or a trainer that passes over
+            what the recipe asks for.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, contract: TrainerContract, **options: Any) -> None:
         super().__init__(**options)
+        self.contract = contract
         if options["neck_feat"] not in ("before", "after"):
             raise UsageError(
                 f"MODEL.HEADS.NECK_FEAT must be 'before' or 'after', got {options['neck_feat']!r}"
@@ -41,6 +44,11 @@ class NeckHead(EmbeddingHead):
         if options["pool_type"] in GEM:
             self.pool_layer = GemMap(trainable=GEM[options["pool_type"]])
         self.classes, self.scale = options["num_classes"], float(options["scale"])
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> dict[str, Any]:
+        """The options a fast-reid CfgNode with our keys names."""
+        return super().from_config(cfg) | {"contract": TrainerContract(cfg)}
 
     def forward(self, features: torch.Tensor, targets: torch.Tensor | None = None) -> Any:
         """Maps [B, C, h, w] to [B, D] in evaluation, to a dict in training."""
@@ -50,6 +58,8 @@ class NeckHead(EmbeddingHead):
             return after
         if not self.classes or targets is None:
             raise UsageError(UNKNOWN)
+        if torch.is_grad_enabled():
+            self.contract.check_training(self)
         with_margin, plain = self.logits(after, targets)
         chosen = before.flatten(1) if self.neck_feat == "before" else after
         return {"cls_outputs": with_margin, "pred_class_logits": plain, "features": chosen}

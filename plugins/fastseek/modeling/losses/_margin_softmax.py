@@ -98,6 +98,11 @@ class MarginSoftmax(nn.Module):
             self.register_buffer(name, torch.zeros(()))
         self.accuracy: torch.Tensor | None = None
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether the margin grows."""
+        return self.warm > 0
+
     def at_step(self, step: int) -> None:
         """Let the margin be what it is in training step `step` (from 0)."""
         self.margin_share = min(1.0, step / self.warm) if self.warm else 1.0

@@ -90,6 +90,11 @@ class SubcenterArcface(nn.Module):
         self.accuracy: torch.Tensor | None = None
         self.logged = False
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether other classes are drawn in every step."""
+        return self.sampled.share < 1
+
     def at_step(self, step: int) -> None:
         """Tell the number of the training step, which decides what classes are drawn."""
         self.sampled.step = step

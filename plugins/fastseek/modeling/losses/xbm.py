@@ -101,6 +101,11 @@ class Xbm(nn.Module):
         self.register_buffer("labels", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
+    @property
+    def needs_steps(self) -> bool:
+        """Whether the memory is not simply on in every step."""
+        return self.start > 0 or self.stop is not None
+
     def at_step(self, step: int) -> None:
         """Switch the memory on or off as training step `step` (from 0) wants it."""
         self.active = step >= self.start and (self.stop is None or step < self.stop)
