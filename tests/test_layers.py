@@ -35,9 +35,10 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
-        """_arguments _audit _audit_clean _audit_noise _fuse _memory _recognize _report _score _search
+        """_arguments _audit _audit_clean _audit_noise _memory _outputs _recognize _report _score
         _submit _submit_classes""",
-        "_blend _diff _recipe_arguments _rerank _score_contests",
+        "_blend _diff _fuse _recipe_arguments _score_contests _search",
+        "_rerank",
         """ablate audit blend classify classify_report contest demo diff doctor embed export fuse
         parts recipes recognize report rerank run search self_train subjects submit train""",
         "score",
@@ -128,7 +129,7 @@ FASTREID = {
 # What runs without torch and fast-reid: the retrieval half and its verbs.
 RETRIEVAL_HALF = """errors progress io registry structures knn regions formats report classification
     enhance search metrics fuse recognition rerank retrieval
-    cli._blend cli._diff cli._fuse cli._recognize cli._report cli._score cli._score_contests cli._search
+    cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
     cli._submit cli._submit_classes""".split()
 
 

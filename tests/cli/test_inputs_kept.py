@@ -71,6 +71,7 @@ def home(tmp_path, monkeypatch):
             np.tile(-np.arange(12.0), (6, 1)),
         ).save(name)
     pathlib.Path("results.json").write_text('{"rows": [{"name": "one", "metrics": {"gap": 0.5}}]}')
+    pathlib.Path("c.yaml").touch()
     os.symlink("g.npy", "link.npy")
     os.symlink("e", "linked")
     return tmp_path

@@ -51,6 +51,23 @@ def find_recipe(name: str) -> str:
     return find(name)
 
 
+def add_force_option(parser: argparse.ArgumentParser) -> None:
+    """Let the parser take `--force`."""
+    parser.add_argument(
+        "--force", action="store_true", help="replace a file that no such command has written"
+    )
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Let the parser of a verb that writes a ranking take `--labels` and `--force`."""
+    parser.add_argument(
+        "--labels",
+        metavar="CSV",
+        help="id,label of the gallery: one column more in .csv, .json and .jsonl",
+    )
+    add_force_option(parser)
+
+
 def add_plugin_option(parser: argparse.ArgumentParser) -> None:
     """Let the parser take `--plugin`, which may be repeated."""
     parser.add_argument(

@@ -17,6 +17,7 @@ from ..metrics import evaluate
 from ..registry import FUSERS, build
 from ..structures import GroundTruth, Ranking
 from ..structures.ground_truth_file import read_truth
+from ._outputs import check_ranking_suffix, save_ranking
 
 
 def fuse_files(
@@ -26,16 +27,18 @@ def fuse_files(
     metric: str | None = None,
     truth: PathLike | None = None,
     seed: int = 0,
+    labels: PathLike | None = None,
 ) -> str:
     """Fuse ranking files into one.
 
     Args:
         rankings: .npz rankings of the same queries.
         call: call string of FUSERS.
-        out: the .npz file.
+        out: the fused ranking, in the form its suffix says, see `save_ranking`.
         metric: tune the members' weights by this metric, which must be a mean over queries.
         truth: what it is tuned by, an .npz truth or a CSV file: id,label[,split,group].
         seed: of the tuning.
+        labels: a CSV file with the labels of the gallery, for a ranking that is a table.
 
     Returns:
         what was done, in a line or two.
@@ -47,7 +50,8 @@ def fuse_files(
     """
     if (metric is None) != (truth is None):
         raise UsageError("tuning needs both a metric and the truth: give --tune and --truth")
-    check_writable(out, [*rankings, truth])
+    check_ranking_suffix(out, labels)
+    check_writable(out, [*rankings, truth, labels])
     fuser = build(call, FUSERS)
     if metric is not None and not isinstance(fuser, Linear):
         raise UsageError(f"{call} has no weights to tune: take another fuser, or leave out --tune")
@@ -66,11 +70,10 @@ def fuse_files(
             "tuned": {"metric": metric, "seed": seed, **_figures(tuned)},
         }
         fused = dataclasses.replace(fused, provenance=provenance)
-    fused.save(out)
+    unknown = save_ranking(fused, out, labels)
     count, depth = fused.indices.shape
-    return "\n".join(
-        [*lines, f"{len(members)} rankings of {count} queries, {depth} images each: {out}"]
-    )
+    told = f"{len(members)} rankings of {count} queries, {depth} images each: {out}{unknown}"
+    return "\n".join([*lines, told])
 
 
 def scorer(truth: GroundTruth, metric: str) -> Scorer:

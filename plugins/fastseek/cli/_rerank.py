@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..io.paths import PathLike
 from ..registry import RERANKERS, build
 from ..structures import Embeddings, Ranking
+from ._outputs import check_ranking_suffix, save_ranking
 from ._search import check_outputs, read_side
 
 
@@ -16,14 +17,16 @@ def rerank_files(
     gallery: PathLike,
     out: PathLike,
     calls: Sequence[str],
+    labels: PathLike | None = None,
 ) -> str:
-    """Read a ranking and its two sides, re-rank, and write the last ranking as an .npz file.
+    """Read a ranking and its two sides, re-rank, and write the last ranking.
 
     Args:
         ranking: the .npz file.
         queries, gallery: the embeddings it was searched with, as `fastseek search` takes them.
-        out: the new .npz file.
+        out: the new ranking, in the form its suffix says, see `save_ranking`.
         calls: call strings of RERANKERS, in order.
+        labels: a CSV file with the labels of the gallery, for a ranking that is a table.
 
     Returns:
         one line that tells what was done.
@@ -35,11 +38,12 @@ def rerank_files(
         DataError: a file cannot be read, or a vector cannot be used.
     """
     parts = [build(call, RERANKERS) for call in calls]
-    check_outputs(parts, out, [ranking, queries, gallery])
+    check_ranking_suffix(out, labels)
+    check_outputs(parts, out, [ranking, queries, gallery, labels])
     better = Ranking.load(ranking)
     sides: list[Embeddings] = [read_side(path) for path in (queries, gallery)]
     for part in parts:
         better = part(better, *sides)
-    better.save(out)
+    unknown = save_ranking(better, out, labels)
     count, depth = better.indices.shape
-    return f"{count} queries, {depth} of {len(better.gallery_ids)} images each: {out}"
+    return f"{count} queries, {depth} of {len(better.gallery_ids)} images each: {out}{unknown}"

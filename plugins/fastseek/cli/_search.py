@@ -12,6 +12,7 @@ from ..io.paths import PathLike
 from ..knn.vectors import blocks
 from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
+from ._outputs import check_ranking_suffix, save_ranking
 
 READ = (
     "fit",
@@ -31,14 +32,16 @@ def seek_files(
     search_call: str,
     enhance_calls: Sequence[str] = (),
     rerank_calls: Sequence[str] = (),
+    labels: PathLike | None = None,
 ) -> str:
-    """Read embeddings, rank, and write the last ranking as an .npz file.
+    """Read embeddings, rank, and write the last ranking.
 
     Args:
         queries, gallery: embeddings folders (their bytes are compared with their hashes), .npy or
             .safetensors files.
-        out: the .npz file.
+        out: the ranking, in the form its suffix says, see `save_ranking`.
         search_call, enhance_calls, rerank_calls: as for `seek`.
+        labels: a CSV file with the labels of the gallery, for a ranking that is a table.
 
     Returns:
         one line that tells what was done.
@@ -50,18 +53,20 @@ def seek_files(
             writes is an input; told before any work is done.
     """
     parts = build_parts(search_call, enhance_calls, rerank_calls)
-    check_outputs([*parts.enhancers, *parts.rerankers, parts.searcher], out, [queries, gallery])
+    check_ranking_suffix(out, labels)
+    inputs = [queries, gallery, labels]
+    check_outputs([*parts.enhancers, *parts.rerankers, parts.searcher], out, inputs)
     sides = {path: read_side(path) for path in (queries, gallery)}
     try:
         ranking = list(rank_with(parts, sides[queries], sides[gallery]))[-1]
     except DataError as error:
         raise _blame_file(error, sides) from error
-    ranking.save(out)
+    unknown = save_ranking(ranking, out, labels)
     count, depth = ranking.indices.shape
-    return f"{count} queries, {depth} of {len(ranking.gallery_ids)} images each: {out}"
+    return f"{count} queries, {depth} of {len(ranking.gallery_ids)} images each: {out}{unknown}"
 
 
-def check_outputs(every: Sequence[Any], out: PathLike, inputs: Sequence[PathLike]) -> None:
+def check_outputs(every: Sequence[Any], out: PathLike, inputs: Sequence[PathLike | None]) -> None:
     """Check that neither `out` nor a file that a part writes is read by this command.
 
     Raises:

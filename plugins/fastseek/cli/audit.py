@@ -14,9 +14,18 @@ import argparse
 import importlib
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_force_option, make_parser
 
 Commands = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
+
+
+# What a question writes.
+WRITTEN = {
+    "noise": "table path,class,share,sigma",
+    "duplicate-classes": "figures",
+    "disagreement": "table query,overlap,disagrees",
+    "clean": "table landmark_id,images",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,9 +41,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         add_size,
     ):
         add(commands)
+    for name in WRITTEN:
+        add_force_option(commands.choices[name])
     args = vars(parser.parse_args(argv))
     module, run = args.pop("run")
-    del args["what"]
+    what, force = args.pop("what"), args.pop("force", False)
+    if what in WRITTEN:
+        from ._outputs import check_replaceable
+
+        kind = "page" if args["out"].endswith(".html") else WRITTEN[what]
+        read = ("images", "weights", "classes", "ranking", "labels", "inliers")
+        inputs = [*(args.get(name) for name in read), *args.get("rankings", ())]
+        check_replaceable(args["out"], kind, force, inputs)
     # Imported when it is asked for: each question needs other libraries.
     print(getattr(importlib.import_module(f".{module}", __package__), run)(**args))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_force_option, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,10 +58,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="also write weights and figures; - prints that, no table"
     )
+    add_force_option(parser)
     args = parser.parse_args(argv)
 
     from ._blend import BlendOptions, blend_files
+    from ._outputs import check_replaceable
 
+    inputs = [*args.probabilities, args.prior or None, args.truth, args.classes]
+    check_replaceable(args.json, "figures", args.force, inputs)
     wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed)
     told = blend_files(
         args.probabilities, wanted, args.truth, args.metrics, args.classes, args.out, args.json

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
 
 TRUTH = "an .npz truth, or a CSV file: id,label[,split,group]"
 
@@ -46,12 +46,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="also write metric name -> value; - prints that, no table"
     )
+    add_force_option(parser)
 
 
 def print_comparison(args: argparse.Namespace) -> None:
     """Compare, and print the table or the JSON object."""
     from ._diff import compare_files
+    from ._outputs import check_replaceable
 
     import_plugins(args.plugin)
+    inputs = args.a, args.b, args.truth
+    check_replaceable(args.json, "figures", args.force, inputs)
+    check_replaceable(args.out, "page", args.force, inputs)
     text = compare_files(args.a, args.b, args.truth, args.metrics, args.json, args.out, args.images)
     print(text)

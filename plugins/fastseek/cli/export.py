@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_force_option, make_parser
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 
 
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--size", type=int, nargs="+", default=[224], help="side of the images, or height and width"
     )
+    add_force_option(parser)
     add_recipe_changes(parser)
     args = parse_with_changes(parser, argv)
     if len(args.size) > 2 or min(args.size) < 1:
@@ -51,6 +52,8 @@ def _export(args: argparse.Namespace) -> str:
         return export_fastreid(args.config_file, args.weights, args.out, tuple(args.opts))
 
     from ..inference.export import export
+    from ._outputs import check_replaceable
 
+    check_replaceable(args.out, "model", args.force, [args.config_file, args.weights])
     size = (args.size * 2)[:2]
     return export(args.config_file, args.weights, args.out, size, args.opts)

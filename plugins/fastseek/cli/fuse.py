@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--fuse", required=True, help='call string of a fuser, such as "vote(depth=10)"'
     )
     parser.add_argument(
-        "--out", required=True, help="the fused ranking, an .npz with indices and scores"
+        "--out",
+        required=True,
+        help="the ranking: .npz with indices and scores, or a table: .csv, .json, .jsonl",
     )
     parser.add_argument(
         "--tune", metavar="METRIC", help="find the weights by this metric on half of the queries"
@@ -31,10 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="what they are found by: an .npz truth, or a CSV file: id,label[,split,group]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the tuning (default: %(default)s)")
+    add_output_options(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
     from ._fuse import fuse_files
+    from ._outputs import check_replaceable
 
-    print(fuse_files(args.rankings, args.fuse, args.out, args.tune, args.truth, args.seed))
+    check_replaceable(args.out, "ranking", args.force, [*args.rankings, args.truth])
+    tuning = args.tune, args.truth, args.seed
+    print(fuse_files(args.rankings, args.fuse, args.out, *tuning, args.labels))

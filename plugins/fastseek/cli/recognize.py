@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_force_option, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,10 +53,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--query-k", type=int, default=10, help="cosines of a query's penalty (%(default)s)"
     )
     parser.add_argument("--out", required=True, help="the submission: id,landmarks")
+    add_force_option(parser)
     args = parser.parse_args(argv)
 
+    from ._outputs import check_replaceable
     from ._recognize import recognize_classified_files, recognize_files
 
+    others = args.class_scores or args.non_landmarks
+    inputs = [*args.queries, *args.reference, *others, args.labels]
+    check_replaceable(args.out, "table id,landmarks", args.force, inputs)
     if args.class_scores:
         sides = args.queries, args.reference, args.labels, args.class_scores
         print(recognize_classified_files(*sides, args.out))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
 
 
 def positive(text: str) -> int:
@@ -55,12 +55,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--queries", type=positive, default=200, help="queries shown at most (default: %(default)s)"
     )
     parser.add_argument("--title", default="", help="the heading")
+    add_force_option(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
+    from ._outputs import check_replaceable
     from ._report import Shown, show_files
 
+    check_replaceable(args.out, "page", args.force, [args.ranking, args.truth, args.results])
     shown = Shown(args.title, args.order, args.depth, args.queries)
     inputs = args.ranking, args.truth
     print(show_files(*inputs, args.out, args.images, args.metrics, args.results, shown))

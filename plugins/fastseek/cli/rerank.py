@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,11 +22,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="append",
         help="call string of a re-ranker; may be repeated",
     )
-    parser.add_argument("--out", required=True, help="the new ranking, an .npz")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="the ranking: .npz with indices and scores, or a table: .csv, .json, .jsonl",
+    )
+    add_output_options(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
+    import_plugins(args.plugin)
 
+    from ._outputs import check_replaceable
     from ._rerank import rerank_files
 
-    import_plugins(args.plugin)
-    print(rerank_files(args.ranking, args.queries, args.gallery, args.out, args.rerank))
+    inputs = args.ranking, args.queries, args.gallery
+    check_replaceable(args.out, "ranking", args.force, inputs)
+    print(rerank_files(*inputs, args.out, args.rerank, args.labels))

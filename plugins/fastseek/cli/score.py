@@ -14,7 +14,7 @@ import argparse
 from collections.abc import Sequence
 
 from . import diff
-from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from . import _score as score
     from . import _score_contests as score_contests
+    from ._outputs import check_replaceable
 
+    if args.what != "compare":  # which looks itself
+        check_replaceable(args.json, "figures", args.force, _inputs(args))
     if args.what == "ranking":
         print(score.score_file(args.ranking, args.truth, args.metrics, args.json))
     elif args.what == "revisited":
@@ -47,6 +50,12 @@ def main(argv: Sequence[str] | None = None) -> None:
                 args.what.removeprefix("gldv2-"), args.predictions, args.solution, args.json
             )
         )
+
+
+def _inputs(args: argparse.Namespace) -> list[str | None]:
+    """The files that a subcommand reads."""
+    options = ("ranking", "truth", "predictions", "solution", "gnd", "queries", "gallery")
+    return [getattr(args, option, None) for option in options]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="also write metric name -> value; - prints that, no table",
         )
+        add_force_option(command)
     compare = commands.add_parser("compare", help="the same as `fastseek diff`")
     diff.add_options(compare)
     for command in commands.choices.values():

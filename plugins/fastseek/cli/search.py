@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,11 +29,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--enhance", action="append", default=[], help="call string of an enhancer; may be repeated"
     )
-    parser.add_argument("--out", required=True, help="the ranking, an .npz with indices and scores")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="the ranking: .npz with indices and scores, or a table: .csv, .json, .jsonl",
+    )
+    add_output_options(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
+    from ._outputs import check_replaceable
     from ._search import seek_files
 
-    print(seek_files(args.queries, args.gallery, args.out, args.search, args.enhance, args.rerank))
+    sides = args.queries, args.gallery
+    check_replaceable(args.out, "ranking", args.force, sides)
+    calls = args.search, args.enhance, args.rerank
+    print(seek_files(*sides, args.out, *calls, args.labels))

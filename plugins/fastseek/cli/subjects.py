@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_force_option, make_parser
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 
 
@@ -39,13 +39,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="CSV",
         help="look only at queries that `fastseek audit disagreement` marks",
     )
+    add_force_option(parser)
     add_recipe_changes(parser)
     args = parse_with_changes(parser, argv)
 
     from ..inference.multi_object import SubjectChoice, TrainedModel, search_subjects
     from ..io.atomic import check_apart
     from ._audit import disagreeing
+    from ._outputs import check_replaceable
 
+    inputs = args.ranking, args.queries, args.gallery, args.weights, args.config_file
+    check_replaceable(args.out, "ranking", args.force, inputs)
     check_apart(args.out, [args.only])
     only = disagreeing(args.only) if args.only else ()
     done = search_subjects(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_force_option, make_parser
 
 KINDS = {
     "gldv2-retrieval": "100 images a query, id,images",
@@ -31,6 +31,8 @@ CLASS_KINDS = {
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     args = parser().parse_args(argv)
+    if args.what != "check":
+        _check_output(args)
     if args.what in CLASS_KINDS:
         from ._submit_classes import submit_classes
 
@@ -55,6 +57,31 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
 
+HEADERS = {
+    "gldv2-retrieval": "table id,images",
+    "digix": "submission",
+    "sorghum": "table filename,cultivar",
+    "inat": "table Id,Predicted",
+    "semi-inat": "table Id,Category",
+}
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    from ._outputs import check_replaceable
+
+    read = (
+        "ranking",
+        "ids_of_queries",
+        "ids_of_gallery",
+        "queries",
+        "gallery",
+        "classified",
+        "images",
+    )
+    inputs = [getattr(args, name, None) for name in read]
+    check_replaceable(args.out, HEADERS[args.what], args.force, inputs)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of `fastseek submit` and its subcommands."""
     parser = make_parser("submit", __doc__)
@@ -71,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
                 help=f"names of the {side} where a bare .npy was searched, one a row of it",
             )
         command.add_argument("--out", required=True, help="the submission")
+        add_force_option(command)
     check = commands.add_parser("check", help="whether a submission would be taken")
     check.add_argument(
         "--kind", required=True, choices=[*KINDS, "gldv2-recognition"], help="whose form it has"
@@ -92,4 +120,5 @@ def parser() -> argparse.ArgumentParser:
             "--images", metavar="FILE", help="the contest's list of what must be answered"
         )
         command.add_argument("--out", required=True, help="the submission")
+        add_force_option(command)
     return parser

@@ -1,0 +1,169 @@
+"""What a command writes: never over a file of another kind, and in the form its name says."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+import toy
+from fastseek import cli
+from fastseek.cli._outputs import KINDS, check_replaceable, save_ranking
+from fastseek.errors import UsageError
+from fastseek.structures import Ranking
+
+SEARCH = "search --queries q.npy --gallery g.npy --out"
+FOREIGN = {
+    "notes.csv": b"day,hours\nmonday,3\n",
+    "package.json": b'{"name": "mine", "version": 2}\n',
+    "index.html": b"<!doctype html><title>mine</title>",
+    "photos.npz": b"PK\x05\x06" + bytes(18),
+    "model.onnx": b"\x08\x07\x12\x05keras",
+    "data.bin": bytes(range(256)),
+}
+COMMANDS = {
+    "search": f"{SEARCH} OUT",
+    "rerank": "rerank --ranking r.npz --queries q.npy --gallery g.npy --rerank super_global() --out OUT",
+    "fuse": "fuse --rankings r.npz r2.npz --fuse vote() --out OUT",
+    "score": "score ranking --ranking r.npz --truth t.csv --metrics map(5) --json OUT",
+    "diff": "diff r.npz r2.npz --truth t.csv --metrics map(5) --json OUT",
+    "diff page": "diff r.npz r2.npz --truth t.csv --metrics map(5) --out OUT",
+    "report": "report --ranking r.npz --truth t.csv --out OUT",
+    "submit": "submit gldv2-retrieval --ranking r.npz --ids-of-queries n.txt --ids-of-gallery m.txt"
+    " --out OUT",
+    "digix": "submit digix --ranking r.npz --ids-of-queries n.txt --ids-of-gallery m.txt --out OUT",
+    "disagreement": "audit disagreement --rankings r.npz r2.npz --out OUT",
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Two searches of 6 images in 12, with labels; it is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("q", 6), ("g", 12)):
+        np.save(f"{name}.npy", toy.circle(np.arange(count) % 3, count, 0.4))
+    rows = [
+        f"{row},c{row % 3},{split}"
+        for split, count in (("query", 6), ("gallery", 12))
+        for row in range(count)
+    ]
+    pathlib.Path("t.csv").write_text("\n".join(["id,label,split", *rows]) + "\n")
+    pathlib.Path("n.txt").write_text("".join(f"q{row}\n" for row in range(6)))
+    pathlib.Path("m.txt").write_text("".join(f"g{row}\n" for row in range(12)))
+    run(f"{SEARCH} r.npz")
+    run(f"{SEARCH} r2.npz --enhance center()")
+    return tmp_path
+
+
+def run(line):
+    words = line.split()
+    cli.call_verb(words[0], words[1:])
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_F36_a_file_of_another_kind_is_replaced_only_by_force(name, home):
+    made = {}
+    for file, content in FOREIGN.items():
+        pathlib.Path(file).write_bytes(content)
+    before = files(home)
+    for file in FOREIGN:
+        line = COMMANDS[name].replace("OUT", file)
+        with pytest.raises(UsageError, match=f"{file} is there and is no .*--force|written as"):
+            run(line)
+        assert files(home) == before
+    for out in ("fresh.npz" if " .npz" in name else "fresh.json", "empty.json"):
+        pathlib.Path("empty.json").touch()
+        run(COMMANDS[name].replace("OUT", out))  # what is new or empty needs no force
+        run(COMMANDS[name].replace("OUT", out))  # and what the same command wrote neither
+        made[out] = pathlib.Path(out).read_bytes()
+    run(COMMANDS[name].replace("OUT", "package.json") + " --force")
+    made["package.json"] = pathlib.Path("package.json").read_bytes()
+    assert len(set(made.values())) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_F36_no_kind_takes_what_another_program_wrote(kind, tmp_path):
+    for name, content in FOREIGN.items():
+        path = tmp_path / name
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="is there and is no"):
+            check_replaceable(path, kind)
+        check_replaceable(path, kind, force=True)
+    check_replaceable(None, kind)
+    check_replaceable("-", kind)
+    check_replaceable(tmp_path / "new", kind)
+
+
+def short_ranking():
+    return Ranking(
+        np.array(["a,b", "=1+1"]),
+        np.array(["x", 'y "z"', "w"]),
+        np.array([[2, 0], [1, -1]]),
+        np.array([[0.1, -0.25], [3e-7, -np.inf]], np.float32),
+        {"search": "exact(k=2)"},
+    )
+
+
+ANSWERS = [("a,b", 1, "w", 0.1), ("a,b", 2, "x", -0.25), ("=1+1", 1, 'y "z"', 3e-7)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_F36_a_ranking_is_written_in_the_form_its_name_says(suffix, labelled, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,label\nx,one\nw,two\n")
+    out = tmp_path / f"r{suffix}"
+    told = save_ranking(short_ranking(), out, labels if labelled else None)
+    if suffix == ".csv":
+        with open(out, newline="", encoding="utf-8") as file:
+            rows = [{**row, "rank": int(row["rank"])} for row in csv.DictReader(file)]
+    elif suffix == ".json":
+        rows = json.loads(out.read_text())
+    else:
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+    found = [(row["query"], row["rank"], row["id"], float(row["score"])) for row in rows]
+    assert found == ANSWERS
+    assert [row.get("label") for row in rows] == (["two", "one", ""] if labelled else [None] * 3)
+    assert told == (f"; 1 of 3 images have no label in {labels}" if labelled else "")
+    check_replaceable(out, "ranking")
+
+
+def test_F36_a_ranking_without_an_answer_is_a_table_without_a_row(tmp_path):
+    empty = Ranking(np.array(["a"]), np.array(["x"]), np.full((1, 1), -1), np.full((1, 1), -np.inf))
+    for suffix in (".csv", ".json", ".jsonl"):
+        save_ranking(empty, tmp_path / f"r{suffix}")
+        check_replaceable(tmp_path / f"r{suffix}", "ranking")
+    assert json.loads((tmp_path / "r.json").read_text()) == []
+    assert (tmp_path / "r.csv").read_text() == "query,rank,id,score\n"
+
+
+@pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])
+@pytest.mark.parametrize("name", ["r.txt", "r.xlsx", "r.npy"])
+def test_F36_a_suffix_that_says_another_kind_of_file_is_refused(verb, name, home):
+    before = files(home)
+    with pytest.raises(UsageError, match=r"a ranking is written as \.npz, \.csv, \.json, \.jsonl"):
+        run(COMMANDS[verb].replace("OUT", name))
+    with pytest.raises(UsageError, match="labels are written into"):
+        run(COMMANDS[verb].replace("OUT", "new.npz") + " --labels t.csv")
+    assert files(home) == before
+
+
+@pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])
+def test_F36_a_table_tells_what_the_ranking_tells(verb, home):
+    run(COMMANDS[verb].replace("OUT", "new.npz"))
+    run(COMMANDS[verb].replace("OUT", "new.csv") + " --labels t.csv")
+    ranking = Ranking.load("new.npz")
+    with open("new.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == ranking.indices.size
+    for row in rows:
+        query = ranking.query_ids.tolist().index(row["query"])
+        place = int(row["rank"]) - 1
+        assert row["id"] == ranking.gallery_ids[ranking.indices[query, place]]
+        assert np.float32(row["score"]) == ranking.scores[query, place]
+        assert row["label"] == f"c{int(row['id']) % 3}"
