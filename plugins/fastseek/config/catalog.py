@@ -14,20 +14,25 @@ from ..io.text_table import table
 from ..io.yaml_lines import read_yaml
 
 SUFFIXES = (".yml", ".yaml")
+PLANS = "plans"
 
 
 def find(root: PathLike) -> list[pathlib.Path]:
-    """Every recipe below configs/ and projects/*/configs/, by name."""
+    """Every recipe below configs/ and projects/*/configs/, by name; no plan in a folder plans/."""
     root = pathlib.Path(root)
     folders = [root / "configs", *sorted(root.glob("projects/*/configs"))]
     return [
-        path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in SUFFIXES and path.parent.name != PLANS
     ]
 
 
 def plans(root: PathLike) -> list[pathlib.Path]:
-    """Every plan below projects/*/plans/, by name."""
-    folders = sorted(pathlib.Path(root).glob("projects/*/plans"))
+    """Every plan below configs/*/plans/ and projects/*/plans/, by name."""
+    root = pathlib.Path(root)
+    folders = [*sorted(root.glob(f"configs/*/{PLANS}")), *sorted(root.glob(f"projects/*/{PLANS}"))]
     return [
         path for folder in folders for path in sorted(folder.rglob("*")) if path.suffix in SUFFIXES
     ]

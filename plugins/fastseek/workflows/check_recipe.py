@@ -20,6 +20,7 @@ from ..config.catalog import is_base, is_plan, is_rounds
 from ..config.edits import on_meta_device, without_pretrained
 from ..data.synthetic import write_gallery
 from ..errors import FastSeekError
+from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..modeling.build import build_model
 from ..registry import parse, unparse
@@ -36,6 +37,7 @@ LARGEST = 96  # pixels of an image's side
 GRID = 6  # tokens of a side, for nets that take one size only
 LARGE = 12.0  # millions of parameters
 IMAGES = "images"  # the folder of the synthetic gallery
+BOXES = "boxes.json"  # a box for each of its images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +134,14 @@ def _write_images(folder: str, batch: int) -> None:
     """Write a gallery with as many training images as STEPS batches take."""
     each, left = divmod(STEPS * batch, CLASSES)
     train = [each + (label < left) for label in range(CLASSES)]
-    write_gallery(pathlib.Path(folder) / IMAGES, CLASSES, train, query=2, gallery=4, size=LARGEST)
+    home = pathlib.Path(folder)
+    write_gallery(home / IMAGES, CLASSES, train, query=2, gallery=4, size=LARGEST)
+    names = [path.relative_to(home / IMAGES).as_posix() for path in home.rglob("*.jpg")]
+    side = {"width": LARGEST, "height": LARGEST}
+    middle = [LARGEST // 4, LARGEST // 4, LARGEST // 2, LARGEST // 2]
+    images = [{"id": row, "file_name": name, **side} for row, name in enumerate(sorted(names))]
+    boxes = [{"image_id": row, "bbox": middle} for row in range(len(names))]
+    write_json(home / BOXES, {"images": images, "annotations": boxes})
 
 
 def _millions(cfg: CfgNode) -> float:
@@ -172,6 +181,9 @@ def shrink_recipe(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
     for key in ("TRAIN", "TEST"):
         small.SEEK[key] = [_resize(call) for call in cfg.SEEK[key]]
     _with_grid(small.SEEK)
+    name, args, kwargs = parse(cfg.SEEK.CROPS) if cfg.SEEK.CROPS else ("", [], {})
+    if name == "boxes":  # the recipe's own are of other images
+        small.SEEK.CROPS = unparse(name, args, kwargs | {"file": str(folder / BOXES)})
     small.freeze()
     return small
 
