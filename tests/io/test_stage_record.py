@@ -36,6 +36,12 @@ def test_the_stage_that_was_finished_and_the_one_read_again_are_one(tmp_path):
     assert record.load() == made and record.load().mark == made.mark
 
 
+def test_F40_results_come_back_in_the_order_they_were_given_in(tmp_path):
+    record = StageRecord(tmp_path, INPUTS)
+    record.finish([], {"row": {"name": "x", "metrics": {"top1": 1.0, "map(10)": 2.0, "cmc": 3.0}}})
+    assert list(record.load().results["row"]["metrics"]) == ["top1", "map(10)", "cmc"]
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

@@ -1,14 +1,18 @@
 """The recipes, the table and the plans of Sorghum-100 say what was stated."""
 
+import dataclasses
 import pathlib
 
 import pytest
+from msgspec import structs
 
 from fastseek.config import recipe
+from fastseek.errors import UsageError
 from fastseek.registry import parse
 from fastseek.training.memory_estimate import memory_of
 from fastseek.workflows.ablation.spec import read_ablation
 from fastseek.workflows.check_recipe import check
+from fastseek.workflows.self_training.images import image_pools_of
 from fastseek.workflows.self_training.spec import read_rounds
 
 HOME = pathlib.Path(__file__).parents[2] / "projects" / "Sorghum100"
@@ -76,6 +80,21 @@ def test_the_loop_learns_from_test_photos_and_says_so(name):
     assert "TEST_DATA: true" in text and plan.rounds >= 2
     assert [step.kind for step in plan.steps] == ["train", "classify", "pseudo", "train"]
     assert plan.steps[2].spec.threshold == (0.9, 0.7) and plan.steps[2].spec.cap > 0
+
+
+def test_F53_without_the_switch_sorghums_own_plan_refuses_its_test_images(tmp_path, monkeypatch):
+    home = tmp_path / "sorghum"
+    for number in range(4):
+        home.mkdir(exist_ok=True)
+        (home / f"{number}.jpg").write_bytes(bytes(20 + number))
+    (home / "photos.csv").write_text("path,label,split\n0.jpg,a,train\n1.jpg,a,query\n")
+    (home / "test.csv").write_text("path\n2.jpg\n3.jpg\n")  # the contest's list has no splits
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    plan = read_rounds(HOME / "plans" / "pseudo.yml")
+    assert len(image_pools_of(plan, tmp_path / "out").unlabelled) == 2
+    strict = dataclasses.replace(plan, data=structs.replace(plan.data, test_data=False))
+    with pytest.raises(UsageError, match="2 of 2 unlabelled images are test images"):
+        image_pools_of(strict, tmp_path / "out")
 
 
 def test_plans_of_rounds_are_read_and_not_run_by_the_check():

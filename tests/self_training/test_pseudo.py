@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import toy
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.self_training import test_data_guard
 from fastseek.self_training.prototypes import floor, nearest_class, prototypes, similarity, taxonomy
 from fastseek.self_training.pseudo_labels import (
     PseudoLabelRule,
@@ -253,6 +254,34 @@ def test_test_photos_are_refused_unless_the_task_allows_them(tmp_path):
             check_allowed(unlabelled, [held_back], False)
         check_allowed(unlabelled, [held_back], True)
     check_allowed([Item(str(tmp_path / "c.jpg"))], [held_back], False)
+
+
+def test_F53_copies_and_hard_links_of_test_images_are_found_by_their_bytes(tmp_path):
+    test, copy, linked, other, near = (tmp_path / f"{n}.jpg" for n in "abcde")
+    test.write_bytes(b"test image")
+    copy.write_bytes(b"test image")
+    os.link(test, linked)
+    other.write_bytes(b"another, longer")
+    near.write_bytes(b"tset image")  # of the same size
+    for path in (copy, linked):
+        with pytest.raises(UsageError, match="1 of 3 unlabelled images are test images"):
+            check_allowed([Item(str(one)) for one in (other, path, near)], [Item(str(test))], False)
+    check_allowed([Item(str(one)) for one in (other, near)], [Item(str(test))], False)
+    check_allowed([Item(str(copy))], [Item(str(test))], True)
+
+
+def test_F53_only_files_of_a_test_images_size_are_read(tmp_path, monkeypatch):
+    read = []
+    real = test_data_guard.sha256
+    monkeypatch.setattr(test_data_guard, "sha256", lambda path: read.append(path) or real(path))
+    for number in range(20):
+        (tmp_path / f"{number}").write_bytes(b"x" * (number + 1))
+        (tmp_path / f"t{number}").write_bytes(b"y" * (number + 15))
+    items = [Item(str(tmp_path / f"{number}")) for number in range(20)]
+    test = [Item(str(tmp_path / f"t{number}")) for number in range(20)]
+    check_allowed(items, test, False)
+    assert len(read) == 12 and len(set(read)) == 12, "six pairs of one size, each read once"
+    check_allowed([Item(str(tmp_path / "missing"))], test, False)
 
 
 @pytest.mark.parametrize("values", [{"threshold": 1.5}, {"quantile": 0}, {"cap": 0}])

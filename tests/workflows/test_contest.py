@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 import toy
 from fastseek.errors import ArtefactError, UsageError
+from fastseek.structures import Ranking
 from fastseek.workflows.contest import ensemble as contest_answers
 from fastseek.workflows.contest import members
 from fastseek.workflows.contest import run as contest
@@ -526,3 +528,80 @@ def test_the_tool_ends_with_2_for_a_wrong_recipe(home, tmp_path):
         timeout=120,
     )
     assert done.returncode == 2 and "one.yml" in done.stderr and "Traceback" not in done.stderr
+
+
+def break_file(path):
+    path.write_bytes(path.read_bytes()[:40])
+
+
+@pytest.fixture
+def broken(home, run, tmp_path):
+    """The gallery with three damaged images and one damaged query, and models that are trained."""
+    folder = tmp_path / "broken"
+    shutil.copytree(home / "photos", folder)
+    lost = (
+        sorted((folder / "gallery").rglob("*.jpg"))[:3]
+        + sorted((folder / "query").rglob("*.jpg"))[:1]
+    )
+    for path in lost:
+        break_file(path)
+    return folder, [path.relative_to(folder).as_posix() for path in lost], ready(run[0])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ENSEMBLE": "sum_top(100, 100)"},
+        {"TASK": "digix", "ENSEMBLE": "vote(depth=10)", "METRICS": ["recall(1)"]},
+        {"ENSEMBLE": "concatenated"},
+    ],
+)
+def test_F44_unreadable_images_of_a_contest_are_named_and_count_in_every_figure(
+    home, broken, tmp_path, change
+):
+    folder, lost, members = broken
+    whole = {"METRICS": ["recall(1)", "map"], "SEARCH": "exact(k=100)", "MEMBERS": members}
+    path = retrieval(home, "lossy", DATA=f"folder('{folder}')", **{**whole, **change})
+    told = contest.run_files([path], tmp_path / "out")
+    assert "1 of 10 queries, 3 of 30 gallery images cannot be read and count as not found" in told
+    rows = list(csv.DictReader((tmp_path / "out" / "lossy" / "rejects.csv").open()))
+    assert sorted(row["id"] for row in rows) == sorted(lost)
+    assert {row["side"] for row in rows} == {"QUERIES", "GALLERY"} and all(
+        row["code"] for row in rows
+    )
+    found = Ranking.load(tmp_path / "out" / "lossy" / "ranking.npz")
+    assert len(found.query_ids) == 10 and len(found.gallery_ids) == 30
+    assert (found.indices[found.query_ids == lost[3]] == -1).all()
+    # the slow twin: by hand, over all queries and all images
+    labels = [name.split("/")[-2] for name in found.gallery_ids.tolist()]
+    precisions, firsts = [], []
+    for name, row in zip(found.query_ids.tolist(), found.indices.tolist(), strict=True):
+        right = [labels[one] == name.split("/")[-2] for one in row if one >= 0]
+        hits = [place for place, one in enumerate(right, 1) if one]
+        wanted = labels.count(name.split("/")[-2])
+        precisions.append(sum(n / place for n, place in enumerate(hits, 1)) / wanted)
+        firsts.append(bool(right[:1] and right[0]))
+    last = rows_of(tmp_path / "out")[-1]["metrics"]
+    assert last["recall(1)"] == pytest.approx(np.mean(firsts))
+    if "METRICS" not in change:
+        assert last["map"] == last["map(100)"] == pytest.approx(np.mean(precisions)), (
+            "one denominator a row"
+        )
+    again = contest.run_files([path], tmp_path / "out")
+    assert again == told, "a finished contest says it again"
+
+
+def test_F44_unreadable_queries_of_a_recognition_have_an_empty_row(home, run, tmp_path):
+    for name in ("photos", "nothing"):
+        shutil.copytree(home / name, tmp_path / name)
+    shutil.copy(home / "recognition.csv", tmp_path)
+    query = sorted((tmp_path / "photos" / "query").rglob("*.jpg"))[0]
+    break_file(query)
+    data = f"manifest('{tmp_path / 'recognition.csv'}')"
+    path = recognition(home, "lossy", DATA=data, MEMBERS=ready(run[0]))
+    told = contest.run_files([path], tmp_path / "out")
+    assert "1 of 12 queries cannot be read and count as not found" in told
+    rows = dict(csv.reader((tmp_path / "out" / "lossy" / "submission.csv").open()))
+    assert [name for name, answer in rows.items() if not answer] == [
+        query.relative_to(tmp_path).as_posix()
+    ]

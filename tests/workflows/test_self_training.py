@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,14 @@ import pytest
 
 import toy
 from fastseek.data.datasets.manifest import Manifest
-from fastseek.errors import DataError, UsageError
+from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.io import stage_record
+from fastseek.workflows.self_training import context as rounds_context
 from fastseek.workflows.self_training import models as rounds_models
 from fastseek.workflows.self_training import round as rounds_work
 from fastseek.workflows.self_training import run as rounds
 from fastseek.workflows.self_training import spec as rounds_plan
+from fastseek.workflows.self_training.images import ImagePools
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = """
@@ -122,9 +125,15 @@ def test_trainings_are_measured_with_intervals_and_choices_by_what_was_hidden(do
     assert "top(1)" in rows["round 2: final"]["interval"]
     assert set(rows["round 1: pretrained"]["metrics"]) == {"prototype top(1)"}
     assert {"purity", "inside precision", "inside recall"} <= set(rows["round 1: kept"]["metrics"])
-    assert {"inside precision", "inside recall", "label precision", "label recall"} == set(
-        rows["round 1: pseudo"]["metrics"]
-    )
+    assert {
+        "labelled",
+        "inside precision",
+        "inside recall",
+        "label precision",
+        "label recall",
+    } == set(rows["round 1: pseudo"]["metrics"])
+    for name, share in (("kept", "kept"), ("pseudo", "labelled")):
+        assert 0 < rows[f"round 1: {name}"]["metrics"][share] <= 1
     assert {"purity", "label precision"} <= set(rows["round 1: kept2"]["metrics"])
 
 
@@ -326,9 +335,12 @@ def test_what_a_plan_changes_is_done_again_and_nothing_before_it(done, monkeypat
         ("pseudo/round1.pseudo.csv", "pseudo"),
         ("kept/round1.choice.csv", "kept"),
         ("tuned/config.yaml", "tuned"),
+        ("embed/vectors/00000.vectors.npy", "embed"),
+        ("clusters/features/00000.vectors.npy", "clusters"),
+        ("classify/unlabelled/00000.vectors.npy", "classify"),
     ],
 )
-def test_a_damaged_artefact_is_made_again(done, monkeypatch, damaged, step):
+def test_F49_a_damaged_artefact_is_made_again(done, monkeypatch, damaged, step):
     """finegrained row 88."""
     path = done[0] / "out" / "round1" / damaged
     whole = path.read_bytes()
@@ -337,6 +349,42 @@ def test_a_damaged_artefact_is_made_again(done, monkeypatch, damaged, step):
         assert first_to_do(done[0], "plan.yml", monkeypatch) == step
     finally:
         path.write_bytes(whole)
+
+
+def test_F49_vectors_of_an_older_run_are_compared_with_their_hashes_before_they_are_read(
+    done, tmp_path
+):
+    folder = tmp_path / "embed"
+    shutil.copytree(done[0] / "out" / "round1" / "embed", folder)
+    # its record listed the manifest alone
+    stage = stage_record.Stage(folder, "", {"vectors/manifest.json": ""}, {})
+    pools = ImagePools((), (), (), {})
+    context = rounds_context.RoundContext(pools, 1, 0, {"@embed": stage})
+    assert len(context.features()) == 72
+    path = folder / "vectors" / "00000.vectors.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(ArtefactError, match="00000.vectors.npy"):
+        context.features()
+
+
+def test_F54_a_round_that_accepts_nothing_says_so_and_its_rows_tell_what_was_chosen(done, home):
+    text = (home / "plan.yml").read_text()
+    steps = [
+        line
+        for line in text.splitlines()
+        if any(
+            f"NAME: {name}," in line for name in ("start", "embed", "classify", "pseudo", "final")
+        )
+    ]
+    head = text.split("STEPS:")[0] + "STEPS:\n"
+    text = head + "\n".join(steps).replace("THRESHOLD: [0.2, 0.1]", "THRESHOLD: 1.0") + "\n"
+    (home / "plan.yml").write_text(text.replace("ROUNDS: 2", "ROUNDS: 1"))
+    told = rounds.run_rounds(home / "plan.yml", home / "out")
+    words = "round 1: pseudo: none of "
+    assert words in told and "images is labelled: loosen the rules that choose" in told
+    rows = {row["name"]: row for row in results(home)}
+    assert rows["round 1: pseudo"]["metrics"]["labelled"] == 0
+    assert words in rounds.run_rounds(home / "plan.yml", home / "out"), "again when it is finished"
 
 
 def test_rounds_end_when_one_gains_too_little(done, tmp_path):

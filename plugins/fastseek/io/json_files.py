@@ -11,10 +11,16 @@ from .atomic import atomic
 from .paths import PathLike
 
 
-def write_json(path: PathLike, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys, atomically."""
+def write_json(path: PathLike, value: Any, keep_order: bool = False) -> None:
+    """Write `value` as indented JSON, atomically.
+
+    Args:
+        path: the file.
+        value: JSON values.
+        keep_order: keys stay in their order; else they are sorted.
+    """
     with atomic(path, "w") as file:
-        json.dump(value, file, indent=1, sort_keys=True, allow_nan=False)
+        json.dump(value, file, indent=1, sort_keys=not keep_order, allow_nan=False)
         file.write("\n")
 
 

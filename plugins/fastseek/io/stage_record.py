@@ -151,7 +151,8 @@ class StageRecord:
             results=dict(results),
             commit=_commit(),
         )
-        write_json(self.path, msgspec.to_builtins(record))
+        # A table made from the results has its columns in the order it had at first.
+        write_json(self.path, msgspec.to_builtins(record), keep_order=True)
         return record
 
     def _difference(self, found: _Record) -> str:

@@ -4,10 +4,11 @@ scored, shown.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...audit.size_budget import check_budget
@@ -44,6 +45,8 @@ from .members import (
 )
 from .spec import Contest, MemberSpec, file_name, read_contest
 from .submission import DigixSheet, Intervals, RecognitionSheet, RetrievalSheet, Sheet
+from .unreadable import FILE as REJECTS
+from .unreadable import complete_ranking, describe_unreadable, write_rejects
 
 logger = logging.getLogger("fastreid.fastseek")
 Rows = list[dict[str, Any]]
@@ -92,7 +95,8 @@ def run_files(
         write_results(out / "results.json", rows, current_commit(), runs[0].seed)
         names = ["report.html", *(f"report-{run.home.name}.html" for run in runs[1:])]
         pages = [run.write_page(out / name, rows) for run, name in zip(runs, names, strict=True)]
-    return "\n".join([table(rows), "", *(f"page: {path}" for path in pages)])
+    told = [run.unreadable for run in runs if run.unreadable]
+    return "\n".join([table(rows), "", *told, *(f"page: {path}" for path in pages)])
 
 
 def _check(contests: Sequence[Contest], short: bool) -> None:
@@ -179,6 +183,9 @@ class _Run:
         else:
             logger.info("%s is done", self.home.name)
         self._check_budget(stage.results["sizes"])
+        file = self.home / REJECTS
+        told = describe_unreadable(stage.results["unreadable"], self.items, file)
+        self.unreadable = f"{self.prefix}{told}" if told else ""
         self.rows: Rows = [
             {**one, "name": f"{self.prefix}{one['name']}"} for one in stage.results["rows"]
         ]
@@ -202,16 +209,30 @@ class _Run:
         self._check_budget(sizes)
         if "REFERENCE" in self.items:
             write_labels(self.home / LABELS, self.items["REFERENCE"])
+        unreadable = write_rejects(members, self.items, self.home / REJECTS)
         files, rows = [], []
-        for prediction in predict(self.contest, members, self.items, self.home):
+        for prediction in self._predict(members):
             file = self.home / "submissions" / f"{file_name(prediction.name)}.csv"
             rows.append(self._submit(prediction, file))
             files.append(file)
         last = self.home / self.contest.spec.submission
         self.sheet.submit(last, prediction.answer)
         shown = self.home / (SHOWN if self.contest.recognizes else RANKING)
-        _rank_shown(prediction.answer, members).save(shown)
-        return record.finish([*files, last, shown], {"rows": rows, "sizes": sizes})
+        self._complete(_rank_shown(prediction.answer, members)).save(shown)
+        results = {"rows": rows, "sizes": sizes, "unreadable": unreadable}
+        return record.finish([*files, last, shown], results)
+
+    def _predict(self, members: Sequence[Member]) -> Iterator[Prediction]:
+        """Yield every row's answer, over all images."""
+        for made in predict(self.contest, members, self.items, self.home):
+            if isinstance(made.answer, Ranking):
+                made = dataclasses.replace(made, answer=self._complete(made.answer))
+            yield made
+
+    def _complete(self, ranking: Ranking) -> Ranking:
+        sides = ("QUERIES", self._searched)
+        queries, gallery = ([item.id for item in self.items[side]] for side in sides)
+        return complete_ranking(ranking, queries, gallery)
 
     def _submit(self, prediction: Prediction, file: pathlib.Path) -> dict[str, Any]:
         """Hand in one answer; returns its row."""

@@ -35,6 +35,7 @@ RESERVED = (
     "landmarks.csv",
     "queries.txt",
     "ranking.npz",
+    "rejects.csv",
     "shown.npz",
     "solution.csv",
     "stage.json",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -11,6 +12,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...formats import digix, gldv2
+from ...formats.answer_lists import Lists
 from ...formats.gldv2 import Recognition, Solution
 from ...io.atomic import atomic
 from ...io.paths import PathLike, locate
@@ -284,12 +286,24 @@ class DigixSheet:
 
     def submit(self, path: PathLike, answer: Answer) -> None:
         """As `Sheet.submit`."""
-        ranking = _check_ranking(answer)
-        digix.write_submission(path, ranking, list(self.queries), list(self.gallery))
+        ranking, gallery = _check_ranking(answer), list(self.gallery)
+        lists = Lists.from_ranking(ranking, digix.ANSWERS)
+        least = min(digix.ANSWERS, len(gallery))
+        # The contest takes ten answers a query, also where the query cannot be read.
+        filled = ((query, _fill(names, gallery, least)) for query, names in lists)
+        digix.write_submission(path, Lists.of(filled), list(self.queries), gallery)
 
     def score(self, path: PathLike) -> tuple[list[Score], Intervals]:
         """As `Sheet.score`; every score here is a mean over queries."""
         return contest_scores.score_digix(path, self.queries, self.gallery), {}
+
+
+def _fill(names: list[str], gallery: Sequence[str], least: int) -> list[str]:
+    """At least so many answers: any images of the gallery follow those that were found."""
+    if len(names) >= least:
+        return names
+    others = itertools.islice((name for name in gallery if name not in names), least - len(names))
+    return [*names, *others]
 
 
 def _write(path: pathlib.Path, header: str, rows: Iterable[str]) -> None:

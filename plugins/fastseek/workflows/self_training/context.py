@@ -25,11 +25,13 @@ class Outcome:
         files: in its folder.
         scores: its figures.
         results: what other steps want to know, as JSON values.
+        warning: what a person should know; "" for nothing.
     """
 
     files: Sequence[pathlib.Path]
     scores: Sequence[Score] = ()
     results: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    warning: str = ""
 
 
 @dataclasses.dataclass
@@ -96,6 +98,11 @@ class RoundContext:
         found = PseudoLabels.load(stage.path("round"))
         ids, labels = found.ids[found.accepted], found.labels[found.accepted]
         return dict(zip(ids.tolist(), labels.tolist(), strict=True))
+
+
+def list_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of an embeddings folder whose bytes count."""
+    return [folder / "manifest.json", *sorted(folder.glob("*.npy"))]
 
 
 @dataclasses.dataclass(frozen=True)

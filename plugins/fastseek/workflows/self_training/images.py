@@ -62,7 +62,8 @@ def image_pools_of(plan: RoundsPlan, out: pathlib.Path) -> ImagePools:
                 f'{plan.path}: DATA gives no {name} images (labelled: split "train" with a label, '
                 'validation: split "query" with a label)'
             )
-    check_allowed(found.unlabelled, found.validation, plan.data.test_data)
+    test = resolve(plan.data.test) if plan.data.test and not plan.data.test_data else ()
+    check_allowed(found.unlabelled, [*found.validation, *test], plan.data.test_data)
     return found
 
 

@@ -21,7 +21,7 @@ from ...structures import Item
 from ..plan.run import former_recipe_digest, recipe_digest
 from ..plan.spec import NONE, PREVIOUS
 from . import models as models
-from .context import Outcome, RoundContext
+from .context import Outcome, RoundContext, list_files
 from .images import ImagePools, without_groups
 from .select_steps import cluster_step, pseudo_step, recluster_step, select_step
 from .spec import (
@@ -91,7 +91,11 @@ class Round:
             self._prepare(record, step, name)
             made = self._work(step, folder)
             line = row(name, made.scores, time.monotonic() - began)
-            stage = record.finish(made.files, {**made.results, "kind": step.kind, "row": line})
+            results = {**made.results, "kind": step.kind, "row": line}
+            if made.warning:
+                results["warning"] = f"{name}: {made.warning}"
+                logger.warning("%s", results["warning"])
+            stage = record.finish(made.files, results)
         else:
             logger.info("%s is done", name)
         kinds = [f"@{step.kind}", *(["@clusters"] if step.kind in ("cluster", "recluster") else [])]
@@ -193,14 +197,15 @@ class Round:
     def _embed(self, step: RoundStep, folder: pathlib.Path) -> Outcome:
         vectors, pool = folder / "vectors", self.context.images.pool
         models.embed_images_of(self._last_model(), step.settings, pool, vectors)
-        return Outcome([vectors / "manifest.json"])
+        return Outcome(list_files(vectors))
 
     def _classify(self, step: RoundStep, folder: pathlib.Path) -> Outcome:
         model, images = self._last_model(), self.context.images
+        files: list[pathlib.Path] = []
         for name, items in (("unlabelled", images.unlabelled), ("validation", images.validation)):
             models.classify_images_of(model, step.settings, items, folder / name)
-        manifests = [folder / name / "manifest.json" for name in ("unlabelled", "validation")]
-        return Outcome(manifests, results={"model": model.mark})
+            files += list_files(folder / name)
+        return Outcome(files, results={"model": model.mark})
 
 
 def describe_images(images: ImagePools) -> str:

@@ -78,6 +78,7 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
         [
             table(run.rows),
             "",
+            *run.warnings,
             run.why,
             f"best: {run.best.weights}",
             f"page: {out / 'report.html'}",
@@ -93,6 +94,7 @@ class _Run:
     ) -> None:
         self.plan, self.images, self.out, self.opts = plan, images, out, opts
         self.rows: list[dict[str, Any]] = []
+        self.warnings: list[str] = []
         # round (0 before the first), figure, last training
         self.reached: list[tuple[int, float, Stage]] = []
         self.changes: dict[int, float] = {}
@@ -117,6 +119,7 @@ class _Run:
                 continue
             stage = one.do(step)
             self.rows.append(dict(stage.results["row"]))
+            self.warnings += [stage.results["warning"]] if "warning" in stage.results else []
             found = _figure(stage)
             if found is not None:
                 figures.append((found, stage))

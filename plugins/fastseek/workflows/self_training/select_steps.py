@@ -29,7 +29,7 @@ from ...self_training.seeded_clustering import recluster
 from ...self_training.tables import write_table
 from ...self_training.temperature import scale_probabilities, temperature
 from ...structures import Embeddings, Score
-from .context import Outcome, RoundContext, write_choice
+from .context import Outcome, RoundContext, list_files, write_choice
 from .spec import ClusterSpec, PseudoSpec, ReclusterSpec, SelectSpec, Share, given_values
 
 
@@ -71,7 +71,7 @@ def _write_clusters(
     if context.images.measurable:
         scores = of_clusters(*context.number_unlabelled(found.ids, made.numbers))
     results = {"groups": made.groups, "names": made.names}
-    return Outcome([path, folder / "features" / "manifest.json"], scores, results)
+    return Outcome([path, *list_files(folder / "features")], scores, results)
 
 
 def select_step(context: RoundContext, spec: SelectSpec, folder: pathlib.Path) -> Outcome:
@@ -98,7 +98,21 @@ def select_step(context: RoundContext, spec: SelectSpec, folder: pathlib.Path) -
     write_table(report, made.verdicts, Verdict)
     choice = write_choice(folder / f"round{context.number}.choice.csv", kept)
     results = {"kept": len(made.kept), "clusters": len(clusters), "photos": len(kept)}
-    return Outcome([choice, report], _measure_selection(context, found.ids, made, kept), results)
+    scores = [
+        _share("kept", len(kept), len(found)),
+        *_measure_selection(context, found.ids, made, kept),
+    ]
+    return Outcome([choice, report], scores, results, _describe_none(len(kept), len(found), "kept"))
+
+
+def _share(name: str, chosen: int, images: int) -> Score:
+    """How many of the images a step has chosen, as a figure of its row."""
+    return Score(name, chosen / images, None, {"images": images, name: chosen})
+
+
+def _describe_none(chosen: int, images: int, what: str) -> str:
+    """What is to be told of a step that has chosen nothing."""
+    return "" if chosen else f"none of {images} images is {what}: loosen the rules that choose"
 
 
 def _measure_selection(
@@ -142,12 +156,14 @@ def pseudo_step(context: RoundContext, spec: PseudoSpec, folder: pathlib.Path) -
     )
     path = folder / f"round{number}.pseudo.csv"
     made.save(path)
-    results: dict[str, Any] = {"temperature": heat, "accepted": int(made.accepted.sum())}
+    accepted = int(made.accepted.sum())
+    results: dict[str, Any] = {"temperature": heat, "accepted": accepted}
     results |= {} if near is None else {"floor": least}
     if "@pseudo" in context.last:
         before = PseudoLabels.load(context.last["@pseudo"].path("round"))
         results["changed"] = count_changes(before, made)
-    return Outcome([path], _measure_labels(context, made), results)
+    scores = [_share("labelled", accepted, len(ids)), *_measure_labels(context, made)]
+    return Outcome([path], scores, results, _describe_none(accepted, len(ids), "labelled"))
 
 
 def _predictions(

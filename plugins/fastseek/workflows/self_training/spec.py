@@ -119,6 +119,7 @@ class DataSpec(Spec, frozen=True, kw_only=True):
     labelled: str = ""
     unlabelled: str = ""
     split: Literal["train", "query", "gallery"] = "train"
+    test: str = ""
     test_data: bool = False
     hide: str = ""
     classes: float = 0.5
@@ -224,7 +225,9 @@ def read_rounds(file: PathLike, short: bool = False) -> RoundsPlan:
           LABELLED: "manifest('a.csv')"    its "train" images have labels, its "query" images validate
           UNLABELLED: "manifest('b.csv')"  labels in it are never learned from, they only measure
           SPLIT: train                     which images of UNLABELLED
-          TEST_DATA: false                 whether images of the test may be learned from
+          TEST: "manifest('test.csv')"     the images of the task's test, if it has a list of them
+          TEST_DATA: false                 whether they, and those that validate, may be learned from: without it
+                                           they are refused, under whatever name, link or copy
         or, to measure what labels are worth: DATA: {HIDE: "Grocery", CLASSES: 20, SHOTS: [3, 12], FOLDER: 1}, see
         `self_training.simulate_unlabelled.hide`
         ROUNDS: 3                          STOP: {GAIN: 0.002, CHANGED: 0.01}
