@@ -39,6 +39,9 @@ class MeanColour(nn.Module):
         images = batch["images"] if isinstance(batch, dict) else batch
         return nn.functional.adaptive_avg_pool2d(images - 128, 4).flatten(1) * self.scale
 
+    def class_weight_names(self):
+        return ("losses",)
+
 
 @pytest.fixture
 def photos(tmp_path):

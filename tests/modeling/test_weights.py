@@ -6,8 +6,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from fastseek.config.edits import replace_values
 from fastseek.errors import ArtefactError, DataError
+from fastseek.modeling.build import build_model
+from fastseek.modeling.layers.tensor_files import strip_wrappers
 from fastseek.modeling.weight_files import load_weights, read_tensors
+from fastseek.modeling.weight_transfer import take_over
 
 
 class Head(nn.Module):
@@ -165,3 +169,87 @@ def test_files_that_hold_something_else_are_named(tmp_path):
 def test_a_missing_file_is_bad_input(tmp_path):
     with pytest.raises(DataError, match="nowhere.pth"):
         load_weights(Net(), tmp_path / "nowhere.pth")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+)
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_F32_names_are_those_of_the_bare_model(tmp_path, prefix, suffix):
+    tensors = {f"{prefix}{name}": value for name, value in state().items()}
+    path = tmp_path / f"w.{suffix}"
+    save_file(tensors, path) if suffix == "safetensors" else torch.save({"model": tensors}, path)
+    assert read_tensors(path).keys() == state().keys()
+
+
+def test_F32_a_part_that_was_compiled_has_the_names_of_the_part():
+    found = strip_wrappers({"backbone._orig_mod.conv.weight": torch.ones(1)})
+    assert list(found) == ["backbone.conv.weight"]
+
+
+def test_F32_a_part_called_module_keeps_its_name():
+    names = ["module.weight", "other.weight"]
+    assert list(strip_wrappers(dict.fromkeys(names, torch.ones(1)))) == names
+
+
+@pytest.mark.parametrize("key, name", [("PIXEL_MEAN", "pixel_mean"), ("PIXEL_STD", "pixel_std")])
+def test_F51_weights_that_want_other_pixels_are_refused(tmp_path, key, name):
+    net = Net()
+    net.register_buffer(name, torch.tensor([120.0, 110.0, 100.0]).view(1, 3, 1, 1), False)
+    file = tmp_path / "w.pth"
+    same = state() | {name: torch.tensor([120.0, 110.0, 100.0]).view(3, 1, 1)}
+    torch.save({"model": same}, file)
+    load_weights(net, file)
+    torch.save({"model": same | {name: torch.full((3, 1, 1), 127.5)}}, file)
+    before = {one: value.clone() for one, value in net.state_dict().items()}
+    with pytest.raises(
+        ArtefactError, match=rf"{key} \[127.5, .*\[120.0, 110.0, 100.0\].*MODEL.{key}"
+    ):
+        load_weights(net, file)
+    with pytest.raises(ArtefactError, match=key):
+        take_over(net, file)
+    assert_holds(net, before)
+
+
+def zoo_file(folder, cfg, old_names=False):
+    """A file as fast-reid's zoo has them, of a Baseline with these settings."""
+    torch.manual_seed(5)
+    model = build_model(replace_values(cfg, {"MODEL.META_ARCHITECTURE": "Baseline"}))
+    for value in model.state_dict().values():
+        if value.is_floating_point():
+            value.uniform_(0.5, 1.5)
+    tensors = model.state_dict()
+    if old_names:
+        tensors = {
+            name.replace("heads.bottleneck.0.", "heads.bnneck.").replace(
+                "heads.weight", "heads.classifier.weight"
+            ): value
+            for name, value in tensors.items()
+        }
+    torch.save({"model": tensors}, folder / "zoo.pth")
+    return model
+
+
+@pytest.mark.parametrize("dim, old_names", [(0, False), (32, False), (0, True)])
+def test_F24_a_model_of_the_zoo_loads_into_seeker_and_embeds_alike(
+    tmp_path, recipe_of, dim, old_names
+):
+    cfg = recipe_of(
+        SEEK__BACKBONE="",
+        SEEK__BRANCHES=[f"bnneck(dim={dim})"],
+        SEEK__LOSSES=["cross_entropy(on='bnneck')"],
+        MODEL__BACKBONE__NAME="build_resnet_backbone",
+        MODEL__BACKBONE__DEPTH="18x",
+        MODEL__BACKBONE__FEAT_DIM=512,
+        MODEL__BACKBONE__PRETRAIN=False,
+        MODEL__HEADS__NAME="EmbeddingHead",
+        MODEL__HEADS__POOL_LAYER="GlobalAvgPool",
+        MODEL__HEADS__WITH_BNNECK=True,
+        MODEL__HEADS__EMBEDDING_DIM=dim,
+        MODEL__HEADS__NUM_CLASSES=7,
+    )
+    theirs = zoo_file(tmp_path, cfg, old_names).eval()
+    ours = build_model(cfg).eval()
+    load_weights(ours, tmp_path / "zoo.pth")
+    images = torch.rand(2, 3, 32, 32) * 255
+    torch.testing.assert_close(ours(images), theirs({"images": images}).float())

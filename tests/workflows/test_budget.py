@@ -21,6 +21,9 @@ class Model(nn.Module):
             {"cross_entropy": nn.ModuleDict({"classifier": nn.Linear(8, 100_000)})}
         )
 
+    def class_weight_names(self):
+        return ("losses",)
+
 
 def test_class_weights_do_not_count():
     assert model_size(Model()) == 4 * 250_000 + 2 * 500

@@ -7,8 +7,9 @@ import hashlib
 import logging
 import os
 import pathlib
+import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
 from ..distributed.process_group import inner
 from ..io.locks import LOCK, hold_folder
-from ..io.model_size import CLASS_WEIGHTS
 from ..io.paths import PathLike
+from ..modeling.class_weights import class_weight_names
 from ..modeling.modes import preserve_modes
 from ..progress import progress
 from ..registry import CROPS, VIEWS, build
@@ -249,6 +250,9 @@ def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]
     if settings.crops:
         preprocessing["crops"] = settings.crops
         described["boxes"] = build(settings.crops, CROPS).digest
+    former = former_weights_hash(model)
+    if former:
+        described["former_model"] = former  # tells embeddings of version 0.1 from a stranger's
     return {
         **described,
         "model": weights_hash(model),
@@ -276,13 +280,33 @@ def source_of(items: Sequence[Item]) -> str:
     return digest.hexdigest()
 
 
+# What version 0.1 took for class weights, wherever it stood.
+FORMER_CLASS_WEIGHTS = re.compile(r"(^|\.)(\w*heads?\.weight$|classifier\b|losses\.)")
+
+
+def former_weights_hash(model: nn.Module) -> str:
+    """The hash by which version 0.1 knew a model, "" where it is that of today.
+
+    It left out the last convolution of an EfficientNet, which shapes every embedding.
+    """
+    state = inner(model).state_dict()
+    left_out = {name for name in state if FORMER_CLASS_WEIGHTS.search(name)}
+    return "" if left_out == class_weight_names(model) else _hash_tensors(state, left_out)
+
+
 def weights_hash(model: nn.Module, classes: bool = False) -> str:
     """SHA-256 over the names, shapes and values of all that shapes an embedding; of the class
     weights too if asked.
     """
+    return _hash_tensors(
+        inner(model).state_dict(), frozenset() if classes else class_weight_names(model)
+    )
+
+
+def _hash_tensors(state: Mapping[str, torch.Tensor], left_out: Container[str]) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(inner(model).state_dict().items()):
-        if classes or not CLASS_WEIGHTS.search(name):
+    for name, tensor in sorted(state.items()):
+        if name not in left_out:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(
                 tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -5,7 +5,7 @@ name.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -79,6 +79,10 @@ class Seeker(nn.Module):
         self.register_buffer(
             "pixel_std", torch.tensor(cfg.MODEL.PIXEL_STD).float().view(1, -1, 1, 1), False
         )
+
+    def class_weight_names(self) -> Sequence[str]:
+        """The losses hold all that depends on the classes, see `modeling.class_weights`."""
+        return ("losses",)
 
     @property
     def device(self) -> torch.device:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
-import pathlib
-import pickle
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from ..distributed.process_group import inner
-from ..errors import ArtefactError, DataError
-from ..io.model_size import CLASS_WEIGHTS
+from ..errors import ArtefactError
 from ..io.paths import PathLike, locate
+from .class_weights import class_names_in_file, class_weight_names
+from .layers.tensor_files import SHOWN, Tensors, list_some, read_tensors
 
 logger = logging.getLogger("fastreid.fastseek")
-Tensors = dict[str, torch.Tensor]
-SHOWN = 10
 # How weights and model can differ.
 NEW = "not in the file"
 UNKNOWN = "not in the model"
 RESHAPED = "of another shape"
+PIXELS = {"pixel_mean": "PIXEL_MEAN", "pixel_std": "PIXEL_STD"}
 # Buffers that older fast-reid saved and newer does not, and a counter old torch did not have.
 HARMLESS = re.compile(r"(^|\.)(pixel_mean|pixel_std|num_batches_tracked)$")
 
@@ -48,93 +40,17 @@ def load_weights(model: nn.Module, path: PathLike) -> None:
         ArtefactError: the file is damaged, holds NaN, or does not fit; lists the differences.
     """
     path = locate(path, "MODEL.WEIGHTS")
-    fit_tensors(model, read_tensors(path), str(path))
+    tensors = read_tensors(path)
+    fit_tensors(model, tensors, str(path), of_classes=class_names_in_file(path, tensors))
     logger.info("loaded the weights of %s", path)
 
 
-def read_tensors(path: PathLike) -> Tensors:
-    """The tensors of a weight file by name, on the CPU; no code of the file is run.
-
-    Raises:
-        DataError: there is no such file.
-        ArtefactError: it is damaged or no weight file, or a tensor holds NaN.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such weight file")
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    bad = [
-        name
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point() and not tensor.isfinite().all()
-    ]
-    if bad:
-        raise ArtefactError(f"{path}: {len(bad)} tensors hold NaN or infinity: {_some(bad)}")
-    return tensors
-
-
-def _read_safetensors(path: pathlib.Path) -> Tensors:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ArtefactError(f"{path}: damaged or not a safetensors file ({error})") from error
-
-
-def _read_pickle(path: pathlib.Path) -> Tensors:
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 10):
-        logger.warning(
-            "%s: torch before 2.10 has a known hole in reading .pth files; read only your own", path
-        )
-    try:
-        with torch.serialization.safe_globals(_numbers()):
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ArtefactError(
-            f"{path}: refused, it holds more than tensors and numbers: {str(error)[:300]}"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{path}: damaged or not a torch file ({error})") from error
-    for key in ("model", "state_dict"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    return _tensors(found, path)
-
-
-def _numbers() -> list[Any]:
-    """What numpy arrays and numbers in older checkpoints are made of, under their old and new
-    names.
-    """
-    # numpy 2 moved `numpy.core` to `numpy._core`
-    numpy_2 = importlib.util.find_spec("numpy._core") is not None
-    module = importlib.import_module(f"numpy.{'_core' if numpy_2 else 'core'}.multiarray")
-    made = [
-        (getattr(module, name), f"numpy.{core}.multiarray.{name}")
-        for name in ("scalar", "_reconstruct")
-        for core in ("core", "_core")
-    ]
-    return [*made, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
-
-
-def _tensors(found: Any, path: pathlib.Path) -> Tensors:
-    if not isinstance(found, Mapping) or not found:
-        raise ArtefactError(f"{path}: no weights in it, but a {type(found).__name__}")
-    tensors = {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for name, value in found.items()
-    }
-    strange = [str(name) for name, value in tensors.items() if not isinstance(value, torch.Tensor)]
-    if strange:
-        raise ArtefactError(
-            f"{path}: not a state dict, these entries are no tensors: {_some(strange)}"
-        )
-    if all(name.startswith("module.") for name in tensors):
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors
-
-
 def rename_keys(tensors: Tensors, own: Mapping[str, torch.Tensor]) -> Tensors:
-    """The tensors under today's names: fast-reid's zoo has `heads.bnneck.*` and
-    `heads.classifier.weight`.
+    """The tensors under the names a model has for them.
+
+    fast-reid's zoo has `heads.bnneck.*` and `heads.classifier.weight` for what its heads call
+    `heads.bottleneck.*` and `heads.weight` today. In a Seeker fast-reid's backbone stands in
+    `backbone.net`, and its head's pooling and neck are those of the branch `bnneck`.
 
     Args:
         tensors: as read.
@@ -142,22 +58,32 @@ def rename_keys(tensors: Tensors, own: Mapping[str, torch.Tensor]) -> Tensors:
     """
     made: Tensors = {}
     for name, value in tensors.items():
-        made[_today(name, own) if name not in own else name] = value
+        today = name if name in own else _today(name, tensors, own)
+        # a 1x1 convolution of fast-reid's neck is the linear layer of ours
+        flat = today in own and value.ndim == 4 and own[today].ndim == 2
+        made[today] = value.flatten(1) if flat and value.shape[2:] == (1, 1) else value
     return made
 
 
-def _today(name: str, own: Mapping[str, torch.Tensor]) -> str:
-    if name.endswith(".classifier.weight") and name.replace(".classifier.", ".") in own:
-        return name.replace(".classifier.", ".")
-    found = re.fullmatch(r"(.*)\.bnneck\.(\w+)", name)
+def _today(name: str, tensors: Tensors, own: Mapping[str, torch.Tensor]) -> str:
+    candidates = [name.replace(".classifier.", "."), f"backbone.net.{name.partition('.')[2]}"]
+    found = re.fullmatch(r"(.*)\.(?:bnneck|bottleneck\.\d)\.(\w+)", name)
     if found:
         # The neck is the batch norm of the bottleneck, behind a convolution when EMBEDDING_DIM is
         # set.
-        for number in range(3):
-            place = f"{found[1]}.bottleneck.{number}"
-            if f"{place}.running_mean" in own:
-                return f"{place}.{found[2]}"
-    return name
+        is_norm = f"{name.rpartition('.')[0]}.running_mean" in tensors
+        numbers = [place for place in range(3) if _is_norm(own, f"{found[1]}.bottleneck.{place}")]
+        candidates = [f"{found[1]}.bottleneck.{place}.{found[2]}" for place in numbers]
+        candidates.append(f"branches.bnneck.{'norm' if is_norm else 'reduce'}.{found[2]}")
+    elif name == "heads.pool_layer.p":
+        candidates = ["branches.bnneck.pool.p"]
+    elif not name.startswith("backbone."):
+        candidates = candidates[:1]
+    return next((one for one in candidates if one in own), name)
+
+
+def _is_norm(own: Mapping[str, torch.Tensor], place: str) -> bool:
+    return f"{place}.running_mean" in own
 
 
 def fit_tensors(
@@ -166,6 +92,7 @@ def fit_tensors(
     path: str,
     strict: bool = False,
     may_differ: Callable[[str, str], bool] | None = None,
+    of_classes: Collection[str] = (),
 ) -> dict[str, list[str]]:
     """Copy tensors into a model, in place.
 
@@ -176,16 +103,20 @@ def fit_tensors(
         strict: class weights must fit as well.
         may_differ: whether a tensor may differ so, called with NEW, UNKNOWN or RESHAPED and its
             name; class weights may when it is not given, unless `strict`.
+        of_classes: names of the tensors that are class weights where they came from; those of the
+            model the model knows.
 
     Returns:
         the names that differ, by how; those "of another shape" with both shapes.
 
     Raises:
         ArtefactError: a name is missing or unexpected, or a shape differs; the table of differences
-            is in the message.
+            is in the message. Or the tensors tell another mean or deviation of pixels.
     """
     model = inner(model)
     own = model.state_dict()
+    _check_pixels(model, tensors, path)
+    class_names = class_weight_names(model) | set(of_classes)
     tensors = rename_keys(tensors, own)
     aliases = _aliases(model)
     differences = {
@@ -199,11 +130,7 @@ def fit_tensors(
     }
 
     def legal(kind: str, name: str) -> bool:
-        return (
-            not strict and bool(CLASS_WEIGHTS.search(name))
-            if may_differ is None
-            else may_differ(kind, name)
-        )
+        return not strict and name in class_names if may_differ is None else may_differ(kind, name)
 
     accepted = [
         name
@@ -218,7 +145,7 @@ def fit_tensors(
     if any(left.values()):
         raise ArtefactError(_table(path, left, len(own)))
     if accepted and may_differ is None:
-        logger.info("%s: class weights not taken from it: %s", path, _some(accepted))
+        logger.info("%s: class weights not taken from it: %s", path, list_some(accepted))
     fitting = {
         name: value
         for name, value in tensors.items()
@@ -226,6 +153,30 @@ def fit_tensors(
     }
     model.load_state_dict(fitting, strict=False)
     return differences
+
+
+def _check_pixels(model: nn.Module, tensors: Tensors, path: str) -> None:
+    """Check that pixels are normalized as the weights are used to, where their file says how.
+
+    Raises:
+        ArtefactError: they are not; says both.
+    """
+    buffers = dict(model.named_buffers())
+    for name, key in PIXELS.items():
+        if name not in tensors or name not in buffers:
+            continue
+        theirs, ours = (one[name].flatten().tolist() for one in (tensors, buffers))
+        if len(theirs) != len(ours) or not torch.allclose(
+            torch.tensor(theirs), torch.tensor(ours), rtol=1e-4, atol=1e-3
+        ):
+            raise ArtefactError(
+                f"{path}: its weights were trained with {key} {_round(theirs)}, the recipe has"
+                f" {_round(ours)}: set MODEL.{key} to the former"
+            )
+
+
+def _round(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in values]
 
 
 def _aliases(model: nn.Module) -> dict[str, set[str]]:
@@ -245,10 +196,9 @@ def _table(path: str, differences: dict[str, list[str]], total: int) -> str:
             lines += [f"    {name}" for name in names[:SHOWN]]
             lines += [f"    … and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
     return "\n".join(
-        [*lines, "Use the recipe the weights were trained with (config.yaml beside them)."]
+        [
+            *lines,
+            "Use the recipe the weights were trained with (config.yaml beside them), or take over"
+            ' what fits: SEEK.FIT "some".',
+        ]
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -12,9 +12,9 @@ from torch import nn
 from ..distributed.process_group import inner
 from ..errors import ArtefactError, DataError, UsageError
 from ..io.json_files import read_json
-from ..io.model_size import CLASS_WEIGHTS
 from ..io.paths import PathLike, locate
 from . import weight_files
+from .class_weights import class_names_in_file, class_weight_names
 from .layer_order import near
 
 logger = logging.getLogger("fastreid.fastseek")
@@ -52,7 +52,9 @@ def take_over(
         UsageError: a fragment is in no name of the file.
     """
     path = locate(path, "MODEL.WEIGHTS")
-    found = weight_files.rename_keys(weight_files.read_tensors(path), inner(model).state_dict())
+    read = weight_files.read_tensors(path)
+    found = weight_files.rename_keys(read, inner(model).state_dict())
+    class_names = class_weight_names(model) | class_names_in_file(path, read)
     for fragment in drop:
         if not any(fragment in name for name in found):
             raise UsageError(
@@ -62,14 +64,12 @@ def take_over(
     dropped = {
         name
         for name in found
-        if any(fragment in name for fragment in drop) or foreign and CLASS_WEIGHTS.search(name)
+        if any(fragment in name for fragment in drop) or foreign and name in class_names
     }
 
     def may_differ(kind: str, name: str) -> bool:
         own = name in dropped or any(fragment in name for fragment in drop)
-        class_weight = (
-            fit != "all" and bool(CLASS_WEIGHTS.search(name)) and (fit == "classes" or foreign)
-        )
+        class_weight = fit != "all" and name in class_names and (fit == "classes" or foreign)
         return own or class_weight or fit == "some" or fit == "grow" and kind == weight_files.NEW
 
     kept = {name: tensor for name, tensor in found.items() if name not in dropped}

@@ -59,10 +59,28 @@ def check_same_model(
             f"({models[1]}): embed both with one model"
         )
     key = first_difference(queries.provenance, gallery.provenance)
+    if key == "model":
+        _refuse_former_hash(queries, asked, gallery.provenance)
+        _refuse_former_hash(gallery, found, queries.provenance)
     if key:
         raise ArtefactError(
             f"{asked} and {found} differ in {key}: {_describe(queries.provenance[key])} and "
             f"{_describe(gallery.provenance[key])}; embed both in the same way"
+        )
+
+
+def _refuse_former_hash(side: Embeddings, name: str, other: Provenance) -> None:
+    """Name embeddings whose model version 0.1 hashed without its last convolution.
+
+    Whether it was this model cannot be told from that hash.
+
+    Raises:
+        ArtefactError: these embeddings are such.
+    """
+    if "former_model" in other and side.provenance.get("model") == other["former_model"]:
+        raise ArtefactError(
+            f"the {name} were embedded by version 0.1, whose hash of a model left out the last"
+            " convolution of this kind of network, so that it tells nothing: embed them again"
         )
 
 

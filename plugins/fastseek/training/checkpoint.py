@@ -5,6 +5,7 @@ vouches for both.
 from __future__ import annotations
 
 import contextlib
+import json
 import pathlib
 import pickle
 import shutil
@@ -19,7 +20,9 @@ from ..distributed import process_group
 from ..errors import ArtefactError, RunError, UsageError
 from ..io.atomic import atomic
 from ..io.json_files import write_json
+from ..io.model_size import CLASS_WEIGHTS
 from ..modeling import weight_files, weight_transfer
+from ..modeling.class_weights import class_weight_names
 from . import checkpoint_manifest
 from .checkpoint_manifest import MANIFEST, STATE, WEIGHTS
 
@@ -246,7 +249,9 @@ class Checkpointer(FastreidCheckpointer):
     def _write_tensors(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
         (self.folder / f"{name}{MANIFEST}").unlink(missing_ok=True)
         with atomic(self.folder / f"{name}{WEIGHTS}") as file:
-            file.write(safetensors_bytes(tensors, metadata={"format": "pt"}))
+            of_classes = json.dumps(sorted(class_weight_names(self.model)))
+            metadata = {"format": "pt", CLASS_WEIGHTS: of_classes}
+            file.write(safetensors_bytes(tensors, metadata=metadata))
 
     def _tensors(self, name: str) -> dict[str, torch.Tensor]:
         """The model's tensors on the CPU; safetensors wants none to share memory with another."""

@@ -8,8 +8,8 @@ import torch
 from fastseek.errors import ArtefactError, DataError
 from fastseek.io.digests import sha256
 from fastseek.io.paths import data_roots
-from fastseek.modeling.backbones._weights import read_state
 from fastseek.modeling.backbones.timm import Timm
+from fastseek.modeling.layers.tensor_files import read_tensors
 
 NETS = {
     "test_resnet": (2, 4),
@@ -108,7 +108,7 @@ class Malicious:
 def test_a_file_with_more_than_tensors_is_refused_and_runs_nothing(content, tmp_path, capsys):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ArtefactError, match="w.pth"):
-        read_state(tmp_path / "w.pth")
+        read_tensors(tmp_path / "w.pth")
     assert capsys.readouterr().out == ""
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_file_is_an_artefact_error(ending, tmp_path):
     file = tmp_path / f"w.{ending}"
     file.write_bytes(b"not weights at all")
     with pytest.raises(ArtefactError, match="w\\."):
-        read_state(file)
+        read_tensors(file)
 
 
 def test_a_missing_file_says_where_to_put_it():
@@ -137,6 +137,14 @@ def test_the_shared_mobilenet_fits_whole():
     if file is None:
         pytest.skip("the shared weights are not here")
     net = Timm("mobilenetv2_100", weights=str(file), kwargs={"pad_type": "same"})
-    state = read_state(file)
+    state = read_tensors(file)
     assert net.channels == {"s3": 96, "s4": 320}
     assert all(torch.equal(value, state[key]) for key, value in net.net.state_dict().items())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_F32_the_prefixes_of_wrapped_models_are_known_here_too(prefix, tmp_path):
+    whole = classifier("test_resnet").state_dict()
+    torch.save({f"{prefix}{name}": value for name, value in whole.items()}, tmp_path / "w.pth")
+    net = Timm("test_resnet", weights=str(tmp_path / "w.pth")).net.state_dict()
+    assert all(torch.equal(net[name], value) for name, value in whole.items() if name in net)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import pathlib
-import pickle
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import timm
 import torch
 from timm.models._features import FeatureInfo
@@ -18,10 +15,10 @@ from torch import nn
 from ...errors import ArtefactError, DataError
 from ...io.digests import sha256
 from ...io.paths import PathLike, locate
+from ..layers.tensor_files import Tensors, read_tensors
 
 logger = logging.getLogger("fastreid.fastseek")
 SHOWN = 8
-State = dict[str, torch.Tensor]
 
 
 def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
@@ -86,7 +83,7 @@ def load_weights(
     name: str,
     file: PathLike,
     options: Mapping[str, Any],
-    adapt: Callable[[State, nn.Module], State] | None = None,
+    adapt: Callable[[Tensors, nn.Module], Tensors] | None = None,
 ) -> None:
     """Load a state dict of a whole timm classifier into its feature net.
 
@@ -105,7 +102,7 @@ def load_weights(
     Raises:
         ArtefactError: not a state dict, or it does not fit; lists the differences.
     """
-    state = read_state(file)
+    state = read_tensors(file)
     whole = timm.create_model(name, pretrained=False, **options)  # for the names of its tensors
     state = adapt(state, whole) if adapt else state
     found = {_plain(key): key for key in state}
@@ -119,38 +116,6 @@ def load_weights(
     logger.info(
         "backbone %s: %d tensors from %s, SHA-256 %s", name, len(wanted), file, sha256(file)
     )
-
-
-def read_state(file: PathLike) -> State:
-    """Read a state dict; one inside "state_dict" or "model" is unwrapped.
-
-    Raises:
-        ArtefactError: the file is damaged, holds more than tensors, or no state dict.
-    """
-    try:
-        if str(file).endswith(".safetensors"):
-            return safetensors.torch.load_file(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        safetensors.SafetensorError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-    ) as error:
-        raise ArtefactError(
-            f"{file}: not a state dict that can be read safely ({error})"
-        ) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        raise ArtefactError(
-            f"{file}: expected a dict name -> tensor (a state dict), got {type(state).__name__}"
-        )
-    return state
 
 
 def _plain(key: str) -> str:

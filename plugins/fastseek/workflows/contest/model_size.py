@@ -6,6 +6,7 @@ from torch import nn
 
 from ...distributed.process_group import inner
 from ...io.model_size import embedding_bytes
+from ...modeling.class_weights import class_weight_names
 
 
 def model_size(model: nn.Module) -> int:
@@ -15,6 +16,5 @@ def model_size(model: nn.Module) -> int:
         model: perhaps wrapped for several processes; counted by `io.model_size`, like a file.
     """
     state = inner(model).state_dict()
-    return embedding_bytes(
-        (name, tensor.numel() * tensor.element_size()) for name, tensor in state.items()
-    )
+    sizes = ((name, tensor.numel() * tensor.element_size()) for name, tensor in state.items())
+    return embedding_bytes(sizes, class_weight_names(model))
