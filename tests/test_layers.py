@@ -68,7 +68,7 @@ FLOORS = {
     ],
     "modeling.layers": [
         """atrous classes drop_rectangle gather geo_encoding margin part_protocols precision
-        sampled virtual_token""",
+        sampled tensor_files virtual_token""",
         "attention gem orthogonal streamed subcenter trainer_contract",
     ],
     "modeling.losses": [

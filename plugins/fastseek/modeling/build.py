@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 
+from timm.layers import convert_sync_batchnorm
 from torch import nn
 
 from ..errors import UsageError
+from .layers.gather import has_several_processes
 
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model as fastreid_build_model
@@ -19,7 +21,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
 
     Raises:
         UsageError: the backbone has no such depth, or fast-reid lacks what it needs to fetch
-            pretrained weights.
+            pretrained weights; or batch norm over processes is wanted without GPUs.
     """
     backbone = cfg.MODEL.BACKBONE
     try:
@@ -38,6 +40,11 @@ def build_model(cfg: CfgNode) -> nn.Module:
             f"MODEL.BACKBONE.DEPTH is {backbone.DEPTH!r}: {backbone.NAME} has no such depth (a"
             " ResNet has 18x, 34x, 50x and 101x)"
         ) from error
+    if cfg.MODEL.META_ARCHITECTURE == "Seeker" and "syncBN" in (
+        backbone.NORM,
+        cfg.MODEL.HEADS.NORM,
+    ):
+        model = synchronize_norms(model)
     sizes = [value.numel() for value in model.parameters()]
     logger.info(
         "%s: %.2f million parameters in %d tensors",
@@ -46,3 +53,22 @@ def build_model(cfg: CfgNode) -> nn.Module:
         len(sizes),
     )
     return model
+
+
+def synchronize_norms(model: nn.Module) -> nn.Module:
+    """Let every batch norm take its statistics over the images of all processes.
+
+    MODEL.BACKBONE.NORM or MODEL.HEADS.NORM "syncBN" asks for it. In one process the model stays as
+    it is; names and values of the tensors stay in any case.
+
+    Args:
+        model: changed in place where possible.
+
+    Raises:
+        UsageError: there are several processes and no GPU, which torch needs for it.
+    """
+    if not has_several_processes():
+        return model
+    if next(model.parameters()).device.type == "cpu":
+        raise UsageError('NORM "syncBN" needs GPUs in several processes: take "BN" on a CPU')
+    return convert_sync_batchnorm(model)

@@ -6,7 +6,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from fastseek.modeling import losses  # noqa: F401
-from fastseek.modeling.layers.gather import gather_with_gradient
+from fastseek.modeling.layers.gather import gather_rows
 from fastseek.registry import LOSSES, build
 
 CALLS = [
@@ -15,6 +15,8 @@ CALLS = [
     "center('e', weight=1.0, rule='wen')",
     "curricular('e', dropout=0.0)",
     "prototype('e')",
+    "triplet('e')",
+    "triplet('e', margin=None, normalize=True)",
     "xbm('e', size=10, start=0)",
     "xbm('e', size=10, start=0, loss='contrastive', margin=0.0)",
 ]
@@ -51,7 +53,7 @@ def process(rank, folder):
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=WORLD
     )
-    rows, labels = gather_with_gradient(
+    rows, labels = gather_rows(
         torch.full((2, 3), float(rank), requires_grad=True), torch.full((2,), rank)
     )
     torch.save(
@@ -70,7 +72,7 @@ def two(tmp_path_factory):
 
 def test_one_process_gets_its_own_rows_without_gradient():
     vectors, targets = torch.randn(4, 3, requires_grad=True), torch.tensor([0, 1, 1, 2])
-    rows, labels = gather_with_gradient(vectors, targets)
+    rows, labels = gather_rows(vectors, targets)
     assert torch.equal(rows, vectors) and torch.equal(labels, targets) and not rows.requires_grad
 
 
@@ -92,8 +94,9 @@ def test_all_processes_hold_equal_state_and_it_is_that_of_one_process_with_the_w
         torch.testing.assert_close(first, buffer)
 
 
-@pytest.mark.parametrize("call", [call for call in CALLS if not call.startswith("prototype")])
-def test_the_gradients_are_those_of_one_process_with_the_whole_batch(two, call):
+@pytest.mark.parametrize("call", CALLS)
+def test_F14_the_gradients_are_those_of_one_process_with_the_whole_batch(two, call):
+    """Triplet mined in the rows of its own process alone: 0.442 in one, 0.099 in eight."""
     alone, _ = run(call, 0, 1)
     for step in range(STEPS):
         both = torch.cat([one["runs"][call][0][step] for one in two])

@@ -1,13 +1,16 @@
-"""The rows of all processes, for losses that keep a memory."""
+"""The rows of all processes, for losses that compare rows with each other or with a memory."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
+from torch.autograd.function import once_differentiable
 
 
 @torch.no_grad()
-def gather_with_gradient(
+def gather_rows(
     embedding: torch.Tensor, targets: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The embeddings and targets of all processes, by rank, equal in every process; without
@@ -24,12 +27,52 @@ def gather_with_gradient(
         [processes * B, D] and int64 [processes * B].
     """
     embedding, targets = embedding.detach(), targets.detach()
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if not has_several_processes():
         return embedding, targets
-    return _all(embedding), _all(targets)
+    return _gather(embedding), _gather(targets)
 
 
-def _all(tensor: torch.Tensor) -> torch.Tensor:
+def gather_with_gradient(embedding: torch.Tensor) -> torch.Tensor:
+    """The embeddings of all processes, by rank; a row's gradient goes back to where it came from.
+
+    There it is the sum over all processes. Where processes average their gradients afterwards, the
+    mean of their losses is what is descended, as if one process had all rows.
+
+    Args:
+        embedding: [B, D], as many rows in every process.
+
+    Returns:
+        [processes * B, D]; in one process what was given.
+    """
+    if not has_several_processes():
+        return embedding
+    gathered: torch.Tensor = _Gather.apply(embedding)
+    return gathered
+
+
+def has_several_processes() -> bool:
+    """Whether there are others to gather from."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class _Gather(torch.autograd.Function):
+    """See `gather_with_gradient`. An all-reduce serves the way back: gloo has no reduce-scatter."""
+
+    @staticmethod
+    def forward(ctx: Any, embedding: torch.Tensor) -> torch.Tensor:
+        ctx.rows = len(embedding)
+        return _gather(embedding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        start = dist.get_rank() * ctx.rows
+        return total[start : start + ctx.rows]
+
+
+def _gather(tensor: torch.Tensor) -> torch.Tensor:
     rows = [
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
         for _ in range(dist.get_world_size())

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ...registry import LOSSES, pick
-from ..layers.gather import gather_with_gradient
+from ..layers.gather import gather_rows
 from ..layers.precision import at_least_float, full_precision
 from ._memory import class_sums, is_training_step
 
@@ -84,7 +84,7 @@ class Center(nn.Module):
         with full_precision(embedding):
             vectors = at_least_float(embedding)
             distance = (vectors - self.centers[targets]).square().sum(dim=1)
-            rows, labels = gather_with_gradient(vectors, targets)
+            rows, labels = gather_rows(vectors, targets)
             # Processes average their gradients: a sum over all rows is the mean over processes of
             # this.
             share = 1 / len(targets) if self.rule == "repo" else 0.5 * len(labels) / len(targets)

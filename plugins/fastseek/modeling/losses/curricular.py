@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...registry import LOSSES
-from ..layers.gather import gather_with_gradient
+from ..layers.gather import gather_rows
 from ..layers.margin import add_margin
 from ._margin_softmax import PRESETS, MarginSoftmax
 from ._memory import is_training_step
@@ -50,7 +50,7 @@ class Curricular(MarginSoftmax):
         column = targets.unsqueeze(1)
         own = cosine.gather(1, column)
         if is_training_step(self):
-            everyone, _ = gather_with_gradient(own, targets)
+            everyone, _ = gather_rows(own, targets)
             self.t.lerp_(everyone.mean().to(self.t.dtype), 1 - MOMENTUM)
         angle = margin.to(own.dtype)[column]
         border = own * angle.cos() - (1 - own.square()).clamp(min=1e-12).sqrt() * angle.sin()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import LOSSES, pick
-from ..layers.gather import gather_with_gradient
+from ..layers.gather import gather_rows
 from ..layers.precision import at_least_float, full_precision
 from ._memory import class_sums, is_training_step
 
@@ -22,7 +22,7 @@ class Prototype(nn.Module):
     The prototype of a class is the moving average of the mean of its embeddings of length 1: the
     first mean is taken as it is, each later one moves it by 1 - momentum. A training forward takes
     the loss with the prototypes as they were and then moves them, all processes together. A class
-    not seen yet stands in no softmax, and its rows cost nothing; the mean runs over the other rows.
+    not seen yet stands in no softmax, and its rows cost nothing; the mean runs over the other rows, those of all processes.
     Follows Snell et al., Prototypical Networks, 2017.
 
     Args:
@@ -75,9 +75,13 @@ class Prototype(nn.Module):
             # NaN, not 0.
             logits = logits.masked_fill(~self.known & usable[:, None], -torch.inf)
             cost = torch.where(usable, F.cross_entropy(logits, targets, reduction="none"), 0)
+            rows, labels = gather_rows(unit, targets)
+            # Processes average their gradients: their mean of this is the mean over all rows.
+            usable_rows = self.known[labels].sum().clamp(min=1)
+            share = len(labels) / len(targets)
             if is_training_step(self):
-                self._follow(*gather_with_gradient(unit, targets))
-            return self.factor * cost.sum() / usable.sum().clamp(min=1)
+                self._follow(rows, labels)
+            return self.factor * cost.sum() / usable_rows * share
 
     @torch.no_grad()
     def _follow(self, unit: torch.Tensor, labels: torch.Tensor) -> None:

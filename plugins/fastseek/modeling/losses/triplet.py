@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import LOSSES, pick
+from ..layers.gather import gather_rows, gather_with_gradient
 from ..layers.precision import at_least_float, full_precision
 from ._hard_pairs import check_margin, hardest_pairs, triplet_cost
 
@@ -19,9 +20,9 @@ class Triplet(nn.Module):
     others, by a margin.
 
     Euclidean distances; the mean runs over all anchors, also those that cost nothing. Classes need
-    not have equally many rows; an anchor whose batch holds no other class costs nothing. Only the
-    pairs that count are differentiated, and their distance is taken from the difference itself, so
-    that near pairs keep their precision. Hermans et al., In Defense of the Triplet Loss for Person
+    not have equally many rows; an anchor whose batch holds no other class costs nothing. The rows of
+    all processes are one batch. Only the pairs that count are differentiated, and their distance is
+    taken from the difference itself, so that near pairs keep their precision. Hermans et al., In Defense of the Triplet Loss for Person
     Re-Identification, 2017.
 
     Args:
@@ -57,7 +58,8 @@ class Triplet(nn.Module):
             vectors = at_least_float(embedding)
             if self.normalize:
                 vectors = F.normalize(vectors)
-            still = vectors.detach()
-            positive, negative, usable = hardest_pairs(still, targets, still, targets)
-            cost = triplet_cost(vectors, vectors[positive], vectors[negative], self.margin)
+            everyone = gather_with_gradient(vectors)
+            still, labels = gather_rows(vectors, targets)
+            positive, negative, usable = hardest_pairs(vectors.detach(), targets, still, labels)
+            cost = triplet_cost(vectors, everyone[positive], everyone[negative], self.margin)
             return self.factor * (cost * usable).mean()

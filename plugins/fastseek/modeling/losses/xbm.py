@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import LOSSES, pick
-from ..layers.gather import gather_with_gradient
+from ..layers.gather import gather_rows
 from ..layers.precision import at_least_float, full_precision
 from ._hard_pairs import check_margin, hardest_pairs, triplet_cost
 from ._memory import is_training_step
@@ -123,7 +123,7 @@ class Xbm(nn.Module):
             if not self.active:
                 return 0 * vectors.sum()
             if is_training_step(self):
-                self._take(*gather_with_gradient(vectors, targets))
+                self._take(*gather_rows(vectors, targets))
             filled = torch.arange(len(self.rows), device=self.rows.device) < self.seen
             memory = self.rows.to(vectors.dtype)
             cost = self._triplet if self.loss == "triplet" else self._contrastive
