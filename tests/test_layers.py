@@ -95,7 +95,8 @@ FLOORS = {
     "structures": [
         "_old_field_name arrays class_file item label_file",
         "archive item_table",
-        "embeddings geolocation ground_truth ranking score splits",
+        "embeddings geolocation identity ranking score splits",
+        "ground_truth",
         "embeddings_writer ground_truth_file provenance",
     ],
     "training": [

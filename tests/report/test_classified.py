@@ -3,9 +3,10 @@
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from fastseek.report import classified_page
+from fastseek.report import StepsTable, classified_page
 from fastseek.report.classified import Mistake, Pair
 from fastseek.report.heat_map import overlay_heat
 from fastseek.report.widgets import steps_table
@@ -56,3 +57,20 @@ def test_changes_may_be_since_the_first_row():
         -0.4,
         -0.3,
     ]
+
+
+def test_the_former_keywords_of_a_classifiers_page_work_with_a_warning(tmp_path):
+    rows = [{"name": "s", "metrics": {"top(1)": 0.5}}]
+    table = StepsTable(rows, "Taken badly", since_first=True)
+    classified_page(tmp_path / "new.html", title="folder('/home/me/own')", steps=table)
+    with pytest.warns(DeprecationWarning, match="StepsTable"):
+        classified_page(
+            tmp_path / "old.html",
+            title="folder('/home/me/own')",
+            steps=rows,
+            steps_title="Taken badly",
+            since_first=True,
+        )
+    text = (tmp_path / "new.html").read_text()
+    assert text == (tmp_path / "old.html").read_text()
+    assert "Taken badly" in text and "/home/me" not in text

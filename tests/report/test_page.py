@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html.parser
+import io
 import os
 import re
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 import toy
 from fastseek.errors import ArtefactError
-from fastseek.report import page
+from fastseek.report import ImageSources, PageLayout, page
 from fastseek.structures import GroundTruth, Ranking, Score
 
 HOSTILE = [
@@ -98,7 +99,7 @@ def small(names=None, provenance=None):
 
 def made(tmp_path, *what, name="page.html", images=None, **options):
     out = tmp_path / name
-    page(*what, images=images, out=out, **options)
+    page(*what, images=images, out=out, layout=PageLayout(**options))
     return out.read_bytes().decode("utf-8")
 
 
@@ -217,7 +218,7 @@ def test_each_photo_is_embedded_once_and_missing_ones_are_named(tmp_path):
     assert set(absent) == {"g0.jpg", "g5.jpg", *(f"q g{row}.jpg" for row in range(4))}
 
 
-def test_photos_are_found_below_the_roots_of_the_provenance(tmp_path):
+def test_images_are_found_below_the_roots_of_the_provenance_where_these_are_allowed(tmp_path):
     for side in ("asked", "stored"):
         (tmp_path / side).mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "asked" / "q g0", "PNG")
@@ -226,8 +227,95 @@ def test_photos_are_found_below_the_roots_of_the_provenance(tmp_path):
         "queries": {"root": str(tmp_path / "asked")},
         "gallery": {"root": str(tmp_path / "stored")},
     }
-    text = made(tmp_path, *small(provenance=provenance))
+    text = made(tmp_path, *small(provenance=provenance), images=tmp_path)
     assert text.count("data:image/jpeg") == 2
+
+
+def test_F66_the_roots_of_a_strangers_ranking_open_no_folder(tmp_path):
+    for folder in ("secret", "mine"):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8), "red").save(tmp_path / folder / "g0", "PNG")
+    provenance = {
+        "queries": {"root": str(tmp_path / "secret")},
+        "gallery": {"root": str(tmp_path / "mine" / ".." / "secret")},
+    }
+    case = small(provenance=provenance)
+    assert "data:image/jpeg" not in made(tmp_path, *case)
+    assert made(tmp_path, *case, images=tmp_path / "mine").count("data:image/jpeg") == 1
+    (tmp_path / "mine" / "g0").unlink()
+    assert "data:image/jpeg" not in made(tmp_path, *case, images=tmp_path / "mine")
+
+
+def colors(text):
+    """Id -> color of every image that the page shows, by its thumbnail."""
+    found = {}
+    for number, data in re.findall(r"\.(p\d+)\{[^}]*base64,([^)]+)\)", text):
+        image = Image.open(io.BytesIO(base64.b64decode(data)))
+        found[number] = "red" if image.getpixel((0, 0))[0] > 128 else "blue"
+    pairs = re.findall(r'data-id="([^"]+)"[^>]*>\s*<span class="photo (p\d+)"', text)
+    return {(name, found[number]) for name, number in pairs}
+
+
+@pytest.mark.parametrize("given", ["both", "moved", "above", "mappings"])
+def test_F05_images_of_one_name_in_two_folders_are_shown_each_on_its_side(tmp_path, given):
+    for side, color in (("query", "red"), ("gallery", "blue")):
+        for home in ("here", "there"):
+            (tmp_path / home / side).mkdir(parents=True)
+            Image.new("RGB", (8, 8), color).save(tmp_path / home / side / "i.png")
+    sides = {
+        part: {"root": str(tmp_path / "here" / side)}
+        for part, side in (("queries", "query"), ("gallery", "gallery"))
+    }
+    home = tmp_path / ("there" if given == "moved" else "here")
+    folders = [home / "gallery", home / "query"]
+    files = ({"i.png": folders[1] / "i.png"}, {"i.png": folders[0] / "i.png"})
+    images = {"above": home, "mappings": ImageSources(*files)}.get(given, folders)
+    ranking = Ranking(["i.png"], ["i.png"], [[0]], [[1.0]], sides)
+    truth = GroundTruth.from_labels(["i.png"], ["x"], ["i.png"], ["x"], shared=False)
+    text = made(tmp_path, ranking, truth, [], images=images)
+    assert colors(text) == {("i.png", "red"), ("i.png", "blue")}
+    card = text.split('<li class="case"')[1]
+    first = re.search(r"photo (p\d+)", card)[1]
+    assert re.search(rf"\.{first}\{{[^}}]*base64,([^)]+)", text)
+    asked = re.findall(r"\.(p\d+)\{[^}]*base64,([^)]+)\)", text)
+    jpeg = base64.b64decode(dict(asked)[first])
+    assert Image.open(io.BytesIO(jpeg)).getpixel((0, 0))[0] > 128  # the query is the red one
+
+
+def test_F41_a_link_leads_to_every_query_and_to_the_classes(tmp_path):
+    text = made(tmp_path, *small())
+    places, links = (re.findall(rf'{name}="#?(query-\d)"', text) for name in ("id", "href"))
+    assert places == links and sorted(places) == [f"query-{row}" for row in range(4)]
+    # What is laid out only when it is seen moves the heading away from where a link has led.
+    assert "content-visibility" not in text
+
+
+def test_F41_a_heading_and_the_facts_tell_no_full_path(tmp_path):
+    call = "folder('/home/someone/secret/photos', query=0.2)"
+    provenance = {"search": "quantized(file='C:\\\\someone\\\\q.bin')", "queries": {"crops": call}}
+    text = made(tmp_path, *small(provenance=provenance), title=f"{call}: dolg, 3/4 or a / b")
+    assert "someone" not in text
+    shown = Bones(text).text
+    assert "folder('…/photos', query=0.2): dolg, 3/4 or a / b" in shown and "…/q.bin" in shown
+
+
+def test_F41_scores_below_zero_are_explained_where_there_are_some(tmp_path):
+    ranking, truth, scores = small()
+    assert "below zero" not in made(tmp_path, ranking, truth, scores)
+    lower = Ranking(ranking.query_ids, ranking.gallery_ids, ranking.indices, ranking.scores - 1, {})
+    assert "minus the distance" in made(tmp_path, lower, truth, scores)
+
+
+def test_F41_a_thumbnail_is_not_stretched_and_large_on_a_page_of_few(tmp_path):
+    toy.photo(0, 0, 500).save(tmp_path / "g0", "PNG")
+    text = made(tmp_path, *small(), images=tmp_path)
+    assert "{--width:320px;" in text and "min(100%, var(--width))" in text
+
+
+def test_the_former_keywords_of_a_page_work_with_a_warning(tmp_path):
+    with pytest.warns(DeprecationWarning, match="PageLayout"):
+        page(*small(), None, tmp_path / "page.html", title="Mine", depth=2)
+    assert "<h1>Mine</h1>" in (tmp_path / "page.html").read_text()
 
 
 def test_a_photo_whose_name_is_no_utf8_is_shown_and_its_name_escaped(tmp_path):

@@ -2,13 +2,16 @@
 for.
 """
 
+import ast
 import io
 import os
+import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import fastseek
 import toy
 from fastseek.report.thumbnails import Album, find, thumbnail
 
@@ -90,8 +93,34 @@ def test_ids_are_looked_for_below_the_roots_in_order(tmp_path):
     (tmp_path / "two" / "sub" / "a").write_bytes(b"x")
     roots = [tmp_path / "one", tmp_path / "two"]
     assert find("sub/a", roots) == tmp_path / "two" / "sub" / "a"
-    assert find("sub/a", tmp_path / "one", str(tmp_path / "two")) == tmp_path / "two" / "sub" / "a"
+    assert find("sub/a", tmp_path, str(tmp_path / "two")) == tmp_path / "two" / "sub" / "a"
+    assert find("sub/a", tmp_path / "one", str(tmp_path / "two")) is None
     assert find("sub/b", roots) is None and find("sub", roots) is None
+
+
+def test_F66_only_formats_that_are_allowed_are_opened(tmp_path):
+    for suffix in ("ppm", "tga", "pcx"):
+        toy.photo(0, 0).save(tmp_path / f"a.{suffix}")
+        assert thumbnail(tmp_path / f"a.{suffix}") is None
+    assert thumbnail(toy_file(tmp_path / "a.gif")) is not None
+
+
+def test_F66_every_image_of_the_package_is_opened_with_a_list_of_formats():
+    package = pathlib.Path(fastseek.__file__).parent
+    calls = [
+        (path.name, node.lineno)
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "Image.open"
+        and "formats" not in [keyword.arg for keyword in node.keywords]
+    ]
+    assert calls == []
+
+
+def toy_file(path):
+    toy.photo(0, 0).save(path)
+    return path
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -62,9 +63,11 @@ def test_row_numbers_of_two_files_name_different_photos_and_those_of_one_set_the
     split = "id,label,split\n0,a,query\n1,b,query\n0,a,gallery\n1,b,gallery\n2,a,gallery\n"
     two = evaluate(rows, read_truth(write(tmp_path / "t.csv", split), rows), ["recall(1)"])
     assert two[0].value == 1 and two[0].protocol["self_match"] == "none: ids are row numbers"
+    root = {"root": "/vectors/all.npy"}
+    same = dataclasses.replace(rows, provenance={"queries": root, "gallery": root})
     one = evaluate(
-        rows,
-        read_truth(write(tmp_path / "u.csv", "id,label\n0,a\n1,b\n2,a\n"), rows),
+        same,
+        read_truth(write(tmp_path / "u.csv", "id,label\n0,a\n1,b\n2,a\n"), same),
         ["recall(1)"],
     )
     assert one[0].value == 0 and one[0].protocol["self_match"] == "junk"

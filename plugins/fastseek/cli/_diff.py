@@ -16,7 +16,7 @@ from ..io.text_table import align_columns
 from ..metrics import evaluate
 from ..metrics._align import align
 from ..metrics._paired import SAME, gain
-from ..report import page, row
+from ..report import PageLayout, page, row
 from ..structures import GroundTruth, Ranking, Score
 from ..structures.ground_truth_file import read_truth
 from ._score import check_told
@@ -189,7 +189,9 @@ def _write_page(
         [one.scores[1] for one in found],
         images,
         out,
-        title="What got worse from A to B",
-        steps=steps,
-        order=order if found[0].losses else None,
+        PageLayout(
+            title="What got worse from A to B",
+            steps=steps,
+            order=order if found[0].losses else None,
+        ),
     )

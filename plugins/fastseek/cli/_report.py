@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,9 +14,10 @@ from ..io.paths import PathLike
 from ..metrics import evaluate
 from ..metrics._align import align
 from ..metrics._relevance_ranks import from_ranking
-from ..report import page
+from ..report import PageLayout, page
 from ..structures import Ranking
 from ..structures.ground_truth_file import read_truth
+from ..structures.identity import root_of
 
 
 class Shown(NamedTuple):
@@ -52,8 +54,8 @@ def show_files(
         ranking: an .npz ranking.
         truth: an .npz truth or a CSV file, as `read_truth` takes it.
         out: the page.
-        images: folders the ids are relative to; those that the ranking's provenance names are tried
-            as well.
+        images: folders the ids are relative to, or such as hold them; those that the ranking's
+            provenance names choose among these and open no other.
         metrics: call strings of METRICS; recall(1), map(k) for the depth of the lists (at most
             100), and gap() when none is given.
         results: a results.json whose rows are shown as steps.
@@ -88,13 +90,19 @@ def show_files(
         scores,
         list(images),
         out,
-        title=shown.title,
-        steps=steps,
-        depth=shown.depth,
-        queries=shown.queries,
-        order=ordering,
+        PageLayout(shown.title, steps, shown.depth, shown.queries, ordering),
     )
-    return f"page: {out}"
+    return f"page: {out}" if images else f"page: {out}{_hint(loaded)}"
+
+
+def _hint(ranking: Ranking) -> str:
+    """What to add for a page with images: folders that a ranking names are not looked into unasked,
+    for it may come from a stranger.
+    """
+    sides = ("queries", "gallery")
+    named = dict.fromkeys(filter(None, (root_of(ranking.provenance, side) for side in sides)))
+    options = " ".join(f"--images {shlex.quote(root)}" for root in named)
+    return f" (without images; to show them add {options})" if options else ""
 
 
 def _steps(results: PathLike) -> list[dict]:

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder the ids are relative to; may be repeated; the ranking may name its own",
+        help="folder the ids are relative to; may be repeated",
     )
     parser.add_argument(
         "--metrics",

@@ -16,6 +16,7 @@ from ..errors import DataError, UsageError
 from ..io.paths import data_roots
 from ..registry import DATASETS, build, parse, recipe_name
 from ..structures import Item, ItemTable
+from ..structures.identity import file_name
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
@@ -53,11 +54,12 @@ def _train_on_all(items: Sequence[Item]) -> Sequence[Item]:
     """Every image once more as a training image, unless it is one."""
     if isinstance(items, ItemTable):
         return items.all_trained_on()
-    trained = {item.id for item in items if item.split == "train"}
+    # By file: two folders may hold one name.
+    trained = {file_name(item) for item in items if item.split == "train"}
     added = {
-        item.id: dataclasses.replace(item, split="train")
+        file_name(item): dataclasses.replace(item, split="train")
         for item in items
-        if item.id not in trained
+        if file_name(item) not in trained
     }
     return [*items, *added.values()]
 

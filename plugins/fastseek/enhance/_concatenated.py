@@ -12,6 +12,7 @@ from ..errors import ArtefactError, UsageError
 from ..knn.align import rows_of
 from ..knn.vectors import check_vectors, unit_vectors
 from ..structures import Embeddings
+from ..structures.identity import share_root
 from ..structures.provenance import KEYS
 from ._sides import ROWS, allocate
 
@@ -166,4 +167,4 @@ def _join_provenances(
         "types": kinds,
         "weights": weights,
     }
-    return {**told, "enhance": [call], "parents": provenances}
+    return {**share_root(provenances), **told, "enhance": [call], "parents": provenances}

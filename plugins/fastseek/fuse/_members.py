@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ArtefactError, DataError, UsageError
 from ..knn.align import rows_of
 from ..structures import Ranking
+from ..structures.identity import root_of
 
 PAIRS = 1 << 21  # answers of all members handled at once
 
@@ -69,7 +70,8 @@ class Members:
         Raises:
             UsageError: there is none. ArtefactError: one ranks other queries, or without `union`
                 another gallery.
-            DataError: all scores of one are equal. All name the member.
+            DataError: all scores of one are equal. All name the member. ArtefactError: with `union`
+                two galleries of other roots have an id in common.
         """
         rankings = tuple(rankings)
         if not rankings:
@@ -84,6 +86,8 @@ class Members:
                 _check_same(
                     ranking.gallery_ids, rankings[0].gallery_ids, name, called[0], "gallery images"
                 )
+            else:
+                _check_one_meaning(ranking, rankings[0], name, called[0])
         queries, gallery = (
             rankings[0].query_ids,
             _join_ids([ranking.gallery_ids for ranking in rankings]),
@@ -142,6 +146,20 @@ def _check_same(ids: np.ndarray, expected: np.ndarray, name: str, first: str, wh
                 f"{name} does not fit {first}: it {sign} {len(missing)} {what}, the first is "
                 f"{str(missing[0])!r}; search the same queries and gallery with every model"
             )
+
+
+def _check_one_meaning(ranking: Ranking, first: Ranking, name: str, first_name: str) -> None:
+    """An id of two galleries that were read from two folders would be taken for one image."""
+    roots = [root_of(one.provenance, "gallery") for one in (first, ranking)]
+    if not all(roots) or roots[0] == roots[1]:
+        return
+    shared = np.intersect1d(first.gallery_ids, ranking.gallery_ids)
+    if len(shared):
+        raise ArtefactError(
+            f"{first_name} and {name} both have gallery images {str(shared[0])!r}, of {roots[0]}"
+            f" and of {roots[1]}, and {len(shared) - 1} more ids in common: embed both galleries"
+            " from the folder above them, so that every image has an id of its own"
+        )
 
 
 def _join_ids(ids: Sequence[np.ndarray]) -> np.ndarray:

@@ -19,6 +19,7 @@ from ..io.paths import PathLike
 from ..modeling.weight_files import load_weights
 from ..structures import Embeddings, Item
 from ..structures.class_file import check_class_file, read_class_file
+from ..structures.identity import unique_items
 from . import embedding
 
 from fastreid.modeling import build_model
@@ -63,17 +64,17 @@ def describe(found: Embeddings, total: int, what: str, out: PathLike) -> str:
 
 
 def images_of(images: PathLike) -> tuple[list[Item], str]:
-    """The images of a folder (every image below it) or a table, each id once, and the folder ids
-    are relative to.
+    """The images of a folder (every image below it) or a table, each image once, and the folder
+    ids are relative to.
 
     Raises:
-        DataError: nothing is there.
+        DataError: nothing is there, or an id of the table names two files.
     """
     if os.path.isdir(images):
         items, root = list_images(os.fspath(images)), os.fspath(images)
     else:
         table = Manifest(os.fspath(images))
-        items, root = list({item.id: item for item in table.items}.values()), table.root
+        items, root = unique_items(table.items, os.fspath(images)), table.root
     if not items:
         raise DataError(f"{images}: no image found in it or below")
     return items, os.path.abspath(root)

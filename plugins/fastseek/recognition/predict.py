@@ -18,6 +18,7 @@ from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..knn.vectors import check_vectors
 from ..structures import Embeddings
 from ..structures.arrays import Computed, SideBySide
+from ..structures.identity import share_root
 from ..structures.provenance import check_same_model
 from .distractors import measure_likeness
 from .knn_vote import Reference, pick_labels
@@ -173,4 +174,5 @@ def _append(side: Embeddings, more: np.ndarray) -> Embeddings:
 def _join_members(sides: Sequence[Embeddings]) -> Embeddings:
     if len(sides) == 1:
         return sides[0]
-    return Embeddings(sides[0].ids, SideBySide([side.vectors for side in sides]))
+    vectors = SideBySide([side.vectors for side in sides])
+    return Embeddings(sides[0].ids, vectors, share_root([side.provenance for side in sides]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,28 +13,48 @@ from ..errors import ArtefactError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from ..structures import GroundTruth, Ranking, Score
+from ..structures.identity import root_of
 from .classes import class_rows, first_answers
-from .provenance_table import facts, flat
+from .provenance_table import facts, flat, hide_folders
 from .query_cases import Case, Hit, case, pick, worst_first
 from .render import render, text_of
-from .thumbnails import Album, Images, find
+from .thumbnails import Album, Images, ImageSources, find
 from .widgets import histogram, steps_table, tiles
 
 CLASSES = 300  # lines of the class table
+
+
+@dataclasses.dataclass(frozen=True)
+class PageLayout:
+    """What a page shows besides the ranking itself.
+
+    Args:
+        title: the heading; full paths in it are cut to their last name.
+        steps: rows of results.json (before training, after training …), shown as a table.
+        depth: answers shown for each query.
+        queries: queries shown at most: the worst ones, then a spread of the rest.
+        order: the score that orders the queries; the first "map(…)" with a figure for every query
+            when None.
+    """
+
+    title: str = ""
+    steps: Sequence[Mapping[str, Any]] = ()
+    depth: int = 10
+    queries: int = 200
+    order: Score | None = None
+
+
+USUAL = PageLayout()
 
 
 def page(
     ranking: Ranking,
     truth: GroundTruth,
     scores: Sequence[Score],
-    images: Images,
+    images: Images | ImageSources,
     out: PathLike,
-    *,
-    title: str = "",
-    steps: Sequence[Mapping[str, Any]] = (),
-    depth: int = 10,
-    queries: int = 200,
-    order: Score | None = None,
+    layout: PageLayout = USUAL,
+    **former: Any,
 ) -> None:
     """Write one HTML page that needs nothing else: no network, no other file, no JavaScript to be
     read.
@@ -40,40 +62,38 @@ def page(
     Args:
         ranking: what was found.
         truth: what should have been found, for the same queries and gallery in the same order.
-        scores: shown as tiles; the first "map(…)" with a figure for every query also orders the
-            queries.
-        images: where the photos are: id -> file, a root folder, or several; beside them the roots
-            that the ranking's provenance names are tried. A photo that is found nowhere is shown as
-            its name.
+        scores: shown as tiles.
+        images: where the images are: folders, or `ImageSources` that tell each side's. The roots
+            that the ranking's provenance tells choose among these folders and open no other. An
+            image that is found nowhere is shown as its name.
         out: the file; the same input gives the same bytes.
-        title: the heading.
-        steps: rows of results.json (before training, after training …), shown as a table.
-        depth: answers shown for each query.
-        queries: queries shown at most: the worst ones, then a spread of the rest.
-        order: the score that orders the queries instead.
+        layout: heading, steps, and how much is shown.
+        former: fields of the layout, as version 0.1 took them; they go with 0.2.
 
     Raises:
         ArtefactError: ranking and truth, or a score, are not of the same queries and gallery.
     """
-    _check(ranking, truth, [*scores, *([order] if order else [])])
+    layout = _accept_former(layout, former)
+    _check(ranking, truth, [*scores, *([layout.order] if layout.order else [])])
     states, taken_for = first_answers(ranking, truth)
-    order = order or _ordering(scores, states)
+    order = layout.order or _ordering(scores, states)
     values = np.asarray(order.per_query, np.float64)
-    rows = pick(worst_first(values, ranking, states), queries)
-    cases = [case(ranking, truth, int(row), depth) for row in rows]
+    rows = pick(worst_first(values, ranking, states), layout.queries)
+    cases = [case(ranking, truth, int(row), layout.depth) for row in rows]
     names = _Names(ranking, truth, images, cases)
     classes = class_rows(truth.query_labels, values, states, taken_for)
     html = _render(
         names.album,
-        title=title or "What was searched, and what was found",
+        title=hide_folders(layout.title) or "What was searched, and what was found",
         order=order.name,
         names=names,
         tiles=tiles(scores),
         bars=histogram(values),
-        steps=steps_table(steps) if steps else None,
+        steps=steps_table(layout.steps) if layout.steps else None,
         cases=[(one, values[one.row]) for one in cases],
+        below_zero=any((hit.score or 0) < 0 for one in cases for hit in one.hits),
         states=states,
-        depth=depth,
+        depth=layout.depth,
         queries=len(ranking.query_ids),
         gallery=len(ranking.gallery_ids),
         labels=len(set(truth.query_labels) - {""}),
@@ -89,6 +109,18 @@ def page(
     )
     with atomic(out, "w") as file:
         file.write(html)
+
+
+def _accept_former(layout: PageLayout, former: Mapping[str, Any]) -> PageLayout:
+    """The layout with what was given in the way of version 0.1."""
+    if not former:
+        return layout
+    warnings.warn(
+        f"page({', '.join(former)}=…) is page(layout=PageLayout(…)); the old way goes with 0.2",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return dataclasses.replace(layout, **former)
 
 
 def _check(ranking: Ranking, truth: GroundTruth, scores: Sequence[Score]) -> None:
@@ -115,21 +147,27 @@ def _ordering(scores: Sequence[Score], states: list[str]) -> Score:
 
 
 class _Names:
-    """What the template asks of an image: its id, label and picture."""
+    """What the template asks of an image: its id, label and thumbnail."""
 
     def __init__(
-        self, ranking: Ranking, truth: GroundTruth, images: Images, cases: Sequence[Case]
+        self,
+        ranking: Ranking,
+        truth: GroundTruth,
+        images: Images | ImageSources,
+        cases: Sequence[Case],
     ) -> None:
-        roots = [
-            dict(ranking.provenance.get(side) or {}).get("root") for side in ("queries", "gallery")
-        ]
+        sources = images if isinstance(images, ImageSources) else ImageSources(images, images)
         asked = [one.row for one in cases]
         shown = dict.fromkeys(
             hit.row for one in cases for hit in [*one.hits, *([one.missed] if one.missed else [])]
         )
-        self._queries = {row: find(str(ranking.query_ids[row]), images, roots[0]) for row in asked}
+        root = root_of(ranking.provenance, "queries")
+        self._queries = {
+            row: find(str(ranking.query_ids[row]), sources.queries, root) for row in asked
+        }
+        root = root_of(ranking.provenance, "gallery")
         self._gallery = {
-            row: find(str(ranking.gallery_ids[row]), images, roots[1]) for row in shown
+            row: find(str(ranking.gallery_ids[row]), sources.gallery, root) for row in shown
         }
         self.album = Album(
             path for path in [*self._queries.values(), *self._gallery.values()] if path
@@ -153,13 +191,13 @@ class _Names:
         )
 
 
-def _name_hits(ids: np.ndarray, labels: np.ndarray, row: int, photo: str) -> dict[str, str]:
+def _name_hits(ids: np.ndarray, labels: np.ndarray, row: int, image: str) -> dict[str, str]:
     name = str(ids[row])
     return {
         "id": name,
         "file": name.replace("\\", "/").rsplit("/", 1)[-1],
         "label": str(labels[row]),
-        "photo": photo,
+        "image": image,
     }
 
 

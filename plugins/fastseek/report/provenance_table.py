@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-PATH = re.compile(
-    r"^(/|~|[A-Za-z]:[\\/]|\\\\)"
-)  # where things lie on this machine is nobody else's business
+# Where things lie on this machine is nobody else's business: a full path, whole or inside a call
+# such as folder('/home/me/images').
+PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)")
+INNER_PATH = re.compile(
+    r"(?<![\w./\\…])(?:~?/|[A-Za-z]:[\\/]|\\\\)[^\s'\",;()\[\]]*[^\s'\",;()\[\].:]"
+)
 HASH = re.compile(r"^(sha256:)?[0-9a-f]{40,64}$")
 HEADLINES = {
     "recipe": ("recipe", "config"),
@@ -43,9 +46,16 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_plain(one) for one in value) or "none"
     text = "none" if value is None or value == "" else str(value)
-    return (
-        "…/" + text.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] if PATH.match(text) else text
-    )
+    return _last_name(text) if PATH.match(text) else hide_folders(text)
+
+
+def hide_folders(text: str) -> str:
+    """A text in which full paths are cut to their last name: folder('…/images')."""
+    return INNER_PATH.sub(lambda match: _last_name(match[0]), text)
+
+
+def _last_name(path: str) -> str:
+    return "…/" + path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
 def facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,10 +1,9 @@
-"""Small pictures for the page: each photo once, without anything its file tells besides the
-pixels.
-"""
+"""Small images for the page: each once, without anything its file tells besides the pixels."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import os
 import pathlib
@@ -18,8 +17,24 @@ from PIL import Image, ImageOps
 from ..io.paths import PathLike
 from ..progress import progress
 
-MAX_PIXELS = 64_000_000  # a larger photo is not decoded
+MAX_PIXELS = 64_000_000  # a larger image is not decoded
+# Others are not opened: an id may come from a stranger, and Pillow has fifty decoders, some of
+# which start programs (EPS) or are seldom looked after.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+SIDE, LARGE_SIDE = 160, 320  # of a thumbnail on a page of many images, and of few
+FEW = 300  # images that may be large: the page stays below 10 MB
 Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSources:
+    """Where the images of the two sides are, each a mapping id -> file, a folder, or several.
+
+    One mapping cannot serve both: the same id may name a query and another gallery image.
+    """
+
+    queries: Images = None
+    gallery: Images = None
 
 
 def find(name: str, images: Images, root: str | None = None) -> pathlib.Path | None:
@@ -27,22 +42,49 @@ def find(name: str, images: Images, root: str | None = None) -> pathlib.Path | N
 
     Args:
         name: an id: a path relative to a root.
-        images: id -> file, or one root, or several that are tried in order.
-        root: one more root, tried last.
+        images: id -> file, or one folder, or several.
+        root: the folder that the id is relative to, as a ranking tells it. A ranking may come from
+            a stranger, so the root only chooses among `images`: where it is one of these folders
+            or lies in one, no other is looked into; else those are tried first whose names end as
+            it does, as after a move to another disk.
 
-    A name that leads out of its root ("../x") is not followed: a ranking may come from a stranger,
-    and the page is made to be shown around.
+    A name that leads out of its folder ("../x") is not followed: the page is made to be shown
+    around.
     """
     if isinstance(images, Mapping):
         found = images.get(name)
         return pathlib.Path(found) if found is not None and _is_file(found) else None
-    roots = [images] if isinstance(images, str | os.PathLike) else list(images or [])
-    for base in [*roots, *([root] if root else [])]:
-        base = os.path.abspath(base)
+    given = [images] if isinstance(images, str | os.PathLike) else list(images or [])
+    for base in _order_bases([os.path.abspath(base) for base in given], root):
         path = os.path.normpath(os.path.join(base, name))
-        if os.path.commonpath([base, path]) == base and _is_file(path):
+        if _is_inside(path, base) and _is_file(path):
             return pathlib.Path(path)
     return None
+
+
+def _order_bases(bases: Sequence[str], root: str | None) -> list[str]:
+    """The folders to look into, the likeliest first."""
+    if not root:
+        return list(bases)
+    told = os.path.abspath(root)
+    if any(_is_inside(told, base) for base in bases):
+        return [told]
+    return sorted(bases, key=lambda base: -_count_common_end(base, told))
+
+
+def _count_common_end(one: str, other: str) -> int:
+    """How many of the last folders of two paths are called alike."""
+    pairs = zip(pathlib.Path(one).parts[::-1], pathlib.Path(other).parts[::-1], strict=False)
+    count = 0
+    for mine, theirs in pairs:
+        if mine != theirs:
+            break
+        count += 1
+    return count
+
+
+def _is_inside(path: str, base: str) -> bool:
+    return os.path.commonpath([base, path]) == base
 
 
 def _is_file(path: PathLike) -> bool:
@@ -52,21 +94,20 @@ def _is_file(path: PathLike) -> bool:
         return False
 
 
-def thumbnail(path: PathLike, side: int = 160) -> tuple[bytes, float] | None:
-    """A JPEG of at most `side` x `side` pixels and its width / height; None when the photo cannot
+def thumbnail(path: PathLike, side: int = SIDE) -> tuple[bytes, float] | None:
+    """A JPEG of at most `side` x `side` pixels and its width / height; None when the image cannot
     be shown.
 
-    The photo is turned upright as its EXIF says; then EXIF, GPS, comments and profiles are dropped.
+    The image is turned upright as its EXIF says; then EXIF, GPS, comments and profiles are dropped.
     """
     try:
-        with Image.open(path) as photo:
-            if photo.width * photo.height > MAX_PIXELS:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
                 return None
-            photo.draft("RGB", (2 * side, 2 * side))
-            small = _on_white(ImageOps.exif_transpose(photo))
-    except (
-        Exception
-    ):  # Pillow's decoders raise nearly anything on damaged files; the page shows a placeholder
+            image.draft("RGB", (2 * side, 2 * side))
+            small = _on_white(ImageOps.exif_transpose(image))
+    # Pillow's decoders raise nearly anything on damaged files; the page shows a placeholder.
+    except Exception:
         return None
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     small.info.clear()
@@ -75,22 +116,28 @@ def thumbnail(path: PathLike, side: int = 160) -> tuple[bytes, float] | None:
     return out.getvalue(), small.width / small.height
 
 
-def _on_white(photo: Image.Image) -> Image.Image:
-    if photo.mode.startswith("I"):
-        photo = photo.convert("I").point(lambda value: value / 256).convert("L")
-    if "A" in photo.getbands() or "transparency" in photo.info:
-        photo = photo.convert("RGBA")
-        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
-    return photo.convert("RGB")
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda value: value / 256).convert("L")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 class Album:
-    """The photos of one page: every file gets one CSS class, whose background is its thumbnail."""
+    """The images of one page: every file gets one CSS class, whose background is its thumbnail.
 
-    def __init__(self, paths: Iterable[pathlib.Path], side: int = 160) -> None:
+    Args:
+        paths: the files, in any order, any number of times.
+        side: the longer side of a thumbnail; larger on a page of few images when None.
+    """
+
+    def __init__(self, paths: Iterable[pathlib.Path], side: int | None = None) -> None:
         wanted = list(dict.fromkeys(paths))
+        longest = side or (LARGE_SIDE if len(wanted) <= FEW else SIDE)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            made = pool.map(lambda path: thumbnail(path, side), wanted)
+            made = pool.map(lambda path: thumbnail(path, longest), wanted)
             small = {
                 path: one
                 for path, one in zip(wanted, progress(made, "thumbnails", len(wanted)), strict=True)
@@ -100,21 +147,22 @@ class Album:
         self._small = small
 
     def name(self, path: pathlib.Path | None) -> str:
-        """The CSS class of a photo, "" when it cannot be shown."""
+        """The CSS class of an image, "" when it cannot be shown."""
         return self._names.get(path, "") if path is not None else ""
 
     def css(self) -> str:
-        """One rule a photo, its picture as a data URI."""
+        """One rule an image: its thumbnail as a data URI, and how wide that is."""
         return "".join(
-            f".{name}{{background-image:url(data:image/jpeg;base64,{_base64(self._small[path][0])})}}\n"
-            for path, name in self._names.items()
+            _describe_style(name, self._small[path][0]) for path, name in self._names.items()
         )
 
     def shape(self) -> str:
-        """ "tall", "square" or "wide": what most photos are."""
+        """ "tall", "square" or "wide": what most images are."""
         ratio = statistics.median(one[1] for one in self._small.values()) if self._small else 1.0
         return "tall" if ratio < 0.7 else "wide" if ratio > 1.2 else "square"
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def _describe_style(name: str, jpeg: bytes) -> str:
+    width = Image.open(io.BytesIO(jpeg), formats=("JPEG",)).width
+    data = base64.b64encode(jpeg).decode("ascii")
+    return f".{name}{{--width:{width}px;background-image:url(data:image/jpeg;base64,{data})}}\n"

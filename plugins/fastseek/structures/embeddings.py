@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -114,7 +115,8 @@ class Embeddings:
             if path.suffix in BARE:
                 vectors = BARE[path.suffix](path)
                 rows = sum(vectors.shape[:1])  # a single number has no rows
-                return cls(np.arange(rows).astype(str), vectors)
+                # Row 0 of one file is not row 0 of another one.
+                return cls(np.arange(rows).astype(str), vectors, {"root": os.path.abspath(path)})
             embeddings = cls(*_load_folder(path))
         if verify:
             embeddings.verify(path)

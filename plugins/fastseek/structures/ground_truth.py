@@ -19,6 +19,7 @@ from .archive import (
     whole_numbers,
 )
 from .arrays import IntArray, StringArray
+from .identity import ONE_ROOT, ROW_NUMBERS, file_name
 from .item import Item
 
 _TRUTH = (
@@ -31,6 +32,40 @@ _TRUTH = (
     "query_labels",
     "gallery_labels",
 )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LabeledSide:
+    """Queries or gallery as their labels tell of them.
+
+    Args:
+        ids: [N] strings, no one twice.
+        labels: [N] strings, "" where an image has no class.
+        groups: [N] cameras or sessions, "" where unknown; all unknown when None.
+        names: [N] what an image is known by on both sides (see `identity`); the ids when None.
+    """
+
+    ids: Sequence[str] | StringArray
+    labels: Sequence[str] | StringArray
+    groups: Sequence[str] | StringArray | None = None
+    names: Sequence[str] | StringArray | None = None
+
+    @classmethod
+    def from_items(cls, items: Sequence[Item]) -> LabeledSide:
+        """The columns of items; they are known by their files."""
+        return cls(
+            [item.id for item in items],
+            [item.label for item in items],
+            [item.group for item in items],
+            [file_name(item) for item in items],
+        )
+
+    def columns(self) -> tuple[StringArray, StringArray, StringArray, StringArray]:
+        """Ids, labels, groups and names as arrays."""
+        ids = np.asarray(self.ids, str)
+        groups = np.full(len(ids), "") if self.groups is None else np.asarray(self.groups, str)
+        names = ids if self.names is None else np.asarray(self.names, str)
+        return ids, np.asarray(self.labels, str), groups, names
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,47 +141,49 @@ class GroundTruth:
 
         An image without label ("") is relevant to nothing; a query without label has no answer. A
         group of "" is unknown and makes no junk. `shared` is whether one id on both sides is one
-        photo.
+        image; `from_sides` tells it image by image.
         """
-        columns = [
-            np.asarray(c, str) for c in (query_ids, query_labels, gallery_ids, gallery_labels)
-        ]
-        q_ids, q_labels, g_ids, g_labels = columns
-        q_groups = (
-            np.asarray(query_groups, str) if query_groups is not None else np.full(len(q_ids), "")
+        return cls.from_sides(
+            LabeledSide(query_ids, query_labels, query_groups),
+            LabeledSide(gallery_ids, gallery_labels, gallery_groups),
+            ONE_ROOT if shared else ROW_NUMBERS,
         )
-        g_groups = (
-            np.asarray(gallery_groups, str)
-            if gallery_groups is not None
-            else np.full(len(g_ids), "")
-        )
-        same = _same_label(q_labels, g_labels)
+
+    @classmethod
+    def from_sides(
+        cls, queries: LabeledSide, gallery: LabeledSide, self_match: str = ONE_ROOT
+    ) -> GroundTruth:
+        """Relevant = same label; junk = the query itself, and with groups the same label in the
+        same group.
+
+        Args:
+            queries, gallery: ids, labels, groups and names; equal names on both sides are one image.
+            self_match: what the protocol tells of the query itself; anything but "junk" means that
+                no image stands on both sides.
+        """
+        q_ids, q_labels, q_groups, q_names = queries.columns()
+        g_ids, g_labels, g_groups, g_names = gallery.columns()
+        shared = self_match == ONE_ROOT
         relevant, junk = [], []
-        for row, rows in enumerate(same):
-            out = (g_groups[rows] == q_groups[row]) & (q_groups[row] != "") | shared & (
-                g_ids[rows] == q_ids[row]
-            )
+        for row, rows in enumerate(_same_label(q_labels, g_labels)):
+            out = (g_groups[rows] == q_groups[row]) & (q_groups[row] != "")
+            if shared:
+                out |= g_names[rows] == q_names[row]
             relevant.append(rows[~out])
             junk.append(rows[out])
-        camera = bool((q_groups != "").any() and (g_groups != "").any())
         protocol = {
             "relevant": "same label",
-            "camera_rule": camera,
-            "self_match": "junk" if shared else "none: ids are row numbers",
+            "camera_rule": bool((q_groups != "").any() and (g_groups != "").any()),
+            "self_match": self_match,
         }
         return cls(q_ids, g_ids, *_csr(relevant), *_csr(junk), q_labels, g_labels, protocol)
 
     @classmethod
     def from_items(cls, queries: Sequence[Item], gallery: Sequence[Item]) -> GroundTruth:
-        """Relevance by label, as `from_labels` decides it, with the groups of the items."""
-        return cls.from_labels(
-            [item.id for item in queries],
-            [item.label for item in queries],
-            [item.id for item in gallery],
-            [item.label for item in gallery],
-            [item.group for item in queries],
-            [item.group for item in gallery],
-        )
+        """Relevance by label, with the groups of the items; a query is itself where the gallery
+        has its file.
+        """
+        return cls.from_sides(LabeledSide.from_items(queries), LabeledSide.from_items(gallery))
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> GroundTruth:
         """What is relevant to some of the queries, by their numbers, over the same gallery."""

@@ -10,8 +10,12 @@ from ..errors import ArtefactError, DataError
 from ..io import csv_rows
 from ..io.paths import PathLike
 from . import GroundTruth, Ranking
+from .arrays import StringArray
+from .ground_truth import LabeledSide
+from .identity import OTHER_ROOTS, ROW_NUMBERS, compare_ids, root_of, roots_differ
 
 Rows = list[dict[str, str]]
+Side = dict[str, dict[str, str]]  # id -> row
 COLUMNS = ("id", "label", "split", "group")
 
 
@@ -21,36 +25,76 @@ def read_truth(path: PathLike, ranking: Ranking) -> GroundTruth:
     With a column split, the rows marked "query" and "gallery" are the two sides and others are left
     out; without it, every image of the ranking is looked up by its id, queries and gallery alike.
     Relevant is the same label; with groups, the same label in the same group is junk, and so is the
-    query itself, known by its id. Row numbers, as bare vectors have them for ids, name no photos:
-    where both sides of a split are numbered from 0, none is the other's.
+    query itself. An id belongs to its root, which the ranking's provenance tells: the same id in
+    two folders, or the same row number in two files, names two images.
 
     Raises:
         DataError: the file cannot be read, lacks a column, a row has more or fewer values, or an id
-            stands twice; names the row.
+            stands twice; names the row. An id names two images and no column tells which is which.
         ArtefactError: an image of the ranking is not in the file.
     """
     path = pathlib.Path(path)
     if path.suffix == ".npz":
         return GroundTruth.load(path)
     rows = _read_rows(path)
+    queries, gallery = _split_rows(rows, ranking, path)
+    shared = None
+    if not _are_bare(queries, gallery, ranking):
+        shared = compare_ids(
+            np.asarray(list(queries), str), np.asarray(list(gallery), str), ranking.provenance
+        )
+    if shared is not None:
+        return GroundTruth.from_sides(
+            _make_side(queries, shared.queries), _make_side(gallery, shared.gallery)
+        )
+    why = OTHER_ROOTS if roots_differ(ranking.provenance) else ROW_NUMBERS
+    return GroundTruth.from_sides(_make_side(queries), _make_side(gallery), why)
+
+
+def _split_rows(rows: Rows, ranking: Ranking, path: pathlib.Path) -> tuple[Side, Side]:
+    """The rows of the queries and of the gallery, by id."""
     if "split" in rows[0]:
-        sides = [
+        queries, gallery = (
             _unique([row for row in rows if row["split"] == split], path)
             for split in ("query", "gallery")
-        ]
-    else:
-        known = _unique(rows, path)
-        sides = [_pick(known, ids, path) for ids in (ranking.query_ids, ranking.gallery_ids)]
-    columns = [
-        [row.get(name) or "" for row in side.values()]
-        for side in sides
-        for name in ("id", "label", "group")
-    ]
-    q_ids, q_labels, q_groups, g_ids, g_labels, g_groups = columns
-    bare = "split" in rows[0] and _are_row_numbers(q_ids) and _are_row_numbers(g_ids)
-    return GroundTruth.from_labels(
-        q_ids, q_labels, g_ids, g_labels, q_groups, g_groups, shared=not bare
+        )
+        return queries, gallery
+    known = _unique(rows, path)
+    queries, gallery = (_pick(known, ids, path) for ids in (ranking.query_ids, ranking.gallery_ids))
+    _refuse_two_meanings(queries, gallery, ranking, path)
+    return queries, gallery
+
+
+def _refuse_two_meanings(
+    queries: Side, gallery: Side, ranking: Ranking, path: pathlib.Path
+) -> None:
+    """One row cannot tell the labels of two images."""
+    apart = roots_differ(ranking.provenance)
+    if not apart and not _are_bare(queries, gallery, ranking):
+        return
+    twice = [name for name in queries if name in gallery]
+    roots = [root_of(ranking.provenance, side) for side in ("queries", "gallery")]
+    if not twice:
+        return
+    told = f" ({roots[0]} and {roots[1]})" if apart and all(roots) else ""
+    raise DataError(
+        f"{path}: the id {twice[0]!r} names two images, one of the queries and one of the gallery"
+        f"{told}, so one row cannot tell of both: add a column split, and a row for each marked"
+        " query and gallery"
     )
+
+
+def _make_side(rows: Side, names: StringArray | None = None) -> LabeledSide:
+    ids, labels, groups = (
+        [row.get(name) or "" for row in rows.values()] for name in ("id", "label", "group")
+    )
+    return LabeledSide(ids, labels, groups, names)
+
+
+def _are_bare(queries: Side, gallery: Side, ranking: Ranking) -> bool:
+    """Whether both sides are known by row numbers, and nothing tells that they are one file's."""
+    known = all(root_of(ranking.provenance, side) for side in ("queries", "gallery"))
+    return not known and _are_row_numbers(list(queries)) and _are_row_numbers(list(gallery))
 
 
 def _are_row_numbers(ids: list[str]) -> bool:

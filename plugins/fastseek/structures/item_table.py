@@ -138,13 +138,24 @@ class ItemTable(Sequence[Item]):
     def all_trained_on(self) -> ItemTable:
         """Every photo once more as a training photo, unless it is one."""
         trained = self.with_split("train")
-        rest = self[np.flatnonzero(~np.isin(self.ids, trained.ids))]
+        rest = self[np.flatnonzero(~self._stands_in(trained))]
         of = [*self.of, *(Kind("train", kind.root) for kind in self.of)]
-        first = np.unique(rest.ids, return_index=True)[1]
+        first = np.unique(rest._names(), return_index=True)[1]
+        first = first[np.argsort(rest.ids[first], kind="stable")]
         more = self._of(
             rest.ids[first], rest.codes[first], (rest.kinds[first] + len(self.of)).astype(np.uint8)
         )
         return ItemTable(*self._concatenate(more), self.labels, of, self.layout)
+
+    def _names(self) -> np.ndarray:
+        """The number of every image's root and its id, [N]: what tells one image from another."""
+        roots = list(dict.fromkeys(kind.root for kind in self.of))
+        of_kind = np.array([f"{roots.index(kind.root)}/".encode() for kind in self.of])
+        return np.char.add(of_kind[self.kinds], self.ids)
+
+    def _stands_in(self, other: ItemTable) -> np.ndarray:
+        """Whether every image stands in another table of the same kinds, [N]."""
+        return np.isin(self._names(), other._names())
 
     @property
     def paths(self) -> Paths:

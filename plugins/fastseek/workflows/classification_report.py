@@ -39,7 +39,7 @@ from ..io.paths import PathLike
 from ..io.text_table import table
 from ..metrics._paired import gain
 from ..regions.attention import attention
-from ..report import classified_page, row, write_results
+from ..report import StepsTable, classified_page, row, write_results
 from ..report.classified import Mistake, Pair
 from ..report.heat_map import overlay_heat
 from ..structures import Item, Score
@@ -135,9 +135,7 @@ def report(
         out / "report.html",
         title=f"{cfg.DATASETS.TESTS[0]}: what the classifier says",
         scores=scores,
-        steps=shown,
-        steps_title="Photos taken badly",
-        since_first=True,
+        steps=StepsTable(shown, "Images taken badly", since_first=True),
         pairs=[_images_shown(pair, mistakes) for pair, mistakes in found],
         facts=[
             ("weights", pathlib.Path(weights).name),

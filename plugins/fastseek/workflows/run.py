@@ -23,7 +23,7 @@ from ..io.stage_record import StageRecord
 from ..io.text_table import table
 from ..metrics import evaluate as score
 from ..registry import parse
-from ..report import page, row, write_results
+from ..report import PageLayout, page, row, write_results
 from ..retrieval import build_parts, rank_with, retrieve
 from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, with_split
 from ..structures.splits import refuse_missing_queries, split_sides
@@ -126,8 +126,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
         scores,
         images=roots(ranking),
         out=out / "report.html",
-        title=_title(cfg),
-        steps=rows,
+        layout=PageLayout(title=_title(cfg), steps=rows),
     )
     return f"{table(rows)}\n\npage: {out / 'report.html'}"
 

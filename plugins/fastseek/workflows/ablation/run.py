@@ -18,7 +18,7 @@ from ...io.json_files import read_json, write_json
 from ...io.paths import PathLike
 from ...metrics import evaluate
 from ...metrics._paired import Gain, gain
-from ...report import classified_page, page, write_results
+from ...report import PageLayout, classified_page, page, write_results
 from ...structures import Score
 from ..run import roots
 from .blend import blend, describe_blend
@@ -167,7 +167,8 @@ def _write_page(
         if score.per_query is None or len(score.per_query) == len(ranking.query_ids)
     ]
     images = roots(ranking)
-    page(ranking, truth, fitting, images=images, out=out, title=ablation.title, steps=made)
+    layout = PageLayout(title=ablation.title, steps=made)
+    page(ranking, truth, fitting, images=images, out=out, layout=layout)
 
 
 def _score_step(step: AblationStep, answers: Sequence[Answer]) -> StepScores:

@@ -21,6 +21,7 @@ from ...io.digests import sha256
 from ...io.json_files import read_json
 from ...io.paths import locate
 from ...structures import Embeddings, Item, with_split
+from ...structures.identity import unique_items
 from ..plan.run import BOOK, essence, run_steps
 from ..plan.spec import NONE, Plan, PlanStep, configs, read_plan
 from ..run import root
@@ -83,10 +84,10 @@ def load_sides(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[It
 
     REFERENCE is the training split of its data set, QUERIES the queries, GALLERY the gallery.
     NON_LANDMARKS are the gallery images of its data set that have no label; if all have one, the
-    queries without; if all have one, every image. An id stands once a side.
+    queries without; if all have one, every image. An image stands once a side.
 
     Raises:
-        UsageError: nobody knows a data set. DataError: a side is empty.
+        UsageError: nobody knows a data set. DataError: a side is empty, or one id names two files.
     """
     sides: dict[str, Sequence[Item]] = {}
     opened: dict[str, Sequence[Item]] = {}
@@ -94,7 +95,7 @@ def load_sides(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[It
         call = contest.sides[side]
         if call not in opened:
             opened[call] = resolve(call)
-        sides[side] = _split(opened[call], side)
+        sides[side] = _split(opened[call], side, call)
         if not sides[side]:
             raise DataError(
                 f"{contest.path}: {side} {call} has no images of that kind: name another data set"
@@ -102,19 +103,19 @@ def load_sides(contest: Contest, wanted: Sequence[str]) -> dict[str, Sequence[It
     return sides
 
 
-def _split(items: Sequence[Item], side: str) -> Sequence[Item]:
+def _split(items: Sequence[Item], side: str, call: str) -> Sequence[Item]:
     if side != "NON_LANDMARKS":
-        return _unique(with_split(items, SPLIT[side]))
+        return _unique(with_split(items, SPLIT[side]), call)
     for split in ("gallery", "query"):
         without_label = [item for item in with_split(items, split) if not item.label]
         if without_label:
-            return _unique(without_label)
-    return _unique(items)
+            return _unique(without_label, call)
+    return _unique(items, call)
 
 
-def _unique(items: Sequence[Item]) -> Sequence[Item]:
-    """Every id once; a table of items holds each once already."""
-    return list({item.id: item for item in items}.values()) if isinstance(items, list) else items
+def _unique(items: Sequence[Item], call: str) -> Sequence[Item]:
+    """Every image once; a table of items holds each once already."""
+    return unique_items(items, call) if isinstance(items, list) else items
 
 
 def train_member(spec: MemberSpec, out: pathlib.Path, opts: Sequence[str]) -> TrainedMember:

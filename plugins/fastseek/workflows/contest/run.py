@@ -21,7 +21,7 @@ from ...io.paths import PathLike, locate
 from ...io.stage_record import Stage, StageRecord
 from ...io.text_table import table
 from ...metrics import evaluate
-from ...report import page, row, write_results
+from ...report import ImageSources, PageLayout, page, row, write_results
 from ...retrieval import retrieve
 from ...structures import Embeddings, GroundTruth, Ranking, Score
 from ...training.run_setup import start_log
@@ -279,10 +279,12 @@ class _Run:
         found = Ranking.load(self.home / (SHOWN if self.contest.recognizes else RANKING))
         last = self.home / self.contest.spec.submission
         scores, _ = self._score(last, None if self.contest.recognizes else found)
-        sides = ("QUERIES", self._searched)
-        files = {item.id: item.path for side in sides for item in self.items[side]}
-        title, truth = self.contest.name, self._truth(found)
-        page(found, truth, scores, images=files, out=out, title=title, steps=rows)
+        queries, gallery = (
+            {item.id: item.path for item in self.items[side]}
+            for side in ("QUERIES", self._searched)
+        )
+        layout = PageLayout(title=self.contest.name, steps=rows)
+        page(found, self._truth(found), scores, ImageSources(queries, gallery), out, layout)
         return out
 
 

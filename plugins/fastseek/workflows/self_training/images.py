@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.fastreid_datasets import resolve
@@ -13,6 +13,7 @@ from ...self_training.simulate_unlabelled import hide
 from ...self_training.tables import write_manifest, write_truth
 from ...self_training.test_data_guard import check_allowed
 from ...structures import Item
+from ...structures.identity import file_name, unique_items
 from .spec import RoundsPlan
 
 
@@ -69,21 +70,20 @@ def image_pools_of(plan: RoundsPlan, out: pathlib.Path) -> ImagePools:
 
 def _read_pools(plan: RoundsPlan) -> ImagePools:
     known, others = resolve(plan.data.labelled), resolve(plan.data.unlabelled)
-    labelled = _each_once(item for item in known if item.split == "train" and item.label)
-    own = {item.id for item in labelled}
-    unlabelled = _each_once(
-        item for item in others if item.split == plan.data.split and item.id not in own
-    )
+    labelled = [item for item in known if item.split == "train" and item.label]
+    own = {file_name(item) for item in labelled}
+    unlabelled = [
+        item for item in others if item.split == plan.data.split and file_name(item) not in own
+    ]
+    # Both are known by their ids from here on, so an id must not name two images.
+    pool = unique_items([*labelled, *unlabelled], f"{plan.data.labelled}, {plan.data.unlabelled}")
+    unlabelled = [item for item in pool if file_name(item) not in own]
     return ImagePools(
-        labelled=labelled,
+        labelled=tuple(item for item in pool if file_name(item) in own),
         unlabelled=tuple(dataclasses.replace(item, label="") for item in unlabelled),
         validation=tuple(item for item in known if item.split == "query" and item.label),
         truth={item.id: item.label for item in unlabelled if item.label},
     )
-
-
-def _each_once(items: Iterable[Item]) -> tuple[Item, ...]:
-    return tuple({item.id: item for item in items}.values())
 
 
 def _hide_labels(plan: RoundsPlan, out: pathlib.Path) -> ImagePools:

@@ -21,7 +21,7 @@ from ...io.stage_record import Stage
 from ...io.text_table import table
 from ...metrics import evaluate
 from ...registry import SEARCHERS, build
-from ...report import page, write_results
+from ...report import ImageSources, PageLayout, page, write_results
 from ...structures import Embeddings, GroundTruth
 from ...structures.splits import refuse_missing_queries
 from ...training.run_setup import start_log
@@ -219,13 +219,12 @@ def _show(
     ranking = build(SHOWN, SEARCHERS)(
         Embeddings(truth.query_ids, vectors), Embeddings(truth.gallery_ids, known)
     )
-    files = {item.id: item.path for item in (*queries, *gallery)}
+    files = [{item.id: item.path for item in side} for side in (queries, gallery)]
     page(
         ranking,
         truth,
         evaluate(ranking, truth, list(METRICS)),
-        images=files,
+        images=ImageSources(*files),
         out=out,
-        title=title,
-        steps=rows,
+        layout=PageLayout(title=title, steps=rows),
     )
