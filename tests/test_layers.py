@@ -95,7 +95,8 @@ FLOORS = {
     "structures": [
         "_old_field_name arrays class_file item label_file",
         "archive item_table",
-        "embeddings geolocation identity ranking score splits",
+        "geolocation identity ranking score shard_files splits",
+        "embeddings",
         "ground_truth",
         "embeddings_writer ground_truth_file provenance",
     ],

@@ -16,6 +16,9 @@ NO_ROOM = (
 READER_LEFT = 141  # 128 and SIGPIPE
 
 
+NO_FILES = (errno.EMFILE, errno.ENFILE)  # the process, or the machine, has too many files open
+
+
 class FastSeekError(Exception):
     """Something the user can mend; the message says what was expected and what to do."""
 
@@ -58,6 +61,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or any(
         sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory")
     )
+
+
+def refuse_exhausted(error: BaseException, what: object) -> None:
+    """Raise where an error means that the system has no more files or maps to give: what was to be
+    opened is not to blame, and must not be called damaged.
+
+    Args:
+        error: any.
+        what: the file that was to be opened.
+
+    Raises:
+        RunError: it does; says what to do.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number in NO_FILES:
+        raise RunError(
+            f"{what}: too many files are open: raise the limit (ulimit -n 4096) and run the same"
+            " command again"
+        ) from error
+    if number == errno.ENOMEM:
+        raise RunError(
+            f"{what}: no memory is left to map it: close other programs, or raise vm.max_map_count,"
+            " and run the same command again"
+        ) from error
 
 
 def exit_with(main: Callable[[], object]) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 import fastseek
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
-from fastseek.errors import DataError, RunError
+from fastseek.errors import DataError, RunError, UsageError
 from fastseek.inference import embedding, evaluation
 from fastseek.inference.reid_metrics import roc
 from fastseek.io.locks import hold_folder
@@ -179,8 +179,10 @@ def test_F47_a_folder_that_another_run_writes_is_left_as_it_is(cfg, tmp_path):
         embedding.to_store(cfg, MeanColour(), queries, out, replace=True)
     after = {file.name: file.stat().st_mtime_ns for file in out.iterdir() if file.name != "sub"}
     assert after == before and (out / "sub").exists()
+    with pytest.raises(UsageError, match="'sub', which is none of theirs"):
+        embedding.to_store(cfg, MeanColour(), queries, out, replace=True)
+    (out / "sub").rmdir()
     assert len(embedding.to_store(cfg, MeanColour(), queries, out, replace=True)) == len(queries)
-    assert not (out / "sub").exists()
 
 
 def test_the_model_trains_on_after_an_evaluation_that_failed(cfg, photos):

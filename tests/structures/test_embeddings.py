@@ -1,12 +1,19 @@
+import errno
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.errors import ArtefactError, DataError
-from fastseek.structures import Embeddings, Shards
+from fastseek.data.images import decode
+from fastseek.errors import ArtefactError, DataError, RunError
+from fastseek.io.csv_rows import read_header
+from fastseek.io.json_files import read_json
+from fastseek.structures import Embeddings, GroundTruth, Shards, shard_files
 
 
 def embeddings(count=10, dim=3, provenance=None, dtype=np.float32):
@@ -52,7 +59,12 @@ def test_shards_behave_as_the_array_they_are_cut_from(sizes, data):
 
 def test_vectors_on_disk_are_not_read_before_they_are_asked_for(tmp_path):
     embeddings().save(tmp_path, rows=4)
-    assert all(isinstance(part, np.memmap) for part in Embeddings.load(tmp_path).vectors.parts)
+    loaded = Embeddings.load(tmp_path)
+    for number in (0, 2):
+        (tmp_path / f"{number:05d}.vectors.npy").unlink()
+    np.testing.assert_array_equal(loaded.vectors[4:8], embeddings().vectors[4:8])
+    with pytest.raises(ArtefactError, match="00002.vectors.npy"):
+        loaded.vectors[8:]
 
 
 def test_blocks_are_float32_and_together_are_the_whole():
@@ -241,6 +253,125 @@ def test_a_flipped_byte_is_found_by_its_hash(tmp_path):
     file.write_bytes(content)
     with pytest.raises(ArtefactError, match="00002.vectors.npy"):
         Embeddings.load(tmp_path).verify(tmp_path)
+
+
+@pytest.mark.parametrize("read", ["slice", "rows", "blocks", "whole"])
+def test_F49_a_flipped_byte_is_refused_however_the_vectors_are_read(tmp_path, read):
+    embeddings().save(tmp_path, rows=4)
+    flip(tmp_path / "00002.vectors.npy")
+    loaded = Embeddings.load(tmp_path)
+    ways = {
+        "slice": lambda: loaded.vectors[6:9],
+        "rows": lambda: loaded.vectors[np.array([9, 0])],
+        "blocks": lambda: list(loaded.blocks(rows=3)),
+        "whole": lambda: np.asarray(loaded.vectors),
+    }
+    np.testing.assert_array_equal(loaded.vectors[:8], embeddings().vectors[:8])
+    with pytest.raises(ArtefactError, match="00002.vectors.npy: the bytes are not those"):
+        ways[read]()
+
+
+def test_F49_a_flipped_byte_among_the_ids_is_refused_when_they_are_read(tmp_path):
+    embeddings().save(tmp_path, rows=4)
+    flip(tmp_path / "00001.ids.npy")
+    with pytest.raises(ArtefactError, match="00001.ids.npy: the bytes are not those"):
+        Embeddings.load(tmp_path)
+
+
+def test_F49_a_file_is_hashed_once_and_anew_when_it_has_changed(tmp_path, monkeypatch):
+    embeddings().save(tmp_path, rows=4)
+    for path in tmp_path.iterdir():
+        os.utime(path, (1e9, 1e9))
+    hashed = []
+    real = shard_files.sha256
+    monkeypatch.setattr(shard_files, "sha256", lambda path: hashed.append(path) or real(path))
+    for verify in (True, False, True):
+        list(Embeddings.load(tmp_path, verify=verify).blocks())
+    assert len(hashed) == 6
+    flip(tmp_path / "00000.vectors.npy")
+    with pytest.raises(ArtefactError, match="00000.vectors.npy"):
+        Embeddings.load(tmp_path, verify=True)
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_F66_a_manifest_names_no_file_of_another_folder(tmp_path):
+    embeddings().save(tmp_path / "mine")
+    embeddings().save(tmp_path / "secret")
+    file = tmp_path / "mine" / "manifest.json"
+    file.write_text(file.read_text().replace("00000.vectors.npy", "../secret/00000.vectors.npy"))
+    with pytest.raises(ArtefactError, match="not a whole manifest"):
+        Embeddings.load(tmp_path / "mine")
+
+
+FEW_FILES = """
+import resource, sys
+import numpy as np
+from fastseek.errors import FastSeekError, exit_with
+from fastseek.structures import Embeddings
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[2])))
+held = []
+def work():
+    sides = [Embeddings.load(sys.argv[1]) for _ in range(3)]
+    for side in sides:
+        assert side.vectors[:].sum() == len(side), side.vectors[:].sum()
+        rows = np.random.default_rng(0).permutation(len(side))
+        assert side.vectors[rows].shape == (len(side), 1)
+    print(len(sides[0]))
+def starve():
+    try:
+        while True:
+            held.append(open("/dev/null"))
+    except OSError:
+        Embeddings.load(sys.argv[1])
+exit_with(starve if "starve" in sys.argv else work)
+"""
+
+
+def few_files(folder, limit, *more):
+    command = [sys.executable, "-c", FEW_FILES, str(folder), str(limit), *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_F20_a_folder_of_more_shards_than_open_files_is_read(tmp_path):
+    made = Embeddings([str(n) for n in range(300)], np.ones((300, 1), np.float32))
+    made.save(tmp_path, rows=1)
+    done = few_files(tmp_path, 48)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "300\n", "")
+
+
+def test_F20_too_many_open_files_are_no_damage(tmp_path):
+    embeddings().save(tmp_path)
+    done = few_files(tmp_path, 48, "starve")
+    assert done.returncode == 4 and "ulimit -n" in done.stderr and "whole" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(errno.EMFILE, "ulimit -n"), (errno.ENOMEM, "max_map_count")]
+)
+@pytest.mark.parametrize("name", ["x.npy", "x.safetensors", "x.npz", "x.json", "x.csv", "x.jpg"])
+def test_F20_no_reader_calls_a_file_damaged_that_could_not_be_opened(
+    tmp_path, monkeypatch, name, number, advice
+):
+    def fail(*args, **kwargs):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / name).write_bytes(b"x")
+    for target in ("builtins.open", "io.open", "safetensors.numpy.load_file"):
+        monkeypatch.setattr(target, fail)
+    readers = {
+        ".npz": GroundTruth.load,
+        ".json": read_json,
+        ".csv": read_header,
+        ".jpg": decode,
+    }
+    with pytest.raises(RunError, match=f"{name}: .*{advice}"):
+        readers.get((tmp_path / name).suffix, Embeddings.load)(tmp_path / name)
 
 
 def test_a_folder_without_manifest_is_no_embeddings(tmp_path):

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
+from fastseek.io.locks import hold_folder
 from fastseek.structures import Embeddings
 from fastseek.structures import embeddings_writer as module
-from fastseek.structures.embeddings_writer import COLUMNS, fits, store
+from fastseek.structures.embeddings_writer import COLUMNS, fits, store, store_anew
 
 PASSPORT = {
     "model": "abc",
@@ -207,7 +208,7 @@ def test_a_folder_of_other_photos_is_refused_whole_or_half_made(tmp_path):
         before = files(tmp_path / name)
         for other in ("bb", ""):
             with pytest.raises(
-                ArtefactError, match=r"other photos \(or they have changed\): choose another folder"
+                ArtefactError, match=r"other images \(or they have changed\): choose another folder"
             ):
                 store(feed(10), 10, tmp_path / name, PASSPORT, shard_items=4, source=other)
         assert files(tmp_path / name) == before
@@ -220,7 +221,7 @@ def test_a_folder_whose_photos_nobody_wrote_down_is_not_taken_for_known_ones(tmp
     del plan["source"]
     (tmp_path / "store.json").write_text(json.dumps(plan))
     assert len(store(feed(3), 3, tmp_path, PASSPORT)) == 3
-    with pytest.raises(ArtefactError, match="other photos"):
+    with pytest.raises(ArtefactError, match="other images"):
         store(feed(3), 3, tmp_path, PASSPORT, source="aa")
 
 
@@ -351,3 +352,41 @@ def test_one_process_does_not_write_twice_at_once(tmp_path):
 
     assert len(store(nested, 2, tmp_path, PASSPORT)) == 2
     assert os.listdir(tmp_path).count(".lock") == 0
+
+
+def test_F47_a_second_writer_is_refused_and_removes_nothing(tmp_path):
+    store(feed(9), 9, tmp_path / "e", PASSPORT)
+    before = files(tmp_path / "e")
+    other = {**PASSPORT, "model": "other"}
+    with hold_folder(tmp_path / "e"):
+        for write in (store, store_anew):
+            with pytest.raises(RunError, match="already writing here"):
+                write(feed(9), 9, tmp_path / "e", other)
+        there = files(tmp_path / "e")
+        assert {name: there[name] for name in before} == before
+    found = store_anew(feed(9), 9, tmp_path / "e", other)
+    assert found.provenance["model"] == "other"
+    found.verify(tmp_path / "e")
+
+
+def test_F47_what_is_made_anew_is_what_a_new_folder_holds(tmp_path):
+    store(feed(40), 40, tmp_path / "e", PASSPORT, shard_items=8)
+    (tmp_path / "e" / ".00001.json.tmp-99").write_bytes(b"left by a killed writer")
+    other = {**PASSPORT, "model": "other"}
+    with pytest.raises(ArtefactError, match="holds other embeddings"):
+        store(feed(9), 9, tmp_path / "e", other)
+    store_anew(feed(9), 9, tmp_path / "e", other)
+    store_anew(feed(9), 9, tmp_path / "new", other)
+    assert files(tmp_path / "e") == files(tmp_path / "new")
+    calls = []
+    store_anew(feed(9, calls=calls), 9, tmp_path / "e", other)
+    assert calls == []
+
+
+def test_F47_a_file_of_somebody_else_is_not_lost(tmp_path):
+    store(feed(9), 9, tmp_path / "e", PASSPORT)
+    (tmp_path / "e" / "thesis.txt").write_text("x")
+    before = files(tmp_path / "e")
+    with pytest.raises(UsageError, match="'thesis.txt', which is none of theirs"):
+        store_anew(feed(9), 9, tmp_path / "e", {**PASSPORT, "model": "other"})
+    assert files(tmp_path / "e") == before

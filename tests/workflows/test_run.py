@@ -141,7 +141,7 @@ def test_a_folder_that_changed_is_never_answered_with_old_embeddings(run, photos
     _embed(run, own, tmp_path / "e")
     first, other = sorted(own.rglob("*.jpg"))[0], sorted(own.rglob("*.jpg"))[-1]
     first.write_bytes(other.read_bytes() + b" ")
-    with pytest.raises(ArtefactError, match="other photos"):
+    with pytest.raises(ArtefactError, match="other images"):
         _embed(run, own, tmp_path / "e")
 
 

@@ -10,6 +10,7 @@ import stat
 import numpy as np
 from PIL import Image
 
+from ..errors import refuse_exhausted
 from ..io.paths import PathLike
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ def _read_bytes(path: PathLike, max_bytes: int) -> bytes:
     except PermissionError as error:
         raise BadImage("PERMISSION", _line(error)) from error
     except (OSError, ValueError) as error:
+        refuse_exhausted(error, path)  # the image is whole
         raise BadImage("MISSING", _line(error)) from error
 
 

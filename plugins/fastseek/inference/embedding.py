@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
-import pathlib
 import re
-import shutil
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,19 +18,17 @@ from .. import __version__
 from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
 from ..distributed.process_group import inner
-from ..io.locks import LOCK, hold_folder
 from ..io.paths import PathLike
 from ..modeling.class_weights import class_weight_names
 from ..modeling.modes import preserve_modes
 from ..progress import progress
 from ..registry import CROPS, VIEWS, build
 from ..structures import Embeddings, Item, geolocation
-from ..structures.embeddings_writer import fits, store
+from ..structures.embeddings_writer import store, store_anew
 from ..views._embedding import Seen, all_views, embed_views
 from .foreground import cutter
 from .settings import EmbeddingSettings, embedding_settings
 
-logger = logging.getLogger("fastreid.fastseek")
 Part = tuple[list[str], np.ndarray, list[dict[str, Any]]]
 Function = Callable[[Seen], torch.Tensor]
 BESIDE = ("crops", "places")  # what a model may want beside the images
@@ -198,38 +193,15 @@ def to_store(
             images.
     """
     made_by, source = describe_model(cfg, model, root), source_of(items)
-    if replace:
-        _empty_unless_fit(folder, len(items), made_by, source)
     function = embedder(cfg, model)
 
     def batches_from(start: int) -> Iterator[Part]:
         loader = build_test_loader(cfg, items, start=start)
         return (part for _, part in parts(loader, model, function, what))
 
+    if replace:
+        return store_anew(batches_from, len(items), folder, made_by, source)
     return store(batches_from, len(items), folder, made_by, source=source)
-
-
-def _empty_unless_fit(
-    folder: PathLike, total: int, made_by: Mapping[str, Any], source: str
-) -> None:
-    """Empty a folder of other embeddings.
-
-    Whoever writes there holds its lock, so that it is taken before the first look.
-
-    Raises:
-        RunError: another process is writing there.
-    """
-    with hold_folder(folder):
-        if fits(folder, total, made_by, source):
-            return
-        logger.info("%s holds embeddings of other weights or images: they are made anew", folder)
-        for entry in sorted(pathlib.Path(folder).iterdir()):
-            if entry.name == LOCK:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
 
 
 def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:

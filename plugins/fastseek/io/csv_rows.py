@@ -10,7 +10,7 @@ import io
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..errors import DataError, shorten
+from ..errors import DataError, refuse_exhausted, shorten
 from .atomic import atomic
 from .paths import PathLike
 
@@ -100,6 +100,7 @@ def read_rows(path: PathLike, allow_mark: bool = False, raw_names: bool = False)
                 if row and (row[0].strip() or any(value.strip() for value in row)):
                     yield line, row
     except OSError as error:
+        refuse_exhausted(error, path)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{_line_of(path, error)}: not UTF-8 ({error.reason})") from error

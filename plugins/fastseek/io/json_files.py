@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, refuse_exhausted
 from .atomic import atomic
 from .paths import PathLike
 
@@ -33,6 +33,7 @@ def read_json(path: PathLike) -> Any:
     try:
         return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except OSError as error:
+        refuse_exhausted(error, path)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except (
         ValueError,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError, FastSeekError
+from ..errors import ArtefactError, DataError, FastSeekError, refuse_exhausted
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from .arrays import FloatArray, IntArray, StringArray
@@ -37,6 +37,7 @@ def check_open(path: PathLike) -> None:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except OSError as error:
+        refuse_exhausted(error, path)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
 
 
@@ -140,9 +141,10 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
             if not isinstance(provenance, dict):
                 raise ValueError(f"its provenance is {str(provenance)[:80]}, no JSON object")
             return {name: file[name] for name in names}, provenance
-    except DataError:
+    except (DataError, MemoryError):
         raise
     except Exception as error:  # a flipped byte can make zipfile and numpy raise nearly anything
+        refuse_exhausted(error, path)
         raise ArtefactError(f"{path}: not a whole .npz file ({error})") from error
 
 

@@ -36,7 +36,7 @@ class VectorArray(Protocol):
         """Rows by slice, by index array or by number."""
 
 
-class _Lazy:
+class Lazy:
     """What the classes below share: a shape, a type, and numpy's way to ask for everything."""
 
     shape: tuple[int, int]
@@ -52,10 +52,14 @@ class _Lazy:
         return np.asarray(self[:], dtype)
 
 
-class Shards(_Lazy):
-    """Several arrays [n_i, D], one below the other, as one array [N, D]."""
+class Shards(Lazy):
+    """Several arrays [n_i, D], one below the other, as one array [N, D].
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+    Args:
+        parts: at least one; each is read only where its rows are asked for.
+    """
+
+    def __init__(self, parts: Sequence[VectorArray]) -> None:
         self.parts = list(parts)
         self.starts = np.cumsum([0] + [len(part) for part in self.parts])
         self.shape = (int(self.starts[-1]), parts[0].shape[1])
@@ -77,14 +81,19 @@ class Shards(_Lazy):
     def _run(self, start: int, stop: int, step: int) -> np.ndarray:
         if step != 1:
             return self[np.arange(start, stop, step)]
-        pieces = [
-            part[max(start - base, 0) : max(stop - base, 0)]
-            for part, base in zip(self.parts, self.starts[:-1], strict=True)
-        ]
-        return np.concatenate(pieces) if pieces else np.empty((0, self.shape[1]), self.dtype)
+        out = np.empty((max(0, stop - start), self.shape[1]), self.dtype)
+        # Only the parts that hold the rows: a folder may have tens of thousands.
+        first = int(np.searchsorted(self.starts, start, side="right")) - 1
+        last = int(np.searchsorted(self.starts, stop, side="left"))
+        for number in range(first, last) if stop > start else ():
+            base, end = int(self.starts[number]), int(self.starts[number + 1])
+            here, there = max(start, base), min(stop, end)
+            if here < there:
+                out[here - start : there - start] = self.parts[number][here - base : there - base]
+        return out
 
 
-class Window(_Lazy):
+class Window(Lazy):
     """Rows start to stop of other vectors, as an array [stop - start, D]."""
 
     def __init__(self, whole: VectorArray, start: int, stop: int) -> None:
@@ -100,7 +109,7 @@ class Window(_Lazy):
         return np.asarray(self.whole[np.asarray(rows) % max(1, len(self)) + self.start])
 
 
-class Picked(_Lazy):
+class Picked(Lazy):
     """Some rows of other vectors, by number, as an array [n, D]."""
 
     def __init__(self, whole: VectorArray, rows: np.ndarray) -> None:
@@ -113,7 +122,7 @@ class Picked(_Lazy):
         return np.asarray(self.whole[self.rows[rows]])
 
 
-class SideBySide(_Lazy):
+class SideBySide(Lazy):
     """The vectors of several models, one beside the other, as one float32 array [N, sum of D_m]."""
 
     def __init__(self, parts: Sequence[VectorArray]) -> None:
@@ -126,7 +135,7 @@ class SideBySide(_Lazy):
         return np.concatenate([np.asarray(part[rows], np.float32) for part in self.parts], axis=-1)
 
 
-class Computed(_Lazy):
+class Computed(Lazy):
     """Vectors that a function makes when they are read, float32 [N, D].
 
     Args:

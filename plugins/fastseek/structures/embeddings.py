@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError
+from ..errors import ArtefactError, DataError, refuse_exhausted
 from ..io.atomic import atomic
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
@@ -18,6 +18,7 @@ from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
 from .archive import Provenance, check_open, describe_file, unique_ids
 from .arrays import Shards, StringArray, VectorArray, Window
+from .shard_files import MappedShard, check_digest, map_array, read_checked
 
 FORMAT = 1
 # What the manifest tells of a shard.
@@ -103,12 +104,14 @@ class Embeddings:
 
         Args:
             path: the folder or file.
-            verify: whether the bytes of a folder are compared with its hashes.
+            verify: whether all bytes of a folder are compared with their hashes now; else those of
+                a shard are when it is first read.
 
         Raises:
             DataError: nothing readable is there, or no vectors; names the file.
-            ArtefactError: a shard is missing, cut, of another size than its manifest says or, with
-                `verify`, changed.
+            ArtefactError: a shard is missing, cut, of another size than its manifest says or
+                changed, of its vectors with `verify` only.
+            RunError: the process has too many files open.
         """
         path = pathlib.Path(path)
         with describe_file(path):
@@ -131,10 +134,7 @@ class Embeddings:
         folder = pathlib.Path(folder)
         for shard in _load_manifest(folder)["shards"]:
             for name in ("ids", "vectors"):
-                if sha256(folder / shard[name]) != shard[f"{name}_sha256"]:
-                    raise ArtefactError(
-                        f"{folder / shard[name]}: the bytes are not those that were written"
-                    )
+                check_digest(folder / shard[name], shard[f"{name}_sha256"])
 
 
 def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embeddings:
@@ -202,37 +202,26 @@ def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _is_entry(shard: Any) -> bool:
-    return isinstance(shard, dict) and all(
-        isinstance(shard.get(key), kind) for key, kind in ENTRY.items()
+    """Whether an entry tells all, and names files of the folder: a manifest may be a stranger's."""
+    return (
+        isinstance(shard, dict)
+        and all(isinstance(shard.get(key), kind) for key, kind in ENTRY.items())
+        and all(pathlib.PurePath(shard[name]).name == shard[name] for name in ("ids", "vectors"))
     )
 
 
-def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    for name in ("ids", "vectors"):
-        if not (folder / shard[name]).exists():
-            raise ArtefactError(f"{folder / shard[name]}: is in the manifest and not on disk")
-    ids, vectors = (_load_npy(folder / shard[name]) for name in ("ids", "vectors"))
-    for name, array, kind, axes in (("ids", ids, "U", 1), ("vectors", vectors, "f", 2)):
-        if array.dtype.kind != kind or array.ndim != axes:
-            raise ArtefactError(
-                f"{folder / shard[name]}: {array.dtype} {array.shape} are no {name}: make it anew"
-            )
+def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[StringArray, MappedShard]:
+    """The ids, compared with their hash, and the vectors, which are not read yet."""
+    ids_file, vectors_file = (os.path.join(folder, shard[name]) for name in ("ids", "vectors"))
+    ids = read_checked(ids_file, shard["ids_sha256"])
+    if ids.dtype.kind != "U" or ids.ndim != 1:
+        raise ArtefactError(f"{ids_file}: {ids.dtype} {ids.shape} are no ids: make it anew")
+    vectors = MappedShard(vectors_file, shard["vectors_sha256"])
     if not len(ids) == len(vectors) == shard["rows"]:
         raise ArtefactError(
-            f"{folder / shard['vectors']}: {len(vectors)} rows, the manifest says {shard['rows']}"
+            f"{vectors_file}: {len(vectors)} rows, the manifest says {shard['rows']}"
         )
     return ids, vectors
-
-
-def _load_npy(path: pathlib.Path) -> np.ndarray:
-    check_open(path)
-    try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(loaded, np.ndarray):
-            raise ValueError("it holds several arrays")
-        return loaded
-    except Exception as error:  # a flipped byte can make numpy raise nearly anything
-        raise ArtefactError(f"{path}: not a whole .npy file ({error})") from error
 
 
 def _load_safetensors(path: pathlib.Path) -> np.ndarray:
@@ -245,7 +234,10 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
         raise DataError(
             f"{path}: numbers that numpy cannot read ({error}): save them as float16 or float32"
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:
+        refuse_exhausted(error, path)
         raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
     if len(arrays) != 1:
         raise DataError(f"{path}: expected one tensor [N, D], found {sorted(arrays)}")
@@ -254,4 +246,4 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
 
 
 # Files of vectors alone: row numbers become their ids.
-BARE = {".npy": _load_npy, ".safetensors": _load_safetensors}
+BARE = {".npy": map_array, ".safetensors": _load_safetensors}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import pathlib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +17,18 @@ from ..errors import NO_ROOM, ArtefactError, DataError, RunError, UsageError
 from ..io import csv_rows
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
-from ..io.locks import hold_folder
+from ..io.locks import LOCK, hold_folder
 from ..io.paths import PathLike
 from . import Embeddings, save_manifest, save_shard
 
 COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
 DTYPES = ("float32", "float16")
+SHARD_ITEMS = 2048
+# What an embeddings folder is made of, and what a killed writer may leave there.
+OURS = re.compile(
+    r"\d{5,}\.(ids\.npy|vectors\.npy|json)|manifest\.json|store\.json|rejects\.csv|\..+\.tmp-\d+(-\d+)?"
+)
+logger = logging.getLogger("fastseek")
 
 Reject = Mapping[str, Any]
 Batch = Sequence[Any]
@@ -32,7 +40,7 @@ def store(
     total: int,
     folder: PathLike,
     provenance: Mapping[str, Any],
-    shard_items: int = 2048,
+    shard_items: int = SHARD_ITEMS,
     dtype: str = "float32",
     source: str = "",
 ) -> Embeddings:
@@ -54,7 +62,7 @@ def store(
         provenance: what makes the vectors.
         shard_items: items of one shard: what a kill can cost.
         dtype: "float32", or "float16" for half the space.
-        source: a digest of what is embedded, so that a folder made of other photos is not taken for
+        source: a digest of what is embedded, so that a folder made of other images is not taken for
             this job's.
 
     Returns:
@@ -73,21 +81,81 @@ def store(
             f" {shard_items}"
         )
     folder = pathlib.Path(folder)
+    plan = _plan(total, provenance, source, shard_items, dtype)
     with hold_folder(folder), _full_disk(folder):
-        _claim(folder, _plan(total, provenance, source, shard_items, dtype))
-        count = -(-total // shard_items)
-        shards: dict[int, dict[str, Any]] = {}
-        for number in range(count):
-            finished = _read_finished(folder, number)
-            if finished is not None:
-                shards[number] = finished
-        seen = {name for shard in shards.values() for name in _ids(folder, shard)}
-        for first, last in _gaps(shards, count):
-            items = _items(batches_from, first * shard_items, total)
-            for number in range(first, last):
-                part = list(itertools.islice(items, min(shard_items, total - number * shard_items)))
-                shards[number] = _write(folder, number, part, number * shard_items, dtype, seen)
-        return _finish(folder, [shards[number] for number in range(count)], provenance)
+        return _store_held(batches_from, folder, plan)
+
+
+def store_anew(
+    batches_from: Callable[[int], Iterable[Batch]],
+    total: int,
+    folder: PathLike,
+    provenance: Mapping[str, Any],
+    source: str = "",
+) -> Embeddings:
+    """As `store`, but a folder that holds other embeddings is emptied first.
+
+    The folder is held before it is looked at, so that nothing is removed which another process is
+    writing. The arguments are those of `store`.
+
+    Raises:
+        UsageError: the folder holds something that is no embeddings, which would be lost.
+        RunError, DataError: as for `store`.
+    """
+    folder = pathlib.Path(folder)
+    plan = _plan(total, provenance, source, SHARD_ITEMS, DTYPES[0])
+    with hold_folder(folder), _full_disk(folder):
+        if _is_for_another(folder, plan):
+            logger.info("%s holds other embeddings: they are made anew", folder)
+            _empty(folder)
+        return _store_held(batches_from, folder, plan)
+
+
+def _store_held(
+    batches_from: Callable[[int], Iterable[Batch]], folder: pathlib.Path, plan: Mapping[str, Any]
+) -> Embeddings:
+    """Do what `store` does, in a folder that is held."""
+    _claim(folder, plan)
+    total, size = plan["total"], plan["shard_items"]
+    count = -(-total // size)
+    shards: dict[int, dict[str, Any]] = {}
+    for number in range(count):
+        finished = _read_finished(folder, number)
+        if finished is not None:
+            shards[number] = finished
+    seen = {name for shard in shards.values() for name in _ids(folder, shard)}
+    for first, last in _gaps(shards, count):
+        items = _items(batches_from, first * size, total)
+        for number in range(first, last):
+            part = list(itertools.islice(items, min(size, total - number * size)))
+            shards[number] = _write(folder, number, part, number * size, plan["dtype"], seen)
+    return _finish(folder, [shards[number] for number in range(count)], plan["passport"])
+
+
+def _is_for_another(folder: pathlib.Path, plan: Mapping[str, Any]) -> bool:
+    """Whether the folder holds embeddings that are not this job's."""
+    try:
+        return _refusal(folder, plan) is not None
+    except DataError:  # store.json cannot be read
+        return True
+
+
+def _empty(folder: pathlib.Path) -> None:
+    """Remove embeddings and what was written beside them, the manifest first: from then on the
+    folder is none.
+
+    Raises:
+        UsageError: there is something else; nothing is removed.
+    """
+    files = [path for path in folder.iterdir() if path.name != LOCK]
+    foreign = [path.name for path in files if path.is_dir() or not OURS.fullmatch(path.name)]
+    if foreign:
+        raise UsageError(
+            f"{folder} holds other embeddings, and {foreign[0]!r}, which is none of theirs and would"
+            " be lost: choose another folder"
+        )
+    for path in sorted(files, key=lambda path: path.name != "manifest.json"):
+        path.unlink()
 
 
 def fits(
@@ -95,7 +163,7 @@ def fits(
     total: int,
     provenance: Mapping[str, Any],
     source: str,
-    shard_items: int = 2048,
+    shard_items: int = SHARD_ITEMS,
     dtype: str = "float32",
 ) -> bool:
     """Whether `store` would take the folder: it is missing, holds no embeddings, or is this very
@@ -106,10 +174,7 @@ def fits(
     folder = pathlib.Path(folder)
     if folder.exists() and not folder.is_dir():
         return False
-    try:
-        return _refusal(folder, _plan(total, provenance, source, shard_items, dtype)) is None
-    except DataError:  # store.json cannot be read
-        return False
+    return not _is_for_another(folder, _plan(total, provenance, source, shard_items, dtype))
 
 
 def _plan(
@@ -127,16 +192,16 @@ def _plan(
     return read_back
 
 
-def _claim(folder: pathlib.Path, plan: dict[str, Any]) -> None:
+def _claim(folder: pathlib.Path, plan: Mapping[str, Any]) -> None:
     """Write what the folder is for; refuse a folder that is for something else."""
     refusal = _refusal(folder, plan)
     if refusal:
         raise ArtefactError(refusal)
     if not (folder / "store.json").exists():
-        write_json(folder / "store.json", plan)
+        write_json(folder / "store.json", dict(plan))
 
 
-def _refusal(folder: pathlib.Path, plan: dict[str, Any]) -> str | None:
+def _refusal(folder: pathlib.Path, plan: Mapping[str, Any]) -> str | None:
     """Why the folder cannot be this job's, None when it can."""
     path = folder / "store.json"
     if not path.exists():
@@ -167,7 +232,7 @@ def _refusal(folder: pathlib.Path, plan: dict[str, Any]) -> str | None:
         return f"{folder} holds other embeddings ({told}): choose another folder or remove it"
     if old.get("source", "") != plan["source"]:
         return (
-            f"{folder} holds embeddings of other photos (or they have changed): choose another"
+            f"{folder} holds embeddings of other images (or they have changed): choose another"
             " folder or remove it"
         )
     return None
