@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from ...errors import DataError
+from ...errors import DataError, refuse_exhausted
 from ...registry import DATASETS, build
 from ...structures import Item, with_split
 
@@ -42,13 +43,13 @@ class Extended:
             raise ValueError(
                 f"extended needs a data set and one that extends it, got {len(calls)} call strings"
             )
-        first = [_describe(item, calls[0]) for item in build(calls[0], DATASETS).items]
+        first = _describe(build(calls[0], DATASETS).items, calls[0])
         known = with_split(first, "train")
         classes = {item.label for item in known}
         more = [
-            dataclasses.replace(_describe(item, call), id=f"{number}/{item.id}")
+            dataclasses.replace(item, id=f"{number}/{item.id}")
             for number, call in enumerate(calls[1:], 1)
-            for item in build(call, DATASETS).items
+            for item in _describe(build(call, DATASETS).items, call)
             if item.split == "train" and item.label and (item.label in classes or not known_only)
         ]
         self.items = first + list(_new(known, more))
@@ -66,26 +67,33 @@ class Extended:
         )
 
 
-def _describe(item: Item, call: str) -> Item:
-    return dataclasses.replace(item, meta={**item.meta, "source": call})
+def _describe(items: Iterable[Item], call: str) -> list[Item]:
+    """The items with the call string of their data set."""
+    source = {"source": call}  # one for all that have no meta of their own: there may be millions
+    return [
+        dataclasses.replace(item, meta={**item.meta, **source} if item.meta else source)
+        for item in items
+    ]
 
 
 def _new(known: Sequence[Item], more: Sequence[Item]) -> Iterator[Item]:
-    """Those of `more` whose bytes no image before them has; only files of one length are read."""
-    lengths: dict[int, list[Item]] = {}
+    """Those of `more` whose bytes no image before them has.
+
+    Every file is read once at most, and only where another one has its length.
+    """
+    lengths = list(map(_length, more))
+    counts = collections.Counter(lengths)
+    seen: dict[int, set[bytes]] = collections.defaultdict(set)
     for item in known:
-        lengths.setdefault(_length(item), []).append(item)
-    digests: dict[int, set[bytes]] = {}
-    for item in more:
         length = _length(item)
-        alike = lengths.setdefault(length, [])
-        if alike:
-            seen = digests.setdefault(length, {_digest(one) for one in alike})
+        if length in counts:
+            seen[length].add(_digest(item))
+    for item, length in zip(more, lengths, strict=True):
+        if length in seen or counts[length] > 1:
             mine = _digest(item)
-            if mine in seen:
+            if mine in seen[length]:
                 continue
-            seen.add(mine)
-        alike.append(item)
+            seen[length].add(mine)
         yield item
 
 
@@ -102,5 +110,6 @@ def _digest(item: Item) -> bytes:
     try:
         with open(item.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
+    except OSError as error:
+        refuse_exhausted(error, item.path)
         return item.path.encode("utf-8", "surrogateescape")
