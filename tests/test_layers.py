@@ -59,7 +59,7 @@ FLOORS = {
         "whiten",
     ],
     "metrics": [
-        "_align _gap_interval _paired",
+        "_align _gap_interval _origin _paired",
         "_relevance_ranks",
         "_base gap",
         "_evaluate _predictions cmc map map_at_r minp position precision recall top1",

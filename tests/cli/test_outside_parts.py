@@ -96,7 +96,7 @@ def load(how, text, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("how", ["path", "module", "part"])
 @pytest.mark.parametrize("form", FORMS)
-def test_a_part_of_another_and_a_second_reranker_end_in_a_right_page(
+def test_F18_a_part_of_another_and_a_second_reranker_end_in_a_right_page(
     form, how, tmp_path, monkeypatch
 ):
     load(how, FORMS[form], tmp_path, monkeypatch)

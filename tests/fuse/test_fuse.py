@@ -13,6 +13,7 @@ from fastseek.structures import Ranking
 CALLS = [
     "sum_top(per_model=7, keep=6)",
     "sum_top()",
+    "sum_top(scale='minmax')",
     "vote(depth=5)",
     "vote(depth=30, keep=9)",
     "reciprocal_rank()",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastseek.cli._search import read_side
 from fastseek.errors import ArtefactError, DataError
 from fastseek.fuse.reciprocal_rank import ReciprocalRank
 from fastseek.metrics import evaluate
@@ -162,7 +163,7 @@ def test_F06_row_numbers_of_two_files_need_a_column_split(tmp_path, text):
     (tmp_path / "t.csv").write_text(text)
     for name, rows in (("q", 2), ("g", 3)):
         np.save(tmp_path / f"{name}.npy", np.eye(3, dtype=np.float32)[:rows])
-    queries, gallery = (Embeddings.load(tmp_path / f"{name}.npy") for name in "qg")
+    queries, gallery = (read_side(tmp_path / f"{name}.npy") for name in "qg")
     ranking = retrieve(queries, gallery, "exact(k=3)")[0]
     for one in (ranking, dataclasses.replace(ranking, provenance={})):  # {}: an older file
         with pytest.raises(DataError, match="'0' names two images.*add a column split"):
@@ -176,7 +177,7 @@ def test_F06_with_a_column_split_no_row_is_taken_for_the_query_itself(tmp_path):
     (tmp_path / "t.csv").write_text(split)
     for name in "qg":
         np.save(tmp_path / f"{name}.npy", np.eye(2, dtype=np.float32))
-    sides = [Embeddings.load(tmp_path / f"{name}.npy") for name in "qg"]
+    sides = [read_side(tmp_path / f"{name}.npy") for name in "qg"]
     ranking = retrieve(*sides, "exact(k=2)")[0]
     for one in (ranking, dataclasses.replace(ranking, provenance={})):
         assert evaluate(one, read_truth(tmp_path / "t.csv", one), ["map()"])[0].value == 1

@@ -58,16 +58,20 @@ def fuse_files(
     members, names = [Ranking.load(path) for path in rankings], [str(path) for path in rankings]
     lines, tuned = [], None
     if metric is not None and truth is not None and isinstance(fuser, Linear):
-        tuned = tune(
-            members, fuser, scorer(read_truth(truth, members[0]), metric), seed=seed, names=names
-        )
+        known = read_truth(truth, members[0])
+        tuned = tune(members, fuser, scorer(known, metric), seed=seed, names=names)
         fuser = fuser.reweigh(tuned.weights)
         lines.append(_describe(tuned, metric))
     fused = fuser(members, names)
     if tuned is not None:
         provenance = {
             **fused.provenance,
-            "tuned": {"metric": metric, "seed": seed, **_figures(tuned)},
+            "tuned": {
+                "metric": metric,
+                "truth": known.fingerprint(),
+                "seed": seed,
+                **_figures(tuned),
+            },
         }
         fused = dataclasses.replace(fused, provenance=provenance)
     unknown = save_ranking(fused, out, labels)

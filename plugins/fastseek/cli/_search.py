@@ -12,6 +12,7 @@ from ..io.paths import PathLike
 from ..knn.vectors import blocks
 from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
+from ..structures.provenance import tell_root
 from ._outputs import check_ranking_suffix, save_ranking
 
 READ = (
@@ -112,7 +113,7 @@ def read_side(path: PathLike) -> Embeddings:
     Raises:
         DataError, ArtefactError: it cannot be used, or is empty; names the file.
     """
-    embeddings = Embeddings.load(path, verify=True)
+    embeddings = tell_root(Embeddings.load(path, verify=True), path)
     if not len(embeddings):
         raise DataError(
             f"{path}: holds no embeddings, so there is nothing to search: embed some photos first"

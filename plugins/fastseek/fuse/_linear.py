@@ -52,6 +52,8 @@ class Linear(abc.ABC):
         False  # what a member does not list gets the value of the last image it lists, not 0
     )
 
+    adds_raw_scores = False  # whether members' scores are added without being scaled
+
     def __init__(
         self, weights: Sequence[float] | None = None, keep: int | None = None, union: bool = False
     ) -> None:
@@ -100,6 +102,8 @@ class Linear(abc.ABC):
         """
         together = Members.match(members, names, self.union, self.find_scale)
         weights = self.pick_weights(len(together.rankings))
+        if self.adds_raw_scores:
+            together.warn_of_spans(weights)
         keep, ids = self.list_length(together), together.gallery_ids
         found = [
             (part, *select_best(self.gather_candidates(together, part), weights, ids, keep))

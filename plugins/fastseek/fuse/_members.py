@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from ..knn.align import rows_of
 from ..structures import Ranking
 from ..structures.identity import root_of
 
+UNLIKE = 10  # times as far: then the narrower scores hardly count
+logger = logging.getLogger("fastseek")
 PAIRS = 1 << 21  # answers of all members handled at once
 
 
@@ -42,6 +45,7 @@ class Members:
         query_rows: for every member int64 [Q], its row of each query.
         gallery_rows: for every member int64 [its G], the common row of each of its gallery images.
         scales: for every member, how its scores are scaled.
+        names: what messages call them.
     """
 
     rankings: tuple[Ranking, ...]
@@ -50,6 +54,7 @@ class Members:
     query_rows: tuple[np.ndarray, ...]
     gallery_rows: tuple[np.ndarray, ...]
     scales: tuple[Scale, ...]
+    names: tuple[str, ...] = ()
 
     @classmethod
     def match(
@@ -99,6 +104,31 @@ class Members:
             tuple(_find_rows(queries, ranking.query_ids) for ranking in rankings),
             tuple(_find_rows(ranking.gallery_ids, gallery) for ranking in rankings),
             tuple(scale(ranking) for ranking in rankings),
+            tuple(called),
+        )
+
+    def warn_of_spans(self, weights: np.ndarray) -> None:
+        """Warn where one member's scores spread so far that it decides alone.
+
+        Args:
+            weights: [M] of the members; a member of weight 0 is left out.
+        """
+        spans = [
+            float(weight * np.ptp(ranking.scores[ranking.indices >= 0]))
+            for ranking, weight in zip(self.rankings, weights, strict=True)
+            if weight > 0 and (ranking.indices >= 0).any()
+        ]
+        used = [name for name, weight in zip(self.names, weights, strict=True) if weight > 0]
+        if len(spans) < 2 or len(used) != len(spans) or max(spans) <= UNLIKE * min(spans):
+            return
+        widest, narrowest = int(np.argmax(spans)), int(np.argmin(spans))
+        logger.warning(
+            "the scores of %s spread over %.3g, those of %s over %.3g: added as they are, the first"
+            " decides alone: give weights, or a scale",
+            used[widest],
+            spans[widest],
+            used[narrowest],
+            spans[narrowest],
         )
 
     @property

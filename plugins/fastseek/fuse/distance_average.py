@@ -39,7 +39,7 @@ class DistanceAverage(Linear):
         super().__init__(weights, keep)
         if scale not in SCALES:
             raise ValueError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
-        self.how = scale
+        self.how, self.adds_raw_scores = scale, scale == "none"
 
     def rate(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Minus the scaled distances."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from ..errors import UsageError
@@ -9,6 +10,7 @@ from ..registry import METRICS, build
 from ..structures import GroundTruth, Ranking, Score
 from ._align import align
 from ._base import OnHits
+from ._origin import describe_origin
 from ._relevance_ranks import Hits, from_ranking
 
 
@@ -21,7 +23,7 @@ def evaluate(ranking: Ranking, truth: GroundTruth, calls: Sequence[str]) -> list
         calls: call strings such as "map(100)" and "recall(1, 10)".
 
     Returns:
-        the scores in the order of the calls.
+        the scores in the order of the calls; their protocols tell how they came about.
 
     Raises:
         ArtefactError: ranking and truth are not over the same images, or the lists are too short
@@ -35,10 +37,11 @@ def evaluate(ranking: Ranking, truth: GroundTruth, calls: Sequence[str]) -> list
     ranking = align(ranking, truth)
     hits: Hits | None = None  # the same for all metrics that rest on places
     scores: list[Score] = []
+    origin = describe_origin(ranking, truth)
     for part in parts:
         if isinstance(part, OnHits):
             hits = hits or from_ranking(ranking, truth)
             scores += part.score(hits)
         else:
             scores += part(ranking, truth)
-    return scores
+    return [dataclasses.replace(score, protocol={**origin, **score.protocol}) for score in scores]

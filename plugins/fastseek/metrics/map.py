@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +42,14 @@ class Map(OnHits):
         # Lists cut on purpose are scored as they are, but none that junk cut.
         if self.k and self.k <= hits.depth:
             hits.need_depth(self.k, name)
-        return [mean(name, average_precision(hits, self.k, self.trapezoid), hits)]
+        score = mean(name, average_precision(hits, self.k, self.trapezoid), hits)
+        wanted = min(self.k or hits.gallery, hits.gallery)
+        if hits.depth >= wanted or hits.found.sum() == hits.relevant.sum():
+            return [score]
+        cut = (
+            f"lists of {hits.depth} of {hits.gallery} images: what stands below counts as not found"
+        )
+        return [dataclasses.replace(score, protocol={**score.protocol, "cut": cut})]
 
 
 def average_precision(hits: Hits, k: int | None = None, trapezoid: bool = False) -> np.ndarray:

@@ -15,7 +15,7 @@ from .ground_truth import GroundTruth
 from .item import Item
 from .item_table import ItemTable, Kind, paths_of, with_split
 from .ranking import Ranking
-from .score import Score, interval
+from .score import Score, describe_protocol, interval
 
 __all__ = [
     "Embeddings",
@@ -26,6 +26,7 @@ __all__ = [
     "Ranking",
     "Score",
     "Shards",
+    "describe_protocol",
     "geolocations_of",
     "interval",
     "parse_geolocation",

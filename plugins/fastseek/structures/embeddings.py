@@ -118,8 +118,7 @@ class Embeddings:
             if path.suffix in BARE:
                 vectors = BARE[path.suffix](path)
                 rows = sum(vectors.shape[:1])  # a single number has no rows
-                # Row 0 of one file is not row 0 of another one.
-                return cls(np.arange(rows).astype(str), vectors, {"root": os.path.abspath(path)})
+                return cls(np.arange(rows).astype(str), vectors)
             embeddings = cls(*_load_folder(path))
         if verify:
             embeddings.verify(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -205,6 +206,15 @@ class GroundTruth:
     def junk_of(self, query: int) -> np.ndarray:
         """Rows of the gallery that are left out for query number `query`, rising."""
         return self.junk[self.junk_starts[query] : self.junk_starts[query + 1]]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what is relevant to whom, whatever the order of queries and gallery."""
+        state = hashlib.sha256()
+        for row in np.argsort(self.query_ids, kind="stable").tolist():
+            right = np.sort(self.gallery_ids[self.relevant_to(row)]).tolist()
+            line = "\0".join([str(self.query_ids[row]), *right])
+            state.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+        return state.hexdigest()
 
     def save(self, path: PathLike) -> None:
         """Write an .npz."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ..errors import ArtefactError, shorten
+from ..io.paths import PathLike
 from . import Embeddings, Ranking
 from .archive import Provenance
 
@@ -35,6 +37,16 @@ def attach_provenance(noun: Noun, provenance: Provenance) -> Noun:
     other = copy.copy(noun)
     object.__setattr__(other, "provenance", provenance)
     return other
+
+
+def tell_root(embeddings: Embeddings, path: PathLike) -> Embeddings:
+    """Bare vectors with the file they were read from as their root: row 0 of one file is not row 0 of
+    another. A folder holds ids that were given; it stays as it is.
+    """
+    if "root" in embeddings.provenance or os.path.isdir(path):
+        return embeddings
+    root = os.path.abspath(path)
+    return attach_provenance(embeddings, {**embeddings.provenance, "root": root})
 
 
 def check_same_model(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +20,80 @@ class Score:
         value: the figure, a share in 0..1.
         per_query: [Q] float64, NaN for a query that was not counted; None when the figure is no
             mean (GAP).
-        protocol: what was counted and what was left out.
+        protocol: how it came about. "queries", "gallery" and "depth" are counts; "relevant",
+            "camera_rule" and "self_match" say what is right and what is junk; "counted" and
+            "skipped" or "without_answer" are queries, "denominator" says which the mean is over;
+            "cut" tells of lists that end before the gallery does; "search", "exact", "recall",
+            "rerank" and "fuse" how it was ranked; "tuned" whether the truth has chosen weights.
     """
 
     name: str
     value: float
     per_query: np.ndarray | None = None
     protocol: Provenance = dataclasses.field(default_factory=dict)
+
+
+def describe_protocol(protocol: Provenance) -> list[str]:
+    """How a score came about, in a few lines for people; what a protocol does not tell is left out.
+
+    Args:
+        protocol: of a `Score`.
+    """
+    lines = [
+        _describe_sets(protocol),
+        _describe_rule(protocol),
+        _describe_search(protocol),
+        _describe_recall(protocol),
+    ]
+    return [line for line in [*lines, protocol.get("cut"), protocol.get("tuned")] if line]
+
+
+def _describe_sets(protocol: Provenance) -> str:
+    """How many queries and images there are, and which of them count."""
+    if "queries" not in protocol:
+        return ""
+    left_out = protocol.get("skipped", protocol.get("without_answer", 0))
+    counted = protocol.get("counted", protocol["queries"])
+    return (
+        f"{protocol['queries']} queries in a gallery of {protocol['gallery']}, lists of"
+        f" {protocol['depth']}; counted are the {counted} {protocol.get('denominator', 'queries')}"
+        + (f", {left_out} have none" if left_out else "")
+    )
+
+
+def _describe_rule(protocol: Provenance) -> str:
+    """What is right, what is junk, and how equal scores stand."""
+    if "relevant" not in protocol:
+        return ""
+    junk = ["the query itself"] if protocol.get("self_match") == "junk" else []
+    junk += ["the same label in the same group"] if protocol.get("camera_rule") else []
+    itself = str(protocol.get("self_match", ""))
+    why = f" ({itself.removeprefix('none: ')})" if itself.startswith("none: ") else ""
+    ties = f"; ties {protocol['ties']}" if "ties" in protocol else ""
+    return f"right: {protocol['relevant']}; junk: {', '.join(junk) or 'nothing'}{why}{ties}"
+
+
+def _describe_search(protocol: Provenance) -> str:
+    steps = [_join_calls(protocol.get(key)) for key in ("search", "rerank", "fuse")]
+    return "ranked by " + ", then ".join(filter(None, steps)) if any(steps) else ""
+
+
+def _join_calls(calls: Any) -> str:
+    return ", ".join(map(str, calls)) if isinstance(calls, (list, tuple)) else str(calls or "")
+
+
+def _describe_recall(protocol: Provenance) -> str:
+    """How much of the exact answer an approximate search finds."""
+    if protocol.get("exact") is not False:
+        return ""
+    told = protocol.get("recall")
+    some = [one for one in (told if isinstance(told, (list, tuple)) else [told]) if one]
+    parts = [
+        f"{one['value']:.3f} of the {one['k']} nearest found, measured on {one['queries']} queries"
+        for one in some
+        if isinstance(one, Mapping) and isinstance(one.get("value"), float)
+    ]
+    return "approximate search: " + ("; ".join(parts) or "its recall is not told")
 
 
 def interval(
