@@ -62,15 +62,15 @@ def test_changes_may_be_since_the_first_row():
 def test_the_former_keywords_of_a_classifiers_page_work_with_a_warning(tmp_path):
     rows = [{"name": "s", "metrics": {"top(1)": 0.5}}]
     table = StepsTable(rows, "Taken badly", since_first=True)
-    classified_page(tmp_path / "new.html", title="folder('/home/me/own')", steps=table)
+    classified_page(tmp_path / "new.html", title="folder('/home/someone/own')", steps=table)
     with pytest.warns(DeprecationWarning, match="StepsTable"):
         classified_page(
             tmp_path / "old.html",
-            title="folder('/home/me/own')",
+            title="folder('/home/someone/own')",
             steps=rows,
             steps_title="Taken badly",
             since_first=True,
         )
     text = (tmp_path / "new.html").read_text()
     assert text == (tmp_path / "old.html").read_text()
-    assert "Taken badly" in text and "/home/me" not in text
+    assert "Taken badly" in text and "/home/someone" not in text

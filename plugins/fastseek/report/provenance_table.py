@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # Where things lie on this machine is nobody else's business: a full path, whole or inside a call
-# such as folder('/home/me/images').
+# such as folder('/home/someone/images').
 PATH = re.compile(r"^(/|~|[A-Za-z]:[\\/]|\\\\)")
 INNER_PATH = re.compile(
     r"(?<![\w./\\…])(?:~?/|[A-Za-z]:[\\/]|\\\\)[^\s'\",;()\[\]]*[^\s'\",;()\[\].:]"
