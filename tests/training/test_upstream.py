@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import pathlib
+import re
 
 import pytest
 import torch
@@ -29,6 +31,17 @@ from fastreid.solver import build_optimizer
 
 class Stock(WithParts, DefaultTrainer):
     """What a user writes."""
+
+
+def test_every_code_block_of_the_page_about_it_runs_and_gives_a_trainer():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "upstream.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 4
+    for block in blocks:
+        found = {"__name__": "page"}
+        exec(compile(block, "upstream.md", "exec"), found)
+        made = [one for one in found.values() if inspect.isclass(one)]
+        assert any(issubclass(one, DefaultTrainer) and one is not DefaultTrainer for one in made)
 
 
 class LossesOf(HookBase):

@@ -295,6 +295,10 @@ class WithParts:
         """fast-reid's hooks, with ours behind the one that sets the rates."""
         stock: list[HookBase] = super().build_hooks()  # type: ignore[misc]
         trainer: Any = self
+        # fast-reid's timer leaves out two steps, and its printer fails where there are no others
+        stock = [
+            hooks.IterationTimer(1) if type(one) is hooks.IterationTimer else one for one in stock
+        ]
         base = group_rates(trainer.optimizer)
         place = next(n for n, one in enumerate(stock) if isinstance(one, hooks.LRScheduler))
         self.schedule = recipe_border.build_schedule(self.cfg, base, trainer.iters_per_epoch)
