@@ -1,12 +1,14 @@
 """Every score tells what was asked, what was searched and how, and what was left out."""
 
 import dataclasses
+import json
 import logging
 
 import numpy as np
 import pytest
 
 from fastseek.cli._fuse import fuse_files
+from fastseek.cli._score import score_file
 from fastseek.errors import UsageError
 from fastseek.metrics import evaluate
 from fastseek.registry import FUSERS, build
@@ -131,3 +133,23 @@ def test_F62_the_fingerprint_of_a_truth_is_of_who_answers_whom(case):
     assert truth.fingerprint() != truth.subset([0, 1, 2, 3]).fingerprint()
     other = dataclasses.replace(truth, relevant=truth.relevant[::-1].copy())
     assert truth.fingerprint() != other.fingerprint()
+
+
+def test_F39_scoring_prints_the_protocol_below_the_table(case, tmp_path):
+    queries, gallery, truth = case
+    retrieve(queries, gallery, "exact(k=5)")[0].save(tmp_path / "r.npz")
+    truth.save(tmp_path / "t.npz")
+    text = score_file(tmp_path / "r.npz", tmp_path / "t.npz", ["map()", "recall(1)"])
+    table, below = text.split("\n\n")
+    assert len(table.splitlines()) == 3
+    assert below.splitlines()[0].startswith("5 queries in a gallery of 20, lists of 5; counted")
+    assert "\nmap: lists of 5 of 20 images" in below and "recall(1): lists" not in below
+
+
+def test_F39_a_score_as_json_holds_its_protocol(case):
+    queries, gallery, truth = case
+    for score in evaluate(retrieve(queries, gallery, "exact(k=20)")[0], truth, CALLS):
+        told = json.loads(json.dumps(score.to_json()))
+        assert told["name"] == score.name and told["value"] == score.value
+        assert told["protocol"]["queries"] == 5 and told["protocol"]["counted"] == 4
+        assert (told["interval"] is None) == (score.per_query is None)

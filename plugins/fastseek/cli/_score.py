@@ -10,7 +10,7 @@ from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..io.text_table import align_columns
 from ..metrics._evaluate import evaluate
-from ..structures import Ranking, Score, interval
+from ..structures import Ranking, Score, describe_protocol, interval
 from ..structures.ground_truth_file import read_truth
 
 
@@ -26,7 +26,8 @@ def score_file(
         to: also write one JSON object, metric name -> value, to this file.
 
     Returns:
-        a table with 95 % intervals; with to="-" the JSON object instead.
+        a table with 95 % intervals, and how the figures came about; with to="-" the JSON object
+        instead.
 
     Raises:
         DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a
@@ -38,15 +39,28 @@ def score_file(
 
 
 def describe_score(scores: Sequence[Score], to: PathLike | None = None) -> str:
-    """The text table of scores; with to="-" one JSON object instead, with to=FILE that is written
-    to the file also.
+    """The text table of scores and their protocol; with to="-" one JSON object instead, with to=FILE
+    that is written to the file also.
     """
     values = {score.name: score.value for score in scores}
     if to == "-":
         return json.dumps(values, indent=1)
     if to is not None:
         write_json(to, values)
-    return text_table(scores)
+    return "\n".join([text_table(scores), *protocol_lines(scores)])
+
+
+def protocol_lines(scores: Sequence[Score]) -> list[str]:
+    """How the scores came about; what is not true of all names those that it is true of."""
+    owners: dict[str, list[str]] = {}
+    for score in scores:
+        for line in describe_protocol(score.protocol):
+            owners.setdefault(line, []).append(score.name)
+    lines = [
+        line if len(names) == len(scores) else f"{', '.join(names)}: {line}"
+        for line, names in owners.items()
+    ]
+    return ["", *lines] if lines else []
 
 
 def check_told(to: PathLike | None, inputs: Iterable[PathLike | None]) -> None:

@@ -32,6 +32,16 @@ class Score:
     per_query: np.ndarray | None = None
     protocol: Provenance = dataclasses.field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """All of it but the single queries, as JSON values."""
+        span = None if self.per_query is None else interval(self.per_query)
+        return {
+            "name": self.name,
+            "value": float(self.value),
+            "interval": None if span is None or np.isnan(span).any() else list(span),
+            "protocol": dict(self.protocol),
+        }
+
 
 def describe_protocol(protocol: Provenance) -> list[str]:
     """How a score came about, in a few lines for people; what a protocol does not tell is left out.
