@@ -14,10 +14,12 @@ from PIL import Image
 
 import toy
 from fastseek.errors import ArtefactError, UsageError
-from fastseek.structures import Ranking
+from fastseek.inference.multi_object import Parts
+from fastseek.structures import Embeddings, Ranking
 from fastseek.workflows.contest import ensemble as contest_answers
 from fastseek.workflows.contest import members
 from fastseek.workflows.contest import run as contest
+from fastseek.workflows.contest import subjects as contest_subjects
 from fastseek.workflows.contest.spec import read_contest
 from fastseek.workflows.plan import run as plan
 
@@ -605,3 +607,81 @@ def test_F44_unreadable_queries_of_a_recognition_have_an_empty_row(home, run, tm
     assert [name for name, answer in rows.items() if not answer] == [
         query.relative_to(tmp_path).as_posix()
     ]
+
+
+def test_F56_queries_the_members_disagree_on_are_searched_with_each_of_their_subjects(
+    home, run, tmp_path, monkeypatch
+):
+    """finegrained row 46: multi-subject search, inside a contest."""
+    gallery, asked = [], []
+
+    def embed(trained, items, out):
+        made = embed_member(trained, items, out)
+        gallery.append(made.sides["GALLERY"])
+        return made
+
+    def parts_of(cfg, model, items, root, on):
+        """As if every query showed the first image of the gallery too."""
+        asked.append([item.id for item in items])
+        side = gallery[len(asked) - 1]
+        vectors = np.repeat(np.asarray(side.vectors[:1]), len(items), axis=0)
+        names = [f"{item.id}#1" for item in items]
+        owner = dict(zip(names, asked[-1], strict=True))
+        return Parts(Embeddings(names, vectors), owner, {item.id: [[0, 0, 1, 1]] for item in items})
+
+    embed_member = contest.embed_member
+    monkeypatch.setattr(contest, "embed_member", embed)
+    monkeypatch.setattr(contest_subjects, "parts_of", parts_of)
+    whole = {"MEMBERS": ready(run[0]), "ENSEMBLE": "vote(depth=10)", "SUBJECTS": {"BELOW": 0.4}}
+    contest.run_files([retrieval(home, "subjects", **whole)], tmp_path)
+    ends = ("", " + post-processing", " + post-processing + subjects")
+    names = [row["name"] for row in rows_of(tmp_path)]
+    assert set(names) == {f"{name}{end}" for name in ("one", "two", "ensemble") for end in ends}
+    assert names[-3:] == [f"ensemble{end}" for end in ends]
+    assert asked[0] == asked[1] and 0 < len(asked[0]) < 10, "all members are asked the same"
+    folder, first = tmp_path / "subjects" / "submissions", gallery[0].ids[0]
+    for name in ("one", "two"):
+        before, after = (
+            dict(csv.reader((folder / f"{name}{end.replace(' ', '_')}.csv").open()))
+            for end in ends[1:]
+        )
+        changed = {query for query in after if after[query] != before[query]}
+        assert {query for query in asked[0] if after[query].split()[0] == first} == set(asked[0])
+        assert changed <= set(asked[0]), "the others keep their answers"
+        boxes = json.loads((tmp_path / "subjects" / "subjects" / f"{name}.boxes.json").read_text())
+        assert boxes.keys() == set(asked[0])
+    last = (tmp_path / "subjects" / "submission.csv").read_text()
+    assert last == (folder / "ensemble_+_post-processing_+_subjects.csv").read_text()
+
+
+def test_F56_where_all_members_agree_nothing_is_searched_again(home, run, tmp_path):
+    whole = {"MEMBERS": ready(run[0]), "ENSEMBLE": "vote(depth=10)", "SUBJECTS": {"BELOW": 0.0}}
+    contest.run_files([retrieval(home, "agreed", **whole)], tmp_path)
+    rows = {row["name"]: row["metrics"] for row in rows_of(tmp_path)}
+    for name in ("one", "two", "ensemble"):
+        assert rows[f"{name} + post-processing + subjects"] == rows[f"{name} + post-processing"]
+
+
+def test_F56_better_answers_take_the_rows_of_their_queries_and_no_others():
+    ranking = Ranking(["p", "q"], ["a", "b", "c"], [[0, 1], [1, 2]], [[0.9, 0.8], [0.7, 0.6]])
+    better = Ranking(["q"], ["c", "a", "b"], [[1, 0, 2]], [[0.5, 0.4, 0.3]])
+    found = contest_subjects.replace_rows(ranking, better)
+    assert found.indices.tolist() == [[0, 1], [0, 2]]
+    assert found.scores[1].tolist() == pytest.approx([0.5, 0.4])
+    assert ranking.indices.tolist() == [[0, 1], [1, 2]], "what was passed in stays"
+    none = Ranking([], ["a", "b", "c"], np.empty((0, 2), np.int64), np.empty((0, 2)))
+    assert contest_subjects.replace_rows(ranking, none) is ranking
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"SUBJECTS": {"BELOW": 2}}, "SUBJECTS.BELOW must be a number <= 1.0, got 2"),
+        ({"SUBJECTS": {"BELOWS": 1}}, "no key SUBJECTS.BELOWS; .*did you mean BELOW"),
+        ({"SUBJECTS": {}, "MEMBERS": MEMBERS[:1]}, "name two or more"),
+        ({"SUBJECTS": {}, "ENSEMBLE": "concatenated"}, "fuses rankings, such as vote"),
+    ],
+)
+def test_F56_what_cannot_be_searched_by_subjects_is_told(home, change, told):
+    with pytest.raises(UsageError, match=told):
+        read_contest(retrieval(home, "wrong", **change))

@@ -19,9 +19,12 @@ from ...retrieval import retrieve
 from ...structures import Embeddings, Item, Ranking
 from .members import Items, Member
 from .spec import Contest, MemberSpec
+from .subjects import replace_rows
 
 Answer = Ranking | Predictions
-WITH = " + post-processing"
+Stages = dict[str, Ranking]  # end of a row's name -> ranking, the last is the best there is
+Subjects = Callable[[Sequence[Member], Mapping[str, Ranking]], Mapping[str, Ranking]]
+WITH, AND_SUBJECTS = " + post-processing", " + subjects"
 RECOGNITION_SIDES = ("QUERIES", "REFERENCE", "NON_LANDMARKS")
 
 
@@ -109,23 +112,28 @@ def write_labels(path: pathlib.Path, items: Sequence[Item]) -> None:
 
 
 def predict(
-    contest: Contest, members: Sequence[Member], items: Items, home: pathlib.Path
+    contest: Contest,
+    members: Sequence[Member],
+    items: Items,
+    home: pathlib.Path,
+    subjects: Subjects | None = None,
 ) -> Iterator[Prediction]:
     """Yield every row's answer: members, then families of several, then the ensemble, each without
-    post-processing and with it.
+    post-processing, with it, and with the subjects of the queries the members disagree on.
 
     Args:
         contest: its recipe.
         members: trained and embedded.
         items: side -> images.
         home: the folder of this contest's own files.
+        subjects: members and their rankings -> better answers of some queries; None without.
     """
     alone = [Group(member.spec.name, (member,)) for member in members]
     together = _group_members(members)
     if contest.recognizes:
         yield from _recognize(contest, [*alone, *together], items)
     else:
-        yield from _rank(contest, alone, together, home)
+        yield from _rank(contest, alone, together, home, subjects)
 
 
 def _group_members(members: Sequence[Member]) -> list[Group]:
@@ -180,40 +188,65 @@ def concatenate_members(members: Sequence[Member], side: str) -> Embeddings:
 
 
 def _rank(
-    contest: Contest, alone: Sequence[Group], together: Sequence[Group], home: pathlib.Path
+    contest: Contest,
+    alone: Sequence[Group],
+    together: Sequence[Group],
+    home: pathlib.Path,
+    subjects: Subjects | None,
 ) -> Iterator[Prediction]:
     labels = {"LABELS": home / "labels.csv"}
-    rankings: dict[str, list[Ranking]] = {}
+    stages: dict[str, Stages] = {}
     for group in alone:
         member = group.members[0]
-        folders = {**member.folders, **labels}
-        spec = member.spec
+        folders, spec = {**member.folders, **labels}, member.spec
         request = Request(member.sides, folders, spec.enhance, spec.search, spec.post)
-        rankings[group.name] = list(_search(request))
-        yield from _name_rankings(group, rankings[group.name])
+        stages[group.name] = _search(request)
+        yield from _name_stages(group, stages[group.name])
+    if subjects is not None:
+        plain = {name: of_member[""] for name, of_member in stages.items()}
+        better = subjects([group.members[0] for group in alone], plain)
+        for group in alone:
+            end, last = list(stages[group.name].items())[-1]
+            made = {f"{end}{AND_SUBJECTS}": replace_rows(last, better[group.name])}
+            stages[group.name] |= made
+            yield from _name_stages(group, made)
     for group in together:
         if contest.spec.ensemble == "concatenated":
             request = _concatenated_request(contest, group, home / "joined" / group.name, labels)
-            yield from _name_rankings(group, list(_search(request)))
+            yield from _name_stages(group, _search(request))
         else:
-            members = [rankings[member.spec.name] for member in group.members]
-            yield from _name_rankings(group, list(_fuse(contest, group, members)))
+            members = [stages[member.spec.name] for member in group.members]
+            yield from _name_stages(group, _fuse(contest, group, members))
 
 
-def _name_rankings(group: Group, rankings: Sequence[Ranking]) -> Iterator[Prediction]:
-    """The first is without post-processing, a second one with it."""
-    for end, ranking in zip(("", WITH), rankings, strict=False):
+def _name_stages(group: Group, stages: Stages) -> Iterator[Prediction]:
+    for end, ranking in stages.items():
         yield Prediction(f"{group.name}{end}", ranking, group.seconds)
 
 
-def _fuse(
-    contest: Contest, group: Group, rankings: Sequence[Sequence[Ranking]]
-) -> Iterator[Ranking]:
-    """The members' rankings fused, without post-processing and, where one has some, with it."""
+def _fuse(contest: Contest, group: Group, members: Sequence[Stages]) -> Stages:
+    """The members' rankings fused stage by stage; a member without a stage takes part with the one
+    before.
+    """
     fuse = _build_fuser(contest.spec.ensemble, [member.spec for member in group.members])
-    yield fuse([of_member[0] for of_member in rankings])
-    if any(len(of_member) > 1 for of_member in rankings):
-        yield fuse([of_member[-1] for of_member in rankings])
+    steps = [_by_step(stages) for stages in members]
+    names: dict[int, str] = {}
+    for of_member in steps:
+        for step, (end, _) in of_member.items():
+            names[step] = max(names.get(step, ""), end, key=len)
+    made: Stages = {}
+    for step in sorted(names):
+        rankings = [of_member[max(one for one in of_member if one <= step)] for of_member in steps]
+        made[names[step]] = fuse([ranking for _, ranking in rankings])
+    return made
+
+
+def _by_step(stages: Stages) -> dict[int, tuple[str, Ranking]]:
+    """0 plain, 1 post-processed, 2 with subjects -> name and ranking."""
+    return {
+        2 if end.endswith(AND_SUBJECTS) else int(bool(end)): (end, ranking)
+        for end, ranking in stages.items()
+    }
 
 
 def _build_fuser(call: str, specs: Sequence[MemberSpec]) -> Callable[[Sequence[Ranking]], Ranking]:
@@ -224,17 +257,18 @@ def _build_fuser(call: str, specs: Sequence[MemberSpec]) -> Callable[[Sequence[R
     return lambda rankings: fuser(rankings, names)
 
 
-def _search(request: Request) -> Iterator[Ranking]:
+def _search(request: Request) -> Stages:
     """The ranking of one model without post-processing and, where there is some, with it."""
     queries, gallery = request.sides["QUERIES"], request.sides["GALLERY"]
-    yield retrieve(queries, gallery, request.search, request.enhance)[-1]
+    made = {"": retrieve(queries, gallery, request.search, request.enhance)[-1]}
     if request.post:
         enhancers = [call for call in request.post if parse(call)[0] in ENHANCERS]
         rerankers = [
             fill_arguments(call, request.folders) for call in request.post if call not in enhancers
         ]
         enhance = [*request.enhance, *enhancers]
-        yield retrieve(queries, gallery, request.search, enhance, rerankers)[-1]
+        made[WITH] = retrieve(queries, gallery, request.search, enhance, rerankers)[-1]
+    return made
 
 
 def _concatenated_request(

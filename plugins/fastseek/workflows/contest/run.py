@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ...audit.size_budget import check_budget
 from ...distributed.run_lock import hold_run_folder
 from ...errors import UsageError
@@ -44,6 +46,7 @@ from .members import (
     train_member,
 )
 from .spec import Contest, MemberSpec, file_name, read_contest
+from .subjects import SubjectSearch
 from .submission import DigixSheet, Intervals, RecognitionSheet, RetrievalSheet, Sheet
 from .unreadable import FILE as REJECTS
 from .unreadable import complete_ranking, describe_unreadable, write_rejects
@@ -211,7 +214,7 @@ class _Run:
             write_labels(self.home / LABELS, self.items["REFERENCE"])
         unreadable = write_rejects(members, self.items, self.home / REJECTS)
         files, rows = [], []
-        for prediction in self._predict(members):
+        for prediction in self._predict(members, self._subjects(trained)):
             file = self.home / "submissions" / f"{file_name(prediction.name)}.csv"
             rows.append(self._submit(prediction, file))
             files.append(file)
@@ -222,9 +225,17 @@ class _Run:
         results = {"rows": rows, "sizes": sizes, "unreadable": unreadable}
         return record.finish([*files, last, shown], results)
 
-    def _predict(self, members: Sequence[Member]) -> Iterator[Prediction]:
+    def _subjects(self, trained: Sequence[TrainedMember]) -> SubjectSearch | None:
+        spec = self.contest.spec.subjects
+        if spec is None:
+            return None
+        return SubjectSearch(spec, trained, self.items["QUERIES"], self.home / "subjects")
+
+    def _predict(
+        self, members: Sequence[Member], subjects: SubjectSearch | None
+    ) -> Iterator[Prediction]:
         """Yield every row's answer, over all images."""
-        for made in predict(self.contest, members, self.items, self.home):
+        for made in predict(self.contest, members, self.items, self.home, subjects):
             if isinstance(made.answer, Ranking):
                 made = dataclasses.replace(made, answer=self._complete(made.answer))
             yield made
@@ -303,6 +314,7 @@ def describe_answer(
     counted = ("task", "ensemble", "enhance", "search", "post", "metrics", "submission")
     return {
         "contest": {key: getattr(spec, key) for key in counted},
+        "subjects": msgspec.to_builtins(spec.subjects),
         "solution": solution,
         "images": {side: source_of(images) for side, images in items.items()},
         "labels": {side: digest([item.label for item in images]) for side, images in items.items()},

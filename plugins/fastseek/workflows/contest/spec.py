@@ -61,6 +61,15 @@ class MemberSpec(Spec, frozen=True, kw_only=True):
     post: Calls = ()
 
 
+class SubjectSpec(Spec, frozen=True, kw_only=True):
+    """SUBJECTS: which queries are searched with each thing they show."""
+
+    NOUN: ClassVar[str] = "SUBJECTS"
+    below: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    depth: Annotated[int, Meta(ge=1)] = 10
+    on: str = ""
+
+
 class ContestSpec(Spec, frozen=True, kw_only=True):
     """A contest recipe as it stands in the file; see `read_contest`."""
 
@@ -77,6 +86,7 @@ class ContestSpec(Spec, frozen=True, kw_only=True):
     enhance: Calls = ()
     search: Call = "exact(k=100)"
     post: Calls = ()
+    subjects: SubjectSpec | None = None
     metrics: Calls = ()
     submission: str = "submission.csv"
     solution: str = ""
@@ -141,6 +151,9 @@ def read_contest(path: PathLike) -> Contest:
         ENHANCE: [calls]                  SEARCH: call
         POST: [calls]                     enhancers before the search and re-rankers after it, switched
                                           on as a whole; in recognition recognise(…), ban_frequent(…)
+        SUBJECTS: {BELOW: 0.2, DEPTH: 10, ON: s4}   queries whose members' best 10 answers overlap less are
+                                          searched with each of their subjects too, found on map ON (the deepest
+                                          when not given); their answers are then those of the largest cosine
         METRICS: [calls]                  beside the contest's own figures
         SUBMISSION: submission.csv        SOLUTION: a CSV file; without it the labels of the data
         SHORT: {KEY: VALUE}               changes to every member for a quick look
@@ -163,6 +176,7 @@ def read_contest(path: PathLike) -> Contest:
     _check_names(document, members)
     _check_submission(document, spec.submission)
     _check_parts(document, spec)
+    _check_subjects(document, spec)
     return Contest(document, spec, spec.name or pathlib.Path(path).stem, sides, members)
 
 
@@ -238,6 +252,17 @@ def _check_parts(document: Document, spec: ContestSpec) -> None:
         else:
             # what the contest fills in is missing yet, so these are not built
             check_calls(document, f"{prefix}POST", one.post, ENHANCERS, RERANKERS)
+
+
+def _check_subjects(document: Document, spec: ContestSpec) -> None:
+    if spec.subjects is None:
+        return
+    if len(spec.members) < 2:
+        told = "SUBJECTS are searched where members disagree: name two or more"
+        raise document.error("SUBJECTS", told)
+    if spec.task == RECOGNIZES or spec.ensemble == JOINED[0]:
+        told = "SUBJECTS need an ENSEMBLE that fuses rankings"
+        raise document.error("SUBJECTS", f"{told}, such as vote(depth=10)")
 
 
 def _searches(spec: ContestSpec) -> Iterator[tuple[str, ContestSpec | MemberSpec]]:
