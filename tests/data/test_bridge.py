@@ -1,6 +1,9 @@
 """Laws of the bridge: fast-reid's data sets as items, ours for fast-reid."""
 
+import logging
 import random
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -147,3 +150,82 @@ def test_a_chance_split_is_the_same_every_time_and_uses_up_no_ones_chance(cfg, m
     random.seed(5)
     np.random.seed(5)
     assert resolve("Drawn") == first
+
+
+def test_F19_the_working_folder_gives_no_data(market, tmp_path, monkeypatch):
+    """fast-reid's own default is the folder `datasets` of the working folder."""
+    monkeypatch.delenv("FASTREID_DATASETS")
+    monkeypatch.delenv("FASTSEEK_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "datasets").symlink_to(market)
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match=f"such as {tmp_path}/here/datasets"):
+        resolve("Market1501")
+
+
+def test_F19_the_root_that_was_used_is_told(market, caplog):
+    with caplog.at_level(logging.INFO):
+        resolve("Market1501")
+    assert f"read below {market}" in caplog.text
+
+
+def test_F46_a_broken_data_set_is_an_error_and_no_reason_to_take_the_next_root(
+    market, tmp_path, monkeypatch
+):
+    broken = tmp_path / "broken"
+    shutil.copytree(market / "Market-1501-v15.09.15", broken / "Market-1501-v15.09.15")
+    shutil.rmtree(broken / "Market-1501-v15.09.15" / "query")
+    monkeypatch.setenv("FASTREID_DATASETS", str(broken))
+    monkeypatch.setenv("FASTSEEK_DATA", str(market))
+    with pytest.raises(DataError, match="broken.*query.* is not found"):
+        resolve("Market1501")
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "nothing"))
+    assert resolve("Market1501")
+
+
+@pytest.mark.parametrize(
+    "name", ["holiday.jpg", "1502_c1s1_000001_00.jpg", "0002_c7s1_000001_00.jpg"]
+)
+def test_F26_a_foreign_name_in_markets_layout_is_one_line_that_names_it(market, name):
+    home = market / "Market-1501-v15.09.15" / "bounding_box_train"
+    (home / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=f"^Market1501: .*{name} cannot be read") as caught:
+        resolve("Market1501")
+    assert "\n" not in str(caught.value)
+
+
+def test_F26_msmt17_is_looked_for_in_every_root(tmp_path, monkeypatch):
+    home = tmp_path / "second" / "MSMT17_V1"
+    for split in ("train", "val", "query", "gallery"):
+        folder = "test" if split in ("query", "gallery") else "train"
+        (home / folder / "0000").mkdir(parents=True, exist_ok=True)
+        (home / f"list_{split}.txt").write_text("0000/0000_000_01_0303morning_0008_0.jpg 0\n")
+    (tmp_path / "first").mkdir()
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "first"))
+    monkeypatch.setenv("FASTSEEK_DATA", str(tmp_path / "second"))
+    assert {item.split for item in resolve("MSMT17")} == {"train", "query", "gallery"}
+    monkeypatch.setenv("FASTSEEK_DATA", str(tmp_path / "first"))
+    with pytest.raises(DataError, match="MSMT17: its files were not found"):
+        resolve("MSMT17")
+
+
+def test_F26_cuhk03_without_h5py_says_what_to_install(tmp_path, monkeypatch):
+    home = tmp_path / "cuhk03"
+    (home / "cuhk03_release").mkdir(parents=True)
+    for name in (
+        "cuhk03_release/cuhk-03.mat",
+        *(f"cuhk03_new_protocol_config_{kind}.mat" for kind in ("detected", "labeled")),
+    ):
+        (home / name).write_bytes(b"x")
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(UsageError, match="CUHK03: .* pip install h5py"):
+        resolve("CUHK03")
+
+
+def test_F33_a_folder_that_is_only_spelled_otherwise_is_named(tmp_path, monkeypatch):
+    (tmp_path / "VeRi" / "image_train").mkdir(parents=True)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    with pytest.raises(DataError, match=f"{tmp_path}/VeRi is there: rename it to veri"):
+        resolve("VeRi")

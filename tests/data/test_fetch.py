@@ -14,7 +14,7 @@ def nowhere(monkeypatch, tmp_path):
     """No copy anywhere, three images known, a cache below tmp_path."""
     monkeypatch.setattr(_fetch, "known_images", lambda: PHOTOS)
     monkeypatch.setattr(_fetch, "data_roots", lambda: [tmp_path / "cache"])
-    monkeypatch.setattr(_fetch, "locate", _missing)
+    monkeypatch.setattr(_fetch, "locate_below_roots", _missing)
     return tmp_path
 
 

@@ -12,9 +12,17 @@ import pytest
 import torch
 from corpus import photos
 
-from fastseek.data.builders import build_test_loader, build_train_loader, shard
+from fastseek.data.builders import (
+    build_sampler,
+    build_test_loader,
+    build_train_loader,
+    fit_batch_size,
+    shard,
+)
 from fastseek.data.fastreid_datasets import resolve
+from fastseek.data.label_index import TrainSet
 from fastseek.errors import DataError, RunError, UsageError
+from fastseek.structures import Item
 
 KEYS = {"images", "targets", "camids", "img_paths", "ids"}
 
@@ -494,3 +502,27 @@ def test_patches_of_other_images_do_not_depend_on_the_workers(cfg):
         )
     for other in found[1:]:
         assert all(torch.equal(*pair) for pair in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "classes", "images", "expected"),
+    [
+        ("pk(k=4)", 4, 4, 16),
+        ("pk(k=4)", 13, 1, 12),
+        ("pk(k=4)", 3, 40, 12),
+        ("shuffle()", 13, 1, 13),
+        ("balanced(m=4)", 2, 40, 8),
+    ],
+)
+def test_F31_a_batch_is_shrunk_to_a_size_the_sampler_makes(
+    cfg, tmp_path, call, classes, images, expected
+):
+    cfg.SEEK.SAMPLER, cfg.SOLVER.IMS_PER_BATCH, cfg.SEED = call, 16, -1
+    items = [
+        Item(f"{label}/{number}.jpg", str(label))
+        for label in range(classes)
+        for number in range(images)
+    ]
+    assert fit_batch_size(cfg, items) == expected
+    cfg.SOLVER.IMS_PER_BATCH, cfg.SEED = expected, 0
+    assert build_sampler(cfg, TrainSet(items)).epoch(0).shape[1] == expected

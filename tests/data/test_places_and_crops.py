@@ -249,3 +249,21 @@ def test_a_box_that_is_none_is_named():
         Boxes()([Item("a", meta={"box": "1 2 3"})])
     with pytest.raises(DataError, match="no area"):
         Boxes()([Item("a", meta={"box": (0.5, 0.5, 0.5, 0.6)})])
+
+
+def test_F11_boxes_that_nothing_uses_are_told(cfg, toy_root, tmp_path, caplog):
+    path = toy_root / "boxed.csv"
+    path.write_text(
+        "path,label,box\n"
+        + "".join(
+            f"{image.relative_to(toy_root)},{image.parent.name},{'0 0 1 0.5' if row else ''}\n"
+            for row, image in enumerate(sorted((toy_root / "train").rglob("*.jpg")))
+        )
+    )
+    cfg.DATASETS.NAMES = (f"manifest({str(path)!r})",)
+    build_train_loader(cfg)
+    assert "47 of 48 images have a box that nothing uses" in caplog.text
+    caplog.clear()
+    cfg.SEEK.CROPS = "boxes()"
+    build_train_loader(cfg)
+    assert "nothing uses" not in caplog.text

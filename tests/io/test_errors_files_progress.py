@@ -312,3 +312,16 @@ def test_what_can_be_written_is_known_beforehand_and_nothing_is_left(tmp_path):
             check_writable(tmp_path / name if name == "file/x" else name)
     assert [path.name for path in tmp_path.rglob("*")] == ["file"]
     assert (tmp_path / "file").read_bytes() == b"as it was"
+
+
+def test_F19_a_name_in_the_working_folder_and_below_a_root_is_no_ones_guess(tmp_path, monkeypatch):
+    for folder in ("root", "here"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "root"))
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match=r"images lies in the working folder and below .*root"):
+        locate("images")
+    assert locate("./images") == pathlib.Path("images")
+    assert locate(tmp_path / "root" / "images") == tmp_path / "root" / "images"
+    monkeypatch.chdir(tmp_path / "root")
+    assert locate("images").samefile(tmp_path / "root" / "images")

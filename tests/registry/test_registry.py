@@ -18,6 +18,7 @@ from fastseek.registry import (
     build,
     parse,
     recipe_name,
+    registries,
     unparse,
 )
 
@@ -260,3 +261,34 @@ def test_whole_numbers_of_numpy_and_none_where_it_is_told_are_taken():
 def test_a_value_that_could_not_be_used_is_refused_before_the_work(members, call, told):
     with pytest.raises(UsageError, match=told):
         build(call, members)
+
+
+def _yes_or_no_arguments():
+    """(registry, part, argument) of every part's yes/no arguments."""
+    for name, members in registries().items():
+        for part, made in members:
+            for parameter in inspect.signature(made).parameters.values():
+                if str(parameter.annotation) in ("bool", "<class 'bool'>", "bool | None"):
+                    yield name, part, made, parameter.name
+
+
+def test_F09_no_part_takes_a_number_or_a_text_for_yes_or_no():
+    cases = list(_yes_or_no_arguments())
+    assert len(cases) > 20
+    taken = []
+    for name, part, made, argument in cases:
+        for wrong in (64, 0, "no"):
+            signature = inspect.signature(made)
+            needed = {
+                key: {"int": 1, "float": 1.0, "str": "x"}.get(str(value.annotation))
+                for key, value in signature.parameters.items()
+                if value.default is value.empty
+                and value.kind in (value.POSITIONAL_OR_KEYWORD, value.KEYWORD_ONLY)
+            }
+            try:
+                made(**{**needed, argument: wrong})
+            except Exception as error:
+                if f"{argument} must be True or False" in str(error):
+                    continue
+            taken.append(f"{name} {part}({argument}={wrong!r})")
+    assert taken == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from torchvision import transforms as legacy
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import DataError, UsageError
 from ..registry import CROPS, SAMPLERS, Sampler, build
-from ..structures import Item, paths_of, with_split
+from ..structures import Item, ItemTable, paths_of, with_split
 from ..structures.geolocation import count_geolocations, geolocations_of
 from .fastreid_datasets import resolve
 from .image_cache import cache_images, split_fixed
@@ -153,6 +154,25 @@ def build_sampler(cfg: Any, dataset: TrainSet, world_size: int = 1) -> Sampler:
         ) from error
 
 
+def fit_batch_size(cfg: Any, items: Sequence[Item]) -> int:
+    """The largest batch up to `SOLVER.IMS_PER_BATCH` that the recipe's sampler makes of these
+    training images in one process; where there is none, what the recipe says.
+
+    Raises:
+        DataError: there are no images, or they have no labels.
+    """
+    dataset, wanted = TrainSet(items), int(cfg.SOLVER.IMS_PER_BATCH)
+    made = cfg.clone()
+    made.defrost()
+    made.SEED = max(0, made.SEED)  # it decides nothing here, and may not be drawn yet
+    for size in range(wanted, 0, -1):
+        made.SOLVER.IMS_PER_BATCH = size
+        with contextlib.suppress(UsageError):
+            build_sampler(made, dataset)
+            return size
+    return wanted
+
+
 def _fastreid_sampler(cfg: Any) -> str:
     name, k = cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER.NUM_INSTANCE
     known = {
@@ -217,11 +237,27 @@ def _prepare_files(
             )
         boxes = _find_boxes(cfg.SEEK.CROPS, items, needed=train)
         return ImageFiles(paths, limit, boxes=boxes), build_transforms(cfg, train)
+    if train:
+        _tell_unused_boxes(items)
     if not cfg.SEEK.CACHE:
         return ImageFiles(paths, limit), build_transforms(cfg, train)
     once, every_time = split_fixed(calls)
     cache = cache_images(cfg.SEEK.CACHE, paths, once, limit)
     return ImageFiles(paths, limit, cache), compose(every_time)
+
+
+def _tell_unused_boxes(items: Sequence[Item]) -> None:
+    """Log that images have boxes, as a column of a manifest gives them, and nothing cuts them."""
+    if isinstance(items, ItemTable):
+        return
+    count = sum(bool(item.meta.get("box")) for item in items)
+    if count:
+        logger.warning(
+            '%d of %d images have a box that nothing uses: SEEK.CROPS "boxes()" gives the model what'
+            " is inside as a second view",
+            count,
+            len(items),
+        )
 
 
 def _find_boxes(call: str, items: Sequence[Item], needed: bool) -> np.ndarray:

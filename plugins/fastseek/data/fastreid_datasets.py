@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import pathlib
 import random
+import re
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,6 +23,8 @@ from ..structures.identity import file_name
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
+
+logger = logging.getLogger(__name__)
 
 
 def resolve(name: str, *, combine_all: bool = False) -> Sequence[Item]:
@@ -69,19 +74,80 @@ def _theirs_known() -> dict[str, type]:
 
 
 def _theirs(name: str, combine_all: bool) -> list[Item]:
-    failures = []
-    for root in [*data_roots(), pathlib.Path("datasets")]:
+    """The items of the first data root that has the data set.
+
+    Raises:
+        DataError: no root has it, or it is damaged where it lies; a root behind it is not tried.
+        UsageError: its reader needs a package that is not installed.
+    """
+    missing = []
+    for root in data_roots():
         try:
             with _repeatable(), warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # a root without the data is told below
+                warnings.simplefilter("ignore")  # what is missing is told below
                 data = DATASET_REGISTRY.get(name)(root=str(root), combineall=combine_all)
-                return _items(data, str(root))
-        except (RuntimeError, OSError) as error:
-            failures.append(str(error))
+                items = _items(data, str(root))
+        except ImportError as error:
+            raise UsageError(
+                f"{name}: fast-reid's reader needs {error.name}: pip install {error.name}"
+            ) from error
+        except Exception as error:  # its readers raise whatever a damaged folder leads them to
+            lost = _missing_path(error, root)
+            if lost is None:
+                raise _damage(name, root, error) from error
+            missing.append(lost)
+            continue
+        if not items:
+            raise DataError(f"{name}: its folder below {root.absolute()} holds no images")
+        logger.info("%s: %d images, read below %s", name, len(items), root.absolute())
+        return items
     raise DataError(
-        f"{name}: its files were not found: {'; '.join(failures)}. Set FASTREID_DATASETS to the"
-        " folder that holds them"
+        f"{name}: its files were not found: {'; '.join(missing)}. Set FASTREID_DATASETS to the"
+        f" folder that holds them{_hint_datasets_folder()}"
     )
+
+
+def _missing_path(error: Exception, root: pathlib.Path) -> str | None:
+    """What says that a root does not have the data set; None where it is there and damaged."""
+    if isinstance(error, AssertionError) and "folder not found" in str(error).lower():
+        return f"nothing of it below {root}"
+    quoted = re.fullmatch(r"[\"'](.+)[\"'] is not found", str(error))
+    path = quoted[1] if quoted else getattr(error, "filename", None)
+    if not path:
+        return None
+    # The data set is there when the folder that misses something is not the root itself.
+    lost = pathlib.Path(os.path.abspath(path))
+    if lost.parent != root.absolute() and lost != root.absolute() and lost.parent.exists():
+        return None
+    near = [entry for entry in _list_folder(root) if entry.lower() == lost.name.lower()]
+    rename = f" ({root / near[0]} is there: rename it to {lost.name})" if near else ""
+    return f"{path} is not there{rename}"
+
+
+def _list_folder(folder: pathlib.Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _damage(name: str, root: pathlib.Path, error: Exception) -> DataError:
+    """What is wrong with a data set that is there, with the image the reader was at."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    at = [frame.f_locals["img_path"] for frame in frames if "img_path" in frame.f_locals]
+    said = f"{type(error).__name__}: {error}" if str(error) else "not as the data set names images"
+    if at and isinstance(error, AttributeError):  # a pattern that does not match is None
+        said = "not as the data set names images"
+    return DataError(
+        f"{name}: {at[-1] if at else root.absolute()} cannot be read ({said}): mend or remove it"
+    )
+
+
+def _hint_datasets_folder() -> str:
+    """fast-reid's own default is a folder of the working folder, which must not decide here."""
+    here = pathlib.Path("datasets")
+    named = any(os.environ.get(key) for key in ("FASTREID_DATASETS", "FASTSEEK_DATA"))
+    return f", such as {here.absolute()}" if here.is_dir() and not named else ""
 
 
 @contextlib.contextmanager

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging
 import os
 import pathlib
 from collections.abc import Iterable
 
 from ..errors import NO_ROOM, DataError, UsageError
+
+logger = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
@@ -28,12 +31,35 @@ def locate(name: PathLike, purpose: str = "it") -> pathlib.Path:
     """Find a file or folder: as it stands, else below the first of `data_roots` that has it.
 
     Raises:
+        DataError: found nowhere; says in one line where it was looked for and where to put it. Or
+            found both in the working folder and below a root, so that the working folder would
+            decide which of the two is read.
+    """
+    here, text = pathlib.Path(name), os.fspath(name)
+    if not here.exists():
+        return locate_below_roots(name, purpose)
+    if here.is_absolute() or text.startswith((os.curdir + os.sep, os.pardir + os.sep)):
+        return here
+    other = next((root / name for root in data_roots() if (root / name).exists()), here)
+    if not here.samefile(other):
+        raise DataError(
+            f"{name} lies in the working folder and below {other.parent}: write"
+            f" {os.path.join(os.curdir, text)} or {other}"
+        )
+    return here
+
+
+def locate_below_roots(name: PathLike, purpose: str = "it") -> pathlib.Path:
+    """Find a file or folder below the first of `data_roots` that has it, whatever the working
+    folder holds.
+
+    Raises:
         DataError: found nowhere; says in one line where it was looked for and where to put it.
     """
-    candidates = [pathlib.Path(name)] + [root / name for root in data_roots()]
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
+    for root in data_roots():
+        if (root / name).exists():
+            logger.info("%s: %s lies below %s", purpose, name, root.absolute())
+            return root / name
     looked = ", ".join(str(root) for root in data_roots())
     raise DataError(
         f"{name} not found (for {purpose}): put it below one of {looked}, or set FASTREID_DATASETS"

@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import numbers
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..errors import shorten_value
@@ -16,7 +16,11 @@ from .calls import recipe_name, spell_call
 
 
 def check_constructor_arguments(part: type) -> None:
-    """Let the constructor look at what it is given for its `int`, `float` and `str` parameters."""
+    """Let the constructor look at what it is given for its `int`, `float`, `str` and `bool`
+    parameters.
+
+    A class may say in `argument_hints` what a wrong value of a parameter probably meant.
+    """
     constructor: Callable[..., None] = inspect.getattr_static(part, "__init__")
     signature = inspect.signature(constructor)
     said = {
@@ -26,6 +30,7 @@ def check_constructor_arguments(part: type) -> None:
     }
     if not said:
         return
+    hints: Mapping[str, str] = getattr(part, "argument_hints", {})
 
     @functools.wraps(constructor)
     def check_then_build(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -33,7 +38,7 @@ def check_constructor_arguments(part: type) -> None:
         for name in said.keys() & given.keys():
             several = said[name].kind is inspect.Parameter.VAR_POSITIONAL
             for value in given[name] if several else (given[name],):
-                _check(name, value, *_read_annotation(said[name]))
+                _check(name, value, *_read_annotation(said[name]), hints.get(name, ""))
         constructor(self, *args, **kwargs)
 
     type.__setattr__(part, "__init__", check_then_build)
@@ -88,11 +93,12 @@ def _read_annotation(parameter: inspect.Parameter) -> tuple[str, bool]:
     return ("", False) if rest not in ([], ["None"]) else (kind, bool(rest))
 
 
-def _check(name: str, value: Any, kind: str, optional: bool) -> None:
+def _check(name: str, value: Any, kind: str, optional: bool, hint: str) -> None:
     wanted, legal = _CHECKS[kind]
     if not (value is None and optional) and not legal(value):
         raise ValueError(
             f"{name} must be {wanted}{' or None' if optional else ''}, got {shorten_value(value)}"
+            f"{'; ' if hint else ''}{hint}"
         )
     if name == "seed" and kind == "int" and value is not None and value < 0:
         raise ValueError(f"seed must be 0 or more, got {value}")
@@ -118,7 +124,12 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike))
 
 
+def _is_yes_or_no(value: Any) -> bool:
+    return isinstance(value, bool) or type(value).__name__ == "bool_"  # NumPy's
+
+
 _CHECKS = {
+    "bool": ("True or False", _is_yes_or_no),
     "int": ("a whole number of at most 64 bits", _is_whole),
     "float": ("a number (a whole one of at most 64 bits)", _is_real),
     "str": ("text", _is_text),

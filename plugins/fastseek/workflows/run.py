@@ -14,7 +14,9 @@ from torch import nn
 
 from ..config import recipe
 from ..config.edits import replace_values
+from ..data.builders import fit_batch_size
 from ..data.fastreid_datasets import resolve
+from ..data.own_images import spell_data_set
 from ..errors import UsageError
 from ..inference import embedding
 from ..io.code_version import current_commit
@@ -42,9 +44,10 @@ def run_file(
     Args:
         config_file: the recipe.
         out: the folder of the run; training goes into its folder `train`.
-        data: a folder of class folders (with train/ and test/ below it, or a fifth of every class
-            is held out as queries; an unreadable one is then left out, named and counted), or a CSV
-            or Parquet table with splits. With fewer images than a batch, the batch is made smaller.
+        data: a folder of class folders, a known benchmark, or a CSV or Parquet table. Without
+            split folders or a column of splits a fifth of every class is held out as queries; an
+            unreadable one is then left out, named and counted. Where the images make no batch of
+            the recipe's size, it is made smaller.
         opts: KEY VALUE changes to the recipe.
     """
     cfg = recipe.load(config_file, [*opts, "OUTPUT_DIR", str(pathlib.Path(out) / "train")])
@@ -61,17 +64,18 @@ def run_file(
 
 def _replace_data(cfg: Any, data: str) -> Any:
     """The recipe on the user's images."""
-    names = (_dataset(data),)
+    names = (spell_data_set(data),)
     made = replace_values(cfg, {"DATASETS.NAMES": names, "DATASETS.TESTS": names})
     trained = with_split(resolve(made.DATASETS.NAMES[0]), "train")
-    if 0 < len(trained) < cfg.SOLVER.IMS_PER_BATCH:
+    size = fit_batch_size(made, trained)
+    if size < cfg.SOLVER.IMS_PER_BATCH:
         logger.warning(
-            "%d training images are less than a batch: SOLVER.IMS_PER_BATCH %d -> %d",
+            "%d training images make no batch of %d: SOLVER.IMS_PER_BATCH is %d",
             len(trained),
             cfg.SOLVER.IMS_PER_BATCH,
-            len(trained),
+            size,
         )
-        made = replace_values(made, {"SOLVER.IMS_PER_BATCH": len(trained)})
+        made = replace_values(made, {"SOLVER.IMS_PER_BATCH": size})
     if len({item.label for item in trained}) == 1:
         logger.warning(
             "%s has images of one class only: nothing can be learned from them; make a folder a"
@@ -79,13 +83,6 @@ def _replace_data(cfg: Any, data: str) -> Any:
             data,
         )
     return made
-
-
-def _dataset(data: str) -> str:
-    if not pathlib.Path(data).is_dir():
-        return f"manifest({data!r})"
-    split = (pathlib.Path(data) / "train").is_dir()
-    return f"folder({data!r})" if split else f"folder({data!r}, query=0.2)"
 
 
 def run(cfg: Any, out: PathLike, strict: bool = True) -> str:

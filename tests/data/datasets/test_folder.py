@@ -1,12 +1,17 @@
 """Laws of folders of class folders."""
 
 import collections
+import logging
 import os
+import re
 
 import pytest
 
 import toy
-from fastseek.data import datasets  # noqa: F401
+from fastseek.data.datasets import _official_layouts
+from fastseek.data.datasets.folder import list_images
+from fastseek.data.images import decode
+from fastseek.data.own_images import spell_data_set
 from fastseek.errors import DataError, UsageError
 from fastseek.registry import DATASETS, build
 
@@ -184,3 +189,140 @@ def test_an_impossible_share_is_refused(tmp_path, share):
 def test_query_beside_split_folders_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no meaning"):
         folder(put(tmp_path, "train/a/1.jpg", "query/a/1.jpg"), query=0.5)
+
+
+MARKET = [
+    "bounding_box_train/0002_c1s1_000451_03.jpg",
+    "bounding_box_train/0007_c3s3_077419_03.jpg",
+    "query/0010_c6s3_077467_00.jpg",
+    "bounding_box_test/0010_c2s1_000076_01.jpg",
+    "bounding_box_test/0000_c2s1_000801_01.jpg",
+    "bounding_box_test/-1_c1s1_000401_03.jpg",
+]
+
+
+def test_F07_market_is_read_by_its_file_names_and_never_as_class_folders(tmp_path, caplog):
+    put(tmp_path, *MARKET)
+    with caplog.at_level(logging.INFO):
+        found = folder(tmp_path).items
+    assert [(item.split, item.label, item.group) for item in found] == [
+        ("train", "2", "1"),
+        ("train", "7", "3"),
+        ("query", "10", "6"),
+        ("gallery", "0", "2"),
+        ("gallery", "10", "2"),
+    ]
+    assert "5 images; 1 junk images" in caplog.text
+    assert {item.id for item in found} == set(MARKET[:5])
+    with pytest.raises(UsageError, match="no meaning"):
+        folder(tmp_path, query=0.2)
+
+
+def test_F07_duke_and_veri_are_read_too(tmp_path):
+    put(
+        tmp_path / "duke",
+        "bounding_box_train/0001_c2_f0046182.jpg",
+        "query/0005_c2_f0046985.jpg",
+        "bounding_box_test/0005_c8_f0066985.jpg",
+    )
+    put(
+        tmp_path / "VeRi",
+        "image_train/0001_c001_00016450_0.jpg",
+        "image_query/0002_c002_00030600_0.jpg",
+        "image_test/0002_c016_00061200_0.jpg",
+    )
+    assert [(item.label, item.group) for item in folder(tmp_path / "duke").items] == [
+        ("1", "2"),
+        ("5", "2"),
+        ("5", "8"),
+    ]
+    assert [(item.label, item.group) for item in folder(tmp_path / "VeRi").items] == [
+        ("1", "1"),
+        ("2", "2"),
+        ("2", "16"),
+    ]
+
+
+def test_F07_a_foreign_name_among_them_is_named(tmp_path):
+    put(tmp_path, *MARKET, "query/holiday.jpg")
+    with pytest.raises(DataError, match=r"query/holiday.jpg: Market.* as 0002_c1s1_000451_03.jpg"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize("known", _official_layouts.REFUSED)
+def test_F07_other_benchmarks_are_refused_by_name_with_what_to_do(tmp_path, known):
+    for sign in known.signs:
+        put(tmp_path / "home", f"{sign}/a/1.jpg")
+    with pytest.raises(DataError, match=re.escape(f"is {known.name}")) as caught:
+        folder(tmp_path / "home")
+    assert known.advice in str(caught.value)
+    with pytest.raises(DataError, match=f"name {tmp_path}/home"):
+        folder(tmp_path)
+
+
+def test_F08_jfif_and_jpe_are_jpeg_and_an_image_under_them_is_read(tmp_path):
+    put(tmp_path, "a/1.jfif", "a/2.JPE", "b/3.jfi")
+    found = folder(tmp_path).items
+    assert {item.id for item in found} == {"a/1.jfif", "a/2.JPE", "b/3.jfi"}
+    assert all(decode(item.path).mode == "RGB" for item in found)
+
+
+def test_F08_what_is_passed_over_is_named_and_counted(tmp_path, caplog):
+    put(tmp_path, "a/1.jpg", "b/2.jpg")
+    for name in ("a/x.heic", "a/y.HEIC", "b/z.tif", "b/noname", "b/list.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty" / "deep").mkdir(parents=True)
+    (tmp_path / "b" / "hollow").mkdir()
+    with caplog.at_level(logging.INFO):
+        folder(tmp_path)
+    assert "4 files are passed over (2 .heic, 1 without suffix, 1 .tif), such as a/x.heic" in (
+        caplog.text
+    )
+    assert "2 folders hold no image and make no class: b/hollow, empty" in caplog.text
+    assert "1 files are no images (1 .txt)" in caplog.text
+
+
+def test_F08_the_images_that_are_embedded_are_looked_through_in_the_same_way(tmp_path, caplog):
+    put(tmp_path, "1.jpg")
+    (tmp_path / "2.avif").write_bytes(b"x")
+    assert len(list_images(str(tmp_path))) == 1 and "1 .avif" in caplog.text
+
+
+def test_F16_white_space_round_a_folder_makes_no_other_class(tmp_path):
+    put(tmp_path, "c0/1.jpg", "c0 /2.jpg")
+    assert {item.label for item in folder(tmp_path).items} == {"c0"}
+
+
+def test_F30_with_train_and_val_the_val_images_ask_the_train_images(tmp_path):
+    put(tmp_path, "train/a/1.jpg", "val/a/2.jpg")
+    assert rows(folder(tmp_path)) == {
+        ("train", "a", "train/a/1.jpg"),
+        ("gallery", "a", "train/a/1.jpg"),
+        ("query", "a", "val/a/2.jpg"),
+    }
+
+
+def test_F30_query_and_gallery_alone_train_on_the_gallery(tmp_path, caplog):
+    put(tmp_path, "query/a/1.jpg", "gallery/a/2.jpg")
+    with caplog.at_level(logging.INFO):
+        assert rows(folder(tmp_path)) == {
+            ("query", "a", "query/a/1.jpg"),
+            ("gallery", "a", "gallery/a/2.jpg"),
+            ("train", "a", "gallery/a/2.jpg"),
+        }
+    assert "the gallery is trained on" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train/a/1.jpg", "val/a/2.jpg"], ""),
+        (["query/a/1.jpg", "gallery/a/2.jpg"], ""),
+        (MARKET, ""),
+        (["a/1.jpg", "b/2.jpg"], ", query=0.2"),
+    ],
+)
+def test_F30_queries_are_held_out_only_where_nobody_says_which_they_are(tmp_path, names, expected):
+    put(tmp_path, *names)
+    assert spell_data_set(tmp_path) == f"folder({str(tmp_path)!r}{expected})"
+    assert build(spell_data_set(tmp_path), DATASETS).items

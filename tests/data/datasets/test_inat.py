@@ -7,6 +7,7 @@ import pytest
 
 from fastseek.data.datasets.inat import Inat
 from fastseek.errors import DataError
+from fastseek.registry import CROPS, build
 from fastseek.structures import geolocations_of
 
 PAGE = {
@@ -77,3 +78,20 @@ def test_what_is_no_such_list_is_told(tmp_path, page, says):
 def test_a_list_must_be_named():
     with pytest.raises(ValueError, match="needs a list"):
         Inat()
+
+
+def test_F10_several_annotations_of_one_image_are_refused_and_a_single_box_is_kept(tmp_path):
+    page = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 100, "height": 50}],
+        "annotations": [{"image_id": 1, "category_id": 3, "bbox": [10, 5, 50, 20]}],
+    }
+    (tmp_path / "one.json").write_text(json.dumps(page))
+    (item,) = Inat(str(tmp_path / "one.json")).items
+    assert item.label == "00003" and item.meta["box"] == pytest.approx((0.1, 0.1, 0.6, 0.5))
+    assert build("boxes(margin=0)", CROPS)([item])[0].tolist() == pytest.approx(
+        [0.1, 0.1, 0.6, 0.5]
+    )
+    page["annotations"].append({"image_id": 1, "category_id": 8})
+    (tmp_path / "two.json").write_text(json.dumps(page))
+    with pytest.raises(DataError, match="1 images have several annotations, such as image_id 1"):
+        Inat(str(tmp_path / "two.json"))

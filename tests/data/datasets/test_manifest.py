@@ -5,7 +5,7 @@ import csv
 import pytest
 
 import toy
-from fastseek.data import datasets  # noqa: F401
+from fastseek.data.own_images import spell_data_set
 from fastseek.errors import DataError, UsageError
 from fastseek.registry import DATASETS, build
 
@@ -13,15 +13,19 @@ pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
 
 
-def manifest(path, **options):
+def manifest(file, **options):
     arguments = "".join(f", {key}={value!r}" for key, value in options.items())
-    return build(f"manifest({str(path)!r}{arguments})", DATASETS)
+    return build(f"manifest({str(file)!r}{arguments})", DATASETS)
 
 
 def table(tmp_path, content, name="list.csv"):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+def read(tmp_path, content):
+    return manifest(table(tmp_path, content)).items
 
 
 def fault(tmp_path, content):
@@ -152,3 +156,76 @@ def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path, monkeypa
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install pyarrow"):
         manifest(table(tmp_path, b"", "x.parquet"))
+
+
+def test_F16_white_space_round_a_label_makes_no_other_class(tmp_path):
+    rows = 'path,label,group,split,id\na.jpg,c0,k , query ,"x "\nb.jpg,"c0 ","k",,\n'
+    assert [(item.label, item.group, item.split, item.id) for item in read(tmp_path, rows)] == [
+        ("c0", "k", "query", "x"),
+        ("c0", "k", "train", "b.jpg"),
+    ]
+    parquet.write_table(
+        pyarrow.table({"path": ["a.jpg", "b.jpg"], "label": ["c0", " c0\t"]}),
+        tmp_path / "x.parquet",
+    )
+    assert {item.label for item in manifest(tmp_path / "x.parquet").items} == {"c0"}
+
+
+def test_F16_a_path_of_windows_is_refused_in_its_row(tmp_path):
+    told = fault(tmp_path, "path,label\na.jpg,x\ncats\\1.jpg,x\n")
+    assert "list.csv:3" in told and "Windows" in told and "write /" in told
+    (tmp_path / "odd\\name.jpg").write_bytes(b"x")
+    assert read(tmp_path, "path,label\nodd\\name.jpg,x\n")[0].id == "odd\\name.jpg"
+
+
+def test_F34_columns_may_have_any_names(tmp_path):
+    path = table(tmp_path, "image,cultivar,shot,part,note\na.jpg,rose,c1,query,old\n")
+    columns = {"path": "image", "label": "cultivar", "group": "shot", "split": "part"}
+    (item,) = manifest(path, **columns).items
+    assert (item.path, item.label, item.group, item.split) == (
+        f"{tmp_path}/a.jpg",
+        "rose",
+        "c1",
+        "query",
+    )
+    assert item.meta == {"note": "old"}
+    (item,) = manifest(path, path="image").items
+    assert item.label == "" and item.meta["cultivar"] == "rose"
+
+
+def test_F34_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
+    path = table(tmp_path, "image,cultivar\na.jpg,rose\n")
+    with pytest.raises(DataError, match="found image, cultivar.*path='image'"):
+        manifest(path)
+    with pytest.raises(DataError, match="no column is called 'class'; found image, cultivar"):
+        manifest(path, path="image", label="class")
+
+
+def test_F34_the_old_name_of_the_table_still_works_and_warns(tmp_path):
+    path = table(tmp_path, "path\na.jpg\n")
+    with pytest.warns(DeprecationWarning, match="the table is called file"):
+        assert build(f"manifest(path={str(path)!r})", DATASETS).items == manifest(path).items
+    with pytest.raises(UsageError, match="manifest needs a table"):
+        build("manifest()", DATASETS)
+
+
+def test_F30_of_a_table_without_splits_a_share_is_held_out(tmp_path):
+    rows = [f"{label}/{number}.jpg,{label}" for label in "ab" for number in range(5)]
+    path = table(tmp_path, "\n".join(["path,label", *rows, ""]))
+    assert spell_data_set(path) == f"manifest({str(path)!r}, query=0.2)"
+    found = build(spell_data_set(path), DATASETS).items
+    sides = {
+        split: {item.id for item in found if item.split == split}
+        for split in ("train", "query", "gallery")
+    }
+    assert sides["train"] == sides["gallery"] and not sides["train"] & sides["query"]
+    assert sorted(name[0] for name in sides["query"]) == ["a", "b"]
+
+
+def test_F30_a_table_with_splits_is_taken_as_it_is(tmp_path):
+    path = table(tmp_path, "path,label,split\na.jpg,x,\nb.jpg,x,query\n")
+    assert spell_data_set(path) == f"manifest({str(path)!r})"
+    with pytest.raises(UsageError, match="no meaning"):
+        manifest(path, query=0.2)
+    blank = table(tmp_path, "path,label,split\na.jpg,x,\nb.jpg,x,\n", "blank.csv")
+    assert spell_data_set(blank).endswith("query=0.2)")

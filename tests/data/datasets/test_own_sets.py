@@ -1,6 +1,7 @@
 """Laws of the data sets that have a name: Grocery and Landmarks."""
 
 import collections
+import logging
 import os
 
 import pytest
@@ -136,3 +137,15 @@ def test_the_real_grocery_set_is_whole():
     assert len({item.label for item in items}) == 63 and all(
         os.path.isfile(item.path) for item in items
     )
+
+
+def test_F19_data_sets_with_a_name_lie_below_a_root_whatever_the_working_folder_holds(
+    grocery, tmp_path, monkeypatch, caplog
+):
+    other = tmp_path / "here" / "grocery" / "dataset"
+    other.mkdir(parents=True)
+    (other / "classes.csv").write_text("nothing of it\n")
+    monkeypatch.chdir(tmp_path / "here")
+    with caplog.at_level(logging.INFO):
+        assert build("grocery()", DATASETS).items[0].path == str(grocery / "train/a.jpg")
+    assert f"lies below {tmp_path}" in caplog.text

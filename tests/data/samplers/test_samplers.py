@@ -248,3 +248,21 @@ def test_every_legal_setting_ends_and_every_other_is_refused(name):
                             batch_size,
                         )
     assert made > 50 and refused > 50
+
+
+@pytest.mark.parametrize(
+    "call", ["pk(k=4)", "balanced_pk(k=4)", "balanced(m=4, singletons='repeat')"]
+)
+def test_F62_images_paired_with_themselves_are_told(call, caplog):
+    counts = (1, 1, 4, 5)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    options = {"labels": labels, "groups": labels, "batch_size": 8}
+    build(call, SAMPLERS, **options)
+    assert "2 of 4 classes have one image only" in caplog.text
+    caplog.clear()
+    build(
+        call.rstrip(")").replace(", singletons='repeat'", "") + ", singletons='drop')",
+        SAMPLERS,
+        **options,
+    )
+    assert caplog.text == ""

@@ -1,10 +1,12 @@
 """Noise that was planted is found and repaired; what is clean stays as it is."""
 
+import io
+
 import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from fastseek.data import transforms  # noqa: F401
 from fastseek.data.transforms import _filters, _noise_level
@@ -264,3 +266,72 @@ def test_without_opencv_the_error_says_what_to_install(monkeypatch):
         _filters.opencv()
     monkeypatch.undo()
     assert _filters.opencv().medianBlur
+
+
+def page(size, paper=255, ink=0):
+    """A page of text."""
+    image = Image.new("RGB", (300, 240), (paper,) * 3)
+    draw = ImageDraw.Draw(image)
+    for top in range(4, 240 - size, size + 6):
+        line = "Instance retrieval finds the same thing in another image."
+        draw.text((12, top), line, fill=(ink,) * 3, font=ImageFont.load_default(size))
+    return np.array(image)
+
+
+def board(side):
+    """A checkerboard."""
+    rows, columns = np.mgrid[:160, :200] // side
+    return np.repeat(np.uint8(255 * ((rows + columns) % 2))[..., None], 3, axis=2)
+
+
+def logo():
+    """Three plain shapes on a plain ground."""
+    image = Image.new("RGB", (200, 160), (250, 250, 250))
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((20, 20, 90, 90), fill=(200, 30, 40))
+    draw.polygon([(110, 30), (180, 60), (120, 120)], fill=(20, 80, 180))
+    draw.line((10, 140, 190, 100), fill=(0, 0, 0), width=3)
+    return np.array(image)
+
+
+GRAPHICS = {
+    **{f"text of {size}": page(size) for size in (10, 14, 24)},
+    "white on black": page(14, 0, 255),
+    **{f"checkerboard of {side}": board(side) for side in (1, 2, 3, 4, 8, 16)},
+    "logo": logo(),
+}
+
+
+@pytest.mark.parametrize("quality", [None, 95, 85])
+@pytest.mark.parametrize("name", GRAPHICS)
+def test_F15_text_logos_and_checkerboards_are_clean(name, quality):
+    image = Image.fromarray(GRAPHICS[name])
+    if quality:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        image = Image.open(buffer).convert("RGB")
+    assert build("denoise()", TRANSFORMS)(image).tobytes() == image.tobytes()
+
+
+def test_F15_where_most_coefficients_are_0_there_is_no_noise():
+    pixels = np.full((64, 64, 3), 90.0)
+    pixels[:20] += np.random.default_rng(0).normal(scale=30, size=(20, 64, 3))
+    assert _noise_level.gaussian_sigma(pixels) == 0
+    pixels[:44] += np.random.default_rng(1).normal(scale=30, size=(44, 64, 3))
+    assert _noise_level.gaussian_sigma(pixels) > 20
+
+
+def test_F15_a_sharp_thumbnail_is_clean_and_with_noise_it_is_not():
+    """Texture down to single pixels: edges of many strengths have longer tails than noise."""
+    random = np.random.default_rng(3)
+    pixels = np.full((160, 200, 3), 120.0)
+    for _ in range(8000):
+        top, left = random.integers(0, 155), random.integers(0, 195)
+        height, width = random.integers(1, 8, 2)
+        spread = 30 if random.random() < 0.5 else 70
+        color = random.normal(128, spread, 3).clip(0, 255)
+        pixels[top : top + height, left : left + width] = color
+    clean = pixels.astype(np.uint8)
+    assert _noise_level.gaussian_sigma(clean) > 10
+    assert _noise_level.measure(clean).kind == _noise_level.CLEAN
+    assert _noise_level.measure(gaussian(clean, 40)).kind & _noise_level.GAUSSIAN

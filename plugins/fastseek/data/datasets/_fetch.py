@@ -15,7 +15,7 @@ from typing import IO
 
 from ...errors import DataError
 from ...io import csv_rows
-from ...io.paths import data_roots, locate
+from ...io.paths import data_roots, locate_below_roots
 
 COMMIT = "fc80ba90f803d79d0383df52c5a4ac5de99ff6fc"
 ARCHIVE = f"https://github.com/marcusklasson/GroceryStoreDataset/archive/{COMMIT}.zip"
@@ -38,7 +38,7 @@ def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
         DataError: there is no copy and no network, or what came is not what it should be.
     """
     try:
-        return locate(pathlib.Path("grocery") / "dataset", "the Grocery images")
+        return locate_below_roots(pathlib.Path("grocery") / "dataset", "the Grocery images")
     except DataError as missing:
         try:
             return _download(archive, digest, data_roots()[-1] / "grocery") / "dataset"

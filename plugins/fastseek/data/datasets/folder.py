@@ -6,19 +6,26 @@ import dataclasses
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from ...errors import DataError
 from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item
+from ._image_scan import EXTENSIONS, scan_images
+from ._official_layouts import find_layout, read_layout
+from ._query_share import hold_out
 
 logger = logging.getLogger(__name__)
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 _SPLITS = {"train": "train", "query": "query", "gallery": "gallery", "test": "gallery", "val": ""}
+_PAIRS = (
+    {"train", "query"},
+    {"train", "gallery"},
+    {"train", "test"},
+    {"train", "val"},
+    {"query", "gallery"},
+)
 
 
 @DATASETS.register()
@@ -26,10 +33,12 @@ class Folder:
     """Images in class folders; an image's label is the folder it lies in, relative to the root or
     the split's folder.
 
-    With `root/train`, `root/query` and `root/gallery` (or `root/test`) the folders are the splits;
-    with only `train` and `test`, test images are the queries and train images the gallery too.
-    Without split folders every image is both trained on and searched in. Hidden files and files
-    that are no images are passed over.
+    With `root/train`, `root/query` and `root/gallery` (or `root/test`) the folders are the splits.
+    Where there are no queries the images of `test`, or else of `val`, are the queries; where there
+    is no gallery the training images are searched too, and with `query` and `gallery` alone the
+    gallery is trained on. Without split folders every image is both trained on and searched in.
+    Market-1501, DukeMTMC-reID and VeRi-776 are read by their file names; other known benchmarks are
+    refused by name. Hidden files are left out, others that are no images named and counted.
 
     Args:
         root: the folder, as it stands or below one of the data roots.
@@ -39,16 +48,17 @@ class Folder:
 
     Raises:
         ValueError: `query` together with split folders, or a share outside 0..1.
-        DataError: no such folder, or no image in it.
+        DataError: no such folder, no image in it, or a benchmark that is not read.
     """
 
     def __init__(self, root: str, query: str | float | None = None) -> None:
         self.root = str(locate(root, "the images"))
-        names = sorted(entry.name for entry in os.scandir(_directory(self.root)) if entry.is_dir())
-        names = [name for name in names if not name.startswith(".")]
-        if _are_splits(set(names)):
-            if query is not None:
-                raise ValueError(f"{self.root} has split folders, so query= has no meaning")
+        names, layout = _folder_names(self.root), find_layout(self.root)
+        if query is not None and (layout or _are_splits(names)):
+            raise ValueError(f"{self.root} has split folders, so query= has no meaning")
+        if layout:
+            self.items = read_layout(self.root, layout)
+        elif _are_splits(names):
             self.items = _from_splits(self.root, names)
         else:
             self.items = _flat(self.root, query)
@@ -58,97 +68,82 @@ class Folder:
             )
 
 
-def _are_splits(names: set[str]) -> bool:
-    """All folders have split names, or two that go together do."""
-    pairs = ({"train", "query"}, {"train", "gallery"}, {"train", "test"}, {"query", "gallery"})
-    return bool(names) and (names <= set(_SPLITS) or any(pair <= names for pair in pairs))
+def has_splits(root: str) -> bool:
+    """Whether `folder(root)` says itself which images are queries.
+
+    Raises:
+        DataError: a benchmark that is not read.
+    """
+    return find_layout(root) is not None or _are_splits(_folder_names(root))
 
 
 def list_images(root: str, below: str = "", split: str = "train") -> list[Item]:
-    """The images below `root/below`, sorted; ids are relative to `root`, labels to `root/below`."""
-    base = os.path.join(root, below) if below else root
+    """The images below `root/below`, sorted; ids are relative to `root`, labels to `root/below`.
+
+    What is passed over is named and counted in the log.
+    """
+    found = scan_images(os.path.join(root, below) if below else root)
+    found.report()
+    names = [pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in found.images]
     return [
         Item(path=os.path.join(root, name), label=_label(name, below), split=split, id=name)
-        for name in (
-            pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in _walk(base)
-        )
+        for name in names
     ]
 
 
-def _directory(path: str) -> str:
-    if not os.path.isdir(path):
+def _folder_names(root: str) -> list[str]:
+    if not os.path.isdir(root):
         raise DataError(
-            f"{path} is not a folder; a table of images is read with manifest({path!r})"
+            f"{root} is not a folder; a table of images is read with manifest({root!r})"
         )
-    return path
+    found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    return [name for name in found if not name.startswith(".")]
+
+
+def _are_splits(names: Sequence[str]) -> bool:
+    """All folders have split names, or two that go together do."""
+    known = set(names)
+    return bool(known) and (known <= set(_SPLITS) or any(pair <= known for pair in _PAIRS))
 
 
 def _label(name: str, below: str) -> str:
+    """The folders of an image; white space around a name is no part of it."""
     parts = pathlib.PurePosixPath(name).parent.parts
-    return "/".join(parts[1:] if below else parts)
-
-
-def _walk(base: str) -> Iterator[str]:
-    """Image files in sorted order; linked folders are followed, each real folder once."""
-    seen = set()
-    for here, folders, files in os.walk(base, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders[:] = []
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(EXTENSIONS) and not name.startswith("."):
-                yield os.path.join(here, name)
+    return "/".join(part.strip() for part in (parts[1:] if below else parts))
 
 
 def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
-    passed_over = [name for name in names if not _SPLITS.get(name)]
-    if passed_over:
-        logger.info(
-            "%s: folders that are no split are passed over: %s", root, ", ".join(passed_over)
-        )
-    found = {name: list_images(root, name, _SPLITS[name]) for name in names if _SPLITS.get(name)}
-    if "test" in found and "query" not in found:
-        if "gallery" not in found:
-            found["gallery"] = [
-                dataclasses.replace(item, split="gallery") for item in found.get("train", [])
-            ]
-        found["test"] = [dataclasses.replace(item, split="query") for item in found["test"]]
-    return [item for items in found.values() for item in items]
+    """The items of split folders; a role that no folder has is taken by one that can have it."""
+    roles = {name: _SPLITS[name] for name in names if name in _SPLITS}
+    if "query" not in roles:
+        asked = next((name for name in ("test", "val") if name in roles), None)
+        if asked:
+            roles[asked] = "query"
+    left_out = [name for name in names if not roles.get(name)]
+    if left_out:
+        logger.info("%s: folders that are no split are passed over: %s", root, ", ".join(left_out))
+    found = [
+        item for name, split in roles.items() if split for item in list_images(root, name, split)
+    ]
+    kinds = set(roles.values())
+    if "gallery" not in kinds:
+        return found + _again(found, "train", "gallery")
+    if "train" not in kinds:
+        logger.info("%s: there is no train folder, so the gallery is trained on", root)
+        return _again(found, "gallery", "train") + found
+    return found
+
+
+def _again(items: Sequence[Item], split: str, other: str) -> list[Item]:
+    """The items of one split once more, in another."""
+    return [dataclasses.replace(item, split=other) for item in items if item.split == split]
 
 
 def _flat(root: str, query: str | float | None) -> list[Item]:
-    items = list_images(root)
+    items, queries = list_images(root), []
     if isinstance(query, str):
         asked = Folder(query).items
-        held = [
-            dataclasses.replace(item, split="query")
-            for item in asked
-            if item.split == asked[0].split
-        ]
-    elif query is None:
-        held = []
-    else:
-        held, items = _hold_out(items, query)
-    return items + held + [dataclasses.replace(item, split="gallery") for item in items]
-
-
-def _hold_out(items: Sequence[Item], share: float) -> tuple[list[Item], list[Item]]:
-    """Every class's share of queries, spread evenly over its images in name order, and the rest."""
-    if not 0 < share < 1:
-        raise ValueError(f"query={share}: a folder or a share between 0 and 1")
-    classes: dict[str, list[Item]] = {}
-    for item in items:
-        classes.setdefault(item.label, []).append(item)
-    held: set[str] = set()
-    for members in classes.values():
-        count = min(len(members) - 1, max(1, round(share * len(members))))
-        held.update(
-            members[row].id for row in np.linspace(0, len(members) - 1, count + 2).astype(int)[1:-1]
-        )
-    return (
-        [dataclasses.replace(item, split="query") for item in items if item.id in held],
-        [item for item in items if item.id not in held],
-    )
+        queries = _again(asked, asked[0].split, "query")
+    elif query is not None:
+        queries, items = hold_out(items, query)
+    return items + queries + _again(items, "train", "gallery")

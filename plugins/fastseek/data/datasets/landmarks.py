@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ...errors import DataError
 from ...io import csv_rows
-from ...io.paths import locate
+from ...io.paths import locate_below_roots
 from ...registry import DATASETS
 from ...structures import Item
 
@@ -37,7 +37,7 @@ class Landmarks:
     def __init__(self, task: str = "retrieval") -> None:
         if task not in TASKS:
             raise ValueError(f"task must be one of {', '.join(TASKS)}, got {task!r}")
-        table = locate(os.path.join("landmarks", "labels.csv"), "the landmark images")
+        table = locate_below_roots(os.path.join("landmarks", "labels.csv"), "the landmark images")
         self.root = str(table.parent)
         rows = csv_rows.read(table, COLUMNS, allow_mark=True)
         items = [_item(f"{table}:{line}", self.root, values) for line, values in rows]

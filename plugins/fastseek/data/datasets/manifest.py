@@ -5,20 +5,22 @@ and others.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import os
 import pathlib
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import DataError, UsageError
 from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item, parse_geolocation
+from ._query_share import hold_out
 
 SPLITS = ("train", "query", "gallery")
-_KNOWN = ("path", "label", "group", "split", "id")
 
 Row = tuple[str, dict[str, Any]]
 
@@ -29,47 +31,124 @@ class Manifest:
     into `Item.meta`.
 
     Of those lat, lon (degrees), date (ISO 8601) and location_uncertainty (metres) are checked, see
-    `structures.place`.
+    `structures.geolocation`; box, the shares "left top right bottom", is what SEEK.CROPS boxes()
+    cuts.
 
-    CSV may be separated by comma, semicolon or tab, with or without BOM, quotes and CRLF. An empty
-    split means "train". To train on an image and search in it too, list it twice with two splits.
+    CSV may be separated by comma, semicolon or tab, with or without BOM, quotes and CRLF. White
+    space around a label, group, split or id is no part of it. An empty split means "train". To
+    train on an image and search in it too, list it twice with two splits.
 
     Args:
-        path: the table, as it stands or below one of the data roots.
+        file: the table, as it stands or below one of the data roots.
         root: the folder relative paths start from; the table's own when not given.
+        path, label, group, split: what the table calls these columns; all but path may be missing.
+        query: where no row has a split: the share (0..1) of every class held out as queries, the
+            rest is trained on and searched in.
 
     Raises:
+        ValueError: no table, a share outside 0..1, or `query` with a table that has splits.
         DataError: names file:line, what is wrong there and what was expected.
     """
 
-    def __init__(self, path: str, root: str | None = None) -> None:
-        table = locate(path, "the list of images")
+    def __init__(
+        self,
+        file: str = "",
+        root: str | None = None,
+        path: str = "path",
+        label: str = "label",
+        group: str = "group",
+        split: str = "split",
+        query: float | None = None,
+    ) -> None:
+        if not file:
+            file, path = _take_old_argument(path), "path"
+        table = locate(file, "the list of images")
         self.root = str(table.parent if root is None else locate(root, "the images"))
-        rows = _parquet(table) if table.suffix.lower() in (".parquet", ".pq") else _csv(table)
-        seen: dict[tuple[str, str], str] = {}
-        self.items = [_item(where, row, self.root, seen) for where, row in rows]
+        reader = _ItemReader(
+            self.root, {"path": path, "label": label, "group": group, "split": split}
+        )
+        self.items = [reader.read(where, row) for where, row in _read_rows(table, reader.columns)]
         if not self.items:
             raise DataError(f"{table}: has no rows below its header")
+        if query is not None:
+            if reader.has_splits:
+                raise ValueError(f"{table} has splits, so query= has no meaning")
+            queries, rest = hold_out(self.items, query)
+            gallery = [dataclasses.replace(item, split="gallery") for item in rest]
+            self.items = [*rest, *queries, *gallery]
 
 
-def _item(where: str, row: dict[str, Any], root: str, seen: dict[tuple[str, str], str]) -> Item:
-    path, label, group, split, name = (_text(where, row, column) for column in _KNOWN)
-    if not path:
-        raise DataError(f"{where}: the path is empty")
-    split = split or "train"
-    if split not in SPLITS:
-        raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-    name = name or _id(path, root)
-    before = seen.setdefault((split, name), where)
-    if before != where:
-        raise DataError(
-            f"{where}: id {name!r} stands already in {before} with the same split; ids must differ"
-        )
-    meta = {column: value for column, value in row.items() if column not in _KNOWN}
-    parse_geolocation(meta, where)
-    return Item(
-        path=os.path.join(root, path), label=label, group=group, split=split, id=name, meta=meta
+def has_splits(file: str) -> bool:
+    """Whether a row of a table says which split it belongs to."""
+    table = locate(file, "the list of images")
+    return any(row.get("split") for _, row in _read_rows(table, {"path": "path"}))
+
+
+def _take_old_argument(path: str) -> str:
+    """The table, as it was named up to version 0.1: `manifest(path='list.csv')`."""
+    if path == "path":
+        raise ValueError("manifest needs a table, such as manifest('list.csv')")
+    warnings.warn(
+        "manifest(path=…) names the column of the paths; the table is called file, the first"
+        " argument; the old name goes with version 0.2",
+        DeprecationWarning,
+        stacklevel=4,
     )
+    return path
+
+
+class _ItemReader:
+    """Rows to items.
+
+    Args:
+        root: the folder relative paths start from.
+        columns: what we call a column -> what the table calls it.
+    """
+
+    def __init__(self, root: str, columns: dict[str, str]) -> None:
+        self.root, self.columns = root, columns
+        self.has_splits = False
+        self._known = {*columns.values(), "id"}
+        self._seen: dict[tuple[str, str], str] = {}
+        self._checked_backslash = False
+
+    def read(self, where: str, row: dict[str, Any]) -> Item:
+        """The item of one row.
+
+        Raises:
+            DataError: what is wrong there.
+        """
+        path = _text(where, row, self.columns["path"])
+        self._check_path(where, path)
+        label, group, split = (
+            _text(where, row, self.columns[name]).strip() for name in ("label", "group", "split")
+        )
+        self.has_splits |= bool(split)
+        split = split or "train"
+        if split not in SPLITS:
+            raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
+        name = _text(where, row, "id").strip() or _id(path, self.root)
+        before = self._seen.setdefault((split, name), where)
+        if before != where:
+            raise DataError(
+                f"{where}: id {name!r} stands already in {before} with the same split; ids must"
+                " differ"
+            )
+        meta = {column: value for column, value in row.items() if column not in self._known}
+        parse_geolocation(meta, where)
+        return Item(os.path.join(self.root, path), label, group, split, name, meta)
+
+    def _check_path(self, where: str, path: str) -> None:
+        if not path:
+            raise DataError(f"{where}: the path is empty")
+        # A file may have a backslash in its name; where the first does not exist, Windows wrote it.
+        if "\\" in path and os.sep == "/" and not self._checked_backslash:
+            self._checked_backslash = True
+            if not os.path.exists(os.path.join(self.root, path)):
+                raise DataError(
+                    f"{where}: path {path!r} is one of Windows, where \\ divides folders: write /,"
+                    " and leave out a drive such as C:"
+                )
 
 
 def _id(path: str, root: str) -> str:
@@ -88,7 +167,12 @@ def _text(where: str, row: dict[str, Any], column: str) -> str:
     return str(value)
 
 
-def _csv(table: pathlib.Path) -> Iterator[Row]:
+def _read_rows(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
+    parquet = table.suffix.lower() in (".parquet", ".pq")
+    return _parquet(table, columns) if parquet else _csv(table, columns)
+
+
+def _csv(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
     text = _decode(table)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(
@@ -96,7 +180,7 @@ def _csv(table: pathlib.Path) -> Iterator[Row]:
     )
     line = 1
     try:
-        header = _header(table, next(reader, []))
+        header = _header(table, next(reader, []), columns)
         line = reader.line_num + 1
         for cells in reader:
             where = f"{table}:{line}"
@@ -128,20 +212,30 @@ def _line_of(data: bytes, position: int) -> int:
     return data.count(b"\n", 0, position) + 1
 
 
-def _header(table: pathlib.Path, cells: list[str]) -> list[str]:
+def _header(table: pathlib.Path, cells: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """The names of the columns.
+
+    Raises:
+        DataError: that of the paths, or one that was named, is missing, or one stands there twice.
+    """
     names = [cell.strip() for cell in cells]
     doubled = sorted({name for name in names if names.count(name) > 1})
-    if "path" not in names:
+    found = ", ".join(names) or "nothing"
+    if columns["path"] == "path" and "path" not in names:
         raise DataError(
-            f"{table}:1: no column is called 'path'; found {', '.join(names) or 'nothing'}, "
-            "expected path,label[,group,split,id]"
+            f"{table}:1: no column is called 'path'; found {found}, expected"
+            " path,label[,group,split,id]; other names are told so: manifest('list.csv',"
+            " path='image', label='class')"
         )
+    missing = [name for ours, name in columns.items() if name != ours and name not in names]
+    if missing:
+        raise DataError(f"{table}:1: no column is called {missing[0]!r}; found {found}")
     if doubled:
         raise DataError(f"{table}:1: the column {doubled[0]!r} stands there twice")
     return names
 
 
-def _parquet(table: pathlib.Path) -> Iterator[Row]:
+def _parquet(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
     if importlib.util.find_spec("pyarrow") is None:
         raise UsageError(f"{table}: reading Parquet needs pyarrow: pip install pyarrow")
     import pyarrow
@@ -149,7 +243,7 @@ def _parquet(table: pathlib.Path) -> Iterator[Row]:
 
     try:
         with parquet.ParquetFile(table) as file:
-            _header(table, file.schema_arrow.names)
+            _header(table, file.schema_arrow.names, columns)
             number = 0
             for batch in file.iter_batches():
                 for row in batch.to_pylist():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
+
+logger = logging.getLogger(__name__)
 
 RULES = ("repeat", "drop", "replace", "error")
 
@@ -32,6 +35,29 @@ def least_of(singletons: str, labels: np.ndarray, rules: Sequence[str]) -> int:
             f"{alone} classes have one image only: add images, or singletons={' or '.join(others)}"
         )
     return 2 if singletons == "drop" else 1
+
+
+def warn_of_repeats(counts: np.ndarray, k: int, call: str) -> None:
+    """Log how many classes have fewer images than stand together in a batch.
+
+    Args:
+        counts: images of every class.
+        k: how many stand together.
+        call: the sampler, as a recipe writes it.
+    """
+    alone, few = int((counts == 1).sum()), int((counts < k).sum())
+    if alone:
+        logger.warning(
+            "%s: %d of %d classes have one image only, so their pairs are of an image with itself;"
+            " singletons='drop' leaves them out",
+            call,
+            alone,
+            len(counts),
+        )
+    elif few:
+        logger.info(
+            "%s: %d of %d classes have fewer images: some stand there twice", call, few, len(counts)
+        )
 
 
 class Stand:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...registry import SAMPLERS
 from ._batching import Classes, check_batch
-from ._singles import RULES, Stand, least_of
+from ._singles import RULES, Stand, least_of, warn_of_repeats
 
 
 @SAMPLERS.register()
@@ -47,6 +47,8 @@ class Balanced:
         self.classes = Classes(labels, least_of(singletons, labels, RULES))
         count = len(self.classes)
         check_batch(count * m, batch_size, world_size, m, count)
+        if singletons == "repeat":
+            warn_of_repeats(self.classes.counts, m, f"balanced(m={m})")
         self.n, self.m, self.again, self.seed = batch_size // m, m, replace, seed
         self.batches = -(-count // self.n)
         self._stand = Stand(self.classes.counts, self.n, singletons == "replace")

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...registry import SAMPLERS
 from ._batching import Classes, check_batch
-from ._singles import least_of
+from ._singles import least_of, warn_of_repeats
 
 
 @SAMPLERS.register()
@@ -40,6 +40,8 @@ class BalancedPk:
     ) -> None:
         self.classes = Classes(labels, least_of(singletons, labels, ("repeat", "drop", "error")))
         check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
+        if singletons == "repeat":
+            warn_of_repeats(self.classes.counts, k, f"balanced_pk(k={k})")
         self.groups = np.asarray(groups)
         self.p, self.k, self.seed = batch_size // k, k, seed
         self.batches = len(self.classes.rows) // batch_size

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...registry import SAMPLERS
 from ._batching import Classes, check_batch
-from ._singles import RULES, Stand, least_of
+from ._singles import RULES, Stand, least_of, warn_of_repeats
 
 
 @SAMPLERS.register()
@@ -43,6 +43,8 @@ class Pk:
     ) -> None:
         self.classes = Classes(labels, least_of(singletons, labels, RULES))
         check_batch(len(self.classes.rows), batch_size, world_size, k, len(self.classes))
+        if singletons == "repeat":
+            warn_of_repeats(self.classes.counts, k, f"pk(k={k})")
         self.p, self.k, self.seed = batch_size // k, k, seed
         self.batches = len(self.classes.rows) // batch_size
         self._stand = Stand(self.classes.counts, self.p, singletons == "replace")

@@ -11,9 +11,11 @@ from ._rng import happens, integer, probability
 
 @TRANSFORMS.register()
 class Cutout:
-    """Black out one rectangle, as large a share of height and width, anywhere inside the image.
+    """Black out one rectangle whose centre may be anywhere in the image (DeVries and Taylor, 2017).
 
-    (DeVries and Taylor, 2017, let it lie half outside; here its size is always the same.)
+    What lies beyond the lower or right border is cut off; at the upper and left border the
+    rectangle is moved in. So does albumentations' Cutout, with which Landmark 2021 was won: with
+    `share` 0.4 it has its whole size in 64 of 100 images, and 14.4 % of the pixels on average.
 
     Args:
         share: the rectangle's side / the image's side.
@@ -32,6 +34,12 @@ class Cutout:
         if not happens(self.p):
             return image
         height, width = sides(image)
-        hole = round(self.share * height), round(self.share * width)
-        top, left = integer(0, height - hole[0]), integer(0, width - hole[1])
-        return paint(image, top, left, torch.zeros(3, *hole))
+        top, bottom = self._span(height)
+        left, right = self._span(width)
+        return paint(image, top, left, torch.zeros(3, bottom - top, right - left))
+
+    def _span(self, side: int) -> tuple[int, int]:
+        """Where the hole begins and ends along one side."""
+        length = round(self.share * side)
+        start = max(0, integer(0, side) - length // 2)
+        return start, min(side, start + length)

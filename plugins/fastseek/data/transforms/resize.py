@@ -21,6 +21,7 @@ class Resize:
     """
 
     fixed = True
+    argument_hints = {"keep": "height and width are one pair, such as resize((96, 64))"}
 
     def __init__(
         self, size: int | tuple[int, int], keep: bool = False, interpolation: str = "bicubic"

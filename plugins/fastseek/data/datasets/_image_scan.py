@@ -1,0 +1,120 @@
+"""Which files of a folder are images, and what is passed over: named and counted."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+import os
+import pathlib
+from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+# .jfif, .jpe and .jfi are JPEG, as Windows and old cameras name it.
+EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".png", ".webp", ".gif", ".bmp")
+# Images all the same, whose decoders are large and rarely needed.
+UNREAD = frozenset(
+    """.tif .tiff .heic .heif .avif .jp2 .j2k .jxl .jxr .psd .svg .ico .tga .dds .exr .hdr .ppm .pgm
+    .pbm .pnm .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .raw""".split()
+)
+SHOWN = 5  # names in one message
+
+
+@dataclasses.dataclass
+class ImageScan:
+    """What lies in a folder and below.
+
+    Args:
+        base: the folder.
+        images: image files in sorted order, whole paths.
+        unread: files of image formats that are not read, or whose name has no suffix.
+        others: files that are no images.
+        empty: folders without an image in them or below, the topmost only.
+    """
+
+    base: str
+    images: list[str] = dataclasses.field(default_factory=list)
+    unread: list[str] = dataclasses.field(default_factory=list)
+    others: list[str] = dataclasses.field(default_factory=list)
+    empty: list[str] = dataclasses.field(default_factory=list)
+
+    def report(self) -> None:
+        """Log what is passed over, by its number, kind and first names."""
+        if self.unread:
+            logger.warning(
+                "%s: %d files are passed over (%s), such as %s: save them as JPEG or PNG",
+                self.base,
+                len(self.unread),
+                _count_suffixes(self.unread),
+                self._name(self.unread),
+            )
+        if self.empty:
+            logger.warning(
+                "%s: %d folders hold no image and make no class: %s",
+                self.base,
+                len(self.empty),
+                self._name(self.empty),
+            )
+        if self.others:
+            logger.info(
+                "%s: %d files are no images (%s)",
+                self.base,
+                len(self.others),
+                _count_suffixes(self.others),
+            )
+
+    def _name(self, paths: Sequence[str]) -> str:
+        names = [os.path.relpath(path, self.base) for path in paths[:SHOWN]]
+        return ", ".join(names) + (", …" if len(paths) > SHOWN else "")
+
+
+def scan_images(base: str) -> ImageScan:
+    """Look through a folder; linked folders are followed, each real folder once, hidden files and
+    folders left out.
+    """
+    found, real_folders = ImageScan(base), set()
+    visited, filled = [], {base}
+    for here, folders, files in os.walk(base, followlinks=True):
+        real = os.path.realpath(here)
+        if real in real_folders:
+            folders[:] = []
+            continue
+        real_folders.add(real)
+        visited.append(here)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        before = len(found.images)
+        for name in sorted(files):
+            if not name.startswith("."):
+                _sort_file(found, os.path.join(here, name))
+        if len(found.images) > before:
+            filled.update(_above(here, base))
+    found.empty = [
+        path for path in visited if path not in filled and os.path.dirname(path) in filled
+    ]
+    return found
+
+
+def _sort_file(found: ImageScan, path: str) -> None:
+    suffix = pathlib.PurePath(path).suffix.lower()
+    if suffix in EXTENSIONS:
+        found.images.append(path)
+    elif suffix in UNREAD or not suffix:
+        found.unread.append(path)
+    else:
+        found.others.append(path)
+
+
+def _above(folder: str, base: str) -> list[str]:
+    """A folder and those above it, up to `base`."""
+    found = [folder]
+    while found[-1] != base:
+        found.append(os.path.dirname(found[-1]))
+    return found
+
+
+def _count_suffixes(paths: Sequence[str]) -> str:
+    """Such as "12 .heic, 1 without suffix"."""
+    counts = collections.Counter(pathlib.PurePath(path).suffix.lower() for path in paths)
+    order = sorted(counts, key=lambda suffix: (-counts[suffix], suffix))
+    return ", ".join(f"{counts[suffix]} {suffix or 'without suffix'}" for suffix in order)
