@@ -75,7 +75,7 @@ def test_several_centres_of_a_class_count_as_their_mean():
     rows = classifier(PLANTED)
     several = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).repeat(3, axis=0)
     several += 0.02 * random.normal(size=several.shape)
-    assert duplicate_classes(several, centres=3).groups == duplicate_classes(rows).groups
+    assert duplicate_classes(several, centers=3).groups == duplicate_classes(rows).groups
 
 
 def test_chunks_change_nothing(monkeypatch):

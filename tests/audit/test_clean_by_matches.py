@@ -81,7 +81,7 @@ def test_thirty_inliers_three_matches_and_two_images_are_the_least():
 
 
 def test_labels_and_neighbours_must_belong_together():
-    with pytest.raises(DataError, match="3 labels and neighbours"):
+    with pytest.raises(DataError, match="3 labels and neighbors"):
         clean_by_matches(np.zeros(3), np.zeros((2, 4), int), lambda a, b: 0)
     with pytest.raises(DataError, match="rows up to 5"):
         clean_by_matches(np.zeros(2), np.asarray([[5], [0]]), lambda a, b: 0)

@@ -338,7 +338,7 @@ def test_roc_figures_are_fastreids_own(cfg):
 
 
 def test_a_data_set_without_queries_says_what_is_missing(cfg, photos):
-    with pytest.raises(DataError, match="no query photos"):
+    with pytest.raises(DataError, match="no query images"):
         split_sides([], "toy")
 
 

@@ -25,7 +25,7 @@ class Cleaned(NamedTuple):
 
 def clean_by_matches(
     labels: np.ndarray,
-    neighbours: np.ndarray,
+    neighbors: np.ndarray,
     inliers: Callable[[int, int], int],
     least_inliers: int = 30,
     least_matches: int = 3,
@@ -34,28 +34,28 @@ def clean_by_matches(
     """Keep the images that verify with others of their class, and the classes that keep enough of
     them.
 
-    Of an image's neighbours (its 100 nearest training images) those of its own class are verified,
+    Of an image's neighbors (its 100 nearest training images) those of its own class are verified,
     nearest first; one that shares `least_inliers` local features or more under one transformation
     is a match. An image with `least_matches` is kept, and a class with `least_images` kept images.
     So GLDv2 was cleaned to 1.6 million images of 81,313 classes (Ozaki and Yokoo, arXiv 1906.04087:
-    30, 3 and 2 of 100 neighbours).
+    30, 3 and 2 of 100 neighbors).
 
     Args:
         labels: [N], whole numbers; a negative one is of no class, and the image is not kept.
-        neighbours: [N, K] rows of the nearest images, best first; -1 for none; the image itself
+        neighbors: [N, K] rows of the nearest images, best first; -1 for none; the image itself
             does not count.
         inliers: verifies two rows: how many features agree. A pair is asked for once, the smaller
             row first.
 
     Raises:
-        DataError: labels and neighbours differ in length, or a neighbour is no row.
+        DataError: labels and neighbors differ in length, or a neighbor is no row.
     """
-    labels, neighbours = np.asarray(labels), np.asarray(neighbours)
-    legal = not neighbours.size or -1 <= neighbours.min() <= neighbours.max() < len(labels)
-    if len(labels) != len(neighbours) or not legal:
+    labels, neighbors = np.asarray(labels), np.asarray(neighbors)
+    legal = not neighbors.size or -1 <= neighbors.min() <= neighbors.max() < len(labels)
+    if len(labels) != len(neighbors) or not legal:
         raise DataError(
-            f"{len(labels)} labels and neighbours {neighbours.shape} of rows up to "
-            f"{neighbours.max(initial=-1)}: must be the nearest rows of the same images"
+            f"{len(labels)} labels and neighbors {neighbors.shape} of rows up to "
+            f"{neighbors.max(initial=-1)}: must be the nearest rows of the same images"
         )
     known: dict[tuple[int, int], bool] = {}
 
@@ -67,7 +67,7 @@ def clean_by_matches(
 
     matches = np.zeros(len(labels), np.int64)
     for row in progress(range(len(labels)), "verifying"):
-        near = neighbours[row][neighbours[row] >= 0]
+        near = neighbors[row][neighbors[row] >= 0]
         for other in (
             near[(labels[near] == labels[row]) & (near != row)].tolist() if labels[row] >= 0 else ()
         ):

@@ -37,15 +37,15 @@ def collision_probability(sizes: Sequence[int], classes: int, ids: int) -> float
 
 
 def advice(sizes: Sequence[int], classes: int, batch: int) -> list[tuple[int, int, float]]:
-    """(n, m, chance of a collision) for every way to fill a batch with n classes of m photos each,
+    """(n, m, chance of a collision) for every way to fill a batch with n classes of m images each,
     n and m above 1.
 
-    Where duplicates cannot be mended, fewer classes with more photos each collide less.
+    Where duplicates cannot be mended, fewer classes with more images each collide less.
 
     Args:
         sizes: classes of every duplicate group.
         classes: all of them.
-        batch: photos a batch.
+        batch: images a batch.
     """
     ways = [(n, batch // n) for n in range(2, batch // 2 + 1) if batch % n == 0 and n <= classes]
     return [(n, m, collision_probability(sizes, classes, n)) for n, m in ways]

@@ -1,4 +1,4 @@
-"""Sample pictures of groups on one self-contained page."""
+"""Sample images of groups on one self-contained page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ h2{font-size:1.05em;margin:2em 0 .3em;border-top:1px solid #8886;padding-top:.8e
 
 
 def contact_sheet(title: str, text: str, groups: Sequence[Group]) -> str:
-    """The page as HTML; names are escaped, pictures are in it, nothing is fetched.
+    """The page as HTML; names are escaped, images are in it, nothing is fetched.
 
     Args:
         title: the heading.
@@ -38,9 +38,9 @@ def contact_sheet(title: str, text: str, groups: Sequence[Group]) -> str:
 
 
 def _row(row: Row) -> str:
-    caption, pictures = row
+    caption, images = row
     shown = "".join(
         f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(one).decode("ascii")}">'
-        for one in pictures
+        for one in images
     )
     return f'<div class="row"><b>{html.escape(caption)}</b>{shown}</div>'

@@ -1,4 +1,4 @@
-"""Queries whose models' best answers differ: several things in a photo, or a small one."""
+"""Queries whose models' best answers differ: several things in a image, or a small one."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Duplicates:
     classes: int
 
 
-def duplicate_classes(rows: np.ndarray, centres: int = 1, tau: float | None = None) -> Duplicates:
+def duplicate_classes(rows: np.ndarray, centers: int = 1, tau: float | None = None) -> Duplicates:
     """Group the classes whose rows in a cosine classifier nearly agree; no label is changed.
 
     A converged margin classifier pushes different classes apart, and cannot with one thing under
@@ -43,16 +43,16 @@ def duplicate_classes(rows: np.ndarray, centres: int = 1, tau: float | None = No
     or many duplicates, give tau.
 
     Args:
-        rows: [C * centres, D], the classifier's weights; of several centres a class the mean
+        rows: [C * centers, D], the classifier's weights; of several centers a class the mean
             direction is taken.
-        centres: rows a class.
+        centers: rows a class.
         tau: the least cosine.
 
     Raises:
         DataError: a class has a row of zeros, or one that is not finite; or there are fewer than
             two classes.
     """
-    units = unit_rows(rows, *ERROR).reshape(-1, centres, np.shape(rows)[1]).mean(axis=1)
+    units = unit_rows(rows, *ERROR).reshape(-1, centers, np.shape(rows)[1]).mean(axis=1)
     units = unit_rows(units, *ERROR)
     if len(units) < 2:
         raise DataError(f"{len(units)} classes: at least two are needed to compare")

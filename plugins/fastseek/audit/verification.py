@@ -1,4 +1,4 @@
-"""Two photos of one thing share local features under one transformation: how many, by SIFT and
+"""Two images of one thing share local features under one transformation: how many, by SIFT and
 RANSAC.
 """
 
@@ -18,19 +18,19 @@ Features = tuple[
 
 
 class Verification:
-    """Inliers of an affine transformation between two photos, each numbered.
+    """Inliers of an affine transformation between two images, each numbered.
 
     SIFT features (Lowe, IJCV 2004) are matched where the nearest is nearer than `ratio` times the
     second, and an affine transformation is fitted by RANSAC (Fischler and Bolles 1981). The same
     pair gives the same number.
 
     Args:
-        read: the grey photo of a number, uint8 [H, W]; None when it cannot be read, which agrees
+        read: the gray image of a number, uint8 [H, W]; None when it cannot be read, which agrees
             with nothing.
-        features: how many of a photo, the strongest.
+        features: how many of a image, the strongest.
         ratio: of nearest to second nearest descriptor.
         pixels: how far from its place a feature may land.
-        kept: photos whose features stay in memory.
+        kept: images whose features stay in memory.
 
     Raises:
         UsageError: OpenCV is not installed.
@@ -50,7 +50,7 @@ class Verification:
         self.features = functools.lru_cache(kept)(self._features)
 
     def __call__(self, first: int, second: int) -> int:
-        """How many features of two photos agree."""
+        """How many features of two images agree."""
         (places, ours), (others, theirs) = self.features(first), self.features(second)
         if min(len(ours), len(theirs)) < 3:
             return 0
@@ -68,9 +68,9 @@ class Verification:
         return 0 if inside is None else int(inside.sum())
 
     def _features(self, number: int) -> Features:
-        grey = self.read(number)
+        gray = self.read(number)
         points, descriptors = (
-            self._sift.detectAndCompute(grey, None) if grey is not None else ((), None)
+            self._sift.detectAndCompute(gray, None) if gray is not None else ((), None)
         )
         if descriptors is None:
             return np.empty((0, 2), np.float32), np.empty((0, 128), np.float32)
@@ -87,7 +87,7 @@ def opencv() -> Any:
         import cv2
     except ImportError as error:
         raise UsageError(
-            "verifying photos needs OpenCV: pip install opencv-python-headless, or give the inliers"
+            "verifying images needs OpenCV: pip install opencv-python-headless, or give the inliers"
             " of your own verification"
         ) from error
     return cv2

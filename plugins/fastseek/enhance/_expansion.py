@@ -1,4 +1,4 @@
-"""Sums of vectors with their neighbours, weighted by similarity."""
+"""Sums of vectors with their neighbors, weighted by similarity."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CELLS = 1 << 23  # numbers gathered at once
 def expand_queries(
     side: Embeddings, pool: Embeddings, rows: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Every vector plus the weighted sum of its neighbours, all of length 1 before; the sums have
+    """Every vector plus the weighted sum of its neighbors, all of length 1 before; the sums have
     length 1 again.
 
     A sum of zero stays zero. At most CELLS numbers are gathered at once.
 
     Args:
         side: [N] vectors.
-        pool: where the neighbours are.
+        pool: where the neighbors are.
         rows: [N, K] rows of the pool.
         weights: [N, K], 0 or more.
 

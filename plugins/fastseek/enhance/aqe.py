@@ -9,7 +9,7 @@ from ..knn.vectors import stack_sides
 from ..registry import ENHANCERS
 from ..structures import Embeddings
 
-ROWS = 1024  # vectors whose neighbours are gathered at once
+ROWS = 1024  # vectors whose neighbors are gathered at once
 
 
 @ENHANCERS.register()
@@ -19,7 +19,7 @@ class Aqe:
 
     fast-reid's TEST.AQE: alpha query expansion (Radenovic et al. 2018) of queries and database over
     both together. Vectors are averaged as they are, not normalized. A negative cosine weighs nothing,
-    where fast-reid's power of it is negative or no number. Neighbours come from an exact search in
+    where fast-reid's power of it is negative or no number. Neighbors come from an exact search in
     bounded memory.
 
     Args:

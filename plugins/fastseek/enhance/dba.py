@@ -18,7 +18,7 @@ class Dba:
     Database-side feature augmentation (Turcot and Lowe 2009; Gordo et al., IJCV 2017): vectors are
     of length 1 before and after, the vector itself weighs 1, a negative cosine nothing. `alpha=0`
     weighs all alike. What the gallery becomes does not depend on the queries. Time grows with the
-    square of the gallery. Memory: the new vectors, k + 1 neighbours of 12 bytes a vector, and one
+    square of the gallery. Memory: the new vectors, k + 1 neighbors of 12 bytes a vector, and one
     block.
 
     Args:

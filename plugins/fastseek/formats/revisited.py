@@ -33,7 +33,7 @@ class Gnd:
     Args:
         queries, images: names without suffix, in the order of the file, which numbers the images
             from 0.
-        boxes: [Q, 4] float64, the part of each query photo that is asked for: x1, y1, x2, y2 in
+        boxes: [Q, 4] float64, the part of each query image that is asked for: x1, y1, x2, y2 in
             pixels; NaN where the file has none.
         easy, hard, junk: for each query the numbers of its images, int64, rising.
     """

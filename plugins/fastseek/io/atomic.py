@@ -19,7 +19,7 @@ _living: dict[str, object] = {}  # the temporary files that calls of this proces
 
 @contextlib.contextmanager
 def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary neighbour of `path` and rename it over `path` when the block ends well.
+    """Open a temporary neighbor of `path` and rename it over `path` when the block ends well.
 
     A killed or failing writer leaves the old file as it was; the reader never sees half a file.
     What a killed writer left of its temporary file, the next one removes. Text is UTF-8; a file
@@ -160,7 +160,7 @@ def _open(path: pathlib.Path, mode: str) -> IO[Any]:
 
 
 def _sweep(path: pathlib.Path) -> None:
-    """Remove the temporary neighbours of `path` whose writers are dead: those that nobody has
+    """Remove the temporary neighbors of `path` whose writers are dead: those that nobody has
     locked.
     """
     start = f".{path.name}.tmp-"

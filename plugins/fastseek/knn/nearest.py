@@ -1,4 +1,4 @@
-"""Exact nearest neighbours in bounded memory: what search, re-ranking and query expansion stand on.
+"""Exact nearest neighbors in bounded memory: what search, re-ranking and query expansion stand on.
 
 A scan compares all pairs in a cheap precision and proposes every pair that its error could put
 among the best k; each of those is then scored in float64. So scores depend on their two vectors
@@ -28,7 +28,7 @@ __all__ = [
     "EMPTY",
     "GALLERY_ROWS",
     "METRICS",
-    "Neighbours",
+    "Neighbors",
     "blocks",
     "encode_gallery",
     "id_order",
@@ -45,7 +45,7 @@ FEW_ROWS = 64  # fewer queries than this a thread are left to one thread
 logger = logging.getLogger("fastseek")
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """The answer of `nearest`.
 
     `rows` [Q, K] int64 gallery rows, best first; `scores` [Q, K] float32, larger is better;
@@ -85,7 +85,7 @@ def nearest(
     gallery_rows: int = GALLERY_ROWS,
     scan: str = "auto",
     lowest: bool = True,
-) -> Neighbours:
+) -> Neighbors:
     """Find the k best gallery rows of every query; equal scores stand in the order of their ids.
 
     Args:
@@ -118,7 +118,7 @@ def nearest(
 
 def nearest_coded(
     queries: Embeddings, coded: CodedGallery, k: int, widen: int = 0, lowest: bool = False
-) -> Neighbours:
+) -> Neighbors:
     """What `nearest` finds, in a gallery that was coded before.
 
     Args:
@@ -158,7 +158,7 @@ def _search(
     scan: Scan,
     blocks_for: Callable[[Scan, Mapped], Iterable[Block]],
     total: int,
-) -> Neighbours:
+) -> Neighbors:
     order, place = id_order(wanted.gallery.ids)
     keys = np.full((len(queries), wanted.depth), EMPTY, np.uint64)
     low = np.full(len(queries), np.inf, np.float32)
@@ -170,7 +170,7 @@ def _search(
         with scan.ready(), threads(count) as mapped:
             search.run(blocks_for(scan, mapped), total, mapped, rows)
     rows_found = order[places_of(keys)] if wanted.depth else np.empty(keys.shape, np.int64)
-    return Neighbours(rows_found, scores_of(keys), low, scan.name)
+    return Neighbors(rows_found, scores_of(keys), low, scan.name)
 
 
 def workers() -> int:

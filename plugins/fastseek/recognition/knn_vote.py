@@ -1,4 +1,4 @@
-"""Labels for images that have none, by the vote of their nearest neighbours in a labelled set."""
+"""Labels for images that have none, by the vote of their nearest neighbors in a labelled set."""
 
 from __future__ import annotations
 
@@ -84,10 +84,10 @@ class Reference:
 
         Args:
             side: images of the reference's model.
-            votes: how many neighbours vote.
+            votes: how many neighbors vote.
             confidence: what is returned beside the label: "sum", the winning label's cosines
-                summed; "sum/3", that divided by `votes`, so that neighbours of other labels count
-                as zeros; "mean-of-agreeing", divided by the number of neighbours that agree;
+                summed; "sum/3", that divided by `votes`, so that neighbors of other labels count
+                as zeros; "mean-of-agreeing", divided by the number of neighbors that agree;
                 "top1", the largest of their cosines. Never below 0.
             name: what an error calls the side.
 

@@ -49,11 +49,11 @@ def ban_frequent(predictions: Predictions, most: int = 20, rule: str = "below") 
 
 
 class ClassifierRule(NamedTuple):
-    """How neighbours and classifier are multiplied.
+    """How neighbors and classifier are multiplied.
 
     Args:
         votes: how many of the nearest reference images count.
-        cosine_power, class_power: powers of a neighbour's cosine and of the classifier's score.
+        cosine_power, class_power: powers of a neighbor's cosine and of the classifier's score.
         default: the classifier's score where it knows no such class, and its least.
     """
 
@@ -74,7 +74,7 @@ def recognize_with_classifier(
     classes: Sequence[str],
     rule: ClassifierRule = THIRD_PLACE_2020,
 ) -> Predictions:
-    """Name what a query shows by its neighbours and by its classifier, multiplied.
+    """Name what a query shows by its neighbors and by its classifier, multiplied.
 
     score(label) = sum of cosine^9 over those of the 5 nearest reference images that have the label
     * p^10, where p is the classifier's mean score of the label's class, and 1e-8 where it knows no

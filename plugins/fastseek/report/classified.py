@@ -43,7 +43,7 @@ class Mistake:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two classes that are taken for each other: how many photos each way, as a share of both, and
+    """Two classes that are taken for each other: how many images each way, as a share of both, and
     some of them.
     """
 

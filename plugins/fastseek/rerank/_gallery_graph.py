@@ -19,25 +19,31 @@ from ._k_reciprocal_encoding import encode, put_self_first
 
 FORMAT = 1
 ROWS = 65536
+# What the arrays are called in the file; the first was spelled so by the first version.
 ARRAYS = ("neighbours", "reach", "starts", "columns", "weights")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GalleryGraph:
-    """Neighbourhoods of the images of a gallery among themselves.
+    """Neighborhoods of the images of a gallery among themselves.
 
     Args:
-        neighbours: [G, K] int32 nearest images, itself first.
+        neighbors: [G, K] int32 nearest images, itself first.
         reach: [G] float32, the score of the k1-th other image: what is nearer is among the k1
             nearest; -inf when the gallery has fewer.
         starts, columns, weights: the encodings before they are averaged, sparse [G, G].
     """
 
-    neighbours: np.ndarray
+    neighbors: np.ndarray
     reach: np.ndarray
     starts: np.ndarray
     columns: np.ndarray
     weights: np.ndarray
+
+    @property
+    def neighbours(self) -> np.ndarray:
+        """The neighbors, by the name they have in the file."""
+        return self.neighbors
 
     @property
     def encoded(self) -> csr_array:
@@ -74,9 +80,9 @@ class GalleryGraph:
                 / longest[rows]
             )
 
-        neighbours = put_self_first(found.rows)
-        raw = encode(neighbours, k1, 1, scale_distances)
-        return cls(neighbours.astype(np.int32), reach, raw.indptr, raw.indices, raw.data)
+        neighbors = put_self_first(found.rows)
+        raw = encode(neighbors, k1, 1, scale_distances)
+        return cls(neighbors.astype(np.int32), reach, raw.indptr, raw.indices, raw.data)
 
     @classmethod
     def load_or_build(
@@ -107,7 +113,7 @@ class GalleryGraph:
                 f"{path}: the graph of another {' and '.join(wrong)}: name another file, or delete "
                 "this one to have it built again"
             )
-        return cls(**arrays)
+        return cls(*(arrays[name] for name in ARRAYS))
 
 
 def squared_distances(scores: np.ndarray, metric: str) -> np.ndarray:

@@ -1,5 +1,5 @@
 """The sparse vectors of k-reciprocal encoding: for every image, weights on the images of its
-neighbourhood.
+neighborhood.
 
 Section 3 of "Re-ranking Person Re-identification with k-reciprocal Encoding" (Zhong et al., CVPR
 2017), with sets as rows of sparse matrices: nothing here has N x N entries.
@@ -39,7 +39,7 @@ def halve(k1: int) -> int:
 
 
 def count_most_entries(images: int, k1: int) -> int:
-    """How many images a neighbourhood can have at most."""
+    """How many images a neighborhood can have at most."""
     return min(images, (k1 + 1) * (halve(k1) + 1))
 
 
@@ -50,20 +50,20 @@ def pick_index_type(entries: int) -> type:
     return np.int32 if entries <= np.iinfo(np.int32).max else np.int64
 
 
-def put_self_first(neighbours: np.ndarray) -> np.ndarray:
-    """Neighbour lists [N, K] that begin with the image itself, which many equal images may have
+def put_self_first(neighbors: np.ndarray) -> np.ndarray:
+    """Neighbor lists [N, K] that begin with the image itself, which many equal images may have
     pushed off.
     """
-    own = np.arange(len(neighbours), dtype=neighbours.dtype)
-    here = neighbours == own[:, None]
-    rest = np.ones(neighbours.shape, bool)
-    rest[own, np.where(here.any(axis=1), here.argmax(axis=1), neighbours.shape[1] - 1)] = False
-    return np.concatenate([own[:, None], neighbours[rest].reshape(len(own), -1)], axis=1)
+    own = np.arange(len(neighbors), dtype=neighbors.dtype)
+    here = neighbors == own[:, None]
+    rest = np.ones(neighbors.shape, bool)
+    rest[own, np.where(here.any(axis=1), here.argmax(axis=1), neighbors.shape[1] - 1)] = False
+    return np.concatenate([own[:, None], neighbors[rest].reshape(len(own), -1)], axis=1)
 
 
-def find_reciprocal(neighbours: np.ndarray) -> csr_array:
+def find_reciprocal(neighbors: np.ndarray) -> csr_array:
     """R [N, N] of zeros and ones: j is in row i when each is in the other's list; symmetric."""
-    lists = _lists_to_matrix(neighbours, 1)
+    lists = _lists_to_matrix(neighbors, 1)
     return lists.multiply(lists.T.tocsr()).tocsr()
 
 
@@ -87,7 +87,7 @@ def expand(whole: csr_array, half: csr_array, sizes: np.ndarray, share: float = 
 
 
 def encode(
-    neighbours: np.ndarray,
+    neighbors: np.ndarray,
     k1: int,
     k2: int,
     distances: Distances,
@@ -97,29 +97,27 @@ def encode(
     """V [N, N] float32, rows that sum to 1.
 
     Args:
-        neighbours: [N, K] the nearest images of every image, itself first.
-        k1: size of the neighbourhoods.
-        k2: how many neighbours' rows are averaged; 1 for none.
+        neighbors: [N, K] the nearest images of every image, itself first.
+        k1: size of the neighborhoods.
+        k2: how many neighbors' rows are averaged; 1 for none.
         distances: called with rows and columns [n], gives the scaled distances of those pairs.
-        rule: how the neighbourhoods are made.
+        rule: how the neighborhoods are made.
         most: how many entries V may have before it is averaged.
 
     Raises:
         RunError: it would have more.
     """
-    return average_neighbors(
-        _weigh_neighbors(neighbours, k1, distances, rule, most), neighbours, k2
-    )
+    return average_neighbors(_weigh_neighbors(neighbors, k1, distances, rule, most), neighbors, k2)
 
 
 def _weigh_neighbors(
-    neighbours: np.ndarray, k1: int, distances: Distances, rule: NeighborhoodRule, most: float
+    neighbors: np.ndarray, k1: int, distances: Distances, rule: NeighborhoodRule, most: float
 ) -> csr_array:
-    count = len(neighbours)
+    count = len(neighbors)
     if not count:
         return csr_array((0, 0), dtype=np.float32)
     lengths, columns, weights, total = [], [], [], 0
-    for start, sets in _expand_all(neighbours, k1, rule):
+    for start, sets in _expand_all(neighbors, k1, rule):
         total += sets.nnz
         if total > most:
             raise RunError(
@@ -138,12 +136,12 @@ def _weigh_neighbors(
 
 
 def _expand_all(
-    neighbours: np.ndarray, k1: int, rule: NeighborhoodRule
+    neighbors: np.ndarray, k1: int, rule: NeighborhoodRule
 ) -> Iterator[tuple[int, csr_array]]:
     """Yield (first image, R*(i, k1) of a run of images)."""
-    count = len(neighbours)
-    whole = find_reciprocal(neighbours[:, : k1 + rule.more])
-    half = find_reciprocal(neighbours[:, : halve(k1) + 1])
+    count = len(neighbors)
+    whole = find_reciprocal(neighbors[:, : k1 + rule.more])
+    half = find_reciprocal(neighbors[:, : halve(k1) + 1])
     sizes = np.diff(half.indptr)
     step = max(1, min(ROWS, ENTRIES // max(1, count_most_entries(count, k1))))
     for start in range(0, count, step):
@@ -159,19 +157,19 @@ def _weigh_sets(sets: csr_array, start: int, distances: Distances) -> np.ndarray
 
 
 def average_neighbors(
-    encoded: csr_array, neighbours: np.ndarray, k2: int, rows: np.ndarray | None = None
+    encoded: csr_array, neighbors: np.ndarray, k2: int, rows: np.ndarray | None = None
 ) -> csr_array:
     """The mean of the rows of every image's k2 nearest, itself among them; of all images or those
     named in `rows`.
     """
     if k2 == 1:
         return encoded if rows is None else encoded[rows]
-    near = (neighbours if rows is None else neighbours[rows])[:, :k2]
-    return _lists_to_matrix(near, 1 / near.shape[1], len(neighbours)) @ encoded
+    near = (neighbors if rows is None else neighbors[rows])[:, :k2]
+    return _lists_to_matrix(near, 1 / near.shape[1], len(neighbors)) @ encoded
 
 
-def _lists_to_matrix(neighbours: np.ndarray, value: float, images: int | None = None) -> csr_array:
-    count, width = neighbours.shape
+def _lists_to_matrix(neighbors: np.ndarray, value: float, images: int | None = None) -> csr_array:
+    count, width = neighbors.shape
     starts = np.arange(count + 1, dtype=pick_index_type(count * width)) * width
     data = np.full(count * width, value, np.int32 if isinstance(value, int) else np.float32)
-    return csr_array((data, neighbours.reshape(-1), starts), shape=(count, images or count))
+    return csr_array((data, neighbors.reshape(-1), starts), shape=(count, images or count))

@@ -29,7 +29,7 @@ class Budget:
 
     Args:
         images, dim: N and D.
-        width: neighbours kept of an image.
+        width: neighbors kept of an image.
         k1, k2: as for `k_reciprocal`.
         rows: gallery rows that the search holds at once.
         every: whether all averaged encodings are held, and once more the other way round.
@@ -56,7 +56,7 @@ class Budget:
         return cls(images, dim, max(k1 + 1, k2), k1, k2, rows, every)
 
     def bytes(self, entries: float) -> float:
-        """At most, when a neighbourhood has so many entries in the mean."""
+        """At most, when a neighborhood has so many entries in the mean."""
         fixed = self.images * (4 * self.dim + 48 * self.width + 256)
         fixed += BESIDE + 6 * self.dim * self.rows
         whole = min(self.images, entries * self.k2)
@@ -69,17 +69,17 @@ class Budget:
 
     @property
     def least(self) -> float:
-        """Bytes at least: an image is in its own neighbourhood."""
+        """Bytes at least: an image is in its own neighborhood."""
         return self.bytes(1)
 
     def room(self, entries: float, max_ram: float | None) -> float:
-        """Bytes left when a neighbourhood has so many entries in the mean; about a gigabyte without
+        """Bytes left when a neighborhood has so many entries in the mean; about a gigabyte without
         a promise.
         """
         return SPARE if max_ram is None else max_ram * GB - self.bytes(entries)
 
     def entries(self, max_ram: float | None) -> float:
-        """How many entries all neighbourhoods together may have within `max_ram` GB.
+        """How many entries all neighborhoods together may have within `max_ram` GB.
 
         Raises:
             RunError: not even the smallest ones fit; says how much is needed.

@@ -1,4 +1,4 @@
-"""Diffusion on the graph of nearest neighbours."""
+"""Diffusion on the graph of nearest neighbors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Diffusion:
     for the query only, at a cost that does not grow with the gallery.
 
     Args:
-        k: how many neighbours an image may be joined with.
+        k: how many neighbors an image may be joined with.
         seeds: where the walk starts.
         alpha: how far it goes, from 0 to less than 1.
         gamma: power of the cosine.

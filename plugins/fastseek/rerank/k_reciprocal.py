@@ -25,13 +25,13 @@ FEW = 8  # lists shorter than this part of the gallery are scored pair by pair
 
 
 class Encoded(NamedTuple):
-    """Queries, then gallery, of unit length for "cosine"; their neighbours [N, K], itself first;
+    """Queries, then gallery, of unit length for "cosine"; their neighbors [N, K], itself first;
     their encodings [N, N] before they are averaged; the squared distance of the farthest image [N];
     and how many bytes may still be taken.
     """
 
     vectors: np.ndarray
-    neighbours: np.ndarray
+    neighbors: np.ndarray
     raw: csr_array
     longest: np.ndarray
     room: float
@@ -39,12 +39,12 @@ class Encoded(NamedTuple):
 
 @RERANKERS.register()
 class KReciprocal:
-    """Re-rank by how far the k-reciprocal neighbourhoods of query and image overlap (Zhong et al.,
+    """Re-rank by how far the k-reciprocal neighborhoods of query and image overlap (Zhong et al.,
     CVPR 2017).
 
-    final = (1 - lambda) * Jaccard distance of the encoded neighbourhoods + lambda * squared
+    final = (1 - lambda) * Jaccard distance of the encoded neighborhoods + lambda * squared
     distance divided by the query's largest, over queries and gallery together; the new score is
-    minus that. Neighbours come from an exact search; memory grows with N = queries + gallery and
+    minus that. Neighbors come from an exact search; memory grows with N = queries + gallery and
     never with N * N. The distance is Euclidean, "cosine" between vectors of unit length, "l2"
     between vectors as they are. Equal distances stand in the order of the ids. Long work tells on
     stderr beforehand how long it will take.
@@ -54,8 +54,8 @@ class KReciprocal:
     not for these, as soon as it knows.
 
     Args:
-        k1: size of the neighbourhoods.
-        k2: how many neighbours' encodings are averaged; 1 for none.
+        k1: size of the neighborhoods.
+        k2: how many neighbors' encodings are averaged; 1 for none.
         lambda_: weight of the original distance, 0 to 1.
         metric: "cosine" or "l2".
         variant: "paper", or "digix" for the rule of the second place of DIGIX 2020 (with k1=25,
@@ -140,19 +140,19 @@ class KReciprocal:
             scores = pair_scores(vectors, vectors, rows, cols, self._pairs, np.float32)
             return _squared_distances(scores, self._pairs) / longest[rows]
 
-        neighbours = found.rows.astype(np.int32)
+        neighbors = found.rows.astype(np.int32)
         del found
-        neighbours = put_self_first(neighbours)
-        raw = encode(neighbours, self.k1, 1, scale_distances, RULES[self.variant], most)
+        neighbors = put_self_first(neighbors)
+        raw = encode(neighbors, self.k1, 1, scale_distances, RULES[self.variant], most)
         return Encoded(
-            vectors, neighbours, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram)
+            vectors, neighbors, raw, longest, budget.room(raw.nnz / max(1, images), self.max_ram)
         )
 
     def _fill(
         self, scores: np.ndarray, indices: np.ndarray, known: Encoded, queries: int, depth: int
     ) -> None:
         """Fill scores [Q * K] for the answers [Q * K], a run of pairs at a time."""
-        images, entries = len(known.neighbours), known.raw.nnz * self.k2
+        images, entries = len(known.neighbors), known.raw.nnz * self.k2
         held = self._average(known) if HELD_BYTES * entries < known.room else None
         step = max(1, int(ENTRIES * images // max(1, entries)))
         overlaps, pairs = Overlaps(images), np.flatnonzero(indices >= 0)
@@ -168,7 +168,7 @@ class KReciprocal:
 
     def _average(self, known: Encoded, rows: np.ndarray | None = None) -> csr_array:
         """The averaged encodings of all images, or of some."""
-        return average_neighbors(known.raw, known.neighbours, self.k2, rows)
+        return average_neighbors(known.raw, known.neighbors, self.k2, rows)
 
     def _overlap_pairs(
         self,

@@ -33,17 +33,17 @@ class KReciprocalQuery:
     every query.
 
     What the gallery's images are to each other is found once, without any query, and kept. The
-    neighbourhood of a query is made of those of its k1 nearest images to which it is at least as
-    near as their own k1-th nearest; it grows by the images' neighbourhoods by the rule of two
+    neighborhood of a query is made of those of its k1 nearest images to which it is at least as
+    near as their own k1-th nearest; it grows by the images' neighborhoods by the rule of two
     thirds, is weighted, and is averaged with those of the query's k2 - 1 nearest images. final = (1
-    - lambda) * Jaccard distance of the neighbourhoods of query and image + lambda * squared
+    - lambda) * Jaccard distance of the neighborhoods of query and image + lambda * squared
     distance divided by the query's largest; the new score is minus that. A query stands in no
-    image's neighbourhood and not in its own, so figures differ a little from those of
+    image's neighborhood and not in its own, so figures differ a little from those of
     `k_reciprocal`; its answer does not depend on other queries. Memory: the gallery's vectors and
     its sparse encodings, linear in its size.
 
     Args:
-        k1: size of the neighbourhoods.
+        k1: size of the neighborhoods.
         k2: how many encodings are averaged; 1 for none.
         lambda_: weight of the original distance, 0 to 1.
         metric: "cosine" or "l2".
@@ -88,8 +88,8 @@ class KReciprocalQuery:
         found = nearest(queries, gallery, max(self.k1, self.k2 - 1), self.metric)
         longest = squared_distances(found.lowest, self.metric)
         longest[longest == 0] = 1  # all images are one and the query too
-        averaged = average_neighbors(graph.encoded, graph.neighbours, self.k2)
-        half = find_reciprocal(graph.neighbours[:, : halve(self.k1) + 1])
+        averaged = average_neighbors(graph.encoded, graph.neighbors, self.k2)
+        half = find_reciprocal(graph.neighbors[:, : halve(self.k1) + 1])
         overlaps = Overlaps(len(gallery))
         for start in progress(range(0, len(queries), ROWS), "re-ranking"):
             run = np.arange(start, min(start + ROWS, len(queries)))
@@ -127,7 +127,7 @@ class KReciprocalQuery:
 
         Args:
             graph: what is known of the gallery.
-            half: its reciprocal neighbourhoods of half the size.
+            half: its reciprocal neighborhoods of half the size.
             near: the queries' nearest images.
             distances: called with rows [n] of the queries and images [n].
         """

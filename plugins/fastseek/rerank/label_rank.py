@@ -26,7 +26,7 @@ class LabelRank:
         reference: embeddings of the labelled set, a folder, .npy or .safetensors file.
         labels: a CSV file with the columns id and label (or landmark_id).
         up, down: the factors, 0 or more.
-        votes: how many neighbours vote.
+        votes: how many neighbors vote.
         conf: the confidence: "sum", "sum/3", "mean-of-agreeing" or "top1" (see `Reference.vote`).
 
     Raises:

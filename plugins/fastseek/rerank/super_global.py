@@ -25,8 +25,8 @@ class SuperGlobal:
 
     Args:
         m: how many of the best images are re-ranked.
-        k: how many neighbours refine an image; all of fewer.
-        beta: weight of the neighbours.
+        k: how many neighbors refine an image; all of fewer.
+        beta: weight of the neighbors.
 
     Raises:
         ArtefactError: the ranking is not over these queries and this gallery.

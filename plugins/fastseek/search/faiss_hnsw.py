@@ -1,4 +1,4 @@
-"""Approximate search: a graph of near neighbours."""
+"""Approximate search: a graph of near neighbors."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 from ..registry import SEARCHERS
 from ._faiss_index import FaissIndex, Options, import_faiss
 
-NEIGHBOURS = 65536  # more in a graph faiss answers with a crash
+NEIGHBORS = 65536  # more in a graph faiss answers with a crash
 
 
 @SEARCHERS.register()
 class FaissHnsw(FaissIndex):
-    """Walk a graph of near neighbours towards the query (faiss IndexHNSWFlat).
+    """Walk a graph of near neighbors towards the query (faiss IndexHNSWFlat).
 
     The same seed draws the same graph only where one thread builds it (OMP_NUM_THREADS=1).
 
     Args:
         k: how many images a query gets.
-        m: neighbours of an image in the graph; memory is the vectors and 8 * m bytes an image.
+        m: neighbors of an image in the graph; memory is the vectors and 8 * m bytes an image.
         ef: images kept in sight on the walk, k at least; more find more.
         build: the same while the graph is built.
         metric: "cosine", "ip" or "l2".
@@ -44,10 +44,8 @@ class FaissHnsw(FaissIndex):
         seed: int = 0,
         file: str = "",
     ) -> None:
-        if not 2 <= m <= NEIGHBOURS or build < 1:
-            raise ValueError(
-                f"m must be 2 to {NEIGHBOURS} and build 1 or more, got {m} and {build}"
-            )
+        if not 2 <= m <= NEIGHBORS or build < 1:
+            raise ValueError(f"m must be 2 to {NEIGHBORS} and build 1 or more, got {m} and {build}")
         options = Options(k, metric, 1, 0, sample, seed, file)
         super().__init__(options, {"m": m, "build": build}, {"ef": ef})
 

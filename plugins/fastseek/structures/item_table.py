@@ -128,7 +128,7 @@ class ItemTable(Sequence[Item]):
         return self._of(*self._concatenate(other))
 
     def with_split(self, split: str) -> ItemTable:
-        """The photos of a split; where they stand side by side nothing is copied."""
+        """The images of a split; where they stand side by side nothing is copied."""
         wanted = [number for number, kind in enumerate(self.of) if kind.split == split]
         rows = np.flatnonzero(np.isin(self.kinds, wanted))
         if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
@@ -136,7 +136,7 @@ class ItemTable(Sequence[Item]):
         return self[rows]
 
     def all_trained_on(self) -> ItemTable:
-        """Every photo once more as a training photo, unless it is one."""
+        """Every image once more as a training image, unless it is one."""
         trained = self.with_split("train")
         rest = self[np.flatnonzero(~self._stands_in(trained))]
         of = [*self.of, *(Kind("train", kind.root) for kind in self.of)]

@@ -29,7 +29,7 @@ def select_split(items: Sequence[Item], split: str, name: str) -> Sequence[Item]
     found = with_split(items, split)
     if not len(found):
         raise DataError(
-            f"{name} has no {split} photos, so nothing can be evaluated: "
+            f"{name} has no {split} images, so nothing can be evaluated: "
             'mark some, or train without evaluation (DATASETS.TESTS "()")'
         )
     return found
@@ -54,6 +54,6 @@ def refuse_missing_queries(
         codes = {int(reject["row"]): reject["code"] for reject in rejects}
         why = codes.get(int(missing[0]), "see the log")
         raise DataError(
-            f"{queries[missing[0]].path}: query photo cannot be read ({why}), "
+            f"{queries[missing[0]].path}: query image cannot be read ({why}), "
             f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead"
         )
