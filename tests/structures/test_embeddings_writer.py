@@ -4,6 +4,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import pathlib
 import signal
 
 import numpy as np
@@ -390,3 +391,41 @@ def test_F47_a_file_of_somebody_else_is_not_lost(tmp_path):
     with pytest.raises(UsageError, match="'thesis.txt', which is none of theirs"):
         store_anew(feed(9), 9, tmp_path / "e", {**PASSPORT, "model": "other"})
     assert files(tmp_path / "e") == before
+
+
+@pytest.mark.parametrize("die_at", range(8))
+def test_F47_killed_at_any_removal_it_is_no_embeddings_folder_and_is_made_when_run_again(
+    tmp_path, monkeypatch, die_at
+):
+    store(feed(9), 9, tmp_path / "e", PASSPORT, shard_items=4)
+    other = {**PASSPORT, "model": "other"}
+    count, real = [], pathlib.Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path.parent == tmp_path / "e" and not path.name.startswith("."):
+            if len(count) == die_at:
+                raise Killed
+            count.append(path.name)
+        real(path, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pathlib.Path, "unlink", unlink)
+        with contextlib.suppress(Killed):
+            store_anew(feed(9), 9, tmp_path / "e", other)
+    if die_at:
+        assert count[0] == "manifest.json"
+        with pytest.raises(DataError):
+            Embeddings.load(tmp_path / "e")
+    store_anew(feed(9), 9, tmp_path / "e", other)
+    store_anew(feed(9), 9, tmp_path / "new", other)
+    assert files(tmp_path / "e") == files(tmp_path / "new")
+
+
+def test_F47_shards_whose_job_is_unknown_are_taken_for_nobodys(tmp_path):
+    store(feed(9), 9, tmp_path / "e", PASSPORT)
+    for name in ("manifest.json", "store.json"):
+        (tmp_path / "e" / name).unlink()
+    assert not fits(tmp_path / "e", 9, PASSPORT, "")
+    with pytest.raises(ArtefactError, match="shards of an unknown job"):
+        store(feed(9), 9, tmp_path / "e", {**PASSPORT, "model": "other"})
+    store_anew(feed(9), 9, tmp_path / "e", {**PASSPORT, "model": "other"}).verify(tmp_path / "e")

@@ -19,6 +19,7 @@ def rows_of(ids: Sequence[str] | StringArray, known: Sequence[str] | StringArray
     wanted, there = np.asarray(ids, str), np.asarray(known, str)
     if not len(there):
         return np.full(len(wanted), -1, np.int64)
+    # Stable, so that of an id that stands there twice the first row is found.
     order = np.argsort(there, kind="stable")
     place = np.searchsorted(there, wanted, sorter=order)
     rows = order[np.minimum(place, len(there) - 1)]

@@ -37,6 +37,7 @@ def mean_directions(vectors: np.ndarray, numbers: np.ndarray, count: int) -> Flo
         numbers: int64 [N] in 0..count-1; -1 stands for none.
         count: how many there are.
     """
+    # In float64: a sum of many float32 vectors loses the digits in which directions differ.
     sums = np.zeros((count, vectors.shape[1]))
     order = np.argsort(numbers, kind="stable")
     bounds = np.searchsorted(numbers[order], np.arange(count + 1))

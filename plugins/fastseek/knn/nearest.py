@@ -163,6 +163,7 @@ def _search(
     keys = np.full((len(queries), wanted.depth), EMPTY, np.uint64)
     low = np.full(len(queries), np.inf, np.float32)
     if keys.size:
+        # A thread for a few queries costs more than it saves.
         count = min(workers(), len(queries) // FEW_ROWS)
         rows = min(scan.tile[0], -(-len(queries) // max(1, count)))
         lowest = low if wanted.lowest else None

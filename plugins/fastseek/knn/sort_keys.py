@@ -28,7 +28,9 @@ def sort_keys(scores: FloatArray, place: np.ndarray) -> KeyArray:
     below.
     """
     bits = (scores + np.float32(0)).view(np.uint32)  # adding 0 makes -0.0 and 0.0 one number
+    # The bits of floats sort as the numbers do once those of negative ones are turned round.
     rising = np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
+    # Inverted, because the best score must come first while ids rise.
     keys: KeyArray = ((~rising).astype(np.uint64) << np.uint64(32)) | place
     return keys
 

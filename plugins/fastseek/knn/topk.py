@@ -54,6 +54,7 @@ class TopK:
         """
         tile = self.scan.product(self.queries, gallery, workspace.work)
         widest = self.widest(gallery)
+        # Until k pairs are known nothing bounds a query from below, and all of its pairs would be proposed.
         if np.isneginf(self.floor).any():
             self._raise_floor(tile, gallery, widest)
         # Too many pairs at once would not fit into memory: the floor is raised first.
@@ -63,6 +64,7 @@ class TopK:
             pairs = self._pairs(tile, gallery, widest, workspace, None)
             assert pairs is not None  # they are only refused where there is a limit
         self._remember(gallery, first, pairs)
+        # Pruning sorts, so it waits until the pairs have doubled since the last time.
         if self.count >= 2 * max(self.left, self.keys.size):
             self._prune()
             if self.count > PAIRS // 2:
@@ -76,6 +78,7 @@ class TopK:
             rows, cols, least, most = self._all()
             keys = self.exact(rows, cols)
             scores = scores_of(keys)
+            # One pair outside its bounds means that a dropped one may have been among the best.
             if self.scan.proven and not ((least <= scores) & (scores <= most)).all():
                 raise BoundViolated(
                     f"products in {self.scan.name} are less exact here than they should be"
@@ -129,6 +132,7 @@ class TopK:
     def _all(self) -> Proposals:
         """The proposed pairs, those of one query together."""
         rows, cols, least, most = map(np.concatenate, zip(*self.proposals, strict=True))
+        # The pairs of one tile come by rising rows already.
         if len(self.proposals) > 1:
             order = np.argsort(rows.astype(np.uint32), kind="stable")
             return rows[order], cols[order], least[order], most[order]

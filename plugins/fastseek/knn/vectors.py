@@ -40,6 +40,7 @@ def check_vectors(
     with np.errstate(over="ignore", invalid="ignore"):
         block = np.asarray(embeddings.vectors[rows], np.float32)
         squares = np.vecdot(block, block)
+        # Asked this way round because every comparison with NaN is false.
         long: np.ndarray = ~(squares < LONGEST**2)
     if long.any():
         bad: np.ndarray = np.logical_not(np.isfinite(block).all(axis=1))
@@ -71,6 +72,7 @@ def unit_vectors(
     if squares is None:
         with np.errstate(over="ignore"):
             squares = np.vecdot(block, block)
+    # Squares this small or large have lost their digits in float32.
     odd: BoolArray = ~((squares > 1e-30) & (squares < 1e30))
     scaled = np.divide(block, np.sqrt(np.where(odd, 1, squares))[:, None], out=out)
     if not odd.any():
@@ -143,6 +145,7 @@ def matched_scores(
         return distances
     scores: FloatArray = np.vecdot(a, b).astype(np.float32)
     if metric == "cosine":
+        # Rounding may lead beyond 1, where a cosine has no angle and no distance.
         np.clip(scores, -1, 1, out=scores)
     return scores
 
@@ -159,9 +162,11 @@ def similarities(
     scores = np.matmul(q, g.T, out=out)
     q_squares, g_squares = np.vecdot(q, q), np.vecdot(g, g)
     longest = np.sqrt(g_squares.max(initial=0))
+    # A sum of D products is off by at most D halves of the last place, and a few more for what follows.
     unit_error = np.float32((q.shape[1] + 8) * 2.0**-24)
     if metric != "l2":
         return scores, unit_error * np.sqrt(q_squares) * longest
+    # |q - g|^2 taken apart, so that one matrix product does the work; minus it, so that larger is better.
     scores *= 2
     scores -= q_squares[:, None]
     scores -= g_squares[None, :]

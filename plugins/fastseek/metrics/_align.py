@@ -15,6 +15,7 @@ def align(ranking: Ranking, truth: GroundTruth) -> Ranking:
     Raises:
         ArtefactError: one holds images the other does not know; names the first.
     """
+    # The usual case, and nothing is sorted.
     if np.array_equal(ranking.query_ids, truth.query_ids) and np.array_equal(
         ranking.gallery_ids, truth.gallery_ids
     ):

@@ -36,6 +36,7 @@ def mean(name: str, values: np.ndarray, hits: Hits) -> Score:
             f"{name} is not defined: none of the {len(hits.relevant)} queries has a relevant image"
             f" in the gallery of {hits.gallery}; check labels and groups"
         )
+    # NaN, not 0: a query without an answer must lower no mean, and no interval.
     per_query = np.where(hits.counted, values, np.nan)
     return Score(name, float(np.mean(per_query[hits.counted])), per_query, hits.protocol)
 

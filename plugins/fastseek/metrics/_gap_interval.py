@@ -31,6 +31,7 @@ def gap_interval(
     Returns:
         low and high end; NaN twice when no query has an answer.
     """
+    # Sorted once: a draw repeats or drops predictions, and never changes their order.
     order = np.lexsort((*reversed(ties), -np.asarray(scores)))
     owner, hit = np.asarray(answered)[order], np.asarray(right, bool)[order]
     random, values = np.random.default_rng(seed), []

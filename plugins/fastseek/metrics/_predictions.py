@@ -35,6 +35,7 @@ def hits_of_lists(
         if not (missing := set(wanted)).isdisjoint(names):
             for place, name in enumerate(names, 1):
                 if name in missing:
+                    # Found once: a later copy takes up its place and counts nothing.
                     missing.remove(name)
                     places.append(place)
         found.append(len(places) - before)

@@ -92,6 +92,7 @@ def from_ranking(ranking: Ranking, truth: GroundTruth) -> Hits:
     ranking = align(ranking, truth)
     places, found, taken = [], [], np.zeros(len(ranking.indices), np.int64)
     for here, kinds in kinds_of(ranking, truth):
+        # Junk takes no place, so places are counted over what is none.
         hit = kinds == RELEVANT
         places.append((kinds != JUNK).cumsum(axis=1)[hit])
         found.append(hit.sum(axis=1))

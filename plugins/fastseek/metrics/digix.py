@@ -37,6 +37,7 @@ class Digix(OnHits):
         hits.need_depth(self.k, f"digix(k={self.k})")
         precision = average_precision(hits, self.k)
         if self.divisor == "found":
+            # Average precision came divided by min(relevant, k): that is taken back first.
             found = np.maximum(found_within(hits, self.k), 1)
             precision = precision * np.minimum(np.maximum(hits.relevant, 1), self.k) / found
         score = mean("digix", 0.5 * first_within(hits, 1) + 0.5 * precision, hits)

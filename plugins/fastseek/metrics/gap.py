@@ -87,6 +87,7 @@ def _predictions(ranking: Ranking, truth: GroundTruth) -> tuple[np.ndarray, np.n
     kind = np.full(len(ranking.query_ids), JUNK, np.int8)
     for here, kinds in kinds_of(ranking, truth):
         if kinds.shape[1]:
+            # 0 where there is nothing but junk; that kind is JUNK, and the query is dropped below.
             place[here] = (kinds != JUNK).argmax(axis=1)
             kind[here] = np.take_along_axis(kinds, place[here, None], axis=1)[:, 0]
     _refuse_junk_alone(ranking, truth, kind == JUNK)

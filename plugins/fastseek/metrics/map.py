@@ -65,6 +65,7 @@ def average_precision(hits: Hits, k: int | None = None, trapezoid: bool = False)
     most = hits.relevant
     if k is not None:
         precision = np.where(hits.places <= k, precision, 0)
+        # No more than k can be found, so a list that finds k of many is whole.
         most = np.minimum(most, k)
     sums = np.bincount(query, precision, minlength=len(most))
     average: NDArray[np.float64] = sums / np.maximum(most, 1)

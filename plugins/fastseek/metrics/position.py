@@ -31,6 +31,7 @@ class Position(OnHits):
         queries.
         """
         hits.need_depth(self.k, f"position({self.k})")
+        # The challenge counts a miss as one place beyond the last.
         places = np.full(len(hits.relevant), self.k + 1.0)
         some = hits.found > 0
         places[some] = np.minimum(hits.places[hits.starts[:-1][some]], self.k + 1)

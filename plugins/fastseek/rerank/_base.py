@@ -60,6 +60,7 @@ def sort_anew(ranking: Ranking, scores: np.ndarray) -> Ranking:
     for start in range(0, len(indices) if indices.size else 0, ROWS):
         here = slice(start, start + ROWS)
         listed = ranking.indices[here]
+        # As float32, which is what the ranking keeps: scores that become equal there stand by id.
         keys = sort_keys(scores[here].astype(np.float32), place[listed])
         keys = np.sort(np.where(listed < 0, EMPTY, keys), axis=1)
         sorted_[here] = scores_of(keys)

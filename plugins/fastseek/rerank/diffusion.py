@@ -89,6 +89,7 @@ class Diffusion:
             walks(lists, queries, gallery) if ranking.indices.size else ()
         ):
             if len(walked):
+                # What no walk reaches keeps its order, below everything that one does.
                 old = scores[query, : len(walked)]
                 scores[query, : len(walked)] = np.where(reached, walked, old - old.max() - 1)
         return sort_anew(ranking, scores)
@@ -99,6 +100,7 @@ class Diffusion:
         """Yield for every query what its listed images get; the graph is in the order of ids, not
         the gallery's.
         """
+        # In the order of ids, so that not even rounding depends on the order of the gallery.
         order, place = id_order(gallery.ids)
         near = nearest(gallery, gallery, self.k + 1, lowest=False)
         graph = self.build_graph(place[near.rows[order]].astype(np.int64), near.scores[order])
@@ -131,6 +133,7 @@ class Diffusion:
         weights[rows == np.arange(count)[:, None]] = 0
         starts = np.arange(count + 1) * rows.shape[1]
         lists = csr_array((weights.reshape(-1), rows.reshape(-1), starts), shape=(count, count))
+        # A link counts only where both images have it: hubs, near to everything, lose theirs.
         joined = lists.minimum(lists.T.tocsr()).tocsr()
         joined.eliminate_zeros()
         sums = joined.sum(axis=1)

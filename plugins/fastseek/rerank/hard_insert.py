@@ -66,11 +66,13 @@ class HardInsert:
         """The same for a reference that is open already."""
         asked = reference.vote(queries, self.votes, self.conf, "queries")
         found = reference.vote(gallery, self.votes, self.conf, "gallery")
+        # Room for the inserted images: their confidence is added to the best score of the query.
         parts = partition(ranking, asked, found, float(found.confidence.max(initial=0)))
         same_label = _Members(gallery.ids, found)
         indices, scores = parts.indices.copy(), parts.scores.astype(np.float32)
         for query, (label, sure) in enumerate(zip(asked.labels, asked.confidence, strict=True)):
             new = same_label.find_surer(label, self.threshold - sure)
+            # What is listed was sorted already; inserted too, it would stand twice.
             new = new[~np.isin(new, indices[query])]
             raised = parts.best[query] + found.confidence[new]
             behind = parts.first[query]

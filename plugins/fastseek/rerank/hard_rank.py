@@ -78,13 +78,13 @@ def partition(ranking: Ranking, asked: Votes, found: Votes, room: float = 0.0) -
         none = np.zeros(len(ranking.indices))
         return Partition(ranking.indices, ranking.scores, none.astype(np.int64), none)
     same = listed & (found.labels[ranking.indices] == asked.labels[:, None])
+    # Stable: within either part the order stays.
     order = np.argsort(np.where(listed, ~same, 2), axis=1, kind="stable")
     scores = ranking.scores.astype(np.float64)
     best = np.where(listed[:, 0], scores[:, 0], 0)
     spread = np.where(listed[:, 0], best - np.where(listed, scores, np.inf).min(axis=1), 0)
-    raised = (
-        np.maximum(scores + spread[:, None], best[:, None]) + room
-    )  # rounding must not put it below the others
+    # The maximum, because rounding must not put a raised score below the others.
+    raised = np.maximum(scores + spread[:, None], best[:, None]) + room
     scores = np.take_along_axis(np.where(same, raised, scores), order, axis=1)
     return Partition(
         np.take_along_axis(ranking.indices, order, axis=1), scores, same.sum(axis=1), best

@@ -63,6 +63,7 @@ class LabelRank:
         """The same for a reference that is open already."""
         check_cosine(ranking)
         asked = reference.vote(queries, self.votes, self.conf, "queries")
+        # Of listed images only: the vote of a whole gallery takes an exact search of it.
         found = vote_listed(reference, gallery, ranking.indices, self.votes, self.conf)
         if not ranking.indices.size:
             return sort_anew(ranking, ranking.scores)

@@ -50,6 +50,7 @@ class SuperGlobal:
             scores[query, : len(best)] = self.score(
                 asked, pick_vectors(gallery, best).astype(np.float64)
             )
+            # The rest was not refined, so its scores are of another kind: it stays in order, below.
             below = np.nextafter(np.float32(scores[query, : len(best)].min()), np.float32(-np.inf))
             rest = scores[query, len(best) :]
             rest += (

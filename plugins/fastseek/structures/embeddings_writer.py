@@ -154,7 +154,10 @@ def _empty(folder: pathlib.Path) -> None:
             f"{folder} holds other embeddings, and {foreign[0]!r}, which is none of theirs and would"
             " be lost: choose another folder"
         )
-    for path in sorted(files, key=lambda path: path.name != "manifest.json"):
+    # What tells whose shards these are goes last: else a run that is killed here would leave shards
+    # that the next one takes for its own.
+    places = {"manifest.json": 0, "store.json": 2}
+    for path in sorted(files, key=lambda path: (places.get(path.name, 1), path.name)):
         path.unlink()
 
 
@@ -205,10 +208,12 @@ def _refusal(folder: pathlib.Path, plan: Mapping[str, Any]) -> str | None:
     """Why the folder cannot be this job's, None when it can."""
     path = folder / "store.json"
     if not path.exists():
-        elsewhere = (folder / "manifest.json").exists()
-        if not elsewhere:
-            return None
-        return f"{folder} holds embeddings from elsewhere: choose another folder"
+        if (folder / "manifest.json").exists():
+            return f"{folder} holds embeddings from elsewhere: choose another folder"
+        # Whose shards they are was told in store.json, which was lost.
+        if any(folder.glob("[0-9]*.json")):
+            return f"{folder} holds shards of an unknown job: choose another folder or remove it"
+        return None
     old = read_json(path)
     if not isinstance(old, dict) or not isinstance(old.get("passport"), dict):
         return f"{path} does not tell what the folder is for: choose another folder or remove it"
