@@ -104,6 +104,9 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
     Raises:
         FastSeekError: it cannot be done.
     """
+    zero = next((word for word in given if "\0" in word), None)
+    if zero is not None:
+        raise UsageError(f"an argument holds a zero byte: {zero!r}")
     option = RECIPE_OPTION.get(verb)
     if option and given and not given[0].startswith("-"):
         given = [option, *given]

@@ -88,14 +88,34 @@ def collisions_file(groups: PathLike, batch: int = 32) -> str:
     Raises:
         DataError: the file is not what `duplicate_classes_file` wrote.
     """
-    found = read_json(groups)
-    if not isinstance(found, dict) or not {"groups", "classes"} <= set(found):
-        raise DataError(f"{groups}: not what tools/audit.py duplicate-classes writes")
-    lines = _advice([len(group["classes"]) for group in found["groups"]], found["classes"], batch)
+    if batch < 1:
+        raise UsageError(f"--batch must be 1 or more, got {batch}")
+    sizes, classes = _read_groups(groups)
+    lines = _advice(sizes, classes, batch)
     return (
         "\n".join(lines)
-        or f"a batch of {batch} cannot be n classes x m photos with n and m above 1"
+        or f"a batch of {batch} cannot be n classes x m images with n and m above 1"
     )
+
+
+def _read_groups(path: PathLike) -> tuple[list[int], int]:
+    """The sizes of the groups of duplicate classes, and how many classes there are.
+
+    Raises:
+        DataError: the file is not what `duplicate_classes_file` wrote.
+    """
+    page = read_json(path)
+    told = page if isinstance(page, dict) else {}
+    groups, classes = told.get("groups"), told.get("classes")
+    if isinstance(groups, list) and isinstance(classes, int) and all(map(_is_group, groups)):
+        sizes = [len(group["classes"]) for group in groups]
+        if sum(sizes) <= classes:
+            return sizes, classes
+    raise DataError(f"{path}: not what `fastseek audit duplicate-classes` writes")
+
+
+def _is_group(group: Any) -> bool:
+    return isinstance(group, dict) and isinstance(group.get("classes"), list)
 
 
 def disagreement_file(

@@ -11,6 +11,7 @@ import numpy as np
 from ..data.datasets.folder import list_images
 from ..data.datasets.manifest import Manifest
 from ..data.images import BadImage, decode
+from ..data.single_image import read_single_image
 from ..data.transforms import _noise_level
 from ..errors import DataError
 from ..io import csv_rows
@@ -40,13 +41,15 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
     """
     check_writable(out, [images])
     check_apart(f"{out}.rejects.csv", [images])
-    items = (
-        list_images(os.fspath(images))
-        if os.path.isdir(images)
-        else Manifest(os.fspath(images)).items
-    )
+    single = read_single_image(images)
+    if single is not None:
+        items = [single]
+    elif os.path.isdir(images):
+        items = list_images(os.fspath(images))
+    else:
+        items = Manifest(os.fspath(images)).items
     if not items:
-        raise DataError(f"{images}: no photo found in it or below")
+        raise DataError(f"{images}: no image found in it or below")
 
     def look(item: Item) -> _noise_level.Noise | BadImage:
         try:

@@ -108,11 +108,16 @@ def _put_value(cfg: CfgNode, setting: Setting) -> None:
         raise UsageError(
             f"{setting.where}: there is no key {setting.key}{_nearest(setting.key, cfg)}"
         )
+    if isinstance(setting.value, str) and "\0" in setting.value:
+        raise UsageError(f"{setting.where}: {setting.key} holds a zero byte: {setting.value!r}")
     node[last] = _fit_value(node[last], setting)
 
 
 def _nearest(key: str, cfg: CfgNode) -> str:
     known = sorted(flatten(cfg))
+    key = key.upper()  # as all keys are
+    if key in known:
+        return f"; did you mean {key}?"
     same_end = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
     near = difflib.get_close_matches(key, same_end, 3, 0) or difflib.get_close_matches(
         key, known, 1

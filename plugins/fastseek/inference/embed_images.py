@@ -13,6 +13,7 @@ from ..config import recipe
 from ..config.edits import replace_values, without_pretrained
 from ..data.datasets.folder import list_images
 from ..data.datasets.manifest import Manifest
+from ..data.single_image import read_single_image
 from ..distributed.device import device
 from ..errors import DataError, UsageError
 from ..io.paths import PathLike
@@ -64,13 +65,16 @@ def describe(found: Embeddings, total: int, what: str, out: PathLike) -> str:
 
 
 def images_of(images: PathLike) -> tuple[list[Item], str]:
-    """The images of a folder (every image below it) or a table, each image once, and the folder
-    ids are relative to.
+    """The images of a folder (every image below it) or a table, each image once, or one image, and
+    the folder ids are relative to.
 
     Raises:
-        DataError: nothing is there, or an id of the table names two files.
+        DataError: nothing is there, a file of another kind, or an id of the table names two files.
     """
-    if os.path.isdir(images):
+    single = read_single_image(images)
+    if single is not None:
+        items, root = [single], os.path.dirname(images)
+    elif os.path.isdir(images):
         items, root = list_images(os.fspath(images)), os.fspath(images)
     else:
         table = Manifest(os.fspath(images))

@@ -56,10 +56,17 @@ def locate_below_roots(name: PathLike, purpose: str = "it") -> pathlib.Path:
     Raises:
         DataError: found nowhere; says in one line where it was looked for and where to put it.
     """
+    if "://" in os.fspath(name):
+        raise DataError(
+            f"{name} (for {purpose}) is not on this machine: download it, and name the file or"
+            " folder here"
+        )
     for root in data_roots():
         if (root / name).exists():
             logger.info("%s: %s lies below %s", purpose, name, root.absolute())
             return root / name
+    if pathlib.Path(name).is_absolute():
+        raise DataError(f"{name} not found (for {purpose}): mend the name")
     looked = ", ".join(str(root) for root in data_roots())
     raise DataError(
         f"{name} not found (for {purpose}): put it below one of {looked}, or set FASTREID_DATASETS"

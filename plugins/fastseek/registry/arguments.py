@@ -100,6 +100,9 @@ def _check(name: str, value: Any, kind: str, optional: bool, hint: str) -> None:
             f"{name} must be {wanted}{' or None' if optional else ''}, got {shorten_value(value)}"
             f"{'; ' if hint else ''}{hint}"
         )
+    if kind == "str" and value is not None and "\0" in os.fspath(value):
+        # no name of a file can hold one, and the system's refusal tells nothing
+        raise ValueError(f"{name} holds a zero byte: {shorten_value(value)}")
     if name == "seed" and kind == "int" and value is not None and value < 0:
         raise ValueError(f"seed must be 0 or more, got {value}")
 

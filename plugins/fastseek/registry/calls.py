@@ -23,8 +23,10 @@ def recipe_name(class_name: str) -> str:
 
 def suggest_names(name: str, known: list[str]) -> str:
     """What an error about an unknown name ends with: the nearest name, and all there are."""
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    # recipe names are in small letters, and users write mAP and FLAT
+    lower = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), lower, 1)
+    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
     return f"{hint} Known: {', '.join(known) or 'none'}"
 
 

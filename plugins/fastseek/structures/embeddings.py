@@ -177,14 +177,14 @@ def _load_folder(folder: pathlib.Path) -> tuple[StringArray, Shards, Provenance]
 
 
 def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
+    if folder.is_file():
+        raise DataError(f"{folder}: {EXPECTED}")
     try:
         manifest: Any = read_json(folder / "manifest.json")
     except DataError as error:
         if not isinstance(error.__cause__, OSError):
             raise
-        raise DataError(
-            f"{error}: expected a folder of embeddings, a {' or a '.join(BARE)} file"
-        ) from error
+        raise DataError(f"{error}: {EXPECTED}") from error
     written = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(manifest, dict) or written != FORMAT:
         raise ArtefactError(
@@ -246,3 +246,7 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
 
 # Files of vectors alone: row numbers become their ids.
 BARE = {".npy": map_array, ".safetensors": _load_safetensors}
+EXPECTED = (
+    f"expected a folder of embeddings, a {' or a '.join(BARE)} file; images are embedded first"
+    " (`fastseek embed`), and the vectors in an .npz file are saved alone as .npy"
+)
