@@ -263,6 +263,23 @@ def test_F13_an_optimizer_over_copies_of_the_parameters_is_refused(recipe_of):
         Copies(recipe_of(**PLAIN)).train()
 
 
+def test_F14_batch_norm_over_all_processes_is_built_or_refused_never_passed_over(
+    recipe_of, monkeypatch
+):
+    cfg = recipe_of(**PLAIN, MODEL__HEADS__NORM="syncBN")
+    Bare(cfg).train()  # one process has all statistics
+    plain, hooked, parts = Bare(cfg), WithHook(cfg), Stock(cfg)
+    for home in ("trainer_contract", "gather"):
+        monkeypatch.setattr(f"fastseek.modeling.layers.{home}.has_several_processes", lambda: True)
+    with pytest.raises(UsageError, match="NORM syncBN, which does nothing"):
+        plain.train()
+    with pytest.raises(UsageError, match="NORM syncBN: fast-reid builds"):
+        hooked.train()
+    monkeypatch.setattr("fastseek.modeling.build.has_several_processes", lambda: True)
+    with pytest.raises(UsageError, match="needs GPUs"):
+        parts.build_model(parts.cfg)
+
+
 @pytest.mark.parametrize(
     "changes", [{"SEEK__ACCUMULATE": 3}, {"SEEK__ON_NAN": "skip"}, {"SEEK__STOP_AT": 1}]
 )

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..errors import UsageError
 from .layers.gather import has_several_processes
+from .layers.trainer_contract import asks_for_sync
 
 from fastreid.config import CfgNode
 from fastreid.modeling import build_model as fastreid_build_model
@@ -40,10 +41,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
             f"MODEL.BACKBONE.DEPTH is {backbone.DEPTH!r}: {backbone.NAME} has no such depth (a"
             " ResNet has 18x, 34x, 50x and 101x)"
         ) from error
-    if cfg.MODEL.META_ARCHITECTURE == "Seeker" and "syncBN" in (
-        backbone.NORM,
-        cfg.MODEL.HEADS.NORM,
-    ):
+    if asks_for_sync(cfg):
         model = synchronize_norms(model)
     sizes = [value.numel() for value in model.parameters()]
     logger.info(

@@ -24,12 +24,15 @@ from ..data.loaders import TestLoader
 from ..distributed import process_group
 from ..errors import UsageError
 from ..io.paths import PathLike
+from ..modeling.build import synchronize_norms
 from ..modeling.freezing import Frozen, freeze
 from ..modeling.layers.trainer_contract import (
     EVALUATION,
     LOADER,
     TRAINER,
     announce_step,
+    asks_for_sync,
+    has_own_norms,
     keys_set,
 )
 from . import evaluation, random_state, recipe_border
@@ -80,6 +83,7 @@ class PartsHook(HookBase):
         model = process_group.inner(trainer.model)
         _refuse_passed_over(trainer, cfg)
         _refuse_copied_parameters(model, trainer.optimizer)
+        _refuse_own_norms(model, cfg)
         self._modules = list(model.modules())
         self._frozen = _freeze_again(trainer.model, cfg.SEEK.FREEZE)
         if hasattr(trainer.data_loader, "seek"):
@@ -158,6 +162,14 @@ def _refuse_copied_parameters(model: nn.Module, optimizer: torch.optim.Optimizer
             "the optimizer holds copies of the model's parameters (fast-reid's contiguous=True),"
             " and since torch 2.0 that trains nothing: override build_optimizer with"
             " fastseek.training.build_optimizer, or pass contiguous=False"
+        )
+
+
+def _refuse_own_norms(model: nn.Module, cfg: Any) -> None:
+    if asks_for_sync(cfg) and has_own_norms(model):
+        raise UsageError(
+            "NORM syncBN: fast-reid builds a Seeker's batch norms for one process: put"
+            " fastseek.training.WithParts before DefaultTrainer"
         )
 
 
@@ -253,9 +265,12 @@ class WithParts:
 
     @classmethod
     def build_model(cls, cfg: Any) -> nn.Module:
-        """The model from the recipe's seed, with what SEEK.FREEZE names frozen."""
+        """The model from the recipe's seed, with what SEEK.FREEZE names frozen, and batch norm over
+        all processes where NORM asks for it.
+        """
         random_state.seed_all(cfg.SEED)
         model: nn.Module = super().build_model(cfg)  # type: ignore[misc]
+        model = synchronize_norms(model) if asks_for_sync(cfg) else model
         freeze(model, cfg.SEEK.FREEZE)
         return model
 

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from ...errors import UsageError
+from .gather import has_several_processes
 from .part_protocols import FollowsSteps
 
 from fastreid.utils.events import get_event_storage
@@ -68,6 +69,21 @@ def keys_set(cfg: Any, *tables: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def asks_for_sync(cfg: Any) -> bool:
+    """Whether a Seeker's batch norms are to take their statistics over all processes; fast-reid's own
+    architectures are built so.
+    """
+    norms = (cfg.MODEL.BACKBONE.NORM, cfg.MODEL.HEADS.NORM)
+    return cfg.MODEL.META_ARCHITECTURE == "Seeker" and "syncBN" in norms
+
+
+def has_own_norms(model: nn.Module) -> bool:
+    """Whether a batch norm of the model takes the statistics of one process of several."""
+    norms = [one for one in model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
+    own = any(not isinstance(one, nn.SyncBatchNorm) for one in norms)
+    return own and has_several_processes()
+
+
 def needs_steps(module: nn.Module) -> bool:
     """Whether what a module does depends on the number of the step.
 
@@ -100,6 +116,7 @@ class TrainerContract(nn.Module):
         self.for_loader = keys_set(cfg, LOADER)
         self.for_trainer = keys_set(cfg, LOADER, TRAINER, EVALUATION)
         self.for_evaluation = keys_set(cfg, EVALUATION, {"CROPS": "", "CACHE": ""})
+        self.sync = asks_for_sync(cfg)
         self.step: int | None = None
         self.evaluated = False
 
@@ -132,6 +149,8 @@ class TrainerContract(nn.Module):
                 f"{', '.join(waiting)} changes with the training step, and this trainer tells no"
                 f" step: {REMEDY}"
             )
+        if self.sync and has_own_norms(model):
+            self._refuse(["NORM syncBN"], "nothing where fast-reid alone builds a Seeker")
         if self.for_trainer and _in_trainer():
             self._refuse(
                 self.for_trainer, "nothing under this trainer, which does not read FastSeek's keys"
