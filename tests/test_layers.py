@@ -43,6 +43,12 @@ FLOORS = {
         parts recipes recognize report rerank run search self_train subjects submit train""",
         "score",
     ],
+    "data.datasets": [
+        "_fetch _image_scan _query_share extended gldv2 inat landmarks planted_places",
+        "_official_layouts grocery manifest sorghum",
+        "folder",
+        "semi_inat",
+    ],
     "data.transforms": [
         "_filters _image_ops _rng",
         """_noise_level _pipeline _scaling auto_augment blur brightness center_crop

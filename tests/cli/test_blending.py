@@ -13,7 +13,7 @@ import toy
 from fastseek.classification.blend import blend_members
 from fastseek.classification.evolve import cross_halves, halves
 from fastseek.cli._blend import BlendOptions, blend_files
-from fastseek.errors import ArtefactError, UsageError
+from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Embeddings
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -258,3 +258,40 @@ def test_in_a_crossed_blend_no_photo_takes_part_in_its_own_weights():
     again, other = cross_halves(stack, lies, ids)
     np.testing.assert_allclose(again[first], made[first])
     assert other[0] == found[0] and other[1] != found[1]
+
+
+def test_F56_evolved_weights_are_used_for_other_images_whatever_the_order_of_the_members(
+    home, tmp_path
+):
+    truth = np.random.default_rng(1).integers(0, 5, 40)
+    for name, strength, seed in (("a", 2.2, 11), ("x", 0, 13)):
+        made_by = {"classes": CLASSES, "model": f"hash of {name}"}
+        old = Embeddings.load(home / name)
+        rows = [old.provenance["classes"].index(label) for label in CLASSES]
+        Embeddings(old.ids, np.asarray(old.vectors[:])[:, rows], made_by).save(tmp_path / name)
+        ids = np.array([f"t{n}" for n in range(40)])
+        Embeddings(ids, table(truth, strength, seed), made_by).save(tmp_path / f"test-{name}")
+    evolved = tmp_path / "evolved.json"
+    blend_files(
+        [tmp_path / "a", tmp_path / "x"],
+        BlendOptions(evolve="de"),
+        home / "truth.csv",
+        to=evolved,
+    )
+    weights = json.loads(evolved.read_text())["weights"]
+    assert weights[0] > weights[1]
+    given = BlendOptions(weights=str(evolved))
+    blend_files([tmp_path / "test-x", tmp_path / "test-a"], given, out=tmp_path / "out")
+    members = [Embeddings.load(tmp_path / f"test-{name}").vectors[:] for name in "ax"]
+    expected = blend_members(np.stack(members), weights)
+    np.testing.assert_allclose(Embeddings.load(tmp_path / "out").vectors[:], expected, atol=1e-6)
+    with pytest.raises(ArtefactError, match="has weights of 2 models, and .*a is of none of them"):
+        blend_files([home / "a", home / "b"], given)
+    with pytest.raises(ArtefactError, match="the members are 1, of 1 models"):
+        blend_files([tmp_path / "test-a"], given)
+    evolved.write_text("{}")
+    with pytest.raises(DataError, match="holds no weights of models"):
+        blend_files([tmp_path / "test-a"], given)
+    with pytest.raises(UsageError, match="evolved or given"):
+        wanted = BlendOptions(evolve="de", weights=str(evolved))
+        blend_files([tmp_path / "a"], wanted, home / "truth.csv")

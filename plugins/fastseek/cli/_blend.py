@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,9 @@ from ..classification import class_numbers, evaluate
 from ..classification.blend import align_members, blend_members
 from ..classification.evolve import Evolved, evolve, halves
 from ..classification.prior import with_prior
-from ..errors import ArtefactError, UsageError
+from ..errors import ArtefactError, DataError, UsageError
 from ..io.atomic import check_apart
-from ..io.json_files import write_json
+from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
 from ..io.text_table import align_columns
 from ..registry import parse
@@ -36,6 +37,8 @@ class BlendOptions:
         prior: a further folder of probabilities that the blend is multiplied with; "" for none.
         power: of the prior.
         seed: of the evolution.
+        weights: a JSON file that an earlier blend wrote, whose weights are used again, such as those
+            evolved on validation images for the images of a test; "" for none.
     """
 
     mean: str = "probabilities"
@@ -43,6 +46,7 @@ class BlendOptions:
     prior: str = ""
     power: float = 1.0
     seed: int = 0
+    weights: str = ""
 
 
 EQUAL = BlendOptions()
@@ -80,7 +84,7 @@ def blend_files(
             ArtefactError: a folder does not fit or was changed; names it.
     """
     _check(wanted, truth, figures, classes)
-    inputs = [*folders, wanted.prior or None, truth, classes]
+    inputs = [*folders, wanted.prior or None, wanted.weights or None, truth, classes]
     check_told(to, inputs)
     if out is not None:
         check_apart(out, inputs)
@@ -97,12 +101,17 @@ def blend_files(
     numbers = class_numbers([labels.get(name, "") for name in ids.tolist()], known)
     found = evolve(stack, numbers, ids, wanted.seed, wanted.evolve) if wanted.evolve else None
     weights = np.full(len(stack), 1 / len(stack)) if found is None else np.array(found.weights)
+    models = [_model_of(one) for one in members]
+    if wanted.weights:
+        weights = _read_weights(wanted.weights, models, names)
     tables = dict(zip(names, stack, strict=True))
     if len(members) > 1:
         tables["equal weights"] = blend_members(stack, None, wanted.mean)
         tables |= (
             {} if found is None else {"evolved weights": blend_members(stack, weights, wanted.mean)}
         )
+        if wanted.weights:
+            tables["given weights"] = blend_members(stack, weights, wanted.mean)
     last = blend_members(stack, weights, wanted.mean)
     if wanted.prior:
         last = tables["with the prior"] = with_prior(
@@ -120,7 +129,44 @@ def blend_files(
         }
         Embeddings(ids, last, provenance).save(out)
     scored = _score_blend(tables, numbers, ids, found, wanted.seed, figures, classes, known)
-    return _describe(names, weights, found, scored, len(ids), out, to)
+    used = list(zip(names, models, weights.tolist(), strict=True))
+    return _describe(used, found, scored, len(ids), out, to)
+
+
+def _model_of(member: Embeddings) -> str:
+    """What a member's model is known by, with its transforms and views; "" where none is told."""
+    told = [member.provenance.get(key) for key in ("model", "preprocessing", "views", "vote")]
+    if told[0] is None:
+        return ""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _read_weights(path: PathLike, models: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """The weights an earlier blend used, by model: members may stand in another order.
+
+    Raises:
+        DataError: the file is none that a blend wrote.
+        ArtefactError: a member's model has no weight there, or one there is no member.
+    """
+    page = read_json(path)
+    weights = page.get("weights") if isinstance(page, dict) else None
+    known = page.get("models") if isinstance(page, dict) else None
+    if not isinstance(weights, list) or not isinstance(known, list) or len(weights) != len(known):
+        raise DataError(
+            f"{path}: holds no weights of models; `fastseek blend --evolve de --json FILE` writes"
+            " them"
+        )
+    strange = [name for name, model in zip(names, models, strict=True) if model not in known]
+    if strange or len(set(models)) < len(models) or len(models) != len(known):
+        which = (
+            f"{strange[0]} is of none of them"
+            if strange
+            else f"the members are {len(models)}, of {len(set(models))} models"
+        )
+        raise ArtefactError(
+            f"{path}: has weights of {len(known)} models, and {which}: give a folder of each"
+        )
+    return np.array([weights[known.index(model)] for model in models], float)
 
 
 def _check(
@@ -133,6 +179,8 @@ def _check(
             "by_size needs the sizes of the classes: name the classes.json beside a member's"
             " weights"
         )
+    if wanted.evolve and wanted.weights:
+        raise UsageError("weights are evolved or given: leave out --evolve or --weights")
     if wanted.evolve and wanted.mean != "probabilities":
         raise UsageError("weights are evolved for the mean of probabilities: leave mean as it is")
     if not np.isfinite(wanted.power) or wanted.power < 0:
@@ -179,8 +227,7 @@ def _score_blend(
 
 
 def _describe(
-    names: Sequence[str],
-    weights: np.ndarray,
+    used: Sequence[tuple[str, str, float]],
     found: Evolved | None,
     scored: Mapping[str, list[Score]],
     photos: int,
@@ -188,8 +235,9 @@ def _describe(
     to: PathLike | None,
 ) -> str:
     page: dict[str, Any] = {
-        "members": list(names),
-        "weights": weights.tolist(),
+        "members": [name for name, _, _ in used],
+        "models": [model for _, model, _ in used],
+        "weights": [weight for _, _, weight in used],
         "photos": photos,
         "evolved": None if found is None else dataclasses.asdict(found),
         "scored": "the held-out half" if found is not None else "all photos",
@@ -199,7 +247,7 @@ def _describe(
         return json.dumps(page, indent=1)
     if to is not None:
         write_json(to, page)
-    lines = [f"{weight:.3f}  {name}" for name, weight in zip(names, weights, strict=True)]
+    lines = [f"{weight:.3f}  {name}" for name, _, weight in used]
     if found is not None:
         what = (
             "evolved weights"

@@ -2,6 +2,7 @@
 
 fastseek blend --probabilities a b c --truth truth.csv --metrics "top(1, 5)" --out blended
 fastseek blend --probabilities a b c --evolve de --truth truth.csv --metrics "top(1, 5)"
+fastseek blend --probabilities test-a test-b --weights evolved.json --out blended
 fastseek blend --probabilities a --prior places --truth truth.csv --metrics "top(1)"
 """
 
@@ -36,6 +37,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="find the weights on half of the images; equal ones where the other half says so",
     )
     parser.add_argument(
+        "--weights",
+        default="",
+        metavar="JSON",
+        help="take the weights of an earlier blend (its --json), such as the evolved ones",
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="of the evolution (default: %(default)s)"
     )
     parser.add_argument(
@@ -64,9 +71,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ._blend import BlendOptions, blend_files
     from ._outputs import check_replaceable
 
-    inputs = [*args.probabilities, args.prior or None, args.truth, args.classes]
+    given = [args.prior or None, args.weights or None, args.truth, args.classes]
+    inputs = [*args.probabilities, *given]
     check_replaceable(args.json, "figures", args.force, inputs)
-    wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed)
+    wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed, args.weights)
     told = blend_files(
         args.probabilities, wanted, args.truth, args.metrics, args.classes, args.out, args.json
     )

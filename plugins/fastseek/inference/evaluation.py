@@ -14,6 +14,7 @@ from torch import nn
 
 from ..data.fastreid_datasets import resolve
 from ..data.rejects import Reject, append
+from ..io.paths import PathLike
 from ..metrics import evaluate as score
 from ..retrieval import retrieve
 from ..structures import Embeddings, GroundTruth, Item, Score
@@ -66,16 +67,16 @@ def classified_figures(cfg: Any, model: nn.Module, dataset_name: str) -> Ordered
     return in_percent(_classify_queries(cfg, model, queries))
 
 
-def name_rejects(cfg: Any, rejects: Sequence[Reject]) -> None:
-    """Name the images that could not be read, in the log and in OUTPUT_DIR/rejects.csv.
+def name_rejects(folder: PathLike, rejects: Sequence[Reject]) -> None:
+    """Name the images that could not be read, in the log and in the folder's rejects.csv.
 
     Args:
-        cfg: the recipe.
+        folder: of the run.
         rejects: those of this process; every process names its own.
     """
     if not rejects:
         return
-    file = pathlib.Path(cfg.OUTPUT_DIR) / "rejects.csv"
+    file = pathlib.Path(folder) / "rejects.csv"
     append(file, rejects)
     for one in rejects:
         logger.warning("%s cannot be read (%s); see %s", one["path"], one["code"], file)
@@ -86,7 +87,7 @@ def _classify_queries(cfg: Any, model: nn.Module, queries: Sequence[Item]) -> li
     rows, probabilities, rejects = embedding.in_memory(
         cfg, model, queries, classification.classifier(cfg, model)
     )
-    name_rejects(cfg, rejects)
+    name_rejects(cfg.OUTPUT_DIR, rejects)
     refuse_missing_queries(queries, rows, rejects)
     return classification.figures(cfg, probabilities, queries) if comm.is_main_process() else []
 

@@ -65,7 +65,7 @@ def build_evaluator(cfg: Any, loader: Any, num_query: int) -> Any:
         num_query=num_query,
         items=loader.items if isinstance(loader, TestLoader) else None,
         judge=functools.partial(figures_of, cfg),
-        name_rejects=functools.partial(name_rejects, cfg),
+        name_rejects=functools.partial(name_rejects, cfg.OUTPUT_DIR),
     )
 
 

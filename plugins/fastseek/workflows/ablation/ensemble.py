@@ -16,6 +16,7 @@ from ...data.fastreid_datasets import resolve
 from ...errors import ArtefactError
 from ...inference import embedding
 from ...inference.classification import classes_of, classifier
+from ...inference.evaluation import name_rejects
 from ...io.paths import PathLike
 from ...structures import Item, with_split
 from ...structures.archive import load_npz, save_npz
@@ -92,8 +93,9 @@ def classify_step(cfg: CfgNode, model: nn.Module) -> ClassProbabilities:
     return ClassProbabilities(probabilities, truth, counts)
 
 
-def embed_step(cfg: CfgNode, model: nn.Module) -> SplitEmbeddings:
-    """Embed the training images that can be read, without augmentation, and the query images.
+def embed_step(cfg: CfgNode, model: nn.Module, folder: pathlib.Path) -> SplitEmbeddings:
+    """Embed the training images that can be read, without augmentation, and the query images; the
+    folder's rejects.csv names the others.
 
     Raises:
         DataError: a query image cannot be read, or there is none.
@@ -101,6 +103,7 @@ def embed_step(cfg: CfgNode, model: nn.Module) -> SplitEmbeddings:
     train, queries = _trained_on(cfg), _queries(cfg)
     labels, _ = classes_of(cfg)
     rows, vectors, rejects = embedding.in_memory(cfg, model, [*train, *queries])
+    name_rejects(folder, rejects)
     refuse_missing_queries(queries, rows[rows >= len(train)] - len(train), rejects)
     inside = rows < len(train)
     targets = class_numbers([train[row].label for row in rows[inside]], labels)

@@ -273,7 +273,7 @@ def _write_answer(answer: Answer, model: nn.Module, classes: pathlib.Path) -> No
     if CLASSIFIED in answer.files:
         classify_step(cfg, model).save(answer.folder / CLASSIFIED)
     if EMBEDDED in answer.files:
-        embed_step(cfg, model).save(answer.folder / EMBEDDED)
+        embed_step(cfg, model, answer.folder).save(answer.folder / EMBEDDED)
 
 
 def _search(answer: Answer, cfg: CfgNode, model: nn.Module) -> None:

@@ -13,6 +13,7 @@ from ...classification import class_numbers, evaluate
 from ...config import recipe
 from ...config.sources import Setting
 from ...inference import classification, embedding
+from ...inference.evaluation import name_rejects
 from ...io.digests import sha256
 from ...self_training.prototypes import nearest_class, prototypes
 from ...structures import Embeddings, Item, Score
@@ -121,7 +122,8 @@ def judge_model(model: Model, images: ImagePools, figures: Sequence[str]) -> lis
         probabilities = _of_every(cfg, net, images.validation, classify)
         scores = evaluate(probabilities, class_numbers(labels, names), counts, figures)
     vectors = _of_every(cfg, net, images.validation)
-    rows, known, _ = embedding.in_memory(cfg, net, images.labelled)
+    rows, known, rejects = embedding.in_memory(cfg, net, images.labelled)
+    name_rejects(model.config.parent, rejects)
     classes = images.classes
     numbers = class_numbers([images.labelled[row].label for row in rows], classes)
     near = nearest_class(vectors, prototypes(known, numbers, len(classes)))

@@ -14,6 +14,7 @@ import numpy as np
 from ...distributed.run_lock import hold_run_folder
 from ...errors import UsageError
 from ...inference import embedding
+from ...inference.evaluation import name_rejects
 from ...io.code_version import current_commit
 from ...io.json_files import write_json
 from ...io.paths import PathLike
@@ -213,7 +214,8 @@ def _show(
     queries, gallery = without_groups(images.validation), without_groups(images.labelled)
     asked, vectors, rejects = embedding.in_memory(cfg, net, queries)
     refuse_missing_queries(queries, asked, rejects)
-    found, known, _ = embedding.in_memory(cfg, net, gallery)
+    found, known, rejects = embedding.in_memory(cfg, net, gallery)
+    name_rejects(out.parent, rejects)
     gallery = [gallery[number] for number in found]
     truth = GroundTruth.from_items(queries, gallery)
     ranking = build(SHOWN, SEARCHERS)(

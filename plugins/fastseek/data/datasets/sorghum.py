@@ -1,0 +1,65 @@
+"""Sorghum-100 as Kaggle gives it (sorghum-id-fgvc-9, FGVC9)."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from ...errors import DataError
+from ...formats import sorghum as lists
+from ...io.paths import locate
+from ...registry import DATASETS
+from ...structures import Item
+from ._query_share import hold_out
+
+logger = logging.getLogger(__name__)
+TRAIN, TEST = "train_images", "test"
+TABLE = "train_cultivar_mapping.csv"
+
+
+@DATASETS.register()
+class Sorghum:
+    """The training images with their cultivar, a share of every cultivar held out as queries.
+
+    The contest's test has no labels: its images join with `test=True`, without a class, in the split
+    "gallery", from where a plan of rounds takes them (SPLIT: gallery). Rows of the list without a
+    cultivar are left out and named in the log.
+
+    Args:
+        root: the folder with train_cultivar_mapping.csv, train_images/ and test/, as it stands or
+            below one of the data roots.
+        query: the share of every cultivar that is held out, spread evenly over its images by name.
+        test: whether the images of the test join.
+
+    Raises:
+        ValueError: no share between 0 and 1. DataError: a list or folder is not there.
+    """
+
+    def __init__(self, root: str = "sorghum", query: float = 0.1, test: bool = False) -> None:
+        home = locate(root, "Sorghum-100")
+        found = lists.read_train(home / TABLE)
+        for name in found.left_out:
+            logger.warning("%s: %s has no cultivar and is left out", home / TABLE, name)
+        self.root = str(home)
+        images = [
+            _item(self.root, f"{TRAIN}/{name}", label, "train")
+            for name, label in sorted(found.labels.items())
+        ]
+        asked, rest = hold_out(images, query)
+        self.items = [*rest, *asked]
+        if test:
+            folder = home / TEST
+            if not folder.is_dir():
+                raise DataError(
+                    f"{folder}: there is no such folder: unpack the contest's test there"
+                )
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+            self.items += [
+                _item(self.root, f"{TEST}/{name}", "", "gallery")
+                for name in names
+                if not name.startswith(".")
+            ]
+
+
+def _item(root: str, name: str, label: str, split: str) -> Item:
+    return Item(path=os.path.join(root, name), label=label, split=split, id=name)
