@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 NO_ROOM = (
     errno.ENOSPC,
@@ -41,6 +46,15 @@ class RunError(FastSeekError):
     """The run failed; what was saved before is intact (exit code 4)."""
 
     exit_code = 4
+
+
+class StoppedError(RunError):
+    """The run was asked to stop, and all of it is saved: started again, it goes on (exit code 75).
+
+    75 is EX_TEMPFAIL of sysexits.h; schedulers can tell it from a failure.
+    """
+
+    exit_code = 75
 
 
 class ArtefactError(FastSeekError):
@@ -94,6 +108,7 @@ def exit_with(main: Callable[[], object]) -> None:
     its own (a full or failing disk) ends in a line; what the program could have known, such as a
     missing file, is a mistake of ours and keeps its traceback. Where the reader of our output has
     left, as `head` does, nothing is said, and the exit code is 141, as the shell gives it to others.
+    SIGTERM ends the work in a line, too; a training that hears it itself saves first.
 
     Args:
         main: takes nothing; what it returns is ignored.
@@ -105,7 +120,8 @@ def exit_with(main: Callable[[], object]) -> None:
         sys.stdout.reconfigure(errors="surrogateescape")
     try:
         try:
-            main()
+            with _raise_terminated():
+                main()
         except SystemExit:  # help was asked for, or an option is wrong
             sys.stdout.flush()
             raise
@@ -126,7 +142,39 @@ def exit_with(main: Callable[[], object]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the same command again to go on\n")
         sys.exit(RunError.exit_code)
+    except _Terminated as error:
+        # What the frames hold, such as loader workers, ends now and not as late as the interpreter.
+        traceback.clear_frames(error.__traceback__)
+        sys.stderr.write("error: stopped by SIGTERM: run the same command again to go on\n")
+        sys.exit(StoppedError.exit_code)
     sys.exit(0)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, as KeyboardInterrupt is SIGINT: no handler of errors takes it for one."""
+
+
+@contextlib.contextmanager
+def _raise_terminated() -> Iterator[None]:
+    """Let SIGTERM raise while the block runs, unless somebody listens to it already."""
+    mine = os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == mine:
+            raise _Terminated
+        # A process that was forked from this one ends as it would have without us.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _has_reader_left() -> bool:

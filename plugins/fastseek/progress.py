@@ -13,7 +13,11 @@ Thing = TypeVar("Thing")
 
 
 def progress(
-    things: Iterable[Thing], what: str, total: int | None = None, every: float = 15.0
+    things: Iterable[Thing],
+    what: str,
+    total: int | None = None,
+    every: float = 15.0,
+    unit: str = "",
 ) -> Iterator[Thing]:
     """Yield the things while telling on stderr how far the work is and when it will be done.
 
@@ -22,13 +26,15 @@ def progress(
         what: a few words shown before the figures.
         total: how many there are; `len(things)` when not given and known.
         every: seconds between two lines when stderr is not a terminal.
+        unit: what is counted, such as "batches", where `what` does not say it.
     """
     if total is None and hasattr(things, "__len__"):
         total = len(things)  # type: ignore[arg-type]
     if sys.stderr.isatty():
-        yield from tqdm(things, desc=what, total=total, dynamic_ncols=True)
+        bar_unit = f" {unit}" if unit else "it"
+        yield from tqdm(things, desc=what, total=total, dynamic_ncols=True, unit=bar_unit)
         return
-    yield from _lines(things, what, total, every)
+    yield from _lines(things, what, total, every, f" {unit}" if unit else "")
 
 
 def tell(line: str) -> None:
@@ -37,19 +43,21 @@ def tell(line: str) -> None:
     sys.stderr.flush()
 
 
-def _lines(things: Iterable[Thing], what: str, total: int | None, every: float) -> Iterator[Thing]:
+def _lines(
+    things: Iterable[Thing], what: str, total: int | None, every: float, unit: str
+) -> Iterator[Thing]:
     start = told = time.monotonic()
     for done, thing in enumerate(things):
         now = time.monotonic()
         if done and now - told >= every:
             told = now
-            sys.stderr.write(_line(what, done, total, now - start))
+            sys.stderr.write(_line(what, done, total, now - start, unit))
             sys.stderr.flush()
         yield thing
 
 
-def _line(what: str, done: int, total: int | None, seconds: float) -> str:
+def _line(what: str, done: int, total: int | None, seconds: float, unit: str) -> str:
     rate = done / seconds
     if total is None:
-        return f"{what}: {done} done, {rate:.1f}/s\n"
-    return f"{what}: {done}/{total}, {rate:.1f}/s, {(total - done) / rate:.0f} s left\n"
+        return f"{what}: {done}{unit} done, {rate:.1f}/s\n"
+    return f"{what}: {done}/{total}{unit}, {rate:.1f}/s, {(total - done) / rate:.0f} s left\n"

@@ -17,6 +17,7 @@ from fastseek.errors import (
     DataError,
     FastSeekError,
     RunError,
+    StoppedError,
     UsageError,
     exit_with,
 )
@@ -43,6 +44,7 @@ def raising(error):
         (RunError("x"), 4),
         (ArtefactError("x"), 5),
         (FastSeekError("x"), 4),
+        (StoppedError("x"), 75),
         (KeyboardInterrupt(), 4),
     ],
 )
@@ -58,6 +60,24 @@ def test_a_tool_that_ends_well_leaves_with_0():
     with pytest.raises(SystemExit) as left:
         exit_with(lambda: 7)
     assert left.value.code == 0
+
+
+def test_F65_sigterm_ends_any_command_in_one_line_with_75(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(600)
+        except Exception:
+            pass  # no handler of errors swallows it
+
+    with pytest.raises(SystemExit) as left:
+        exit_with(work)
+    assert left.value.code == 75
+    told = capsys.readouterr().err
+    assert told.startswith("error: stopped by SIGTERM") and told.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_our_own_mistakes_are_not_hidden():

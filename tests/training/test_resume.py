@@ -1,13 +1,15 @@
 import json
+import multiprocessing
 import os
 import pathlib
+import re
 import signal
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from fastseek.errors import ArtefactError, DataError, RunError
+from fastseek.errors import ArtefactError, DataError, RunError, StoppedError
 from fastseek.training import checkpoint, checkpoint_manifest
 from fastseek.training.trainer import Trainer
 
@@ -355,3 +357,79 @@ def test_F04_what_cannot_go_on_smoothly_is_refused_by_name(recipe_of):
     checkpoint_manifest.write(state.parent, "model_final", [".safetensors", ".state.pt"], {})
     with pytest.raises(ArtefactError, match="its state of optimizer does not fit this recipe"):
         Trainer(recipe_of(SOLVER__MAX_EPOCH=2)).resume_or_load()
+
+
+def in_group(work):
+    """Do the work in a group of processes of its own, so that it can be signalled as a whole."""
+
+    def alone():
+        os.setpgid(0, 0)
+        work()
+
+    return alone
+
+
+def test_F21_sigterm_to_the_whole_group_saves_although_the_workers_hear_it_too(
+    recipe_of, whole, forked
+):
+    cfg = recipe_of(DATALOADER__NUM_WORKERS=2)
+
+    def ask(trainer):
+        if trainer.iter == 1:
+            os.killpg(0, signal.SIGTERM)
+            os.killpg(0, signal.SIGTERM)  # as a launcher passes it on
+
+    def stopped():
+        with pytest.raises(StoppedError, match="stopped by SIGTERM after 2 of 6 steps"):
+            trained(cfg, step=ask)
+
+    assert forked(in_group(stopped)) == 0
+    assert trained(cfg, resume=True).start_step == 2
+    assert_same(cfg.OUTPUT_DIR, whole)
+
+
+def test_F21_who_is_stopped_is_told_what_the_command_accepts(recipe_of):
+    trainer = Trainer(recipe_of(), advice="run the same command again")
+    trainer.register_hooks([])
+    run = trainer.run_step
+
+    def ask():
+        os.kill(os.getpid(), signal.SIGINT)
+        run()
+
+    trainer.run_step = ask
+    with pytest.raises(StoppedError, match="run the same command again") as told:
+        trainer.train()
+    assert "--resume" not in str(told.value) and told.value.exit_code == 75
+
+
+def test_F63_a_killed_loader_worker_is_named_and_what_was_trained_is_saved(recipe_of, whole):
+    cfg = recipe_of(DATALOADER__NUM_WORKERS=1)
+
+    def shoot(trainer):
+        if trainer.iter == 2:
+            worker = multiprocessing.active_children()[0]
+            os.kill(worker.pid, signal.SIGKILL)
+
+    with pytest.raises(RunError) as told:
+        trained(cfg, step=shoot)
+    text = str(told.value)
+    assert "a loader worker (pid" in text and "NUM_WORKERS" in text and "\n" not in text
+    step = int(re.search(r"All (\d+) steps are saved in .*--resume", text)[1])
+    assert 2 <= step < 6
+    assert trained(recipe_of(), resume=True).start_step == step
+    assert_same(cfg.OUTPUT_DIR, whole)
+
+
+def test_F63_a_worker_that_dies_raises_where_the_next_batch_is_taken_and_nowhere_else(recipe_of):
+    trainer = Trainer(recipe_of(DATALOADER__NUM_WORKERS=1))
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(trainer.data_loader)
+    next(batches)
+    assert signal.getsignal(signal.SIGCHLD) == before
+    worker = multiprocessing.active_children()[0]
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    with pytest.raises(RunError, match="a loader worker"):
+        for _ in range(9):
+            next(batches)

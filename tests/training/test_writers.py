@@ -1,9 +1,13 @@
 import json
 import logging
+from types import SimpleNamespace
 
-from fastseek.training.writers import JsonLines, Progress
+import pytest
 
-from fastreid.utils.events import EventStorage
+from fastseek.training import run_setup, writers
+from fastseek.training.writers import JsonLines, Progress, TensorBoard, WriterHook
+
+from fastreid.utils.events import EventStorage, EventWriter
 
 
 def written(path, start, steps, evaluation=None):
@@ -57,3 +61,89 @@ def test_a_pipe_gets_a_line_with_all_losses_the_rate_and_the_time_left(caplog, m
         progress.close()
     assert "epoch 1/2  step 1/10  eta " in caplog.text
     assert caplog.text.strip().endswith("total_loss 3  loss_a 2  loss_b 1  lr 1.00e-02  data 0.500")
+
+
+class Full(EventWriter):
+    """A writer on a full disk."""
+
+    name = "figures.txt"
+
+    def __init__(self):
+        self.calls = 0
+
+    def write(self):
+        self.calls += 1
+        raise OSError(28, "No space left on device")
+
+    def close(self):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """The lines that the writers log."""
+    lines = []
+
+    def note(text, *values):
+        lines.append(text % values)
+
+    monkeypatch.setattr(writers, "logger", SimpleNamespace(info=note, warning=note))
+    return lines
+
+
+def test_F65_a_writer_without_room_is_named_once_and_the_training_and_the_others_go_on(
+    tmp_path, told
+):
+    full, lines = Full(), JsonLines(tmp_path / "m.jsonl")
+    hook = WriterHook(lambda: [full, lines])
+    hook.trainer = SimpleNamespace(iter=0)
+    with EventStorage() as storage:
+        storage.epoch = 0
+        hook.before_train()
+        for storage.iter in range(3):
+            storage.put_scalars(total_loss=1.0)
+            hook.after_step()
+        hook.after_train()
+    assert full.calls == 1 and len((tmp_path / "m.jsonl").read_text().splitlines()) == 3
+    assert len(told) == 1
+    assert told[0].startswith("figures.txt: figures from step 1 on are not written (No space")
+
+
+def test_F65_tensorboard_and_json_lines_fail_as_writers_do(tmp_path):
+    lines, board = JsonLines(tmp_path / "m.jsonl"), TensorBoard(tmp_path / "tb")
+    assert "m.jsonl" in lines.name and "TensorBoard" in board.name
+    lines._file.close()
+    lines._file = open("/dev/full", "w", buffering=1)
+    with EventStorage() as storage:
+        storage.epoch = 0
+        storage.put_scalars(total_loss=1.0)
+        with pytest.raises(OSError):
+            lines.write()
+    board.close()
+
+
+def test_F65_a_log_without_room_says_so_in_one_line(tmp_path, capsys):
+    run_setup.start_log(str(tmp_path / "out"))
+    log = logging.getLogger("fastreid.fastseek")
+    for handler in logging.getLogger("fastreid").handlers:
+        if isinstance(handler, logging.StreamHandler) and hasattr(handler.stream, "name"):
+            if "log.txt" in str(handler.stream.name):
+                handler.stream = open("/dev/full", "w", buffering=1)
+    log.info("one")
+    log.info("two")
+    told = capsys.readouterr().err
+    assert told.count("cannot be written") == 1 and "Traceback" not in told
+
+
+def test_F40_the_last_line_of_an_epoch_is_told_once(told):
+    with EventStorage() as storage:
+        progress = Progress(0, 4, 2, every=0)
+        for storage.iter in range(4):
+            storage.epoch = storage.iter // 2
+            storage.put_scalars(total_loss=3.0)
+            progress.write()
+            if storage.iter % 2:
+                progress.write()  # the end of an epoch
+        progress.close()
+    steps = [line.split("step ")[1].split("/")[0] for line in told]
+    assert steps == ["1", "2", "3", "4"]

@@ -76,7 +76,7 @@ def test_torchrun_with_two_processes_gives_the_results_of_one(recipe, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_sigterm_saves_ends_with_code_4_and_one_process_can_go_on(recipe, tmp_path, processes):
+def test_sigterm_saves_ends_with_code_75_and_one_process_can_go_on(recipe, tmp_path, processes):
     out = tmp_path / "out"
     process = start(
         "--config-file",
@@ -96,7 +96,7 @@ def test_sigterm_saves_ends_with_code_4_and_one_process_can_go_on(recipe, tmp_pa
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     code, _, err = finished(process)
-    assert code == 4
+    assert code == 75
     assert err.splitlines()[-1].startswith("error: stopped by SIGTERM")
     assert "run the same command with --resume" in err and "Traceback" not in err
     step = json.loads(

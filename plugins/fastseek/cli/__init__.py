@@ -56,7 +56,7 @@ EXAMPLES = """examples:
   fastseek recipes list
 
 exit codes: 0 done, 2 wrong use or recipe, 3 bad input data, 4 run failed but what was saved is
-intact, 5 artefacts do not fit"""
+intact, 5 artefacts do not fit, 75 stopped by a signal: run the same command again to go on"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

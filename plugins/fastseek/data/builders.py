@@ -50,10 +50,10 @@ def build_train_loader(
     seed = _loader_seed(cfg)
     dataset = TrainSet(_training_items(cfg))
     logger.info(
-        "training on %d images of %d classes, %d cameras",
+        "training on %d images of %d classes%s",
         len(dataset),
         dataset.num_classes,
-        dataset.num_cameras,
+        f", {dataset.num_cameras} cameras" if dataset.num_cameras > 1 else "",
     )
     _tell_places(cfg.SEEK.BRANCHES, dataset.items)
     sampler = build_sampler(cfg, dataset, world_size)

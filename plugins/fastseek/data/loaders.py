@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import wait
+from types import FrameType
 
 import numpy as np
 import torch
@@ -18,6 +23,8 @@ from .rejects import RejectLog
 from .torch_datasets import Batch, ImageBatches, TestImages, TrainImages
 
 Draw = tuple[int, int, np.ndarray]
+ECHO = 4.0  # seconds in which SIGTERM, sent to a group and passed on to it, is one SIGTERM
+GRACE = 60  # seconds a worker outlives SIGTERM; the main process takes a step to save and end it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,28 +215,81 @@ def _read_batches(
         num_workers=options.num_workers,
         collate_fn=_pass_through,
         pin_memory=options.pin_memory,
-        worker_init_fn=_ignore_interrupt,
+        worker_init_fn=_outlive_signals,
         multiprocessing_context=options.context if options.num_workers else None,
         # Its own: torch's loader would draw from the global one, and a resumed run draw once more.
         generator=torch.Generator(),
     )
+    read, batches = 0, _start_workers(source)
     try:
-        for batch in source:
+        for batch in batches:
             if "error" in batch:
                 raise batch["error"]
+            read += 1
             yield batch
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except (RuntimeError, OSError, EOFError) as error:
+        # Without its worker a batch can be lost on its way here, too, which is an OSError.
+        dead = _describe_dead_workers(batches)
+        if not dead and "DataLoader worker" not in str(error):
             raise
+        why = dead or " ".join(str(error).split()).replace("DataLoader", "a loader").rstrip(". ")
         raise RunError(
-            f"a loader worker died ({error}): is memory short? Try fewer DATALOADER.NUM_WORKERS"
+            f"{why}; batch {read + 1} since the loader was started is lost. Is memory short? Try"
+            " fewer DATALOADER.NUM_WORKERS"
         ) from error
+
+
+def _describe_dead_workers(batches: Iterator[Batch]) -> str:
+    """The workers that have died, with what they died of; "" when none has."""
+    told, workers = [], list(getattr(batches, "_workers", ()))
+    # What a worker held breaks a moment before the system tells of its end.
+    ended = wait([worker.sentinel for worker in workers], timeout=2.0)
+    for worker in workers:
+        if worker.sentinel in ended:
+            worker.join(timeout=2.0)
+        if worker.exitcode:
+            how = f"exit code {worker.exitcode}"
+            if worker.exitcode < 0:
+                how = f"killed by {signal.Signals(-worker.exitcode).name}"
+            told.append(f"a loader worker (pid {worker.pid}) died: {how}")
+    return ", ".join(told)
+
+
+def _start_workers(source: DataLoader[Batch]) -> Iterator[Batch]:
+    """An iterator whose dead workers are noticed by `next` alone.
+
+    torch also listens to SIGCHLD, and then raises wherever the main process is, be it between two
+    halves of an update.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return iter(source)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(source)
+    signal.signal(signal.SIGCHLD, before)
+    return batches
 
 
 def _pass_through(batch: list[object]) -> object:
     return batch
 
 
-def _ignore_interrupt(_: int) -> None:
-    """Leave Ctrl-C to the main process, which then ends the workers."""
+def _outlive_signals(_: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which a terminal or a cluster sends to all processes of a group, to
+    the main process, which saves and then ends its workers.
+
+    A worker that has heard SIGTERM does not stay for good; one that hears it again later, when the
+    main process ends it, ends at once.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        return
+    heard: list[float] = []
+
+    def stay(number: int, frame: FrameType | None) -> None:
+        heard.append(time.monotonic())
+        signal.alarm(GRACE)
+        if heard[-1] - heard[0] > ECHO:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, stay)

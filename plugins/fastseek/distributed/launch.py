@@ -22,12 +22,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from .. import errors
-from ..errors import FastSeekError, RunError, UsageError
+from ..errors import FastSeekError, RunError, StoppedError, UsageError
 
 from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
 WAIT = timedelta(minutes=30)  # for the slowest process, which may be evaluating
+START_AGAIN = "run the same command again, a single recipe with --resume, to go on"
 GRACE = 20.0  # seconds a process has to end when another one has failed
 
 
@@ -103,24 +104,35 @@ def _spawn(here: int, work: tuple) -> None:
         context = mp.start_processes(
             _process, (*work, told), nprocs=here, join=False, start_method="spawn"
         )
-        with Forwarding(context.pids()):
+        forwarding = Forwarding(context.pids())
+        with forwarding:
             try:
                 while not context.join(grace_period=GRACE):
                     pass
             except (mp.ProcessExitedException, mp.ProcessRaisedException) as error:
-                _raise_told(pathlib.Path(told), error)
+                _raise_told(pathlib.Path(told), error, forwarding.heard)
                 raise
 
 
-def _raise_told(folder: pathlib.Path, error: Exception) -> None:
-    """Raise what the first process to fail has told; a process that was killed has told nothing."""
+def _raise_told(folder: pathlib.Path, error: Exception, heard: int) -> None:
+    """Raise what the first process to fail has told; a process that was killed has told nothing.
+
+    Args:
+        folder: of the errors.
+        error: what torch says of the process.
+        heard: the signal this process was sent, 0 for none.
+    """
     for path in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns):
         kind, message = json.loads(path.read_text(encoding="utf-8"))
         raise getattr(errors, kind)(message) from error
+    if heard:
+        # Before the training listens to it, SIGTERM ends a process at once.
+        name = signal.Signals(heard).name
+        raise StoppedError(f"stopped by {name}: {START_AGAIN}") from error
     if isinstance(error, mp.ProcessExitedException):
         raise RunError(
             f"process {error.error_index} of the run died ({error.signal_name or error.exit_code});"
-            " what was saved before is intact: go on with --resume"
+            f" what was saved before is intact: {START_AGAIN}"
         ) from error
 
 
@@ -138,8 +150,10 @@ class Forwarding:
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
         self._before: dict[int, Any] = {}
+        self.heard = 0  # the last signal
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        self.heard = number
         for pid in self._pids:
             try:
                 os.kill(pid, signal.SIGTERM)

@@ -96,7 +96,7 @@ def parts(
     """
     device = next(model.parameters()).device
     with evaluating(model):
-        for batch in progress(loader, what):
+        for batch in progress(loader, what, unit="batches"):
             ids, vectors = batch["ids"], np.empty((0, 0), np.float32)
             if ids:
                 vectors = function(model_input(batch, device)).float().cpu().numpy()

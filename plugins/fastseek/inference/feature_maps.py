@@ -45,7 +45,7 @@ def maps_of(
     seeker = as_map_model(model, what)
     loader = build_test_loader(cfg, items)
     with evaluating(model):
-        for batch in progress(loader, what):
+        for batch in progress(loader, what, unit="batches"):
             if rejects is not None:
                 rejects.extend(batch["rejects"])
             if batch["ids"]:

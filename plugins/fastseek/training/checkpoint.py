@@ -29,6 +29,7 @@ from .checkpoint_manifest import MANIFEST, STATE, WEIGHTS
 from fastreid.utils.checkpoint import Checkpointer as FastreidCheckpointer
 
 TAG = "last_checkpoint"
+GO_ON = "run the same command with --resume to go on"
 SPARE = 1.2  # free space asked for, as a multiple of what will be written
 KEPT = ("model_best", "model_final")
 
@@ -56,6 +57,7 @@ class Checkpointer(FastreidCheckpointer):
         self.folder = pathlib.Path(save_dir)
         self.drop: list[str] = []  # of weights a run starts from, see `surgery.take_over`
         self.fit, self.classes = "classes", ""
+        self.advice = GO_ON  # how a run goes on, as its user would start it again
 
     def save(self, name: str, **kwargs: Any) -> None:
         """Write a checkpoint that a run can go on from, and tag it as the last.
@@ -224,13 +226,13 @@ class Checkpointer(FastreidCheckpointer):
             if free < needed:
                 raise RunError(
                     f"{self.save_dir}: {name} needs {needed / 2**20:.0f} MiB, {free / 2**20:.0f}"
-                    " are free; nothing was touched. Make room and go on with --resume"
+                    f" are free; nothing was touched. Make room, then {self.advice}"
                 )
             yield
         except (OSError, UsageError) as error:
             raise RunError(
                 f"{self.save_dir}: {name} could not be written ({error}). The checkpoint before it"
-                " is intact: mend the cause and go on with --resume"
+                f" is intact: mend the cause, then {self.advice}"
             ) from error
 
     @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -15,7 +16,8 @@ from torch import nn
 
 from ..distributed import process_group
 from ..distributed.wrap import DeviceLoader
-from ..errors import RunError
+from ..errors import StoppedError
+from .checkpoint import GO_ON
 from .schedule import Schedule
 
 from fastreid.engine.hooks import PreciseBN
@@ -25,6 +27,8 @@ from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A cluster signals all processes of a group, and a launcher passes it on: twice is still once.
+ECHO = 5.0  # seconds
 
 
 class ScheduleHook(HookBase):
@@ -98,6 +102,7 @@ class CheckpointHook(HookBase):
         period: in epochs; 0 or less means after the last epoch only.
         minutes: a checkpoint inside an epoch when the last one is as old; 0 or less means none.
         output: the folder, named when the run is stopped.
+        advice: how to go on, told when the run is stopped.
     """
 
     def __init__(
@@ -107,15 +112,12 @@ class CheckpointHook(HookBase):
         period: int,
         minutes: float,
         output: str,
+        advice: str = GO_ON,
     ) -> None:
-        self._save, self._note, self._period, self._minutes, self._output = (
-            save,
-            note,
-            period,
-            minutes,
-            output,
-        )
-        self._asked, self._pending = 0, ""
+        self._save, self._note = save, note
+        self._period, self._minutes = period, minutes
+        self._output, self._advice = output, advice
+        self._asked, self._asked_at, self._pending = 0, 0.0, ""
         self._before: dict[int, Any] = {}
 
     def before_train(self) -> None:
@@ -126,16 +128,21 @@ class CheckpointHook(HookBase):
             self._before = {number: signal.signal(number, self._ask) for number in heard}
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        # A second signal is not waited for: it does what it did before the training.
-        self._asked = number
-        signal.signal(number, self._before[number] or signal.SIG_DFL)
+        if self._asked and time.monotonic() - self._asked_at < ECHO:
+            return
+        if self._asked:
+            # Asked again, nothing is waited for: the signal does what it did before the training.
+            signal.signal(number, self._before[number] or signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._asked, self._asked_at = number, time.monotonic()
 
     def after_step(self) -> None:
         """Save when it is time or a process was asked to stop, after an update: gradients are not
         saved.
 
         Raises:
-            RunError: it was asked to stop; everything is saved.
+            StoppedError: it was asked to stop; everything is saved.
         """
         if not self.trainer.windows.closes(self.trainer.iter):
             return
@@ -148,9 +155,9 @@ class CheckpointHook(HookBase):
             name = (
                 signal.Signals(self._asked).name if self._asked else "a signal to another process"
             )
-            raise RunError(
+            raise StoppedError(
                 f"stopped by {name} after {step} of {self.trainer.max_iter} steps; everything is"
-                f" saved in {self._output}: run the same command with --resume to go on"
+                f" saved in {self._output}: {self._advice}"
             )
 
     def before_evaluation(self) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import pathlib
 import platform
+import sys
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from ..distributed.device import device
 from ..errors import UsageError
 from ..io.atomic import atomic
 from ..io.code_version import current_commit
+from ..progress import tell
 from . import checkpoint_manifest, random_state
 
 from fastreid.utils import comm
@@ -81,6 +83,23 @@ def _log_to(output: str, log: logging.Logger) -> None:
         setup_logger(output, distributed_rank=comm.get_rank(), name=log.name)
         log.setLevel(logging.INFO)  # fast-reid takes DEBUG, where parts tell of every single image
         log.output = output  # type: ignore[attr-defined]
+        for handler in log.handlers:
+            handler.handleError = _FailureTold(output)  # type: ignore[method-assign]
+
+
+class _FailureTold:
+    """What a log does that cannot be written, say because the disk is full: one line, once.
+
+    logging itself prints a traceback for every record.
+    """
+
+    def __init__(self, output: str) -> None:
+        self._output, self._done = output, False
+
+    def __call__(self, record: logging.LogRecord) -> None:
+        if not self._done:
+            self._done = True
+            tell(f"the log in {self._output} cannot be written ({sys.exc_info()[1]})")
 
 
 def environment(cfg: Any) -> list[str]:

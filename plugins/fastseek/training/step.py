@@ -8,6 +8,7 @@ import contextlib
 import logging
 import math
 import time
+from collections.abc import Generator
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ class Step(SimpleTrainer):
         self.windows, self.frozen = windows or Windows(), frozen or Frozen()
         self.device = next(model.parameters()).device
         self.updated = False  # whether the last step ended with an update
+        self.lacks_batch = False  # whether an update could not begin, because its loader failed
         self.skipped = 0  # updates left out so far
         self._in_a_row, self._bad, self._since = 0, "", 0
         self._buffers: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -77,6 +79,11 @@ class Step(SimpleTrainer):
         self.data_loader.seek(step)
         self._data_loader_iter = iter(self.data_loader)
         self._since = step
+
+    def close(self) -> None:
+        """End the workers of the loader; `seek` starts others."""
+        if isinstance(self._data_loader_iter, Generator):
+            self._data_loader_iter.close()
 
     def run_step(self) -> None:
         """Take one step; the last one of its window updates the weights.
@@ -95,7 +102,9 @@ class Step(SimpleTrainer):
         )  # a run that is resumed with another SEEK.ACCUMULATE
         if self.iter == first:
             self._begin()
+        self.lacks_batch = self.iter == first
         batch, waited = self._next()
+        self.lacks_batch = False
         for module in self._followers:
             module.at_step(self.iter)
         with self._own_gradients(self.iter < last):

@@ -24,7 +24,7 @@ from ..modeling.build import build_model
 from ..modeling.freezing import freeze
 from . import evaluation, random_state, recipe_border
 from .accumulation import Windows
-from .checkpoint import Checkpointer
+from .checkpoint import GO_ON, Checkpointer
 from .class_index import changed_settings, check_can_follow, check_same_data, digest, write_classes
 from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
 from .optimizer import OptimizerMemory, group_rates
@@ -46,15 +46,17 @@ class Trainer(DefaultTrainer):
     overridden as there.
 
     Args:
-        cfg: the recipe, as `setup.setup` returns it.
+        cfg: the recipe, as `run_setup.setup` returns it.
+        advice: how a run that was stopped goes on, as its user would start it again.
 
     Raises:
         UsageError: the recipe cannot be trained; said before anything starts.
     """
 
-    def __init__(self, cfg: Any) -> None:
+    def __init__(self, cfg: Any, advice: str = GO_ON) -> None:
         # fast-reid's own constructor fixes the step, which needs CUDA, and DDP on CUDA devices.
         super(DefaultTrainer, self).__init__()
+        self._advice = advice
         with hold_run_folder(cfg.OUTPUT_DIR):
             self._build(cfg)
 
@@ -87,6 +89,7 @@ class Trainer(DefaultTrainer):
             **self.scheduler,
             **scaler,
         )
+        self.checkpointer.advice = self._advice
         self.best: float | None = None
         self.run, self.pending = secrets.token_hex(8), ""
         self.random_states: list[dict[str, Any]] = []
@@ -185,6 +188,7 @@ class Trainer(DefaultTrainer):
             cfg.SOLVER.CHECKPOINT_PERIOD,
             cfg.SEEK.CHECKPOINT_MINUTES,
             cfg.OUTPUT_DIR,
+            self._advice,
         )
         if len(cfg.DATASETS.TESTS):
             made.append(
@@ -259,13 +263,17 @@ class Trainer(DefaultTrainer):
 
         `pending`: the evaluation of this state is still to come.
         """
+        within = name.startswith("model_step_")
+        epoch, step = (self.epoch, self.iter + 1) if within else (self.epoch + 1, self.iter)
+        self._save_state(name, epoch, step, pending)
+
+    def _save_state(self, name: str, epoch: int, step: int, pending: bool = False) -> None:
+        """Save a run that has done so many epochs and steps."""
         random_states = random_state.states()
-        done = self.epoch + 1 if not name.startswith("model_step_") else self.epoch
-        step = self.iter + 1 if name.startswith("model_step_") else self.iter
         self.checkpointer.save(
             name,
             run=self.run,
-            epoch=done,
+            epoch=epoch,
             step=step,
             seed=self.cfg.SEED,
             best=self.best,
@@ -278,6 +286,24 @@ class Trainer(DefaultTrainer):
             skipped=self._trainer.skipped,
         )
         self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
+        self._saved_step = step
+
+    def _save_without_batch(self) -> str:
+        """Save what was trained when there is no next batch: its loader has failed.
+
+        Returns:
+            what is saved, "" when nothing could be: an update was under way, or the other processes
+            are in the middle of their step.
+        """
+        if not self._trainer.lacks_batch or comm.get_world_size() > 1:
+            return ""
+        if self.iter not in (0, self._saved_step):
+            try:
+                self._save_state(f"model_step_{self.iter:08d}", self.epoch, self.iter)
+            except FastSeekError as error:
+                logger.warning("what was trained could not be saved: %s", error)
+                return ""
+        return f"All {self.iter} steps are saved in {self.cfg.OUTPUT_DIR}: {self._advice}"
 
     def _note(self, name: str) -> None:
         """Tell a saved checkpoint what the evaluation after it found."""
@@ -330,7 +356,7 @@ class Trainer(DefaultTrainer):
         return self.results if comm.is_main_process() else None
 
     def _train(self) -> None:
-        self.iter = self.start_iter = self.start_step
+        self.iter = self.start_iter = self._saved_step = self.start_step
         self.epoch = self.start_epoch
         with EventStorage(self.start_iter) as self.storage:
             try:
@@ -342,8 +368,11 @@ class Trainer(DefaultTrainer):
                 for epoch in range(self.start_epoch, self.max_epoch):
                     self.epoch = epoch
                     self._train_epoch()
-            except FastSeekError:
-                raise
+            except FastSeekError as error:
+                kept = self._save_without_batch()
+                if not kept:
+                    raise
+                raise type(error)(f"{str(error).rstrip('.')}. {kept}") from error
             except Exception as error:
                 if is_out_of_memory(error):
                     raise RunError(
@@ -353,6 +382,7 @@ class Trainer(DefaultTrainer):
                 logger.exception("the training failed at step %d", self.iter + 1)
                 raise
             finally:
+                self._trainer.close()
                 self.after_train()
 
     def _train_epoch(self) -> None:

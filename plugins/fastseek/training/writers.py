@@ -28,6 +28,9 @@ logger = logging.getLogger("fastreid.fastseek")
 class WriterHook(HookBase):
     """Let the writers write after every step and every epoch; each decides what is worth it.
 
+    Figures are worth less than the training: a writer that fails, say because the disk is full, is
+    named in the log and asked no more.
+
     Args:
         build: returns the writers; called when the training starts, when its first step is known.
     """
@@ -41,15 +44,32 @@ class WriterHook(HookBase):
         self._writers = self._build()
 
     def _write(self) -> None:
-        for writer in self._writers:
-            writer.write()
+        for writer in list(self._writers):
+            if not self._try(writer, writer.write):
+                self._writers.remove(writer)
+                self._try(writer, writer.close, tell=False)
 
     after_step = after_epoch = _write
 
     def after_train(self) -> None:
         """Close them."""
         for writer in self._writers:
-            writer.close()
+            self._try(writer, writer.close)
+
+    def _try(self, writer: EventWriter, call: Callable[[], None], tell: bool = True) -> bool:
+        """Whether a call of a writer went well."""
+        try:
+            call()
+        except OSError as error:
+            if tell:
+                logger.warning(
+                    "%s: figures from step %d on are not written (%s); the training goes on",
+                    getattr(writer, "name", type(writer).__name__),
+                    self.trainer.iter + 1,
+                    error.strerror or error,
+                )
+            return False
+        return True
 
 
 class JsonLines(EventWriter):
@@ -64,7 +84,8 @@ class JsonLines(EventWriter):
 
     def __init__(self, path: PathLike, start: int = 0) -> None:
         self._seen: dict[str, int] = {}
-        kept = _before(pathlib.Path(path), start)
+        self.name = str(path)
+        kept = _read_lines_before(pathlib.Path(path), start)
         with atomic(path, "w") as file:
             file.writelines(kept)
         self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
@@ -92,7 +113,7 @@ class JsonLines(EventWriter):
         self._file.close()
 
 
-def _before(path: pathlib.Path, start: int) -> list[str]:
+def _read_lines_before(path: pathlib.Path, start: int) -> list[str]:
     """The lines of steps before `start`."""
     kept = []
     if start > 0 and path.exists():
@@ -116,7 +137,7 @@ class TensorBoard(EventWriter):
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder), purge_step=start or None)
-        self._every = every
+        self._every, self.name = every, f"TensorBoard in {folder}"
         self._seen: dict[str, int] = {}
 
     def write(self) -> None:
@@ -147,11 +168,12 @@ class Progress(EventWriter):
     def __init__(self, start: int, total: int, epochs: int, every: float = 15.0) -> None:
         self._start, self._total, self._epochs, self._every = start, total, epochs, every
         self._began = self._told = time.monotonic()
-        self._last = start - 1
+        self._last = self._last_told = start - 1
         self._bar = tqdm(
             total=total,
             initial=start,
             desc="training",
+            unit="step",
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
@@ -164,8 +186,8 @@ class Progress(EventWriter):
             self._bar.set_postfix(_figures(storage), refresh=False)
             self._bar.update()
         due = self._bar.disable and time.monotonic() - self._told >= self._every
-        if ended or due:
-            self._told = time.monotonic()
+        if (ended or due) and self._last_told != storage.iter:
+            self._told, self._last_told = time.monotonic(), storage.iter
             self._bar.clear()
             told = "  ".join(f"{name} {value}" for name, value in _figures(storage).items())
             logger.info(

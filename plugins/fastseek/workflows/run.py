@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from ..training.trainer import Trainer
 
 logger = logging.getLogger("fastreid.fastseek")
 Rows = list[dict[str, Any]]
+AGAIN = "run the same command again to go on"
 
 
 def run_file(
@@ -109,13 +110,13 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     name = cfg.DATASETS.TESTS[0]
     items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
     sides = Sides(*split_sides(items, name), strict)
-    trainer = Trainer(without_last_evaluation(cfg))
+    trainer = Trainer(without_last_evaluation(cfg), advice=AGAIN)
     before = _before(cfg, trainer, sides, out)
     start = time.monotonic()
     trainer.resume_or_load(resume=True)
     trainer.train()
     rows, ranking, truth, scores = _after(cfg, trainer.model, sides, out, start)
-    rows = [before, *rows]
+    rows = [_order_metrics(before, rows[0]), *rows]
     write_results(out / "results.json", rows, current_commit(), cfg.SEED)
     page(
         ranking,
@@ -172,6 +173,14 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
     made = row("before training", figures, time.monotonic() - start)
     record.finish([], {"row": made})
     return made
+
+
+def _order_metrics(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with its metrics in the order of another's: a JSON file has them by the alphabet."""
+    order = [*other["metrics"], *one["metrics"]]
+    return one | {
+        "metrics": {name: one["metrics"][name] for name in order if name in one["metrics"]}
+    }
 
 
 def _after(

@@ -30,7 +30,7 @@ from ...structures.splits import split_sides
 from ...training.run_setup import setup, start_log
 from ...training.trainer import Trainer
 from ..plan.run import Trained, run_plan
-from ..run import Sides, embed_sides, root, without_last_evaluation
+from ..run import AGAIN, Sides, embed_sides, root, without_last_evaluation
 from ..self_training.models import Model, latest_training
 from ..self_training.run import run_rounds
 from .blend import Blend
@@ -239,7 +239,7 @@ def record_answer(answer: Answer, seconds: float) -> None:
 
 def _train_recipe(cfg: CfgNode) -> tuple[nn.Module, pathlib.Path]:
     """A trained model and the file of its classes."""
-    trainer = Trainer(without_last_evaluation(cfg))
+    trainer = Trainer(without_last_evaluation(cfg), advice=AGAIN)
     trainer.resume_or_load(resume=True)
     trainer.train()
     return trainer.model, pathlib.Path(trainer.cfg.SEEK.CLASSES)

@@ -323,13 +323,11 @@ def _train(step: PlanStep, cfg: CfgNode, resume: bool) -> Mapping[str, Any]:
     with hold_run_folder(cfg.OUTPUT_DIR):
         cfg = setup(cfg, resume)
         try:
-            trainer = Trainer(cfg)
+            trainer = Trainer(cfg, advice="run the same command again to go on")
             trainer.resume_or_load(resume)
             found = trainer.train() or OrderedDict()
-        except RunError as error:
-            raise RunError(
-                f"step {step.name}: {error} (for a plan: the same command, without --resume)"
-            ) from error
+        except RunError as error:  # of its own kind again: a run that was stopped is no failure
+            raise type(error)(f"step {step.name}: {error}") from error
         except UsageError as error:
             raise UsageError(f"{step.where}: step {step.name}: {error}") from error
         if comm.is_main_process():
