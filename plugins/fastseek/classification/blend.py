@@ -66,6 +66,7 @@ def blend_members(
     share = given / given.sum()
     if mean == "probabilities":
         return np.einsum("m,mnc->nc", share, stack).astype(np.float32)
+    # One member's 0 would rule a class out for all: it gets a very small probability.
     logs = np.einsum("m,mnc->nc", share, np.log(np.maximum(stack, 1e-30)))
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -30,6 +30,7 @@ class BySize:
         """One score for every bucket that has images, "top1[21-100]"."""
         inside = known_classes(probabilities, truth, "by_size")
         right = places(probabilities, truth) < 1
+        # A truth of -1 would read the size of the last class.
         size = np.where(inside, np.asarray(counts)[truth], -1)
         bounds = [-1, *self.edges, np.iinfo(np.int64).max]
         scores = []

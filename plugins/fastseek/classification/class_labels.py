@@ -53,6 +53,7 @@ def places(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     For a truth of -1 it is C: never among the first.
     """
     rows = np.arange(len(truth))
+    # A truth of -1 reads the last class here; its rows are replaced below.
     own = probabilities[rows, truth][:, None]
     number = np.arange(probabilities.shape[1])[None]
     before = (probabilities > own) | ((probabilities == own) & (number < truth[:, None]))

@@ -26,6 +26,7 @@ class ClassMean:
         right = (places(probabilities, truth) < 1).astype(float)
         images = np.bincount(truth[inside], minlength=probabilities.shape[1])
         seen = int((images > 0).sum())
+        # So that the plain mean over images, which intervals are drawn from, is the mean over classes.
         weight = inside.sum() / (seen * np.maximum(images[truth], 1))
         each = np.where(inside, right * weight, np.nan)
         return [

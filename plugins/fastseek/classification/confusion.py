@@ -47,6 +47,7 @@ def confused_pairs(
     counts: dict[tuple[int, int], list[int]] = {}
     for one, other in zip(true.tolist(), said.tolist(), strict=True):
         if one != other:
+            # Under the smaller number first, whichever was taken for the other.
             counts.setdefault((min(one, other), max(one, other)), [0, 0])[int(one > other)] += 1
     pairs = [
         Confused(classes[low], classes[high], there, back, int(images[low] + images[high]))

@@ -73,6 +73,7 @@ def evolve(
         name: accuracy(blend_members(stack[:, prove], weights), truth[prove])
         for name, weights in (("uniform", uniform), ("evolved", found))
     }
+    # Both halves must agree, or the gain is one of chance.
     better = proof["evolved"] - proof["uniform"] >= min_gain and cost(found) < cost(uniform)
     used = found if better else uniform
     return Evolved(
@@ -89,6 +90,7 @@ def halves(truth: np.ndarray, ids: np.ndarray, seed: int) -> tuple[np.ndarray, n
     rows = np.flatnonzero(truth >= 0)
     if len(rows) < 2:
         raise DataError(f"{len(rows)} images of known classes cannot be halved")
+    # By name: in which order the files list the images decides nothing.
     drawn = rows[np.argsort(ids[rows], kind="stable")][
         np.random.default_rng(seed).permutation(len(rows))
     ]

@@ -79,6 +79,7 @@ def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
         raise DataError(
             f"a gate needs finite scores and a share in (0, 1], got {len(scores)} scores and {keep}"
         )
+    # The least of the scores that must be let in, so that equal ones are let in too.
     return Gate(float(scores[len(scores) - int(np.ceil(keep * len(scores)))]), keep)
 
 

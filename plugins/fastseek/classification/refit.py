@@ -76,5 +76,6 @@ class Refit:
                 raise ArtefactError(
                     f"embedding {int(length.argmin())} of a member is zero or not finite"
                 )
+            # The root: an inner product of two such rows holds the share itself.
             parts.append(np.sqrt(share) * member / length)
         return np.concatenate(parts, axis=1)

@@ -50,6 +50,7 @@ def classifier(cfg: Any, model: nn.Module) -> Callable[[Seen], torch.Tensor]:
 
     def vote(images: Seen) -> torch.Tensor:
         found = [logits(seen).float() for seen in all_views(images, views)]
+        # Softmax is not linear: the two means differ where views disagree.
         if by_logits:
             return torch.stack(found).mean(dim=0).softmax(dim=1)
         return torch.stack([one.softmax(dim=1) for one in found]).mean(dim=0)
@@ -118,6 +119,7 @@ def describe_classifier(cfg: Any, model: nn.Module, root: str = "") -> dict[str,
         "kind": "probabilities",
         "vote": class_settings(cfg).vote,
         "classes": classes_of(cfg)[0],
+        # Class weights shape no embedding, but every probability.
         "model": embedding.weights_hash(model, classes=True),
     }
 
@@ -152,6 +154,7 @@ def classify_images(
     items, root = images_of(images)
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     found = to_store(cfg, model, items, out, root)
+    # After the work: a gate is checked against what the probabilities were made by.
     chosen = None if gate is None else load_gate(gate, found.provenance)
     predictions = list(predict(found, chosen))
     write_predictions(pathlib.Path(out), predictions, chosen)

@@ -72,6 +72,7 @@ def _whole_embedder(settings: EmbeddingSettings, plain: nn.Module) -> Function:
     if settings.unit_length:
         views = [build(call, VIEWS) for call in settings.views]
         return lambda images: embed_views(embed, images, views)
+    # As fast-reid does it: the mean of raw features, none brought to length 1 before.
     if settings.mirror:
         flip = build("hflip()", VIEWS)
         return lambda images: torch.stack([embed(seen) for seen in all_views(images, [flip])]).mean(
@@ -128,6 +129,7 @@ def in_memory(
     loader = build_test_loader(cfg, items, rank=rank, world_size=world_size)
     found = list(parts(loader, model, function or embedder(cfg, model)))
     rejects = [reject for _, part in found for reject in part[2]]
+    # A batch of which nothing could be read has no vectors, not even their length.
     kept = [(rows, part[1]) for rows, part in found if len(part[1])]
     rows = np.concatenate([rows for rows, _ in kept]) if kept else np.empty(0, np.int64)
     vectors = (
@@ -196,6 +198,7 @@ def to_store(
     function = embedder(cfg, model)
 
     def batches_from(start: int) -> Iterator[Part]:
+        # From here on only: what stands in whole shards is not read again.
         loader = build_test_loader(cfg, items, start=start)
         return (part for _, part in parts(loader, model, function, what))
 
@@ -221,6 +224,7 @@ def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]
         preprocessing["foreground"] = settings.foreground
     if settings.crops:
         preprocessing["crops"] = settings.crops
+        # The file may change while the call string stays.
         described["boxes"] = build(settings.crops, CROPS).digest
     former = former_weights_hash(model)
     if former:
@@ -242,6 +246,7 @@ def source_of(items: Sequence[Item]) -> str:
     digest = hashlib.sha256()
     for item in items:
         try:
+            # Times instead of contents: nobody reads a million images twice to learn that none changed.
             state = os.stat(item.path)
             described = f"{state.st_size} {state.st_mtime_ns}"
         except OSError:

@@ -97,6 +97,7 @@ def in_percent(scores: Sequence[Score]) -> OrderedDict[str, float]:
 
     Empty without scores, as but in the main process.
     """
+    # fast-reid's writers and its best model read percent and "metric".
     figures = OrderedDict((score.name, 100 * float(score.value)) for score in scores)
     if figures:
         figures["metric"] = next(iter(figures.values()))

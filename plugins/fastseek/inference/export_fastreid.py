@@ -62,6 +62,7 @@ def export_fastreid(
     _refuse_ours(cfg)
     model = load_model(cfg, weights)
     made, left_out = _plain_recipe(recipe_of_weights(cfg, weights))
+    # Tensors alone: fast-reid's Checkpointer reads with weights_only on today's torch.
     tensors = {name: one.detach().cpu().contiguous() for name, one in model.state_dict().items()}
     with atomic(folder / WEIGHTS) as file:
         torch.save({"model": tensors}, file)
@@ -96,6 +97,7 @@ def _plain_recipe(cfg: Any) -> tuple[CfgNode, list[str]]:
             left_out += [f"{key} {name}" for name in value if name not in theirs]
             value = theirs
         made.merge_from_list([key, value])
+    # A teacher gets its weights from the file beside it; nothing is to be fetched before.
     made.MODEL.WEIGHTS = ""
     made.MODEL.BACKBONE.PRETRAIN, made.MODEL.BACKBONE.PRETRAIN_PATH = False, ""
     return made, left_out

@@ -203,6 +203,7 @@ def parts_of(
             found = subjects(attention(maps[name][row].float().cpu().numpy()))
             if len(found) < (1 if every else 2):
                 continue
+            # Shares, so that a box fits the image at any size.
             boxes[image] = [(np.array(one.box) / [h, w, h, w]).tolist() for one in found]
             for number, one in enumerate(found, 1):
                 vectors.append(embed_part(model, maps, row, one.box, name).cpu().numpy())

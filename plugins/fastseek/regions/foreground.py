@@ -29,6 +29,7 @@ def foreground(
         return WHOLE
     h, w = attention.shape
     top, left, bottom, right = box_of(mask)
+    # A box so small is more often a highlight than the subject.
     if (bottom - top) * (right - left) < least * h * w:
         return WHOLE
     down, across = margin * (bottom - top), margin * (right - left)

@@ -65,6 +65,7 @@ def _best(
     `Ranking`.
     """
     order = np.lexsort((ids[found], -values))
+    # Padding goes first, or it would count as one more image.
     order = order[found[order] >= 0]
     order = order[np.sort(np.unique(found[order], return_index=True)[1])][:depth]
     rest = depth - len(order)

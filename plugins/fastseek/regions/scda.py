@@ -50,5 +50,6 @@ def scda(maps: np.ndarray, mask: np.ndarray | None = None, over: str = "selected
     chosen = np.asarray(maps, np.float64)[:, mask]
     if over == "selected":
         return np.concatenate([chosen.mean(axis=1), chosen.max(axis=1)])
+    # Over the grid what is not selected is 0, and 0 may be the largest.
     highest = chosen.max(axis=1) if mask.all() else np.maximum(chosen.max(axis=1), 0)
     return np.concatenate([chosen.sum(axis=1) / mask.size, highest])

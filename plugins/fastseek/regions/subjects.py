@@ -54,6 +54,7 @@ def subjects(
         least: smaller shares are dropped.
     """
     mask = attention > max(float(attention.mean()), level * float(attention.max()))
+    # Fewer places make no graph that could be cut.
     if mask.sum() < 5:
         return []
     places = np.argwhere(mask)
@@ -73,6 +74,7 @@ def subjects(
 
 def _connected_parts(places: np.ndarray, k: int) -> list[np.ndarray]:
     """Numbers of the places of every connected part of the symmetric k-nearest-neighbour graph."""
+    # Imported here: slow to import, and needed only where something is cut.
     from sklearn.neighbors import kneighbors_graph
 
     graph = kneighbors_graph(places, min(k, len(places) - 1))
@@ -84,6 +86,7 @@ def _loosest(places: np.ndarray, attention: np.ndarray) -> tuple[float, np.ndarr
     """How loosely places hang together (second eigenvalue of the normalised Laplacian), and one
     side of the cut.
     """
+    # Such a part is too small to be two subjects.
     if len(places) < 4:
         return np.inf, np.ones(len(places), bool)
     values = attention[tuple(places.T)]
