@@ -22,6 +22,9 @@ READER_LEFT = 141  # 128 and SIGPIPE
 
 
 NO_FILES = (errno.EMFILE, errno.ENFILE)  # the process, or the machine, has too many files open
+MANY_FILES = (
+    "{}: too many files are open: raise the limit (ulimit -n 4096) and run the same command again"
+)
 
 
 class FastSeekError(Exception):
@@ -90,10 +93,7 @@ def refuse_exhausted(error: BaseException, what: object) -> None:
     """
     number = error.errno if isinstance(error, OSError) else None
     if number in NO_FILES:
-        raise RunError(
-            f"{what}: too many files are open: raise the limit (ulimit -n 4096) and run the same"
-            " command again"
-        ) from error
+        raise RunError(MANY_FILES.format(what)) from error
     if number == errno.ENOMEM:
         raise RunError(
             f"{what}: no memory is left to map it: close other programs, or raise vm.max_map_count,"
@@ -199,6 +199,8 @@ def _describe(error: OSError) -> str:
             f"{error.filename or 'output'}: {error.strerror}: make room and run the same command"
             " again"
         )
+    if error.errno in NO_FILES:
+        return MANY_FILES.format(error.filename or "output")
     named = f"{error.filename}: " if error.filename else ""
     return " ".join(
         f"{named}{error.strerror or error}: mend that and run the same command again".split()

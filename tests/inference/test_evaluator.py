@@ -169,6 +169,19 @@ def test_F44_a_gallery_of_which_nothing_can_be_read_is_an_error(cfg, photos):
         _evaluate(cfg)
 
 
+@pytest.mark.parametrize("metrics", [[], ["map()"]])
+def test_F62_the_log_of_an_evaluation_tells_what_the_figures_are_over(cfg, photos, caplog, metrics):
+    cfg.SEEK.METRICS = metrics
+    (photos / "query" / "class_99").mkdir()
+    shutil.copy(next((photos / "query").rglob("*.jpg")), photos / "query" / "class_99" / "x.jpg")
+    with caplog.at_level("INFO"):
+        _evaluate(cfg)
+    assert "11 queries in a gallery of 20" in caplog.text
+    assert "counted are the 10 queries with a relevant image in the gallery, 1 have none" in (
+        caplog.text
+    )
+
+
 def test_F47_a_folder_that_another_run_writes_is_left_as_it_is(cfg, tmp_path):
     queries, found = _items(cfg)
     out = tmp_path / "e"

@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.data.images import decode
-from fastseek.errors import ArtefactError, DataError, RunError
+from fastseek.errors import ArtefactError, DataError, RunError, exit_with
+from fastseek.formats import restricted_pickle
 from fastseek.io.csv_rows import read_header
-from fastseek.io.json_files import read_json
+from fastseek.io.json_files import read_json, write_json
+from fastseek.io.locks import hold_folder
+from fastseek.io.yaml_lines import read_yaml
 from fastseek.structures import Embeddings, GroundTruth, Shards, shard_files
 
 
@@ -307,6 +310,11 @@ def test_F66_a_manifest_names_no_file_of_another_folder(tmp_path):
         Embeddings.load(tmp_path / "mine")
 
 
+def hold(folder, _):
+    with hold_folder(folder):
+        pass
+
+
 FEW_FILES = """
 import resource, sys
 import numpy as np
@@ -353,7 +361,10 @@ def test_F20_too_many_open_files_are_no_damage(tmp_path):
 @pytest.mark.parametrize(
     ("number", "advice"), [(errno.EMFILE, "ulimit -n"), (errno.ENOMEM, "max_map_count")]
 )
-@pytest.mark.parametrize("name", ["x.npy", "x.safetensors", "x.npz", "x.json", "x.csv", "x.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    ["x.npy", "x.safetensors", "x.npz", "x.json", "x.csv", "x.jpg", "x.pkl", "x.yml"],
+)
 def test_F20_no_reader_calls_a_file_damaged_that_could_not_be_opened(
     tmp_path, monkeypatch, name, number, advice
 ):
@@ -368,9 +379,25 @@ def test_F20_no_reader_calls_a_file_damaged_that_could_not_be_opened(
         ".json": read_json,
         ".csv": read_header,
         ".jpg": decode,
+        ".pkl": restricted_pickle.load,
+        ".yml": read_yaml,
     }
     with pytest.raises(RunError, match=f"{name}: .*{advice}"):
         readers.get((tmp_path / name).suffix, Embeddings.load)(tmp_path / name)
+
+
+@pytest.mark.parametrize("write", [hold, write_json])
+def test_F20_no_writer_blames_a_name_for_too_many_open_files(tmp_path, monkeypatch, write):
+    def fail(*args, **kwargs):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(args[0]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("builtins.open", fail)
+        with pytest.raises(OSError, match="Too many open files") as failed:
+            write(tmp_path / "x", 1)
+    with pytest.raises(SystemExit) as ended:
+        exit_with(lambda: (_ for _ in ()).throw(failed.value))
+    assert ended.value.code == 4
 
 
 def test_a_folder_without_manifest_is_no_embeddings(tmp_path):

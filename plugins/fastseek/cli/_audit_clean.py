@@ -23,6 +23,7 @@ from ..io.csv_rows import parse_integer
 from ..io.paths import PathLike
 from ..recognition.labels import read_landmarks
 from ..structures import Ranking
+from ..structures.identity import roots_differ
 
 SIDE = 640  # photos are verified at this longest side
 
@@ -101,6 +102,11 @@ def _others(ranking: Ranking, depth: int, path: PathLike) -> np.ndarray:
     """The nearest rows [N, depth] of every image but itself, in the order of the gallery."""
     place = {name: row for row, name in enumerate(ranking.query_ids.tolist())}
     missing = [name for name in ranking.gallery_ids.tolist() if name not in place]
+    if roots_differ(ranking.provenance):
+        raise ArtefactError(
+            f"{path} is not a ranking of one set in itself: queries and gallery were read from two"
+            " folders"
+        )
     if missing or len(place) != len(ranking.gallery_ids):
         raise ArtefactError(
             f"{path} is not a ranking of one set in itself: {len(missing)} gallery images are no "

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, refuse_exhausted
 from ..io.paths import PathLike
 
 CODES = re.compile(
@@ -33,6 +33,7 @@ def load(path: PathLike) -> Any:
         with open(path, "rb") as file:
             return _plain(_Reader(file, encoding="latin1").load())
     except OSError as error:
+        refuse_exhausted(error, path)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except Exception as error:  # what is no pickle can fail in any way at all
         raise DataError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import pathlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -15,9 +15,10 @@ from torch import nn
 from ..data.fastreid_datasets import resolve
 from ..data.rejects import Reject, append
 from ..io.paths import PathLike
+from ..metrics import describe_whole
 from ..metrics import evaluate as score
 from ..retrieval import retrieve
-from ..structures import Embeddings, GroundTruth, Item, Score
+from ..structures import Embeddings, GroundTruth, Item, Score, describe_protocol
 from ..structures.splits import refuse_missing_queries, select_split
 from . import classification, embedding
 from .reid_metrics import fastreid_figures
@@ -47,9 +48,18 @@ def figures_of(
     wanted = search_settings(cfg)
     metrics = wanted.metrics or list(metrics)
     if not metrics:
+        _log_protocol(describe_whole(truth))
         return fastreid_figures(cfg, queries, gallery, truth)
     ranking = retrieve(queries, gallery, wanted.search, wanted.enhance, wanted.rerank)[-1]
-    return in_percent(score(ranking, truth, metrics))
+    scores = score(ranking, truth, metrics)
+    _log_protocol(scores[0].protocol)
+    return in_percent(scores)
+
+
+def _log_protocol(protocol: Mapping[str, Any]) -> None:
+    """Tell what the figures are over: the table of a training has no room for it."""
+    for line in describe_protocol(protocol):
+        logger.info(line)
 
 
 def classified_figures(cfg: Any, model: nn.Module, dataset_name: str) -> OrderedDict[str, float]:

@@ -18,7 +18,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import NO_ROOM, RunError, UsageError
+from ..errors import NO_FILES, NO_ROOM, RunError, UsageError
 from .paths import PathLike, make_folder
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _check_writable(path: pathlib.Path) -> None:
     try:
         open(path, "ab").close()
     except OSError as error:
-        if error.errno in NO_ROOM:
+        if error.errno in (*NO_ROOM, *NO_FILES):
             raise
         message = f"{path.parent}: cannot be written ({error.strerror}): name another folder"
         raise UsageError(message) from error

@@ -9,7 +9,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from ..errors import NO_ROOM, DataError, UsageError
+from ..errors import NO_FILES, NO_ROOM, DataError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +101,10 @@ def remove_folders(folders: Iterable[pathlib.Path]) -> None:
 
 
 def unwritable(path: pathlib.Path, error: Exception) -> Exception:
-    """What to raise where `path` cannot be written: a full disk is no fault of the name."""
-    if not isinstance(error, OSError) or error.errno in NO_ROOM:
+    """What to raise where `path` cannot be written: a full disk, or too many open files, are no
+    fault of the name.
+    """
+    if not isinstance(error, OSError) or error.errno in (*NO_ROOM, *NO_FILES):
         return error
     return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import UsageError
+from ..errors import UsageError, refuse_exhausted
 from .paths import PathLike
 
 MAX_BYTES = 1_000_000
@@ -102,6 +102,7 @@ def _text(path: PathLike) -> str:
             else None
         )
     except OSError as error:
+        refuse_exhausted(error, path)
         raise UsageError(f"{path}: the recipe cannot be read ({error.strerror})") from error
     if data is None:
         raise UsageError(f"{path}: larger than {MAX_BYTES} bytes, so it is no recipe")

@@ -2,6 +2,7 @@
 
 from ..structures import interval
 from ._evaluate import evaluate
+from ._origin import describe_whole
 from ._reid import market, market_from_embeddings
 
-__all__ = ["evaluate", "interval", "market", "market_from_embeddings"]
+__all__ = ["describe_whole", "evaluate", "interval", "market", "market_from_embeddings"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..structures import GroundTruth, Ranking
 
 ASKED = "queries with a relevant image in the gallery"  # what means are over
@@ -34,6 +36,20 @@ def describe_origin(ranking: Ranking, truth: GroundTruth) -> dict[str, Any]:
     if tuned:
         found["tuned"] = _describe_tuned(tuned, truth)
     return found
+
+
+def describe_whole(truth: GroundTruth) -> dict[str, Any]:
+    """The protocol of figures over whole galleries, such as fast-reid's own."""
+    counted = int((np.diff(truth.relevant_starts) > 0).sum())
+    return {
+        **truth.protocol,
+        "queries": len(truth.query_ids),
+        "gallery": len(truth.gallery_ids),
+        "depth": len(truth.gallery_ids),
+        "denominator": ASKED,
+        "counted": counted,
+        "skipped": len(truth.query_ids) - counted,
+    }
 
 
 def _describe_members(provenance: Mapping[str, Any]) -> dict[str, Any]:
