@@ -52,6 +52,12 @@ def test_a_csv_truth_is_the_truth_by_labels(tmp_path, text):
         np.testing.assert_array_equal(getattr(read, name), getattr(truth(), name))
 
 
+def test_F16_white_space_round_a_label_makes_no_other_class(tmp_path):
+    text = "id,label,split\nq,a ,query\nx, a,gallery\ny,b\t,gallery\nz,a,gallery\n"
+    read = read_truth(write(tmp_path / "t.csv", text), ranking())
+    assert read.relevant_to(0).tolist() == [0, 2]
+
+
 def test_groups_of_a_csv_make_junk(tmp_path):
     text = "id,label,split,group\nq,a,query,1\nx,a,gallery,1\ny,a,gallery,2\nz,a,gallery,\n"
     read = read_truth(write(tmp_path / "t.csv", text), ranking())

@@ -25,7 +25,7 @@ from ..io.json_files import read_json, write_json
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
 from ..progress import progress, tell
-from ..registry import TRANSFORMS, FixedTransform, Transform, build
+from ..registry import TRANSFORMS, FileReadingTransform, Transform, build
 from .images import NORMAL_FORM, BadImage, decode
 from .transforms._image_ops import ImageLike, to_pil
 from .transforms._pipeline import Pipeline, count_fixed
@@ -204,8 +204,7 @@ def _state_of(path: str) -> str:
 
 def _read_files(parts: Sequence[Transform]) -> list[PathLike]:
     """The files that transforms read, such as the table of `denoise`."""
-    fixed = [part for part in parts if isinstance(part, FixedTransform)]
-    return [file for part in fixed for file in getattr(part, "files", ())]
+    return [file for part in parts if isinstance(part, FileReadingTransform) for file in part.files]
 
 
 def _make(

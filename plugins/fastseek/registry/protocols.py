@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -29,12 +30,22 @@ class Transform(Protocol):
 
 @runtime_checkable
 class FixedTransform(Protocol):
-    """A transform that says whether it draws nothing; `files` decide what it does, too."""
+    """A transform that says whether it draws nothing."""
 
     fixed: bool
 
     def __call__(self, image: Any) -> Image.Image | torch.Tensor:
         """Another image; the given one is not changed."""
+        ...
+
+
+@runtime_checkable
+class FileReadingTransform(Protocol):
+    """A transform that does what files tell it."""
+
+    @property
+    def files(self) -> Sequence[os.PathLike[str] | str]:
+        """The files."""
         ...
 
 

@@ -85,10 +85,11 @@ def _refuse_two_meanings(
 
 
 def _make_side(rows: Side, names: StringArray | None = None) -> LabeledSide:
-    ids, labels, groups = (
-        [row.get(name) or "" for row in rows.values()] for name in ("id", "label", "group")
+    # White space around a label makes no other class.
+    labels, groups = (
+        [(row.get(name) or "").strip() for row in rows.values()] for name in ("label", "group")
     )
-    return LabeledSide(ids, labels, groups, names)
+    return LabeledSide(list(rows), labels, groups, names)
 
 
 def _are_bare(queries: Side, gallery: Side, ranking: Ranking) -> bool:

@@ -179,34 +179,35 @@ def test_F16_a_path_of_windows_is_refused_in_its_row(tmp_path):
 
 
 def test_F34_columns_may_have_any_names(tmp_path):
-    path = table(tmp_path, "image,cultivar,shot,part,note\na.jpg,rose,c1,query,old\n")
-    columns = {"path": "image", "label": "cultivar", "group": "shot", "split": "part"}
-    (item,) = manifest(path, **columns).items
-    assert (item.path, item.label, item.group, item.split) == (
+    path = table(tmp_path, "image,cultivar,shot,part,key,note\na.jpg,rose,c1,query,k,old\n")
+    columns = {"path": "image", "label": "cultivar", "group": "shot", "split": "part", "id": "key"}
+    (item,) = manifest(path, columns=columns).items
+    assert (item.path, item.label, item.group, item.split, item.id) == (
         f"{tmp_path}/a.jpg",
         "rose",
         "c1",
         "query",
+        "k",
     )
     assert item.meta == {"note": "old"}
-    (item,) = manifest(path, path="image").items
+    (item,) = manifest(path, columns={"path": "image"}).items
     assert item.label == "" and item.meta["cultivar"] == "rose"
 
 
 def test_F34_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path):
     path = table(tmp_path, "image,cultivar\na.jpg,rose\n")
-    with pytest.raises(DataError, match="found image, cultivar.*path='image'"):
+    with pytest.raises(DataError, match="found image, cultivar.*columns={'path': 'image'"):
         manifest(path)
     with pytest.raises(DataError, match="no column is called 'class'; found image, cultivar"):
-        manifest(path, path="image", label="class")
+        manifest(path, columns={"path": "image", "label": "class"})
 
 
-def test_F34_the_old_name_of_the_table_still_works_and_warns(tmp_path):
-    path = table(tmp_path, "path\na.jpg\n")
-    with pytest.warns(DeprecationWarning, match="the table is called file"):
-        assert build(f"manifest(path={str(path)!r})", DATASETS).items == manifest(path).items
-    with pytest.raises(UsageError, match="manifest needs a table"):
-        build("manifest()", DATASETS)
+def test_F34_a_column_of_ours_that_does_not_exist_is_refused(tmp_path):
+    path = table(tmp_path, "image\na.jpg\n")
+    with pytest.raises(UsageError, match="path, label, group, split, id"):
+        manifest(path, columns={"file": "image"})
+    with pytest.raises(UsageError, match="path, label, group, split, id"):
+        manifest(path, columns={"path": 3})
 
 
 def test_F30_of_a_table_without_splits_a_share_is_held_out(tmp_path):

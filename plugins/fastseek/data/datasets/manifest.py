@@ -10,7 +10,6 @@ import importlib.util
 import io
 import os
 import pathlib
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from ...structures import Item, parse_geolocation
 from ._query_share import hold_out
 
 SPLITS = ("train", "query", "gallery")
+COLUMNS = ("path", "label", "group", "split", "id")
 
 Row = tuple[str, dict[str, Any]]
 
@@ -39,34 +39,29 @@ class Manifest:
     train on an image and search in it too, list it twice with two splits.
 
     Args:
-        file: the table, as it stands or below one of the data roots.
+        path: the table, as it stands or below one of the data roots.
         root: the folder relative paths start from; the table's own when not given.
-        path, label, group, split: what the table calls these columns; all but path may be missing.
+        columns: where the table calls them otherwise: our name of a column -> the table's, such as
+            {"path": "image", "label": "cultivar"}.
         query: where no row has a split: the share (0..1) of every class held out as queries, the
             rest is trained on and searched in.
 
     Raises:
-        ValueError: no table, a share outside 0..1, or `query` with a table that has splits.
+        ValueError: a column we do not know, a share outside 0..1, or `query` with a table that has
+            splits.
         DataError: names file:line, what is wrong there and what was expected.
     """
 
     def __init__(
         self,
-        file: str = "",
+        path: str,
         root: str | None = None,
-        path: str = "path",
-        label: str = "label",
-        group: str = "group",
-        split: str = "split",
+        columns: Mapping[str, str] | None = None,
         query: float | None = None,
     ) -> None:
-        if not file:
-            file, path = _take_old_argument(path), "path"
-        table = locate(file, "the list of images")
+        table = locate(path, "the list of images")
         self.root = str(table.parent if root is None else locate(root, "the images"))
-        reader = _ItemReader(
-            self.root, {"path": path, "label": label, "group": group, "split": split}
-        )
+        reader = _ItemReader(self.root, _name_columns(columns or {}))
         self.items = [reader.read(where, row) for where, row in _read_rows(table, reader.columns)]
         if not self.items:
             raise DataError(f"{table}: has no rows below its header")
@@ -78,23 +73,25 @@ class Manifest:
             self.items = [*rest, *queries, *gallery]
 
 
-def has_splits(file: str) -> bool:
+def has_splits(path: str) -> bool:
     """Whether a row of a table says which split it belongs to."""
-    table = locate(file, "the list of images")
+    table = locate(path, "the list of images")
     return any(row.get("split") for _, row in _read_rows(table, {"path": "path"}))
 
 
-def _take_old_argument(path: str) -> str:
-    """The table, as it was named up to version 0.1: `manifest(path='list.csv')`."""
-    if path == "path":
-        raise ValueError("manifest needs a table, such as manifest('list.csv')")
-    warnings.warn(
-        "manifest(path=…) names the column of the paths; the table is called file, the first"
-        " argument; the old name goes with version 0.2",
-        DeprecationWarning,
-        stacklevel=4,
-    )
-    return path
+def _name_columns(given: Mapping[str, str]) -> dict[str, str]:
+    """Our name of every column -> the table's.
+
+    Raises:
+        ValueError: a name that is none of ours.
+    """
+    unknown = sorted(set(given) - set(COLUMNS))
+    if unknown or not all(isinstance(name, str) for name in given.values()):
+        raise ValueError(
+            f"columns={dict(given)!r}: expected what the table calls {', '.join(COLUMNS)}, such as"
+            " {'path': 'image', 'label': 'cultivar'}"
+        )
+    return {name: given.get(name, name) for name in COLUMNS}
 
 
 class _ItemReader:
@@ -108,7 +105,7 @@ class _ItemReader:
     def __init__(self, root: str, columns: dict[str, str]) -> None:
         self.root, self.columns = root, columns
         self.has_splits = False
-        self._known = {*columns.values(), "id"}
+        self._known = set(columns.values())
         self._seen: dict[tuple[str, str], str] = {}
         self._checked_backslash = False
 
@@ -127,7 +124,7 @@ class _ItemReader:
         split = split or "train"
         if split not in SPLITS:
             raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-        name = _text(where, row, "id").strip() or _id(path, self.root)
+        name = _text(where, row, self.columns["id"]).strip() or _id(path, self.root)
         before = self._seen.setdefault((split, name), where)
         if before != where:
             raise DataError(
@@ -224,8 +221,8 @@ def _header(table: pathlib.Path, cells: Sequence[str], columns: Mapping[str, str
     if columns["path"] == "path" and "path" not in names:
         raise DataError(
             f"{table}:1: no column is called 'path'; found {found}, expected"
-            " path,label[,group,split,id]; other names are told so: manifest('list.csv',"
-            " path='image', label='class')"
+            " path,label[,group,split,id]; a recipe may name others: manifest('list.csv',"
+            " columns={'path': 'image', 'label': 'class'})"
         )
     missing = [name for ours, name in columns.items() if name != ours and name not in names]
     if missing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from ...registry import TRANSFORMS
@@ -86,7 +87,7 @@ class AttendedCrop:
 
     def _window(self, image: ImageLike) -> np.ndarray | None:
         """Of the image's row among the training images, which the loader tells."""
-        row = getattr(image, "info", {}).get("row")
+        row = image.info.get("row") if isinstance(image, Image.Image) else None
         if self.windows is None or row is None or np.isnan(self.windows[row, 0]):
             return None
         return self.windows[row]
