@@ -99,6 +99,8 @@ def as_told_then(found, wanted):
     if not isinstance(found, dict) or not isinstance(wanted, dict):
         return found
     told = {name: as_told_then(one, wanted.get(name)) for name, one in found.items()}
+    if "protocol" not in wanted:
+        told.pop("protocol", None)  # figures were told without it
     if "protocol" in told and "protocol" in wanted:
         told["protocol"] = {name: told["protocol"].get(name) for name in wanted["protocol"]}
     return told

@@ -167,6 +167,7 @@ def test_contest_files_are_scored_as_json(home):
             cwd=home,
         )
     )
+    assert list(found.pop("protocol")) == ["gap", "gap(ignore_empty=True)", "top1"]
     assert found == {"gap": 0.5, "gap(ignore_empty=True)": 0.5, "top1": 0.5}
     found = printed(
         tool(

@@ -9,7 +9,10 @@ import pytest
 
 import toy
 from fastseek import cli
+from fastseek.classification.predictions import Prediction, write_predictions
+from fastseek.cli._audit import disagreeing
 from fastseek.cli._outputs import KINDS, check_replaceable, save_ranking
+from fastseek.data.transforms.denoise import read_table
 from fastseek.errors import UsageError
 from fastseek.structures import Ranking
 
@@ -126,6 +129,9 @@ def test_F36_a_ranking_is_written_in_the_form_its_name_says(suffix, labelled, tm
         rows = json.loads(out.read_text())
     else:
         rows = [json.loads(line) for line in out.read_text().splitlines()]
+    if suffix == ".csv":  # opened in a spreadsheet, where it would be a formula (F66)
+        assert rows[2]["query"] == "'=1+1"
+        rows[2]["query"] = "=1+1"
     found = [(row["query"], row["rank"], row["id"], float(row["score"])) for row in rows]
     assert found == ANSWERS
     assert [row.get("label") for row in rows] == (["two", "one", ""] if labelled else [None] * 3)
@@ -167,3 +173,61 @@ def test_F36_a_table_tells_what_the_ranking_tells(verb, home):
         assert row["id"] == ranking.gallery_ids[ranking.indices[query, place]]
         assert np.float32(row["score"]) == ranking.scores[query, place]
         assert row["label"] == f"c{int(row['id']) % 3}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ranking --ranking r.npz --truth t.csv --metrics map(5) recall(1,5) gap()",
+        "digix --predictions d.csv --queries qn.txt --gallery gn.txt",
+        "gldv2-retrieval --predictions s.csv --solution solution.csv",
+    ],
+)
+def test_F39_every_score_tells_how_it_was_made_in_the_table_and_as_json(command, home, capsys):
+    run("submit digix --ranking r.npz --ids-of-queries n.txt --ids-of-gallery m.txt --out d.csv")
+    run(COMMANDS["submit"].replace("OUT", "s.csv"))
+    for side, count in (("q", 6), ("g", 12)):
+        rows = "".join(f"{side}{row},{row % 3}\n" for row in range(count))
+        pathlib.Path(f"{side}n.txt").write_text(rows)
+    solution = "".join(f"q{row},g{row} g{row + 3},Public\n" for row in range(6))
+    pathlib.Path("solution.csv").write_text("id,images,Usage\n" + solution)
+    capsys.readouterr()
+    run(f"score {command} --json -")
+    page = json.loads(capsys.readouterr().out)
+    protocol = page.pop("protocol")
+    assert set(protocol) == set(page) and all(protocol.values())
+    run(f"score {command} --json p.json")
+    told = capsys.readouterr().out
+    assert json.loads(pathlib.Path("p.json").read_text()) == {**page, "protocol": protocol}
+    assert all(f"{name} " in told for name in page)
+    if command.startswith("ranking"):
+        assert protocol["map(5)"]["search"] == "exact(k=100, metric='cosine')"
+        assert "exact(k=100" in told and "6 queries in a gallery of 12" in told
+    run(f"score {command} --json p.json")  # what it wrote it replaces
+
+
+def test_F66_names_that_begin_like_a_formula_are_none_in_tables_for_people(home, capsys):
+    image = toy.photo(0, 0)
+    pathlib.Path("odd").mkdir()
+    names = ["=1+1.png", "+x.png", "-2.png", "@a.png", "plain.png"]
+    for name in names:
+        image.save(pathlib.Path("odd", name))
+    pathlib.Path("odd", "=cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    run("audit noise --images odd --out noise.csv")
+    with open("noise.csv", newline="") as file:
+        shown = [row["path"] for row in csv.DictReader(file)]
+    assert sorted(shown) == sorted([f"'{name}" for name in names[:4]] + ["plain.png"])
+    assert "'=cut.png" in pathlib.Path("noise.csv.rejects.csv").read_text()
+    assert set(read_table("noise.csv")) == set(names)
+    ranking = Ranking.load("r.npz")
+    queries = np.array(["=1", "+2", "@3", "-4", "'=5", "6"])
+    for name, shift in (("a.npz", 0), ("b.npz", 1)):
+        rows = np.roll(ranking.indices, shift, axis=0)
+        Ranking(queries, ranking.gallery_ids, rows, ranking.scores).save(name)
+    run("audit disagreement --rankings a.npz b.npz --out d.csv --below 1.1 --depth 2")
+    with open("d.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert not [row for row in rows if row["query"][0] in "=+-@"]
+    assert set(disagreeing("d.csv")) == set(queries)
+    write_predictions(home, [Prediction("=1.jpg", "@home", 0.5, "@home")], None)
+    assert "'=1.jpg,'@home,0.5" in pathlib.Path("predictions.csv").read_text()

@@ -90,7 +90,8 @@ def test_search_and_score_run_anywhere_without_torch_fastreid_and_faiss(home):
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
     assert (
-        list(values) == ["map(100)", "recall(1)", "recall(10)", "gap"] and values["recall(1)"] == 1
+        list(values) == ["map(100)", "recall(1)", "recall(10)", "gap", "protocol"]
+        and values["recall(1)"] == 1
     )
 
 

@@ -49,3 +49,12 @@ def test_a_failing_source_of_rows_leaves_the_file_as_it_was(tmp_path):
     with pytest.raises(ValueError):
         csv_rows.write(tmp_path / "t.csv", ("id",), rows())
     assert (tmp_path / "t.csv").read_text() == "before" and os.listdir(tmp_path) == ["t.csv"]
+
+
+@given(st.text("'=+-@\t\r1a. ", max_size=6))
+def test_F66_a_name_in_a_table_for_people_is_never_a_formula_and_comes_back(name):
+    guarded = csv_rows.guard_cell(name)
+    assert guarded[:1] not in csv_rows.FORMULA
+    assert csv_rows.unguard_cell(guarded) == name
+    if name[:1] not in ("'", *csv_rows.FORMULA):
+        assert guarded == name

@@ -76,7 +76,8 @@ def write_predictions(
     """Write predictions.csv (image,label,confidence) and predictions.json (the same, how many
     images each label has, and the gate).
     """
-    rows = ([one.image, one.label, f"{one.confidence:.6f}"] for one in predictions)
+    guard = csv_rows.guard_cell
+    rows = ([guard(one.image), guard(one.label), f"{one.confidence:.6f}"] for one in predictions)
     csv_rows.write(folder / "predictions.csv", COLUMNS, rows)
     made: dict[str, Any] = {
         "gate": None if gate is None else dataclasses.asdict(gate),

@@ -135,7 +135,10 @@ def disagreement_file(
     csv_rows.write(
         out,
         ("query", "overlap", "disagrees"),
-        [(str(names[row]), f"{found[row]:.4f}", int(found[row] < below)) for row in order],
+        [
+            (csv_rows.guard_cell(str(names[row])), f"{found[row]:.4f}", int(found[row] < below))
+            for row in order
+        ],
     )
     return (
         f"{int((found < below).sum())} of {len(found)} queries have a mean overlap below {below:g}"
@@ -150,7 +153,7 @@ def disagreeing(table: PathLike) -> list[str]:
         DataError: the file is not what it wrote, or marks none.
     """
     rows = csv_rows.read(table, ("query", "disagrees"))
-    marked = [query for _, (query, disagrees) in rows if disagrees == "1"]
+    marked = [csv_rows.unguard_cell(query) for _, (query, disagrees) in rows if disagrees == "1"]
     if not marked:
         raise DataError(f"{table}: marks no query, so there is nothing to look at")
     return marked

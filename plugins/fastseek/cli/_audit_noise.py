@@ -60,13 +60,13 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         found = list(progress(pool.map(look, items), "measuring noise", len(items)))
     good = [
-        (item.id, one.name, f"{one.share:.5f}", f"{one.sigma:.2f}")
+        (csv_rows.guard_cell(item.id), one.name, f"{one.share:.5f}", f"{one.sigma:.2f}")
         for item, one in zip(items, found, strict=True)
         if isinstance(one, _noise_level.Noise)
     ]
     csv_rows.write(out, ("path", "class", "share", "sigma"), good)
     bad = [
-        (item.id, str(one))
+        (csv_rows.guard_cell(item.id), str(one))
         for item, one in zip(items, found, strict=True)
         if isinstance(one, BadImage)
     ]

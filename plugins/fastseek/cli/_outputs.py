@@ -88,7 +88,7 @@ def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None
     columns = COLUMNS if known is None else (*COLUMNS, "label")
     rows = _answers(ranking, known)
     if suffix == ".csv":
-        csv_rows.write(out, columns, map(_spell_numbers, rows))
+        csv_rows.write(out, columns, map(_spell_cells, rows))
     elif suffix in TABLES:
         with atomic(out, "w") as file:
             file.writelines(_json_lines(columns, rows, whole=suffix == ".json"))
@@ -112,9 +112,11 @@ def _answers(ranking: Ranking, labels: Mapping[str, str] | None) -> Iterator[Row
             yield answer if labels is None else (*answer, labels.get(gallery[row], ""))
 
 
-def _spell_numbers(row: Row) -> Row:
-    """A row with its float32 score in as few digits as tell it from others."""
-    return *row[:3], str(row[3]), *row[4:]
+def _spell_cells(row: Row) -> Row:
+    """A row for a spreadsheet, its float32 score in as few digits as tell it from others."""
+    query, rank, name, score, *label = row
+    guard = csv_rows.guard_cell
+    return guard(query), rank, guard(name), str(score), *map(guard, label)
 
 
 def _json_lines(columns: tuple[str, ...], rows: Iterable[Row], whole: bool) -> Iterator[str]:
@@ -159,7 +161,7 @@ def _is_figures(path: pathlib.Path, head: bytes) -> bool:
         return False
     if {"members", "weights"} <= set(page) or {"groups", "classes"} <= set(page):
         return True
-    return all(map(_is_figure, page.values()))
+    return all(_is_figure(value) for name, value in page.items() if name != "protocol")
 
 
 def _is_figure(value: Any) -> bool:

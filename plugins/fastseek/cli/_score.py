@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from ..io.atomic import check_writable
 from ..io.json_files import write_json
@@ -23,7 +24,7 @@ def score_file(
         ranking: an .npz ranking.
         truth: an .npz truth or a CSV file, as `read_truth` takes it.
         calls: call strings of METRICS.
-        to: also write one JSON object, metric name -> value, to this file.
+        to: also write one JSON object to this file, see `describe_score`.
 
     Returns:
         a table with 95 % intervals, and how the figures came about; with to="-" the JSON object
@@ -41,12 +42,15 @@ def score_file(
 def describe_score(scores: Sequence[Score], to: PathLike | None = None) -> str:
     """The text table of scores and their protocol; with to="-" one JSON object instead, with to=FILE
     that is written to the file also.
+
+    The object holds metric name -> value, and "protocol": metric name -> how it came about.
     """
-    values = {score.name: score.value for score in scores}
+    page: dict[str, Any] = {score.name: score.value for score in scores}
+    page["protocol"] = {score.name: dict(score.protocol) for score in scores}
     if to == "-":
-        return json.dumps(values, indent=1)
+        return json.dumps(page, indent=1)
     if to is not None:
-        write_json(to, values)
+        write_json(to, page)
     return "\n".join([text_table(scores), *protocol_lines(scores)])
 
 

@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--json",
             metavar="FILE",
-            help="also write metric name -> value; - prints that, no table",
+            help="also write metric name -> value, and the protocol; - prints that, no table",
         )
         add_force_option(command)
     compare = commands.add_parser("compare", help="the same as `fastseek diff`")

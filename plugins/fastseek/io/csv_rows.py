@@ -15,6 +15,7 @@ from .atomic import atomic
 from .paths import PathLike
 
 Row = tuple[int, list[str]]
+FORMULA = tuple("=+-@\t\r")  # what a spreadsheet takes for the beginning of one
 SHOWN = 80  # letters of a row or value that an error tells
 
 
@@ -128,6 +129,22 @@ def format_rows(rows: Iterable[Iterable[object]]) -> Iterator[str]:
         yield text.getvalue()
         text.seek(0)
         text.truncate()
+
+
+def guard_cell(text: str) -> str:
+    """A name for a table that people open in a spreadsheet, which would read "=1+1.jpg" as a
+    formula: then with an apostrophe before it.
+    """
+    return f"'{text}" if _is_formula(text.lstrip("'")) else text
+
+
+def unguard_cell(text: str) -> str:
+    """The name that `guard_cell` was given."""
+    return text[1:] if text[:1] == "'" and _is_formula(text.lstrip("'")) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text[:1] in FORMULA
 
 
 def check_unique(

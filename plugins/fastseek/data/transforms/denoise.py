@@ -95,7 +95,9 @@ def read_table(file: PathLike) -> dict[str, int]:
         DataError: it cannot be read, or a class is none; names file and line.
     """
     rows = csv_rows.read(file, ("path", "class"), allow_mark=True, raw_names=True)
-    return {path: _class(kind, f"{file}:{line}") for line, (path, kind) in rows}
+    return {
+        csv_rows.unguard_cell(path): _class(kind, f"{file}:{line}") for line, (path, kind) in rows
+    }
 
 
 def _class(text: str, where: str) -> int:
