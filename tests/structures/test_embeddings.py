@@ -273,6 +273,14 @@ def test_F49_a_flipped_byte_is_refused_however_the_vectors_are_read(tmp_path, re
         ways[read]()
 
 
+def test_F49_a_byte_that_flips_after_a_first_reading_is_refused_when_opened_again(tmp_path):
+    embeddings().save(tmp_path)
+    assert Embeddings.load(tmp_path).vectors[:].shape == (10, 3)
+    flip(tmp_path / "00000.vectors.npy")
+    with pytest.raises(ArtefactError, match="00000.vectors.npy: the bytes are not those"):
+        Embeddings.load(tmp_path).vectors[:]
+
+
 def test_F49_a_flipped_byte_among_the_ids_is_refused_when_they_are_read(tmp_path):
     embeddings().save(tmp_path, rows=4)
     flip(tmp_path / "00001.ids.npy")

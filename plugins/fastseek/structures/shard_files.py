@@ -72,6 +72,9 @@ class MappedShard(Lazy):
 
     def _map(self) -> np.ndarray:
         key = self.path, self.digest
+        # Also where another one of the same file has mapped it: it may have changed since.
+        if self._verified is None:
+            self._verified = check_digest(self.path, self.digest)
         with _lock:
             if key in _maps:
                 _maps.move_to_end(key)
