@@ -6,11 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 import toy
+from fastseek.config import recipe
+from fastseek.data.fastreid_datasets import resolve
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.inference import embedding
 from fastseek.inference.embed_images import embed_images, images_of
+from fastseek.modeling.build import build_model
 from fastseek.structures import Embeddings, GroundTruth, Ranking
+from fastseek.training.random_state import seed_all
 from fastseek.workflows import run as pipeline
 
 RECIPE = pathlib.Path(__file__).parents[2] / "configs" / "quick" / "dolg.yml"
@@ -50,6 +56,27 @@ def test_a_run_tells_every_step_in_order_and_writes_what_the_design_says(run):
         assert row["name"] in told
     assert results["seed"] == 0 and str(out / "report.html") in told
     assert (out / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_F42_before_training_is_plain_pooling_of_the_network_and_not_a_head_of_chance(run):
+    out, _ = run
+    cfg = recipe.load(out / "train" / "config.yaml")
+    seed_all(cfg.SEED)
+    model = build_model(cfg).eval()
+    items = [one for one in resolve(cfg.DATASETS.NAMES[0]) if one.split == "gallery"]
+
+    def once(images):
+        maps = model.backbone((images - model.pixel_mean) / model.pixel_std)
+        return torch.nn.functional.normalize(maps[max(maps)].flatten(2).mean(2))
+
+    def pooled(images):
+        assert cfg.SEEK.VIEWS == ["hflip()"]
+        return torch.nn.functional.normalize(once(images) + once(images.flip(3)))
+
+    _, wanted, _ = embedding.in_memory(cfg, model, items, pooled)
+    found = Embeddings.load(out / "embeddings" / "before" / "gallery")
+    assert list(found.ids) == [one.id for one in items]
+    np.testing.assert_allclose(found.vectors[:], wanted, atol=1e-5)
 
 
 def test_the_saved_ranking_and_truth_belong_together(run):

@@ -17,6 +17,7 @@ from ..config.edits import replace_values
 from ..data.builders import fit_batch_size
 from ..data.fastreid_datasets import resolve
 from ..data.own_images import spell_data_set
+from ..distributed.process_group import inner
 from ..errors import UsageError
 from ..inference import embedding
 from ..io.code_version import current_commit
@@ -24,6 +25,8 @@ from ..io.paths import PathLike
 from ..io.stage_record import StageRecord
 from ..io.text_table import table
 from ..metrics import evaluate as score
+from ..modeling.plain_pooling import PlainPooling
+from ..modeling.seeker import Seeker
 from ..registry import parse
 from ..report import PageLayout, page, row, write_results
 from ..retrieval import build_parts, rank_with, retrieve
@@ -149,6 +152,8 @@ def without_last_evaluation(cfg: Any) -> Any:
 def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any]:
     """The row of the untrained model; kept in a file, because a resumed run no longer has that
     model.
+
+    Without MODEL.WEIGHTS the branches begin at random: then it is plain pooling of the network.
     """
     inputs = {
         "metrics": list(cfg.SEEK.METRICS),
@@ -164,7 +169,10 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
         return kept
     start = time.monotonic()
     trainer.resume_or_load(resume=False)
-    pair, truth = embed_sides(cfg, trainer.model, sides, out / "embeddings" / "before")
+    model = inner(trainer.model)
+    if isinstance(model, Seeker) and not cfg.MODEL.WEIGHTS:
+        model = PlainPooling(model)
+    pair, truth = embed_sides(cfg, model, sides, out / "embeddings" / "before")
     figures = score(
         retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE)[0],
         truth,
