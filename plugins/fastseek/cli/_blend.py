@@ -236,13 +236,14 @@ def _describe(
 ) -> str:
     page: dict[str, Any] = {
         "members": [name for name, _, _ in used],
-        "models": [model for _, model, _ in used],
         "weights": [weight for _, _, weight in used],
         "photos": photos,
         "evolved": None if found is None else dataclasses.asdict(found),
         "scored": "the held-out half" if found is not None else "all photos",
         "rows": [_row(name, scores) for name, scores in scored.items()],
     }
+    if found is not None:  # equal weights need no model to be known by
+        page["models"] = [model for _, model, _ in used]
     if to == "-":
         return json.dumps(page, indent=1)
     if to is not None:
