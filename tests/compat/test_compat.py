@@ -61,7 +61,7 @@ def test_without_it_train_net_says_in_one_line_what_to_install(missing, command)
 import importlib.util, runpy, sys
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == {missing!r} else find(name, package)
-sys.argv = ["train_net.py", "--config-file", "x.yml"]
+sys.argv = ["train_net.py", "--config-file", {str(ROOT / "configs" / "quick" / "dolg.yml")!r}]
 runpy.run_path({str(ROOT / "tools" / "train_net.py")!r}, run_name="__main__")
 """
     done = python("-c", code)

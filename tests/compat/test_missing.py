@@ -43,7 +43,17 @@ def _run(hidden, *argv):
     [
         ("train_net.py", "--config-file", "configs/quick/dolg.yml"),
         ("run.py", "--config-file", "configs/quick/dolg.yml", "--out", "x"),
-        ("embed.py", "--config-file", "a", "--weights", "b", "--images", "c", "--out", "d"),
+        (
+            "embed.py",
+            "--config-file",
+            "configs/quick/dolg.yml",
+            "--weights",
+            "b",
+            "--images",
+            "c",
+            "--out",
+            "d",
+        ),
     ],
 )
 @pytest.mark.parametrize("missing", ["fastreid", "torch", "timm"])
