@@ -1,5 +1,6 @@
 """Blends of class probabilities, as files and through the tool."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 import toy
+from fastseek import cli
 from fastseek.classification.blend import blend_members
 from fastseek.classification.evolve import cross_halves, halves
+from fastseek.classification.refit import Refit
 from fastseek.cli._blend import BlendOptions, blend_files
+from fastseek.cli._join import Joined, join_files
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Embeddings
 
@@ -295,3 +299,70 @@ def test_F56_evolved_weights_are_used_for_other_images_whatever_the_order_of_the
     with pytest.raises(UsageError, match="evolved or given"):
         wanted = BlendOptions(evolve="de", weights=str(evolved))
         blend_files([tmp_path / "a"], wanted, home / "truth.csv")
+
+
+def vectors(labels, noise, seed, width):
+    centers = np.random.default_rng(width).normal(size=(3, width))
+    random = np.random.default_rng(seed)
+    return (centers[labels] + noise * random.normal(size=(len(labels), width))).astype(np.float32)
+
+
+@pytest.fixture
+def joined(tmp_path):
+    """Two models of other widths: training and test embeddings, and labels of all but one."""
+    labels = {"train": np.arange(30) % 3, "test": np.arange(12) % 3}
+    for part, numbers in labels.items():
+        ids = np.array([f"{part}{n:02d}" for n in range(len(numbers))])
+        for model, width in (("a", 4), ("b", 6)):
+            order = np.random.default_rng(width).permutation(len(ids))
+            made = vectors(numbers, 0.3, len(ids) + width, width)
+            Embeddings(ids[order], made[order], {"model": model}).save(tmp_path / f"{model}_{part}")
+    rows = [f"train{n:02d},{'xyz'[one]}" for n, one in enumerate(labels["train"]) if n]
+    (tmp_path / "labels.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+    test, train = ([tmp_path / f"{model}_{part}" for model in "ab"] for part in ("test", "train"))
+    return Joined(test, train, tmp_path / "labels.csv", (2.0, 1.0))
+
+
+def test_F56_weighted_embeddings_of_several_models_stand_under_one_classifier(joined, tmp_path):
+    """finegrained row 68, without an ablation."""
+    told = join_files(joined, tmp_path / "out")
+    assert "2 models side by side, 3 classes of 29 images; 12 images" in told
+    assert "1 training images have no label and are left out" in told
+    found = Embeddings.load(tmp_path / "out")
+    parts = {}
+    for part, folders in (("train", joined.train), ("test", joined.test)):
+        members = [Embeddings.load(folder) for folder in folders]
+        ids = sorted(members[0].ids.tolist())[part == "train" :]
+        rows = [[one.ids.tolist().index(name) for name in ids] for one in members]
+        parts[part] = [np.asarray(one.vectors)[row] for one, row in zip(members, rows, strict=True)]
+    head = Refit([2.0, 1.0]).fit(parts["train"], np.arange(1, 30) % 3)
+    order = np.argsort(found.ids)
+    np.testing.assert_allclose(found.vectors[:][order], head(parts["test"], 3), atol=1e-5)
+    assert (found.vectors[:][order].argmax(1) == np.arange(12) % 3).all()
+    assert found.provenance["classes"] == ["x", "y", "z"]
+    assert found.provenance["joined"]["weights"] == [2.0, 1.0]
+
+
+def test_F56_models_that_do_not_fit_are_refused_before_anything_is_written(joined, tmp_path):
+    for change, error, told in (
+        ({"train": joined.train[::-1]}, ArtefactError, "training embeddings"),
+        ({"train": joined.train[:1]}, UsageError, "one of each for every model"),
+        ({"weights": (1.0,)}, UsageError, "one of each for every model"),
+        ({"test": [joined.test[0], joined.train[1]]}, ArtefactError, "other images than"),
+    ):
+        with pytest.raises(error, match=told):
+            join_files(dataclasses.replace(joined, **change), tmp_path / "out")
+    with pytest.raises(UsageError, match="is an input"):
+        join_files(joined, joined.test[0])
+    assert not (tmp_path / "out").exists()
+
+
+def test_F56_the_verb_joins_and_scores(joined, tmp_path, capsys):
+    rows = [f"test{n:02d},{'xyz'[n % 3]}" for n in range(12)]
+    (tmp_path / "truth.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+    given = ["--embeddings", *joined.test, "--train", *joined.train, "--labels", joined.labels]
+    given += ["--out", tmp_path / "out", "--truth", tmp_path / "truth.csv", "--metrics", "top(1)"]
+    cli.call_verb("blend", [str(one) for one in given])
+    assert "1.0000" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.call_verb("blend", ["--truth", "x"])

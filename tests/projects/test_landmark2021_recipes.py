@@ -10,7 +10,7 @@ import torch
 from fastseek import compat  # noqa: F401
 from fastseek.config import recipe
 from fastseek.config.edits import without_pretrained
-from fastseek.registry import BACKBONES, BRANCHES, build
+from fastseek.registry import BACKBONES, BRANCHES, DATASETS, build, parse
 from fastseek.workflows.contest.spec import read_contest
 from fastseek.workflows.plan.spec import configs, read_plan
 
@@ -115,6 +115,17 @@ def test_every_contest_loads_and_its_members_have_plans(path):
     assert len({member.family for member in contest.members}) == 3 and len(contest.members) == (
         3 if small else 8
     )
+
+
+@pytest.mark.parametrize("task", ["retrieval", "recognition"])
+def test_F25_the_larger_reference_that_a_contest_proposes_is_one_that_can_be_read(task, tmp_path):
+    text = (HOME / f"{task}.yml").read_text().replace("plans/", f"{HOME}/plans/")
+    assert text.count("# REFERENCE: ") == 1
+    path = tmp_path / "larger.yml"
+    path.write_text(text.replace("# REFERENCE: ", "REFERENCE: "))
+    name, calls, _ = parse(read_contest(path).sides["REFERENCE"])
+    assert name == "extended" and len(calls) == 3
+    assert all(parse(call)[0] in DATASETS for call in calls)
 
 
 def test_the_contests_are_post_processed_with_the_published_numbers():

@@ -4,10 +4,12 @@ fastseek blend --probabilities a b c --truth truth.csv --metrics "top(1, 5)" --o
 fastseek blend --probabilities a b c --evolve de --truth truth.csv --metrics "top(1, 5)"
 fastseek blend --probabilities test-a test-b --weights evolved.json --out blended
 fastseek blend --probabilities a --prior places --truth truth.csv --metrics "top(1)"
+fastseek blend --embeddings a b --train train-a train-b --labels train.csv --out joined
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -19,11 +21,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("blend", __doc__)
     parser.add_argument(
         "--probabilities",
-        required=True,
         nargs="+",
         metavar="P",
         help="what `fastseek classify` wrote",
     )
+    _add_embedding_options(parser)
     parser.add_argument(
         "--mean",
         default="probabilities",
@@ -71,11 +73,51 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ._blend import BlendOptions, blend_files
     from ._outputs import check_replaceable
 
-    given = [args.prior or None, args.weights or None, args.truth, args.classes]
-    inputs = [*args.probabilities, *given]
+    if bool(args.probabilities) == bool(args.embeddings):
+        parser.error("give --probabilities, or --embeddings with --train and --labels")
+    given = [args.prior or None, args.weights or None, args.truth, args.classes, args.labels]
+    folders, out = args.probabilities or [], args.out
+    inputs = [*folders, *args.embeddings, *args.train, *given]
     check_replaceable(args.json, "figures", args.force, inputs)
     wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed, args.weights)
-    told = blend_files(
-        args.probabilities, wanted, args.truth, args.metrics, args.classes, args.out, args.json
-    )
+    if args.embeddings:
+        sys.stdout.write(_join(args) + "\n")
+        folders, out = [args.out], None
+        if not args.metrics:
+            return
+    told = blend_files(folders, wanted, args.truth, args.metrics, args.classes, out, args.json)
     sys.stdout.write(told + "\n")
+
+
+def _add_embedding_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--embeddings",
+        nargs="+",
+        default=[],
+        metavar="E",
+        help="instead: what `fastseek embed` wrote, weighted side by side under one new classifier",
+    )
+    parser.add_argument(
+        "--train", nargs="+", default=[], metavar="E", help="the same models' training embeddings"
+    )
+    parser.add_argument("--labels", help="labels of the training images: id,label[,split]")
+    parser.add_argument(
+        "--member-weights",
+        nargs="+",
+        type=float,
+        default=[],
+        metavar="W",
+        help="of the embeddings (default: equal ones)",
+    )
+
+
+def _join(args: argparse.Namespace) -> str:
+    """Write the probabilities of several models' embeddings."""
+    from ..errors import UsageError
+    from ._join import Joined, join_files
+
+    if not args.labels or not args.out:
+        raise UsageError("--embeddings needs --train, --labels and --out")
+    return join_files(
+        Joined(args.embeddings, args.train, args.labels, args.member_weights), args.out
+    )

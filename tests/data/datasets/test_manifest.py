@@ -1,6 +1,7 @@
 """Laws of tables of images."""
 
 import csv
+import pathlib
 
 import pytest
 
@@ -230,3 +231,15 @@ def test_F30_a_table_with_splits_is_taken_as_it_is(tmp_path):
         manifest(path, query=0.2)
     blank = table(tmp_path, "path,label,split\na.jpg,x,\nb.jpg,x,\n", "blank.csv")
     assert spell_data_set(blank).endswith("query=0.2)")
+
+
+def test_F64_a_list_that_may_not_be_read_is_told_in_one_line(tmp_path, monkeypatch):
+    path = tmp_path / "list.csv"
+    path.write_text("path,label\n")
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match="list.csv: cannot be read .Permission denied.$"):
+        list(manifest(path).items)

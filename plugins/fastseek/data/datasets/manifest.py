@@ -193,7 +193,10 @@ def _csv(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
 
 
 def _decode(table: pathlib.Path) -> str:
-    data = table.read_bytes()
+    try:
+        data = table.read_bytes()
+    except OSError as error:
+        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
     if b"\0" in data:
         raise DataError(
             f"{table}:{_line_of(data, data.index(0))}: holds a NUL byte; expected plain UTF-8 text"
