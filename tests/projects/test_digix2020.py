@@ -4,14 +4,18 @@ import json
 import pathlib
 
 import pytest
+import torch
 import yaml
 
 import toy
 from fastseek.config import recipe
+from fastseek.config.edits import on_meta_device
 from fastseek.errors import ArtefactError
+from fastseek.modeling.build import build_model
 from fastseek.registry import parse
 from fastseek.structures import Ranking
 from fastseek.workflows.contest import run as contest
+from fastseek.workflows.contest.model_size import model_size
 from fastseek.workflows.contest.spec import read_contest
 from fastseek.workflows.plan.spec import configs, read_plan
 
@@ -147,31 +151,87 @@ def test_the_full_size_members_have_the_published_settings():
     sizes = {name: parse(cfg.SEEK.TRAIN[0])[1][0] for name, cfg in members.items()}
     assert sizes == {
         "densenet169-512": 512,
+        "densenet169-ibn-512": 512,
         "densenet169-rga-576": 576,
+        "clunet-448": 448,
         "b3-640": 640,
         "b4-704": 704,
-        "b5-512": 512,
+        "b5-640": 640,
     }
     assert [members[name].SOLVER.IMS_PER_BATCH for name in sizes] == [
         7 * 4,
+        7 * 4,
         5 * 4,
+        10 * 4,
         8 * 5,
         8 * 5,
         9 * 5,
     ]
-    assert [members[name].SEEK.FREEZE for name in ("b3-640", "b4-704", "b5-512")] == [
+    assert [members[name].SEEK.FREEZE for name in ("b3-640", "b4-704", "b5-640")] == [
         ["blocks(15)"],
         ["blocks(15)"],
         ["blocks(25)"],
     ]
     for cfg in members.values():
-        assert (
-            cfg.SEEK.LOSSES[0] == "curricular(on='bnneck', preset='repo')"
-            and cfg.SOLVER.AMP.ENABLED
+        clunet = cfg is members["clunet-448"]
+        margin_loss = (
+            "am_softmax(on='bnneck', s=30, margin=0.0)"
+            if clunet
+            else "curricular(on='bnneck', preset='repo')"
         )
+        assert cfg.SEEK.LOSSES[0] == margin_loss and cfg.SOLVER.AMP.ENABLED
         assert "margin=0.6" in cfg.SEEK.LOSSES[1] and parse(cfg.SEEK.LOSSES[2])[2]["stop"]
         assert cfg.SEEK.RERANK == ["k_reciprocal(k1=25, k2=6, lambda_=0.5, variant='digix')"]
         assert cfg.SEEK.VIEWS == ["rotations(raw=True)"]
+
+
+def test_F03_the_second_place_is_what_the_authors_files_say():
+    members = {
+        member.name: recipe.load(
+            member.recipe, [part for pair in member.settings.items() for part in pair]
+        )
+        for member in read_contest(HOME / "second.yml").members
+    }
+    assert {name: cfg.SOLVER.BASE_LR for name, cfg in members.items()} == {
+        "densenet169-512": 4e-4,  # (open)
+        "densenet169-ibn-512": 4e-4,  # (open)
+        "densenet169-rga-576": 2e-4,
+        "clunet-448": 2e-4,
+        "b3-640": 4e-4,
+        "b4-704": 4e-4,
+        "b5-640": 1e-4,
+    }
+    tested = parse(members["b5-640"].SEEK.TEST[-1])
+    assert tested[1] == [640] and tested[2] == {"factor": 1.1, "stride": 32}  # 704
+    for cfg in members.values():
+        assert parse(cfg.SEEK.SCHEDULE)[2]["minimum"] == 0.01
+        assert parse(cfg.SEEK.BRANCHES[0])[2]["gamma_std"] == 0.02
+        assert "ns_jft" not in cfg.SEEK.BACKBONE  # ImageNet's weights only
+    rga, clunet = members["densenet169-rga-576"], members["clunet-448"]
+    calls = {parse(call)[0]: parse(call) for call in rga.SEEK.TRAIN}
+    assert calls["shift_scale_rotate"][1][1] == (-0.5, 0.2)
+    assert calls["random_rotate90"][1] == [0.2] and calls["color_jitter"][1][3] == 0.1
+    assert not {"de_gaussian", "de_pepper"} & calls.keys()
+    updates = rga.SOLVER.MAX_EPOCH * (68_811 // rga.SOLVER.IMS_PER_BATCH)
+    assert updates == pytest.approx(300 * 619, rel=0.01)
+    assert parse(clunet.SEEK.SCHEDULE)[2]["gamma"] == 0.99995
+
+
+def test_F03_both_places_keep_to_the_contests_500_megabytes():
+    for name in ("second.yml", "third.yml"):
+        contest_spec = read_contest(HOME / name)
+        total = 0
+        for member in contest_spec.members:
+            opts = [part for pair in member.settings.items() for part in pair]
+            cfg = (
+                recipe.load(member.recipe, opts)
+                if member.recipe
+                else configs(read_plan(member.plan), opts)[-1]
+            )
+            assert "third" not in name or cfg.SEEK.FOREGROUND
+            with torch.device("meta"):
+                total += model_size(build_model(on_meta_device(cfg)))
+        assert contest_spec.spec.budget == 500 and total < 500e6
 
 
 def test_turned_photos_in_training_and_turned_views_in_testing_come_with_one_base():

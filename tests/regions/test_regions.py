@@ -5,13 +5,15 @@ import itertools
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastseek.regions.attention import above, attention, box_of, rescale_map
+from fastseek.modeling.branches.scda import Scda
+from fastseek.regions.attention import above, attention, box_of, rescale_map, strength
 from fastseek.regions.foreground import foreground
 from fastseek.regions.pooling import gem
-from fastseek.regions.scda import scda, scda_mask
+from fastseek.regions.scda import scda_mask
 from fastseek.regions.subjects import _loosest, subjects
 from fastseek.regions.windows import attended_window, hold_window
 
@@ -215,19 +217,27 @@ def test_scda_keeps_the_largest_4_connected_part_above_the_mean():
     assert box_of(mask) == (4, 4, 8, 8)
 
 
+def scda(maps, over="selected"):
+    branch = Scda(over=over, channels={"s4": len(maps)})
+    assert branch.dims == {"scda": 2 * len(maps)}
+    return branch({"s4": torch.from_numpy(maps)[None]})["scda"][0].numpy()
+
+
 def test_scda_is_mean_and_maximum_of_what_is_selected():
     """finegrained row 59: PyRetri averages over the whole grid, the paper over the selected
     places.
     """
     random = np.random.default_rng(0)
-    maps = random.uniform(size=(5, 6, 7))
+    maps = random.uniform(-0.2, 1, size=(5, 6, 7))
     mask = scda_mask(maps)
+    assert 0 < mask.sum() < 42
     places = np.argwhere(mask)
     chosen = np.array([maps[:, row, column] for row, column in places])
     for over, divisor in (("selected", len(places)), ("grid", 42)):
-        expected = np.concatenate([chosen.sum(0) / divisor, chosen.max(0)])
+        highest = chosen.max(0) if over == "selected" else np.maximum(chosen.max(0), 0)
+        expected = np.concatenate([chosen.sum(0) / divisor, highest])
         np.testing.assert_allclose(scda(maps, over=over), expected)
-    with pytest.raises(ValueError, match="'selected' or 'grid'"):
+    with pytest.raises(ValueError, match="selected, grid"):
         scda(maps, over="all")
 
 
@@ -318,3 +328,20 @@ def test_all_high_places_of_a_map_count_scattered_or_not():
     assert np.argwhere(above(heat)).tolist() == [[0, 0], [0, 3], [3, 3]]
     assert np.argwhere(above(heat, 0.9)).tolist() == [[0, 0], [3, 3]]
     assert not above(np.ones((2, 2))).any()
+
+
+def test_F57_the_norm_of_signed_maps_finds_what_sums_cancel():
+    """Sums over a linear bottleneck, half of it negative: mirror images agreed less (.77 for .93)."""
+    random = np.random.default_rng(0)
+    maps = random.normal(size=(64, 9, 9)) * 0.1
+    maps[:, 2:5, 3:6] += np.tile([1.0, -1.0], 32)[:, None, None]  # their sum is 0
+    inside = np.zeros((9, 9), bool)
+    inside[2:5, 3:6] = True
+    assert np.array_equal(attention(maps, "norm") > 0.5, inside)
+    assert not np.array_equal(attention(maps) > 0.5, inside)
+    torch.testing.assert_close(
+        torch.from_numpy(strength(maps, "norm")), torch.from_numpy(maps).norm(dim=0)
+    )
+    np.testing.assert_allclose(strength(torch.from_numpy(maps)).numpy(), maps.sum(0))
+    with pytest.raises(ValueError, match="sum, norm"):
+        strength(maps, "max")

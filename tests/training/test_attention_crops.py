@@ -96,10 +96,10 @@ def test_an_epoch_is_cut_by_the_weights_at_the_end_of_the_one_before(cropped):
 def test_the_windows_lie_inside_the_photos_and_are_the_ones_that_hold_most(cropped, monkeypatch):
     """finegrained row 60, row 61: on the same draws ten tries never hold less than one."""
     looked = []
-    whole = attention_crops.AttentionCrops._sum_maps
+    whole = attention_crops.AttentionCrops._measure_maps
     monkeypatch.setattr(
         attention_crops.AttentionCrops,
-        "_sum_maps",
+        "_measure_maps",
         lambda self: looked.append(whole(self)) or looked[-1],
     )
     cfg = cropped(SOLVER__MAX_EPOCH=2)

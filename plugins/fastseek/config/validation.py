@@ -14,6 +14,7 @@ import torch
 from .. import compat, registry  # noqa: F401  (compat before anything that imports fastreid)
 from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
+from . import trial
 from .nested import get_value
 from .solver_values import SCHEDULES, parse_expectation, parse_rate
 
@@ -51,6 +52,14 @@ GIVEN = {
     "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed"),
     "SEEK.EVALUATOR": ("num_query", "items", "judge", "name_rejects"),
     "SEEK.SCHEDULE": ("iters_per_epoch", "max_epoch", "base_lr"),
+}
+
+
+# how a part of ours is tried when a recipe is read, one alone
+TRIALS: Mapping[str, Callable[[str], Any]] = {
+    "SEEK.BACKBONE": trial.maps_of,
+    "SEEK.BRANCHES": trial.try_branch,
+    "SEEK.LOSSES": trial.try_loss,
 }
 
 
@@ -290,6 +299,7 @@ def _try_part(key: str, call: str, members: Registry[Any], places: Mapping[str, 
     try:
         if key in GIVEN:
             _bind(call, members, GIVEN[key])
+            TRIALS.get(key, _pass)(call)
         else:
             build(call, members)
     except UsageError as error:
@@ -300,6 +310,10 @@ def _try_part(key: str, call: str, members: Registry[Any], places: Mapping[str, 
         raise UsageError(
             f"{_at(places, key)}{key}: {call!r}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _pass(call: str) -> None:
+    """For parts that cannot be tried alone."""
 
 
 def _bind(call: str, members: Registry[Any], given: Iterable[str]) -> None:
@@ -317,7 +331,8 @@ def check_whole(cfg: Any, places: Mapping[str, str]) -> None:
     """Check that nothing is missing of a recipe that is run and not only inherited from.
 
     Raises:
-        UsageError: no training data, or a Seeker without branches.
+        UsageError: no training data, a Seeker without branches, a map or an embedding that no part
+            gives, or a sampler or schedule that refuses its arguments.
     """
     if not len(cfg.DATASETS.NAMES):
         raise UsageError(
@@ -329,6 +344,38 @@ def check_whole(cfg: Any, places: Mapping[str, str]) -> None:
             f"{_at(places, 'MODEL.META_ARCHITECTURE')}MODEL.META_ARCHITECTURE is Seeker and"
             ' SEEK.BRANCHES is empty: name the embeddings, such as ["gem(dim=256)"]'
         )
+    wrong = trial.check_names(cfg) if cfg.MODEL.META_ARCHITECTURE == "Seeker" else None
+    if wrong:
+        raise UsageError(f"{_at(places, wrong[0])}{wrong[0]}: {wrong[1]}")
+    for key, call, size, attempt in (
+        ("SEEK.SCHEDULE", cfg.SEEK.SCHEDULE, cfg.SOLVER.MAX_EPOCH, trial.try_schedule),
+        ("SEEK.SAMPLER", cfg.SEEK.SAMPLER, cfg.SOLVER.IMS_PER_BATCH, trial.try_sampler),
+    ):
+        try:
+            if call:
+                attempt(call, size)
+        except UsageError as error:
+            raise UsageError(f"{_at(places, key)}{key}: {error}") from error
+
+
+def check_training(cfg: Any) -> None:
+    """Check that a recipe trains with all it says.
+
+    Raises:
+        UsageError: SEEK.CROPS, and no branch that looks at the crops: every image would go through
+            the network twice for nothing.
+    """
+    if cfg.SEEK.CROPS and not any(map(_may_use_crops, cfg.SEEK.BRANCHES)):
+        raise UsageError(
+            f"SEEK.CROPS {cfg.SEEK.CROPS!r}: no branch of SEEK.BRANCHES looks at the crops: take"
+            ' "two_stream(of=…)", or empty SEEK.CROPS'
+        )
+
+
+def _may_use_crops(call: str) -> bool:
+    """Whether a branch says that it uses crops; one of others may without saying so."""
+    branch = registry.BRANCHES.get(parse(call)[0])
+    return bool(getattr(branch, "uses_crops", not trial.is_ours(call, registry.BRANCHES)))
 
 
 def _dataset(key: str, name: str, places: Mapping[str, str]) -> None:

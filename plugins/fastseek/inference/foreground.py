@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import UsageError
-from ..regions.attention import attention
+from ..regions.attention import STRENGTHS, attention
 from ..regions.foreground import foreground
 from ..registry import parse
 from .model_protocols import as_map_model
@@ -26,23 +26,25 @@ def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor
 
     Args:
         model: a Seeker in evaluation.
-        call: "foreground(at='s4', threshold=0.2, margin=0.1, least=0.1)", arguments as wanted; `at`
-            names the map.
+        call: "foreground(at='s4', threshold=0.2, margin=0.1, least=0.1, by='sum')", arguments as
+            wanted; `at` names the map, `by` is that of `regions.attention.strength`.
 
     Raises:
         UsageError: another call, an argument that does not exist, or a map the backbone does not
             give.
     """
     name, args, given = parse(call)
-    known = {"at", *FOREGROUND}
+    known = {"at", "by", *FOREGROUND}
     if name != "foreground" or args or not given.keys() <= known:
         raise UsageError(
             f"SEEK.FOREGROUND {call!r} is not of the form \"foreground(at='s4', threshold=0.2, "
-            'margin=0.1, least=0.1)"'
+            "margin=0.1, least=0.1, by='sum')\""
         )
     seeker = as_map_model(model, f"SEEK.FOREGROUND {call!r}")
     shares = {key: float(given.get(key, value)) for key, value in FOREGROUND.items()}
-    on = str(given.get("at", "s4"))
+    on, by = str(given.get("at", "s4")), str(given.get("by", "sum"))
+    if by not in STRENGTHS:
+        raise UsageError(f"SEEK.FOREGROUND {call!r}: by must be one of {', '.join(STRENGTHS)}")
     if on not in seeker.backbone.channels:
         raise UsageError(
             f"SEEK.FOREGROUND {call!r}: the backbone of {type(seeker).__name__} gives no map {on!r}"
@@ -51,7 +53,7 @@ def cutter(model: nn.Module, call: str) -> Callable[[torch.Tensor], torch.Tensor
     def cut(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             maps = seeker.backbone(seeker.preprocess(images))[on].float().cpu().numpy()
-        boxes = [foreground(attention(one), **shares) for one in maps]
+        boxes = [foreground(attention(one, by), **shares) for one in maps]
         return torch.stack([enlarge(image, box) for image, box in zip(images, boxes, strict=True)])
 
     return cut

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+STRENGTHS = ("sum", "norm")
 # Top, left, bottom, right; bottom and right are the first places outside.
 Box = tuple[int, int, int, int]
+Map = TypeVar("Map", bound=Any)
 
 
-def attention(maps: np.ndarray) -> np.ndarray:
-    """The mean over the channels, scaled so that the least is 0 and the largest 1; all 0 where it
-    is even.
+def attention(maps: np.ndarray, by: str = "sum") -> np.ndarray:
+    """What `strength` says, scaled so that the least is 0 and the largest 1; all 0 where it is
+    even.
 
     Args:
         maps: [C, h, w], a feature map before pooling.
+        by: see `strength`.
 
     Returns:
         float64 [h, w].
     """
-    mean = np.asarray(maps, np.float64).mean(axis=0)
-    spread = mean.max() - mean.min()
-    return (mean - mean.min()) / spread if spread > 0 else np.zeros_like(mean)
+    maps = np.asarray(maps, np.float64)
+    heat = maps.mean(axis=0) if by == "sum" else strength(maps, by)
+    spread = heat.max() - heat.min()
+    return (heat - heat.min()) / spread if spread > 0 else np.zeros_like(heat)
+
+
+def strength(maps: Map, by: str = "sum") -> Map:
+    """One number a place of feature maps [..., C, h, w], as an array or tensor [..., h, w].
+
+    Args:
+        maps: before pooling.
+        by: "sum" of the channels, which says how much there is where no value is negative, as
+            behind a ReLU; or their "norm". Where about half of the values are negative, as behind
+            the linear bottleneck of a MobileNet, sums cancel what is there, and the norm does not.
+
+    Raises:
+        ValueError: another way.
+    """
+    if by not in STRENGTHS:
+        raise ValueError(f"by must be one of {', '.join(STRENGTHS)}, got {by!r}")
+    return maps.sum(-3) if by == "sum" else (maps * maps).sum(-3) ** 0.5
 
 
 def above(heat: np.ndarray, threshold: Literal["mean"] | float = "mean") -> np.ndarray:

@@ -26,30 +26,3 @@ def scda_mask(maps: np.ndarray) -> np.ndarray:
     if not count:
         return np.ones(total.shape, bool)
     return parts == 1 + int(np.bincount(parts.ravel())[1:].argmax())
-
-
-def scda(maps: np.ndarray, mask: np.ndarray | None = None, over: str = "selected") -> np.ndarray:
-    """Mean and maximum over the selected places, one after the other.
-
-    Args:
-        maps: [C, h, w].
-        mask: bool [h, w]; made by `scda_mask` when not given.
-        over: what the mean is taken over: "selected" places (the paper), or the whole "grid" with
-            zeros where nothing is selected (PyRetri), which makes the mean smaller against the
-            maximum.
-
-    Returns:
-        float64 [2 * C]; not normalised.
-
-    Raises:
-        ValueError: another `over`.
-    """
-    if over not in ("selected", "grid"):
-        raise ValueError(f"over={over!r}: expected 'selected' or 'grid'")
-    mask = scda_mask(maps) if mask is None else mask
-    chosen = np.asarray(maps, np.float64)[:, mask]
-    if over == "selected":
-        return np.concatenate([chosen.mean(axis=1), chosen.max(axis=1)])
-    # Over the grid what is not selected is 0, and 0 may be the largest.
-    highest = chosen.max(axis=1) if mask.all() else np.maximum(chosen.max(axis=1), 0)
-    return np.concatenate([chosen.sum(axis=1) / mask.size, highest])

@@ -115,7 +115,7 @@ Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], 
 class); has `on`, the name of the embedding it wants; called with (embedding [B, D], targets int64
 [B]) it returns a scalar, its weight already applied. One that classifies has `logits`, [B, D] to
 [B, C]. A module of the model with `at_step(step)` is told the number of every training step
-before it.
+before it, one with `start_training(steps)` how many there will be.
 """,
     "modeling.losses",
 )

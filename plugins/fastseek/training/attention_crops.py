@@ -21,7 +21,7 @@ from ..errors import ArtefactError, DataError, UsageError
 from ..inference import embedding
 from ..io.paths import PathLike
 from ..progress import progress
-from ..regions.attention import above
+from ..regions.attention import above, strength
 from ..regions.windows import attended_window
 from ..structures import Item
 from ..structures.archive import load_npz, save_npz
@@ -32,6 +32,7 @@ from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
+SIGNED = 0.25  # share of negative values from which on sums over channels mislead
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -131,6 +132,7 @@ class AttentionCrops(HookBase):
             key: value
             for key, value in vars(self.part).items()
             if key not in ("plain", "windows", "p", "call")
+            and (key, value) != ("by", "sum")  # which version 0.1 did not have
         }
         told = {
             "photos": self._source,
@@ -144,7 +146,7 @@ class AttentionCrops(HookBase):
     def _draw_windows(self, number: int) -> np.ndarray:
         """float32 [N, 4]; an image that cannot be read has no window."""
         with random_state.preserve_random_state():
-            rows, heat, grid = self._sum_maps()
+            rows, heat, grid = self._measure_maps()
         shapes = self._known_shapes()
         made = np.full((len(self.items), 4), np.nan, np.float32)
         # the part has checked that a text is "mean"
@@ -170,21 +172,31 @@ class AttentionCrops(HookBase):
         )
         return made
 
-    def _sum_maps(self) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        """Numbers of the images, their maps summed over channels [n, h * w], and (h, w)."""
+    def _measure_maps(self) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """Numbers of the images, how strong their maps are [n, h * w], and (h, w)."""
         seeker: Any = process_group.inner(self.trainer.model)
         grids: list[tuple[int, int]] = []
+        signs: list[float] = []
 
-        def sum_channels(seen: Seen) -> torch.Tensor:
+        def measure(seen: Seen) -> torch.Tensor:
             images = seen if isinstance(seen, torch.Tensor) else seen["images"]
-            heat = seeker.backbone(seeker.preprocess(images))[self.on].float().sum(dim=1)
+            maps: torch.Tensor = seeker.backbone(seeker.preprocess(images))[self.on].float()
+            signs.append(float((maps < 0).float().mean()))
+            heat = strength(maps, self.part.by)
             grids.append((int(heat.shape[1]), int(heat.shape[2])))
             return heat.flatten(1)
 
-        rows, heat, _ = self.look(sum_channels)
+        rows, heat, _ = self.look(measure)
         known = [grid for found in process_group.collect(grids[:1]) for grid in found]
         if not known:
             raise DataError("no training image can be read to look where to crop")
+        if self.part.by == "sum" and signs and np.mean(signs) > SIGNED:
+            logger.warning(
+                "attended_crop: %.0f %% of the map %s are negative, so that sums over its channels"
+                " cancel: say by='norm'",
+                100 * np.mean(signs),
+                self.on,
+            )
         return rows, heat, known[0]
 
     def _known_shapes(self) -> np.ndarray:

@@ -16,12 +16,14 @@ from torch import nn
 
 from ..config.edits import replace_values
 from ..config.solver_values import phase_epochs
+from ..config.validation import check_training
 from ..data import builders as loaders
 from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
 from ..modeling.build import build_model
 from ..modeling.freezing import freeze
+from ..modeling.layers.trainer_contract import announce_length
 from . import evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import GO_ON, Checkpointer
@@ -62,6 +64,7 @@ class Trainer(DefaultTrainer):
 
     def _build(self, cfg: Any) -> None:
         start_log(cfg.OUTPUT_DIR)
+        check_training(cfg)
         loader = self.build_train_loader(cfg)
         write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
@@ -79,6 +82,7 @@ class Trainer(DefaultTrainer):
         self.schedule = recipe_border.build_schedule(cfg, self._base_rates, self.iters_per_epoch)
         self.max_epoch, self.start_epoch, self.start_step = phase_epochs(cfg), 0, 0
         self.max_iter = self.max_epoch * self.iters_per_epoch
+        announce_length(model.modules(), self.max_iter)
         self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
         scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
         self.checkpointer = Checkpointer(

@@ -30,6 +30,7 @@ from ..modeling.layers.trainer_contract import (
     EVALUATION,
     LOADER,
     TRAINER,
+    announce_length,
     announce_step,
     asks_for_sync,
     has_own_norms,
@@ -85,6 +86,7 @@ class PartsHook(HookBase):
         _refuse_copied_parameters(model, trainer.optimizer)
         _refuse_own_norms(model, cfg)
         self._modules = list(model.modules())
+        announce_length(self._modules, trainer.max_iter)
         self._frozen = _freeze_again(trainer.model, cfg.SEEK.FREEZE)
         if hasattr(trainer.data_loader, "seek"):
             trainer.data_loader.seek(trainer.start_iter)

@@ -181,3 +181,49 @@ def test_a_hub_out_of_reach_is_a_data_error_that_offers_a_file(monkeypatch):
     monkeypatch.setattr(timm, "create_model", unreachable)
     with pytest.raises(DataError, match="resnet18.*no route.*weights="):
         build("timm('resnet18', pretrained=True)", BACKBONES)
+
+
+def test_F59_the_head_of_a_swin_is_its_last_layer_norm():
+    """The pooled map differed from what timm's own classifier pools."""
+    torch.manual_seed(0)
+    name, size = "swin_tiny_patch4_window7_224", {"img_size": 64, "window_size": 2}
+    whole = timm.create_model(name, **size).eval()
+    with torch.no_grad():
+        whole.norm.weight.uniform_(0.5, 2)
+    backbone = Timm(name, (4,), head=True, kwargs=size).eval()
+    found = backbone.net.state_dict()
+    names = {key.replace(".", "_"): key for key in whole.state_dict()}
+    backbone.net.load_state_dict(
+        {key: whole.state_dict()[names[key.replace(".", "_")]] for key in found}
+    )
+    images = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        maps = backbone(images)
+        expected = whole.forward_features(images).permute(0, 3, 1, 2)
+    torch.testing.assert_close(maps["head"], expected)
+    assert not torch.allclose(maps["s4"], maps["head"])
+    assert backbone.channels == {"s4": 768, "head": 768}
+
+
+def test_F59_weights_of_a_whole_swin_fill_its_head_too(tmp_path):
+    name, size = "swin_tiny_patch4_window7_224", {"img_size": 64, "window_size": 2}
+    whole = timm.create_model(name, num_classes=3, **size)
+    torch.nn.init.uniform_(whole.norm.weight)
+    torch.save(whole.state_dict(), tmp_path / "w.pth")
+    backbone = Timm(name, (4,), head=True, weights=str(tmp_path / "w.pth"), kwargs=size)
+    assert torch.equal(backbone.net.norm.weight, whole.norm.weight)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "vit_small_patch14_dinov2"])
+def test_F27_a_transformer_of_one_size_says_which_and_how_to_have_another(name):
+    """64 pixels, and 224 for DINOv2 of 518, ended in an AssertionError."""
+    with torch.device("meta"):
+        backbone = Timm(name, (4,))
+        wanted = 518 if "dinov2" in name else 224
+        with pytest.raises(UsageError, match=f"{wanted} x {wanted}, these are 56 x 56.*img_size"):
+            backbone(torch.empty(1, 3, 56, 56))
+        other = Timm(
+            name, (4,), kwargs={"img_size": (56, 56)} if wanted == 518 else {"img_size": 64}
+        )
+        side = 56 if wanted == 518 else 64
+        assert other(torch.empty(1, 3, side, side))["s4"].shape[0] == 1

@@ -6,6 +6,7 @@ from fastseek.errors import UsageError
 from fastseek.modeling import backbones, seeker  # noqa: F401
 from fastseek.modeling.branches.bnneck import Bnneck
 from fastseek.registry import BRANCHES, build
+from fastseek.training.trainer import Trainer
 
 from fastreid.modeling.meta_arch import build_model
 
@@ -112,6 +113,33 @@ def test_dropout_starts_at_its_step():
     assert (early(maps)["bnneck"] == 0).any()
 
 
+def test_F55_dropout_starts_after_a_share_of_the_training():
+    """26,000 "of 38,000 steps" never came in one round and came elsewhere in another."""
+    branch = Bnneck(dropout=0.5, dropout_from=0.7, channels={"s4": 8}).train()
+    with pytest.raises(UsageError, match="how long it trains"):
+        branch.at_step(0)
+    for steps in (10, 1000):
+        branch.start_training(steps)
+        dropping = []
+        for step in range(steps):
+            branch.at_step(step)
+            dropping.append(branch.dropping)
+        assert dropping == [step >= round(0.7 * steps) for step in range(steps)]
+
+
+def test_F55_the_trainer_tells_how_long_it_trains(recipe_of):
+    cfg = recipe_of(
+        SEEK__BRANCHES=["bnneck(dropout=0.5, dropout_from=0.5)"],
+        SEEK__LOSSES=["cross_entropy(on='bnneck')"],
+        SOLVER__MAX_EPOCH=2,
+    )
+    trainer = Trainer(cfg)
+    branch = trainer.model.branches["bnneck"]
+    assert branch.steps == trainer.max_iter
+    trainer.train()
+    assert branch.dropping
+
+
 def test_the_weight_of_the_batch_norm_starts_as_told():
     branch = Bnneck(gamma_std=0.02, channels={"s4": 4000})
     assert branch.norm.weight.mean().item() == pytest.approx(1.0, abs=0.002)
@@ -126,6 +154,7 @@ def test_the_weight_of_the_batch_norm_starts_as_told():
         ("test='both'", "after"),
         ("gamma_std=-1.0", "gamma_std"),
         ("dropout_from=-1", "dropout_from"),
+        ("dropout_from=1.5", "dropout_from"),
     ],
 )
 def test_an_impossible_setting_is_a_usage_error(options, says):

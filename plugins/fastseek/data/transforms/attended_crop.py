@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
+from ...regions.attention import STRENGTHS
 from ...registry import TRANSFORMS
 from ._image_ops import ImageLike, pair, sides
 from ._rng import happens, probability, span
@@ -36,6 +37,8 @@ class AttendedCrop:
         threshold: places above the "mean" of the map count, or above this quantile, from 0 to 1.
         on: the map that is looked at, such as "s4"; "" takes the last of the backbone.
         look: the size images are looked at, whole; None takes `size`.
+        by: what counts of the channels, their "sum" or their "norm", see
+            `regions.attention.strength`.
 
     Raises:
         ValueError: a value outside its range.
@@ -52,7 +55,10 @@ class AttendedCrop:
         threshold: str | float = "mean",
         on: str = "",
         look: int | tuple[int, int] | None = None,
+        by: str = "sum",
     ) -> None:
+        if by not in STRENGTHS:
+            raise ValueError(f"by must be one of {', '.join(STRENGTHS)}, got {by!r}")
         if tries < 1 or every < 1:
             raise ValueError(f"tries={tries}, every={every}: expected whole numbers of 1 or more")
         if threshold != "mean" and (isinstance(threshold, str) or not 0 <= threshold < 1):
@@ -66,6 +72,7 @@ class AttendedCrop:
             threshold,
             on,
         )
+        self.by = by
         self.plain = RandomResizedCrop(size, self.area, self.aspect)
         self.windows: np.ndarray | None = (
             None  # float32 [N, 4], shares left, top, right, bottom; NaN for no window

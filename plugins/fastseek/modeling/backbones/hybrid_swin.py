@@ -119,6 +119,11 @@ class HybridSwin(nn.Module):
         pooled = tokens.mean(dim=1) if self.token is None else self.token(tokens)
         return {"s4": pooled[..., None, None]}
 
+    @staticmethod
+    def maps_of(**arguments: Any) -> Sequence[str]:
+        """The name of its one map."""
+        return ["s4"]
+
     @property
     def reduction(self) -> int:
         """Pixels of the image that one token stands for, along a side."""

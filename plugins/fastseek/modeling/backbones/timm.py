@@ -8,12 +8,17 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import PatchEmbed
+from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
+from ...errors import UsageError
 from ...registry import BACKBONES
 from ._weights import create, feature_info, load_weights, local_weights
 
 DEEPEST = 4
+# Between the deepest map and the pooling: of EfficientNets and MobileNets, of Swin.
+HEADS = (("conv_head", "bn2"), ("norm",))
 
 
 @BACKBONES.register()
@@ -35,9 +40,9 @@ class Timm(nn.Module):
         pretrained: loads timm's weights (needs its hub, or its cache), unless `weights` is found.
         weights: a local state dict (.pth or .safetensors), see `weights.load_weights`.
         bn_eval: BatchNorm keeps its statistics while the net is trained.
-        head: gives a further map "head": the deepest one behind the 1x1 convolution, norm and
-            activation that stand before the pooling of an EfficientNet or MobileNetV2; the deepest
-            stage must be wanted.
+        head: gives a further map "head": the deepest one behind what stands between it and the
+            pooling: the 1x1 convolution, norm and activation of an EfficientNet or MobileNetV2,
+            the LayerNorm of a Swin; the deepest stage must be wanted.
         kwargs: further arguments of `timm.create_model`, a dict.
 
     Raises:
@@ -74,20 +79,40 @@ class Timm(nn.Module):
             _override_stem(self.net, stem_stride)
         self.channels = dict(zip(self.stages, feature_info(self.net).channels(), strict=True))
         if head:
-            last = self.net.get_submodule("conv_head")
-            assert isinstance(last, nn.Conv2d)  # in every network of timm that has one
-            self.channels["head"] = last.out_channels
+            last = getattr(self.net, "conv_head", None)
+            deepest = self.channels[self.stages[-1]]
+            self.channels["head"] = last.out_channels if last else deepest
+        self.name = name
+        self.fixed_size = _fixed_size(self.net)
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Normalized [B, 3, H, W] -> {stage: [B, C, h, w]}."""
-        maps = self.net(images)
+        if self.fixed_size and tuple(images.shape[2:]) != self.fixed_size:
+            (height, width), wanted = images.shape[2:], self.fixed_size
+            raise UsageError(
+                f"{self.name} takes images of {wanted[0]} x {wanted[1]}, these are {height} x"
+                f" {width}: resize them, or say kwargs={{'img_size': ({height}, {width})}}"
+            )
+        maps = list(self.net(images))
+        if self.head:
+            layers = HEADS[1] if self.channels_last else HEADS[0]
+            maps.append(maps[-1])
+            for layer in map(self.net.get_submodule, layers):
+                maps[-1] = layer(maps[-1])
         if self.channels_last:
             maps = [one.permute(0, 3, 1, 2) for one in maps]
-        found = dict(zip(self.stages, maps, strict=True))
-        if self.head:
-            convolution, norm = map(self.net.get_submodule, ("conv_head", "bn2"))
-            found["head"] = norm(convolution(maps[-1]))
-        return found
+        return dict(zip(self.channels, maps, strict=True))
+
+    @staticmethod
+    def maps_of(**arguments: Any) -> Sequence[str]:
+        """The names of the maps by the recipe's arguments, without building the network.
+
+        Raises:
+            ValueError: timm knows no such network, or stages are named that no network has.
+        """
+        _check_name(arguments["name"])
+        names = [f"s{stage}" for stage in _check_options(arguments["stages"])]
+        return [*names, "head"] if arguments["head"] else names
 
     def train(self, mode: bool = True) -> Timm:
         """Switch to training; BatchNorm stays in evaluation when `bn_eval`."""
@@ -110,12 +135,32 @@ def _check_options(stages: Sequence[int]) -> list[int]:
     return wanted
 
 
+def _check_name(name: str) -> None:
+    """Raises ValueError where timm knows no such network, or has no such weights of it."""
+    if ":" in name:
+        return  # of a hub
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), 3)
+        raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
+    network, _, tag = name.partition(".")
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")]
+    if tag and tag not in tags:
+        raise ValueError(f"timm has no weights {tag!r} of {network}, only {', '.join(tags)}")
+
+
+def _fixed_size(net: nn.Module) -> tuple[int, int] | None:
+    """(height, width) of the only images a transformer takes; None where others will do."""
+    for module in net.modules():
+        if isinstance(module, PatchEmbed) and module.strict_img_size and module.img_size:
+            height, width = module.img_size
+            return height, width
+    return None
+
+
 def _create(
     name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]
 ) -> nn.Module:
-    if ":" not in name and not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), 3)
-        raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
+    _check_name(name)
     indices = tuple(int(stage[1:]) - DEEPEST - 1 for stage in stages)
     net = create(
         name,
@@ -141,13 +186,19 @@ def _add_head(
 ) -> None:
     """Give the feature net the last convolution of its classifier, under the classifier's names."""
     whole = timm.create_model(name, pretrained=pretrained, **options)
-    if not all(isinstance(getattr(whole, part, None), nn.Module) for part in ("conv_head", "bn2")):
+    layers = next((one for one in HEADS if all(_has_layer(whole, part) for part in one)), None)
+    if layers is None or layers == HEADS[1] and not isinstance(whole, SwinTransformer):
         raise ValueError(
-            f"{name} has no convolution between its deepest map and its pooling: leave head out"
+            f"{name} has no layer between its deepest map and its pooling: leave head out"
         )
     if stages[-1] != f"s{DEEPEST}":
         raise ValueError(f"head=True needs the deepest stage: add {DEEPEST} to stages")
-    net.conv_head, net.bn2 = whole.conv_head, whole.bn2
+    for layer in layers:
+        net.add_module(layer, whole.get_submodule(layer))
+
+
+def _has_layer(net: nn.Module, name: str) -> bool:
+    return isinstance(getattr(net, name, None), nn.Module)
 
 
 def _cut_stages(net: nn.Module) -> None:

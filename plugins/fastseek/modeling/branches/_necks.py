@@ -7,6 +7,17 @@ from torch import nn
 KINDS = ("fc", "fc_bn_prelu", "fc_swish")
 
 
+def check_dim(dim: int, least: int = 1) -> int:
+    """The dimension as it is.
+
+    Raises:
+        ValueError: it is less than `least`, 0 where no layer is a choice.
+    """
+    if dim < least:
+        raise ValueError(f"dim must be {least} or more, got {dim}")
+    return dim
+
+
 def neck(channels: int, dim: int, kind: str) -> nn.Module:
     """[B, channels] to [B, dim].
 
@@ -18,13 +29,13 @@ def neck(channels: int, dim: int, kind: str) -> nn.Module:
             2020 contest).
 
     Raises:
-        ValueError: another kind.
+        ValueError: another kind, or a dimension below 1.
     """
     if kind not in KINDS:
         raise ValueError(
             f"neck must be {', '.join(map(repr, KINDS[:-1]))} or {KINDS[-1]!r}, got {kind!r}"
         )
-    linear = nn.Linear(channels, dim)
+    linear = nn.Linear(channels, check_dim(dim))
     behind = {"fc": (), "fc_bn_prelu": (nn.BatchNorm1d(dim), nn.PReLU()), "fc_swish": (nn.SiLU(),)}[
         kind
     ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ...errors import UsageError
 from ...registry import BRANCHES, pick
 from ..layers.gem import pool as pooling
+from ._necks import check_dim
 
 
 @BRANCHES.register()
@@ -27,7 +30,8 @@ class Bnneck(nn.Module):
         p: where GeM's exponent starts.
         dim: D of a linear layer in between; 0 leaves it out.
         dropout: share of the values of "bnneck" set to 0 in training, before the classifier.
-        dropout_from: the first training step with dropout, for a late phase.
+        dropout_from: where dropout begins, for a late phase: as a share of the training below 1,
+            or the number of the first step with it.
         gamma_std: BatchNorm's weight starts at N(1, gamma_std); DIGIX's second place had 0.02.
         test: which feature evaluation returns, "after" or "before" BatchNorm.
         channels: map name -> channels, of the backbone.
@@ -44,29 +48,30 @@ class Bnneck(nn.Module):
         p: float = 3.0,
         dim: int = 0,
         dropout: float = 0.0,
-        dropout_from: int = 0,
+        dropout_from: float = 0,
         gamma_std: float = 0.0,
         test: str = "after",
         *,
         channels: Mapping[str, int],
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1 or dropout_from < 0 or gamma_std < 0:
+        if not 0 <= dropout < 1 or gamma_std < 0:
             raise ValueError(
-                "dropout must be in [0, 1), dropout_from and gamma_std not negative, "
-                f"got {dropout}, {dropout_from} and {gamma_std}"
+                f"dropout must be in [0, 1) and gamma_std not negative, got {dropout}, {gamma_std}"
+            )
+        if dropout_from < 0 or dropout_from >= 1 and dropout_from % 1:
+            raise ValueError(
+                "dropout_from must be a share of the training below 1 or the number of a step, got"
+                f" {dropout_from}"
             )
         if test not in ("after", "before"):
             raise ValueError(f"test must be 'after' or 'before' (BatchNorm), got {test!r}")
-        self.on, self.dropout, self.dropout_from, self.dropping = (
-            on,
-            dropout,
-            dropout_from,
-            dropout_from == 0,
-        )
+        self.on, self.dropout, self.dropout_from = on, dropout, dropout_from
+        self.dropping = dropout_from == 0
+        self.steps = 0
         width = pick(channels, on, "map of the backbone")
         self.pool = pooling(pool, p)
-        self.reduce = nn.Linear(width, dim, bias=False) if dim else nn.Identity()
+        self.reduce = nn.Linear(width, dim, bias=False) if check_dim(dim, 0) else nn.Identity()
         self.norm = nn.BatchNorm1d(dim or width)
         self.norm.bias.requires_grad_(False)
         if gamma_std:
@@ -79,9 +84,25 @@ class Bnneck(nn.Module):
         """Whether the dropout begins later."""
         return self.dropout > 0 and self.dropout_from > 0
 
+    def start_training(self, steps: int) -> None:
+        """Take in how many steps the training has."""
+        self.steps = steps
+
     def at_step(self, step: int) -> None:
-        """Switch dropout on or off as training step `step` (from 0) wants it."""
-        self.dropping = step >= self.dropout_from
+        """Switch dropout on or off as training step `step` (from 0) wants it.
+
+        Raises:
+            UsageError: dropout begins after a share of a training whose length is not known.
+        """
+        first = self.dropout_from
+        if 0 < first < 1:
+            if not self.steps:
+                raise UsageError(
+                    f"bnneck(dropout_from={first}): the trainer does not tell how long it trains"
+                    " (`start_training`): give the number of a step"
+                )
+            first = math.ceil(first * self.steps)
+        self.dropping = step >= first
 
     def forward(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Maps [B, C, h, w] -> {"bnneck": [B, D], "bnneck/before": [B, D]}."""

@@ -9,6 +9,7 @@ from torch import nn
 
 from ...registry import BRANCHES, pick
 from ..layers.gem import Gem as GemPool
+from ._necks import check_dim
 
 
 @BRANCHES.register()
@@ -24,7 +25,7 @@ class Gem(nn.Module):
         channels: map name -> channels, of the backbone.
 
     Raises:
-        ValueError: a map the backbone does not give.
+        ValueError: a map the backbone does not give, or a negative `dim`.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Gem(nn.Module):
         self.on = on
         width = pick(channels, on, "map of the backbone")
         self.pool = GemPool(p, trainable_p)
-        self.reduce = nn.Linear(width, dim) if dim else nn.Identity()
+        self.reduce = nn.Linear(width, dim) if check_dim(dim, 0) else nn.Identity()
         self.dims = {"gem": dim or width}
 
     def forward(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -36,6 +36,8 @@ class TwoStream(nn.Module):
         ValueError: an unknown fusion. UsageError: the branch cannot be built.
     """
 
+    uses_crops = True
+
     def __init__(self, of: str, fuse: str = "concat", *, channels: Mapping[str, int]) -> None:
         super().__init__()
         if fuse not in FUSIONS:

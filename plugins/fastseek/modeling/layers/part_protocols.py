@@ -83,6 +83,14 @@ class FollowsSteps(Protocol):
         """Called before every training step, from 0."""
 
 
+@runtime_checkable
+class KnowsLength(Protocol):
+    """A module that behaves by how far the training is."""
+
+    def start_training(self, steps: int) -> None:
+        """Called once before the first step with the number of all steps."""
+
+
 class Block(Protocol):
     """Puts something into a backbone whose weights are loaded."""
 

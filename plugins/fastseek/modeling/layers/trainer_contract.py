@@ -15,7 +15,7 @@ from torch import nn
 
 from ...errors import UsageError
 from .gather import has_several_processes
-from .part_protocols import FollowsSteps
+from .part_protocols import FollowsSteps, KnowsLength
 
 from fastreid.utils.events import get_event_storage
 
@@ -97,6 +97,13 @@ def announce_step(modules: Iterable[nn.Module], step: int) -> None:
     for module in modules:
         if isinstance(module, FollowsSteps):
             module.at_step(step)
+
+
+def announce_length(modules: Iterable[nn.Module], steps: int) -> None:
+    """Tell every module that asks for it how many steps the training has."""
+    for module in modules:
+        if isinstance(module, KnowsLength):
+            module.start_training(steps)
 
 
 class TrainerContract(nn.Module):
