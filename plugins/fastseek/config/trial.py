@@ -131,7 +131,8 @@ def maps_of(call: str) -> list[str] | None:
     member = BACKBONES.get(name)
     if not isinstance(member, NamesMaps):
         return None
-    bound = inspect.signature(member).bind(*args, **kwargs)
+    constructor: Any = member
+    bound = inspect.signature(constructor).bind(*args, **kwargs)
     bound.apply_defaults()
     try:
         return list(member.maps_of(**bound.arguments))
