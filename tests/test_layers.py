@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 
 # A room may import rooms of lower levels, and itself; level 0 also its own level.
 LEVELS = {
-    0: "errors progress compat io registry structures",
+    0: "errors progress suggestions compat io registry structures",
     1: """data.images data.synthetic knn regions formats report classification views schedules
           modeling.layers""",
     2: """data.rejects data.datasets data.transforms data.samplers data.crops
@@ -135,7 +135,7 @@ FASTREID = {
     "workflows",
 }
 # What runs without torch and fast-reid: the retrieval half and its verbs.
-RETRIEVAL_HALF = """errors progress io registry structures knn regions formats report classification
+RETRIEVAL_HALF = """errors progress suggestions io registry structures knn regions formats report classification
     enhance search metrics fuse recognition rerank retrieval
     cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
     cli._submit cli._submit_classes""".split()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UsageError, exit_with, is_out_of_memory
+from ..suggestions import did_you_mean
 
 # In the order in which they are used; the text is what `fastseek --help` says of each.
 VERBS = {
@@ -81,11 +82,8 @@ def _main(given: list[str]) -> None:
         return
     verb, *rest = given
     if verb not in VERBS:
-        import difflib  # only a wrong name needs it
-
-        near = difflib.get_close_matches(verb, VERBS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else "see fastseek --help"
-        raise UsageError(f"no verb is called {verb!r}; {hint}")
+        hint = did_you_mean(verb, VERBS, quoted=True) or "; see fastseek --help"
+        raise UsageError(f"no verb is called {verb!r}{hint}")
     call_verb(verb, rest)
 
 

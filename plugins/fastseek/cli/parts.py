@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..errors import UsageError
+from ..suggestions import near_names
 from ._arguments import add_plugin_option, import_plugins, make_parser
 
 TYPE_CHECKING = False
@@ -34,7 +35,6 @@ def describe(name: str = "") -> str:
     Raises:
         UsageError: nothing is called so.
     """
-    import difflib
     import inspect
 
     from ..registry import registries
@@ -50,7 +50,7 @@ def describe(name: str = "") -> str:
     ]
     if not found:
         known = [*kinds, *(part for members in kinds.values() for part in members.names())]
-        near = difflib.get_close_matches(name.lower(), known, 1)
+        near = near_names(name, known)
         hint = f"did you mean {near[0]!r}?" if near else "see fastseek parts"
         raise UsageError(f"no part and no kind of part is called {name!r}; {hint}")
     return "\n\n".join(_describe_part(kind, name, members.get(name)) for kind, members in found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from ..io.paths import PathLike
 from ..registry import import_plugin
+from ..suggestions import near_names
 from .nested import flatten
 from .plugins import register
 from .sources import Setting, chain, overrides
@@ -119,9 +119,7 @@ def _nearest(key: str, cfg: CfgNode) -> str:
     if key in known:
         return f"; did you mean {key}?"
     same_end = [name for name in known if name.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]]
-    near = difflib.get_close_matches(key, same_end, 3, 0) or difflib.get_close_matches(
-        key, known, 1
-    )
+    near = near_names(key, same_end, 3, 0) or near_names(key, known)
     return (
         f"; did you mean {' or '.join(near)}?" if near else "; `recipes.py explain` lists all keys"
     )

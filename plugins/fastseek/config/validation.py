@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +13,7 @@ import torch
 from .. import compat, registry  # noqa: F401  (compat before anything that imports fastreid)
 from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
+from ..suggestions import did_you_mean
 from . import trial
 from .nested import get_value
 from .solver_values import SCHEDULES, parse_expectation, parse_rate
@@ -268,8 +268,7 @@ def _classes(module: Any, kind: type) -> list[str]:
 def _one_of(key: str, value: str, known: Iterable[str], places: Mapping[str, str]) -> None:
     known = sorted(known)
     if value not in known:
-        near = difflib.get_close_matches(value, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(value, known)
         raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {', '.join(known)}{hint}")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import logging
 import os
 import pathlib
 from collections.abc import Iterable
 
 from ..errors import NO_FILES, NO_ROOM, DataError, UsageError
+from ..suggestions import near_names
 
 logger = logging.getLogger(__name__)
 
@@ -171,5 +171,5 @@ def _suggest_recipes(name: str, most: int = 3) -> list[str]:
     same = [one for one in names if words & set(one.lower().split("/")[-1:])]
     same += [one for one in names if words & set(one.lower().split("/")[:1]) and one not in same]
     lower = {one.lower(): one for one in names}
-    near = [lower[one] for one in difflib.get_close_matches(stem, lower, most)]
+    near = [lower[one] for one in near_names(stem, lower, most)]
     return list(dict.fromkeys([*near, *same]))[:most]

@@ -13,7 +13,6 @@ A spec is a class derived from `Spec` whose fields are the keys of a file:
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -24,6 +23,7 @@ from msgspec import Meta, inspect
 
 from ..errors import UsageError, shorten_value
 from ..registry import Registry, build, parse
+from ..suggestions import did_you_mean
 from .paths import PathLike
 from .yaml_lines import Document, read_yaml
 
@@ -172,7 +172,7 @@ def check_part(call: str, registries: Iterable[Registry[Any]]) -> None:
     if name not in known:
         raise UsageError(
             f"no part is called {shorten_value(name)}; known: {', '.join(known)}"
-            f"{_hint(name, known)}"
+            f"{did_you_mean(name, known)}"
         )
 
 
@@ -234,7 +234,7 @@ class _Fault:
 
     def _unknown_key(self, name: str, known: list[str]) -> UsageError:
         key = f"{self.key}.{name}" if self.key else name
-        told = f"there is no key {key}; known: {', '.join(known)}{_hint(name, known)}"
+        told = f"there is no key {key}; known: {', '.join(known)}{did_you_mean(name, known)}"
         return self.document.error(key, told)
 
     def _wrong_value(self) -> UsageError:
@@ -340,8 +340,3 @@ def _alternatives(kind: inspect.Type) -> Iterator[inspect.Type]:
             yield from _alternatives(one)
     else:
         yield kind
-
-
-def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else ""

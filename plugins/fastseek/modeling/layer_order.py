@@ -4,13 +4,13 @@ speak of.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 
 from torch import nn
 
 from ..distributed.process_group import inner
 from ..errors import UsageError
+from ..suggestions import near_names
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -138,7 +138,7 @@ def near(wanted: str, names: Iterable[str]) -> str:
     """Names a reader may have meant, for a message: whole ones and their beginnings."""
     split = [name.split(".") for name in names]
     known = sorted({".".join(parts[:size]) for parts in split for size in range(1, len(parts) + 1)})
-    found = difflib.get_close_matches(wanted, known, 4, 0.4)
+    found = near_names(wanted, known, 4, 0.4)
     if not found:
         return f"names begin with {', '.join(sorted({parts[0] for parts in split}))}"
     return f"near it: {', '.join(found)}"

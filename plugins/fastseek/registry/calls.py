@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import inspect
 import numbers
 import os
@@ -12,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ..errors import UsageError, shorten_value
+from ..suggestions import did_you_mean
 
 Value = TypeVar("Value")
 
@@ -23,10 +23,7 @@ def recipe_name(class_name: str) -> str:
 
 def suggest_names(name: str, known: list[str]) -> str:
     """What an error about an unknown name ends with: the nearest name, and all there are."""
-    # recipe names are in small letters, and users write mAP and FLAT
-    lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), lower, 1)
-    hint = f"; did you mean {lower[near[0]]!r}?" if near else ""
+    hint = did_you_mean(name, known, quoted=True)
     return f"{hint} Known: {', '.join(known) or 'none'}"
 
 

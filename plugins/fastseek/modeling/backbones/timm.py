@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import nn
 
 from ...errors import UsageError
 from ...registry import BACKBONES
+from ...suggestions import near_names
 from ._weights import create, feature_info, load_weights, local_weights
 
 DEEPEST = 4
@@ -140,7 +140,7 @@ def _check_name(name: str) -> None:
     if ":" in name:
         return  # of a hub
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), 3)
+        near = near_names(name, timm.list_models(), 3)
         raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
     network, _, tag = name.partition(".")
     tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")]
