@@ -189,7 +189,7 @@ def _add_head(
     layers = next((one for one in HEADS if all(_has_layer(whole, part) for part in one)), None)
     if layers is None or layers == HEADS[1] and not isinstance(whole, SwinTransformer):
         raise ValueError(
-            f"{name} has no layer between its deepest map and its pooling: leave head out"
+            f"{name} has no convolution or norm between its deepest map and its pooling: leave head out"
         )
     if stages[-1] != f"s{DEEPEST}":
         raise ValueError(f"head=True needs the deepest stage: add {DEEPEST} to stages")
