@@ -17,7 +17,7 @@ def describe_origin(ranking: Ranking, truth: GroundTruth) -> dict[str, Any]:
 
     Returns:
         "queries", "gallery" and "depth" (counts), "denominator"; as far as the ranking's provenance
-        tells it "search", "exact", "recall" (of an approximate search, against the exact one),
+        tells it "search", "engine", "exact", "recall" (of an approximate search, against the exact one),
         "rerank", "fuse"; "tuned" where weights were tuned.
     """
     found: dict[str, Any] = {
@@ -27,7 +27,7 @@ def describe_origin(ranking: Ranking, truth: GroundTruth) -> dict[str, Any]:
         "denominator": ASKED,
     }
     told = ranking.provenance
-    for key in ("search", "exact", "recall", "rerank", "fuse"):
+    for key in ("search", "engine", "exact", "recall", "rerank", "fuse"):
         if key in told:
             found[key] = told[key]
     if "search" not in told:

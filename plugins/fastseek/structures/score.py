@@ -23,7 +23,7 @@ class Score:
         protocol: how it came about. "queries", "gallery" and "depth" are counts; "relevant",
             "camera_rule" and "self_match" say what is right and what is junk; "counted" and
             "skipped" or "without_answer" are queries, "denominator" says which the mean is over;
-            "cut" tells of lists that end before the gallery does; "search", "exact", "recall",
+            "cut" tells of lists that end before the gallery does; "search", "engine", "exact", "recall",
             "rerank" and "fuse" how it was ranked; "tuned" whether the truth has chosen weights.
     """
 
@@ -103,7 +103,8 @@ def _describe_recall(protocol: Provenance) -> str:
         for one in some
         if isinstance(one, Mapping) and isinstance(one.get("value"), float)
     ]
-    return "approximate search: " + ("; ".join(parts) or "its recall is not told")
+    engine = f" by {protocol['engine']}" if "engine" in protocol else ""
+    return f"approximate search{engine}: " + ("; ".join(parts) or "its recall is not told")
 
 
 def interval(
