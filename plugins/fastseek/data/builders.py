@@ -57,6 +57,7 @@ def build_train_loader(
     )
     _tell_places(cfg.SEEK.BRANCHES, dataset.items)
     sampler = build_sampler(cfg, dataset, world_size)
+    # Ten are borne in any set: of a small one the share would be none.
     budget = max(10, int(cfg.SEEK.MAX_BAD * len(dataset)))
     files, transform = _prepare_files(cfg, dataset.items, train=True)
     images = TrainImages(files, transform, dataset.labels, seed, budget)
@@ -101,6 +102,7 @@ def _training_items(cfg: Any) -> Sequence[Item]:
     found = [
         with_split(resolve(name, combine_all=combine_all), "train") for name in cfg.DATASETS.NAMES
     ]
+    # A single table stays one: its millions of rows are not made into objects.
     return found[0] if len(found) == 1 else [item for items in found for item in items]
 
 
@@ -145,6 +147,7 @@ def build_sampler(cfg: Any, dataset: TrainSet, world_size: int = 1) -> Sampler:
             labels=dataset.labels,
             groups=dataset.groups,
             batch_size=cfg.SOLVER.IMS_PER_BATCH,
+            # The batch of all processes: how many there are decides nothing of what stands in it.
             world_size=world_size,
             seed=_loader_seed(cfg),
         )

@@ -63,6 +63,7 @@ def columns(
     """
     if not isinstance(items, ItemTable):
         return codes([item.label for item in items]), codes([item.group for item in items])
+    # Only classes that occur get a number; a contest's order of labels is kept.
     known, labels = np.unique(items.codes, return_inverse=True)
     names = [items.labels[code] if code >= 0 else "" for code in known.tolist()]
     return (names, labels.astype(np.int64, copy=False)), ([""], np.zeros(len(items), np.int64))

@@ -126,6 +126,7 @@ class ImageBatches(Dataset[Batch]):
         if box is None:
             return [*views, views[0]]
         reseed(seed)
+        # The same draws again: a crop is mirrored as its image is.
         return [*views, self._transform(row, cut_box(image, box))]
 
     def _transform(self, row: int, image: Image.Image) -> torch.Tensor:
@@ -194,6 +195,7 @@ class TrainImages(ImageBatches):
             transform.lend(self._read_to_lend, len(files))
 
     def _read_to_lend(self, row: int) -> Image.Image | None:
+        # A bad one is named when its own turn comes, not here.
         image = self.read_or_reject(row, [])
         if image is None or not isinstance(self.transform, Pipeline):
             return image
@@ -204,6 +206,7 @@ class TrainImages(ImageBatches):
         these alone.
         """
         step, first, rows = draw
+        # A seed for every place of the global batch, whoever reads it.
         sequence = np.random.SeedSequence([self.seed, step])
         seeds = sequence.generate_state(first + len(rows), np.uint64)[first:]
         rejects: list[Reject] = []

@@ -94,6 +94,7 @@ def read_best_boxes(path: pathlib.Path, score: float) -> dict[str, Box]:
         for number, one in enumerate(page["annotations"]):
             sure = float(one.get("score", 1))
             name, width, height = images[one["image_id"]]
+            # Strictly above: of equal scores the first box stays.
             if sure >= score and sure > found.get(name, (-1.0,))[0]:
                 found[name] = (
                     sure,
@@ -137,6 +138,7 @@ def _names(item: Item) -> Iterator[str]:
     """What an image may be called: its id, then its path and every end of it, longest first."""
     yield item.id
     parts = pathlib.PurePath(item.path).as_posix().split("/")
+    # A detector writes the path as it was given, from any folder up.
     for start in range(len(parts)):
         yield "/".join(parts[start:])
 

@@ -116,6 +116,7 @@ def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
     """The items of split folders; a role that no folder has is taken by one that can have it."""
     roles = {name: _SPLITS[name] for name in names if name in _SPLITS}
     if "query" not in roles:
+        # test before val: settings were chosen on val, so its figures would be too good.
         asked = next((name for name in ("test", "val") if name in roles), None)
         if asked:
             roles[asked] = "query"
@@ -143,6 +144,7 @@ def _flat(root: str, query: str | float | None) -> list[Item]:
     items, queries = list_images(root), []
     if isinstance(query, str):
         asked = Folder(query).items
+        # Whatever the other folder calls its images, here they ask.
         queries = _again(asked, asked[0].split, "query")
     elif query is not None:
         queries, items = hold_out(items, query)

@@ -144,6 +144,7 @@ class Gldv2:
 
     def _key(self) -> str:
         """Another value for other lists or options."""
+        # Absolute: the working folder makes no other set of it.
         states = [(name, os.path.abspath(path), *_state(path)) for name, path in self.files.items()]
         told = [self.root, self.kind, self.validation, self.share, self.seed, self.gallery, states]
         return hashlib.sha256(json.dumps(told).encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -175,6 +176,7 @@ class Gldv2:
         return self._table([trained, queries, gallery], labels), counts
 
     def _table(self, parts: Sequence[_Part], labels: _Labels) -> ItemTable:
+        # A byte an image tells its split and folder: there are four million.
         kinds = [np.full(len(part.ids), part.kind, np.uint8) for part in parts]
         return ItemTable(
             np.concatenate([part.ids for part in parts]),
@@ -211,6 +213,7 @@ class Gldv2:
         """True for every (1 / share)th image, the images sorted by class and by chance within; none
         of a class of 1.
         """
+        # A step through the classes one after the other: each gives its share, to one image.
         order = np.lexsort((np.random.default_rng(self.seed).random(len(codes)), codes))
         order = order[np.bincount(codes)[codes[order]] > 1]
         held = np.zeros(len(codes), bool)

@@ -29,6 +29,7 @@ class Grocery:
         self.root = str(home)
         names = _class_names(home / "classes.csv")
         train = _read_split(home, "train", "train", fine, names)
+        # Images are found again among those that were trained on; val.txt is left out.
         gallery = [dataclasses.replace(item, split="gallery") for item in train]
         self.items = train + _read_split(home, "test", "query", fine, names) + gallery
 

@@ -98,6 +98,7 @@ def _label_and_meta(
         left, top, wide, high = map(float, annotation["bbox"])
         width, height = float(image["width"]), float(image["height"])
         meta["box"] = (left / width, top / height, (left + wide) / width, (top + high) / height)
+    # Five digits: sorted as text, classes stand in the order of their numbers.
     return f"{annotation['category_id']:05d}", meta
 
 

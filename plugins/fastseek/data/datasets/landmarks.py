@@ -51,6 +51,7 @@ def _others(items: list[Item], task: str) -> list[Item]:
     if task == "recognition":
         nothing = [item for item in items if item.split == "distractor"]
         return [
+            # Every second one: both halves come from all places of the list.
             dataclasses.replace(item, split=("query", "gallery")[number % 2], label="")
             for number, item in enumerate(nothing)
         ]

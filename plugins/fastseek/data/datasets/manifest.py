@@ -151,6 +151,7 @@ class _ItemReader:
 def _id(path: str, root: str) -> str:
     pure = pathlib.PurePath(path)
     if pure.is_absolute() and pure.is_relative_to(os.path.abspath(root)):
+        # Relative, so that a folder that is moved keeps its ids.
         pure = pure.relative_to(os.path.abspath(root))
     return pure.as_posix()
 
@@ -159,6 +160,7 @@ def _text(where: str, row: dict[str, Any], column: str) -> str:
     value = row.get(column)
     if value is None:
         return ""
+    # A column that was read as numbers with gaps is one of floats: 1.0 would be no class of ours.
     if isinstance(value, (bool, float)) or not isinstance(value, (str, int)):
         raise DataError(f"{where}: {column} is {value!r}; expected text or a whole number")
     return str(value)
@@ -171,6 +173,7 @@ def _read_rows(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]
 
 def _csv(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
     text = _decode(table)
+    # The header decides: cells may hold the other signs.
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
@@ -202,6 +205,7 @@ def _decode(table: pathlib.Path) -> str:
             f"{table}:{_line_of(data, data.index(0))}: holds a NUL byte; expected plain UTF-8 text"
         )
     try:
+        # Spreadsheets begin a file with a byte order mark.
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = _line_of(data, error.start)

@@ -58,6 +58,7 @@ class PlantedPlaces:
             )
         found = build(of, DATASETS).items
         images = {item.id: item for item in found}
+        # Sorted: the order in which a set lists its images decides nothing.
         ids = sorted(images)
         random = np.random.default_rng(seed)
         metas = _metas([images[name].label for name in ids], random, spread, days, homes)
@@ -77,6 +78,7 @@ def _metas(
     season = random.random(len(classes))
     number = {label: row for row, label in enumerate(random.permutation(classes).tolist())}
     rows = np.array([number[label] for label in labels])
+    # Two parts of a step on the plane that touches the sphere; 1.5 keeps its length finite.
     step = np.tan(np.minimum(np.deg2rad(spread), 1.5)) / np.sqrt(2)
     points = _unit(home[rows // homes] + step * random.normal(size=(len(rows), 3)))
     share = (season[rows] + days / 365 * random.normal(size=len(rows))) % 1

@@ -25,6 +25,7 @@ def check_batch(
     """
     if k < 1 or world_size < 1:
         raise ValueError(f"k={k}, world_size={world_size}: expected whole numbers above 0")
+    # The border between two processes must not cut a class's run.
     step = world_size * k
     largest = count // step * step
     if classes is not None:

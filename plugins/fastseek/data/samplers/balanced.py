@@ -59,7 +59,9 @@ class Balanced:
         order = random.permutation(len(self.classes))
         last = order[(self.batches - 1) * self.n :]
         order = np.append(
-            order, random.choice(np.setdiff1d(order, last), self.n - len(last), replace=False)
+            # Not from those in the last batch: none stands there twice.
+            order,
+            random.choice(np.setdiff1d(order, last), self.n - len(last), replace=False),
         )
         batches = [
             self._stand.instead(numbers, random) for numbers in order.reshape(self.batches, self.n)

@@ -61,5 +61,6 @@ class BalancedPk:
         rows = random.permutation(self.classes.members(number))
         same_camera = self.groups[rows] == self.groups[rows[0]]
         same_camera[0] = False
+        # Stable, so that images of other cameras keep their random order.
         rows = rows[np.argsort(same_camera, kind="stable")][: self.k]
         return np.append(rows, random.choice(rows, self.k - len(rows)))

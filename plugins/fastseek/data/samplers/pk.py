@@ -73,6 +73,7 @@ class Pk:
             used[chosen] += 1
             for place in sorted(places[used[chosen] == self._runs[chosen]], reverse=True):
                 count -= 1
+                # The last class that is still open takes its place, so nothing is moved.
                 open_[place] = open_[count]
         return batches
 

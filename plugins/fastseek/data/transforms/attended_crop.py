@@ -89,7 +89,9 @@ class AttendedCrop:
             min(math.ceil(window[3] * height), height),
         )
         return scale_image(
-            F.crop(image, top, left, max(bottom - top, 1), max(right - left, 1)), self.size
+            # A window may be narrower than a pixel.
+            F.crop(image, top, left, max(bottom - top, 1), max(right - left, 1)),
+            self.size,
         )
 
     def _window(self, image: ImageLike) -> np.ndarray | None:

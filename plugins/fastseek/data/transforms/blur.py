@@ -30,5 +30,6 @@ class Blur:
 
     def __call__(self, image: ImageLike) -> ImageLike:
         sigma = self.share * min(sides(image))
+        # Three sigma to each side: what is beyond has no weight in 8 bits.
         size = 2 * math.ceil(3 * sigma) + 1
         return gaussian_blur(image, [size, size], [sigma, sigma])

@@ -110,6 +110,7 @@ def _class(text: str, where: str) -> int:
 def _looked_up(table: dict[str, int], path: str) -> int:
     """The kind of the image whose listed path is the longest end of its own."""
     parts = pathlib.PurePath(path).parts
+    # The table may have been made with the images in another folder.
     for start in range(len(parts)):
         kind = table.get(pathlib.PurePath(*parts[start:]).as_posix())
         if kind is not None:

@@ -71,6 +71,7 @@ class RandomErasing:
         for _ in range(self.tries):
             pixels, shape = uniform(*self.area) * height * width, self._shape()
             h, w = round(math.sqrt(pixels * shape)), round(math.sqrt(pixels / shape))
+            # A rectangle of a whole side is drawn anew, as in the authors' code.
             if 0 < h < height and 0 < w < width:
                 return paint(
                     image, integer(0, height - h), integer(0, width - w), self._patch(h, w, image)

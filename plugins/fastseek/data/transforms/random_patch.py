@@ -96,6 +96,7 @@ class RandomPatch:
         if key in self._parts:
             self._parts.move_to_end(key)
             return self._parts[key]
+        # The number alone decides the part, whichever worker cuts it first.
         random = _seeded_generator(number)
         rows = (int(torch.randint(self.count, (), generator=random)) for _ in range(_TRIES))
         source = next((image for image in map(read, rows) if image is not None), None)
