@@ -207,6 +207,7 @@ def test_F56_a_gate_of_another_model_is_refused(gated, tmp_path):
     (tmp_path / "gate.json").write_text("[]")
     with pytest.raises(DataError, match="holds no gate"):
         classification.classify_images(*arguments, gate=tmp_path / "gate.json")
+    assert not (tmp_path / "out").exists()  # told before the work
 
 
 def test_a_recipe_without_transforms_of_its_own_is_refused(finished, tmp_path):

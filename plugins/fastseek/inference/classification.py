@@ -153,9 +153,9 @@ def classify_images(
     """
     items, root = images_of(images)
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
+    # Before the work: a gate of another model must not be told after hours of it.
+    chosen = None if gate is None else load_gate(gate, describe_classifier(cfg, model, root))
     found = to_store(cfg, model, items, out, root)
-    # After the work: a gate is checked against what the probabilities were made by.
-    chosen = None if gate is None else load_gate(gate, found.provenance)
     predictions = list(predict(found, chosen))
     write_predictions(pathlib.Path(out), predictions, chosen)
     _write_page(pathlib.Path(out), predictions, items, chosen)
