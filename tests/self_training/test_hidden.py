@@ -88,7 +88,7 @@ def test_other_rows_have_another_name_and_the_old_table_goes(tmp_path):
         and write_manifest(tmp_path, "train", 2, [("a", rows)]).exists()
     )
     assert other.exists()
-    with pytest.raises(DataError, match="no photo"):
+    with pytest.raises(DataError, match="no image"):
         write_manifest(tmp_path, "train", 1, [("labelled", [])])
 
 

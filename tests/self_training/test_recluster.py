@@ -110,7 +110,7 @@ def test_what_was_passed_in_is_not_changed():
 
 
 def test_impossible_seeds_are_told():
-    with pytest.raises(DataError, match="no photo has a label"):
+    with pytest.raises(DataError, match="no image has a label"):
         recluster(VECTORS, [""] * len(VECTORS))
     with pytest.raises(UsageError):
         recluster(VECTORS, labelled(), niter=0)

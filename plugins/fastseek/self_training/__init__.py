@@ -1,3 +1,3 @@
-"""Learning from unlabelled photos: clusters, pseudo labels, and what of both can be trusted; knows
+"""Learning from unlabelled images: clusters, pseudo labels, and what of both can be trusted; knows
 no model.
 """

@@ -23,10 +23,10 @@ class Verdict:
         cluster: its number.
         name: its class when it was seeded with one.
         group: where it was found.
-        size: its photos.
-        compactness: mean cosine of its photos to its centroid.
+        size: its images.
+        compactness: mean cosine of its images to its centroid.
         margin: 1 - cosine of its centroid to the nearest other one.
-        labelled: its photos whose class is known.
+        labelled: its images whose class is known.
         purity: share of these in the most frequent class; 1 without any.
         photos: how many of its photos are kept.
         why: "" when it is kept, else the first rule that dropped it.
@@ -46,10 +46,10 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Selection:
-    """Which photos are kept.
+    """Which images are kept.
 
     Args:
-        numbers: int64 [N], the cluster of a kept photo; -1 for one that is not.
+        numbers: int64 [N], the cluster of a kept image; -1 for one that is not.
         verdicts: of all clusters in order.
     """
 
@@ -70,9 +70,9 @@ class Limits:
         size: the smallest and the largest size.
         compact: percentile of the compactness that is the least, 0 for no such rule.
         margin: the same for the margin.
-        purity: the least share of one class among the labelled photos of a cluster,
+        purity: the least share of one class among the labelled images of a cluster,
         labelled: ... which is asked for from so many on.
-        cap: photos kept of one cluster, the nearest to its centroid.
+        cap: images kept of one cluster, the nearest to its centroid.
 
     Raises:
         UsageError: an illegal limit.
@@ -148,7 +148,7 @@ def select(
         why = why or _below("compactness", compactness[number], floors[0], limits.compact)
         why = why or _below("margin", margins[number], floors[1], limits.margin)
         if not why and known >= limits.labelled and share < limits.purity:
-            why = f"purity {share:.2f} of {known} labelled photos is below {limits.purity:g}"
+            why = f"purity {share:.2f} of {known} labelled images is below {limits.purity:g}"
         kept = rows[np.lexsort((rows, -cosines[rows]))][: limits.cap] if not why else rows[:0]
         numbers[kept] = number
         verdicts.append(
@@ -186,10 +186,10 @@ def _purity(rows: np.ndarray, labels: Sequence[str] | None) -> tuple[float, int]
     return (max(map(known.count, set(known))) / len(known), len(known)) if known else (1.0, 0)
 
 
-def _size(photos: int, low: int, high: int) -> str:
-    if not photos:
-        return "no photo"
-    return "" if low <= photos <= high else f"size {photos} is not in {low} to {high}"
+def _size(images: int, low: int, high: int) -> str:
+    if not images:
+        return "no image"
+    return "" if low <= images <= high else f"size {images} is not in {low} to {high}"
 
 
 def _below(what: str, value: float, floor: float, percentile: float) -> str:

@@ -1,4 +1,4 @@
-"""Clusters of unlabelled photos, looked for separately in every known group."""
+"""Clusters of unlabelled images, looked for separately in every known group."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Find = Callable[[np.ndarray, int], np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clusters:
-    """A division of photos.
+    """A division of images.
 
     Args:
-        numbers: int64 [N], the cluster of every photo; -1 for noise.
+        numbers: int64 [N], the cluster of every image; -1 for noise.
         centroids: float32 [K, D] of length 1.
         groups: [K] the group each cluster was found in, "" where none is known.
         names: [K] the class a cluster is seeded with, "" for one nobody has named.
@@ -51,17 +51,17 @@ def cluster(
     x clusters.
 
     Args:
-        vectors: [N, D], brought to length 1 here; labelled photos may be among them.
-        groups: [N] group of every photo; None takes all together.
-        per: photos a cluster: a group of n gets max(1, round(n / per)) clusters.
-        method: "kmeans", spherical k-means; or "hdbscan" for few photos: clusters of any number,
+        vectors: [N, D], brought to length 1 here; labelled images may be among them.
+        groups: [N] group of every image; None takes all together.
+        per: images a cluster: a group of n gets max(1, round(n / per)) clusters.
+        method: "kmeans", spherical k-means; or "hdbscan" for few images: clusters of any number,
             and noise.
         niter: rounds of k-means.
         seed: of the first centroids.
         least: the smallest cluster HDBSCAN finds.
 
     Raises:
-        UsageError: an illegal choice. DataError: no photo, or a vector that is zero or not finite.
+        UsageError: an illegal choice. DataError: no image, or a vector that is zero or not finite.
         ArtefactError: as many groups as vectors are needed.
     """
     if method not in METHODS or not per > 0 or niter < 1 or least < 2:
@@ -71,7 +71,7 @@ def cluster(
         )
     check_same_length(vectors=vectors, groups=groups)
     if not len(vectors):
-        raise DataError("there is no photo to cluster")
+        raise DataError("there is no image to cluster")
     points = unit_rows(vectors)
     labels = np.asarray([""] * len(vectors) if groups is None else list(groups), str)
     numbers = np.full(len(points), -1, np.int64)
@@ -95,8 +95,8 @@ def cluster(
     return Clusters(numbers, np.concatenate(centroids), tuple(group_of), names)
 
 
-def _count(photos: int, per: float) -> int:
-    return min(photos, max(1, round(photos / per)))
+def _count(images: int, per: float) -> int:
+    return min(images, max(1, round(images / per)))
 
 
 def _by_kmeans(points: np.ndarray, k: int, niter: int, seed: int) -> np.ndarray:
@@ -142,7 +142,7 @@ def _without_faiss(points: np.ndarray, k: int, niter: int, seed: int) -> np.ndar
 
 
 def _by_density(points: np.ndarray, least: int) -> np.ndarray:
-    """HDBSCAN on the chord, which grows with the angle; too few photos are one cluster."""
+    """HDBSCAN on the chord, which grows with the angle; too few images are one cluster."""
     try:
         from sklearn.cluster import HDBSCAN
     except ImportError as error:

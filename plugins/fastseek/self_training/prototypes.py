@@ -1,4 +1,4 @@
-"""Class prototypes, and how near to one a photo must be to be taken for a member of the class."""
+"""Class prototypes, and how near to one an image must be to be taken for a member of the class."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..knn.vectors import unit_rows
 
 
 def prototypes(vectors: np.ndarray, numbers: np.ndarray, classes: int) -> np.ndarray:
-    """The mean directions float32 [classes, D] of labelled photos; zero for a class without photos.
+    """The mean directions float32 [classes, D] of labelled images; zero for a class without images.
 
     Args:
         vectors: [N, D], brought to length 1 here.
-        numbers: int64 [N] class of every photo, -1 for none.
+        numbers: int64 [N] class of every image, -1 for none.
         classes: how many there are.
     """
     check_same_length(vectors=vectors, numbers=numbers)
@@ -24,7 +24,7 @@ def prototypes(vectors: np.ndarray, numbers: np.ndarray, classes: int) -> np.nda
 
 
 def similarity(vectors: np.ndarray, table: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """float32 [N]: the cosine of every photo to the prototype of its class.
+    """float32 [N]: the cosine of every image to the prototype of its class.
 
     Args:
         vectors: [N, D], brought to length 1 here.
@@ -36,10 +36,10 @@ def similarity(vectors: np.ndarray, table: np.ndarray, numbers: np.ndarray) -> n
 
 
 def floor(vectors: np.ndarray, numbers: np.ndarray, percentile: float = 5) -> float:
-    """The percentile of the leave-one-out scores of labelled photos.
+    """The percentile of the leave-one-out scores of labelled images.
 
-    The score of a photo is its cosine to the mean direction of the *other* photos of its class;
-    against a mean it is part of, it would look nearer than a new photo can be. Classes of one photo
+    The score of an image is its cosine to the mean direction of the *other* images of its class;
+    against a mean it is part of, it would look nearer than a new image can be. Classes of one image
     have no such score.
 
     Args:
@@ -48,7 +48,7 @@ def floor(vectors: np.ndarray, numbers: np.ndarray, percentile: float = 5) -> fl
         percentile: 0..100.
 
     Raises:
-        DataError: no class has two photos.
+        DataError: no class has two images.
     """
     check_same_length(vectors=vectors, numbers=numbers)
     points, numbers = unit_rows(vectors).astype(np.float64), np.asarray(numbers, np.int64)
@@ -59,7 +59,7 @@ def floor(vectors: np.ndarray, numbers: np.ndarray, percentile: float = 5) -> fl
     usable = (np.bincount(numbers, minlength=len(sums))[numbers] > 1) & (lengths > 1e-9)
     if not usable.any():
         raise DataError(
-            "no class has two labelled photos, so no prototype can be tested: switch the prototype"
+            "no class has two labelled images, so no prototype can be tested: switch the prototype"
             " test off (percentile 0)"
         )
     scores = np.einsum("nd,nd->n", points[usable], rest[usable]) / lengths[usable]
@@ -78,10 +78,10 @@ def nearest_class(vectors: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def taxonomy(numbers: np.ndarray, groups: Sequence[str], classes: int) -> list[set[str]]:
-    """The groups (phyla) the labelled photos of every class are of, [C] sets.
+    """The groups (phyla) the labelled images of every class are of, [C] sets.
 
     Args:
-        numbers: int64 [N] classes of labelled photos.
+        numbers: int64 [N] classes of labelled images.
         groups: [N] their groups, "" where unknown.
         classes: C.
     """

@@ -21,9 +21,9 @@ class PseudoLabelRule:
 
     Args:
         threshold: the least probability (FixMatch: >= 0.95; Sorghum: 0.9, later 0.7).
-        quantile: instead of a threshold, this share of all photos, divided among the classes as the
-            labelled photos are; every class takes its surest. None for the threshold.
-        cap: photos accepted of one class, the surest; None for all.
+        quantile: instead of a threshold, this share of all images, divided among the classes as the
+            labelled images are; every class takes its surest. None for the threshold.
+        cap: images accepted of one class, the surest; None for all.
 
     Raises:
         UsageError: a value outside its range.
@@ -39,19 +39,19 @@ class PseudoLabelRule:
                 f"threshold and quantile are shares, got {self.threshold} and {self.quantile}"
             )
         if self.cap is not None and self.cap < 1:
-            raise UsageError(f"cap must be 1 or more photos a class, or none, got {self.cap}")
+            raise UsageError(f"cap must be 1 or more images a class, or none, got {self.cap}")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PseudoLabels:
-    """What was predicted for photos without labels, and what was decided.
+    """What was predicted for images without labels, and what was decided.
 
     Args:
         ids: [N].
         labels: [N] the most probable class.
         confidence: float32 [N], its probability.
         similarity: float32 [N], the cosine to its prototype; NaN when that was not tested.
-        why: [N] "" for an accepted photo, else the first rule that refused it.
+        why: [N] "" for an accepted image, else the first rule that refused it.
         number: the round.
         model: hash of the weights that predicted.
     """
@@ -115,12 +115,12 @@ def mask_probabilities(
     """Probabilities float32 [N, C] without the classes of other groups, and each row's rest made 1
     again.
 
-    A photo of unknown group ("") and a class of unknown group (empty) are masked by nothing. A row
+    An image of unknown group ("") and a class of unknown group (empty) are masked by nothing. A row
     of which nothing is left is zero.
 
     Args:
         probabilities: [N, C].
-        groups: [N] group of every photo.
+        groups: [N] group of every image.
         of: [C] groups of every class, from `taxonomy`.
     """
     check_same_length(probabilities=probabilities, groups=groups)
@@ -150,27 +150,27 @@ def decide(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Choose which predictions are accepted as labels.
 
-    Of equally sure photos the earlier one is the surer.
+    Of equally sure images the earlier one is the surer.
 
     Args:
         probabilities: [N, C], calibrated and masked as wanted; a row of zeros has no class.
-        counts: int64 [C] labelled photos of every class, which shape the quantile; a class with
+        counts: int64 [C] labelled images of every class, which shape the quantile; a class with
             none is none to learn.
         rule: threshold or quantile, and cap.
-        similarity: float32 [N], the cosine of every photo to the prototype of its most probable
+        similarity: float32 [N], the cosine of every image to the prototype of its most probable
             class; None leaves the prototype test out.
         floor: the least of it.
 
     Returns:
         int64 [N] most probable class, float32 [N] its probability, and [N] why not, "" for an
-        accepted photo.
+        accepted image.
     """
     check_same_length(probabilities=probabilities, similarity=similarity)
     classes = probabilities.argmax(axis=1).astype(np.int64)
     sure = probabilities[np.arange(len(classes)), classes].astype(np.float32)
     why = np.full(len(classes), "", object)
     why[sure <= 0] = "no class of its group"
-    why[(why == "") & (np.asarray(counts)[classes] == 0)] = "not a class with labelled photos"
+    why[(why == "") & (np.asarray(counts)[classes] == 0)] = "not a class with labelled images"
     if similarity is not None:
         far = (why == "") & ~(similarity >= floor)
         why[far] = [f"prototype: {value:.3f} is below {floor:.3f}" for value in similarity[far]]
@@ -202,7 +202,7 @@ def _limit(
 
 
 def count_changes(before: PseudoLabels, after: PseudoLabels) -> float:
-    """Share of the photos accepted in one of two rounds whose label differs, "not accepted" being
+    """Share of the images accepted in one of two rounds whose label differs, "not accepted" being
     one.
 
     0 when nobody is accepted in either. Rounds stop when it is below 1 %: no test label is needed

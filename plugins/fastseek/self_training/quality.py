@@ -1,4 +1,4 @@
-"""How good a choice among unlabelled photos was, where their classes are known after all."""
+"""How good a choice among unlabelled images was, where their classes are known after all."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..structures import Score
 
 
 def of_choice(chosen: np.ndarray, truth: Sequence[str], inside: Collection[str]) -> list[Score]:
-    """Of the chosen photos, how many are of known classes, and of those of known classes, how many
+    """Of the chosen images, how many are of known classes, and of those of known classes, how many
     were chosen.
 
     Args:
-        chosen: bool [N] over the unlabelled photos.
+        chosen: bool [N] over the unlabelled images.
         truth: [N] their hidden classes.
         inside: the known classes.
 
     Returns:
-        "inside precision" and "inside recall", `per_query` over the N photos, NaN where one does
-        not count; a figure that rests on no photo is left out.
+        "inside precision" and "inside recall", `per_query` over the N images, NaN where one does
+        not count; a figure that rests on no image is left out.
     """
-    check_same_length(photos=chosen, truth=truth)
+    check_same_length(images=chosen, truth=truth)
     belongs, known = np.array([one in inside for one in truth], bool), set(inside)
     return _shares(
         {"inside precision": (chosen, belongs), "inside recall": (belongs, chosen)},
@@ -36,7 +36,7 @@ def of_choice(chosen: np.ndarray, truth: Sequence[str], inside: Collection[str])
 
 
 def of_labels(labels: Sequence[str], truth: Sequence[str], inside: Collection[str]) -> list[Score]:
-    """How many given labels are right, and how many photos of known classes got their right one.
+    """How many given labels are right, and how many images of known classes got their right one.
 
     Args:
         labels: [N] labels given, "" for none.
@@ -57,13 +57,13 @@ def of_labels(labels: Sequence[str], truth: Sequence[str], inside: Collection[st
 
 
 def of_clusters(numbers: np.ndarray, truth: Sequence[str]) -> list[Score]:
-    """Purity: the share of the photos that are of the most frequent class of their cluster.
+    """Purity: the share of the images that are of the most frequent class of their cluster.
 
     Args:
-        numbers: int64 [N] clusters, -1 for a photo in none, which does not count.
+        numbers: int64 [N] clusters, -1 for an image in none, which does not count.
         truth: [N] classes.
     """
-    check_same_length(photos=numbers, truth=truth)
+    check_same_length(images=numbers, truth=truth)
     names, codes = np.unique(np.asarray(truth, str), return_inverse=True)
     common = np.zeros(len(codes), bool)
     for number in np.unique(numbers[numbers >= 0]):

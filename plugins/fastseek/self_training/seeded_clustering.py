@@ -23,27 +23,27 @@ def recluster(
 ) -> Clusters:
     """Cluster again around the known classes (constrained k-means).
 
-    The first centroids are the means of the labelled photos of every class, and labelled photos
+    The first centroids are the means of the labelled images of every class, and labelled images
     never leave their class. round(rest / per) further centroids start, far from those there are
-    (greedy k-means++), among the photos without a label. In a round every such photo goes to its
-    nearest centroid and every centroid to the mean of its photos. With groups, a class takes photos
-    only of the groups its labelled photos are of, every other centroid those of the one group it
+    (greedy k-means++), among the images without a label. In a round every such image goes to its
+    nearest centroid and every centroid to the mean of its images. With groups, a class takes images
+    only of the groups its labelled images are of, every other centroid those of the one group it
     was drawn from. Follows Basu et al., Semi-supervised Clustering by Seeding, ICML 2002.
 
     Args:
         vectors: [N, D], brought to length 1 here.
-        labels: [N] classes, "" for photos without.
-        groups: [N] group of every photo; None takes all together.
-        per: photos without a label for a further centroid; 0 for none of these.
+        labels: [N] classes, "" for images without.
+        groups: [N] group of every image; None takes all together.
+        per: images without a label for a further centroid; 0 for none of these.
         niter: rounds at most; it ends when nothing moves.
         seed: of the further centroids.
 
     Returns:
-        clusters whose first are the classes, sorted by name; -1 for a photo whose group has no
+        clusters whose first are the classes, sorted by name; -1 for an image whose group has no
         centroid.
 
     Raises:
-        DataError: no labelled photo, or a vector that is zero or not finite. UsageError: an illegal
+        DataError: no labelled image, or a vector that is zero or not finite. UsageError: an illegal
             number.
         ArtefactError: rows do not fit.
     """
@@ -53,7 +53,7 @@ def recluster(
     points, names = unit_rows(vectors), sorted({label for label in labels if label})
     if not names:
         raise DataError(
-            "no photo has a label, so there is nothing to seed the clusters with: use cluster()"
+            "no image has a label, so there is nothing to seed the clusters with: use cluster()"
         )
     order = {name: number for number, name in enumerate(names)}
     fixed = np.array([order.get(label, -1) for label in labels], np.int64)
@@ -89,7 +89,7 @@ def _groups_of(groups: np.ndarray) -> str:
 def _legal(
     group: str, home: np.ndarray, fixed: np.ndarray, classes: int, of: Sequence[str]
 ) -> np.ndarray:
-    """The numbers of the centroids that photos of a group may go to."""
+    """The numbers of the centroids that images of a group may go to."""
     own = np.unique(fixed[(fixed >= 0) & (home == group)])
     return np.concatenate([own, classes + np.flatnonzero(np.asarray(of, str) == group)]).astype(
         np.int64

@@ -19,10 +19,10 @@ class Hidden:
     """The parts of a data set.
 
     Args:
-        labelled: training photos with their labels.
-        unlabelled: training photos without, of known classes and of others.
-        validation: test photos of the known classes.
-        truth: id -> class of every unlabelled photo; only for measuring.
+        labelled: training images with their labels.
+        unlabelled: training images without, of known classes and of others.
+        validation: test images of the known classes.
+        truth: id -> class of every unlabelled image; only for measuring.
     """
 
     labelled: tuple[Item, ...]
@@ -32,7 +32,7 @@ class Hidden:
 
     @property
     def outside(self) -> float:
-        """Share of the unlabelled photos that are of none of the known classes."""
+        """Share of the unlabelled images that are of none of the known classes."""
         known = {item.label for item in self.labelled}
         return sum(label not in known for label in self.truth.values()) / max(len(self.truth), 1)
 
@@ -44,18 +44,18 @@ def hide(
     folder: int | None = None,
     seed: int = 0,
 ) -> Hidden:
-    """Hide labels: a few photos of some classes keep theirs, all others lose it.
+    """Hide labels: a few images of some classes keep theirs, all others lose it.
 
-    A photo with a label keeps it from `shots[1]` photos of the first class down to `shots[0]` of
+    An image with a label keeps it from `shots[1]` images of the first class down to `shots[0]` of
     the last, falling geometrically in the random order of the classes: a long tail. A class keeps
-    at least one photo without a label.
+    at least one image without a label.
 
     Args:
         items: with splits "train" (to learn from) and "query" (to validate with).
         classes: how many of the classes are known; below 1, which share.
-        shots: the fewest and the most labelled photos of a class.
+        shots: the fewest and the most labelled images of a class.
         folder: which folder of the id is the group (0 the first); None keeps the items' own groups.
-        seed: of classes and photos.
+        seed: of classes and images.
 
     Raises:
         UsageError: impossible numbers. DataError: a split is missing, or a class too small.
@@ -66,7 +66,7 @@ def hide(
     if not 0 < known <= len(names) or not 1 <= shots[0] <= shots[1]:
         raise UsageError(
             f"of {len(names)} classes {classes} were to be known, with {tuple(shots)} labelled"
-            " photos: expected 1 or more, no more than there are, and the fewest first"
+            " images: expected 1 or more, no more than there are, and the fewest first"
         )
     random = np.random.default_rng(seed)
     inside = [names[number] for number in random.permutation(len(names))[:known]]
@@ -76,7 +76,7 @@ def hide(
         wanted = _shots(place, known, shots)
         if len(own) <= wanted:
             raise DataError(
-                f"class {name!r} has {len(own)} training photos, {wanted} were to keep their label"
+                f"class {name!r} has {len(own)} training images, {wanted} were to keep their label"
                 " and at least one not"
             )
         labelled += [own[row] for row in np.sort(random.permutation(len(own))[:wanted])]
@@ -85,7 +85,7 @@ def hide(
     validation = [item for item in items if item.split == "query" and item.label in set(inside)]
     if not rest or not validation:
         raise DataError(
-            "a data set needs training photos, and query photos of the known classes to validate"
+            "a data set needs training images, and query images of the known classes to validate"
             " with"
         )
     return Hidden(

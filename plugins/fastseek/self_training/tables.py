@@ -1,4 +1,4 @@
-"""The photos of a round as a table that `manifest` reads, and the tables beside it."""
+"""The images of a round as a table that `manifest` reads, and the tables beside it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def write_manifest(
 ) -> pathlib.Path:
     """Write `folder`/round<number>.<name>.<digest>.csv, a table for `manifest(…)`.
 
-    The digest is of the rows, so that a training on other photos or labels has another recipe. Of a
-    photo that comes in several parts the first is taken. The rest of an earlier table of that round
+    The digest is of the rows, so that a training on other images or labels has another recipe. Of a
+    image that comes in several parts the first is taken. The rest of an earlier table of that round
     and name is removed.
 
     Args:
@@ -37,7 +37,7 @@ def write_manifest(
         the file.
 
     Raises:
-        DataError: there is no photo.
+        DataError: there is no image.
     """
     rows: dict[tuple[str, str], list[str]] = {}
     for source, items in parts:
@@ -56,7 +56,7 @@ def write_manifest(
             )
     if not rows:
         raise DataError(
-            f"round {number}: {name} holds no photo, so there is nothing to train on: loosen the"
+            f"round {number}: {name} holds no image, so there is nothing to train on: loosen the"
             " rules that chose it"
         )
     text = "".join(csv_rows.format_rows([COLUMNS, *rows.values()]))

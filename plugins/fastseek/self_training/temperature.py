@@ -17,12 +17,12 @@ def temperature(
     ICML 2017).
 
     Args:
-        probabilities: [N, C] of photos the model was not trained on.
-        truth: int64 [N], -1 for a photo of none of the classes, which is left out.
+        probabilities: [N, C] of images the model was not trained on.
+        truth: int64 [N], -1 for an image of none of the classes, which is left out.
         low, high: between which it is looked for.
 
     Raises:
-        DataError: no photo is of a known class.
+        DataError: no image is of a known class.
     """
     from scipy.optimize import minimize_scalar
 
@@ -30,7 +30,7 @@ def temperature(
     inside = np.asarray(truth) >= 0
     if not inside.any():
         raise DataError(
-            "no validation photo is of a class the model knows, so there is nothing to calibrate"
+            "no validation image is of a class the model knows, so there is nothing to calibrate"
             " with"
         )
     logs, own = _logs(np.asarray(probabilities)[inside]), np.asarray(truth, np.int64)[inside]

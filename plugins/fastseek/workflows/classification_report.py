@@ -1,4 +1,4 @@
-"""A trained classifier looked at: its figures, what dark, over-exposed and blurred photos cost,
+"""A trained classifier looked at: its figures, what dark, over-exposed and blurred images cost,
 what it confuses.
 """
 
@@ -48,7 +48,7 @@ from ..structures.splits import refuse_missing_queries, select_split
 PLAIN = "as they are"
 CHANGED = {"dark": "brightness(0.3)", "over-exposed": "brightness(2.5)", "blurred": "blur(0.02)"}
 DEFAULT_METRICS = ["top(1, 5)", "class_mean", "by_size(20, 100)", "calibration"]
-SHOWN = 6  # photos of a pair
+SHOWN = 6  # images of a pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,11 +73,11 @@ def report(
     on: str = "",
     gate: GateChoice | None = None,
 ) -> str:
-    """Classify the query photos of a recipe's first test set, as they are and changed, and show
+    """Classify the query images of a recipe's first test set, as they are and changed, and show
     what goes wrong.
 
     Writes results.json (a row as they are, one for each change), confusion.json (the pairs of
-    classes) and report.html (the same, with photos taken for another class under what the network
+    classes) and report.html (the same, with images taken for another class under what the network
     looked at), and gate.json (the threshold below which an image is of none of the classes, for
     `fastseek classify --gate`).
 
@@ -89,7 +89,7 @@ def report(
         out: the folder.
         opts: KEY VALUE changes to the recipe.
         pairs: how many pairs of classes are shown.
-        on: the map that is laid over the photos, such as "s4"; "" takes the last of the backbone.
+        on: the map that is laid over the images, such as "s4"; "" takes the last of the backbone.
         gate: how the gate is fitted, and images of no known class it is measured on; by the images
             of the test set alone when not given.
 
@@ -98,12 +98,12 @@ def report(
 
     Raises:
         UsageError: the recipe has no test set, or no SEEK.TEST, or the backbone no such map.
-        DataError: a photo cannot be read.
+        DataError: an image cannot be read.
     """
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     if not cfg.SEEK.TEST or not cfg.DATASETS.TESTS:
         raise UsageError(
-            f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test photos"
+            f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test images"
         )
     names = list(_channels(model))
     if on and on not in names:
@@ -218,7 +218,7 @@ def _channels(model: nn.Module) -> Mapping[str, int]:
 def _rows(
     cfg: Any, model: nn.Module, queries: Sequence[Item]
 ) -> tuple[np.ndarray, list[Score], list[dict[str, Any]]]:
-    """Probabilities and scores of the photos as they are, and a row for these and for every
+    """Probabilities and scores of the images as they are, and a row for these and for every
     change.
     """
     plain, first, made = np.empty(0), [], []
@@ -237,7 +237,7 @@ def _rows(
 
 
 def _add_gains(one: dict[str, Any], first: Sequence[Score], scores: Sequence[Score]) -> None:
-    """What a change is worth, photo by photo: a loss is below 0."""
+    """What a change is worth, image by image: a loss is below 0."""
     before = {score.name: score for score in first}
     for score in [score for score in scores if score.name in before]:
         found = gain(before[score.name], score)
@@ -260,7 +260,7 @@ def _confused_pairs_of(
     most: int,
     on: str,
 ) -> list[tuple[Confused, list[Mistake]]]:
-    """The pairs of classes and some photos of each, those that were surest first."""
+    """The pairs of classes and some images of each, those that were surest first."""
     labels, _ = classes_of(cfg)
     truth, said = (
         class_numbers([item.label for item in queries], labels),
@@ -288,7 +288,7 @@ def _confused_pairs_of(
                     queries[row].label,
                     labels[said[row]],
                     float(probabilities[row, said[row]]),
-                    _picture(queries[row], heats),
+                    _heat_image(queries[row], heats),
                 )
                 for row in rows
             ],
@@ -297,12 +297,12 @@ def _confused_pairs_of(
     ]
 
 
-def _picture(item: Item, heats: Mapping[str, np.ndarray]) -> bytes | None:
+def _heat_image(item: Item, heats: Mapping[str, np.ndarray]) -> bytes | None:
     return overlay_heat(item.path, heats[item.id]) if item.id in heats else None
 
 
 def _heats(cfg: Any, model: nn.Module, items: Sequence[Item], on: str) -> dict[str, np.ndarray]:
-    """Photo -> where the network looks, [h, w] from 0 to 1, over the whole photo at the size it is
+    """Image -> where the network looks, [h, w] from 0 to 1, over the whole image at the size it is
     tested at.
     """
     if not items:
@@ -326,6 +326,6 @@ def _images_shown(pair: Confused, mistakes: Sequence[Mistake]) -> Pair:
 
 
 def _image_set(cfg: Any, **values: Any) -> Any:
-    """The recipe with other keys of SEEK, and without a cache of photos."""
+    """The recipe with other keys of SEEK, and without a cache of images."""
     changed = {f"SEEK.{key}": value for key, value in values.items()}
     return replace_values(cfg, {"SEEK.CACHE": ""} | changed)
