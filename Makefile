@@ -3,10 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= outputs
-# Large pages for torch's buffers: training on a CPU is half as fast again with them. Other systems ignore these names.
-PAGES := GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_THRESHOLD_=2000000000 \
-	MALLOC_TRIM_THRESHOLD_=2000000000 MALLOC_TOP_PAD_=268435456
-
 # Images and small weights that lie beside a checkout; the package itself knows no such path.
 BESIDE := $(wildcard ../shared/data)
 ifneq ($(BESIDE),)
@@ -24,24 +20,24 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 demo: env
-	$(PAGES) $(BIN)/python tools/run.py --config-file configs/Grocery/dolg_mobilenetv2.yml --out $(OUT)/demo
+	$(BIN)/python tools/run.py --config-file configs/Grocery/dolg_mobilenetv2.yml --out $(OUT)/demo
 
 reid-ablation: env
-	$(PAGES) $(BIN)/python tools/ablate.py projects/ReIDBaseline/ablation.yml --out $(OUT)/reid-ablation --jobs 2
+	$(BIN)/python tools/ablate.py projects/ReIDBaseline/ablation.yml --out $(OUT)/reid-ablation --jobs 2
 
 digix: env
-	$(PAGES) $(BIN)/python tools/contest.py --recipe projects/DIGIX2020/small/second_place.yml \
+	$(BIN)/python tools/contest.py --recipe projects/DIGIX2020/small/second_place.yml \
 		projects/DIGIX2020/small/third_place.yml projects/DIGIX2020/small/third_place_joined.yml --out $(OUT)/digix
 
 landmark: env
-	$(PAGES) $(BIN)/python tools/contest.py --out $(OUT)/landmark --recipe $(addprefix \
+	$(BIN)/python tools/contest.py --out $(OUT)/landmark --recipe $(addprefix \
 		projects/Landmark2021/small/,retrieval.yml retrieval_index.yml recognition.yml)
 
 semi: env
-	$(PAGES) $(BIN)/python tools/grow.py --plan projects/SemiINat2021/plans/small.yml --out $(OUT)/semi
+	$(BIN)/python tools/grow.py --plan projects/SemiINat2021/plans/small.yml --out $(OUT)/semi
 
 finegrained: env
-	$(PAGES) $(BIN)/python tools/ablate.py projects/INat2021/ablation.yml,projects/Sorghum100/ablation.yml \
+	$(BIN)/python tools/ablate.py projects/INat2021/ablation.yml,projects/Sorghum100/ablation.yml \
 		--out $(OUT)/finegrained --jobs 2
 
 test: env lint

@@ -35,7 +35,7 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
-        """_arguments _audit _audit_clean _audit_noise _join _memory _outputs _recognize _report _score
+        """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _outputs _recognize _report _score
         _submit _submit_classes""",
         "_blend _diff _fuse _recipe_arguments _score_contests _search",
         "_rerank",

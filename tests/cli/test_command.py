@@ -299,6 +299,7 @@ def test_the_demo_runs_the_recipe_of_groceries_with_the_changes_it_is_given(monk
     from fastseek.workflows import run
 
     asked = []
+    monkeypatch.setattr("fastseek.cli._allocator.keep_memory", lambda: True)
     monkeypatch.setattr(run, "run_file", lambda *given: asked.append(given) or "the table")
     cli.call_verb("demo", ["--out", "o", "SOLVER.MAX_EPOCH", "1"])
     recipe = str(ROOT / "configs/Grocery/dolg_mobilenetv2.yml")

@@ -50,6 +50,11 @@ RECIPE_OPTION = {
     "contest": "--recipe",
     "self-train": "--plan",
 }
+# Verbs that run a model: the C library is told to keep memory for it.
+MODEL_VERBS = {
+    *("demo", "run", "train", "contest", "ablate", "self-train"),
+    *("embed", "classify", "classify-report", "subjects"),
+}
 EXAMPLES = """examples:
   fastseek demo
   fastseek run Own/dolg --data /my/images --out outputs/mine
@@ -108,6 +113,10 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
     option = RECIPE_OPTION.get(verb)
     if option and given and not given[0].startswith("-"):
         given = [option, *given]
+    if verb in MODEL_VERBS and not {"-h", "--help"} & set(given):
+        from ._allocator import keep_memory  # before torch is loaded
+
+        keep_memory()
     try:
         importlib.import_module(f".{verb.replace('-', '_')}", __name__).main(list(given))
     except (MemoryError, RuntimeError) as error:
