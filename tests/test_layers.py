@@ -107,7 +107,7 @@ FLOORS = {
         "embeddings_writer ground_truth_file provenance",
     ],
     "training": [
-        """accumulation checkpoint_manifest class_index lr_groups memory_estimate random_state
+        """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state
         results sanity_check writers""",
         "attention_crops checkpoint evaluation optimizer run_setup schedule step",
         "hooks recipe_border",

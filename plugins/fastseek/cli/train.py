@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--check", action="store_true", help="print the steps of a plan and train nothing"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in OUTPUT_DIR")
+    parser.add_argument(
+        "--force", action="store_true", help="train over a finished model in OUTPUT_DIR"
+    )
     parser.add_argument("--eval-only", action="store_true", help="evaluate MODEL.WEIGHTS and stop")
     parser.add_argument(
         "--num-gpus", type=int, default=1, help="processes on this machine, with GPUs or without"

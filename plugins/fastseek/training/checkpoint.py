@@ -178,12 +178,33 @@ class Checkpointer(FastreidCheckpointer):
             what else was saved with the state; empty without a checkpoint.
 
         Raises:
-            ArtefactError: there are checkpoints, and every one is damaged.
+            ArtefactError: there are checkpoints, and every one is damaged or nothing names the last.
         """
-        if not (resume and process_group.share(self.has_checkpoint())):
+        if not resume:
             return self.load(path, checkpointables=[])
-        name = process_group.share(self.newest_valid() if self.save_to_disk else "")
+        if process_group.share(self.has_checkpoint()):
+            name = process_group.share(self.newest_valid() if self.save_to_disk else "")
+        else:
+            name = process_group.share(self.find_untagged() if self.save_to_disk else "")
+        if not name:
+            return self.load(path, checkpointables=[])
         return self.load(str(self.folder / f"{name}{WEIGHTS}"))
+
+    def find_untagged(self) -> str:
+        """The one checkpoint of a run that was killed before it could name it, "" without any.
+
+        Raises:
+            ArtefactError: there are several, and no file says which is the last.
+        """
+        names = [name for name, _ in checkpoint_manifest.newest_first(self.folder)]
+        whole = [name for name in names if checkpoint_manifest.fault(self.folder, name) is None]
+        if len(whole) > 1:
+            raise ArtefactError(
+                f"{self.save_dir} holds checkpoints ({', '.join(whole)}), but no {TAG}, which says"
+                f" where to go on: write the name of one into it, such as {whole[0]}{WEIGHTS}, or"
+                " start anew without --resume"
+            )
+        return whole[0] if whole else ""
 
     def newest_valid(self) -> str:
         """The name of the newest checkpoint whose files are as they were written; newer, damaged

@@ -18,16 +18,19 @@ from ..config.edits import replace_values
 from ..config.solver_values import phase_epochs
 from ..config.validation import check_training
 from ..data import builders as loaders
+from ..data.fastreid_datasets import resolve
 from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
 from ..modeling.build import build_model
 from ..modeling.freezing import freeze
 from ..modeling.layers.trainer_contract import announce_length
-from . import evaluation, random_state, recipe_border
+from ..structures.splits import select_split
+from . import checkpoint_manifest, evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import GO_ON, Checkpointer
 from .class_index import changed_settings, check_can_follow, check_same_data, digest, write_classes
+from .data_fingerprint import check_same_images, fingerprint
 from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
 from .optimizer import OptimizerMemory, group_rates
 from .run_setup import recipe_text, save_config, start_log
@@ -65,7 +68,9 @@ class Trainer(DefaultTrainer):
     def _build(self, cfg: Any) -> None:
         start_log(cfg.OUTPUT_DIR)
         check_training(cfg)
+        self._check_test_sets(cfg)
         loader = self.build_train_loader(cfg)
+        self._data = fingerprint(loader.dataset.items) if comm.is_main_process() else {}
         write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
         random_state.seed_all(cfg.SEED)
@@ -99,6 +104,27 @@ class Trainer(DefaultTrainer):
         self.random_states: list[dict[str, Any]] = []
         self.results: OrderedDict[str, Any] | None = None
         self.register_hooks(self.build_hooks())
+
+    @classmethod
+    def _check_test_sets(cls, cfg: Any) -> None:
+        """Look at the test sets before the training, and not after hours of it.
+
+        A subclass that reads or judges them its own way may know sets that we do not.
+
+        Raises:
+            DataError: one is missing, or has no query or no gallery.
+        """
+        ours = ("test", "build_test_loader", "build_evaluator")
+        if any(getattr(cls, name).__func__ is not vars(Trainer)[name].__func__ for name in ours):
+            return
+        searched = bool(cfg.SEEK.METRICS or not cfg.SEEK.CLASS_METRICS)
+        for name in cfg.DATASETS.TESTS:
+            items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+            if cfg.SEEK.EVALUATOR:
+                continue  # it has rules of its own
+            select_split(items, "query", name)
+            if searched:
+                select_split(items, "gallery", name)
 
     @property
     def updated(self) -> bool:
@@ -285,6 +311,7 @@ class Trainer(DefaultTrainer):
             random=random_states,
             config=recipe_text(self.cfg),
             classes=digest(self.cfg.SEEK.CLASSES),
+            data=self._data,
             iters_per_epoch=self.iters_per_epoch,
             pending=name if pending else "",
             skipped=self._trainer.skipped,
@@ -324,7 +351,7 @@ class Trainer(DefaultTrainer):
             self._resume_or_load(resume)
 
     def _resume_or_load(self, resume: bool) -> None:
-        if not resume and self.checkpointer.has_checkpoint():
+        if not resume and checkpoint_manifest.newest_first(pathlib.Path(self.cfg.OUTPUT_DIR)):
             logger.warning(
                 "%s holds an earlier run; this one starts anew and replaces it (--resume goes on"
                 " with it)",
@@ -336,6 +363,8 @@ class Trainer(DefaultTrainer):
         if not state:
             return
         check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch)
+        if comm.is_main_process():
+            check_same_images(state.get("data"), self._data)
         check_can_follow(state["config"], recipe_text(self.cfg), bool(self.scheduler))
         self.start_epoch, self.start_step = state["epoch"], state["step"]
         self.best, self.run, self.random_states = state["best"], state["run"], state["random"]

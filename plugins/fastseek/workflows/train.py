@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import pathlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from ..distributed.launch import launch
 from ..distributed.run_lock import hold_run_folder
 from ..errors import UsageError
 from ..modeling.weight_files import load_weights
-from ..training import results
+from ..training import checkpoint_manifest, results
 from ..training.run_setup import setup
 from ..training.trainer import Trainer
 
@@ -40,20 +41,32 @@ def start(args: argparse.Namespace) -> None:
         args.num_machines,
         args.machine_rank,
         args.dist_url,
-        (args.config_file, list(args.opts), args.resume, args.eval_only),
+        (args.config_file, list(args.opts), args.resume, args.eval_only, args.force),
         cfg.MODEL.DEVICE,
     )
 
 
 def run(
-    config_file: str, opts: Sequence[str], resume: bool = False, eval_only: bool = False
+    config_file: str,
+    opts: Sequence[str],
+    resume: bool = False,
+    eval_only: bool = False,
+    force: bool = False,
 ) -> OrderedDict[str, Any]:
     """Train or evaluate in this process, which may be one of several.
+
+    Args:
+        config_file: the recipe.
+        opts: KEY VALUE changes to it.
+        resume: go on with the run in OUTPUT_DIR.
+        eval_only: train nothing.
+        force: train over a finished model in OUTPUT_DIR.
 
     Returns:
         the figures of the last evaluation; empty but on rank 0.
 
     Raises:
+        UsageError: OUTPUT_DIR holds a finished model, and it is neither gone on with nor given up.
         RunError: the training failed, another run holds OUTPUT_DIR, or a figure is outside of what
             SEEK.EXPECT says.
     """
@@ -62,8 +75,28 @@ def run(
         cfg = setup(cfg, resume, eval_only)
         return _is_finished(cfg, config_file, evaluate(cfg))
     with hold_run_folder(cfg.OUTPUT_DIR):  # from before anything is written there to the results
+        refuse_finished(cfg.OUTPUT_DIR, resume, force)
         cfg = setup(cfg, resume)
         return _is_finished(cfg, config_file, train(cfg, resume))
+
+
+def refuse_finished(output: str, resume: bool, force: bool) -> None:
+    """A model that is trained to its end is not trained over by accident; nothing was touched yet.
+
+    Args:
+        output: the folder of the run.
+        resume: an earlier run goes on.
+        force: the model may be lost.
+
+    Raises:
+        UsageError: there is one, and neither was asked for.
+    """
+    finished = checkpoint_manifest.fault(pathlib.Path(output), "model_final") is None
+    if finished and not (resume or force):
+        raise UsageError(
+            f"{output} holds a finished model, which a new training would replace: go on with it by"
+            " --resume, name another folder with --out, or give it up by --force"
+        )
 
 
 def _is_finished(
