@@ -12,6 +12,8 @@ from fastseek.distributed import launch as launching
 from fastseek.distributed.launch import launch
 from fastseek.errors import ArtefactError, RunError, UsageError
 
+pytestmark = pytest.mark.timeout(1800)  # new processes on a busy machine
+
 
 def train(cfg):
     """Train in one of several processes; a module-level function, because new processes import
@@ -97,10 +99,10 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_names_its_photos
     ],
 )
 def test_a_process_that_fails_ends_the_others_and_its_error_is_raised(tmp_path, main, error, words):
-    start = time.monotonic()
+    start = time.monotonic()  # nobody waits for the dead until the group gives up
     with pytest.raises(error, match=words):
         launch(main, num_gpus=2, args=(str(tmp_path),), device="cpu")
-    assert time.monotonic() - start < 120
+    assert time.monotonic() - start < launching.WAIT.total_seconds() / 2
 
 
 def test_one_process_needs_no_group_and_returns_what_main_returns(monkeypatch):

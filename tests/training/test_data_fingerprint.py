@@ -141,3 +141,10 @@ def test_F22_test_sets_that_cannot_be_used_are_refused_before_the_training(
     with pytest.raises(DataError, match=told):
         Trainer(recipe_of(DATASETS__TESTS=(f"folder('{photos}')", name)))
     assert not (tmp_path / "out" / "metrics.jsonl").exists()
+
+
+def test_F46_the_log_names_the_folder_of_the_images_that_are_trained_on(recipe_of, photos):
+    cfg = recipe_of()
+    Trainer(cfg)
+    log = (pathlib.Path(cfg.OUTPUT_DIR) / "log.txt").read_text()
+    assert f"the training images lie in {photos}/train\n" in log

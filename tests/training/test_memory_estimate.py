@@ -85,3 +85,15 @@ def test_the_two_sizes_of_sorghum_are_told_with_the_largest_batch():
         found.append(float(photo.split()[-2].replace(",", "")))
         assert f"{name[-3:]} x {name[-3:]}" in photo and "largest batch in 80 GiB" in told
     assert found[1] / found[0] == pytest.approx((960 / 512) ** 2, rel=0.05)
+
+
+def test_F60_the_second_image_of_a_recipe_with_crops_is_counted(recipe_of):
+    branch = {"SEEK__BRANCHES": ['two_stream(of="gem(dim=32)")'], "SEEK__LOSSES": []}
+    cfg = recipe_of(SEEK__CROPS="boxes()", SEEK__TRAIN=["resize(64)"], **branch)
+    model = build_model(cfg).train()
+    images, crops = torch.randn(2, 8, 3, 64, 64)
+    model.embed(images, crops)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        answer = model.embed(images, crops)
+    held = sum(event.self_cpu_memory_usage for event in found.events())
+    assert answer and 8 * memory_of(cfg).image == pytest.approx(held, rel=0.1)

@@ -4,19 +4,17 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from fastseek.cli import recipes
 from fastseek.errors import DataError, RunError, UsageError
 from fastseek.registry import SCHEDULES, build
 from fastseek.training import lr_table
 from fastseek.training.trainer import Trainer
 
-ROOT = pathlib.Path(__file__).parents[2]
 CALLS = [
     "warmup_steps('repo', epochs=2, milestones=(3,))",
     "warmup_steps('digix', iterations=4, gamma=0.9)",
@@ -170,30 +168,9 @@ SEEK: {{SCHEDULE: "warmup_cosine()", ACCUMULATE: 2, STOP_AT: 3}}
         lr_table.table("warmup_cosine()", 0, ["SEED", "1"])
 
 
-def test_the_tool_prints_the_table():
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(ROOT / "tools" / "recipes.py"),
-            "schedule",
-            "warmup_steps('repo')",
-            "--iters-per-epoch",
-            "3",
-            "--epochs",
-            "80",
-        ],
-        text=True,
-        capture_output=True,
-        timeout=240,
-        env=env,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "3.815e-05" in done.stdout and done.stdout.splitlines()[1].split() == [
-        "epoch",
-        "step",
-        "lr",
-        "of",
-        "base",
-    ]
+def test_the_tool_prints_the_table(capsys):
+    given = ["schedule", "warmup_steps('repo')", "--iters-per-epoch", "3", "--epochs", "80"]
+    recipes.main(given)
+    told = capsys.readouterr().out
+    assert "3.815e-05" in told
+    assert told.splitlines()[1].split() == ["epoch", "step", "lr", "of", "base"]

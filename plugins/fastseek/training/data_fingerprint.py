@@ -82,6 +82,12 @@ def check_same_images(before: Mapping[str, Any] | None, now: Mapping[str, Any]) 
         )
 
 
+def common_folder(items: Sequence[Item]) -> str:
+    """The folder that holds the training images, as far as evenly spaced ones tell."""
+    paths = [os.path.abspath(item.path) for item in _spaced(items, READ)]
+    return os.path.commonpath(paths) if paths else ""
+
+
 def _spaced(items: Sequence[Item], most: int) -> list[Item]:
     """All items, or `most` of them, evenly spaced."""
     if len(items) <= most:

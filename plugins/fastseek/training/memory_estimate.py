@@ -33,7 +33,7 @@ class Memory:
         size: (height, width) of the images.
         batch: images a batch.
         weights, gradients, states: of the model, without its classifier.
-        image: what the backward pass needs of one image.
+        image: what the backward pass needs of one image and, with SEEK.CROPS, of its crop.
     """
 
     size: tuple[int, int]
@@ -75,7 +75,7 @@ def memory_of(cfg: Any) -> Memory:
         model = build_model(on_meta_device(cfg))
         frozen = freeze(model.train(), cfg.SEEK.FREEZE)
         frozen.apply()
-        one, two = (kept_bytes(model, torch.empty(count, 3, *size)) for count in (2, 4))
+        one, two = (_kept_of_batch(model, count, size, cfg.SEEK.CROPS) for count in (2, 4))
     trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
     weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
     image = (two - one) / 2 * (0.5 if cfg.SOLVER.AMP.ENABLED else 1)
@@ -89,13 +89,19 @@ def memory_of(cfg: Any) -> Memory:
     )
 
 
-def kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
+def _kept_of_batch(model: nn.Module, count: int, size: tuple[int, int], crops: str) -> int:
+    images = torch.empty(count, 3, *size)
+    return kept_bytes(model, images, torch.empty_like(images) if crops else None)
+
+
+def kept_bytes(model: nn.Module, images: torch.Tensor, crops: torch.Tensor | None = None) -> int:
     """Bytes that autograd keeps of a forward pass, each storage once, without the model's own
     tensors.
 
     Args:
         model: a Seeker, on the images' device, which may be "meta".
-        images: normalised, [B, 3, H, W].
+        images: normalized, [B, 3, H, W].
+        crops: of the same shape, the second image of each where a recipe has SEEK.CROPS.
     """
     own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
     kept: dict[int, torch.Tensor] = {}
@@ -109,7 +115,7 @@ def kept_bytes(model: nn.Module, images: torch.Tensor) -> int:
 
     embed: Any = model.embed
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        answer = embed(images)
+        answer = embed(images) if crops is None else embed(images, crops)
     del answer
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 

@@ -30,7 +30,7 @@ from . import checkpoint_manifest, evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import GO_ON, Checkpointer
 from .class_index import changed_settings, check_can_follow, check_same_data, digest, write_classes
-from .data_fingerprint import check_same_images, fingerprint
+from .data_fingerprint import check_same_images, common_folder, fingerprint
 from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
 from .optimizer import OptimizerMemory, group_rates
 from .run_setup import recipe_text, save_config, start_log
@@ -71,6 +71,7 @@ class Trainer(DefaultTrainer):
         self._check_test_sets(cfg)
         loader = self.build_train_loader(cfg)
         self._data = fingerprint(loader.dataset.items) if comm.is_main_process() else {}
+        logger.info("the training images lie in %s", common_folder(loader.dataset.items))
         write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
         random_state.seed_all(cfg.SEED)

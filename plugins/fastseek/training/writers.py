@@ -88,7 +88,7 @@ class JsonLines(EventWriter):
         kept = _read_lines_before(pathlib.Path(path), start)
         with atomic(path, "w") as file:
             file.writelines(kept)
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115  (closed by close)
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # until `close`
 
     def write(self) -> None:
         """Take what is new in the current storage."""
