@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -144,6 +143,8 @@ def exit_with(main: Callable[[], object]) -> None:
         sys.exit(RunError.exit_code)
     except _Terminated as error:
         # What the frames hold, such as loader workers, ends now and not as late as the interpreter.
+        import traceback  # every command starts here, and few end here
+
         traceback.clear_frames(error.__traceback__)
         sys.stderr.write("error: stopped by SIGTERM: run the same command again to go on\n")
         sys.exit(StoppedError.exit_code)
