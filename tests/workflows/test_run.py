@@ -204,3 +204,11 @@ def test_an_empty_folder_is_a_data_error(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image"):
         images_of(tmp_path / "empty")
+
+
+def test_F40_a_row_from_a_file_has_its_columns_in_the_order_of_the_others():
+    kept = {"name": "before", "metrics": {"gap": 0.1, "map(100)": 0.2, "old": 0.3}}
+    made = {"name": "after", "metrics": {"recall(1)": 1.0, "map(100)": 0.4, "gap": 0.5}}
+    ordered = pipeline._order_metrics(kept, made)
+    assert list(ordered["metrics"].items()) == [("map(100)", 0.2), ("gap", 0.1), ("old", 0.3)]
+    assert list(kept["metrics"]) == ["gap", "map(100)", "old"]
