@@ -231,3 +231,11 @@ def test_F66_names_that_begin_like_a_formula_are_none_in_tables_for_people(home,
     assert set(disagreeing("d.csv")) == set(queries)
     write_predictions(home, [Prediction("=1.jpg", "@home", 0.5, "@home")], None)
     assert "'=1.jpg,'@home,0.5" in pathlib.Path("predictions.csv").read_text()
+
+
+def test_F36_a_table_of_ours_takes_the_place_of_another_but_a_ranking_does_not(home):
+    run(COMMANDS["disagreement"].replace("OUT", "t2.csv"))
+    for name in ("digix", "submit", "disagreement"):
+        run(COMMANDS[name].replace("OUT", "t2.csv"))
+    with pytest.raises(UsageError, match="r2.npz is there and is no submission"):
+        run(COMMANDS["digix"].replace("OUT", "r2.npz"))

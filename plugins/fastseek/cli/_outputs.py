@@ -19,6 +19,12 @@ from ..structures.label_file import read_labels
 HEAD = 4096  # bytes of a file that tell its kind
 COLUMNS = ("query", "rank", "id", "score")
 TABLES = (".csv", ".json", ".jsonl")
+# The tables that commands write, by their first columns.
+HEADERS = (
+    *("query,rank,id,score", "query,overlap,disagrees", "path,class,share,sigma"),
+    *("landmark_id,images", "id,images", "id,landmarks"),
+    *("filename,cultivar", "Id,Predicted", "Id,Category"),
+)
 Row = tuple[Any, ...]
 
 
@@ -45,7 +51,8 @@ def check_replaceable(
     with open(path, "rb") as file:
         head = file.read(HEAD)
     name, _, header = kind.partition(" ")
-    if not (_starts_with(head, header) if header else KINDS[name](path, head)):
+    known = _is_table(path, head) if header else KINDS[name](path, head)
+    if not (known or header and _starts_with(head, header)):
         raise UsageError(
             f"{out} is there and is no {name} of FastSeek: name another file, or say --force to"
             " replace it"
@@ -146,9 +153,12 @@ def _is_page(path: pathlib.Path, head: bytes) -> bool:
     return b'<meta name="generator" content="FastSeek">' in head
 
 
-def _is_submission(path: pathlib.Path, head: bytes) -> bool:
-    """DIGIX has no header: query,{first,second,…}."""
-    return re.match(rb"[^\r\n,]+,\{[^\r\n]*", head) is not None
+def _is_table(path: pathlib.Path, head: bytes) -> bool:
+    """A table that any command writes: one may take the place of another. DIGIX has no header:
+    query,{first,second,…}.
+    """
+    known = any(_starts_with(head, header) for header in HEADERS)
+    return known or re.match(rb"[^\r\n,]+,\{[^\r\n]*", head) is not None
 
 
 def _is_figures(path: pathlib.Path, head: bytes) -> bool:
@@ -194,7 +204,7 @@ def _starts_with(head: bytes, header: str) -> bool:
 KINDS: dict[str, Callable[[pathlib.Path, bytes], bool]] = {
     "ranking": _is_ranking,
     "page": _is_page,
-    "submission": _is_submission,
+    "submission": _is_table,
     "figures": _is_figures,
     "model": _is_model,
 }
