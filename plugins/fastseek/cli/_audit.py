@@ -178,7 +178,8 @@ def _classifier(weights: PathLike, loss: str, classes: int) -> tuple[str, np.nda
         raise DataError(f"{weights}: there is no such weight file")
     try:
         with safe_open(weights, "numpy") as file:
-            rows = {name: file.get_tensor(name) for name in file.keys() if _is_classifier(name)}  # noqa: SIM118
+            names = [name for name in file.keys() if _is_classifier(name)]
+            rows = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise ArtefactError(f"{weights}: not a whole .safetensors file ({error})") from error
     fitting = {

@@ -105,7 +105,8 @@ class Fit:
         try:
             with safe_open(path, "numpy") as file:
                 told = _parse_metadata((file.metadata() or {}).get("fastseek", "{}"))
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                names = file.keys()
+                arrays = {name: file.get_tensor(name) for name in names}
         except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise ArtefactError(f"{path}: not a whole .safetensors file ({error})") from error
         if told.get("format") != FORMAT or told.get("kind") != kind:

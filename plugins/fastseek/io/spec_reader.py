@@ -238,10 +238,10 @@ class _Fault:
         return self.document.error(key, told)
 
     def _wrong_value(self) -> UsageError:
-        told = f"{self.key} must be {self._expected()}, got {shorten_value(self.value)}"
+        told = f"{self.key} must be {self._name_type()}, got {shorten_value(self.value)}"
         return self.document.error(self.key, told)
 
-    def _expected(self) -> str:
+    def _name_type(self) -> str:
         """What a value must be: its description, the legal values, or the kind and its bounds."""
         if isinstance(self.type, inspect.Metadata):
             described = (self.type.extra_json_schema or {}).get("description")

@@ -38,13 +38,13 @@ def fingerprint(items: Sequence[Item]) -> Fingerprint:
         what is known of it.
     """
     names, sizes, times = (hashlib.sha256() for _ in range(3))
-    for item in _spaced(items, LOOKED_AT):
+    for item in _space_evenly(items, LOOKED_AT):
         size, time = _stat(item.path)
         names.update(repr((item.id, item.label)).encode("utf-8", "surrogateescape"))
         sizes.update(f"{size} ".encode())
         times.update(f"{time} ".encode())
     contents = hashlib.sha256()
-    for item in _spaced(items, READ):
+    for item in _space_evenly(items, READ):
         contents.update(_start_of(item.path))
     return {
         "count": len(items),
@@ -84,11 +84,11 @@ def check_same_images(before: Mapping[str, Any] | None, now: Mapping[str, Any]) 
 
 def common_folder(items: Sequence[Item]) -> str:
     """The folder that holds the training images, as far as evenly spaced ones tell."""
-    paths = [os.path.abspath(item.path) for item in _spaced(items, READ)]
+    paths = [os.path.abspath(item.path) for item in _space_evenly(items, READ)]
     return os.path.commonpath(paths) if paths else ""
 
 
-def _spaced(items: Sequence[Item], most: int) -> list[Item]:
+def _space_evenly(items: Sequence[Item], most: int) -> list[Item]:
     """All items, or `most` of them, evenly spaced."""
     if len(items) <= most:
         return list(items)

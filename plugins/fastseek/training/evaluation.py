@@ -136,7 +136,7 @@ def run_evaluator(cfg: Any, model: nn.Module, loader: Any, evaluator: Any) -> Or
         loader.fail = True  # it counts queries by their place: none may be left out
     function = _outputs_of(cfg, model, evaluator)
     evaluator.reset()
-    with embedding.evaluating(model), _told(model):
+    with embedding.evaluating(model), _announce_evaluation(model):
         for batch in progress(loader, "evaluating"):
             outputs = function(batch) if len(batch["images"]) else torch.empty(0, 0)
             evaluator.process(batch, outputs)
@@ -185,7 +185,7 @@ def _outputs_of(cfg: Any, model: nn.Module, evaluator: Any) -> Callable[[Mapping
 
 
 @contextlib.contextmanager
-def _told(model: nn.Module) -> Iterator[None]:
+def _announce_evaluation(model: nn.Module) -> Iterator[None]:
     """Tell the model that its recipe is followed in this evaluation."""
     contracts = [one for one in inner(model).modules() if isinstance(one, TrainerContract)]
     before = [one.evaluated for one in contracts]
