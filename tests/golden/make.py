@@ -214,7 +214,7 @@ audit.py size --limit-mb 1 run/train/model_final.safetensors
 audit.py disagreement {RANKINGS} --out new.csv
 {RANK} vectors/truth.csv --metrics "map(10)"
 {PAGE} --results run/results.json
-submit.py digix --ranking rankings/first.npz --out answers.csv
+submit.py digix --ranking rankings/first.npz --out new.csv
 
 score.py
 score.py ranking --no-such-option
