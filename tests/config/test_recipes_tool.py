@@ -92,7 +92,7 @@ SEEK:
   TRAIN: ["resize((768, 384))", "random_resized_crop(512, scale=(0.5, 1.0))", "hflip(0.5)"]
 """
     )
-    cfg = recipe.load(tmp_path / "r.yml")
+    cfg = recipe.load(tmp_path / "r.yml", ["SOLVER.IMS_PER_BATCH", "642"])
     before = cfg.dump()
     small = shrink_recipe(cfg, tmp_path)
     assert small.SEEK.BACKBONE == "timm('mobilenetv2_100', stages=(3, 4))"

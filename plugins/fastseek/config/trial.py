@@ -108,15 +108,19 @@ def try_sampler(call: str, batch_size: int) -> None:
     if is_ours(call, SAMPLERS):
         labels = np.repeat(np.arange(batch_size + 1), IMAGES)
         groups = np.arange(len(labels)) % 4
-        build(
-            call,
-            SAMPLERS,
-            labels=labels,
-            groups=groups,
-            batch_size=batch_size,
-            world_size=1,
-            seed=0,
-        )
+        try:
+            build(
+                call,
+                SAMPLERS,
+                labels=labels,
+                groups=groups,
+                batch_size=batch_size,
+                world_size=1,
+                seed=0,
+            )
+        except UsageError as error:
+            # the message counts the images it was tried on, which are not the user's
+            raise UsageError(f"{error} (tried on made-up images)") from error
 
 
 def maps_of(call: str) -> list[str] | None:
