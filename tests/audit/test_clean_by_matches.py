@@ -173,7 +173,7 @@ def test_a_photo_that_cannot_be_read_agrees_with_nothing_and_is_counted(home):
     """landmark row 6."""
     (home / "train/a/a/a/aaa0.jpg").write_bytes(b"no photo")
     told = clean_file("self.npz", "train.csv", "clean.csv", images="train", least_matches=2)
-    assert "1 photos could not be read" in told
+    assert "1 images could not be read" in told
     assert read_labelled("clean.csv").ids.astype(str).tolist() == [
         "aaa1",
         "aaa2",

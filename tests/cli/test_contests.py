@@ -232,7 +232,7 @@ def test_revisited_figures_stand_beside_what_they_depend_on(tmp_path):
     for provenance, views in (
         ({}, "not told"),
         ({"queries": {"views": ["scale(0.5, 1.0)"]}}, "scale(0.5, 1.0)"),
-        ({"queries": {"views": []}}, "one, the photo as it is"),
+        ({"queries": {"views": []}}, "one, the image as it is"),
     ):
         Ranking(made.query_ids, made.gallery_ids, made.indices, made.scores, provenance).save(
             tmp_path / "r.npz"
@@ -242,7 +242,7 @@ def test_revisited_figures_stand_beside_what_they_depend_on(tmp_path):
         )
         assert (
             text.splitlines()[-1]
-            == "gnd_toy, hard; query photos cropped: yes; classes of the benchmark removed from"
+            == "gnd_toy, hard; query images cropped: yes; classes of the benchmark removed from"
             f" training: no; {len(far)} distractors; views: {views}"
         )
 

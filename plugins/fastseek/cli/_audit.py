@@ -45,8 +45,8 @@ def duplicate_classes_file(
         loss: the loss whose rows are taken.
         classes: the training's classes.json; the one beside the weights when not given.
         tau: see `audit.duplicate_classes`.
-        data: call string of DATASETS, whose training photos are the samples.
-        batch: photos a batch, for the advice.
+        data: call string of DATASETS, whose training images are the samples.
+        batch: images a batch, for the advice.
 
     Returns:
         how many groups there are, and the advice.
@@ -206,14 +206,14 @@ def _is_classifier(name: str) -> bool:
 
 def _advice(sizes: Sequence[int], classes: int, batch: int) -> list[str]:
     return [
-        f"a batch of {n:3d} classes x {m:2d} photos holds two of one group in {100 * chance:5.1f} %"
+        f"a batch of {n:3d} classes x {m:2d} images holds two of one group in {100 * chance:5.1f} %"
         " of all cases"
         for n, m, chance in advice(sizes, classes, batch)
     ]
 
 
 def _samples(groups: Sequence[dict[str, Any]], data: str | None) -> list[Any]:
-    """For every group its classes with some training photos, spread over the class."""
+    """For every group its classes with some training images, spread over the class."""
     paths: dict[str, list[str]] = {}
     for item in build(data, DATASETS).items if data else []:
         if item.split == "train":
@@ -232,6 +232,6 @@ def _samples(groups: Sequence[dict[str, Any]], data: str | None) -> list[Any]:
                 else []
             )
             pictures = [made[0] for made in map(thumbnail, some) if made is not None]
-            rows.append((f"{label} ({len(known)} photos)" if data else label, pictures))
+            rows.append((f"{label} ({len(known)} images)" if data else label, pictures))
         shown.append((f"{len(rows)} classes, least cosine {group['least_cosine']:.3f}", rows))
     return shown

@@ -25,7 +25,7 @@ from ..recognition.labels import read_landmarks
 from ..structures import Ranking
 from ..structures.identity import roots_differ
 
-SIDE = 640  # photos are verified at this longest side
+SIDE = 640  # images are verified at this longest side
 
 
 class _Least(NamedTuple):
@@ -53,7 +53,7 @@ def clean_file(
             passed over.
         labels: a CSV file with the columns id and landmark_id (train.csv).
         out: the list.
-        images: the folder of the photos, verified by SIFT and RANSAC; they lie below it as their
+        images: the folder of the images, verified by SIFT and RANSAC; they lie below it as their
             ids say, or as a/b/c/abc….jpg.
         inliers: instead a CSV file first,second,inliers of another verification; a pair that is not
             in it has none.
@@ -94,7 +94,7 @@ def clean_file(
     return (
         f"{int(kept.keep.sum())} of {len(ids)} images, {len(np.unique(landmarks[kept.keep]))} of "
         f"{len(np.unique(landmarks[landmarks >= 0]))} classes kept, {kept.verified} pairs verified"
-        f"{f', {len(lost)} photos could not be read' if lost else ''}: {out}"
+        f"{f', {len(lost)} images could not be read' if lost else ''}: {out}"
     )
 
 
@@ -152,19 +152,19 @@ def _read_inliers(path: PathLike, ids: list[str]) -> Callable[[int, int], int]:
 
 
 def _reader(ids: list[str], images: PathLike, lost: set[int]) -> Callable[[int], np.ndarray | None]:
-    """The grey photo of a row, small; None, and noted in `lost`, when it cannot be read."""
+    """The gray image of a row, small; None, and noted in `lost`, when it cannot be read."""
 
     def read(row: int) -> np.ndarray | None:
         path = pathlib.Path(images) / ids[row]
         if not path.exists() and _bare(ids[row]).isalnum() and len(_bare(ids[row])) > 2:
             path = pathlib.Path(images) / image_path(_bare(ids[row]))
         try:
-            photo = decode(os.fspath(path)).convert("L")
+            image = decode(os.fspath(path)).convert("L")
         except BadImage:
             lost.add(row)
             return None
-        photo.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-        return np.asarray(photo)
+        image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+        return np.asarray(image)
 
     return read
 

@@ -1,4 +1,4 @@
-"""The noise of many photos as a table."""
+"""The noise of many images as a table."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from ..structures import Item
 
 
 def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: float = 10.0) -> str:
-    """Measure the noise of photos and write path,class,share,sigma, a row a photo; `denoise(table)`
+    """Measure the noise of images and write path,class,share,sigma, a row an image; `denoise(table)`
     reads it.
 
-    Photos that cannot be read are named with the reason in `<out>.rejects.csv`.
+    Images that cannot be read are named with the reason in `<out>.rejects.csv`.
 
     Args:
-        images: a folder, whose photos are named by their path below it, or a table of photos, by
+        images: a folder, whose images are named by their path below it, or a table of images, by
             their id.
         out: the CSV file.
         share, sigma: thresholds, see `noise.measure`.
 
     Returns:
-        how many photos there are of each class.
+        how many images there are of each class.
 
     Raises:
-        DataError: no photo is there. UsageError: `out` cannot be written or is an input.
+        DataError: no image is there. UsageError: `out` cannot be written or is an input.
     """
     check_writable(out, [images])
     check_apart(f"{out}.rejects.csv", [images])

@@ -61,16 +61,16 @@ def blend_files(
     out: PathLike | None = None,
     to: PathLike | None = None,
 ) -> str:
-    """Blend folders of class probabilities, matched by the names of photos and classes.
+    """Blend folders of class probabilities, matched by the names of images and classes.
 
     Args:
-        folders: what tools/classify.py wrote. Photos that the prior's folder does not have are
+        folders: what tools/classify.py wrote. Images that the prior's folder does not have are
             blended without it.
         wanted: how.
-        truth: a CSV file id,label[,split]; needed to evolve and to score. Photos it does not tell
+        truth: a CSV file id,label[,split]; needed to evolve and to score. Images it does not tell
             of are not scored.
         figures: call strings of CLASS_METRICS; with evolved weights the held-out half is scored, else all
-            photos.
+            images.
         classes: classes.json of a member's training, for figures by class size.
         out: folder the blend is written to.
         to: JSON file of weights and figures; "-" returns the JSON instead of the text.
@@ -190,7 +190,7 @@ def _check(
 def _prior(
     folder: PathLike, ids: np.ndarray, known: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The prior [N, C] in the order of the blend, and which photos it has."""
+    """The prior [N, C] in the order of the blend, and which images it has."""
     prior = Embeddings.load(folder, verify=True)
     theirs = prior.provenance.get("classes")
     if theirs is None or sorted(theirs) != sorted(known):
@@ -199,7 +199,7 @@ def _prior(
     rows = {name: row for row, name in enumerate(prior.ids.tolist())}
     place = np.array([rows.get(name, -1) for name in ids.tolist()])
     if (place < 0).all():
-        raise ArtefactError(f"{folder}: has none of the {len(ids)} photos: classify the same ones")
+        raise ArtefactError(f"{folder}: has none of the {len(ids)} images: classify the same ones")
     return np.asarray(prior.vectors[:], np.float32)[place][:, columns], place >= 0
 
 
@@ -239,7 +239,7 @@ def _describe(
         "weights": [weight for _, _, weight in used],
         "photos": photos,
         "evolved": None if found is None else dataclasses.asdict(found),
-        "scored": "the held-out half" if found is not None else "all photos",
+        "scored": "the held-out half" if found is not None else "all images",
         "rows": [_row(name, scores) for name, scores in scored.items()],
     }
     if found is not None:  # equal weights need no model to be known by
@@ -259,7 +259,7 @@ def _describe(
         lines.insert(0, f"{what}; top-1 held out: {held}; {found.evaluations} evaluations")
     if scored:
         lines += [f"figures over {page['scored']}:", *_table(scored)]
-    lines.append(f"{photos} photos" + (f" -> {pathlib.Path(out)}" if out is not None else ""))
+    lines.append(f"{photos} images" + (f" -> {pathlib.Path(out)}" if out is not None else ""))
     return "\n".join(lines)
 
 

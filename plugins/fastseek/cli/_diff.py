@@ -93,7 +93,7 @@ def compare_files(
         calls: call strings of metrics that are means over queries.
         to: also write the figures as JSON to this file; "-" returns them instead of the table.
         out: also write a page of B, its queries in the order of what got worse by the first metric.
-        images: folders the photos' ids are relative to.
+        images: folders the images' ids are relative to.
 
     Raises:
         UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that

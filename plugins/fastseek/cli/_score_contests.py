@@ -83,7 +83,7 @@ def revisited_file(
         ranking: an .npz ranking. gnd: the ground truth, .pkl or .json.
         protocol: "easy", "medium" or "hard".
         to: also write one JSON object, metric name -> value, to this file; "-" returns that object.
-        crop: whether the query photos were cropped to their boxes.
+        crop: whether the query images were cropped to their boxes.
         overlap: whether classes that overlap the benchmark were taken out of the training set
             (RGLDv2-clean).
 
@@ -124,7 +124,7 @@ def revisited_file(
         text
         if to == "-"
         else (
-            f"{text}\n{told_too['benchmark']}, {protocol}; query photos cropped: {crop}; classes of"
+            f"{text}\n{told_too['benchmark']}, {protocol}; query images cropped: {crop}; classes of"
             f" the benchmark removed from training: {overlap}; {len(distractors)} distractors;"
             f" views: {told_too['views']}{cut}"
         )
@@ -137,7 +137,7 @@ def _views(ranking: Ranking) -> str:
     views = (
         told.get("views") if isinstance(told, Mapping) else None
     )  # of merged rankings a list, where they differ
-    return "not told" if views is None else ", ".join(map(str, views)) or "one, the photo as it is"
+    return "not told" if views is None else ", ".join(map(str, views)) or "one, the image as it is"
 
 
 def digix_file(

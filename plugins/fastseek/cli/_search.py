@@ -116,6 +116,6 @@ def read_side(path: PathLike) -> Embeddings:
     embeddings = tell_root(Embeddings.load(path, verify=True), path)
     if not len(embeddings):
         raise DataError(
-            f"{path}: holds no embeddings, so there is nothing to search: embed some photos first"
+            f"{path}: holds no embeddings, so there is nothing to search: embed some images first"
         )
     return embeddings

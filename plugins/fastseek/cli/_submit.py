@@ -42,7 +42,7 @@ def submit_file(
 ) -> str:
     """Write the first answers of a ranking as a submission, checked before anything is written.
 
-    Ids that are paths of photos become the contest's ids ("0/1/2/0123….jpg" -> "0123…") for Google
+    Ids that are paths of images become the contest's ids ("0/1/2/0123….jpg" -> "0123…") for Google
     Landmarks.
 
     Args:

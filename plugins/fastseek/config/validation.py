@@ -233,7 +233,7 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
         ):
             raise UsageError(
                 f"{_at(places, key)}{key} is {get_value(cfg, key)!r}; legal: [height, width], [side], or"
-                " [0] for photos that are all of one size already"
+                " [0] for images that are all of one size already"
             )
     if cfg.MODEL.META_ARCHITECTURE in ("Baseline", "MGN"):
         for name in cfg.MODEL.LOSSES.NAME:
@@ -335,8 +335,8 @@ def check_whole(cfg: Any, places: Mapping[str, str]) -> None:
     """
     if not len(cfg.DATASETS.NAMES):
         raise UsageError(
-            f"{_at(places, 'DATASETS.NAMES')}DATASETS.NAMES is empty: name the photos, such as "
-            "(\"folder('/my/photos')\",)"
+            f"{_at(places, 'DATASETS.NAMES')}DATASETS.NAMES is empty: name the images, such as "
+            "(\"folder('/my/images')\",)"
         )
     if cfg.MODEL.META_ARCHITECTURE == "Seeker" and not cfg.SEEK.BRANCHES:
         raise UsageError(

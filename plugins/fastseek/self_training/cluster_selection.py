@@ -28,7 +28,7 @@ class Verdict:
         margin: 1 - cosine of its centroid to the nearest other one.
         labelled: its images whose class is known.
         purity: share of these in the most frequent class; 1 without any.
-        photos: how many of its photos are kept.
+        photos: how many of its images are kept.
         why: "" when it is kept, else the first rule that dropped it.
     """
 

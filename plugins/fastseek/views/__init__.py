@@ -1,1 +1,1 @@
-"""Test-time views of a photo, one a file, and `embed`, which turns them into one embedding."""
+"""Test-time views of an image, one a file, and `embed`, which turns them into one embedding."""

@@ -1,4 +1,4 @@
-"""The whole photo, its corners and its middle."""
+"""The whole image, its corners and its middle."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ..registry import VIEWS
 
 @VIEWS.register()
 class FiveCrop:
-    """The photos, then their four corners and their middle; with `hflip` and `scale` beside it, all
+    """The images, then their four corners and their middle; with `hflip` and `scale` beside it, all
     combinations.
 
     Args:
         share: a crop's share of height and of width.
-        resize: scale the crops to the size of the photos, bilinearly; else they stay smaller.
+        resize: scale the crops to the size of the images, bilinearly; else they stay smaller.
 
     Raises:
         ValueError: a share that is not between 0 and 1.

@@ -1,4 +1,4 @@
-"""The photos mirrored and turned."""
+"""The images mirrored and turned."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..registry import VIEWS
 
 @VIEWS.register()
 class Rotations:
-    """The photos, their mirror images (left-right, upside down) and quarter turns (DIGIX 2020,
+    """The images, their mirror images (left-right, upside down) and quarter turns (DIGIX 2020,
     second place).
 
     With all switches on but `half` these are the five views of the contest; half a turn is both

@@ -1,4 +1,4 @@
-"""The same photos at several sizes."""
+"""The same images at several sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..registry import VIEWS
 
 @VIEWS.register()
 class Scale:
-    """The photos as given, then bilinearly resized by every factor (1 is the given one and is not
+    """The images as given, then bilinearly resized by every factor (1 is the given one and is not
     repeated).
 
     DOLG's evaluation is `scale(0.3535, 0.5, 0.7071, 1.0, 1.4142)`.
