@@ -106,7 +106,7 @@ def test_duplicate_classes_are_named_and_shown_and_no_label_is_changed(trained):
     assert [group["classes"] for group in found["groups"]] == [["class_01", "class_06"]]
     assert told.startswith("1 groups hold 2 of 8 classes") and "4 classes x  2 images" in told
     page = (trained / "d.html").read_text()
-    assert "class_01 (6 photos)" in page and page.count("data:image/jpeg") == 12
+    assert "class_01 (6 images)" in page and page.count("data:image/jpeg") == 12
     assert (trained / "classes.json").read_bytes() == before
 
 
