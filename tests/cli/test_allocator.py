@@ -52,6 +52,28 @@ def test_F43_what_was_freed_is_not_asked_of_the_system_again():
     assert inherited < plain / 4
 
 
+def test_F43_a_library_that_wants_a_smaller_threshold_gets_one():
+    class Careful(Library):
+        def mallopt(self, number, value):
+            accepted = number != -3 or value <= 32 << 20
+            return super().mallopt(number, value) if accepted else 0
+
+    library, environ = Careful(), {}
+    assert keep_memory(environ, library)
+    assert library.told[-3] == 32 << 20 == int(environ["MALLOC_MMAP_THRESHOLD_"])
+
+
+@pytest.mark.parametrize("error", [TypeError, OSError])
+def test_F43_a_system_that_shows_no_library_of_its_own_is_left_alone(error, monkeypatch):
+    def refuse(name):
+        raise error("LoadLibrary() argument 1 must be str, not None")
+
+    monkeypatch.setattr(_allocator.ctypes, "CDLL", refuse)
+    environ = {}
+    assert not keep_memory(environ)
+    assert not environ
+
+
 def test_F43_the_settings_reach_this_process_and_those_it_starts():
     library, environ = Library(), {"PATH": "/bin"}
     assert keep_memory(environ, library)

@@ -24,6 +24,7 @@ FOREIGN = {
     "photos.npz": b"PK\x05\x06" + bytes(18),
     "model.onnx": b"\x08\x07\x12\x05keras",
     "data.bin": bytes(range(256)),
+    "mark.csv": b"\xef\xbb\xbf",
 }
 COMMANDS = {
     "search": f"{SEARCH} OUT",

@@ -272,6 +272,14 @@ def _yes_or_no_arguments():
                     yield name, part, made, parameter.name
 
 
+def test_F09_numpy_may_say_yes_or_no():
+    from fastseek.registry.arguments import _CHECKS
+
+    legal = _CHECKS["bool"][1]
+    assert legal(np.bool_(True)) and legal(False)
+    assert not any(legal(value) for value in (1, 0, np.int64(1), "True", None))
+
+
 def test_F09_no_part_takes_a_number_or_a_text_for_yes_or_no():
     cases = list(_yes_or_no_arguments())
     assert len(cases) > 20

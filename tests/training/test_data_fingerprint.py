@@ -1,8 +1,11 @@
 """A resume notices other images, and a start notices finished work."""
 
+import dataclasses
+import ntpath
 import os
 import pathlib
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,7 +13,7 @@ from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Item
 from fastseek.training import data_fingerprint
 from fastseek.training.checkpoint import TAG, Checkpointer
-from fastseek.training.data_fingerprint import check_same_images, fingerprint
+from fastseek.training.data_fingerprint import check_same_images, common_folder, fingerprint
 from fastseek.training.trainer import Trainer
 from fastseek.workflows import train as command
 
@@ -23,6 +26,17 @@ def items(tmp_path):
         path.write_bytes(bytes([number]) * 50)
         made.append(Item(path=str(path), label=str(number % 2), split="train", id=path.name))
     return made
+
+
+def test_images_on_two_drives_have_no_common_folder(items, monkeypatch):
+    assert common_folder(items) == str(pathlib.Path(items[0].path).parent)
+    assert common_folder([]) == ""
+    monkeypatch.setattr(data_fingerprint, "os", SimpleNamespace(path=ntpath))
+    drives = [
+        dataclasses.replace(item, path=f"{drive}:\\a.jpg")
+        for item, drive in zip(items, "CD", strict=False)
+    ]
+    assert common_folder(drives) == ""
 
 
 def exchange(first, second):

@@ -7,6 +7,7 @@ import os
 from collections.abc import MutableMapping
 from typing import Any
 
+MOST = 32 * 2**20  # bytes: a larger threshold is refused by some versions of glibc
 # glibc's mallopt(3): the parameter, the variable of the environment that sets it too, the value.
 SETTINGS = (
     (-3, "MALLOC_MMAP_THRESHOLD_", 2_000_000_000),
@@ -35,10 +36,20 @@ def keep_memory(
     chosen = {name for _, name, _ in SETTINGS} | {"LD_PRELOAD"}
     if chosen & set(environ) or "malloc" in environ.get("GLIBC_TUNABLES", ""):
         return False
-    mallopt = getattr(library or ctypes.CDLL(None), "mallopt", None)
+    mallopt = getattr(library or _own_library(), "mallopt", None)
     if mallopt is None:
         return False
     for number, name, value in SETTINGS:
-        mallopt(number, value)
+        if not mallopt(number, value):
+            value = MOST
+            mallopt(number, value)
         environ[name] = str(value)  # glibc reads it when a process starts, so in ours it is late
     return True
+
+
+def _own_library() -> Any | None:
+    """What this process has loaded; None on Windows, where that has no handle."""
+    try:
+        return ctypes.CDLL(None)
+    except (TypeError, OSError):
+        return None

@@ -196,8 +196,8 @@ def _has_members(path: pathlib.Path, names: set[str]) -> bool:
 
 def _starts_with(head: bytes, header: str) -> bool:
     """Whether the first line begins with these columns."""
-    first = head.decode("utf-8", "replace").lstrip("\ufeff").splitlines()[0]
-    return f"{first},".startswith(f"{header},")
+    lines = head.decode("utf-8", "replace").lstrip("\ufeff").splitlines()
+    return bool(lines) and f"{lines[0]},".startswith(f"{header},")
 
 
 # What a command writes -> whether a file is of that kind.

@@ -128,7 +128,8 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_yes_or_no(value: Any) -> bool:
-    return isinstance(value, bool) or type(value).__name__ == "bool_"  # NumPy's
+    # NumPy's own is called bool_ before version 2 and bool since.
+    return type(value).__name__ in ("bool", "bool_")
 
 
 _CHECKS = {

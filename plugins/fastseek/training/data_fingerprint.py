@@ -83,9 +83,14 @@ def check_same_images(before: Mapping[str, Any] | None, now: Mapping[str, Any]) 
 
 
 def common_folder(items: Sequence[Item]) -> str:
-    """The folder that holds the training images, as far as evenly spaced ones tell."""
+    """The folder that holds the training images, as far as evenly spaced ones tell; "" where there
+    is none, such as on two drives of Windows.
+    """
     paths = [os.path.abspath(item.path) for item in _space_evenly(items, READ)]
-    return os.path.commonpath(paths) if paths else ""
+    try:
+        return os.path.commonpath(paths)
+    except ValueError:
+        return ""
 
 
 def _space_evenly(items: Sequence[Item], most: int) -> list[Item]:

@@ -32,6 +32,13 @@ def rows(data):
     return {(item.split, item.label, item.id) for item in data.items}
 
 
+@pytest.mark.parametrize("end", ["/", "//", "/."])
+def test_a_slash_at_the_end_of_a_folder_changes_nothing(end, tmp_path):
+    root = put(tmp_path, "a/1.jpg", "b/c/2.jpg")
+    found = [(item.id, item.label) for item in list_images(f"{root}{end}")]
+    assert found == [("a/1.jpg", "a"), ("b/c/2.jpg", "b/c")]
+
+
 def test_split_folders_are_the_splits(tmp_path):
     data = folder(toy.gallery(tmp_path, classes=2, train=3, query=1))
     assert collections.Counter(item.split for item in data.items) == {

@@ -73,6 +73,8 @@ def scan_images(base: str) -> ImageScan:
     """Look through a folder; linked folders are followed, each real folder once, hidden files and
     folders left out.
     """
+    # A slash at the end would never be met again on the way up from a folder below.
+    base = str(pathlib.PurePath(base))
     found, real_folders = ImageScan(base), set()
     visited, filled = [], {base}
     for here, folders, files in os.walk(base, followlinks=True):
