@@ -15,11 +15,11 @@ import numpy as np
 
 from ..errors import NO_ROOM, ArtefactError, DataError, RunError, UsageError
 from ..io import csv_rows
-from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.locks import LOCK, hold_folder
 from ..io.paths import PathLike
 from . import Embeddings, save_manifest, save_shard
+from .shard_files import check_digest
 
 COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
 DTYPES = ("float32", "float16")
@@ -252,8 +252,19 @@ def _read_finished(folder: pathlib.Path, number: int) -> dict[str, Any] | None:
     files = [
         (folder / shard["entry"][name], shard["entry"][f"{name}_sha256"]) for name in _arrays(shard)
     ]
-    whole = all(file.exists() and sha256(file) == digest for file, digest in files)
+    whole = all(file.exists() and _has_digest(file, digest) for file, digest in files)
     return shard if whole else None
+
+
+def _has_digest(file: pathlib.Path, digest: str) -> bool:
+    """Whether a file's bytes are those that were written; whoever reads it next need not ask again."""
+    try:
+        check_digest(file, digest)
+    except ArtefactError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        return False
+    return True
 
 
 def _arrays(shard: Mapping[str, Any]) -> tuple[str, ...]:
