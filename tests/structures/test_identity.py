@@ -120,6 +120,29 @@ def test_F05_roots_differ_only_where_both_are_known(queries, gallery, differ):
     assert roots_differ(fused) is differ
 
 
+def test_F05_a_query_is_found_again_in_a_gallery_that_was_read_through_a_link(tmp_path):
+    (tmp_path / "images" / "query").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    ids = np.array(["x.jpg"]), np.array(["query/x.jpg", "x.jpg"])
+    provenance = {
+        "queries": {"root": str(tmp_path / "images")},
+        "gallery": {"root": str(tmp_path / "link")},
+    }
+    assert not roots_differ(provenance)
+    provenance["queries"] = {"root": str(tmp_path / "link" / "query")}
+    queries, gallery = compare_ids(
+        *ids, {**provenance, "gallery": {"root": str(tmp_path / "images")}}
+    )
+    assert queries.tolist() == ["query/x.jpg"] and gallery.tolist() == ids[1].tolist()
+
+
+def test_F05_roots_without_their_beginning_are_compared_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    provenance = {"queries": {"root": "a"}, "gallery": {"root": "./a/"}}
+    assert not roots_differ(provenance)
+    assert roots_differ({**provenance, "gallery": {"root": "b"}})
+
+
 def test_F05_items_are_themselves_by_their_file():
     queries = [Item("/q/i.jpg", "x", id="i"), Item("/g/k.jpg", "x", id="other")]
     gallery = [Item("/g/i.jpg", "x", id="i"), Item("/g/./k.jpg", "x", id="k")]

@@ -121,7 +121,9 @@ def _roots_of(told: Any) -> set[str]:
         return {""}
     root = told.get("root")
     if isinstance(root, str) and root:
-        return {os.path.normpath(root)}
+        # A linked folder holds the images of the folder it leads to; what a root without its
+        # beginning leads to depends on the working folder.
+        return {os.path.realpath(root) if os.path.isabs(root) else os.path.normpath(root)}
     parents = told.get("parents")
     return _roots_of(parents) if _is_list(parents) and parents else {""}
 
