@@ -79,6 +79,15 @@ def test_F01_a_file_of_ours_says_which_of_its_tensors_are_class_weights(recipe_o
     assert found == class_weight_names(trainer.model) != frozenset()
 
 
+@pytest.mark.parametrize("said", ["yes", "3", '[["a"]]', '{"a": 1}', "[" * 100_000])
+def test_F01_metadata_of_others_under_our_key_is_refused_by_its_file(said, tmp_path):
+    file = tmp_path / "w.safetensors"
+    save_file({"a": torch.zeros(2)}, file, metadata={CLASS_WEIGHTS: said})
+    for read in (file_bytes, lambda path: class_names_in_file(path, ["a"])):
+        with pytest.raises(ArtefactError, match="w.safetensors: class_weights in its metadata"):
+            read(file)
+
+
 def test_F01_a_module_of_others_says_what_it_owns():
     class Proxies(nn.Module):
         def __init__(self):

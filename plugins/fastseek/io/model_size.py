@@ -41,13 +41,26 @@ def class_names_in_file(path: PathLike, names: Iterable[str]) -> frozenset[str]:
         names: of its tensors.
 
     Raises:
-        ArtefactError: it is no whole .safetensors file.
+        ArtefactError: it is no whole .safetensors file, or tells the names in another way.
     """
     path = pathlib.Path(path)
     said = _read_head(path)[1].get(CLASS_WEIGHTS) if path.suffix == ".safetensors" else None
     if said is not None:
-        return frozenset(json.loads(said))
+        return _read_names(said, path)
     return frozenset(name for name in names if FORMER_CLASS_WEIGHTS.match(name))
+
+
+def _read_names(said: str, path: pathlib.Path) -> frozenset[str]:
+    """The names in a file's metadata, which may be a stranger's of the same key."""
+    try:
+        found = json.loads(said)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise ArtefactError(
+            f"{path}: {CLASS_WEIGHTS} in its metadata is no JSON list of names; save it without"
+        )
+    return frozenset(found)
 
 
 def file_bytes(path: PathLike) -> int:
