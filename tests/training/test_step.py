@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from fastseek.errors import RunError, UsageError
+from fastseek.modeling.layers.trainer_contract import announce_step
 from fastseek.training import step as steps
 from fastseek.training.trainer import Trainer
 
@@ -241,6 +242,7 @@ def test_steps_are_those_of_fast_reids_own_trainer(recipe_of):
     stock = SimpleTrainer(theirs.model, theirs.data_loader, theirs.optimizer, None)
     with EventStorage():
         for stock.iter in range(3):
+            announce_step(theirs.model.modules(), stock.iter)
             stock.run_step()
     for (name, first), second in zip(
         ours.model.named_parameters(), theirs.model.parameters(), strict=True
