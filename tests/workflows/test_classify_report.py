@@ -172,6 +172,22 @@ def test_F56_the_report_fits_a_gate_and_tells_what_it_is_worth(gated):
     assert row["name"] == "none of these" and row["metrics"]["auroc"] == found["auroc"]
 
 
+@pytest.mark.parametrize("wrong", [{"outside": "nowhere"}, {"keep": 1.5}, {"keep": float("nan")}])
+def test_F56_a_gate_that_cannot_be_made_is_told_before_the_work(
+    wrong, gated, tmp_path, monkeypatch
+):
+    run = gated[0] / "run"
+    monkeypatch.setattr(classification_report, "_rows", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(DataError):
+        classification_report.report(
+            run / "config.yaml",
+            run / "model_final.safetensors",
+            tmp_path / "out",
+            gate=classification_report.GateChoice(**wrong),
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_F56_classify_writes_who_is_none_of_these(gated, tmp_path):
     home, strangers, _ = gated
     run, out = home / "run", tmp_path / "out"

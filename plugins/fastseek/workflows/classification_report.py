@@ -112,9 +112,11 @@ def report(
     name = cfg.DATASETS.TESTS[0]
     items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
     queries = select_split(items, "query", name)
+    choice = gate or GateChoice()
+    _check_gate(choice)
     plain, scores, made = _rows(cfg, model, queries)
     out = pathlib.Path(out)
-    told, gate_row = _gate(cfg, model, queries, plain, gate or GateChoice(), out)
+    told, gate_row = _gate(cfg, model, queries, plain, choice, out)
     made += gate_row
     found = _confused_pairs_of(cfg, model, queries, plain, pairs, on or names[-1])
     write_results(out / "results.json", made, current_commit(), max(cfg.SEED, 0))
@@ -145,6 +147,18 @@ def report(
         ],
     )
     return f"{table(shown)}\n\ngate: {told}\npage: {out / 'report.html'}"
+
+
+def _check_gate(choice: GateChoice) -> None:
+    """Look at what the gate is made with before the work, and not after it.
+
+    Raises:
+        DataError: there are no images outside, or a share that is none.
+    """
+    if not 0 < choice.keep <= 1:
+        raise DataError(f"a gate needs a share in (0, 1], got {choice.keep}")
+    if choice.outside is not None:
+        images_of(choice.outside)
 
 
 def _pair_row(pair: Confused) -> dict[str, Any]:
