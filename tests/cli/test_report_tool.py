@@ -139,3 +139,10 @@ def test_gap_cannot_order_the_queries(home):
         show_files(home / "r.npz", home / "t.csv", home / "p.html", shown=Shown(order="gap()"))
     with pytest.raises(UsageError):
         show_files(home / "r.npz", home / "t.csv", home / "p.html", shown=Shown(order="nothing()"))
+
+
+def test_a_folder_of_images_that_is_not_there_is_named(home):
+    files = (home / "r.npz", home / "t.csv", home / "p.html")
+    assert show_files(*files, images=[home]) == f"page: {home / 'p.html'}"
+    told = show_files(*files, images=[home, home / "nowhere"])
+    assert told == f"page: {home / 'p.html'} (no such folder of images: {home / 'nowhere'})"

@@ -197,3 +197,22 @@ def test_the_old_field_name_is_read_and_taken_with_a_warning():
         assert built.passport == built.provenance == told
     with pytest.warns(DeprecationWarning, match="Embeddings.passport"):
         assert Embeddings(["a"], np.ones((1, 2), np.float32), told).passport == told
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [("r.csv", "not read back: name the .npz"), ("r.npz", "it begins with b'query,ra'")],
+)
+def test_a_table_in_place_of_a_ranking_is_told_so_and_never_to_be_loaded_unsafely(
+    name, said, tmp_path
+):
+    (tmp_path / name).write_text("query,rank,id,score\nq,1,g,0.5\n")
+    with pytest.raises(ArtefactError) as told:
+        Ranking.load(tmp_path / name)
+    assert said in str(told.value) and "pickle" not in str(told.value)
+
+
+def test_an_empty_file_is_told_to_be_empty(tmp_path):
+    (tmp_path / "r.npz").touch()
+    with pytest.raises(ArtefactError, match=r"r\.npz: not a whole \.npz file \(it is empty\)"):
+        Ranking.load(tmp_path / "r.npz")

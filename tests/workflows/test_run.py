@@ -106,7 +106,11 @@ def test_a_folder_without_splits_holds_out_a_part_of_every_class(tmp_path):
 def test_a_finished_run_goes_on_with_more_epochs_and_shows_the_new_model(photos, tmp_path):
     pipeline.run_file(RECIPE, tmp_path, str(photos), [*SHORT, "SOLVER.MAX_EPOCH", "1"])
     first = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
+    (
+        tmp_path / "before.json"
+    ).unlink()  # the untrained model is looked at again, beside the trained
     pipeline.run_file(RECIPE, tmp_path, str(photos), SHORT)
+    assert "starts anew" not in (tmp_path / "train" / "log.txt").read_text()
     again = Embeddings.load(tmp_path / "embeddings" / "after" / "query")
     assert first.provenance["model"] != again.provenance["model"]
     assert (

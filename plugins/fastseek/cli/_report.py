@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -92,7 +93,12 @@ def show_files(
         out,
         PageLayout(shown.title, steps, shown.depth, shown.queries, ordering),
     )
-    return f"page: {out}" if images else f"page: {out}{_hint(loaded)}"
+    return f"page: {out}{_say_missing(images) if images else _hint(loaded)}"
+
+
+def _say_missing(images: Sequence[PathLike]) -> str:
+    missing = [str(folder) for folder in images if not os.path.isdir(folder)]
+    return f" (no such folder of images: {', '.join(missing)})" if missing else ""
 
 
 def _hint(ranking: Ranking) -> str:

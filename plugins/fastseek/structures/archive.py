@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -145,7 +146,18 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
         raise
     except Exception as error:  # a flipped byte can make zipfile and numpy raise nearly anything
         refuse_exhausted(error, path)
-        raise ArtefactError(f"{path}: not a whole .npz file ({error})") from error
+        raise ArtefactError(f"{path}: not a whole .npz file ({_say_why(path, error)})") from error
+
+
+def _say_why(path: PathLike, error: Exception) -> str:
+    # numpy takes whatever is no archive for a pickle, and advises to load it unsafely
+    with open(path, "rb") as file:
+        begin = file.read(8)
+    if begin[:2] == b"PK":
+        return str(error)
+    if pathlib.Path(path).suffix in (".csv", ".json", ".jsonl"):
+        return "tables are written for other programs and not read back: name the .npz"
+    return f"it begins with {begin!r}" if begin else "it is empty"
 
 
 def _check_rest(file: np.lib.npyio.NpzFile, names: Sequence[str]) -> None:

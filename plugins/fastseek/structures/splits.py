@@ -36,7 +36,10 @@ def select_split(items: Sequence[Item], split: str, name: str) -> Sequence[Item]
 
 
 def refuse_missing_queries(
-    queries: Sequence[Item], rows: np.ndarray, rejects: Sequence[dict[str, Any]] = ()
+    queries: Sequence[Item],
+    rows: np.ndarray,
+    rejects: Sequence[dict[str, Any]] = (),
+    unknown: str = "see the log",
 ) -> None:
     """A query without a vector would change what the mean is over, so it ends the evaluation, in
     every process.
@@ -45,6 +48,7 @@ def refuse_missing_queries(
         queries: all of them; their item numbers are 0 … Q - 1.
         rows: the item numbers that have a vector.
         rejects: what is known of the others.
+        unknown: said of one that is not among the rejects.
 
     Raises:
         DataError: names the first missing query, why, and how many more there are.
@@ -52,8 +56,9 @@ def refuse_missing_queries(
     missing = np.setdiff1d(np.arange(len(queries)), rows)
     if len(missing):
         codes = {int(reject["row"]): reject["code"] for reject in rejects}
-        why = codes.get(int(missing[0]), "see the log")
+        why = codes.get(int(missing[0]), unknown)
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
-            f"{queries[missing[0]].path}: query image cannot be read ({why}), "
-            f"and {len(missing) - 1} more: mend or remove them, scores over fewer queries mislead"
+            f"{queries[missing[0]].path}: query image cannot be read ({why}){more}: "
+            "mend or remove them, scores over fewer queries mislead"
         )

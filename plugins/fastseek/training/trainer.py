@@ -349,15 +349,20 @@ class Trainer(DefaultTrainer):
             RunError: another run is writing in OUTPUT_DIR.
         """
         with hold_run_folder(self.cfg.OUTPUT_DIR):
-            self._resume_or_load(resume)
+            if not resume and checkpoint_manifest.newest_first(pathlib.Path(self.cfg.OUTPUT_DIR)):
+                logger.warning(
+                    "%s holds an earlier run; this one starts anew and replaces it (--resume goes on"
+                    " with it)",
+                    self.cfg.OUTPUT_DIR,
+                )
+            self._load(resume)
 
-    def _resume_or_load(self, resume: bool) -> None:
-        if not resume and checkpoint_manifest.newest_first(pathlib.Path(self.cfg.OUTPUT_DIR)):
-            logger.warning(
-                "%s holds an earlier run; this one starts anew and replaces it (--resume goes on"
-                " with it)",
-                self.cfg.OUTPUT_DIR,
-            )
+    def load_initial(self) -> None:
+        """Load MODEL.WEIGHTS as `resume_or_load` does; a run in OUTPUT_DIR may still go on."""
+        with hold_run_folder(self.cfg.OUTPUT_DIR):
+            self._load(resume=False)
+
+    def _load(self, resume: bool) -> None:
         self.checkpointer.drop, self.checkpointer.fit = list(self.cfg.SEEK.DROP), self.cfg.SEEK.FIT
         self.checkpointer.classes = self.cfg.SEEK.CLASSES
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)

@@ -168,7 +168,7 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
         kept: dict[str, Any] = stage.results["row"]
         return kept
     start = time.monotonic()
-    trainer.resume_or_load(resume=False)
+    trainer.load_initial()
     model = inner(trainer.model)
     if isinstance(model, Seeker) and not cfg.MODEL.WEIGHTS:
         model = PlainPooling(model)
@@ -221,7 +221,8 @@ def embed_sides(
         lost = [item.path for item in items if item.id not in known]
         if lost and name == "query" and sides.strict:
             found = [number for number, item in enumerate(items) if item.id in known]
-            refuse_missing_queries(items, np.array(found, np.int64))
+            told = f"see {folder / name / 'rejects.csv'}"
+            refuse_missing_queries(items, np.array(found, np.int64), unknown=told)
         if lost:
             logger.warning(
                 "%d of %d %s images cannot be read and are left out, first %s: see %s",
