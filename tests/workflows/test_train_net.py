@@ -132,7 +132,7 @@ def test_expectations_are_compared_in_percent_and_every_miss_is_told():
         results.check(["map(100) 61.2 +- 0.3", "recall(1, 10) 5 +- 1"], found)
     assert "map(100) is 61.60, expected 61.2 +- 0.3" in str(error.value)
     assert "recall(1, 10) was not measured" in str(error.value)
-    with pytest.raises(UsageError, match="of the form"):
+    with pytest.raises(UsageError, match=r"'map\(100\) > 3': expected"):
         results.check(["map(100) > 3"], found)
 
 
