@@ -77,10 +77,12 @@ def _refuse_two_meanings(
     if not twice:
         return
     told = f" ({roots[0]} and {roots[1]})" if apart and all(roots) else ""
+    # Rankings of earlier versions do not tell their files, so one file searched in itself looks so too.
+    again = "" if apart else "; or search again, if both are one file: rankings tell that now"
     raise DataError(
         f"{path}: the id {twice[0]!r} names two images, one of the queries and one of the gallery"
         f"{told}, so one row cannot tell of both: add a column split, and a row for each marked"
-        " query and gallery"
+        f" query and gallery{again}"
     )
 
 
