@@ -239,9 +239,8 @@ def _describe(
         "weights": [weight for _, _, weight in used],
         "photos": photos,
         "evolved": None if found is None else dataclasses.asdict(found),
-        "scored": "the held-out half"
-        if found is not None
-        else "all photos",  # as files of earlier versions say it
+        # "photos", as the files of earlier versions say it
+        "scored": "the held-out half" if found is not None else "all photos",
         "rows": [_row(name, scores) for name, scores in scored.items()],
     }
     if found is not None:  # equal weights need no model to be known by
