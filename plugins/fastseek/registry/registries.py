@@ -249,7 +249,7 @@ recipe that asks for others beside it is refused.
 )
 
 
-def registries() -> dict[str, Registry]:
+def registries() -> dict[str, Registry[Any]]:
     """Every registry by the name of the folder that holds its members, such as "rerank"."""
     found = [value for value in globals().values() if isinstance(value, Registry)]
     return {members.package.rpartition(".")[2]: members for members in found}
