@@ -87,7 +87,11 @@ def test_F48_of_many_images_evenly_spaced_ones_are_looked_at(items, monkeypatch)
     monkeypatch.setattr(data_fingerprint, "LOOKED_AT", 3)
     monkeypatch.setattr(data_fingerprint, "READ", 2)
     before = fingerprint(items)
-    assert [one.id for one in data_fingerprint._spaced(items, 3)] == ["0.jpg", "2.jpg", "5.jpg"]
+    assert [one.id for one in data_fingerprint._space_evenly(items, 3)] == [
+        "0.jpg",
+        "2.jpg",
+        "5.jpg",
+    ]
     exchange(items[0], items[5])
     with pytest.raises(ArtefactError, match="what is in their files"):
         check_same_images(before, fingerprint(items))
