@@ -44,6 +44,18 @@ def match_images(ids: Sequence[str], names: Sequence[str], what: str) -> list[in
     return [rows[bare_name(name)] for name in names]
 
 
+def read_images(path: PathLike, column: str) -> list[str]:
+    """Read the images that must be answered from a column of a contest's own list.
+
+    Raises:
+        DataError: an image stands twice, or the file is another; names file and line.
+    """
+    seen: dict[str, int] = {}
+    for line, (image,) in csv_rows.read(path, (column,)):
+        csv_rows.check_unique(seen, image, path, line, column)
+    return list(seen)
+
+
 def bare_name(image: str) -> str:
     """The name of an image without folders and suffix."""
     return pathlib.PurePosixPath(image).stem

@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from ..errors import DataError
-from ..io import csv_rows
-from ..io.csv_rows import check_unique
 from ..io.json_files import read_json
 from ..io.paths import PathLike
+from . import class_answers
 from .class_answers import class_number, write_answers
 
 ANSWERS = 5  # classes of an image, best first; the first counts
@@ -58,10 +57,7 @@ def read_images(path: PathLike) -> list[str]:
     Raises:
         DataError: an image stands twice, or the file is another; names file and line.
     """
-    seen: dict[str, int] = {}
-    for line, (image,) in csv_rows.read(path, ("Id",)):
-        check_unique(seen, image, path, line, "Id")
-    return list(seen)
+    return class_answers.read_images(path, "Id")
 
 
 def write_submission(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..io import csv_rows
 from ..io.csv_rows import check_unique
 from ..io.paths import PathLike
+from . import class_answers
 from .class_answers import write_answers
 
 ANSWERS = 1  # classes of an image
@@ -48,10 +49,7 @@ def read_images(path: PathLike) -> list[str]:
     Raises:
         DataError: an image stands twice, or the file is another; names file and line.
     """
-    seen: dict[str, int] = {}
-    for line, (image,) in csv_rows.read(path, ("filename",)):
-        check_unique(seen, image, path, line, "filename")
-    return list(seen)
+    return class_answers.read_images(path, "filename")
 
 
 def write_submission(

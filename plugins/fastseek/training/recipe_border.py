@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..config.edits import replace_values
 from ..config.solver_values import SCHEDULES
 from ..distributed.process_group import inner
 from ..errors import UsageError
@@ -196,10 +197,8 @@ def build_attention_crops(cfg: Any, step: Step) -> AttentionCrops | None:
         raise UsageError(
             "attended_crop looks at feature maps: MODEL.META_ARCHITECTURE must be Seeker"
         )
-    whole = cfg.clone()
-    whole.defrost()
-    whole.SEEK.TEST, whole.SEEK.CACHE = [f"resize({tuple(part.look)})"], ""
-    whole.freeze()
+    look_at = {"SEEK.TEST": [f"resize({tuple(part.look)})"], "SEEK.CACHE": ""}
+    whole = replace_values(cfg, look_at)
     items = step.data_loader.dataset.items
     look = functools.partial(embedding.in_memory, whole, step.model, items)
     return AttentionCrops(part, step, look, f"{cfg.OUTPUT_DIR}/attention", cfg.SEED)

@@ -238,9 +238,8 @@ class Trainer(DefaultTrainer):
         wanted = self.cfg.TEST.PRECISE_BN
         if not (wanted.ENABLED and get_bn_modules(self.model)):
             return None
-        own = self.cfg.clone()
-        own.defrost()
-        own.DATALOADER.NUM_WORKERS, own.DATASETS.NAMES = 0, (wanted.DATASET,)
+        values = {"DATALOADER.NUM_WORKERS": 0, "DATASETS.NAMES": (wanted.DATASET,)}
+        own = replace_values(self.cfg, values)
         return precise_bn(self.model, self.build_train_loader(own), wanted.NUM_ITER)
 
     def build_writers(self) -> list[EventWriter]:

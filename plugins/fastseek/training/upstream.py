@@ -20,6 +20,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ..config.edits import replace_values
 from ..data.loaders import TestLoader
 from ..distributed import process_group
 from ..errors import UsageError
@@ -242,15 +243,14 @@ class WithParts:
     updated = True  # every step of fast-reid's ends with an update
 
     def __init__(self, cfg: Any) -> None:
-        made = cfg.clone()
-        made.defrost()
-        made.SEED = random_state.draw_seed(cfg.SEED)
-        made.SEEK.CLASSES = ""  # those of this run are written before the model is built
-        if (
-            made.TEST.EVAL_PERIOD <= 0
-        ):  # "after the last epoch only", at which fast-reid's hook fails
-            made.TEST.EVAL_PERIOD = max(1, made.SOLVER.MAX_EPOCH)
-        made.freeze()
+        values = {
+            "SEED": random_state.draw_seed(cfg.SEED),
+            "SEEK.CLASSES": "",  # those of this run are written before the model is built
+        }
+        # "after the last epoch only", at which fast-reid's hook fails
+        if cfg.TEST.EVAL_PERIOD <= 0:
+            values["TEST.EVAL_PERIOD"] = max(1, cfg.SOLVER.MAX_EPOCH)
+        made = replace_values(cfg, values)
         pathlib.Path(cfg.OUTPUT_DIR).mkdir(parents=True, exist_ok=True)
         super().__init__(made)  # type: ignore[call-arg]
         _refuse_passed_over(self, self.cfg)
