@@ -12,10 +12,10 @@ import toy
 from fastseek import cli
 from fastseek.config import recipe
 from fastseek.data.datasets.manifest import Manifest
+from fastseek.data.own_images import images_of
 from fastseek.data.single_image import read_single_image
 from fastseek.distributed.device import device
 from fastseek.errors import DataError, UsageError
-from fastseek.inference.embed_images import images_of
 from fastseek.io.paths import locate
 from fastseek.registry import DATASETS, ENHANCERS, METRICS, RERANKERS, build
 from fastseek.structures import Embeddings

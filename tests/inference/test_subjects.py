@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 import toy
 from fastseek.config import recipe
+from fastseek.data.own_images import images_of
 from fastseek.errors import ArtefactError, UsageError
-from fastseek.inference.embed_images import embed_images, images_of, load_model
+from fastseek.inference.embed_images import embed_images, load_model
 from fastseek.inference.embedding import in_memory
 from fastseek.inference.feature_maps import embed_part, maps_of
 from fastseek.inference.multi_object import (

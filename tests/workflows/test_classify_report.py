@@ -14,9 +14,9 @@ from PIL import Image
 from fastseek import register
 from fastseek.config import recipe
 from fastseek.data.fastreid_datasets import resolve
+from fastseek.data.own_images import images_of
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference import classification, embedding
-from fastseek.inference.embed_images import images_of
 from fastseek.structures import Embeddings, with_split
 from fastseek.training.trainer import Trainer
 from fastseek.workflows import classification_report

@@ -11,9 +11,10 @@ import torch
 import toy
 from fastseek.config import recipe
 from fastseek.data.fastreid_datasets import resolve
+from fastseek.data.own_images import images_of
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference import embedding
-from fastseek.inference.embed_images import embed_images, images_of
+from fastseek.inference.embed_images import embed_images
 from fastseek.modeling.build import build_model
 from fastseek.structures import Embeddings, GroundTruth, Ranking
 from fastseek.training.random_state import seed_all

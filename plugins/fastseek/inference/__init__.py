@@ -1,3 +1,4 @@
-"""A trained model at work: embeddings, class probabilities, feature maps, export, evaluation."""
+"""A trained model at work: embeddings, class probabilities, feature maps, export, evaluation.
 
-from .. import compat  # before anything that imports fastreid
+What needs fast-reid imports `compat` itself, so that `pretrained` works without it.
+"""

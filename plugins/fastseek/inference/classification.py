@@ -17,6 +17,7 @@ from ..classification.gate import NONE, Gate, load_gate
 from ..classification.predictions import Prediction, count_labels, predict, write_predictions
 from ..config import recipe
 from ..data.builders import build_test_loader
+from ..data.own_images import describe_embeddings, images_of
 from ..errors import ArtefactError
 from ..io.paths import PathLike
 from ..modeling.build import build_model
@@ -28,7 +29,7 @@ from ..structures.class_file import read_class_file
 from ..structures.embeddings_writer import store
 from ..views._embedding import Seen, all_views
 from . import embedding
-from .embed_images import classes_beside, describe, images_of, with_classes
+from .embed_images import classes_beside, with_classes
 from .model_protocols import as_classifier
 from .settings import class_settings, embedding_settings
 
@@ -159,7 +160,7 @@ def classify_images(
     predictions = list(predict(found, chosen))
     write_predictions(pathlib.Path(out), predictions, chosen)
     _write_page(pathlib.Path(out), predictions, items, chosen)
-    told = describe(found, len(items), "classes", out)
+    told = describe_embeddings(found, len(items), "classes", out)
     if chosen is None:
         return told
     away = sum(one.label == NONE for one in predictions)

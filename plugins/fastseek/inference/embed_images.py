@@ -9,18 +9,15 @@ from typing import Any
 
 from torch import nn
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..config import recipe
 from ..config.edits import replace_values, without_pretrained
-from ..data.datasets.folder import list_images
-from ..data.datasets.manifest import Manifest
-from ..data.single_image import read_single_image
+from ..data.own_images import describe_embeddings, images_of
 from ..distributed.device import device
-from ..errors import DataError, UsageError
+from ..errors import UsageError
 from ..io.paths import PathLike
 from ..modeling.weight_files import load_weights
-from ..structures import Embeddings, Item
 from ..structures.class_file import check_class_file, read_class_file
-from ..structures.identity import unique_items
 from . import embedding
 
 from fastreid.modeling import build_model
@@ -52,36 +49,7 @@ def embed_images(
     found = embedding.to_store(
         cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}"
     )
-    return describe(found, len(items), "numbers each", out)
-
-
-def describe(found: Embeddings, total: int, what: str, out: PathLike) -> str:
-    """A line telling how many of the images have a vector in `out`, how long it is, and how many
-    could not be read.
-    """
-    lost = total - len(found)
-    rest = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
-    return f"{len(found)} of {total} images, {found.dim} {what} -> {out}{rest}"
-
-
-def images_of(images: PathLike) -> tuple[list[Item], str]:
-    """The images of a folder (every image below it) or a table, each image once, or one image, and
-    the folder ids are relative to.
-
-    Raises:
-        DataError: nothing is there, a file of another kind, or an id of the table names two files.
-    """
-    single = read_single_image(images)
-    if single is not None:
-        items, root = [single], os.path.dirname(images)
-    elif os.path.isdir(images):
-        items, root = list_images(os.fspath(images)), os.fspath(images)
-    else:
-        table = Manifest(os.fspath(images))
-        items, root = unique_items(table.items, os.fspath(images)), table.root
-    if not items:
-        raise DataError(f"{images}: no image found in it or below")
-    return items, os.path.abspath(root)
+    return describe_embeddings(found, len(items), "numbers each", out)
 
 
 def load_model(cfg: Any, weights: PathLike) -> nn.Module:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,15 @@ from torch import nn
 from .. import __version__
 from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
+from ..data.own_images import source_of
 from ..distributed.process_group import inner
 from ..io.paths import PathLike
 from ..modeling.class_weights import class_weight_names
+from ..modeling.layers.tensor_files import hash_tensors
 from ..modeling.modes import preserve_modes
 from ..progress import progress
 from ..registry import CROPS, VIEWS, build
-from ..structures import Embeddings, Item, geolocation
+from ..structures import Embeddings, Item
 from ..structures.embeddings_writer import store, store_anew
 from ..views._embedding import Seen, all_views, embed_views
 from .foreground import cutter
@@ -239,24 +239,6 @@ def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]
     }
 
 
-def source_of(items: Sequence[Item]) -> str:
-    """SHA-256 over ids, sizes, times of change, places and boxes: another value means other or
-    changed images.
-    """
-    digest = hashlib.sha256()
-    for item in items:
-        try:
-            # Times instead of contents: nobody reads a million images twice to learn that none changed.
-            state = os.stat(item.path)
-            described = f"{state.st_size} {state.st_mtime_ns}"
-        except OSError:
-            described = "missing"
-        for key in (*geolocation.KEYS, "box"):
-            described += f" {key} {item.meta[key]}" if key in item.meta else ""
-        digest.update(f"{item.id}\0{described}\0".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
 # What version 0.1 took for class weights, wherever it stood.
 FORMER_CLASS_WEIGHTS = re.compile(r"(^|\.)(\w*heads?\.weight$|classifier\b|losses\.)")
 
@@ -268,24 +250,13 @@ def former_weights_hash(model: nn.Module) -> str:
     """
     state = inner(model).state_dict()
     left_out = {name for name in state if FORMER_CLASS_WEIGHTS.search(name)}
-    return "" if left_out == class_weight_names(model) else _hash_tensors(state, left_out)
+    return "" if left_out == class_weight_names(model) else hash_tensors(state, left_out)
 
 
 def weights_hash(model: nn.Module, classes: bool = False) -> str:
     """SHA-256 over the names, shapes and values of all that shapes an embedding; of the class
     weights too if asked.
     """
-    return _hash_tensors(
+    return hash_tensors(
         inner(model).state_dict(), frozenset() if classes else class_weight_names(model)
     )
-
-
-def _hash_tensors(state: Mapping[str, torch.Tensor], left_out: Container[str]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(state.items()):
-        if name not in left_out:
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(
-                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            )
-    return digest.hexdigest()

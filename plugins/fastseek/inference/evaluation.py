@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..data.fastreid_datasets import resolve
 from ..data.rejects import Reject, append
 from ..io.paths import PathLike

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..config import recipe
 from ..config.nested import flatten
 from ..errors import UsageError

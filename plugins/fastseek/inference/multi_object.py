@@ -14,6 +14,7 @@ import numpy as np
 from torch import nn
 
 from ..config import recipe
+from ..data.own_images import images_of
 from ..data.rejects import Reject, append
 from ..errors import ArtefactError, UsageError
 from ..io.atomic import check_writable
@@ -25,7 +26,7 @@ from ..regions.subjects import subjects
 from ..search.exact import Exact
 from ..structures import Embeddings, Item, Ranking
 from . import embedding
-from .embed_images import images_of, load_model
+from .embed_images import load_model
 from .feature_maps import embed_part, maps_of
 
 

@@ -1,3 +1,4 @@
-"""Networks: backbones, blocks, branches, heads, losses, and the model that joins them."""
+"""Networks: backbones, blocks, branches, heads, losses, and the model that joins them.
 
-from .. import compat  # before anything that imports fastreid
+What needs fast-reid imports `compat` itself, so that the plain layers work without it.
+"""

@@ -7,6 +7,7 @@ import logging
 from timm.layers import convert_sync_batchnorm
 from torch import nn
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from .layers.gather import has_several_processes
 from .layers.trainer_contract import asks_for_sync

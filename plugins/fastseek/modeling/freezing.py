@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from timm.layers import GroupNorm, LayerNorm, RmsNorm
 from torch import nn
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..distributed.process_group import inner
 from ..errors import UsageError
 from ..registry import parse, whole_argument

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from ..registry import BACKBONES, BLOCKS, BRANCHES, LOSSES, build, parse
 from .layers.classes import UNKNOWN, class_counts

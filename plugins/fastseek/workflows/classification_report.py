@@ -20,6 +20,7 @@ from ..config import recipe
 from ..config.edits import replace_values
 from ..data.builders import build_test_loader
 from ..data.fastreid_datasets import resolve
+from ..data.own_images import images_of
 from ..data.rejects import append
 from ..distributed.process_group import inner
 from ..errors import DataError, UsageError
@@ -31,7 +32,6 @@ from ..inference.classification import (
     figures,
     load_classifier,
 )
-from ..inference.embed_images import images_of
 from ..inference.feature_maps import maps_of
 from ..io.code_version import current_commit
 from ..io.json_files import write_json

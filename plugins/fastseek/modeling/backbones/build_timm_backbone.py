@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ...errors import UsageError
 from ...registry import BACKBONES, build
 from ..layers.part_protocols import Backbone

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ...errors import UsageError
 from ..layers.classes import UNKNOWN
 from ..layers.gem import Gem

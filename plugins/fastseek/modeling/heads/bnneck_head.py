@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ..layers.precision import at_least_float, full_precision
 from ._neck import NeckHead
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ...errors import UsageError
 from ..layers.classes import class_counts
 from ..layers.margin import add_margin, margins

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import logging
 import pathlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,20 @@ def list_some(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+def hash_tensors(state: Mapping[str, torch.Tensor], left_out: Container[str] = ()) -> str:
+    """SHA-256 over the names, types, shapes and values of tensors, whatever their order.
+
+    Args:
+        state: tensors by name.
+        left_out: names that do not count.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        if name not in left_out:
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(
+                tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
+    return digest.hexdigest()

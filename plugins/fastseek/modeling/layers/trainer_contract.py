@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ...errors import UsageError
 from .gather import has_several_processes
 from .part_protocols import FollowsSteps, KnowsLength

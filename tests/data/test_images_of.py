@@ -2,8 +2,8 @@
 
 import pytest
 
+from fastseek.data.own_images import images_of
 from fastseek.errors import DataError
-from fastseek.inference.embed_images import images_of
 
 HEAD = "path,label,split,id\n"
 
