@@ -83,8 +83,8 @@ FLOORS = {
     ],
     "report": [
         "interval provenance_table query_cases readme sanitize thumbnails",
-        "classes heat_map render results widgets",
-        "classified page predictions",
+        "classes heat_map image_names render results widgets",
+        "classified neighbors page predictions",
     ],
     "rerank": [
         "_base _k_reciprocal_encoding _sparse_jaccard hard_rank",

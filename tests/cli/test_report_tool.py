@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import toy
+from fastseek.cli import call_verb
 from fastseek.cli._report import Shown, show_files
 from fastseek.errors import DataError, UsageError
 from fastseek.structures import Ranking
@@ -75,6 +76,24 @@ def test_one_command_makes_the_page(home):
     text = (home / "new" / "p.html").read_text()
     assert "<h1>Mine</h1>" in text and text.count("data:image/jpeg") == 9 and 'absent"' not in text
     assert all(f"<h2>{name}</h2>" in text for name in ("recall(1)", "map(6)", "gap"))
+
+
+def test_without_a_truth_the_page_shows_the_answers_and_marks_none(home):
+    done = run(home, "--ranking", "r.npz", "--out", "p.html", "--images", home)
+    assert (done.returncode, done.stderr) == (0, "")
+    text = (home / "p.html").read_text()
+    assert text.count("data:image/jpeg") == 9 and "recall" not in text
+    assert len(re.findall('<li class="case', text)) == 3 and set(
+        re.findall(r'data-mark="(\w*)"', text)
+    ) == {""}
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--order", "--results"])
+def test_without_a_truth_figures_are_refused(home, option):
+    with pytest.raises(UsageError, match=f"{option} needs --truth"):
+        given = ["--ranking", str(home / "r.npz"), "--out", str(home / "p.html"), option, "map(10)"]
+        call_verb("report", given)
+    assert not (home / "p.html").exists()
 
 
 @pytest.mark.parametrize(

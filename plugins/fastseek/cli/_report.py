@@ -1,4 +1,4 @@
-"""A ranking file and the truth to a page."""
+"""A ranking file, and the truth if there is one, to a page."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..io.atomic import check_writable
 from ..io.json_files import read_json
 from ..io.paths import PathLike
 from ..metrics import evaluate
 from ..metrics._align import align
 from ..metrics._relevance_ranks import from_ranking
-from ..report import PageLayout, page
-from ..structures import Ranking
+from ..report import NeighborsLayout, PageLayout, neighbors_page, page
+from ..structures import GroundTruth, Ranking
 from ..structures.ground_truth_file import read_truth
 from ..structures.identity import root_of
 
@@ -29,12 +29,14 @@ class Shown(NamedTuple):
         order: call string of the metric that orders the queries; the first map when not given.
         depth: answers shown for a query at most.
         queries: queries shown at most.
+        links: whether an image that is clicked links to its file.
     """
 
     title: str = ""
     order: str = ""
     depth: int = 10
     queries: int = 200
+    links: bool = False
 
 
 USUAL = Shown()
@@ -42,7 +44,7 @@ USUAL = Shown()
 
 def show_files(
     ranking: PathLike,
-    truth: PathLike,
+    truth: PathLike | None,
     out: PathLike,
     images: Sequence[PathLike] = (),
     metrics: Sequence[str] = (),
@@ -53,7 +55,8 @@ def show_files(
 
     Args:
         ranking: an .npz ranking.
-        truth: an .npz truth or a CSV file, as `read_truth` takes it.
+        truth: an .npz truth or a CSV file, as `read_truth` takes it; None for a page without marks
+            and figures.
         out: the page.
         images: folders the ids are relative to, or such as hold them; those that the ranking's
             provenance names choose among these and open no other.
@@ -68,11 +71,35 @@ def show_files(
     Raises:
         DataError: a file is no ranking, truth or results.json, or no query has an answer.
         ArtefactError: ranking and truth do not fit, or a file is damaged. UsageError: a metric is
-            not known, or `out` cannot be written or is an input.
+            not known or given without a truth, or `out` cannot be written or is an input.
     """
     check_writable(out, [ranking, truth, results])
     loaded = Ranking.load(ranking)
-    known = read_truth(truth, loaded)
+    if truth is None:
+        _refuse_figures(metrics, results, shown)
+        layout = NeighborsLayout(shown.title, shown.depth, shown.queries, links=shown.links)
+        neighbors_page(loaded, list(images), out, layout)
+    else:
+        _show_judged(loaded, read_truth(truth, loaded), out, images, metrics, results, shown)
+    return f"page: {out}{_say_missing(images) if images else _hint(loaded)}"
+
+
+def _refuse_figures(metrics: Sequence[str], results: PathLike | None, shown: Shown) -> None:
+    asked = {"--metrics": metrics, "--order": shown.order, "--results": results}
+    for option, value in asked.items():
+        if value:
+            raise UsageError(f"{option} needs --truth: figures say how often an answer is right")
+
+
+def _show_judged(
+    loaded: Ranking,
+    known: GroundTruth,
+    out: PathLike,
+    images: Sequence[PathLike],
+    metrics: Sequence[str],
+    results: PathLike | None,
+    shown: Shown,
+) -> None:
     calls = list(metrics) or [
         "recall(1)",
         f"map({min(max(1, from_ranking(loaded, known).reach), 100)})",
@@ -91,9 +118,8 @@ def show_files(
         scores,
         list(images),
         out,
-        PageLayout(shown.title, steps, shown.depth, shown.queries, ordering),
+        PageLayout(shown.title, steps, shown.depth, shown.queries, ordering, shown.links),
     )
-    return f"page: {out}{_say_missing(images) if images else _hint(loaded)}"
 
 
 def _say_missing(images: Sequence[PathLike]) -> str:

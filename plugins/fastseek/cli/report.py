@@ -1,5 +1,6 @@
-"""A ranking and the truth to one HTML page that opens anywhere.
+"""A ranking to one HTML page that opens anywhere; with the truth, scored and marked.
 
+fastseek report --ranking ranking.npz --images /my/images --out page.html
 fastseek report --ranking ranking.npz --truth truth.csv --images /my/images --out page.html
 """
 
@@ -23,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser("report", __doc__)
     parser.add_argument("--ranking", required=True, help="what `fastseek search` wrote")
     parser.add_argument(
-        "--truth", required=True, help="an .npz truth, or a CSV file: id,label[,split,group]"
+        "--truth",
+        help="an .npz truth, or a CSV file: id,label[,split,group]; without it no answer is marked",
     )
     parser.add_argument("--out", required=True, help="the page")
     parser.add_argument(
@@ -55,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--queries", type=positive, default=200, help="queries shown at most (default: %(default)s)"
     )
     parser.add_argument("--title", default="", help="the heading")
+    parser.add_argument(
+        "--links",
+        action="store_true",
+        help="a clicked image links to its file, relative to the page",
+    )
     add_force_option(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
@@ -64,6 +71,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ._report import Shown, show_files
 
     check_replaceable(args.out, "page", args.force, [args.ranking, args.truth, args.results])
-    shown = Shown(args.title, args.order, args.depth, args.queries)
+    shown = Shown(args.title, args.order, args.depth, args.queries, args.links)
     inputs = args.ranking, args.truth
     print(show_files(*inputs, args.out, args.images, args.metrics, args.results, shown))

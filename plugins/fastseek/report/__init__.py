@@ -3,16 +3,19 @@
 from ..io.text_table import table
 from .classified import StepsTable, classified_page
 from .interval import interval
+from .neighbors import NeighborsLayout, neighbors_page
 from .page import PageLayout, page
 from .results import row, write_results
 from .thumbnails import ImageSources
 
 __all__ = [
     "ImageSources",
+    "NeighborsLayout",
     "PageLayout",
     "StepsTable",
     "classified_page",
     "interval",
+    "neighbors_page",
     "page",
     "row",
     "table",

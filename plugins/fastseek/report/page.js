@@ -8,7 +8,7 @@
   document.documentElement.classList.add("js");
 
   const sift = () => {
-    const first = document.querySelector("input[name=show]:checked").value;
+    const first = document.querySelector("input[name=show]:checked")?.value ?? "";
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const one of cases) {
@@ -20,16 +20,19 @@
     by("count").textContent = first || words.length ? `${shown} of the ${cases.length} queries on this page` : told;
   };
   const seek = (text) => {
-    document.querySelector("input[name=show][value='']").checked = true;
+    all("input[name=show][value='']").forEach((one) => (one.checked = true));
     find.value = text;
     sift();
     by("queries").scrollIntoView();
   };
   const sort = () => {
-    const best = document.querySelector("input[name=order]:checked").value === "best";
+    const order = document.querySelector("input[name=order]:checked").value;
     const counted = cases.filter((one) => one.dataset.first !== "open");
     const open = cases.filter((one) => one.dataset.first === "open");
-    document.querySelector(".cases").append(...(best ? counted.reverse() : counted), ...open);
+    if (order === "best") counted.reverse();
+    if (order === "near") counted.sort((one, other) => other.dataset.top - one.dataset.top);
+    if (order === "far") counted.sort((one, other) => one.dataset.top - other.dataset.top);
+    document.querySelector(".cases").append(...counted, ...open);
   };
   find.addEventListener("input", sift);
   all("input[name=order]").forEach((one) => one.addEventListener("change", sort));
@@ -44,12 +47,17 @@
   });
 
   const dialog = by("compare");
+  const label = (button) => button.dataset.label || (button.dataset.mark === "" ? "" : "no label");
   let answers = [];
   let place = 0;
   const picture = (target, button) => {
     const from = button.querySelector(".photo");
     target.className = from.className;
     target.replaceChildren(...[...from.childNodes].map((node) => node.cloneNode(true)));
+  };
+  const link = (target, button) => {
+    target.hidden = !button.dataset.link;
+    target.href = button.dataset.link ?? "#";
   };
   const show = (to) => {
     place = (to + answers.length) % answers.length;
@@ -58,8 +66,10 @@
     const rank = one.dataset.rank;
     const score = one.dataset.score === "–" ? "" : `, score ${one.dataset.score}`;
     by("right-mark").className = one.dataset.mark;
-    by("right-mark").textContent = (one.parentNode.classList.contains("missed") ? "missed" : one.dataset.mark) + score;
-    by("right-label").textContent = one.dataset.label || "no label";
+    const mark = one.parentNode.classList.contains("missed") ? "missed" : one.dataset.mark;
+    by("right-mark").textContent = (mark || "answer") + score;
+    by("right-label").textContent = label(one);
+    link(by("right-link"), one);
     by("right-id").textContent = one.dataset.id;
     by("place").textContent = /^\d+$/.test(rank) ? `rank ${rank}` : rank;
   };
@@ -69,7 +79,8 @@
     answers = all(".hit button", home);
     if (!answers.length) return;
     picture(by("left"), asked);
-    by("left-label").textContent = asked.dataset.label || "no label";
+    by("left-label").textContent = label(asked);
+    link(by("left-link"), asked);
     by("left-id").textContent = asked.dataset.id;
     show(Math.max(answers.indexOf(button), 0));
     dialog.showModal();

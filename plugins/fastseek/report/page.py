@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,12 +14,12 @@ from ..errors import ArtefactError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from ..structures import GroundTruth, Ranking, Score
-from ..structures.identity import root_of
 from .classes import class_rows, first_answers
+from .image_names import ImageNames, Labels
 from .provenance_table import facts, flat, hide_folders
-from .query_cases import Case, Hit, case, pick, worst_first
+from .query_cases import all_hits, case, pick, worst_first
 from .render import render, text_of
-from .thumbnails import Album, Images, ImageSources, find
+from .thumbnails import Album, Images, ImageSources
 from .widgets import histogram, steps_table, tiles
 
 CLASSES = 300  # lines of the class table
@@ -35,6 +36,7 @@ class PageLayout:
         queries: queries shown at most: the worst ones, then a spread of the rest.
         order: the score that orders the queries; the first "map(…)" with a figure for every query
             when None.
+        links: whether an image that is clicked links to its file, by a path relative to the page.
     """
 
     title: str = ""
@@ -42,6 +44,7 @@ class PageLayout:
     depth: int = 10
     queries: int = 200
     order: Score | None = None
+    links: bool = False
 
 
 USUAL = PageLayout()
@@ -80,7 +83,14 @@ def page(
     values = np.asarray(order.per_query, np.float64)
     rows = pick(worst_first(values, ranking, states), layout.queries)
     cases = [case(ranking, truth, int(row), layout.depth) for row in rows]
-    names = _Names(ranking, truth, images, cases)
+    names = ImageNames(
+        ranking,
+        images,
+        [one.row for one in cases],
+        [hit.row for one in cases for hit in all_hits(one)],
+        Labels(truth.query_labels, truth.gallery_labels),
+        pathlib.Path(out).parent if layout.links else None,
+    )
     classes = class_rows(truth.query_labels, values, states, taken_for)
     html = _render(
         names.album,
@@ -144,61 +154,6 @@ def _ordering(scores: Sequence[Score], states: list[str]) -> Score:
     by_map = [score for score in known if score.name.startswith("map")]
     first = np.array([{"right": 1.0, "wrong": 0.0, "open": np.nan}[state] for state in states])
     return next(iter([*by_map, *known]), Score("right first answer", 0.0, first))
-
-
-class _Names:
-    """What the template asks of an image: its id, label and thumbnail."""
-
-    def __init__(
-        self,
-        ranking: Ranking,
-        truth: GroundTruth,
-        images: Images | ImageSources,
-        cases: Sequence[Case],
-    ) -> None:
-        sources = images if isinstance(images, ImageSources) else ImageSources(images, images)
-        asked = [one.row for one in cases]
-        shown = dict.fromkeys(
-            hit.row for one in cases for hit in [*one.hits, *([one.missed] if one.missed else [])]
-        )
-        root = root_of(ranking.provenance, "queries")
-        self._queries = {
-            row: find(str(ranking.query_ids[row]), sources.queries, root) for row in asked
-        }
-        root = root_of(ranking.provenance, "gallery")
-        self._gallery = {
-            row: find(str(ranking.gallery_ids[row]), sources.gallery, root) for row in shown
-        }
-        self.album = Album(
-            path for path in [*self._queries.values(), *self._gallery.values()] if path
-        )
-        self._ranking, self._truth = ranking, truth
-
-    def query(self, one: Case) -> dict[str, str]:
-        return _name_hits(
-            self._ranking.query_ids,
-            self._truth.query_labels,
-            one.row,
-            self.album.name(self._queries[one.row]),
-        )
-
-    def hit(self, one: Hit) -> dict[str, str]:
-        return _name_hits(
-            self._ranking.gallery_ids,
-            self._truth.gallery_labels,
-            one.row,
-            self.album.name(self._gallery[one.row]),
-        )
-
-
-def _name_hits(ids: np.ndarray, labels: np.ndarray, row: int, image: str) -> dict[str, str]:
-    name = str(ids[row])
-    return {
-        "id": name,
-        "file": name.replace("\\", "/").rsplit("/", 1)[-1],
-        "label": str(labels[row]),
-        "image": image,
-    }
 
 
 def _render(album: Album, **shown: Any) -> str:

@@ -50,6 +50,11 @@ class Case:
     found: int
 
 
+def all_hits(one: Case) -> list[Hit]:
+    """Every gallery image shown beside a query, also the one that was missed."""
+    return [*one.hits, *([one.missed] if one.missed else [])]
+
+
 def case(ranking: Ranking, truth: GroundTruth, row: int, depth: int) -> Case:
     """Query number `row` with the first `depth` of its list."""
     relevant = truth.relevant_to(row)

@@ -24,6 +24,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SIDE, LARGE_SIDE = 160, 320  # of a thumbnail on a page of many images, and of few
 FEW = 300  # images that may be large: the page stays below 10 MB
 Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
+# By file and longer side: the JPEG with its width / height, None where it cannot be shown.
+Thumbnails = dict[tuple[pathlib.Path, int], tuple[bytes, float] | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,18 +133,26 @@ class Album:
     Args:
         paths: the files, in any order, any number of times.
         side: the longer side of a thumbnail; larger on a page of few images when None.
+        known: thumbnails made earlier, as for the same page before it was whole; those made now are
+            added.
     """
 
-    def __init__(self, paths: Iterable[pathlib.Path], side: int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Iterable[pathlib.Path],
+        side: int | None = None,
+        known: Thumbnails | None = None,
+    ) -> None:
         wanted = list(dict.fromkeys(paths))
         longest = side or (LARGE_SIDE if len(wanted) <= FEW else SIDE)
+        known = {} if known is None else known
+        missing = [path for path in wanted if (path, longest) not in known]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            made = pool.map(lambda path: thumbnail(path, longest), wanted)
-            small = {
-                path: one
-                for path, one in zip(wanted, progress(made, "thumbnails", len(wanted)), strict=True)
-                if one is not None
-            }
+            made = pool.map(lambda path: thumbnail(path, longest), missing)
+            for path, one in zip(missing, progress(made, "thumbnails", len(missing)), strict=True):
+                known[path, longest] = one
+        found = {path: known[path, longest] for path in wanted}
+        small = {path: one for path, one in found.items() if one is not None}
         self._names = {path: f"p{number}" for number, path in enumerate(small)}
         self._small = small
 

@@ -1,0 +1,116 @@
+"""One self-contained HTML page of queries with what was found, where nobody knows what is right."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..io.atomic import atomic
+from ..io.paths import PathLike
+from ..structures import Ranking
+from ..structures.identity import compare_ids
+from .image_names import ImageNames
+from .provenance_table import facts, flat, hide_folders
+from .query_cases import Case, Hit, pick
+from .render import render, text_of
+from .thumbnails import Images, ImageSources, Thumbnails
+
+
+@dataclasses.dataclass(frozen=True)
+class NeighborsLayout:
+    """What a page of answers shows besides the ranking itself.
+
+    Args:
+        title: the heading; full paths in it are cut to their last name.
+        depth: answers shown for each query.
+        queries: queries shown at most, spread evenly over all.
+        notes: sentences below the heading.
+        renew: the seconds after which a browser loads the page again, for a page that is still
+            growing; 0 for one that is whole.
+        links: whether an image that is clicked links to its file, by a path relative to the page.
+    """
+
+    title: str = ""
+    depth: int = 10
+    queries: int = 200
+    notes: Sequence[str] = ()
+    renew: int = 0
+    links: bool = False
+
+
+USUAL = NeighborsLayout()
+
+
+def neighbors_page(
+    ranking: Ranking,
+    images: Images | ImageSources,
+    out: PathLike,
+    layout: NeighborsLayout = USUAL,
+    known: Thumbnails | None = None,
+) -> None:
+    """Write one HTML page that needs nothing else: no network, no other file, no JavaScript to be
+    read.
+
+    A query that stands in the gallery is no answer to itself and is left out there.
+
+    Args:
+        ranking: what was found.
+        images: where the images are, as for `page`.
+        out: the file; the same input gives the same bytes.
+        layout: heading, notes, and how much is shown.
+        known: thumbnails made earlier; those made now are added.
+    """
+    rows = pick(np.arange(len(ranking.query_ids)), layout.queries, worst=0.0)
+    cases = _make_cases(ranking, rows, layout.depth)
+    names = ImageNames(
+        ranking,
+        images,
+        [one.row for one in cases],
+        [hit.row for one in cases for hit in one.hits],
+        home=pathlib.Path(out).parent if layout.links else None,
+        known=known,
+    )
+    html = render(
+        "neighbors.html",
+        f":root {{ --columns: {min(layout.depth, 10)}; }}\n{names.album.css()}",
+        text_of("page.js"),
+        title=hide_folders(layout.title) or "What was searched, and what was found",
+        shape=names.album.shape(),
+        names=names,
+        cases=cases,
+        queries=len(ranking.query_ids),
+        gallery=len(ranking.gallery_ids),
+        notes=[hide_folders(note) for note in layout.notes],
+        renew=layout.renew,
+        below_zero=any((hit.score or 0) < 0 for one in cases for hit in one.hits),
+        facts=facts(ranking.provenance),
+        provenances=[("Ranking", flat(ranking.provenance))],
+    )
+    with atomic(out, "w") as file:
+        file.write(html)
+
+
+def _make_cases(ranking: Ranking, rows: np.ndarray, depth: int) -> list[Case]:
+    """The queries of some rows, each with the first `depth` of its list, itself left out."""
+    comparable = compare_ids(ranking.query_ids, ranking.gallery_ids, ranking.provenance)
+    row_of = {} if comparable is None else _number(comparable.gallery)
+    cases = []
+    for row in rows.tolist():
+        own = -1 if comparable is None else row_of.get(str(comparable.queries[row]), -1)
+        hits = _list_answers(ranking, row, own)[:depth]
+        cases.append(Case(row, "", tuple(hits), None, 0, 0))
+    return cases
+
+
+def _number(names: np.ndarray) -> dict[str, int]:
+    return {name: row for row, name in enumerate(names.tolist())}
+
+
+def _list_answers(ranking: Ranking, row: int, own: int) -> list[Hit]:
+    """The whole list of query number `row` without the gallery image `own`, which it is itself."""
+    pairs = zip(ranking.indices[row].tolist(), ranking.scores[row].tolist(), strict=True)
+    kept = [(index, score) for index, score in pairs if index >= 0 and index != own]
+    return [Hit(index, rank, "", score) for rank, (index, score) in enumerate(kept, 1)]
