@@ -24,7 +24,7 @@ LEVELS = {
     6: "inference",
     7: "training",
     8: "workflows",
-    9: "service cli",
+    9: "service cli api",
     10: "__main__",
 }
 # Rooms of more than twelve files, from the ground up: a file imports only from floors below its own.
@@ -100,9 +100,9 @@ FLOORS = {
     ],
     "structures": [
         "_old_field_name arrays class_file item label_file",
-        "archive item_table",
-        "geolocation identity ranking score shard_files splits",
-        "embeddings",
+        "answers archive item_table",
+        "geolocation identity score shard_files splits",
+        "embeddings ranking",
         "ground_truth",
         "embeddings_writer ground_truth_file provenance",
     ],
@@ -137,7 +137,7 @@ FASTREID = {
 # What runs without torch and fast-reid: the retrieval half and its verbs.
 RETRIEVAL_HALF = """errors progress suggestions io registry structures knn regions formats report classification
     enhance search metrics fuse recognition rerank retrieval
-    cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
+    api cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
     cli._submit cli._submit_classes""".split()
 
 

@@ -1,26 +1,109 @@
 """FastSeek: instance-level image retrieval on top of fast-reid.
 
-`register(cfg)` is its one door for fast-reid; it is imported when it is first asked for, so that
-the retrieval half starts without fast-reid and torch.
+Its names are the Python API (see `fastseek.api`) and `register(cfg)`, the one door for fast-reid.
+They are imported when they are first asked for, so that `import fastseek` costs nothing and the
+retrieval half starts without fast-reid and torch.
 """
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 # Every command starts here, and `typing` is a fifth of the start of its help.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspect import Signature
     from typing import Any
 
+    from .api import (
+        Answer,
+        ArtefactError,
+        DataError,
+        Embeddings,
+        FastSeekError,
+        GroundTruth,
+        Ranking,
+        RunError,
+        Score,
+        UsageError,
+        evaluate,
+        fuse,
+        load_embeddings,
+        load_truth,
+        rerank,
+        search,
+    )
     from .config.plugins import register
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "register"]
+__all__ = [
+    "Answer",
+    "ArtefactError",
+    "DataError",
+    "Embeddings",
+    "FastSeekError",
+    "GroundTruth",
+    "Ranking",
+    "RunError",
+    "Score",
+    "UsageError",
+    "__version__",
+    "evaluate",
+    "fuse",
+    "load_embeddings",
+    "load_truth",
+    "register",
+    "rerank",
+    "search",
+]
+# Rooms of parts that are called as the verbs of the API: fastseek.search is a package, and
+# fastseek.search(queries, gallery) ranks.
+VERBS = ("fuse", "rerank", "search")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "register":
-        from .config.plugins import register
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return register
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in VERBS:
+        return import_module(f".{name}", __name__)
+    room = ".config.plugins" if name == "register" else ".api"
+    return getattr(import_module(room, __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _VerbRoom(ModuleType):
+    """A room of parts that can be called as the function of the API of its name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._verb(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> Signature:
+        import inspect
+
+        return inspect.signature(self._verb)
+
+    @property
+    def _verb(self) -> Any:
+        from . import api
+
+        return getattr(api, self.__name__.rpartition(".")[2])
+
+
+class _Package(ModuleType):
+    """This package: the import system sets its rooms as attributes, and some are also verbs."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in VERBS and type(value) is ModuleType:
+            value.__class__ = _VerbRoom
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

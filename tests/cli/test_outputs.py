@@ -146,7 +146,7 @@ def test_F36_a_ranking_without_an_answer_is_a_table_without_a_row(tmp_path):
         save_ranking(empty, tmp_path / f"r{suffix}")
         check_replaceable(tmp_path / f"r{suffix}", "ranking")
     assert json.loads((tmp_path / "r.json").read_text()) == []
-    assert (tmp_path / "r.csv").read_text() == "query,rank,id,score\n"
+    assert (tmp_path / "r.csv").read_text() == "query,rank,id,path,score\n"
 
 
 @pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])

@@ -6,26 +6,23 @@ import json
 import pathlib
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import UsageError
-from ..io import csv_rows
-from ..io.atomic import atomic, check_apart
+from ..io.atomic import check_apart
 from ..io.paths import PathLike
 from ..structures import Ranking
 from ..structures.label_file import read_labels
 
 HEAD = 4096  # bytes of a file that tell its kind
-COLUMNS = ("query", "rank", "id", "score")
 TABLES = (".csv", ".json", ".jsonl")
 # The tables that commands write, by their first columns.
 HEADERS = (
-    *("query,rank,id,score", "query,overlap,disagrees", "path,class,share,sigma"),
+    *("query,rank,id", "query,overlap,disagrees", "path,class,share,sigma"),
     *("landmark_id,images", "id,images", "id,landmarks"),
     *("filename,cultivar", "Id,Predicted", "Id,Category"),
 )
-Row = tuple[Any, ...]
 
 
 def check_replaceable(
@@ -75,8 +72,8 @@ def check_ranking_suffix(out: PathLike, labels: PathLike | None = None) -> None:
 def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None) -> str:
     """Write a ranking in the form that the suffix of its name says, whole or not at all.
 
-    The tables have a row an answer: query, rank from 1, id, score, and the label where labels are
-    given ("" where an image has none).
+    The tables have a row an answer: query, rank from 1, id, path ("" where no such file is known),
+    score, and the label where labels are given ("" where an image has none).
 
     Args:
         ranking: what is written.
@@ -92,13 +89,10 @@ def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None
     check_ranking_suffix(out, labels)
     suffix = pathlib.Path(out).suffix
     known = None if labels is None else read_labels(labels, "gallery", allow_empty=True)
-    columns = COLUMNS if known is None else (*COLUMNS, "label")
-    rows = _answers(ranking, known)
     if suffix == ".csv":
-        csv_rows.write(out, columns, map(_spell_cells, rows))
+        ranking.to_csv(out, known)
     elif suffix in TABLES:
-        with atomic(out, "w") as file:
-            file.writelines(_json_lines(columns, rows, whole=suffix == ".json"))
+        ranking.to_json(out, known)
     else:
         ranking.save(out)
     missing = 0 if known is None else sum(one not in known for one in ranking.gallery_ids.tolist())
@@ -106,43 +100,10 @@ def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None
     return f"; {missing} of {total} images have no label in {labels}" if missing else ""
 
 
-def _answers(ranking: Ranking, labels: Mapping[str, str] | None) -> Iterator[Row]:
-    """(query, rank, id, score[, label]) of every answer."""
-    gallery = ranking.gallery_ids.tolist()
-    for query, rows, scores in zip(
-        ranking.query_ids.tolist(), ranking.indices, ranking.scores, strict=True
-    ):
-        for rank, (row, score) in enumerate(zip(rows.tolist(), scores, strict=True), 1):
-            if row < 0:
-                break  # the list is short
-            answer = query, rank, gallery[row], score
-            yield answer if labels is None else (*answer, labels.get(gallery[row], ""))
-
-
-def _spell_cells(row: Row) -> Row:
-    """A row for a spreadsheet, its float32 score in as few digits as tell it from others."""
-    query, rank, name, score, *label = row
-    guard = csv_rows.guard_cell
-    return guard(query), rank, guard(name), str(score), *map(guard, label)
-
-
-def _json_lines(columns: tuple[str, ...], rows: Iterable[Row], whole: bool) -> Iterator[str]:
-    """Lines of a JSON list, or of a file with an object a line."""
-    between = "[\n" if whole else ""
-    for row in rows:
-        values = (*row[:3], float(str(row[3])), *row[4:])
-        yield between + json.dumps(dict(zip(columns, values, strict=True)))
-        between = ",\n" if whole else "\n"
-    if whole:
-        yield "[]\n" if between == "[\n" else "\n]\n"
-    elif between:
-        yield "\n"
-
-
 def _is_ranking(path: pathlib.Path, head: bytes) -> bool:
     return (
         _has_members(path, {"indices.npy", "scores.npy"})
-        or _starts_with(head, ",".join(COLUMNS))
+        or _starts_with(head, "query,rank,id")
         or re.match(rb'\s*\[?\s*\{"query": ', head) is not None
         or path.suffix == ".json"
         and head.strip() == b"[]"

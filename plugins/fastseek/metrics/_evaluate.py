@@ -45,3 +45,13 @@ def evaluate(ranking: Ranking, truth: GroundTruth, calls: Sequence[str]) -> list
         else:
             scores += part(ranking, truth)
     return [dataclasses.replace(score, protocol={**origin, **score.protocol}) for score in scores]
+
+
+def usual_metrics(ranking: Ranking, truth: GroundTruth) -> list[str]:
+    """The call strings of the figures that a person looks at first.
+
+    Args:
+        ranking, truth: over the same queries and gallery, in one order.
+    """
+    depth = min(max(1, from_ranking(ranking, truth).reach), 100)
+    return ["recall(1)", f"map({depth})", "gap()"]

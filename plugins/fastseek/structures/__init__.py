@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .answers import Answer
 from .arrays import Shards
 from .embeddings import Embeddings, save_manifest, save_shard
 from .geolocation import geolocations_of, parse_geolocation
@@ -18,6 +19,7 @@ from .ranking import Ranking
 from .score import Score, describe_protocol, interval
 
 __all__ = [
+    "Answer",
     "Embeddings",
     "GroundTruth",
     "Item",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from .identity import OTHER_ROOTS, ROW_NUMBERS, compare_ids, root_of, roots_diff
 
 Rows = list[dict[str, str]]
 Side = dict[str, dict[str, str]]  # id -> row
+Labels = Mapping[str, str] | tuple[Sequence[str], Sequence[str]]
 COLUMNS = ("id", "label", "split", "group")
 
 
@@ -37,7 +39,41 @@ def read_truth(path: PathLike, ranking: Ranking) -> GroundTruth:
     if path.suffix == ".npz":
         return GroundTruth.load(path)
     rows = _read_rows(path)
-    queries, gallery = _split_rows(rows, ranking, path)
+    return _make_truth(*_split_rows(rows, ranking, path), ranking)
+
+
+def label_truth(labels: Labels, ranking: Ranking) -> GroundTruth:
+    """What is relevant by the labels of images: the same label, and never the query itself.
+
+    Args:
+        labels: id -> label, of queries and gallery alike; or the labels of the queries and those of
+            the gallery, in the order of the ranking. "" is an image of no class.
+        ranking: tells the images.
+
+    Raises:
+        ArtefactError: an image of the ranking has no label, or there are more labels than images.
+        DataError: an id names two images, of two roots, so one entry cannot tell of both.
+    """
+    source, sides = pathlib.Path("the labels"), (ranking.query_ids, ranking.gallery_ids)
+    if not isinstance(labels, Mapping):
+        asked = _label_side(sides[0], labels[0], "queries")
+        return _make_truth(asked, _label_side(sides[1], labels[1], "gallery images"), ranking)
+    told = {str(name): {"id": str(name), "label": str(label)} for name, label in labels.items()}
+    queries, gallery = (_pick(told, ids, source) for ids in sides)
+    _refuse_two_meanings(queries, gallery, ranking, source)
+    return _make_truth(queries, gallery, ranking)
+
+
+def _label_side(ids: StringArray, labels: Sequence[str], what: str) -> Side:
+    if len(ids) != len(labels):
+        raise ArtefactError(f"{len(labels)} labels for {len(ids)} {what}, must be as many")
+    return {
+        name: {"id": name, "label": str(label)}
+        for name, label in zip(ids.tolist(), labels, strict=True)
+    }
+
+
+def _make_truth(queries: Side, gallery: Side, ranking: Ranking) -> GroundTruth:
     shared = None
     if not _are_bare(queries, gallery, ranking):
         shared = compare_ids(

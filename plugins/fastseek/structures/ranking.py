@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
+from .answers import Answer, AnswerTable, iterate_answers
 from .archive import (
     Provenance,
     describe_file,
@@ -21,6 +23,16 @@ from .archive import (
     whole_numbers,
 )
 from .arrays import FloatArray, IntArray, StringArray
+from .identity import root_of
+
+# What shows a ranking stands far above it, and says so when it is imported: see `set_viewer`.
+_viewer: Callable[..., Any] | None = None
+
+
+def set_viewer(viewer: Callable[..., Any]) -> None:
+    """Say what `Ranking.show` calls: with the ranking, the images, and keyword arguments."""
+    global _viewer
+    _viewer = viewer
 
 
 @accept_old_field_name
@@ -100,6 +112,38 @@ class Ranking:
 
     def _where(self, bad: np.ndarray) -> str:
         return str(self.query_ids[int(bad.any(axis=1).argmax())])
+
+    def rows(self) -> Iterator[Answer]:
+        """Yield every answer (query, rank from 1, id, score), query by query, best first."""
+        yield from iterate_answers(self.query_ids, self.gallery_ids, self.indices, self.scores)
+
+    def to_csv(self, path: PathLike, labels: Mapping[str, str] | None = None) -> None:
+        """Write a CSV file with a row an answer: query, rank, id, path, score, and label.
+
+        Args:
+            path: the file, written whole or not at all.
+            labels: id -> label of the gallery; without it there is no column of labels.
+        """
+        self._tabulate(labels).to_csv(path)
+
+    def to_json(self, path: PathLike, labels: Mapping[str, str] | None = None) -> None:
+        """Write a JSON list with an object an answer, whose keys are the columns of `to_csv`; where
+        the name ends in .jsonl, an object a line.
+        """
+        self._tabulate(labels).to_json(path, lines=pathlib.Path(path).suffix == ".jsonl")
+
+    def _tabulate(self, labels: Mapping[str, str] | None) -> AnswerTable:
+        return AnswerTable(self.rows(), root_of(self.provenance, "gallery"), labels)
+
+    def show(self, images: Any = None, **options: Any) -> Any:
+        """Show the answers with their images, as `fastseek.show` does; the arguments are its own.
+
+        Raises:
+            UsageError: `fastseek` shows nothing yet, for only its inner modules were imported.
+        """
+        if _viewer is None:
+            raise UsageError("import fastseek.api first, or call fastseek.show(ranking)")
+        return _viewer(self, images, **options)
 
     def save(self, path: PathLike) -> None:
         """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the provenance as

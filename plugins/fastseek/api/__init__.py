@@ -1,0 +1,31 @@
+"""The Python API: what `import fastseek` offers, `fastseek.search(…)` and its fellows.
+
+`fastseek` imports this package when one of its names is first asked for.
+"""
+
+from __future__ import annotations
+
+from ..errors import ArtefactError, DataError, FastSeekError, RunError, UsageError
+from ..structures import Answer, Embeddings, GroundTruth, Ranking, Score
+from ..structures.ranking import set_viewer
+from .inputs import load_embeddings, load_truth
+from .verbs import evaluate, fuse, rerank, search
+
+__all__ = [
+    "Answer",
+    "ArtefactError",
+    "DataError",
+    "Embeddings",
+    "FastSeekError",
+    "GroundTruth",
+    "Ranking",
+    "RunError",
+    "Score",
+    "UsageError",
+    "evaluate",
+    "fuse",
+    "load_embeddings",
+    "load_truth",
+    "rerank",
+    "search",
+]

@@ -1,0 +1,115 @@
+"""Search, re-rank, fuse and evaluate, from Python."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+
+from ..errors import UsageError
+from ..metrics import evaluate as evaluate_calls
+from ..metrics import usual_metrics
+from ..metrics._align import align
+from ..registry import FUSERS, RERANKERS, SEARCHERS, build, parse, unparse
+from ..retrieval import retrieve
+from ..structures import Ranking, Score
+from .inputs import Calls, Truth, Vectors, as_calls, as_embeddings, load_truth
+
+
+def search(
+    queries: Vectors,
+    gallery: Vectors,
+    k: int | None = None,
+    search: str = "exact",
+    enhance: Calls = (),
+    rerank: Calls = (),
+) -> Ranking:
+    """Rank a gallery for every query.
+
+    Args:
+        queries, gallery: embeddings of one model, arrays [N, D] of floats (row numbers become the
+            ids), or the paths of embeddings.
+        k: how many images a query gets; 100 where neither this nor `search` says it.
+        search: call string of a searcher, such as "exact(metric='l2')".
+        enhance: call strings applied to both sides before the search, in order.
+        rerank: call strings applied to what was found, in order.
+
+    Raises:
+        UsageError: a call string is wrong. ArtefactError: the sides are not of one model.
+        DataError: a vector cannot be used; names its id.
+    """
+    call = _set_k(search, k)
+    sides = as_embeddings(queries, "queries"), as_embeddings(gallery, "gallery")
+    return retrieve(*sides, call, as_calls(enhance), as_calls(rerank))[-1]
+
+
+def rerank(ranking: Ranking, queries: Vectors, gallery: Vectors, calls: Calls) -> Ranking:
+    """Put the images of a ranking into a better order.
+
+    Args:
+        ranking: what was found.
+        queries, gallery: what it was found with, as for `search`.
+        calls: call strings of re-rankers, such as "k_reciprocal(k1=20)", in order.
+
+    Raises:
+        UsageError: a call string is wrong. ArtefactError: ranking and embeddings do not belong
+            together.
+    """
+    parts = [build(call, RERANKERS) for call in as_calls(calls)]
+    asked, searched = as_embeddings(queries, "queries"), as_embeddings(gallery, "gallery")
+    for part in parts:
+        ranking = part(ranking, asked, searched)
+    return ranking
+
+
+def fuse(rankings: Sequence[Ranking], call: str = "reciprocal_rank()") -> Ranking:
+    """Make one ranking of several.
+
+    Args:
+        rankings: of the same queries, in any order.
+        call: call string of a fuser.
+
+    Raises:
+        UsageError: the call string is wrong, or there is no ranking. ArtefactError: the rankings
+            are not of the same queries.
+    """
+    return build(call, FUSERS)(list(rankings), None)
+
+
+def evaluate(ranking: Ranking, truth: Truth, metrics: Calls = ()) -> list[Score]:
+    """Score a ranking.
+
+    Args:
+        ranking: what was found.
+        truth: a `GroundTruth`, or what `load_truth` takes: the path of a table, a mapping id ->
+            label, or the labels of queries and gallery.
+        metrics: call strings such as "map(100)"; recall(1), map and gap when none is given.
+
+    Returns:
+        the scores in the order of the calls; each knows how it came about.
+
+    Raises:
+        ArtefactError: ranking and truth are not over the same images. DataError: no query has a
+            relevant image. UsageError: a call names no metric.
+    """
+    known = load_truth(truth, ranking)
+    calls = as_calls(metrics) or usual_metrics(align(ranking, known), known)
+    return evaluate_calls(ranking, known, calls)
+
+
+def _set_k(call: str, k: int | None) -> str:
+    """The call string with k.
+
+    Raises:
+        UsageError: it has another k already, or the searcher takes none.
+    """
+    if k is None:
+        return call
+    name, args, kwargs = parse(call)
+    signature = inspect.signature(SEARCHERS.get(name))
+    try:
+        said = signature.bind_partial(*args, **kwargs).arguments.get("k", k)
+    except TypeError:
+        return call  # what is wrong with it is told when it is built
+    if said != k or "k" not in signature.parameters:
+        raise UsageError(f"k={k} and search={call!r}: say k once, in the call string")
+    return unparse(name, args, kwargs) if args else unparse(name, (), {"k": k, **kwargs})

@@ -1,0 +1,112 @@
+"""The answers of a ranking as rows, and as tables for people and other programs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from ..io import csv_rows
+from ..io.atomic import atomic
+from ..io.paths import PathLike
+from .arrays import FloatArray, IntArray, StringArray
+
+COLUMNS = ("query", "rank", "id", "path", "score")
+Cell = str | int | float
+
+
+class Answer(NamedTuple):
+    """One image that was found for one query.
+
+    Args:
+        query: the query's id.
+        rank: its place in the list, from 1.
+        id: the id of the image that was found.
+        score: larger is better.
+    """
+
+    query: str
+    rank: int
+    id: str
+    score: float
+
+
+def iterate_answers(
+    query_ids: StringArray, gallery_ids: StringArray, indices: IntArray, scores: FloatArray
+) -> Iterator[Answer]:
+    """Yield every answer, query by query, best first; the arguments are those of a `Ranking`."""
+    gallery = gallery_ids.tolist()
+    for query, rows, values in zip(query_ids.tolist(), indices, scores, strict=True):
+        for rank, (row, score) in enumerate(zip(rows.tolist(), values.tolist(), strict=True), 1):
+            if row < 0:
+                break  # the list is short
+            yield Answer(query, rank, gallery[row], score)
+
+
+class AnswerTable:
+    """Answers with what a table tells beside them: the columns query, rank, id, path, score, and
+    label where labels are given.
+
+    Args:
+        answers: the rows, read once.
+        root: the folder that the ids are paths below, "" where it is not known. A path is told
+            where such a file exists, and is "" otherwise.
+        labels: id -> label; an image without one gets "".
+    """
+
+    def __init__(
+        self, answers: Iterable[Answer], root: str = "", labels: Mapping[str, str] | None = None
+    ) -> None:
+        self._answers, self._labels = answers, labels
+        self._find = functools.lru_cache(maxsize=1 << 20)(functools.partial(find_file, root))
+        self.columns = COLUMNS if labels is None else (*COLUMNS, "label")
+
+    def to_csv(self, path: PathLike) -> None:
+        """Write a CSV file, whole or not at all; a name that a spreadsheet would take for a formula
+        gets an apostrophe.
+        """
+        csv_rows.write(path, self.columns, (map(_guard, row) for row in self._rows()))
+
+    def to_json(self, path: PathLike, lines: bool = False) -> None:
+        """Write a JSON list of objects, or with `lines` an object a line; whole or not at all."""
+        with atomic(path, "w") as file:
+            file.writelines(self._json_lines() if lines else self._json_list())
+
+    def _rows(self) -> Iterator[tuple[Cell, ...]]:
+        """The cells of every answer, the float32 score in as few digits as tell it from others."""
+        for answer in self._answers:
+            score = float(str(np.float32(answer.score)))
+            row = answer.query, answer.rank, answer.id, self._find(answer.id), score
+            yield row if self._labels is None else (*row, self._labels.get(answer.id, ""))
+
+    def _json_lines(self) -> Iterator[str]:
+        for row in self._rows():
+            yield json.dumps(dict(zip(self.columns, row, strict=True))) + "\n"
+
+    def _json_list(self) -> Iterator[str]:
+        between = "[\n"
+        for line in self._json_lines():
+            yield between + line.rstrip("\n")
+            between = ",\n"
+        yield "[]\n" if between == "[\n" else "\n]\n"
+
+
+def find_file(root: str, name: str) -> str:
+    """The file of an id below its root, "" where there is none.
+
+    A root that is no full path depends on the working folder, and an id may come from a stranger:
+    one that leads out of the root names no file.
+    """
+    if not os.path.isabs(root):
+        return ""
+    path = os.path.normpath(os.path.join(root, name))
+    inside = path.startswith(os.path.join(os.path.normpath(root), ""))
+    return path if inside and "\0" not in path and os.path.isfile(path) else ""
+
+
+def _guard(cell: Cell) -> Cell:
+    return csv_rows.guard_cell(cell) if isinstance(cell, str) else cell

@@ -1,0 +1,220 @@
+"""The Python API: `import fastseek as fs`."""
+
+import csv
+import inspect
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing
+
+import numpy as np
+import pytest
+
+import fastseek as fs
+import toy
+from fastseek import api
+from fastseek.structures import GroundTruth
+
+ROOT = pathlib.Path(__file__).parents[1]
+QUERY_LABELS, GALLERY_LABELS = np.arange(6) % 3, np.arange(24) % 3
+
+
+@pytest.fixture
+def sides():
+    """Embeddings of 6 queries in a gallery of 24, of three classes."""
+    return (
+        fs.Embeddings([f"q{n}" for n in range(6)], toy.circle(QUERY_LABELS, 1, 0.4)),
+        fs.Embeddings([f"g{n}" for n in range(24)], toy.circle(GALLERY_LABELS, 2, 0.4)),
+    )
+
+
+def run(code, folder):
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_import_loads_nothing_and_a_search_needs_no_torch(tmp_path):
+    code = (
+        "import sys, fastseek as fs\n"
+        "assert not {'numpy', 'typing', 'fastseek.api'} & set(sys.modules)\n"
+        "import numpy as np\n"
+        "found = fs.search(np.eye(3), np.eye(3), k=1)\n"
+        "assert not {'torch', 'fastreid', 'faiss', 'timm', 'jinja2', 'PIL'} & set(sys.modules)\n"
+        "print(found.indices.ravel().tolist())\n"
+    )
+    assert run(code, tmp_path).split("\n")[-2] == "[0, 1, 2]"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_name_of_the_api_is_offered_by_the_package_and_documented():
+    assert set(fs.__all__) == {*api.__all__, "__version__", "register"}
+    assert set(fs.__all__) <= set(dir(fs))
+    for name in api.__all__:
+        offered = getattr(fs, name)
+        if name not in fs.VERBS:
+            assert offered is getattr(api, name)
+        assert inspect.getdoc(getattr(api, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'serach'"):
+        _ = fs.serach
+
+
+def test_what_is_offered_to_a_type_checker_is_what_is_there():
+    source = (ROOT / "plugins" / "fastseek" / "__init__.py").read_text()
+    shown = source.partition("from .api import (")[2].partition(")")[0]
+    assert sorted(shown.replace(",", " ").split()) == sorted(api.__all__)
+    for name in ("search", "rerank", "fuse", "evaluate", "load_truth", "load_embeddings"):
+        assert "return" in typing.get_type_hints(getattr(api, name)), name
+
+
+def test_a_room_of_parts_is_called_as_the_verb_of_its_name(sides):
+    import fastseek.search
+    from fastseek.search.exact import Exact
+
+    assert fastseek.search is fs.search and fs.search.exact.Exact is Exact
+    assert list(inspect.signature(fs.search).parameters)[:3] == ["queries", "gallery", "k"]
+    assert np.array_equal(fs.search(*sides, 5).indices, Exact(5)(*sides).indices)
+
+
+def test_a_search_by_python_is_the_search_by_command(sides, tmp_path, monkeypatch):
+    from fastseek import cli
+
+    monkeypatch.chdir(tmp_path)
+    for side, name in zip(sides, ("q", "g"), strict=True):
+        side.save(name)
+    line = "search --queries q --gallery g --search exact(k=9) --enhance center() --out r.npz"
+    cli.call_verb("search", line.split()[1:])
+    theirs = fs.Ranking.load("r.npz")
+    for queries, gallery in (sides, ("q", pathlib.Path("g"))):
+        ours = fs.search(queries, gallery, k=9, enhance="center()")
+        assert np.array_equal(ours.indices, theirs.indices)
+        assert np.array_equal(ours.scores, theirs.scores)
+        assert ours.provenance["search"] == theirs.provenance["search"]
+
+
+def test_k_is_said_once(sides):
+    assert fs.search(*sides).indices.shape == (6, 24)
+    for given in ({"k": 5}, {"search": "exact(5)"}, {"search": "exact(k=5)", "k": 5}):
+        assert fs.search(*sides, **given).indices.shape == (6, 5)
+    l2 = fs.search(*sides, k=5, search="exact(metric='l2')")
+    assert l2.provenance["search"] == "exact(k=5, metric='l2')"
+    with pytest.raises(fs.UsageError, match="say k once"):
+        fs.search(*sides, k=4, search="exact(k=5)")
+
+
+def test_reranking_at_once_and_afterwards_is_one(sides):
+    calls = ["k_reciprocal(k1=4, k2=2)"]
+    at_once = fs.search(*sides, rerank=calls)
+    after = fs.rerank(fs.search(*sides), *sides, calls[0])
+    assert np.array_equal(at_once.indices, after.indices)
+    assert at_once.provenance["rerank"] == after.provenance["rerank"]
+
+
+def test_a_ranking_fused_with_itself_is_the_ranking(sides):
+    ranking = fs.search(*sides)
+    assert np.array_equal(fs.fuse([ranking, ranking]).indices, ranking.indices)
+    with pytest.raises(fs.UsageError, match="nothing to fuse"):
+        fs.fuse([])
+
+
+def test_arrays_are_searched_by_row_number_and_two_arrays_are_two_sets_of_images():
+    queries, gallery = toy.circle(QUERY_LABELS, 1), toy.circle(GALLERY_LABELS, 2)
+    before = gallery.copy()
+    ranking = fs.search(queries.astype(np.float64), gallery, k=3)
+    assert ranking.gallery_ids.tolist() == [str(n) for n in range(24)]
+    truth = QUERY_LABELS.astype(str), GALLERY_LABELS.astype(str)
+    [recall] = fs.evaluate(ranking, truth, "recall(1)")
+    assert recall.value == 1 and recall.protocol["self_match"] == "none: ids of other roots"
+    again = fs.search(gallery, gallery.copy(), k=3)
+    [found] = fs.evaluate(again, (GALLERY_LABELS, GALLERY_LABELS), ["map(2)"])
+    assert found.protocol["self_match"] == "junk"
+    assert np.array_equal(before, gallery)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (np.zeros(4), fs.DataError),
+        (np.zeros((3, 4), int), fs.DataError),
+        ([[1.0, 2.0]], fs.UsageError),
+        ("nowhere", fs.DataError),
+        (None, fs.UsageError),
+        (np.full((2, 8), np.nan), fs.DataError),
+        (np.ones((2, 9)), fs.ArtefactError),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_one_line(given, error, sides):
+    with pytest.raises(error) as caught:
+        fs.search(given, sides[1])
+    assert isinstance(caught.value, fs.FastSeekError)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truth_is_told_in_four_ways(sides, tmp_path):
+    ranking = fs.search(*sides)
+    labels = {f"q{n}": f"c{n % 3}" for n in range(6)} | {f"g{n}": f"c{n % 3}" for n in range(24)}
+    table = tmp_path / "t.csv"
+    table.write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in labels.items()))
+    pair = [labels[f"q{n}"] for n in range(6)], [labels[f"g{n}"] for n in range(24)]
+    made = GroundTruth.from_labels(ranking.query_ids, pair[0], ranking.gallery_ids, pair[1])
+    values = {
+        tuple(score.value for score in fs.evaluate(ranking, truth))
+        for truth in (labels, table, str(table), pair, made)
+    }
+    assert len(values) == 1
+    assert [score.name for score in fs.evaluate(ranking, labels)] == ["recall(1)", "map(24)", "gap"]
+    del labels["g3"]
+    with pytest.raises(fs.ArtefactError, match="'g3'"):
+        fs.evaluate(ranking, labels)
+    with pytest.raises(fs.ArtefactError, match="5 labels for 6 queries"):
+        fs.evaluate(ranking, (pair[0][:5], pair[1]))
+
+
+def test_rows_and_tables_tell_every_answer_and_the_files_that_are_there(tmp_path):
+    (tmp_path / "sub").mkdir()
+    for name in ("sub/a.jpg", "=1+1.jpg"):
+        (tmp_path / name).touch()
+    ranking = fs.Ranking(
+        ["q"],
+        ["sub/a.jpg", "gone.jpg", "=1+1.jpg", "../outside.jpg"],
+        np.array([[0, 2, 1, 3]]),
+        np.array([[0.3, 0.2, 0.1, -0.5]], np.float32),
+        {"gallery": {"root": str(tmp_path)}},
+    )
+    (tmp_path.parent / "outside.jpg").touch()
+    rows = list(ranking.rows())
+    assert [row.id for row in rows] == ["sub/a.jpg", "=1+1.jpg", "gone.jpg", "../outside.jpg"]
+    assert [row.rank for row in rows] == [1, 2, 3, 4] and {row.query for row in rows} == {"q"}
+    ranking.to_json(tmp_path / "r.json", labels={"gone.jpg": "lost"})
+    ranking.to_json(tmp_path / "r.jsonl", labels={"gone.jpg": "lost"})
+    told = json.loads((tmp_path / "r.json").read_text())
+    assert told == [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    there = [str(tmp_path / "sub/a.jpg"), str(tmp_path / "=1+1.jpg"), "", ""]
+    assert [row["path"] for row in told] == there
+    assert [row["score"] for row in told] == [0.3, 0.2, 0.1, -0.5]
+    assert [row["label"] for row in told] == ["", "", "lost", ""]
+    ranking.to_csv(tmp_path / "r.csv")
+    with open(tmp_path / "r.csv", newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert list(cells[0]) == ["query", "rank", "id", "path", "score"]
+    assert cells[1]["id"] == "'=1+1.jpg"
+
+
+def test_it_works_from_an_empty_folder(tmp_path):
+    """The blocks of docs/python.md, one after the other."""
+    text = (ROOT / "docs" / "python.md").read_text()
+    blocks = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
+    assert len(blocks) >= 2
+    out = [run(block, tmp_path) for block in blocks]
+    assert out[0].startswith("0 1 0 ") and out[1].startswith("recall(1) ")
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
