@@ -9,7 +9,7 @@ ifneq ($(BESIDE),)
 export FASTREID_DATASETS ?= $(abspath $(BESIDE))
 endif
 
-.PHONY: env demo reid-ablation digix landmark semi finegrained test lint bench bench-full clean
+.PHONY: env demo reid-ablation digix landmark semi finegrained test lint docs bench bench-full clean
 
 env: $(VENV)/.ready
 
@@ -47,6 +47,12 @@ lint: env
 	$(BIN)/ruff check --quiet .
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
+
+# The pages of parts and keys are made from the package; a broken link is an error.
+docs: env
+	$(BIN)/fastseek parts --markdown > docs/parts.md.new && mv docs/parts.md.new docs/parts.md
+	$(BIN)/fastseek recipes keys --markdown > docs/keys.md.new && mv docs/keys.md.new docs/keys.md
+	$(BIN)/mkdocs build --strict --quiet --site-dir $(OUT)/site
 
 bench: env
 	for name in k_reciprocal ranking_evaluation loader contest_files exact_search; do \

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import toy
+from fastseek.cli._reference_pages import keys_page, parts_page
 from fastseek.registry import RERANKERS, build
 from fastseek.report.readme import fill
 from fastseek.structures import Embeddings, Ranking
@@ -53,6 +54,11 @@ def commands(page: str) -> list[str]:
     return [" ".join(line.split("  #")[0].split()) for line in lines if line.strip()]
 
 
+def anchor(heading: str) -> str:
+    """What a link to a heading says."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
 def page_name(path: pathlib.Path) -> str:
     return path.name
 
@@ -69,6 +75,11 @@ def test_the_tables_are_those_of_the_results_files(page):
     assert fill(text, ROOT) == text, f"run: python tools/readme.py docs/{page.name}"
 
 
+@pytest.mark.parametrize(("page", "write"), [("parts.md", parts_page), ("keys.md", keys_page)])
+def test_the_pages_made_from_the_package_are_up_to_date(page, write):
+    assert read(page) == write(), "run: make docs"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_link_leads_to_a_page_or_a_heading(page):
     for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read(page.name)):
@@ -76,7 +87,7 @@ def test_every_link_leads_to_a_page_or_a_heading(page):
         assert path.exists(), target
         if heading:
             names = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-            assert heading in [name.lower().replace(" ", "-") for name in names], heading
+            assert heading in map(anchor, names), heading
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

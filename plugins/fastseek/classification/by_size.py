@@ -17,6 +17,8 @@ class BySize:
     Args:
         edges: by_size(20, 100) has the buckets of up to 20, 21 to 100, and more than 100 training
             images.
+
+    Example: by_size(20, 100)
     """
 
     def __init__(self, *edges: int) -> None:

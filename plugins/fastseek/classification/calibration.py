@@ -20,6 +20,9 @@ class Calibration:
 
     Args:
         bins: how many.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (arXiv 1706.04599)
+    Example: calibration(bins=15)
     """
 
     def __init__(self, bins: int = 15) -> None:

@@ -16,6 +16,8 @@ class ClassMean:
     count like others.
 
     `per_query` holds every image with the weight of its class, so that its mean is the figure.
+
+    Example: class_mean()
     """
 
     def __call__(

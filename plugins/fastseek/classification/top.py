@@ -17,6 +17,8 @@ class Top:
 
     Args:
         ks: such as top(1, 5).
+
+    Example: top(1, 5)
     """
 
     def __init__(self, *ks: int) -> None:

@@ -6,6 +6,7 @@ fastseek recipes check Grocery/dolg_mobilenetv2
 fastseek recipes schedule Grocery/dolg_mobilenetv2 --iters-per-epoch 120 SOLVER.MAX_EPOCH 30
 fastseek recipes schedule "warmup_steps(preset='digix')" --iters-per-epoch 387 --epochs 300
 fastseek recipes memory Grocery/dolg_mobilenetv2 --gib 80 SOLVER.IMS_PER_BATCH 64
+fastseek recipes keys SEEK.R
 
 `check` without a name takes all recipes, plans too.
 """
@@ -69,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="memory of a device: tells the largest batch it holds",
     )
     memory.add_argument("opts", nargs="*", metavar="KEY VALUE", help="changes to the recipe")
+    keys = commands.add_parser("keys", help="the keys of a recipe: default, meaning, legal values")
+    keys.add_argument("start", nargs="?", default="", help="only keys that begin so")
+    keys.add_argument("--markdown", action="store_true", help="all keys as a page of Markdown")
     args, rest = parser.parse_known_args(argv)
     if rest and (args.command not in ("schedule", "memory") or rest[0].startswith("-")):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -77,8 +81,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_changes(changes)
     if args.command == "check":
         _check(args)
+    elif args.command == "keys":
+        sys.stdout.write(_keys(args))
     else:
         sys.stdout.write(_describe(args, changes) + "\n")
+
+
+def _keys(args: argparse.Namespace) -> str:
+    """What `keys` prints."""
+    if not args.markdown:
+        from ..config.keys import list_keys
+
+        return list_keys(args.start) + "\n"
+    if args.start:
+        raise UsageError("--markdown prints all keys: leave the beginning of a name out")
+    from .. import compat  # noqa: F401  (before anything that imports fast-reid)
+    from ._reference_pages import keys_page
+
+    return keys_page()
 
 
 def _describe(args: argparse.Namespace, changes: Sequence[str]) -> str:

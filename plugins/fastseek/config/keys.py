@@ -17,7 +17,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from ..errors import UsageError
+from ..io.text_table import align_columns
+from ..suggestions import did_you_mean
 from .nested import flatten
+from .ranges import ATLEAST0, COUNT, SHARE, Range
 
 Tag = Literal["shapes_model", "shapes_answer", "judges", "runs"]
 SHAPES_MODEL: Tag = "shapes_model"
@@ -36,12 +40,16 @@ class Key:
         default: its value where no recipe sets it; its type is the type every value must have.
         comment: what it means, for people.
         tag: what it has a say in.
+        legal: the numbers it may be, or the words; None where the type alone decides.
+        calls: the kind of part whose call strings it holds, "" where it holds none.
     """
 
     name: str
     default: Any
     comment: str
     tag: Tag
+    legal: Range | tuple[str, ...] | None = None
+    calls: str = ""
 
 
 OURS = (
@@ -56,30 +64,35 @@ OURS = (
         0,
         "seeds weights, order and augmentation; -1 draws one and logs it",
         SHAPES_MODEL,
+        legal=Range(-1),
     ),
     Key(
         "SEEK.BACKBONE",
         "",
         'call string of BACKBONES; "" takes fast-reid\'s MODEL.BACKBONE',
         SHAPES_MODEL,
+        calls="backbones",
     ),
     Key(
         "SEEK.BLOCKS",
         [],
         "call strings of BLOCKS: attention and other parts put into the backbone, in order",
         SHAPES_MODEL,
+        calls="blocks",
     ),
     Key(
         "SEEK.BRANCHES",
         [],
         "call strings of BRANCHES: feature maps -> embeddings",
         SHAPES_MODEL,
+        calls="branches",
     ),
     Key(
         "SEEK.LOSSES",
         [],
         "call strings of LOSSES, each on one named embedding",
         SHAPES_MODEL,
+        calls="losses",
     ),
     Key(
         "SEEK.CLASSES",
@@ -92,6 +105,7 @@ OURS = (
         "",
         'call string of SCHEDULES; "" honors SOLVER.SCHED and its warm-up',
         SHAPES_MODEL,
+        calls="schedules",
     ),
     Key(
         "SEEK.FREEZE",
@@ -110,12 +124,14 @@ OURS = (
         1,
         "batches of SOLVER.IMS_PER_BATCH whose gradients make one update",
         SHAPES_MODEL,
+        legal=COUNT,
     ),
     Key(
         "SEEK.STOP_AT",
         0,
         "training ends after this many epochs, with the schedule of MAX_EPOCH; 0 never",
         SHAPES_MODEL,
+        legal=ATLEAST0,
     ),
     Key(
         "SEEK.ON_NAN",
@@ -123,6 +139,7 @@ OURS = (
         'a loss or gradient that is not finite: "stop", or "skip" that update, ten in a row at'
         " most",
         SHAPES_MODEL,
+        legal=("stop", "skip"),
     ),
     Key(
         "SEEK.DROP",
@@ -136,6 +153,7 @@ OURS = (
         'MODEL.WEIGHTS must fit "all", all but "classes", "grow" (the model may have more) or'
         ' "some"',
         SHAPES_MODEL,
+        legal=("all", "classes", "grow", "some"),
     ),
     Key(
         "SEEK.HEAD.SUBCENTERS",
@@ -154,24 +172,28 @@ OURS = (
         "",
         'call string of SAMPLERS; "" honors DATALOADER.SAMPLER_TRAIN',
         SHAPES_MODEL,
+        calls="samplers",
     ),
     Key(
         "SEEK.TRAIN",
         [],
         "call strings of TRANSFORMS for training; [] honors fast-reid's INPUT flags",
         SHAPES_MODEL,
+        calls="transforms",
     ),
     Key(
         "SEEK.TEST",
         [],
         "the same for embedding and evaluation",
         SHAPES_ANSWER,
+        calls="transforms",
     ),
     Key(
         "SEEK.CROPS",
         "",
         "call string of CROPS: every image is seen a second time, cut there; for two_stream",
         SHAPES_MODEL,
+        calls="crops",
     ),
     Key(
         "SEEK.CACHE",
@@ -185,6 +207,7 @@ OURS = (
         [],
         "call strings of VIEWS: test-time views",
         SHAPES_ANSWER,
+        calls="views",
     ),
     Key(
         "SEEK.FOREGROUND",
@@ -197,42 +220,49 @@ OURS = (
         [],
         "call strings of ENHANCERS, before the search",
         SHAPES_ANSWER,
+        calls="enhance",
     ),
     Key(
         "SEEK.SEARCH",
         "exact(k=100)",
         "call string of SEARCHERS",
         SHAPES_ANSWER,
+        calls="search",
     ),
     Key(
         "SEEK.RERANK",
         [],
         "call strings of RERANKERS, in order",
         SHAPES_ANSWER,
+        calls="rerank",
     ),
     Key(
         "SEEK.EVALUATOR",
         "",
         'call string of EVALUATORS; "" searches the queries in the gallery',
         JUDGES,
+        calls="evaluators",
     ),
     Key(
         "SEEK.METRICS",
         [],
         "call strings of METRICS; [] gives fast-reid's Rank-k, mAP, mINP",
         JUDGES,
+        calls="metrics",
     ),
     Key(
         "SEEK.CLASS_METRICS",
         [],
         "call strings of CLASS_METRICS: the test images are classified too, and scored so",
         JUDGES,
+        calls="classification",
     ),
     Key(
         "SEEK.VOTE",
         "probabilities",
         'what is averaged over views to classify: "probabilities" or "logits"',
         SHAPES_ANSWER,
+        legal=("probabilities", "logits"),
     ),
     Key(
         "SEEK.EXPECT",
@@ -245,36 +275,42 @@ OURS = (
         "skip",
         'an image that cannot be read: "skip" (named and counted) or "fail"',
         SHAPES_MODEL,
+        legal=("skip", "fail"),
     ),
     Key(
         "SEEK.MAX_BAD",
         0.001,
         "training stops when more than this share (and more than 10) is bad, in one process",
         SHAPES_MODEL,
+        legal=SHARE,
     ),
     Key(
         "SEEK.MAX_PIXELS",
         64_000_000,
         "larger images are refused before they are decoded",
         SHAPES_MODEL,
+        legal=COUNT,
     ),
     Key(
         "SEEK.AMP_DTYPE",
         "fp16",
         'with SOLVER.AMP.ENABLED: "fp16" (scaled) or "bf16"',
         SHAPES_MODEL,
+        legal=("fp16", "bf16"),
     ),
     Key(
         "SEEK.CHECKPOINT_MINUTES",
         10.0,
         "a checkpoint in the middle of an epoch at least this often",
         RUNS,
+        legal=ATLEAST0,
     ),
     Key(
         "SEEK.KEEP_CHECKPOINTS",
         2,
         "how many of those stay, beside model_best and model_final",
         RUNS,
+        legal=COUNT,
     ),
 )
 
@@ -303,6 +339,33 @@ FASTREID: Mapping[str, Tag] = {
 # What version 0.1 called a key; recipes may say it so until version 0.2.
 OLD_KEYS: Mapping[str, str] = {"SEEK.FIGURES": "SEEK.CLASS_METRICS"}
 _OWN_TAGS: Mapping[str, Tag] = {key.name: key.tag for key in OURS}
+
+
+def list_keys(start: str = "") -> str:
+    """Our keys as text: name, default, tag, what it means and what it may be.
+
+    Args:
+        start: only keys whose names begin so, such as "SEEK.R".
+
+    Raises:
+        UsageError: none does.
+    """
+    found = [key for key in OURS if key.name.startswith(start.upper())]
+    if not found:
+        hint = did_you_mean(start, [key.name for key in OURS])
+        raise UsageError(
+            f"no key of FastSeek begins with {start!r}{hint or '; leave it out for all'}"
+        )
+    rows = [(key.name, repr(key.default), key.tag, _describe_key(key)) for key in found]
+    return align_columns([("KEY", "DEFAULT", "TAG", "WHAT IT IS"), *rows], left=(0, 1, 2, 3))
+
+
+def _describe_key(key: Key) -> str:
+    if key.calls:
+        return f"{key.comment} (fastseek parts {key.calls})"
+    if isinstance(key.legal, Range):
+        return f"{key.comment} ({key.legal})"
+    return f"{key.comment} ({', '.join(key.legal)})" if key.legal else key.comment
 
 
 def add_seek_config(cfg: Any) -> None:

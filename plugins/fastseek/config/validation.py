@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,9 @@ from ..errors import FastSeekError, UsageError
 from ..registry import Registry, build, parse, recipe_name
 from ..suggestions import did_you_mean
 from . import trial
+from .keys import OURS
 from .nested import get_value
+from .ranges import ATLEAST0, COUNT, POSITIVE, SHARE, Range
 from .solver_values import SCHEDULES, parse_expectation, parse_rate
 
 from fastreid.data.datasets import DATASET_REGISTRY
@@ -24,35 +25,19 @@ from fastreid.modeling.backbones import BACKBONE_REGISTRY
 from fastreid.modeling.heads import REID_HEADS_REGISTRY
 from fastreid.modeling.meta_arch import META_ARCH_REGISTRY
 
-CALLS = {
-    "SEEK.BACKBONE": registry.BACKBONES,
-    "SEEK.BLOCKS": registry.BLOCKS,
-    "SEEK.BRANCHES": registry.BRANCHES,
-    "SEEK.LOSSES": registry.LOSSES,
-    "SEEK.SCHEDULE": registry.SCHEDULES,
-    "SEEK.SAMPLER": registry.SAMPLERS,
-    "SEEK.TRAIN": registry.TRANSFORMS,
-    "SEEK.TEST": registry.TRANSFORMS,
-    "SEEK.CROPS": registry.CROPS,
-    "SEEK.VIEWS": registry.VIEWS,
-    "SEEK.ENHANCE": registry.ENHANCERS,
-    "SEEK.SEARCH": registry.SEARCHERS,
-    "SEEK.RERANK": registry.RERANKERS,
-    "SEEK.EVALUATOR": registry.EVALUATORS,
-    "SEEK.METRICS": registry.METRICS,
-    "SEEK.CLASS_METRICS": registry.CLASS_METRICS,
-}
+_KINDS = registry.registries()
+CALLS = {key.name: _KINDS[key.calls] for key in OURS if key.calls}
 INSTEAD = {"TEST.AQE": 'SEEK.ENHANCE ["aqe(k=5)"]', "TEST.RERANK": 'SEEK.RERANK ["k_reciprocal()"]'}
-# what a part is given beside the recipe's arguments; the others are built by these alone, and so
-# when they are read
-GIVEN = {
-    "SEEK.BRANCHES": ("channels",),
-    "SEEK.LOSSES": ("dims", "counts"),
-    "SEEK.BACKBONE": (),
-    "SEEK.SAMPLER": ("labels", "groups", "batch_size", "world_size", "seed"),
-    "SEEK.EVALUATOR": ("num_query", "items", "judge", "name_rejects"),
-    "SEEK.SCHEDULE": ("iters_per_epoch", "max_epoch", "base_lr"),
-}
+# parts that need what only the program knows, or that build networks; the others are built when a
+# recipe is read
+LATER = (
+    "SEEK.BACKBONE",
+    "SEEK.BRANCHES",
+    "SEEK.EVALUATOR",
+    "SEEK.LOSSES",
+    "SEEK.SAMPLER",
+    "SEEK.SCHEDULE",
+)
 
 
 # how a part of ours is tried when a recipe is read, one alone
@@ -63,26 +48,8 @@ TRIALS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Numbers from `low` to `high`; `above` leaves `low` itself out."""
-
-    low: float
-    high: float = float("inf")
-    above: bool = False
-
-    def __contains__(self, value: Any) -> bool:
-        return bool((self.low < value if self.above else self.low <= value) and value <= self.high)
-
-    def __str__(self) -> str:
-        if self.high < float("inf"):
-            return f"from {self.low:g} to {self.high:g}"
-        return f"above {self.low:g}" if self.above else f"at least {self.low:g}"
-
-
-POSITIVE, COUNT, ATLEAST0, SHARE = Range(0, above=True), Range(1), Range(0), Range(0, 1)
 RANGES = {
-    "SEED": Range(-1),
+    **{key.name: key.legal for key in OURS if isinstance(key.legal, Range)},
     "SOLVER.IMS_PER_BATCH": COUNT,
     "TEST.IMS_PER_BATCH": COUNT,
     "SOLVER.MAX_EPOCH": ATLEAST0,
@@ -127,12 +94,6 @@ RANGES = {
     "INPUT.CROP.RATIO": POSITIVE,
     "INPUT.CROP.SIZE": COUNT,
     "INPUT.PADDING.SIZE": ATLEAST0,
-    "SEEK.MAX_BAD": SHARE,
-    "SEEK.MAX_PIXELS": COUNT,
-    "SEEK.CHECKPOINT_MINUTES": ATLEAST0,
-    "SEEK.KEEP_CHECKPOINTS": COUNT,
-    "SEEK.ACCUMULATE": COUNT,
-    "SEEK.STOP_AT": ATLEAST0,
 }
 NAMES: dict[str, Callable[[], Iterable[str]]] = {
     "MODEL.META_ARCHITECTURE": lambda: META_ARCH_REGISTRY._obj_map,
@@ -156,11 +117,6 @@ NAMES: dict[str, Callable[[], Iterable[str]]] = {
         "SetReWeightSampler",
     ),
     "TEST.METRIC": lambda: ("cosine", "euclidean"),
-    "SEEK.ON_BAD": lambda: ("skip", "fail"),
-    "SEEK.AMP_DTYPE": lambda: ("fp16", "bf16"),
-    "SEEK.ON_NAN": lambda: ("stop", "skip"),
-    "SEEK.VOTE": lambda: ("probabilities", "logits"),
-    "SEEK.FIT": lambda: ("all", "classes", "grow", "some"),
 }
 LOSSES = (
     "CrossEntropyLoss",
@@ -188,6 +144,9 @@ def check(cfg: Any, places: Mapping[str, str]) -> None:
                 raise UsageError(f"{_at(places, key)}{key} is {value!r}; legal: {legal}")
     for key, known in NAMES.items():
         _one_of(key, get_value(cfg, key), known(), places)
+    for ours in OURS:
+        if isinstance(ours.legal, tuple):
+            _one_of(ours.name, get_value(cfg, ours.name), ours.legal, places)
     for key, members in CALLS.items():
         value = get_value(cfg, key)
         for call in [value] if isinstance(value, str) else value:
@@ -296,8 +255,8 @@ def _try_part(key: str, call: str, members: Registry[Any], places: Mapping[str, 
     A part that wants a file which is not there yet is left to the run.
     """
     try:
-        if key in GIVEN:
-            _bind(call, members, GIVEN[key])
+        if key in LATER:
+            _bind(call, members)
             TRIALS.get(key, _pass)(call)
         else:
             build(call, members)
@@ -315,10 +274,10 @@ def _pass(call: str) -> None:
     """For parts that cannot be tried alone."""
 
 
-def _bind(call: str, members: Registry[Any], given: Iterable[str]) -> None:
+def _bind(call: str, members: Registry[Any]) -> None:
     name, args, kwargs = parse(call)
     signature = inspect.signature(members.get(name))
-    runtime = [key for key in given if key in signature.parameters]
+    runtime = [key for key in members.runtime if key in signature.parameters]
     try:
         signature.bind(*args, **kwargs, **dict.fromkeys(runtime))
     except TypeError as error:

@@ -24,6 +24,10 @@ class AlphaQe:
 
     Raises:
         DataError: a vector is zero or not finite; names its id.
+
+    Source: Radenovic, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation,
+        PAMI 2019 (arXiv 1711.02512)
+    Example: alpha_qe(k=10, alpha=3.0)
     """
 
     def __init__(self, k: int = 10, alpha: float = 3.0) -> None:

@@ -29,6 +29,10 @@ class Aqe:
 
     Raises:
         DataError: a vector is not finite or zero; names its id.
+
+    Source: TEST.AQE of fast-reid; Radenovic, Tolias and Chum, Fine-tuning CNN Image Retrieval with
+        No Human Annotation, PAMI 2019 (arXiv 1711.02512)
+    Example: aqe(k=5)
     """
 
     def __init__(self, k: int = 5, times: int = 1, alpha: float = 3.0) -> None:

@@ -22,6 +22,8 @@ class Center:
     Raises:
         ArtefactError: the saved mean is of another model or treatment. DataError: a vector is not
             finite.
+
+    Example: center(fit='gallery')
     """
 
     not_in_call = ("fit", "save")  # the digest of what was learned stands behind the call

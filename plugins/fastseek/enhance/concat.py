@@ -29,6 +29,10 @@ class Concat:
         UsageError: as many queries as galleries, types and weights are wanted.
         ArtefactError: a model has other images, or its files were changed.
         DataError: a vector is zero or not finite; names its id.
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: concat(queries=('b/query',), gallery=('b/gallery',))
     """
 
     # With other models the new vectors' provenance tells types, weights and every member's own.

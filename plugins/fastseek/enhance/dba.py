@@ -27,6 +27,11 @@ class Dba:
 
     Raises:
         DataError: a vector is zero or not finite; names its id.
+
+    Source: Turcot and Lowe, Better Matching with Fewer Features, ICCVW 2009; Gordo et al.,
+        End-to-End Learning of Deep Visual Representations for Image Retrieval, IJCV 2017 (arXiv
+        1610.07940)
+    Example: dba(k=10)
     """
 
     def __init__(self, k: int = 10, alpha: float = 3.0) -> None:

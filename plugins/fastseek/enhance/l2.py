@@ -14,6 +14,8 @@ class L2:
 
     Raises:
         DataError: a vector is zero or not finite; names its id.
+
+    Example: l2()
     """
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> tuple[Embeddings, Embeddings]:

@@ -36,6 +36,9 @@ class Pca:
         DataError: the set is too small, does not vary in `dim` directions, or holds a vector that
             is not finite.
         ArtefactError: the saved directions are of another model or treatment.
+
+    Source: Jégou and Chum, Negative Evidences and Co-occurrences in Image Retrieval, ECCV 2012
+    Example: pca(dim=256, whiten=True)
     """
 
     not_in_call = ("fit", "save")  # the digest of what was learned stands behind the call

@@ -35,6 +35,10 @@ class Quantile:
         DataError: there are fewer than two queries, or a vector is not finite.
         ArtefactError: the saved quantiles are of another model or treatment.
         UsageError: scikit-learn is not installed.
+
+    Source: Henkel and Singer, Supporting Large-Scale Image Recognition with Out-of-Domain Samples,
+        2020 (arXiv 2010.01650)
+    Example: quantile(n=1000)
     """
 
     not_in_call = ("fit", "save")  # the digest of what was learned stands behind the call

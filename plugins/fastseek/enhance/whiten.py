@@ -18,6 +18,9 @@ class Whiten(Pca):
 
     Raises:
         UsageError, DataError, ArtefactError: as for `pca`.
+
+    Source: Jégou and Chum, Negative Evidences and Co-occurrences in Image Retrieval, ECCV 2012
+    Example: whiten(dim=256)
     """
 
     keeps_base_call = True  # `pca(whiten=True)`, so that vectors of both meet

@@ -29,6 +29,9 @@ class DistanceAverage(Linear):
         weights: one a member; all 1 when None.
         scale: "max", "zscore" or "none".
         keep: answers a query gets; as many as the longest list when None.
+
+    Source: Huawei DIGIX 2020 image retrieval, third place
+    Example: distance_average(weights=(2, 1))
     """
 
     unlisted_is_last = True

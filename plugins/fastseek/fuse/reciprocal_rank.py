@@ -20,6 +20,10 @@ class ReciprocalRank(Linear):
         weights: one a member; all 1 when None.
         keep: answers a query gets; as many as the longest list when None.
         union: whether each member may have searched a gallery of its own.
+
+    Source: Cormack, Clarke and Buettcher, Reciprocal Rank Fusion Outperforms Condorcet and
+        Individual Rank Learning Methods, SIGIR 2009
+    Example: reciprocal_rank(k=60)
     """
 
     def __init__(

@@ -30,6 +30,10 @@ class SumTop(Linear):
         union: whether each member may have searched a gallery of its own.
         scale: None adds scores as they are; "minmax" brings all that a member lists, over all
             queries, to 0..1 first (Lee, Analyses of multiple evidence combination, 1997).
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: sum_top(per_model=750, keep=100)
     """
 
     def __init__(

@@ -22,6 +22,10 @@ class Vote(Linear):
         weights: one a member; all 1 when None.
         keep: answers a query gets; `depth` when None.
         union: whether each member may have searched a gallery of its own.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: vote(depth=10)
     """
 
     def __init__(

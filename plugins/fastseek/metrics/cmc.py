@@ -15,6 +15,9 @@ class Cmc(OnHits):
 
     Args:
         ks: the points of the curve, such as cmc(1, 5, 10).
+
+    Source: Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015
+    Example: cmc(1, 5, 10)
     """
 
     def __init__(self, *ks: int) -> None:

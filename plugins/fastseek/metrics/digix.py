@@ -24,6 +24,9 @@ class Digix(OnHits):
     Args:
         k: how many places count.
         divisor: "relevant" or "found".
+
+    Source: Huawei DIGIX 2020 image retrieval
+    Example: digix(k=10)
     """
 
     def __init__(self, k: int = 10, divisor: str = "relevant") -> None:

@@ -24,6 +24,9 @@ class Gap:
     Args:
         ignore_empty: leave out the answers of queries without a relevant image, so that they take
             up no ranks.
+
+    Source: Weyand et al., Google Landmarks Dataset v2, CVPR 2020 (arXiv 2004.01804)
+    Example: gap()
     """
 
     def __init__(self, ignore_empty: bool = False) -> None:

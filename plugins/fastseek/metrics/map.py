@@ -27,6 +27,10 @@ class Map(OnHits):
         k: how many places count; all when None.
         trapezoid: take at each relevant image the mean of the precision before and after it, as the
             Oxford buildings benchmark and its heirs do (Philbin et al. 2007).
+
+    Source: Philbin et al., Object Retrieval with Large Vocabularies and Fast Spatial Matching, CVPR
+        2007; Weyand et al., Google Landmarks Dataset v2, CVPR 2020 (arXiv 2004.01804)
+    Example: map(100)
     """
 
     def __init__(self, k: int | None = None, trapezoid: bool = False) -> None:

@@ -17,6 +17,10 @@ class MapAtR(OnHits):
 
     R is the number of relevant images of the query (Musgrave, Belongie and Lim 2020, A Metric
     Learning Reality Check).
+
+    Source: Musgrave, Belongie and Lim, A Metric Learning Reality Check, ECCV 2020 (arXiv
+        2003.08505)
+    Example: map_at_r()
     """
 
     def score(self, hits: Hits) -> list[Score]:

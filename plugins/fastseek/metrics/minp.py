@@ -15,6 +15,10 @@ from ._relevance_ranks import Hits
 class Minp(OnHits):
     """Mean over the queries of relevant images / place of the last of them (Ye et al. 2021,
     mINP).
+
+    Source: Ye et al., Deep Learning for Person Re-identification: A Survey and Outlook, PAMI 2021
+        (arXiv 2001.04193)
+    Example: minp()
     """
 
     def score(self, hits: Hits) -> list[Score]:

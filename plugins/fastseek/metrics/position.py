@@ -21,6 +21,9 @@ class Position(OnHits):
 
     Args:
         k: how many places count.
+
+    Source: Google Landmark Retrieval challenge (kaggle.com/c/landmark-retrieval-2021)
+    Example: position(k=100)
     """
 
     def __init__(self, k: int = 100) -> None:

@@ -19,6 +19,9 @@ class Precision(OnHits):
 
     Args:
         ks: the depths, such as precision(1, 10, 100).
+
+    Source: Google Landmark Retrieval challenge (kaggle.com/c/landmark-retrieval-2021)
+    Example: precision(1, 10, 100)
     """
 
     def __init__(self, *ks: int) -> None:

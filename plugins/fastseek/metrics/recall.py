@@ -15,6 +15,9 @@ class Recall(OnHits):
 
     Args:
         ks: the depths, such as recall(1, 10).
+
+    Source: Jégou, Douze and Schmid, Product Quantization for Nearest Neighbor Search, PAMI 2011
+    Example: recall(1, 10)
     """
 
     def __init__(self, *ks: int) -> None:

@@ -23,6 +23,10 @@ class Revisited(OnHits):
 
     Args:
         ks: the depths of mP.
+
+    Source: Radenovic et al., Revisiting Oxford and Paris: Large-Scale Image Retrieval Benchmarking,
+        CVPR 2018 (arXiv 1803.11285)
+    Example: revisited(1, 5, 10)
     """
 
     def __init__(self, *ks: int) -> None:

@@ -15,6 +15,9 @@ class Top1(OnHits):
 
     Over landmark queries it is the accuracy of the Google Landmark Recognition challenge (Weyand et
     al. 2020).
+
+    Source: Weyand et al., Google Landmarks Dataset v2, CVPR 2020 (arXiv 2004.01804)
+    Example: top1()
     """
 
     def score(self, hits: Hits) -> list[Score]:

@@ -15,8 +15,10 @@ from .calls import (
     unparse,
     whole_argument,
 )
+from .docstrings import Docstring, split_docstring
 from .loading import import_parts, import_plugin, load_plugins, part_files
 from .members import Part, Registry, build
+from .part_texts import Argument, read_arguments, read_docstrings
 from .protocols import (
     BorrowingTransform,
     ClassMetric,
@@ -56,6 +58,7 @@ from .registries import (
 )
 
 __all__ = [
+    "Argument",
     "BACKBONES",
     "BLOCKS",
     "BRANCHES",
@@ -66,6 +69,7 @@ __all__ = [
     "Crop",
     "DATASETS",
     "Dataset",
+    "Docstring",
     "ENHANCERS",
     "EVALUATORS",
     "Enhancer",
@@ -97,9 +101,12 @@ __all__ = [
     "parse",
     "part_files",
     "pick",
+    "read_arguments",
+    "read_docstrings",
     "recipe_name",
     "registries",
     "spell_call",
+    "split_docstring",
     "suggest_names",
     "takes",
     "unparse",

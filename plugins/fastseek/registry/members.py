@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from fvcore.common.registry import Registry as FvcoreRegistry
@@ -44,6 +44,7 @@ class Registry(FvcoreRegistry, Generic[Part]):
             hand.
         framed: whether the package has a `_frame`.
         defaults: attributes that a class need not have -> their value where it has none.
+        runtime: arguments that the program gives to members that name them, and no recipe does.
     """
 
     def __init__(
@@ -53,11 +54,13 @@ class Registry(FvcoreRegistry, Generic[Part]):
         package: str = "",
         framed: bool = False,
         defaults: Mapping[str, Any] | None = None,
+        runtime: Sequence[str] = (),
     ) -> None:
         super().__init__(name)
         self.package = f"{PACKAGE}.{package}" if package else ""
         self.frame = f"{self.package}._frame" if framed else ""
         self.defaults = dict(defaults or {})
+        self.runtime = tuple(runtime)
         self.__doc__ = contract
         self._complete = not package  # whether every file of the package was imported
 
@@ -95,6 +98,10 @@ class Registry(FvcoreRegistry, Generic[Part]):
                 f"no {self._name} is called {shorten_value(name)}{suggest_names(name, self.names())}"
             )
         return super().get(name)
+
+    def loaded(self) -> list[tuple[str, Any]]:
+        """The members that were imported so far, by name; imports none."""
+        return sorted(super().__iter__(), key=lambda pair: pair[0])
 
     def names(self) -> list[str]:
         """The recipe names of all members, sorted."""

@@ -56,6 +56,7 @@ Cutting every row into `world_size` equal runs must be legal. Impossible setting
 when built.
 """,
     "data.samplers",
+    runtime=("labels", "groups", "batch_size", "world_size", "seed"),
 )
 
 
@@ -104,6 +105,7 @@ another; `dims` tells D of every name. Where a batch tells more, the maps hold "
 [B, 4] and "crops", the maps of a second view.
 """,
     "modeling.branches",
+    runtime=("channels",),
 )
 
 
@@ -118,6 +120,7 @@ class); has `on`, the name of the embedding it wants; called with (embedding [B,
 before it, one with `start_training(steps)` how many there will be.
 """,
     "modeling.losses",
+    runtime=("dims", "counts"),
 )
 
 
@@ -131,6 +134,7 @@ the step alone. A step is an update of the weights, with SEEK.ACCUMULATE that of
 `corners`, where there, are the steps a table must show.
 """,
     "schedules",
+    runtime=("iters_per_epoch", "max_epoch", "base_lr"),
 )
 
 
@@ -246,6 +250,7 @@ recipe that asks for others beside it is refused.
 """,
     "training.evaluators",
     defaults={"follows_recipe": False},
+    runtime=("num_query", "items", "judge", "name_rejects"),
 )
 
 

@@ -57,6 +57,9 @@ class Diffusion:
     Raises:
         ArtefactError: the ranking is not over these queries and this gallery.
         DataError: a vector is zero or not finite; names its id.
+
+    Source: Iscen et al., Efficient Diffusion on Region Manifolds, CVPR 2017 (arXiv 1611.05113)
+    Example: diffusion(k=50)
     """
 
     def __init__(

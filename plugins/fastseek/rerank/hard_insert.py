@@ -33,6 +33,10 @@ class HardInsert:
         ArtefactError: ranking, embeddings and reference do not belong together.
         DataError: a file cannot be read, a reference image has no label, or a vector cannot be
             used.
+
+    Source: Ozaki and Yokoo, Large-scale Landmark Retrieval/Recognition under a Noisy and Diverse
+        Dataset, 2019 (arXiv 1906.04087)
+    Example: hard_insert('reference', 'labels.csv', threshold=0.6)
     """
 
     inserts = True

@@ -67,6 +67,10 @@ class KReciprocal:
         ArtefactError: the ranking is not over these queries and this gallery.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
         RunError: it takes more than `max_ram`.
+
+    Source: Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017
+        (arXiv 1701.08398)
+    Example: k_reciprocal(k1=20, k2=6, lambda_=0.3)
     """
 
     not_in_call = ("max_ram",)

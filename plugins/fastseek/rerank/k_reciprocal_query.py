@@ -54,6 +54,10 @@ class KReciprocalQuery:
     Raises:
         ArtefactError: ranking, embeddings and graph do not belong together.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
+
+    Source: Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017
+        (arXiv 1701.08398)
+    Example: k_reciprocal_query(k1=20, k2=6, graph='gallery.npz')
     """
 
     def __init__(

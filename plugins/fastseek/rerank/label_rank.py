@@ -34,6 +34,10 @@ class LabelRank:
             no cosines.
         DataError: a file cannot be read, a reference image has no label, or a vector cannot be
             used.
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: label_rank('reference', 'labels.csv', up=1.0, down=0.1)
     """
 
     def __init__(

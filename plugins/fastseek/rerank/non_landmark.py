@@ -32,6 +32,10 @@ class NonLandmark:
         ArtefactError: ranking, embeddings and reference do not belong together, the reference was
             changed, or the scores are no cosines.
         DataError: the reference cannot be read or is empty, or a vector cannot be used.
+
+    Source: Henkel and Singer, Supporting Large-Scale Image Recognition with Out-of-Domain Samples,
+        2020 (arXiv 2010.01650)
+    Example: non_landmark('reference', gallery_k=5)
     """
 
     def __init__(self, reference: str, gallery_k: int = 5, query_k: int = 10) -> None:

@@ -31,6 +31,10 @@ class SuperGlobal:
     Raises:
         ArtefactError: the ranking is not over these queries and this gallery.
         DataError: a vector is zero or not finite; names its id.
+
+    Source: Shao et al., Global Features are All You Need for Image Retrieval and Reranking, ICCV
+        2023 (arXiv 2308.06954)
+    Example: super_global(m=400, k=9)
     """
 
     def __init__(self, m: int = 400, k: int = 9, beta: float = 0.15) -> None:

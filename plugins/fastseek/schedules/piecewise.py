@@ -20,6 +20,8 @@ class Piecewise:
 
     Raises:
         ValueError: no pair, epochs that do not rise, or a negative factor.
+
+    Example: piecewise(((4, 0.1), (40, 1.0), (60, 0.1)))
     """
 
     def __init__(self, points: Sequence[Sequence[float]], *, iters_per_epoch: int) -> None:

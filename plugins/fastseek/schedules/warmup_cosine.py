@@ -28,6 +28,10 @@ class WarmupCosine:
 
     Raises:
         ValueError: a number that cannot be.
+
+    Source: Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017
+        (arXiv 1608.03983), for the cosine
+    Example: warmup_cosine(epochs=1)
     """
 
     def __init__(

@@ -42,6 +42,10 @@ class WarmupSteps:
     Raises:
         ValueError: an unknown preset, a number that cannot be, or an argument its preset does not
             have.
+
+    Source: Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPRW
+        2019 (arXiv 1903.07071)
+    Example: warmup_steps(preset='paper', milestones=(40, 70))
     """
 
     def __init__(

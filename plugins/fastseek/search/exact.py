@@ -35,6 +35,8 @@ class Exact:
     Raises:
         ArtefactError: queries and gallery are not of one model.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
+
+    Example: exact(k=100)
     """
 
     not_in_call = ("block", "scan")  # the answer does not depend on them

@@ -31,6 +31,10 @@ class FaissHnsw(FaissIndex):
         ArtefactError: queries and gallery are not of one model, or the file is damaged or of
             something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
+
+    Source: Malkov and Yashunin, Efficient and Robust Approximate Nearest Neighbor Search Using
+        Hierarchical Navigable Small World Graphs, PAMI 2020 (arXiv 1603.09320)
+    Example: faiss_hnsw(k=100, ef=200)
     """
 
     def __init__(

@@ -29,6 +29,9 @@ class FaissIvf(FaissIndex):
         ArtefactError: queries and gallery are not of one model, or the file is damaged or of
             something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
+
+    Source: Douze et al., The Faiss Library, 2024 (arXiv 2401.08281)
+    Example: faiss_ivf(k=100, probes=16)
     """
 
     gpu = True

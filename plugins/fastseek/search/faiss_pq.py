@@ -28,6 +28,9 @@ class FaissPq(FaissIndex):
         ArtefactError: queries and gallery are not of one model, or the file is damaged or of
             something else.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
+
+    Source: Jégou, Douze and Schmid, Product Quantization for Nearest Neighbor Search, PAMI 2011
+    Example: faiss_pq(k=100, bytes_=64)
     """
 
     def __init__(

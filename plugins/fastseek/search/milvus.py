@@ -45,6 +45,9 @@ class Milvus:
             something else, or the database is damaged.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
         RunError: the database failed; the same command goes on from there.
+
+    Source: Wang et al., Milvus: A Purpose-Built Vector Data Management System, SIGMOD 2021
+    Example: milvus(k=100, uri='gallery.db')
     """
 
     # An answer does not depend on where the database is, and a key is nobody else's business.

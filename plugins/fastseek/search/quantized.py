@@ -43,6 +43,8 @@ class Quantized:
         ArtefactError: queries and gallery are not of one model.
         DataError: a vector is not finite, or zero under "cosine"; names its id.
         UsageError: torch is not installed.
+
+    Example: quantized(k=100, storage='int8')
     """
 
     not_in_call = ("sample", "seed")  # of the recall that is told

@@ -33,6 +33,8 @@ class Sharded:
 
     Raises:
         ArtefactError: the folder holds runs of another search.
+
+    Example: sharded(search='exact(k=100)', rows=1000000)
     """
 
     not_in_call = ("folder",)

@@ -19,6 +19,10 @@ class FiveCrop:
 
     Raises:
         ValueError: a share that is not between 0 and 1.
+
+    Source: Krizhevsky, Sutskever and Hinton, ImageNet Classification with Deep Convolutional Neural
+        Networks, NeurIPS 2012
+    Example: five_crop(share=0.875)
     """
 
     def __init__(self, share: float = 0.875, resize: bool = False) -> None:

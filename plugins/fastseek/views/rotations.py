@@ -21,6 +21,10 @@ class Rotations:
         half: half a turn.
         raw: features of all views are summed as they are, as the contest's code does, so a view
             with longer vectors counts for more; else each is brought to length 1 before.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: rotations(half=True)
     """
 
     def __init__(

@@ -27,6 +27,10 @@ class Scale:
     Raises:
         ValueError: no factor, one that is not positive, or an unknown pooling.
         UsageError: when called, if a size is no multiple of `stride`; names the nearest factors.
+
+    Source: Radenovic, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation,
+        PAMI 2019 (arXiv 1711.02512)
+    Example: scale(0.7071, 1.0, 1.4142)
     """
 
     def __init__(

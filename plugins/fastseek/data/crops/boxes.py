@@ -40,6 +40,9 @@ class Boxes:
 
     Raises:
         ValueError: an illegal margin or score.
+
+    Source: iNat Challenge 2021 (FGVC8), first place
+    Example: boxes(file='boxes.json', margin=0.1)
     """
 
     def __init__(self, file: str = "", margin: float = 0.1, score: float = 0.3) -> None:

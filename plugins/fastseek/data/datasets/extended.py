@@ -36,6 +36,10 @@ class Extended:
         ValueError: less than two call strings. UsageError, DataError: as of the data sets
             themselves.
         DataError: nothing was added.
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: extended("gldv2()", "manifest('more.csv')")
     """
 
     def __init__(self, *calls: str, known_only: bool = True) -> None:

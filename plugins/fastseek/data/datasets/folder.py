@@ -49,6 +49,8 @@ class Folder:
     Raises:
         ValueError: `query` together with split folders, or a share outside 0..1.
         DataError: no such folder, no image in it, or a benchmark that is not read.
+
+    Example: folder('/my/images', query=0.2)
     """
 
     def __init__(self, root: str, query: str | float | None = None) -> None:

@@ -58,8 +58,9 @@ class Gldv2:
         root: folder of the lists and images, as it stands or below one of the data roots.
         kind: "clean" (the images of `clean`), "full" (all of `train`), "v2x" (all of `train` whose
             class is in `clean`).
-        train: id,…,landmark_id. clean: landmark_id,images; or id,landmark_id as Kaggle's train.csv
-            of 2020 and 2021.
+        train: the list of training images, id,…,landmark_id.
+        clean: the list of clean ones, landmark_id,images; or id,landmark_id as Kaggle's train.csv of
+            2020 and 2021.
         exclude: a list of landmark ids to leave out, such as those that overlap revisited Oxford
             and Paris (RGLDv2-clean); "" for none.
         validation: "" for none; "stratified": every class gives its share of queries; "test": the
@@ -76,6 +77,9 @@ class Gldv2:
     Raises:
         ValueError: an option is none of those named.
         DataError: a file is missing or damaged; names file and line.
+
+    Source: Weyand et al., Google Landmarks Dataset v2, CVPR 2020 (arXiv 2004.01804)
+    Example: gldv2(kind='clean', validation='stratified')
     """
 
     def __init__(

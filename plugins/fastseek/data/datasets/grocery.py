@@ -14,7 +14,8 @@ from . import _fetch
 
 @DATASETS.register()
 class Grocery:
-    """The usual retrieval protocol: train on the training images, search them with the test images.
+    """Grocery Store Dataset, images of 81 products in shops: train on the training images, search
+    them with the test images.
 
     Args:
         fine: label by product (81 classes); else by kind of product (42 classes).
@@ -22,6 +23,10 @@ class Grocery:
     Raises:
         DataError: `grocery/dataset` is below none of the data roots and cannot be downloaded, or a
             list is damaged.
+
+    Source: Klasson et al., A Hierarchical Grocery Store Image Dataset with Visual and Semantic
+        Labels, WACV 2019 (arXiv 1901.00711)
+    Example: grocery(fine=True)
     """
 
     def __init__(self, fine: bool = True) -> None:

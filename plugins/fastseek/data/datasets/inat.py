@@ -39,6 +39,10 @@ class Inat:
     Raises:
         ValueError: neither list. DataError: a list is not there, not of that format, or has several
             annotations of one image; names it and what is wrong.
+
+    Source: Van Horn et al., Benchmarking Representation Learning for Natural World Image
+        Collections, CVPR 2021 (arXiv 2103.16483)
+    Example: inat(train='train_mini.json', query='val.json')
     """
 
     def __init__(self, train: str = "", query: str = "", root: str | None = None) -> None:

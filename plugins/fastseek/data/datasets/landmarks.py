@@ -18,7 +18,8 @@ TASKS = ("retrieval", "index", "recognition")
 
 @DATASETS.register()
 class Landmarks:
-    """Train on its training images; search its queries in everything that is not a query.
+    """Porto landmarks: train on the training images; search the queries in everything that is no
+    query.
 
     Near-duplicate images share a `group`; images without a landmark have the label "distractor",
     which no query has.
@@ -32,6 +33,8 @@ class Landmarks:
     Raises:
         ValueError: an unknown task.
         DataError: `landmarks/labels.csv` is below none of the data roots, or a row is damaged.
+
+    Example: landmarks(task='retrieval')
     """
 
     def __init__(self, task: str = "retrieval") -> None:

@@ -50,6 +50,8 @@ class Manifest:
         ValueError: a column we do not know, a share outside 0..1, or `query` with a table that has
             splits.
         DataError: names file:line, what is wrong there and what was expected.
+
+    Example: manifest('list.csv', query=0.2)
     """
 
     def __init__(

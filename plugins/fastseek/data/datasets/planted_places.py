@@ -38,6 +38,8 @@ class PlantedPlaces:
 
     Raises:
         ValueError: an illegal number. UsageError, DataError: as the data set.
+
+    Example: planted_places(of='grocery()', homes=2)
     """
 
     def __init__(

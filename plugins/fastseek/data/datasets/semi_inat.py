@@ -16,7 +16,8 @@ LABELLED, VALIDATION, UNLABELLED = "l_train", "val", "u_train"
 
 @DATASETS.register()
 class SemiInat:
-    """The labelled training images and those of the validation, or the unlabelled ones.
+    """Semi-supervised iNat 2021: the labelled training images and those of the validation, or the
+    unlabelled ones.
 
     A class is its number, which is the name of its folder; an image's group is kingdom and phylum in
     one word ("Animalia/Chordata"), which is all that is known of an unlabelled one. Validation
@@ -30,6 +31,10 @@ class SemiInat:
 
     Raises:
         DataError: a list or folder is not there, or an image is not in the annotations.
+
+    Source: Su and Maji, The Semi-Supervised iNaturalist Challenge at the FGVC8 Workshop, 2021
+        (arXiv 2106.01364)
+    Example: semi_inat(labelled=False)
     """
 
     def __init__(self, root: str = "semi_inat", labelled: bool = True) -> None:

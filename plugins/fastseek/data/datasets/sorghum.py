@@ -19,7 +19,8 @@ TABLE = "train_cultivar_mapping.csv"
 
 @DATASETS.register()
 class Sorghum:
-    """The training images with their cultivar, a share of every cultivar held out as queries.
+    """Sorghum-100: the training images with their cultivar, a share of every cultivar held out as
+    queries.
 
     The contest's test has no labels: its images join with `test=True`, without a class, in the split
     "gallery", from where a plan of rounds takes them (SPLIT: gallery). Rows of the list without a
@@ -33,6 +34,9 @@ class Sorghum:
 
     Raises:
         ValueError: no share between 0 and 1. DataError: a list or folder is not there.
+
+    Source: Sorghum-100 Cultivar Identification, FGVC9, 2022 (kaggle.com/c/sorghum-id-fgvc-9)
+    Example: sorghum(query=0.1)
     """
 
     def __init__(self, root: str = "sorghum", query: float = 0.1, test: bool = False) -> None:

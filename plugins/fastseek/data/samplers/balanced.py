@@ -31,6 +31,10 @@ class Balanced:
     Raises:
         ValueError: n classes of m images cannot be drawn or not be cut into `world_size` equal
             runs.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: balanced(m=4)
     """
 
     def __init__(

@@ -25,6 +25,9 @@ class BalancedPk:
     Raises:
         ValueError: P classes of K images cannot be drawn or not be cut into `world_size` equal
             runs.
+
+    Source: BalancedIdentitySampler of fast-reid
+    Example: balanced_pk(k=4)
     """
 
     def __init__(

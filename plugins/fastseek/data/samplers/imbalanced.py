@@ -17,6 +17,9 @@ class Imbalanced:
 
     Raises:
         ValueError: the batch is larger than the data or cannot be cut into `world_size` equal runs.
+
+    Source: ImbalancedDatasetSampler of fast-reid
+    Example: imbalanced()
     """
 
     def __init__(

@@ -29,6 +29,10 @@ class Pk:
     Raises:
         ValueError: P classes of K images cannot be drawn or not be cut into `world_size` equal
             runs.
+
+    Source: Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017 (arXiv
+        1703.07737)
+    Example: pk(k=4)
     """
 
     def __init__(

@@ -15,6 +15,8 @@ class Shuffle:
 
     Raises:
         ValueError: the batch is larger than the data or cannot be cut into `world_size` equal runs.
+
+    Example: shuffle()
     """
 
     def __init__(

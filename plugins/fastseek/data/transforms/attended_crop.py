@@ -42,6 +42,9 @@ class AttendedCrop:
 
     Raises:
         ValueError: a value outside its range.
+
+    Source: Sorghum-100 Cultivar Identification (FGVC9), second place
+    Example: attended_crop(size=224, tries=10)
     """
 
     def __init__(

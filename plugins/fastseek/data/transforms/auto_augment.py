@@ -20,6 +20,9 @@ class AutoAugment:
 
     Raises:
         ValueError: an unknown policy.
+
+    Source: Cubuk et al., AutoAugment, CVPR 2019 (arXiv 1805.09501)
+    Example: auto_augment(policy='imagenet', p=0.5)
     """
 
     def __init__(self, policy: str = "imagenet", p: float = 1.0) -> None:

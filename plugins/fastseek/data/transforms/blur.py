@@ -19,6 +19,8 @@ class Blur:
 
     Raises:
         ValueError: it is not positive, or above 0.25.
+
+    Example: blur(share=0.02)
     """
 
     fixed = True

@@ -18,6 +18,8 @@ class Brightness:
 
     Raises:
         ValueError: it is negative.
+
+    Example: brightness(factor=0.5)
     """
 
     fixed = True

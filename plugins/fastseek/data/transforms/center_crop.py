@@ -14,6 +14,8 @@ class CenterCrop:
 
     Args:
         size: side of a square, or (height, width).
+
+    Example: center_crop(224)
     """
 
     fixed = True

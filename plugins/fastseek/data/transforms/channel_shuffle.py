@@ -14,6 +14,11 @@ from ._rng import happens, probability
 class ChannelShuffle:
     """Put red, green and blue in an order drawn evenly from all six (one of them the old one), with
     probability p.
+
+    Args:
+        p: how often it happens.
+
+    Example: channel_shuffle(p=0.1)
     """
 
     def __init__(self, p: float = 0.1) -> None:

@@ -21,6 +21,8 @@ class ColorJitter:
 
     Raises:
         ValueError: a value outside.
+
+    Example: color_jitter(brightness=0.2, contrast=0.2, p=0.5)
     """
 
     def __init__(

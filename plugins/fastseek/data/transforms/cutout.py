@@ -23,6 +23,10 @@ class Cutout:
 
     Raises:
         ValueError: a share outside 0..1.
+
+    Source: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with
+        Cutout, 2017 (arXiv 1708.04552)
+    Example: cutout(share=0.4, p=0.5)
     """
 
     def __init__(self, share: float = 0.4, p: float = 0.5) -> None:

@@ -24,6 +24,10 @@ class DeGaussian:
 
     Raises:
         ValueError: a range that is none.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: de_gaussian(p=0.1, sigma=(10, 50))
     """
 
     def __init__(self, p: float = 0.1, sigma: tuple[float, float] = (10, 50)) -> None:

@@ -24,6 +24,10 @@ class DePepper:
 
     Raises:
         ValueError: p or share outside 0..1.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: de_pepper(p=0.1, share=0.1)
     """
 
     def __init__(self, p: float = 0.1, share: float = 0.1) -> None:

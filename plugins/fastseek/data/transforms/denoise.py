@@ -38,6 +38,10 @@ class Denoise:
     Raises:
         ValueError: a threshold or filter that means nothing.
         DataError: the table cannot be read; when called, an image it does not list.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: denoise(filters=('median',))
     """
 
     fixed = True

@@ -11,7 +11,13 @@ from ._rng import happens, probability
 
 @TRANSFORMS.register()
 class Grayscale:
-    """Take the colours away with probability p; three equal channels remain."""
+    """Take the colours away with probability p; three equal channels remain.
+
+    Args:
+        p: how often it happens.
+
+    Example: grayscale(p=0.1)
+    """
 
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability(p)

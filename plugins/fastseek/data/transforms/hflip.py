@@ -11,7 +11,13 @@ from ._rng import happens, probability
 
 @TRANSFORMS.register()
 class Hflip:
-    """Mirror the image with probability p."""
+    """Mirror the image with probability p.
+
+    Args:
+        p: how often it happens.
+
+    Example: hflip(p=0.5)
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p)

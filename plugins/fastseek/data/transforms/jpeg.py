@@ -22,6 +22,8 @@ class Jpeg:
 
     Raises:
         ValueError: not 1 <= low <= high <= 100.
+
+    Example: jpeg(low=30, high=95, p=0.5)
     """
 
     def __init__(self, low: int = 30, high: int = 95, p: float = 0.5) -> None:

@@ -20,6 +20,10 @@ class PadCrop:
 
     Raises:
         ValueError: a negative `pad` or an unknown mode.
+
+    Source: Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPRW
+        2019 (arXiv 1903.07071)
+    Example: pad_crop(pad=10)
     """
 
     def __init__(self, pad: int = 10, mode: str = "constant") -> None:

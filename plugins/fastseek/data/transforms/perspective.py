@@ -27,6 +27,8 @@ class Perspective:
 
     Raises:
         ValueError: a range that is none.
+
+    Example: perspective(scale=(0.05, 0.15), p=0.1)
     """
 
     def __init__(self, scale: tuple[float, float] = (0.05, 0.15), p: float = 0.1) -> None:

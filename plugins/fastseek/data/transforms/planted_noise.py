@@ -30,6 +30,8 @@ class PlantedNoise:
 
     Raises:
         ValueError: a share outside 0..1, or a range that is none.
+
+    Example: planted_noise(share=0.3)
     """
 
     def __init__(

@@ -41,6 +41,9 @@ class RandomErasing:
 
     Raises:
         ValueError: a range that is none, or an unknown fill or law.
+
+    Source: Zhong et al., Random Erasing Data Augmentation, AAAI 2020 (arXiv 1708.04896)
+    Example: random_erasing(p=0.5, fill='mean')
     """
 
     def __init__(

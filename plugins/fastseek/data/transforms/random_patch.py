@@ -41,6 +41,10 @@ class RandomPatch:
 
     Raises:
         ValueError: a range that is none, or an empty pool.
+
+    Source: Zhou et al., Omni-Scale Feature Learning for Person Re-Identification, ICCV 2019 (arXiv
+        1905.00953)
+    Example: random_patch(p=0.05, pool=1000)
     """
 
     def __init__(

@@ -19,6 +19,9 @@ class RandomResizedCrop:
         size: side of a square, or (height, width).
         scale: the part's share of the area, from and to.
         ratio: its width / height, from and to.
+
+    Source: Szegedy et al., Going Deeper with Convolutions, CVPR 2015 (arXiv 1409.4842)
+    Example: random_resized_crop(224, scale=(0.5, 1.0))
     """
 
     def __init__(

@@ -16,6 +16,11 @@ class RandomRotate90:
     other way.
 
     Height and width change places, so images of one batch should be square before.
+
+    Args:
+        p: how often it happens.
+
+    Example: random_rotate90(p=0.5)
     """
 
     def __init__(self, p: float = 0.5) -> None:

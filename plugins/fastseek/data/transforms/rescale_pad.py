@@ -28,6 +28,10 @@ class RescalePad:
     Raises:
         ValueError: a size, fill or interpolation that means nothing, or a side that is no multiple
             of `stride`.
+
+    Source: Huawei DIGIX 2020 image retrieval, second place
+        (github.com/lin-honghui/Huawei_DIGIX_ImageRetri_Top2)
+    Example: rescale_pad(size=512, factor=1.1, stride=0)
     """
 
     fixed = True

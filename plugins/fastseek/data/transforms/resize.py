@@ -18,6 +18,8 @@ class Resize:
 
     Raises:
         ValueError: a size below 1, `keep` with two sides, or an unknown interpolation.
+
+    Example: resize(256, keep=True)
     """
 
     fixed = True

@@ -24,6 +24,10 @@ class ShiftScaleRotate:
 
     Raises:
         ValueError: a negative value, a factor of 0 and less, or a fill that is no colour.
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: shift_scale_rotate(shift=0.2, scale=0.2, rotate=10, p=0.7)
     """
 
     def __init__(

@@ -11,7 +11,13 @@ from ._rng import happens, probability
 
 @TRANSFORMS.register()
 class Vflip:
-    """Turn the image upside down as in a mirror, with probability p."""
+    """Turn the image upside down as in a mirror, with probability p.
+
+    Args:
+        p: how often it happens.
+
+    Example: vflip(p=0.5)
+    """
 
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p)

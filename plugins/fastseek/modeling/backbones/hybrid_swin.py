@@ -60,6 +60,10 @@ class HybridSwin(nn.Module):
         ValueError: an unknown net, stage or choice.
         DataError: the weights cannot be had.
         ArtefactError: the weights do not fit; lists the differences.
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: hybrid_swin(cnn='tf_efficientnet_b5', swin='swin_base_patch4_window7_224')
     """
 
     def __init__(

@@ -49,6 +49,9 @@ class Timm(nn.Module):
         ValueError: unknown net, or the net has no such stages.
         DataError: the weights cannot be had.
         ArtefactError: the weights do not fit the net; lists the differences.
+
+    Source: Wightman, PyTorch Image Models, 2019 (github.com/huggingface/pytorch-image-models)
+    Example: timm(name='mobilenetv2_050', stages=(3, 4))
     """
 
     def __init__(

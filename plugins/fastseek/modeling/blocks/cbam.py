@@ -27,6 +27,9 @@ class Cbam(Attention):
 
     Raises:
         ValueError: ratio is not positive.
+
+    Source: Woo et al., CBAM: Convolutional Block Attention Module, ECCV 2018 (arXiv 1807.06521)
+    Example: cbam(at='s4')
     """
 
     def __init__(self, at: str = "s4", inside: bool = False, ratio: int = 16) -> None:

@@ -43,6 +43,10 @@ class GatherExcite(Attention):
 
     Raises:
         ValueError: an unknown kind, an extent that is no power of 2, or a size that is missing.
+
+    Source: Hu et al., Gather-Excite: Exploiting Feature Context in Convolutional Neural Networks,
+        NeurIPS 2018 (arXiv 1810.12348)
+    Example: gather_excite(at='s4', kind='theta-')
     """
 
     def __init__(

@@ -32,6 +32,10 @@ class Ibn:
 
     Raises:
         ValueError: an unknown family.
+
+    Source: Pan et al., Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net,
+        ECCV 2018 (arXiv 1807.09441)
+    Example: ibn(family='resnet')
     """
 
     def __init__(self, family: str = "auto") -> None:

@@ -28,6 +28,10 @@ class LastStride:
 
     Raises:
         ValueError: another stride.
+
+    Source: Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPRW
+        2019 (arXiv 1903.07071)
+    Example: last_stride(stride=1)
     """
 
     def __init__(self, stride: int = 1) -> None:

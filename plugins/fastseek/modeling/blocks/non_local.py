@@ -24,6 +24,9 @@ class NonLocal:
 
     Args:
         at: the stage behind which it stands.
+
+    Source: Wang et al., Non-local Neural Networks, CVPR 2018 (arXiv 1711.07971)
+    Example: non_local(at='s3')
     """
 
     def __init__(self, at: str = "s3") -> None:

@@ -34,6 +34,10 @@ class Rga:
 
     Raises:
         ValueError: an illegal size, or neither spatial nor channel.
+
+    Source: Zhang et al., Relation-Aware Global Attention for Person Re-identification, CVPR 2020
+        (arXiv 1904.02998)
+    Example: rga(at='s3', size=(16, 16))
     """
 
     def __init__(

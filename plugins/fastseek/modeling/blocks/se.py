@@ -22,6 +22,9 @@ class Se(Attention):
 
     Raises:
         ValueError: ratio is not positive.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018 (arXiv 1709.01507)
+    Example: se(at='s4', ratio=16)
     """
 
     def __init__(

@@ -34,6 +34,9 @@ class Sk(Attention):
 
     Raises:
         ValueError: ratio, least or groups is not positive.
+
+    Source: Li et al., Selective Kernel Networks, CVPR 2019 (arXiv 1903.06586)
+    Example: sk(at='s4')
     """
 
     def __init__(

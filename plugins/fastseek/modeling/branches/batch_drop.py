@@ -35,6 +35,10 @@ class BatchDrop(nn.Module):
     Raises:
         ValueError: a map the backbone does not give, an illegal share, or channels that 4 does not
             divide.
+
+    Source: Dai et al., Batch DropBlock Network for Person Re-identification and Beyond, ICCV 2019
+        (arXiv 1811.07130)
+    Example: batch_drop(on='s4', height=0.5, width=0.5)
     """
 
     def __init__(

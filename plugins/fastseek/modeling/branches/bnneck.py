@@ -39,6 +39,10 @@ class Bnneck(nn.Module):
     Raises:
         ValueError: a map the backbone does not give, an unknown pooling or test, or an illegal
             number.
+
+    Source: Luo et al., Bag of Tricks and a Strong Baseline for Deep Person Re-identification, CVPRW
+        2019 (arXiv 1903.07071)
+    Example: bnneck(on='s4', pool='gem')
     """
 
     def __init__(

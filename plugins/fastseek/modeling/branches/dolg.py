@@ -46,6 +46,10 @@ class Dolg(nn.Module):
 
     Raises:
         ValueError: a map the backbone does not give, or an unknown choice.
+
+    Source: Yang et al., DOLG: Single-Stage Image Retrieval with Deep Orthogonal Fusion of Local and
+        Global Features, ICCV 2021 (arXiv 2108.02927)
+    Example: dolg(local='s3', global_='s4', dilations=(6, 12, 18))
     """
 
     def __init__(

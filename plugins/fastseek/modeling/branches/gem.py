@@ -26,6 +26,10 @@ class Gem(nn.Module):
 
     Raises:
         ValueError: a map the backbone does not give, or a negative `dim`.
+
+    Source: Radenovic, Tolias and Chum, Fine-tuning CNN Image Retrieval with No Human Annotation,
+        PAMI 2019 (arXiv 1711.02512)
+    Example: gem(dim=256)
     """
 
     def __init__(

@@ -45,6 +45,9 @@ class Geo(nn.Module):
 
     Raises:
         ValueError: a map the backbone does not give, an unknown choice, or an illegal number.
+
+    Source: iNat Challenge 2021 (FGVC8), first place
+    Example: geo(on='s4', dim=512)
     """
 
     def __init__(

@@ -31,6 +31,10 @@ class LinearNeck(nn.Module):
 
     Raises:
         ValueError: a map the backbone does not give, or an unknown choice.
+
+    Source: Henkel, Efficient Large-Scale Image Retrieval with Deep Feature Orthogonality and
+        Hybrid-Swin-Transformers, 2021 (arXiv 2110.03786)
+    Example: linear_neck(on='s4', pool='gem', dim=512)
     """
 
     def __init__(

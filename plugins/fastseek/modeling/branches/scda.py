@@ -32,6 +32,10 @@ class Scda(nn.Module):
 
     Raises:
         ValueError: a map the backbone does not give, or another `over`.
+
+    Source: Wei et al., Selective Convolutional Descriptor Aggregation for Fine-Grained Image
+        Retrieval, TIP 2017 (arXiv 1604.04994)
+    Example: scda(on='s4')
     """
 
     def __init__(

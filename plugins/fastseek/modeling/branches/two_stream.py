@@ -34,6 +34,9 @@ class TwoStream(nn.Module):
 
     Raises:
         ValueError: an unknown fusion. UsageError: the branch cannot be built.
+
+    Source: iNat Challenge 2021 (FGVC8), first place
+    Example: two_stream(of="linear_neck(on='s4')", fuse='mean')
     """
 
     uses_crops = True

@@ -29,6 +29,10 @@ class AmSoftmax(MarginSoftmax):
 
     Raises:
         ValueError: unknown embedding or preset, or an illegal value.
+
+    Source: Wang et al., Additive Margin Softmax for Face Verification, 2018 (arXiv 1801.05599);
+        Wang et al., CosFace, CVPR 2018 (arXiv 1801.09414)
+    Example: am_softmax(on='gem', s=30, margin=0.35)
     """
 
     defaults = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}

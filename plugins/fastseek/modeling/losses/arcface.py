@@ -33,6 +33,10 @@ class Arcface(MarginSoftmax):
 
     Raises:
         ValueError: unknown embedding or preset, or an illegal value.
+
+    Source: Deng et al., ArcFace: Additive Angular Margin Loss for Deep Face Recognition, CVPR 2019
+        (arXiv 1801.07698)
+    Example: arcface(on='gem', s=30, margin=0.35)
     """
 
     defaults = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}

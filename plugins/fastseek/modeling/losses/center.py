@@ -45,6 +45,10 @@ class Center(nn.Module):
 
     Raises:
         ValueError: unknown embedding or rule, or a negative step.
+
+    Source: Wen et al., A Discriminative Feature Learning Approach for Deep Face Recognition, ECCV
+        2016
+    Example: center(on='gem', weight=0.0005)
     """
 
     centers: torch.Tensor

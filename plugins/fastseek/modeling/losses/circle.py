@@ -31,6 +31,10 @@ class Circle(MarginSoftmax):
 
     Raises:
         ValueError: unknown embedding or preset, or an illegal value.
+
+    Source: Sun et al., Circle Loss: A Unified Perspective of Pair Similarity Optimization, CVPR
+        2020 (arXiv 2002.10857)
+    Example: circle(on='gem', s=64, margin=0.25)
     """
 
     defaults = {"s": 64.0, "margin": 0.25, "weight": 1.0, "dropout": 0.0}

@@ -30,6 +30,10 @@ class CrossEntropy(nn.Module):
 
     Raises:
         ValueError: unknown embedding, or smoothing outside [0, 1].
+
+    Source: Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016
+        (arXiv 1512.00567), for the smoothing
+    Example: cross_entropy(on='gem', smoothing=0.1)
     """
 
     def __init__(

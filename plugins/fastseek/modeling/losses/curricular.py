@@ -37,6 +37,10 @@ class Curricular(MarginSoftmax):
 
     Raises:
         ValueError: unknown embedding or preset, or an illegal value.
+
+    Source: Huang et al., CurricularFace: Adaptive Curriculum Learning Loss for Deep Face
+        Recognition, CVPR 2020 (arXiv 2004.00288)
+    Example: curricular(on='gem', s=35, margin=0.3)
     """
 
     defaults = PRESETS["repo"]

@@ -35,6 +35,10 @@ class Prototype(nn.Module):
 
     Raises:
         ValueError: unknown embedding, or an illegal temperature or momentum.
+
+    Source: Snell et al., Prototypical Networks for Few-shot Learning, NeurIPS 2017 (arXiv
+        1703.05175)
+    Example: prototype(on='gem', temperature=0.1)
     """
 
     prototypes: torch.Tensor

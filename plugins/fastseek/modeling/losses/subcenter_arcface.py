@@ -52,6 +52,10 @@ class SubcenterArcface(nn.Module):
 
     Raises:
         ValueError: unknown embedding, or an illegal margin, k, s, chunk or sample.
+
+    Source: Deng et al., Sub-center ArcFace: Boosting Face Recognition by Large-Scale Noisy Web
+        Faces, ECCV 2020
+    Example: subcenter_arcface(on='gem', k=3, s=45, margin='dynamic(0.05, 0.50)')
     """
 
     margins: torch.Tensor

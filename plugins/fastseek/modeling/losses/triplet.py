@@ -34,6 +34,10 @@ class Triplet(nn.Module):
 
     Raises:
         ValueError: unknown embedding, or a negative margin.
+
+    Source: Hermans et al., In Defense of the Triplet Loss for Person Re-Identification, 2017 (arXiv
+        1703.07737)
+    Example: triplet(on='gem', margin=0.3)
     """
 
     def __init__(

@@ -49,6 +49,9 @@ class Xbm(nn.Module):
 
     Raises:
         ValueError: unknown embedding, loss or dtype, or an illegal size, start, stop or margin.
+
+    Source: Wang et al., Cross-Batch Memory for Embedding Learning, CVPR 2020 (arXiv 1912.06798)
+    Example: xbm(on='gem', loss='contrastive', size=8192)
     """
 
     rows: torch.Tensor

@@ -29,6 +29,10 @@ class LeaveOneOut(Collected):
 
     Raises:
         ValueError: no depth.
+
+    Source: Song et al., Deep Metric Learning via Lifted Structured Feature Embedding, CVPR 2016
+        (arXiv 1511.06452)
+    Example: leave_one_out(recalls=(1, 2, 4, 8))
     """
 
     def __init__(

@@ -26,6 +26,8 @@ class Retrieval(Collected):
     Args:
         num_query, items, name_rejects: see `Collected`.
         judge: (queries, gallery, truth) -> figures.
+
+    Example: retrieval()
     """
 
     def __init__(
