@@ -94,9 +94,9 @@ def keys_page() -> str:
     """docs/keys.md; imports fast-reid."""
     from ..config.keys import OURS, tag_of
     from ..config.nested import flatten
+    from ..config.plugins import default_config
 
-    from fastreid.config import get_cfg
-
+    own = {key.name for key in OURS}
     head = ["key", "type", "default", "legal", "tag"]
     ours = [
         (
@@ -111,7 +111,8 @@ def keys_page() -> str:
     ]
     theirs = [
         (_code(name), _type_name(value), _value(value), _their_legal(name), f"`{tag_of(name)}`")
-        for name, value in flatten(get_cfg()).items()
+        for name, value in flatten(default_config()).items()
+        if name not in own
     ]
     lines = [KEYS_HEAD, "## FastSeek's keys", "", *_table([*head, "what it is"], ours)]
     lines += [THEIRS_HEAD, *_table(head, theirs)]

@@ -95,7 +95,6 @@ def _keys(args: argparse.Namespace) -> str:
         return list_keys(args.start) + "\n"
     if args.start:
         raise UsageError("--markdown prints all keys: leave the beginning of a name out")
-    from .. import compat  # noqa: F401  (before anything that imports fast-reid)
     from ._reference_pages import keys_page
 
     return keys_page()
