@@ -7,10 +7,12 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 import typing
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fastseek as fs
 import toy
@@ -210,11 +212,87 @@ def test_rows_and_tables_tell_every_answer_and_the_files_that_are_there(tmp_path
     assert cells[1]["id"] == "'=1+1.jpg"
 
 
+EVIL = "<img src=x onerror=alert(1)>.png"
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """A ranking over four images, one of them with an evil name; and the pages that were opened."""
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    names = ["red.png", "wine.png", EVIL, "gone.png"]
+    for name in names[:3]:
+        Image.new("RGB", (40, 30), "red").save(tmp_path / name)
+    vectors = np.array([[1, 0], [0.9, 0.1], [0.5, 0.5], [0, 1]], np.float32)
+    items = fs.Embeddings(names, vectors, {"root": str(tmp_path)})
+    return fs.search(items, items), tmp_path, opened
+
+
+def in_notebook(monkeypatch):
+    shell = types.SimpleNamespace(kernel=object())
+    module = types.SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", module)
+
+
+def test_a_notebook_shows_thumbnails_with_every_name_escaped(shown, monkeypatch):
+    ranking, folder, opened = shown
+    in_notebook(monkeypatch)
+    view = ranking.show(images=folder, queries=3, depth=2)
+    html = view._repr_html_()
+    assert html.count("<tr>") == 3 and html.count('<img src="data:image/jpeg;base64,') == 8
+    assert EVIL not in html and "&lt;img src=x" in html
+    assert "<script" not in html and "<style" not in html
+    assert opened == [] and view.page is None and list((folder / "tmp").iterdir()) == []
+    assert repr(view) == "4 queries"
+
+
+def test_without_images_no_file_is_opened_and_it_is_said_how_to_see_them(shown, monkeypatch):
+    ranking, folder, _ = shown
+    in_notebook(monkeypatch)
+    html = fs.show(ranking)._repr_html_()
+    assert "data:image" not in html and "red.png" in html
+    assert f"show(images=&#39;{folder}&#39;)" in html
+
+
+@pytest.mark.parametrize("display", ["", ":0"])
+def test_elsewhere_a_page_is_written_and_opened_where_there_is_a_browser(
+    display, shown, monkeypatch
+):
+    ranking, folder, opened = shown
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.setenv(name, display)
+    view = ranking.show(folder)
+    assert view.page.read_text().startswith("<!doctype html>")
+    assert EVIL not in view.page.read_text()
+    assert opened == ([view.page.as_uri()] if display else [])
+    assert str(view.page) in repr(view)
+    mine = ranking.show(folder, out=folder / "mine.html")
+    assert mine.page == folder / "mine.html" and len(opened) == bool(display)
+
+
+def test_a_ranking_of_the_inner_modules_says_what_to_import_to_be_shown(tmp_path):
+    code = (
+        "from fastseek.structures import Ranking\n"
+        "from fastseek.errors import UsageError\n"
+        "ranking = Ranking(['q'], ['g'], [[0]], [[1.0]])\n"
+        "try:\n    ranking.show()\nexcept UsageError as error:\n    print(error)\n"
+        "import fastseek\nprint(fastseek.show(ranking, out='p.html'))\n"
+        "print(ranking.show(out='p.html'))\n"
+    )
+    lines = run(code, tmp_path).splitlines()
+    assert "fastseek.show(ranking)" in lines[0]
+    assert lines[1:] == ["1 query, shown on p.html"] * 2
+
+
 def test_it_works_from_an_empty_folder(tmp_path):
     """The blocks of docs/python.md, one after the other."""
     text = (ROOT / "docs" / "python.md").read_text()
     blocks = [part.partition("```")[0] for part in text.split("```python\n")[1:]]
-    assert len(blocks) >= 2
+    assert len(blocks) >= 3
     out = [run(block, tmp_path) for block in blocks]
     assert out[0].startswith("0 1 0 ") and out[1].startswith("recall(1) ")
-    assert [path.name for path in tmp_path.iterdir()] == ["answers.csv"]
+    made = {path.name for path in tmp_path.iterdir() if path.suffix != ".png"}
+    assert {"answers.csv", "page.html"} <= made

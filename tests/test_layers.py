@@ -36,8 +36,8 @@ FLOORS = {
     ],
     "cli": [
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _outputs _recognize _reference_pages
-        _report _score _submit _submit_classes""",
-        "_blend _diff _fuse _recipe_arguments _score_contests _search",
+        _score _submit _submit_classes""",
+        "_blend _diff _fuse _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate audit blend classify classify_report contest demo diff doctor embed export fuse
         parts recipes recognize report rerank run search self_train subjects submit train""",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Ranking,
         RunError,
         Score,
+        Shown,
         UsageError,
         evaluate,
         fuse,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         load_truth,
         rerank,
         search,
+        show,
     )
     from .config.plugins import register
 
@@ -48,6 +50,7 @@ __all__ = [
     "Ranking",
     "RunError",
     "Score",
+    "Shown",
     "UsageError",
     "__version__",
     "evaluate",
@@ -57,6 +60,7 @@ __all__ = [
     "register",
     "rerank",
     "search",
+    "show",
 ]
 # Rooms of parts that are called as the verbs of the API: fastseek.search is a package, and
 # fastseek.search(queries, gallery) ranks.

@@ -11,7 +11,7 @@ import toy
 from fastseek import cli
 from fastseek.classification.predictions import Prediction, write_predictions
 from fastseek.cli._audit import disagreeing
-from fastseek.cli._outputs import KINDS, check_replaceable, save_ranking
+from fastseek.cli._outputs import KINDS, Beside, check_replaceable, save_ranking
 from fastseek.data.transforms.denoise import read_table
 from fastseek.errors import UsageError
 from fastseek.structures import Ranking
@@ -122,7 +122,7 @@ def test_F36_a_ranking_is_written_in_the_form_its_name_says(suffix, labelled, tm
     labels = tmp_path / "labels.csv"
     labels.write_text("id,label\nx,one\nw,two\n")
     out = tmp_path / f"r{suffix}"
-    told = save_ranking(short_ranking(), out, labels if labelled else None)
+    told = save_ranking(short_ranking(), out, Beside(labels if labelled else None))
     if suffix == ".csv":
         with open(out, newline="", encoding="utf-8") as file:
             rows = [{**row, "rank": int(row["rank"])} for row in csv.DictReader(file)]
@@ -153,11 +153,28 @@ def test_F36_a_ranking_without_an_answer_is_a_table_without_a_row(tmp_path):
 @pytest.mark.parametrize("name", ["r.txt", "r.xlsx", "r.npy"])
 def test_F36_a_suffix_that_says_another_kind_of_file_is_refused(verb, name, home):
     before = files(home)
-    with pytest.raises(UsageError, match=r"a ranking is written as \.npz, \.csv, \.json, \.jsonl"):
+    with pytest.raises(
+        UsageError, match=r"a ranking is written as \.npz, \.csv, \.json, \.jsonl or \.html"
+    ):
         run(COMMANDS[verb].replace("OUT", name))
     with pytest.raises(UsageError, match="labels are written into"):
         run(COMMANDS[verb].replace("OUT", "new.npz") + " --labels t.csv")
+    with pytest.raises(UsageError, match="images are shown in a page only"):
+        run(COMMANDS[verb].replace("OUT", "new.csv") + " --images .")
     assert files(home) == before
+
+
+@pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])
+def test_a_ranking_as_a_page_is_the_report_without_a_truth(verb, home, capsys):
+    run(COMMANDS[verb].replace("OUT", "new.npz"))
+    run(COMMANDS[verb].replace("OUT", "new.html"))
+    run("report --ranking new.npz --out theirs.html")
+    assert pathlib.Path("new.html").read_bytes() == pathlib.Path("theirs.html").read_bytes()
+    run(COMMANDS[verb].replace("OUT", "new.html") + " --images . --images nowhere")
+    assert "no such folder of images: nowhere" in capsys.readouterr().out
+    pathlib.Path("mine.html").write_bytes(FOREIGN["index.html"])
+    with pytest.raises(UsageError, match=r"mine\.html is there"):
+        run(COMMANDS[verb].replace("OUT", "mine.html"))
 
 
 @pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])

@@ -9,6 +9,7 @@ from ..errors import ArtefactError, DataError, FastSeekError, RunError, UsageErr
 from ..structures import Answer, Embeddings, GroundTruth, Ranking, Score
 from ..structures.ranking import set_viewer
 from .inputs import load_embeddings, load_truth
+from .show import Shown, show
 from .verbs import evaluate, fuse, rerank, search
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Ranking",
     "RunError",
     "Score",
+    "Shown",
     "UsageError",
     "evaluate",
     "fuse",
@@ -28,4 +30,7 @@ __all__ = [
     "load_truth",
     "rerank",
     "search",
+    "show",
 ]
+
+set_viewer(show)

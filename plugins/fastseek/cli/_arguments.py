@@ -59,11 +59,18 @@ def add_force_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Let the parser of a verb that writes a ranking take `--labels` and `--force`."""
+    """Let the parser of a verb that writes a ranking take `--labels`, `--images` and `--force`."""
     parser.add_argument(
         "--labels",
         metavar="CSV",
         help="id,label of the gallery: one column more in .csv, .json and .jsonl",
+    )
+    parser.add_argument(
+        "--images",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder the ids are relative to, shown in an .html page; may be repeated",
     )
     add_force_option(parser)
 

@@ -17,7 +17,7 @@ from ..metrics import evaluate
 from ..registry import FUSERS, build
 from ..structures import GroundTruth, Ranking
 from ..structures.ground_truth_file import read_truth
-from ._outputs import check_ranking_suffix, save_ranking
+from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
 
 
 def fuse_files(
@@ -27,7 +27,7 @@ def fuse_files(
     metric: str | None = None,
     truth: PathLike | None = None,
     seed: int = 0,
-    labels: PathLike | None = None,
+    beside: Beside = NOTHING,
 ) -> str:
     """Fuse ranking files into one.
 
@@ -38,7 +38,7 @@ def fuse_files(
         metric: tune the members' weights by this metric, which must be a mean over queries.
         truth: what it is tuned by, an .npz truth or a CSV file: id,label[,split,group].
         seed: of the tuning.
-        labels: a CSV file with the labels of the gallery, for a ranking that is a table.
+        beside: labels for a ranking that is a table, images for one that is a page.
 
     Returns:
         what was done, in a line or two.
@@ -50,8 +50,8 @@ def fuse_files(
     """
     if (metric is None) != (truth is None):
         raise UsageError("tuning needs both a metric and the truth: give --tune and --truth")
-    check_ranking_suffix(out, labels)
-    check_writable(out, [*rankings, truth, labels])
+    check_ranking_suffix(out, beside)
+    check_writable(out, [*rankings, truth, beside.labels])
     fuser = build(call, FUSERS)
     if metric is not None and not isinstance(fuser, Linear):
         raise UsageError(f"{call} has no weights to tune: take another fuser, or leave out --tune")
@@ -74,7 +74,7 @@ def fuse_files(
             },
         }
         fused = dataclasses.replace(fused, provenance=provenance)
-    unknown = save_ranking(fused, out, labels)
+    unknown = save_ranking(fused, out, beside)
     count, depth = fused.indices.shape
     told = f"{len(members)} rankings of {count} queries, {depth} images each: {out}{unknown}"
     return "\n".join([*lines, told])

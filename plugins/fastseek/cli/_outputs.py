@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
+import shlex
 import zipfile
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..io.atomic import check_apart
 from ..io.paths import PathLike
 from ..structures import Ranking
+from ..structures.identity import root_of
 from ..structures.label_file import read_labels
 
 HEAD = 4096  # bytes of a file that tell its kind
 TABLES = (".csv", ".json", ".jsonl")
+PAGE = ".html"
 # The tables that commands write, by their first columns.
 HEADERS = (
     *("query,rank,id", "query,overlap,disagrees", "path,class,share,sigma"),
@@ -56,20 +60,40 @@ def check_replaceable(
         )
 
 
-def check_ranking_suffix(out: PathLike, labels: PathLike | None = None) -> None:
+class Beside(NamedTuple):
+    """What is told beside the answers of a ranking.
+
+    Args:
+        labels: a CSV file with the columns id and label of the gallery, for a table.
+        images: folders the ids are relative to, for a page.
+    """
+
+    labels: PathLike | None = None
+    images: Sequence[PathLike] = ()
+
+
+NOTHING = Beside()
+
+
+def check_ranking_suffix(out: PathLike, beside: Beside = NOTHING) -> None:
     """Check that a ranking can be written under a name.
 
     Raises:
-        UsageError: its suffix says another kind of file, or labels are given for an .npz file.
+        UsageError: its suffix says another kind of file, or one that has no room for the labels or
+            images.
     """
     suffix = pathlib.Path(out).suffix
-    if suffix not in ("", ".npz", *TABLES):
-        raise UsageError(f"{out}: a ranking is written as .npz, {', '.join(TABLES)}: name one")
-    if labels is not None and suffix not in TABLES:
-        raise UsageError(f"{out}: labels are written into {', '.join(TABLES)}, not into .npz")
+    if suffix not in ("", ".npz", *TABLES, PAGE):
+        raise UsageError(
+            f"{out}: a ranking is written as .npz, {', '.join(TABLES)} or {PAGE}: name one"
+        )
+    if beside.labels is not None and suffix not in TABLES:
+        raise UsageError(f"{out}: labels are written into {', '.join(TABLES)} only")
+    if beside.images and suffix != PAGE:
+        raise UsageError(f"{out}: images are shown in a page only: name a {PAGE} file")
 
 
-def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None) -> str:
+def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> str:
     """Write a ranking in the form that the suffix of its name says, whole or not at all.
 
     The tables have a row an answer: query, rank from 1, id, path ("" where no such file is known),
@@ -77,18 +101,26 @@ def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None
 
     Args:
         ranking: what is written.
-        out: .npz or no suffix (with the provenance), .csv, .json (a list of objects) or .jsonl.
-        labels: a CSV file with the columns id and label of the gallery.
+        out: .npz or no suffix (with the provenance), .csv, .json (a list of objects), .jsonl, or
+            .html, a page that `fastseek report` makes without a truth.
+        beside: labels for a table, folders of images for a page.
 
     Returns:
-        what is to be told of the labels; mostly nothing.
+        what is to be told of the labels or images; mostly nothing.
 
     Raises:
         UsageError: as for `check_ranking_suffix`. DataError: the labels cannot be read.
     """
-    check_ranking_suffix(out, labels)
+    check_ranking_suffix(out, beside)
     suffix = pathlib.Path(out).suffix
-    known = None if labels is None else read_labels(labels, "gallery", allow_empty=True)
+    if suffix == PAGE:
+        from ..report import neighbors_page  # other answers need no Pillow
+
+        neighbors_page(ranking, list(beside.images), out)
+        return say_images(ranking, beside.images)
+    known = None
+    if beside.labels is not None:
+        known = read_labels(beside.labels, "gallery", allow_empty=True)
     if suffix == ".csv":
         ranking.to_csv(out, known)
     elif suffix in TABLES:
@@ -97,7 +129,22 @@ def save_ranking(ranking: Ranking, out: PathLike, labels: PathLike | None = None
         ranking.save(out)
     missing = 0 if known is None else sum(one not in known for one in ranking.gallery_ids.tolist())
     total = len(ranking.gallery_ids)
-    return f"; {missing} of {total} images have no label in {labels}" if missing else ""
+    return f"; {missing} of {total} images have no label in {beside.labels}" if missing else ""
+
+
+def say_images(ranking: Ranking, images: Sequence[PathLike]) -> str:
+    """What is to be told of the folders of images of a page: those that are not there, or, where none
+    is given, what to add. Folders that a ranking names are not looked into unasked, for it may come
+    from a stranger.
+    """
+    if images:
+        missing = [str(folder) for folder in images if not os.path.isdir(folder)]
+        return f" (no such folder of images: {', '.join(missing)})" if missing else ""
+    sides = ("queries", "gallery")
+    roots = [root_of(ranking.provenance, side) for side in sides]
+    named = dict.fromkeys(root for root in roots if os.path.isabs(root))
+    options = " ".join(f"--images {shlex.quote(root)}" for root in named)
+    return f" (without images; to show them add {options})" if options else ""
 
 
 def _is_ranking(path: pathlib.Path, head: bytes) -> bool:
@@ -107,6 +154,8 @@ def _is_ranking(path: pathlib.Path, head: bytes) -> bool:
         or re.match(rb'\s*\[?\s*\{"query": ', head) is not None
         or path.suffix == ".json"
         and head.strip() == b"[]"
+        or path.suffix == PAGE
+        and _is_page(path, head)
     )
 
 

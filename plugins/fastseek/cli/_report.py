@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,13 +10,12 @@ from ..errors import DataError, UsageError
 from ..io.atomic import check_writable
 from ..io.json_files import read_json
 from ..io.paths import PathLike
-from ..metrics import evaluate
+from ..metrics import evaluate, usual_metrics
 from ..metrics._align import align
-from ..metrics._relevance_ranks import from_ranking
 from ..report import NeighborsLayout, PageLayout, neighbors_page, page
 from ..structures import GroundTruth, Ranking
 from ..structures.ground_truth_file import read_truth
-from ..structures.identity import root_of
+from ._outputs import say_images
 
 
 class Shown(NamedTuple):
@@ -81,7 +78,7 @@ def show_files(
         neighbors_page(loaded, list(images), out, layout)
     else:
         _show_judged(loaded, read_truth(truth, loaded), out, images, metrics, results, shown)
-    return f"page: {out}{_say_missing(images) if images else _hint(loaded)}"
+    return f"page: {out}{say_images(loaded, images)}"
 
 
 def _refuse_figures(metrics: Sequence[str], results: PathLike | None, shown: Shown) -> None:
@@ -100,11 +97,7 @@ def _show_judged(
     results: PathLike | None,
     shown: Shown,
 ) -> None:
-    calls = list(metrics) or [
-        "recall(1)",
-        f"map({min(max(1, from_ranking(loaded, known).reach), 100)})",
-        "gap()",
-    ]
+    calls = list(metrics) or usual_metrics(align(loaded, known), known)
     scores = evaluate(loaded, known, calls)
     ordering = evaluate(loaded, known, [shown.order])[0] if shown.order else None
     if ordering is not None and ordering.per_query is None:
@@ -120,21 +113,6 @@ def _show_judged(
         out,
         PageLayout(shown.title, steps, shown.depth, shown.queries, ordering, shown.links),
     )
-
-
-def _say_missing(images: Sequence[PathLike]) -> str:
-    missing = [str(folder) for folder in images if not os.path.isdir(folder)]
-    return f" (no such folder of images: {', '.join(missing)})" if missing else ""
-
-
-def _hint(ranking: Ranking) -> str:
-    """What to add for a page with images: folders that a ranking names are not looked into unasked,
-    for it may come from a stranger.
-    """
-    sides = ("queries", "gallery")
-    named = dict.fromkeys(filter(None, (root_of(ranking.provenance, side) for side in sides)))
-    options = " ".join(f"--images {shlex.quote(root)}" for root in named)
-    return f" (without images; to show them add {options})" if options else ""
 
 
 def _steps(results: PathLike) -> list[dict]:

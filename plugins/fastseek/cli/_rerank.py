@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..io.paths import PathLike
 from ..registry import RERANKERS, build
 from ..structures import Embeddings, Ranking
-from ._outputs import check_ranking_suffix, save_ranking
+from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
 from ._search import check_outputs, read_side
 
 
@@ -17,7 +17,7 @@ def rerank_files(
     gallery: PathLike,
     out: PathLike,
     calls: Sequence[str],
-    labels: PathLike | None = None,
+    beside: Beside = NOTHING,
 ) -> str:
     """Read a ranking and its two sides, re-rank, and write the last ranking.
 
@@ -26,7 +26,7 @@ def rerank_files(
         queries, gallery: the embeddings it was searched with, as `fastseek search` takes them.
         out: the new ranking, in the form its suffix says, see `save_ranking`.
         calls: call strings of RERANKERS, in order.
-        labels: a CSV file with the labels of the gallery, for a ranking that is a table.
+        beside: labels for a ranking that is a table, images for one that is a page.
 
     Returns:
         one line that tells what was done.
@@ -38,12 +38,12 @@ def rerank_files(
         DataError: a file cannot be read, or a vector cannot be used.
     """
     parts = [build(call, RERANKERS) for call in calls]
-    check_ranking_suffix(out, labels)
-    check_outputs(parts, out, [ranking, queries, gallery, labels])
+    check_ranking_suffix(out, beside)
+    check_outputs(parts, out, [ranking, queries, gallery, beside.labels])
     better = Ranking.load(ranking)
     sides: list[Embeddings] = [read_side(path) for path in (queries, gallery)]
     for part in parts:
         better = part(better, *sides)
-    unknown = save_ranking(better, out, labels)
+    unknown = save_ranking(better, out, beside)
     count, depth = better.indices.shape
     return f"{count} queries, {depth} of {len(better.gallery_ids)} images each: {out}{unknown}"

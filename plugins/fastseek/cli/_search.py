@@ -13,7 +13,7 @@ from ..knn.vectors import blocks
 from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
 from ..structures.provenance import tell_root
-from ._outputs import check_ranking_suffix, save_ranking
+from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
 
 READ = (
     "fit",
@@ -33,7 +33,7 @@ def seek_files(
     search_call: str,
     enhance_calls: Sequence[str] = (),
     rerank_calls: Sequence[str] = (),
-    labels: PathLike | None = None,
+    beside: Beside = NOTHING,
 ) -> str:
     """Read embeddings, rank, and write the last ranking.
 
@@ -42,7 +42,7 @@ def seek_files(
             .safetensors files.
         out: the ranking, in the form its suffix says, see `save_ranking`.
         search_call, enhance_calls, rerank_calls: as for `seek`.
-        labels: a CSV file with the labels of the gallery, for a ranking that is a table.
+        beside: labels for a ranking that is a table, images for one that is a page.
 
     Returns:
         one line that tells what was done.
@@ -54,15 +54,15 @@ def seek_files(
             writes is an input; told before any work is done.
     """
     parts = build_parts(search_call, enhance_calls, rerank_calls)
-    check_ranking_suffix(out, labels)
-    inputs = [queries, gallery, labels]
+    check_ranking_suffix(out, beside)
+    inputs = [queries, gallery, beside.labels]
     check_outputs([*parts.enhancers, *parts.rerankers, parts.searcher], out, inputs)
     sides = {path: read_side(path) for path in (queries, gallery)}
     try:
         ranking = list(rank_with(parts, sides[queries], sides[gallery]))[-1]
     except DataError as error:
         raise _blame_file(error, sides) from error
-    unknown = save_ranking(ranking, out, labels)
+    unknown = save_ranking(ranking, out, beside)
     count, depth = ranking.indices.shape
     return f"{count} queries, {depth} of {len(ranking.gallery_ids)} images each: {out}{unknown}"
 

@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out",
         required=True,
-        help="the ranking: .npz with indices and scores, or a table: .csv, .json, .jsonl",
+        help="the ranking: .npz with indices and scores, a table (.csv, .json, .jsonl) or a page"
+        " (.html)",
     )
     parser.add_argument(
         "--tune", metavar="METRIC", help="find the weights by this metric on half of the queries"
@@ -39,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     import_plugins(args.plugin)
 
     from ._fuse import fuse_files
-    from ._outputs import check_replaceable
+    from ._outputs import Beside, check_replaceable
 
     check_replaceable(args.out, "ranking", args.force, [*args.rankings, args.truth])
     tuning = args.tune, args.truth, args.seed
-    print(fuse_files(args.rankings, args.fuse, args.out, *tuning, args.labels))
+    print(fuse_files(args.rankings, args.fuse, args.out, *tuning, Beside(args.labels, args.images)))

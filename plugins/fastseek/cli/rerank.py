@@ -25,16 +25,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out",
         required=True,
-        help="the ranking: .npz with indices and scores, or a table: .csv, .json, .jsonl",
+        help="the ranking: .npz with indices and scores, a table (.csv, .json, .jsonl) or a page"
+        " (.html)",
     )
     add_output_options(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
-    from ._outputs import check_replaceable
+    from ._outputs import Beside, check_replaceable
     from ._rerank import rerank_files
 
     inputs = args.ranking, args.queries, args.gallery
     check_replaceable(args.out, "ranking", args.force, inputs)
-    print(rerank_files(*inputs, args.out, args.rerank, args.labels))
+    print(rerank_files(*inputs, args.out, args.rerank, Beside(args.labels, args.images)))

@@ -32,17 +32,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--out",
         required=True,
-        help="the ranking: .npz with indices and scores, or a table: .csv, .json, .jsonl",
+        help="the ranking: .npz with indices and scores, a table (.csv, .json, .jsonl) or a page"
+        " (.html)",
     )
     add_output_options(parser)
     add_plugin_option(parser)
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
-    from ._outputs import check_replaceable
+    from ._outputs import Beside, check_replaceable
     from ._search import seek_files
 
     sides = args.queries, args.gallery
     check_replaceable(args.out, "ranking", args.force, sides)
     calls = args.search, args.enhance, args.rerank
-    print(seek_files(*sides, args.out, *calls, args.labels))
+    print(seek_files(*sides, args.out, *calls, Beside(args.labels, args.images)))

@@ -3,7 +3,7 @@
 from ..io.text_table import table
 from .classified import StepsTable, classified_page
 from .interval import interval
-from .neighbors import NeighborsLayout, neighbors_page
+from .neighbors import NeighborsLayout, neighbors_grid, neighbors_page
 from .page import PageLayout, page
 from .results import row, write_results
 from .thumbnails import ImageSources
@@ -15,6 +15,7 @@ __all__ = [
     "StepsTable",
     "classified_page",
     "interval",
+    "neighbors_grid",
     "neighbors_page",
     "page",
     "row",

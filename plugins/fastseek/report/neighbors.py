@@ -65,14 +65,8 @@ def neighbors_page(
     """
     rows = pick(np.arange(len(ranking.query_ids)), layout.queries, worst=0.0)
     cases = _make_cases(ranking, rows, layout.depth)
-    names = ImageNames(
-        ranking,
-        images,
-        [one.row for one in cases],
-        [hit.row for one in cases for hit in one.hits],
-        home=pathlib.Path(out).parent if layout.links else None,
-        known=known,
-    )
+    home = pathlib.Path(out).parent if layout.links else None
+    names = ImageNames(ranking, images, *_list_rows(cases), home=home, known=known)
     html = render(
         "neighbors.html",
         f":root {{ --columns: {min(layout.depth, 10)}; }}\n{names.album.css()}",
@@ -91,6 +85,25 @@ def neighbors_page(
     )
     with atomic(out, "w") as file:
         file.write(html)
+
+
+def neighbors_grid(
+    ranking: Ranking, images: Images | ImageSources, layout: NeighborsLayout = USUAL
+) -> str:
+    """The first queries with their answers as a table in HTML, to stand in another page such as a
+    notebook; it has neither a style nor a script of its own.
+
+    The arguments are those of `neighbors_page`; title, renew and links have no meaning here.
+    """
+    rows = np.arange(min(layout.queries, len(ranking.query_ids)))
+    cases = _make_cases(ranking, rows, layout.depth)
+    names = ImageNames(ranking, images, *_list_rows(cases))
+    return render("grid.html", names=names, cases=cases, notes=layout.notes)
+
+
+def _list_rows(cases: Sequence[Case]) -> tuple[list[int], list[int]]:
+    """The queries and the gallery images that are shown, by their rows."""
+    return [one.row for one in cases], [hit.row for one in cases for hit in one.hits]
 
 
 def _make_cases(ranking: Ranking, rows: np.ndarray, depth: int) -> list[Case]:

@@ -166,6 +166,11 @@ class Album:
             _describe_style(name, self._small[path][0]) for path, name in self._names.items()
         )
 
+    def address(self, name: str) -> str:
+        """The data URI of the image that has this CSS class."""
+        path = next(path for path, one in self._names.items() if one == name)
+        return _spell_data(self._small[path][0])
+
     def shape(self) -> str:
         """ "tall", "square" or "wide": what most images are."""
         ratio = statistics.median(one[1] for one in self._small.values()) if self._small else 1.0
@@ -174,5 +179,8 @@ class Album:
 
 def _describe_style(name: str, jpeg: bytes) -> str:
     width = Image.open(io.BytesIO(jpeg), formats=("JPEG",)).width
-    data = base64.b64encode(jpeg).decode("ascii")
-    return f".{name}{{--width:{width}px;background-image:url(data:image/jpeg;base64,{data})}}\n"
+    return f".{name}{{--width:{width}px;background-image:url({_spell_data(jpeg)})}}\n"
+
+
+def _spell_data(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"

@@ -1,0 +1,112 @@
+"""Answers with their images: below a notebook's cell, or on a page."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import tempfile
+import webbrowser
+from collections.abc import Mapping, Sequence
+
+from ..io.paths import PathLike
+from ..structures import Ranking
+from ..structures.identity import root_of
+
+Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
+
+
+class Shown:
+    """What `show` gives: a notebook displays it, elsewhere it tells where the page is.
+
+    Args:
+        ranking: what was found.
+        images: where the images are.
+        queries, depth: how many of them, and answers for each, are shown in a notebook.
+        notes: sentences below them.
+        page: the page that was written; None without one.
+    """
+
+    def __init__(
+        self,
+        ranking: Ranking,
+        images: Images,
+        queries: int,
+        depth: int,
+        notes: Sequence[str] = (),
+        page: pathlib.Path | None = None,
+    ) -> None:
+        self.page = page
+        self._ranking, self._images, self._notes = ranking, images, notes
+        self._queries, self._depth = queries, depth
+
+    def __repr__(self) -> str:
+        count = len(self._ranking.query_ids)
+        return f"{count} {'query' if count == 1 else 'queries'}" + (
+            f", shown on {self.page}" if self.page else ""
+        )
+
+    def _repr_html_(self) -> str:
+        from ..report import NeighborsLayout, neighbors_grid  # a search does without pages
+
+        layout = NeighborsLayout(queries=self._queries, depth=self._depth, notes=self._notes)
+        return neighbors_grid(self._ranking, self._images, layout)
+
+
+def show(
+    ranking: Ranking,
+    images: Images = None,
+    queries: int = 10,
+    depth: int = 8,
+    out: PathLike | None = None,
+) -> Shown:
+    """Show queries with the images that were found for them.
+
+    A notebook shows the first ones below its cell. Elsewhere a page that needs no other file is
+    written and opened in the browser where there is one.
+
+    Args:
+        ranking: what was found.
+        images: the folder the ids are relative to, or several, or a mapping id -> file. Without
+            it the ids stand alone: a ranking may come from a stranger, so the folders that it
+            names are not looked into unasked.
+        queries: queries shown in a notebook; a page has up to 200.
+        depth: answers shown for each.
+        out: the page; it is written in a notebook, too, and is not opened.
+
+    Raises:
+        UsageError: `out` cannot be written.
+    """
+    from ..report import NeighborsLayout, neighbors_page  # a search does without pages
+
+    notes = [] if images is not None else _suggest_images(ranking)
+    if out is None and _is_notebook():
+        return Shown(ranking, images, queries, depth, notes)
+    page = _name_page() if out is None else pathlib.Path(out)
+    neighbors_page(ranking, images, page, NeighborsLayout(depth=depth, notes=notes))
+    if out is None and _has_display():
+        webbrowser.open(page.absolute().as_uri())
+    return Shown(ranking, images, queries, depth, notes, page)
+
+
+def _suggest_images(ranking: Ranking) -> list[str]:
+    root = root_of(ranking.provenance, "gallery")
+    return [f"Without images; to see them: show(images={root!r})"] if os.path.isabs(root) else []
+
+
+def _name_page() -> pathlib.Path:
+    return pathlib.Path(tempfile.mkdtemp(prefix="fastseek-")) / "answers.html"
+
+
+def _is_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, which shows what a cell ends with."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+def _has_display() -> bool:
+    """Whether a browser would open a window; without one Python may start a browser in the
+    terminal, which would wait for keys.
+    """
+    windows = sys.platform in ("darwin", "win32")
+    return windows or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
