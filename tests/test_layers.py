@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 # A room may import rooms of lower levels, and itself; level 0 also its own level.
 LEVELS = {
     0: "errors progress suggestions compat io registry structures",
-    1: """data.images data.synthetic knn regions formats report classification views schedules
+    1: """data.images data.ray_casting data.synthetic knn regions formats report classification views schedules
           modeling.layers""",
     2: """data.rejects data.datasets data.transforms data.samplers data.crops
           modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
@@ -44,8 +44,9 @@ FLOORS = {
         "score",
     ],
     "data.datasets": [
-        "_fetch _image_scan _query_share extended gldv2 inat landmarks planted_places",
-        "_official_layouts grocery manifest sorghum",
+        """_fetch _image_scan _query_share _rendered_objects extended gldv2 inat landmarks
+        planted_places""",
+        "_official_layouts grocery manifest rendered sorghum",
         "folder",
         "semi_inat",
     ],
