@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -18,6 +18,7 @@ def progress(
     total: int | None = None,
     every: float = 15.0,
     unit: str = "",
+    count: Callable[[Thing], int] | None = None,
 ) -> Iterator[Thing]:
     """Yield the things while telling on stderr how far the work is and when it will be done.
 
@@ -27,14 +28,18 @@ def progress(
         total: how many there are; `len(things)` when not given and known.
         every: seconds between two lines when stderr is not a terminal.
         unit: what is counted, such as "batches", where `what` does not say it.
+        count: how many a thing counts for, such as the images of a batch; 1 when not given.
     """
     if total is None and hasattr(things, "__len__"):
         total = len(things)  # type: ignore[arg-type]
     if sys.stderr.isatty():
         bar_unit = f" {unit}" if unit else "it"
-        yield from tqdm(things, desc=what, total=total, dynamic_ncols=True, unit=bar_unit)
+        with tqdm(desc=what, total=total, dynamic_ncols=True, unit=bar_unit) as bar:
+            for thing in things:
+                yield thing
+                bar.update(count(thing) if count else 1)
         return
-    yield from _lines(things, what, total, every, f" {unit}" if unit else "")
+    yield from _lines(things, what, total, every, f" {unit}" if unit else "", count)
 
 
 def tell(line: str) -> None:
@@ -44,16 +49,23 @@ def tell(line: str) -> None:
 
 
 def _lines(
-    things: Iterable[Thing], what: str, total: int | None, every: float, unit: str
+    things: Iterable[Thing],
+    what: str,
+    total: int | None,
+    every: float,
+    unit: str,
+    count: Callable[[Thing], int] | None,
 ) -> Iterator[Thing]:
     start = told = time.monotonic()
-    for done, thing in enumerate(things):
+    done = 0
+    for thing in things:
         now = time.monotonic()
         if done and now - told >= every:
             told = now
             sys.stderr.write(_line(what, done, total, now - start, unit))
             sys.stderr.flush()
         yield thing
+        done += count(thing) if count else 1
 
 
 def _line(what: str, done: int, total: int | None, seconds: float, unit: str) -> str:

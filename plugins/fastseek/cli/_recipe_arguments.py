@@ -13,25 +13,26 @@ from ._arguments import find_recipe
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")
 
 
-def add_recipe_option(parser: argparse.ArgumentParser, what: str) -> None:
+def add_recipe_option(parser: argparse.ArgumentParser, what: str, required: bool = True) -> None:
     """Let the parser take a recipe, which may also stand first without `--config-file`."""
     parser.add_argument(
         "--config-file",
-        required=True,
+        required=required,
         metavar="RECIPE",
         help=f"{what}: a file, or a name that `fastseek recipes list` shows",
     )
 
 
-def add_model_options(parser: argparse.ArgumentParser, weights: str) -> None:
+def add_model_options(parser: argparse.ArgumentParser, weights: str, required: bool = True) -> None:
     """Let the parser take a recipe and the weights that were trained with it.
 
     Args:
         parser: gets `--config-file` and `--weights`.
         weights: the help of `--weights`.
+        required: whether the verb cannot do without them.
     """
-    add_recipe_option(parser, "the recipe the weights were trained with")
-    parser.add_argument("--weights", required=True, help=weights)
+    add_recipe_option(parser, "the recipe the weights were trained with", required)
+    parser.add_argument("--weights", required=required, help=weights)
 
 
 def add_images_option(parser: argparse.ArgumentParser) -> None:

@@ -91,7 +91,7 @@ def decode(
         image.load()
         if image.format in ("PNG", "WEBP") and not _is_whole(data, image.format):
             raise BadImage("TRUNCATED", f"{len(data)} bytes and no end of the {image.format} file")
-        return _upright(to_rgb(image), image)
+        return turn_upright(image)
     except BadImage:
         raise
     except Exception as error:  # Pillow's decoders raise whatever the damaged bytes lead them to
@@ -173,9 +173,11 @@ def _is_whole(data: bytes, kind: str | None) -> bool:
     return kind not in ("JPEG", "MPO") or b"\xff\xd9" in data[-4096:]
 
 
-def _upright(rgb: Image.Image, stored: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
+    """An image of Pillow, of any mode, as upright 8-bit RGB."""
+    rgb = to_rgb(image)
     try:
-        method = _UPRIGHT.get(stored.getexif().get(_ORIENTATION, 1))
+        method = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
     except Exception as error:  # damaged EXIF says nothing about the pixels
         logger.debug("EXIF cannot be read (%s): the image is used as stored", _line(error))
         return rgb

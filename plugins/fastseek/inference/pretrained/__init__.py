@@ -1,0 +1,11 @@
+"""Pretrained models by name, without a recipe: images to vectors of unit length.
+
+Needs torch, torchvision and timm; fast-reid only for models that were trained with it.
+"""
+
+from .embed import embed_batches, embed_images
+from .image_model import ImageModel
+from .load import load_model
+from .options import ModelOptions
+
+__all__ = ["ImageModel", "ModelOptions", "embed_batches", "embed_images", "load_model"]

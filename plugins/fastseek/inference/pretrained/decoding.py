@@ -1,0 +1,115 @@
+"""Image files to tensors, read by threads beside the network, in their order."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import torch
+from PIL import Image
+
+from ...data.images import BadImage, decode, turn_upright
+from ...errors import RunError
+from ...io.paths import PathLike
+
+MOST_THREADS = 8
+AHEAD = 2  # batches that are read while one is embedded
+Source = PathLike | Image.Image
+Outcome = torch.Tensor | BadImage
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """A batch in the order of its images.
+
+    Args:
+        start: number of its first image.
+        outcomes: a tensor, or why there is none.
+    """
+
+    start: int
+    outcomes: list[Outcome]
+
+    def stack(self) -> torch.Tensor | None:
+        """The images that could be read as one tensor [B, …]; None where there is none."""
+        good = [one for one in self.outcomes if isinstance(one, torch.Tensor)]
+        return torch.stack(good) if good else None
+
+
+def count_threads(wanted: int = 0) -> int:
+    """How many threads read images: as many as are wanted, else one a processor, eight at most."""
+    if wanted > 0:
+        return wanted
+    affinity = getattr(os, "sched_getaffinity", None)
+    processors = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return min(MOST_THREADS, processors)
+
+
+def decode_batches(
+    sources: Sequence[Source],
+    transform: Callable[[Image.Image], torch.Tensor],
+    batch_size: int,
+    threads: int = 0,
+    start: int = 0,
+) -> Iterator[Decoded]:
+    """Read images from number `start` on, batch by batch.
+
+    The number of threads changes nothing but the speed.
+
+    Args:
+        sources: files, or images of Pillow.
+        transform: an upright RGB image to a tensor, one shape for all.
+        batch_size: the last batch may be smaller.
+        threads: see `count_threads`.
+        start: images before it are left out.
+
+    Raises:
+        RunError: the transform failed; names the image.
+    """
+    count = count_threads(threads)
+    with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
+        waiting: collections.deque[tuple[int, list[Future[Outcome]]]] = collections.deque()
+        try:
+            for first in range(start, len(sources), batch_size):
+                batch = sources[first : first + batch_size]
+                tasks = [pool.submit(read_image, source, transform) for source in batch]
+                waiting.append((first, tasks))
+                if len(waiting) > AHEAD:
+                    yield _collect(*waiting.popleft())
+            while waiting:
+                yield _collect(*waiting.popleft())
+        finally:
+            for _, tasks in waiting:
+                for task in tasks:
+                    task.cancel()
+
+
+def _collect(start: int, tasks: Sequence[Future[Outcome]]) -> Decoded:
+    return Decoded(start, [task.result() for task in tasks])
+
+
+def read_image(source: Source, transform: Callable[[Image.Image], torch.Tensor]) -> Outcome:
+    """One image as a tensor, or why it cannot be used.
+
+    Raises:
+        RunError: the transform failed; names the image.
+    """
+    try:
+        image = turn_upright(source) if isinstance(source, Image.Image) else decode(source)
+    except BadImage as error:
+        return error
+    try:
+        return transform(image)
+    except Exception as error:  # the transform of a model's own recipe may fail in any way
+        size = f"{image.width} x {image.height}"
+        raise RunError(f"{name_source(source)} ({size}): a transform failed: {error!r}") from error
+
+
+def name_source(source: Source) -> str:
+    """What a message calls an image."""
+    if isinstance(source, Image.Image):
+        return str(getattr(source, "filename", "") or f"an image of Pillow ({source.mode})")
+    return os.fspath(source)

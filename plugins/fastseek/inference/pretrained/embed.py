@@ -1,0 +1,101 @@
+"""Images of the user's to an embeddings folder, by a pretrained model."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...data.images import BadImage
+from ...data.own_images import images_of, source_of
+from ...data.rejects import Reject, reject
+from ...io.paths import PathLike
+from ...progress import progress
+from ...structures import Embeddings, Item
+from ...structures.embeddings_writer import store
+from .decoding import Decoded, decode_batches
+from .image_model import ImageModel
+
+PHASE = "extract"  # as the recipes' rejects call it
+Part = tuple[list[str], np.ndarray, list[Reject]]
+Watch = Callable[[list[str], np.ndarray], None]
+
+
+def embed_images(
+    model: ImageModel,
+    images: PathLike,
+    out: PathLike,
+    threads: int = 0,
+    watch: Watch | None = None,
+) -> Embeddings:
+    """Embed a folder, one image or a table into a folder; a killed run goes on where it stopped.
+
+    Args:
+        model: what `load_model` gave.
+        images: a folder, searched through, whose images get their path below it as id; one image;
+            or a CSV or Parquet file.
+        out: folder of the embeddings, with rejects.csv beside them.
+        threads: that read images; 0 chooses, and the number changes no result.
+        watch: called with the ids and vectors of every batch as soon as it is embedded; what a run
+            before has stored is not told again.
+
+    Raises:
+        DataError: nothing is there, or nothing can be read.
+        ArtefactError: the folder holds embeddings of another model or of other images.
+    """
+    items, root = images_of(images)
+    return embed_items(model, items, root, out, threads, watch)
+
+
+def embed_items(
+    model: ImageModel,
+    items: Sequence[Item],
+    root: str,
+    out: PathLike,
+    threads: int = 0,
+    watch: Watch | None = None,
+) -> Embeddings:
+    """As `embed_images`, of items whose ids are relative to `root`."""
+
+    def batches_from(start: int) -> Iterator[Part]:
+        parts = embed_batches(model, items, start, threads)
+        what = f"embedding {pathlib.Path(root).name}"
+        for part in progress(parts, what, len(items) - start, unit="images", count=_count):
+            if watch is not None:
+                watch(part[0], part[1])
+            yield part
+
+    provenance: dict[str, Any] = {**model.provenance, "root": root}
+    return store(batches_from, len(items), out, provenance, source=source_of(items))
+
+
+def embed_batches(
+    model: ImageModel, items: Sequence[Item], start: int = 0, threads: int = 0
+) -> Iterator[Part]:
+    """Embed items from number `start` on, batch by batch, in their order.
+
+    Yields:
+        ids, float32 vectors [b, D] of those that could be read, and the others' rejects.
+    """
+    paths = [item.path for item in items]
+    for batch in decode_batches(paths, model.transform, model.batch_size, threads, start):
+        yield _embed_batch(model, items, batch)
+
+
+def _embed_batch(model: ImageModel, items: Sequence[Item], batch: Decoded) -> Part:
+    ids: list[str] = []
+    rejects: list[Reject] = []
+    for row, outcome in enumerate(batch.outcomes, batch.start):
+        if isinstance(outcome, BadImage):
+            rejects.append(reject(items[row].path, row, PHASE, outcome))
+        else:
+            ids.append(items[row].id)
+    tensors = batch.stack()
+    vectors = np.empty((0, model.dim), np.float32) if tensors is None else model.vectors(tensors)
+    return ids, vectors, rejects
+
+
+def _count(part: Part) -> int:
+    return len(part[0]) + len(part[2])

@@ -1,0 +1,67 @@
+"""A model that embeds images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...data.images import BadImage
+from ...errors import DataError
+from .decoding import Source, decode_batches, name_source
+from .preprocessing import Transform
+
+BATCH = 32
+Network = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageModel:
+    """Images to vectors of unit length; built by `load_model`.
+
+    Args:
+        name: by which it was asked for.
+        dim: numbers of a vector.
+        provenance: what made the vectors: "model", "preprocessing", "views", "versions" and more;
+            vectors of models that differ there are never compared.
+        transform: an upright RGB image to a tensor of one shape.
+        network: tensors [B, …] on the CPU to float32 [B, dim] on the CPU.
+        batch_size: images embedded at once.
+    """
+
+    name: str
+    dim: int
+    provenance: Mapping[str, Any]
+    transform: Transform
+    network: Network
+    batch_size: int = BATCH
+
+    def embed(self, images: Sequence[Source], threads: int = 0) -> np.ndarray:
+        """Embed images in their order.
+
+        Args:
+            images: files, or images of Pillow.
+            threads: that read them; 0 chooses.
+
+        Returns:
+            float32 [N, dim], every row of unit length.
+
+        Raises:
+            DataError: an image cannot be read; names it.
+        """
+        made = [np.empty((0, self.dim), np.float32)]
+        for batch in decode_batches(images, self.transform, self.batch_size, threads):
+            for number, outcome in enumerate(batch.outcomes, batch.start):
+                if isinstance(outcome, BadImage):
+                    raise DataError(f"{name_source(images[number])}: {outcome}") from outcome
+            tensors = batch.stack()
+            made += [] if tensors is None else [self.vectors(tensors)]
+        return np.concatenate(made)
+
+    def vectors(self, tensors: torch.Tensor) -> np.ndarray:
+        """What `transform` made of images, [B, …], to float32 [B, dim]."""
+        found: np.ndarray = self.network(tensors).numpy()
+        return found
