@@ -111,7 +111,7 @@ FLOORS = {
         """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state
         results sanity_check writers""",
         "attention_crops checkpoint evaluation optimizer run_setup schedule step",
-        "hooks recipe_border",
+        "hooks recipe_border resume_check",
         "lr_table trainer",
         "upstream",
     ],

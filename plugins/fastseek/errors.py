@@ -138,21 +138,39 @@ def exit_with(main: Callable[[], object]) -> None:
             raise
         sys.stderr.write(f"error: {_describe(error)}\n")
         sys.exit(RunError.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: run the same command again to go on\n")
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f"interrupted: {_how_to_go_on(error)}\n")
         sys.exit(RunError.exit_code)
     except _Terminated as error:
         # What the frames hold, such as loader workers, ends now and not as late as the interpreter.
         import traceback  # every command starts here, and few end here
 
         traceback.clear_frames(error.__traceback__)
-        sys.stderr.write("error: stopped by SIGTERM: run the same command again to go on\n")
+        sys.stderr.write(f"error: stopped by SIGTERM: {_how_to_go_on(error)}\n")
         sys.exit(StoppedError.exit_code)
     sys.exit(0)
 
 
 class _Terminated(BaseException):
     """SIGTERM, as KeyboardInterrupt is SIGINT: no handler of errors takes it for one."""
+
+
+@contextlib.contextmanager
+def advise_stopped(advice: Callable[[], str]) -> Iterator[None]:
+    """Where work that is stopped in the block goes on otherwise than by the same command.
+
+    Args:
+        advice: asked when it is stopped; returns what to do.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, _Terminated) as error:
+        error.add_note(advice())
+        raise
+
+
+def _how_to_go_on(error: BaseException) -> str:
+    return "; ".join(getattr(error, "__notes__", [])) or "run the same command again to go on"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from fastseek.errors import (
     RunError,
     StoppedError,
     UsageError,
+    advise_stopped,
     exit_with,
 )
 from fastseek.io.atomic import atomic, check_writable
@@ -345,3 +346,18 @@ def test_F19_a_name_in_the_working_folder_and_below_a_root_is_no_ones_guess(tmp_
     assert locate(tmp_path / "root" / "images") == tmp_path / "root" / "images"
     monkeypatch.chdir(tmp_path / "root")
     assert locate("images").samefile(tmp_path / "root" / "images")
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, None])
+def test_a_stopped_command_says_how_its_own_kind_of_work_goes_on(kind, capsys):
+    """None: SIGTERM."""
+
+    def work():
+        with advise_stopped(lambda: "add --resume"):
+            if kind is None:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise kind
+
+    with pytest.raises(SystemExit):
+        exit_with(work)
+    assert capsys.readouterr().err.endswith(": add --resume\n")

@@ -13,6 +13,7 @@ from fastseek.io.model_size import CLASS_WEIGHTS, class_names_in_file, file_byte
 from fastseek.modeling.build import build_model
 from fastseek.modeling.class_weights import class_weight_names
 from fastseek.modeling.weight_files import load_weights
+from fastseek.modeling.weight_transfer import take_over
 from fastseek.structures import Embeddings
 from fastseek.structures.provenance import check_same_model
 from fastseek.workflows.contest.model_size import model_size
@@ -118,3 +119,15 @@ def test_F01_embeddings_hashed_without_the_last_convolution_are_refused_by_name(
 
 def test_a_model_without_such_a_layer_has_the_hash_it_had(recipe_of):
     assert former_weights_hash(build_model(recipe_of(MODEL__HEADS__NUM_CLASSES=3))) == ""
+
+
+def test_a_damaged_list_of_classes_beside_weights_is_told_by_its_file(make, tmp_path):
+    """F50: it must not be taken for the same classes."""
+    model = make()
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    (tmp_path / "classes.json").write_text('{"names": []}')
+    (tmp_path / "mine.json").write_text('{"labels": ["a"], "counts": [1]}')
+    with pytest.raises(ArtefactError, match="classes.json: expected"):
+        take_over(model, tmp_path / "w.safetensors", classes=tmp_path / "mine.json")
+    (tmp_path / "classes.json").unlink()
+    assert take_over(model, tmp_path / "w.safetensors", classes=tmp_path / "mine.json")

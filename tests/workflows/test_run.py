@@ -95,6 +95,19 @@ def test_the_same_command_again_trains_nothing_and_changes_no_vector(run, photos
     assert before == after
 
 
+def test_other_images_or_fewer_epochs_into_a_finished_run_are_refused_before_a_file_is_touched(
+    run, photos, tmp_path
+):
+    out, _ = run
+    before = _bytes(out)
+    other = toy.gallery(tmp_path / "other", classes=5, train=6, query=2, size=48)
+    with pytest.raises(ArtefactError, match="name another --out: .*other classes"):
+        pipeline.run_file(RECIPE, out, str(other), SHORT)
+    with pytest.raises(ArtefactError, match="name another --out: .*steps behind it"):
+        pipeline.run_file(RECIPE, out, str(photos), [*SHORT, "SOLVER.MAX_EPOCH", "1"])
+    assert _bytes(out) == before
+
+
 def test_a_folder_without_splits_holds_out_a_part_of_every_class(tmp_path):
     photos = toy.gallery(tmp_path / "toy", classes=5, train=6, query=1, size=40) / "train"
     out = tmp_path / "out"

@@ -12,6 +12,7 @@ from fastseek import register
 from fastseek.config import keys, nested
 from fastseek.io import stage_record
 from fastseek.structures import Item
+from fastseek.workflows.ablation import former
 from fastseek.workflows.ablation import train as ablation
 from fastseek.workflows.contest import members as contest_members
 from fastseek.workflows.contest import run as contest
@@ -215,3 +216,17 @@ def test_what_a_contest_says_of_a_member_makes_its_answer_stale(tmp_path, change
     answer = contest.describe_answer(stage.contest, {"QUERIES": []}, [one.describe()])
     inputs = {**record.inputs, **answer}
     assert not dataclasses.replace(record, inputs=inputs).is_finished()
+
+
+def test_a_key_that_came_after_version_0_1_leaves_its_folders_known(monkeypatch):
+    """Nobody lists such keys: what version 0.1 had is frozen, whatever has another name came later."""
+    before = former.former_inputs(usual(), "images", "")
+    new = keys.Key("SEEK.NEW", "usual", "a key of a later version", keys.SHAPES_MODEL)
+    monkeypatch.setattr(former, "OURS", (*keys.OURS, new))
+    cfg = usual()
+    cfg.SEEK.NEW = "usual"
+    assert former.former_inputs(cfg, "images", "") == before
+    cfg.SEEK.NEW = "other"
+    assert former.former_inputs(cfg, "images", "") is None
+    told = {key.name for key in keys.OURS} | set(keys.OLD_KEYS)
+    assert set(former.KEYS_THEN) <= told

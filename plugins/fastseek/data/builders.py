@@ -48,7 +48,7 @@ def build_train_loader(
         DataError: no images, or images without labels.
     """
     seed = _loader_seed(cfg)
-    dataset = TrainSet(_training_items(cfg))
+    dataset = TrainSet(training_items(cfg))
     logger.info(
         "training on %d images of %d classes%s",
         len(dataset),
@@ -96,7 +96,7 @@ def build_test_loader(
     return TestLoader(items, images, rows, size, _fails(cfg), _loader_options(cfg, context))
 
 
-def _training_items(cfg: Any) -> Sequence[Item]:
+def training_items(cfg: Any) -> Sequence[Item]:
     """The training images of all data sets; those of a single one as it holds them."""
     combine_all = bool(cfg.DATASETS.COMBINEALL)
     found = [

@@ -10,9 +10,9 @@ from typing import Any
 from torch import nn
 
 from ..distributed.process_group import inner
-from ..errors import ArtefactError, DataError, UsageError
-from ..io.json_files import read_json
+from ..errors import ArtefactError, UsageError
 from ..io.paths import PathLike, locate
+from ..structures.class_file import read_class_file
 from . import weight_files
 from .class_weights import class_names_in_file, class_weight_names
 from .layer_order import near
@@ -48,7 +48,8 @@ def take_over(
 
     Raises:
         DataError: there is no such file.
-        ArtefactError: the file is damaged, or does not fit as it must; lists the differences.
+        ArtefactError: the file is damaged, or does not fit as it must; lists the differences. Or a
+            classes.json holds something else.
         UsageError: a fragment is in no name of the file.
     """
     path = locate(path, "MODEL.WEIGHTS")
@@ -87,10 +88,10 @@ def take_over(
 
 
 def _other_classes(path: pathlib.Path, classes: PathLike) -> bool:
-    try:
-        return read_json(path.parent / "classes.json")["labels"] != read_json(classes)["labels"]
-    except (DataError, KeyError, TypeError):
+    beside = path.parent / "classes.json"
+    if not (classes and beside.is_file()):
         return False
+    return read_class_file(beside).labels != read_class_file(classes).labels
 
 
 def _describe(lists: Lists) -> str:

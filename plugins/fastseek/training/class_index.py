@@ -8,11 +8,17 @@ from typing import Any
 
 import yaml
 
+from ..config.keys import OLD_KEYS, OURS
 from ..errors import ArtefactError
 from ..io.json_files import write_json
 from ..io.paths import PathLike
 
 from fastreid.utils import comm
+
+NEW_FOLDER = "start in a new OUTPUT_DIR with MODEL.WEIGHTS set to the weights of this run"
+OTHER_CLASSES = (
+    f"the checkpoint was trained on other classes than DATASETS.NAMES has now: {NEW_FOLDER}"
+)
 
 
 def write_classes(path: PathLike, dataset: Any) -> None:
@@ -36,21 +42,48 @@ def digest(path: PathLike) -> str:
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
 
-def check_same_data(state: dict[str, Any], classes: str, iters_per_epoch: int) -> None:
-    """A run goes on only with the classes and the steps an epoch it had.
+def check_same_data(state: dict[str, Any], classes: str, iters_per_epoch: int, epochs: int) -> None:
+    """A run goes on only with the classes and the steps an epoch it had, and to an end before it.
+
+    Args:
+        state: of the checkpoint.
+        classes: digest of the classes file.
+        iters_per_epoch, epochs: of the training there shall be.
+
+    Raises:
+        ArtefactError: it cannot.
+    """
+    if state["classes"] != classes:
+        raise ArtefactError(OTHER_CLASSES)
+    check_steps(state, iters_per_epoch)
+    check_length(state, epochs)
+
+
+def check_steps(state: dict[str, Any], iters_per_epoch: int) -> None:
+    """A run goes on only with the steps an epoch it had.
 
     Raises:
         ArtefactError: they are others.
     """
-    new = "start in a new OUTPUT_DIR with MODEL.WEIGHTS set to the weights of this run"
-    if state["classes"] != classes:
-        raise ArtefactError(
-            f"the checkpoint was trained on other classes than DATASETS.NAMES has now: {new}"
-        )
     if state["iters_per_epoch"] != iters_per_epoch:
         raise ArtefactError(
             f"the checkpoint is of a run with {state['iters_per_epoch']} steps an epoch, now there"
-            f" are {iters_per_epoch} (other images or another SOLVER.IMS_PER_BATCH): {new}"
+            f" are {iters_per_epoch} (other images or another SOLVER.IMS_PER_BATCH): {NEW_FOLDER}"
+        )
+
+
+def check_length(state: dict[str, Any], epochs: int) -> None:
+    """A run does not go on to an end that lies behind it: its recipe would tell of fewer epochs
+    than its weights have seen.
+
+    Raises:
+        ArtefactError: it does.
+    """
+    steps = epochs * state["iters_per_epoch"]
+    if state["step"] > steps:
+        raise ArtefactError(
+            f"the run has {state['step']} steps behind it, and a training of {epochs} epochs has"
+            f" {steps}: raise SOLVER.MAX_EPOCH (and SEEK.STOP_AT), or {NEW_FOLDER}"
         )
 
 
@@ -71,14 +104,18 @@ def check_can_follow(old: str, new: str, moved_schedules: bool) -> None:
         if before.get(key) != after.get(key):
             raise ArtefactError(
                 f"{key} {before.get(key)} -> {after.get(key)}: the run cannot go on with it. Resume"
-                f" with {key} {before.get(key)}, or start in a new OUTPUT_DIR with MODEL.WEIGHTS"
-                " set to the weights of this run"
+                f" with {key} {before.get(key)}, or {NEW_FOLDER}"
             )
 
 
 def changed_settings(old: str, new: str) -> list[str]:
-    """The settings in which two dumped recipes differ, as "KEY: old -> new"."""
+    """The settings in which two dumped recipes differ, as "KEY: old -> new".
+
+    A key of ours that the older recipe does not have yet had its default then.
+    """
     before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
+    before = {OLD_KEYS.get(key, key): value for key, value in before.items()}
+    before = {key.name: key.default for key in OURS if key.name in after} | before
     return [
         f"{key}: {before.get(key)} -> {after.get(key)}"
         for key in sorted({*before, *after})

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..distributed import process_group
 from ..errors import ArtefactError
 from ..structures import Item
+
+from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
 # Millions of files on a network disk take an hour to ask, so evenly spaced ones stand for all.
@@ -53,6 +56,11 @@ def fingerprint(items: Sequence[Item]) -> Fingerprint:
         "contents": contents.hexdigest(),
         "times": times.hexdigest(),
     }
+
+
+def share_fingerprint(items: Sequence[Item]) -> Fingerprint:
+    """`fingerprint` of rank 0, in every process: one alone that refuses leaves the others waiting."""
+    return process_group.share(fingerprint(items) if comm.is_main_process() else {})
 
 
 def check_same_images(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ from . import checkpoint_manifest, evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import GO_ON, Checkpointer
 from .class_index import changed_settings, check_can_follow, check_same_data, digest, write_classes
-from .data_fingerprint import check_same_images, common_folder, fingerprint
+from .data_fingerprint import check_same_images, common_folder, share_fingerprint
 from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
 from .optimizer import OptimizerMemory, group_rates
 from .run_setup import recipe_text, save_config, start_log
@@ -70,7 +70,7 @@ class Trainer(DefaultTrainer):
         check_training(cfg)
         self._check_test_sets(cfg)
         loader = self.build_train_loader(cfg)
-        self._data = fingerprint(loader.dataset.items) if comm.is_main_process() else {}
+        self._data = share_fingerprint(loader.dataset.items)
         logger.info("the training images lie in %s", common_folder(loader.dataset.items))
         write_classes(pathlib.Path(cfg.OUTPUT_DIR) / "classes.json", loader.dataset)
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
@@ -367,9 +367,8 @@ class Trainer(DefaultTrainer):
         state = self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
         if not state:
             return
-        check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch)
-        if comm.is_main_process():
-            check_same_images(state.get("data"), self._data)
+        check_same_data(state, digest(self.cfg.SEEK.CLASSES), self.iters_per_epoch, self.max_epoch)
+        check_same_images(state.get("data"), self._data)
         check_can_follow(state["config"], recipe_text(self.cfg), bool(self.scheduler))
         self.start_epoch, self.start_step = state["epoch"], state["step"]
         self.best, self.run, self.random_states = state["best"], state["run"], state["random"]

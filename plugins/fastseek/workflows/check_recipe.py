@@ -10,14 +10,15 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ..config import recipe
 from ..config.catalog import is_base, is_plan, is_rounds
-from ..config.edits import on_meta_device, without_pretrained
+from ..config.edits import on_meta_device, replace_values, without_pretrained
+from ..config.nested import flatten
 from ..data.synthetic import write_gallery
 from ..errors import FastSeekError
 from ..io.json_files import write_json
@@ -36,6 +37,7 @@ CLASSES, STEPS = 8, 2
 LARGEST = 96  # pixels of an image's side
 GRID = 6  # tokens of a side, for nets that take one size only
 LARGE = 12.0  # millions of parameters
+TRANSFORMED = ("SEEK.TRAIN", "SEEK.TEST")
 IMAGES = "images"  # the folder of the synthetic gallery
 BOXES = "boxes.json"  # a box for each of its images
 
@@ -161,54 +163,81 @@ def shrink_recipe(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
 
     Pretrained weights are left out: they may not be at hand, and two steps show nothing of them.
     """
-    small = without_pretrained(cfg)
-    small.defrost()
-    data = f"folder({str(folder / IMAGES)!r})"
-    small.DATASETS.NAMES, small.DATASETS.COMBINEALL = (data,), False
-    small.DATASETS.TESTS = (data,) if len(cfg.DATASETS.TESTS) else ()
-    small.TEST.PRECISE_BN.DATASET, small.TEST.PRECISE_BN.NUM_ITER = data, 2
-    small.OUTPUT_DIR = str(folder / "out")
-    small.MODEL.DEVICE, small.MODEL.WEIGHTS, small.SOLVER.AMP.ENABLED = "cpu", "", False
-    small.MODEL.HEADS.NUM_CLASSES, small.SEEK.CLASSES, small.SEEK.EXPECT = 0, "", []
-    small.SEED, small.DATALOADER.NUM_WORKERS = max(cfg.SEED, 0), 0
-    small.SOLVER.MAX_EPOCH, small.SOLVER.WARMUP_ITERS, small.SOLVER.DELAY_EPOCHS = 1, 0, 0
-    small.SEEK.STOP_AT = 0
-    small.SOLVER.FREEZE_ITERS = min(cfg.SOLVER.FREEZE_ITERS, 1)
-    small.SOLVER.IMS_PER_BATCH = small.TEST.IMS_PER_BATCH = _batch(cfg)
-    for key in ("SIZE_TRAIN", "SIZE_TEST"):
-        small.INPUT[key] = _sizes(list(cfg.INPUT[key]))
-    small.INPUT.CROP.SIZE = _sizes(list(cfg.INPUT.CROP.SIZE))
-    for key in ("TRAIN", "TEST"):
-        small.SEEK[key] = [_resize(call) for call in cfg.SEEK[key]]
-    _with_grid(small.SEEK)
-    name, args, kwargs = parse(cfg.SEEK.CROPS) if cfg.SEEK.CROPS else ("", [], {})
-    if name == "boxes":  # the recipe's own are of other images
-        small.SEEK.CROPS = unparse(name, args, kwargs | {"file": str(folder / BOXES)})
-    small.freeze()
-    return small
+    batch, data = _batch(cfg), f"folder({str(folder / IMAGES)!r})"
+    values = {
+        "DATASETS.NAMES": (data,),
+        "DATASETS.TESTS": (data,) if len(cfg.DATASETS.TESTS) else (),
+        "DATASETS.COMBINEALL": False,
+        "TEST.PRECISE_BN.DATASET": data,
+        "TEST.PRECISE_BN.NUM_ITER": 2,
+        "OUTPUT_DIR": str(folder / "out"),
+        "MODEL.DEVICE": "cpu",
+        "MODEL.WEIGHTS": "",
+        "MODEL.HEADS.NUM_CLASSES": 0,
+        "SEED": max(cfg.SEED, 0),
+        "DATALOADER.NUM_WORKERS": 0,
+        "SOLVER.AMP.ENABLED": False,
+        "SOLVER.MAX_EPOCH": 1,
+        "SOLVER.WARMUP_ITERS": 0,
+        "SOLVER.DELAY_EPOCHS": 0,
+        "SOLVER.FREEZE_ITERS": min(cfg.SOLVER.FREEZE_ITERS, 1),
+        "SOLVER.IMS_PER_BATCH": batch,
+        "TEST.IMS_PER_BATCH": batch,
+        "SEEK.CLASSES": "",
+        "SEEK.EXPECT": [],
+        "SEEK.STOP_AT": 0,
+        "SEEK.CROPS": _boxes_of(cfg.SEEK.CROPS, folder),
+    }
+    sizes = ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST", "INPUT.CROP.SIZE")
+    values |= {key: _sizes(list(value)) for key, value in _values(cfg, sizes).items()}
+    calls = {
+        key: [_resize(call) for call in value] for key, value in _values(cfg, TRANSFORMED).items()
+    }
+    bare = without_pretrained(cfg)
+    return replace_values(bare, values | calls | _with_grid(bare.SEEK.BACKBONE, calls))
 
 
-def _with_grid(seek: CfgNode) -> None:
-    """A hybrid Swin takes images of one size only: make it for GRID x GRID tokens, in place.
+def _values(cfg: CfgNode, keys: Sequence[str]) -> dict[str, Any]:
+    found = flatten(cfg)
+    return {key: found[key] for key in keys}
+
+
+def _boxes_of(call: str, folder: pathlib.Path) -> str:
+    """SEEK.CROPS with the boxes of the synthetic images: the recipe's own are of others."""
+    name, args, kwargs = parse(call) if call else ("", [], {})
+    return unparse(name, args, kwargs | {"file": str(folder / BOXES)}) if name == "boxes" else call
+
+
+def _with_grid(backbone: str, transforms: Mapping[str, list[str]]) -> dict[str, Any]:
+    """A hybrid Swin takes images of one size only: what makes it one for GRID x GRID tokens.
 
     Every step of a plan gets the same grid, so that its weights fit the next step's.
+
+    Args:
+        backbone: SEEK.BACKBONE.
+        transforms: the calls of every key of TRANSFORMED.
+
+    Returns:
+        values by key; none for other networks.
     """
-    name, args, kwargs = parse(seek.BACKBONE) if seek.BACKBONE else ("", [], {})
+    name, args, kwargs = parse(backbone) if backbone else ("", [], {})
     if name != "hybrid_swin":
-        return
+        return {}
     reduction = (
         2 ** kwargs.get("cnn_stage", 2) * kwargs.get("stem_stride", 2)
         if kwargs.get("cnn", "b5")
         else 4
     )
     small = {**dict(kwargs.get("kwargs", {})), "img_size": 4 * GRID}
-    seek.BACKBONE = unparse(name, args, kwargs | {"kwargs": small})
-    for key in ("TRAIN", "TEST"):
-        calls = [(call, *parse(call)) for call in seek[key]]
-        seek[key] = [
-            unparse(part, [GRID * reduction], given) if part == "resize" else call
-            for call, part, _, given in calls
-        ]
+    made: dict[str, Any] = {"SEEK.BACKBONE": unparse(name, args, kwargs | {"kwargs": small})}
+    for key, calls in transforms.items():
+        made[key] = [_fit_to_grid(call, GRID * reduction) for call in calls]
+    return made
+
+
+def _fit_to_grid(call: str, side: int) -> str:
+    part, _, given = parse(call)
+    return unparse(part, [side], given) if part == "resize" else call
 
 
 def _batch(cfg: CfgNode) -> int:

@@ -18,7 +18,7 @@ from ..data.builders import fit_batch_size
 from ..data.fastreid_datasets import resolve
 from ..data.own_images import spell_data_set
 from ..distributed.process_group import inner
-from ..errors import UsageError
+from ..errors import ArtefactError, UsageError
 from ..inference import embedding
 from ..io.code_version import current_commit
 from ..io.paths import PathLike
@@ -32,6 +32,7 @@ from ..report import PageLayout, page, row, write_results
 from ..retrieval import build_parts, rank_with, retrieve
 from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, with_split
 from ..structures.splits import refuse_missing_queries, split_sides
+from ..training.resume_check import check_can_go_on
 from ..training.run_setup import setup
 from ..training.trainer import Trainer
 
@@ -62,6 +63,10 @@ def run_file(
         )
     if data is not None:
         cfg = _replace_data(cfg, data)
+    try:
+        check_can_go_on(cfg)
+    except ArtefactError as error:
+        raise ArtefactError(f"{out} holds an earlier run, name another --out: {error}") from error
     held_out = data is not None and "query=" in cfg.DATASETS.TESTS[0]
     return run(setup(cfg, resume=True), out, strict=not held_out)
 

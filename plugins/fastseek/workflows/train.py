@@ -15,9 +15,10 @@ from ..config import recipe
 from ..config.edits import without_pretrained
 from ..distributed.launch import launch
 from ..distributed.run_lock import hold_run_folder
-from ..errors import UsageError
+from ..errors import UsageError, advise_stopped
 from ..modeling.weight_files import load_weights
 from ..training import checkpoint_manifest, results
+from ..training.resume_check import check_can_go_on
 from ..training.run_setup import setup
 from ..training.trainer import Trainer
 
@@ -35,15 +36,26 @@ def start(args: argparse.Namespace) -> None:
     """
     cfg = recipe.load(args.config_file, args.opts)
     results.expectations(cfg.SEEK.EXPECT)
-    launch(
-        run,
-        args.num_gpus,
-        args.num_machines,
-        args.machine_rank,
-        args.dist_url,
-        (args.config_file, list(args.opts), args.resume, args.eval_only, args.force),
-        cfg.MODEL.DEVICE,
-    )
+    with advise_stopped(lambda: _advise(cfg.OUTPUT_DIR)):
+        launch(
+            run,
+            args.num_gpus,
+            args.num_machines,
+            args.machine_rank,
+            args.dist_url,
+            (args.config_file, list(args.opts), args.resume, args.eval_only, args.force),
+            cfg.MODEL.DEVICE,
+        )
+
+
+def _advise(output: str) -> str:
+    """How a training goes on that was stopped where it could not save, such as before its first
+    step.
+    """
+    saved = checkpoint_manifest.newest_first(pathlib.Path(output))
+    if not saved:
+        return "nothing was trained yet: run the same command again"
+    return f"{output} holds what was saved before: the same command with --resume goes on with it"
 
 
 def run(
@@ -76,6 +88,8 @@ def run(
         return _is_finished(cfg, config_file, evaluate(cfg))
     with hold_run_folder(cfg.OUTPUT_DIR):  # from before anything is written there to the results
         refuse_finished(cfg.OUTPUT_DIR, resume, force)
+        if resume:
+            check_can_go_on(cfg)
         cfg = setup(cfg, resume)
         return _is_finished(cfg, config_file, train(cfg, resume))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...config.keys import former_names
+from ...config.keys import OURS, former_names
 from ...config.nested import flatten
 
 from fastreid.config import CfgNode
@@ -40,8 +40,15 @@ NOT_OF_ANSWER = (
     "DATALOADER.NUM_WORKERS",
     "MODEL.DEVICE",
 )
-# Keys that came later: a recipe that leaves them alone is one that version 0.1 may have run.
-NEW_KEYS: Mapping[str, Any] = {"SEEK.EVALUATOR": ""}
+# All keys of ours that version 0.1 had, by their names then; fast-reid's are those of its release.
+KEYS_THEN = frozenset(
+    """PLUGINS SEED SEEK.BACKBONE SEEK.BLOCKS SEEK.BRANCHES SEEK.LOSSES SEEK.CLASSES SEEK.SCHEDULE
+    SEEK.FREEZE SEEK.RATES SEEK.ACCUMULATE SEEK.STOP_AT SEEK.ON_NAN SEEK.DROP SEEK.FIT
+    SEEK.HEAD.SUBCENTERS SEEK.HEAD.MARGIN SEEK.SAMPLER SEEK.TRAIN SEEK.TEST SEEK.CROPS SEEK.CACHE
+    SEEK.VIEWS SEEK.FOREGROUND SEEK.ENHANCE SEEK.SEARCH SEEK.RERANK SEEK.METRICS SEEK.FIGURES
+    SEEK.VOTE SEEK.EXPECT SEEK.ON_BAD SEEK.MAX_BAD SEEK.MAX_PIXELS SEEK.AMP_DTYPE
+    SEEK.CHECKPOINT_MINUTES SEEK.KEEP_CHECKPOINTS""".split()
+)
 
 
 def former_inputs(
@@ -59,9 +66,15 @@ def former_inputs(
         one that the recipe sets.
     """
     keys = former_names(flatten(cfg))
-    if cfg.TEST.PRECISE_BN.ENABLED or any(keys[key] != usual for key, usual in NEW_KEYS.items()):
+    # A recipe that leaves later keys alone is one that version 0.1 may have run.
+    later = {
+        name: usual
+        for name, usual in former_names({key.name: key.default for key in OURS}).items()
+        if name not in KEYS_THEN
+    }
+    if cfg.TEST.PRECISE_BN.ENABLED or any(keys[key] != usual for key, usual in later.items()):
         return None
-    keys = {key: value for key, value in keys.items() if key not in NEW_KEYS}
+    keys = {key: value for key, value in keys.items() if key not in later}
     training = {"photos": images, "plan": plan, "trained by": _without(keys, NOT_OF_TRAINING)}
     return training, {**training, "keys": _without(keys, NOT_OF_ANSWER)}
 
