@@ -35,8 +35,9 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
+        "_machine _needs _reference_pages",
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
-        _reference_pages _score _submit _submit_classes""",
+        _score _submit _submit_classes""",
         "_blend _diff _fuse _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate audit blend classify classify_report contest demo diff doctor embed export fuse

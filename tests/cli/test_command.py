@@ -16,9 +16,9 @@ from golden import run_tools
 
 import toy
 from fastseek import cli, registry
-from fastseek.cli import doctor, parts
+from fastseek.cli import parts
 from fastseek.cli._recipe_arguments import check_changes
-from fastseek.errors import DataError, UsageError
+from fastseek.errors import UsageError
 from fastseek.io import paths
 from fastseek.structures import Ranking
 
@@ -284,15 +284,6 @@ def test_parts_lists_every_kind_one_kind_and_one_part():
     assert parts.describe("k_reciprocal").startswith("rerank: k_reciprocal(k1: int")
     with pytest.raises(UsageError, match="'k_reciprocl'; did you mean 'k_reciprocal'"):
         parts.describe("k_reciprocl")
-
-
-def test_doctor_ends_with_3_and_the_remedy_where_training_cannot_work(capsys, monkeypatch):
-    cli.call_verb("doctor", [])
-    told = capsys.readouterr().out
-    assert all(f"\n{name} " in told for name in ("numpy", "torch", "fastreid", "recipes", "disk"))
-    monkeypatch.setitem(doctor.NEEDED, "no-such-library", "training")
-    with pytest.raises(DataError, match=r"no-such-library not installed.*pip install"):
-        cli.call_verb("doctor", [])
 
 
 def test_the_demo_runs_the_recipe_of_groceries_with_the_changes_it_is_given(monkeypatch, capsys):

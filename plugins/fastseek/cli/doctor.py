@@ -1,8 +1,8 @@
-"""What is installed here, and where data is looked for.
+"""What is installed here, where data is looked for, and what is missing for which verb.
 
 fastseek doctor
 
-Exits with 0 where both halves can work, and with 3 where training cannot.
+Exits with 0 where every verb can work, and with 3 where one cannot, such as training without torch.
 """
 
 from __future__ import annotations
@@ -12,62 +12,85 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import DataError
+from . import VERBS
 from ._arguments import make_parser
+from ._needs import OPTION_NEEDS, VERB_NEEDS, missing, version
 
-# Name of a distribution -> what it is needed for.
-NEEDED = {
-    "numpy": "everything",
-    "scipy": "everything",
-    "torch": "training and embedding",
-    "torchvision": "training and embedding",
-    "timm": "training and embedding",
-    "fastreid": "training and embedding",
-}
-OPTIONAL = ("faiss-cpu", "faiss-gpu", "scikit-learn", "pymilvus", "pyarrow", "onnxruntime")
+BASE = ("numpy", "scipy", "pillow", "torch", "torchvision", "timm", "fastreid", "onnxruntime")
+MORE = ("scikit-learn", "pymilvus", "milvus-lite", "pyarrow", "opencv-python-headless", "cma")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     make_parser("doctor", __doc__).parse_args(argv)
 
-    import platform
-    import shutil
-
-    from ..io.paths import data_roots, recipe_root
     from ..io.text_table import align_columns
 
-    rows = [("fastseek", __version__, ""), ("python", platform.python_version(), sys.executable)]
-    rows += [(name, _version(name), f"for {use}") for name, use in NEEDED.items()]
-    rows += [(name, _version(name), "optional") for name in OPTIONAL]
-    rows.append(("GPU", _device(), ""))
-    for root in data_roots():
-        rows.append(("data", "found" if root.is_dir() else "not there", str(root)))
-    rows.append(("recipes", "", str(recipe_root())))
-    rows.append(("disk", f"{shutil.disk_usage('.').free / 1e9:.0f} GB free", "working folder"))
-    print(align_columns(rows, left=(0, 1, 2)))
-    missing = [name for name in NEEDED if _version(name) == "not installed"]
-    if missing:
+    for title, rows in (
+        ("Installed", _list_versions()),
+        ("Machine", _list_machine()),
+        ("Folders", _list_folders()),
+        ("Verbs", _list_verbs()),
+        ("Options", _list_options()),
+    ):
+        print(f"{title}\n{_indent(align_columns(rows, left=range(len(rows[0]))))}\n")
+    lacking, commands = missing(name for needs in VERB_NEEDS.values() for name in needs)
+    if lacking:
+        names = ", ".join(dict.fromkeys(lacking))
         raise DataError(
-            f"{', '.join(missing)} not installed: searching works, training does not;"
-            " pip install 'fastseek[train]' && pip install --no-deps fastreid==1.4.0"
+            f"{names} not installed: searching works, training and embedding do not; {commands}"
         )
 
 
-def _version(name: str) -> str:
-    from importlib import metadata
+def _list_versions() -> list[tuple[str, ...]]:
+    import platform
 
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    rows = [("fastseek", __version__), ("python", f"{platform.python_version()}  {sys.executable}")]
+    found = version("faiss")
+    rows += [(name, version(name) or "not installed") for name in BASE]
+    rows.append(("faiss", f"{found}  {_faiss_build()}" if found else "not installed"))
+    return [*rows, *((name, version(name) or "not installed") for name in MORE)]
 
 
-def _device() -> str:
-    from importlib.util import find_spec
+def _faiss_build() -> str:
+    from ._machine import describe_faiss
 
-    if find_spec("torch") is None:
-        return "not known without torch"
-    import torch
+    return describe_faiss()
 
-    count = torch.cuda.device_count()
-    return f"{count} x {torch.cuda.get_device_name(0)}" if count else "none"
+
+def _list_machine() -> list[tuple[str, ...]]:
+    from ._machine import describe_gpus, describe_processors, free_space
+
+    return [
+        ("processors", describe_processors()),
+        ("GPU", describe_gpus()),
+        ("disk", f"{free_space()} in the working folder"),
+    ]
+
+
+def _list_folders() -> list[tuple[str, ...]]:
+    from ..io.paths import data_roots, recipe_root
+    from ._machine import caches, describe_folder
+
+    roots = [
+        ("data", "found" if root.is_dir() else "not there", str(root)) for root in data_roots()
+    ]
+    kept = [(f"cache of {name}", describe_folder(one), str(one)) for name, one in caches()]
+    return [*roots, ("recipes", "found", str(recipe_root())), *kept]
+
+
+def _list_verbs() -> list[tuple[str, ...]]:
+    return [(verb, _tell(VERB_NEEDS.get(verb, ()))) for verb in VERBS]
+
+
+def _list_options() -> list[tuple[str, ...]]:
+    return [(option, _tell(needs)) for option, needs in OPTION_NEEDS.items()]
+
+
+def _tell(needs: Sequence[str]) -> str:
+    lacking, commands = missing(needs)
+    return f"needs {', '.join(lacking)}: {commands}" if lacking else "ok"
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())

@@ -1,0 +1,67 @@
+"""What every verb and every optional part needs to be installed, and how it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+# What runs a network, and what fast-reid imports beside it.
+NETWORK = ("torch", "torchvision", "timm")
+TRAINING = (
+    *NETWORK,
+    *("yacs", "tabulate", "termcolor", "tensorboard", "scikit-learn", "fastreid", "faiss"),
+)
+# Verbs that need more than `pip install fastseek` brings.
+VERB_NEEDS = {
+    **dict.fromkeys(("demo", "run", "train", "embed", "subjects", "classify"), TRAINING),
+    **dict.fromkeys(("classify-report", "contest", "ablate", "self-train", "export"), TRAINING),
+}
+# What a verb can do besides, where more is installed.
+OPTION_NEEDS = {
+    "search: faiss_ivf, faiss_hnsw, faiss_pq": ("faiss",),
+    "search: milvus": ("pymilvus", "milvus-lite"),
+    "search: quantized": ("torch",),
+    "enhance: quantile": ("scikit-learn",),
+    "blend --evolve": ("cma",),
+    "audit noise, transforms: denoise": ("opencv-python-headless",),
+    "tables in Parquet files": ("pyarrow",),
+    "export to .onnx": ("onnx", "onnxscript", "onnxruntime"),
+}
+FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
+_EXTRAS = {
+    "contest": ("cma",),
+    "denoise": ("opencv-python-headless",),
+    "milvus": ("pymilvus", "milvus-lite"),
+    "parquet": ("pyarrow",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+}
+_ALONE = {"faiss": "pip install faiss-cpu", "fastreid": "pip install --no-deps fastreid==1.4.0"}
+
+
+def version(name: str) -> str:
+    """The version of an installed distribution, "" where it is not installed; "faiss" is any faiss."""
+    from importlib import metadata
+
+    for one in FAISS if name == "faiss" else (name,):
+        try:
+            return metadata.version(one)
+        except metadata.PackageNotFoundError:
+            continue
+    return ""
+
+
+def missing(
+    needs: Iterable[str], version_of: Callable[[str], str] = version
+) -> tuple[list[str], str]:
+    """What is not installed of some distributions, and the commands that install it."""
+    lacking = [name for name in needs if not version_of(name)]
+    commands = [_command(name) for name in lacking]
+    # fast-reid's own requirements are of 2022: what it needs has to be there before.
+    order = sorted(dict.fromkeys(commands), key=lambda command: "--no-deps" in command)
+    return lacking, " && ".join(order)
+
+
+def _command(name: str) -> str:
+    if name in _ALONE:
+        return _ALONE[name]
+    extra = next((extra for extra, names in _EXTRAS.items() if name in names), "train")
+    return f"pip install 'fastseek[{extra}]'"
