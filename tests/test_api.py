@@ -17,6 +17,7 @@ from PIL import Image
 import fastseek as fs
 import toy
 from fastseek import api
+from fastseek.registry import registries
 from fastseek.structures import GroundTruth
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -210,6 +211,35 @@ def test_rows_and_tables_tell_every_answer_and_the_files_that_are_there(tmp_path
         cells = list(csv.DictReader(file))
     assert list(cells[0]) == ["query", "rank", "id", "path", "score"]
     assert cells[1]["id"] == "'=1+1.jpg"
+
+
+def test_the_parts_are_those_of_the_registries_and_listing_them_imports_none(tmp_path):
+    code = (
+        "import sys, fastseek as fs\n"
+        "names = [part.name for part in fs.parts()]\n"
+        "assert 'fastseek.search.exact' not in sys.modules and 'torch' not in sys.modules\n"
+        "print(len(names))"
+    )
+    every = fs.parts()
+    assert int(run(code, tmp_path)) == len(every) > 100
+    kinds = registries()
+    search = fs.parts("search")
+    assert [part.name for part in search] == kinds["search"].names()
+    assert {part.kind for part in every} == set(kinds)
+    assert all(part.what.endswith(".") for part in search)
+    exact = next(part for part in search if part.name == "exact")
+    assert [str(one) for one in exact.arguments()][:2] == ["k: int = 100", "metric: str = 'cosine'"]
+    with pytest.raises(fs.UsageError, match="did you mean 'search'"):
+        fs.parts("serach")
+
+
+def test_a_recipe_is_read_by_name_and_by_file_with_changes():
+    named = fs.load_recipe("quick/dolg", ["SOLVER.MAX_EPOCH", 7])
+    assert named.SOLVER.MAX_EPOCH == 7
+    by_file = fs.load_recipe(ROOT / "configs" / "quick" / "dolg.yml")
+    assert by_file.SEEK.BRANCHES == named.SEEK.BRANCHES
+    with pytest.raises(fs.UsageError, match="quick/dolg"):
+        fs.load_recipe("quick/dollg")
 
 
 EVIL = "<img src=x onerror=alert(1)>.png"

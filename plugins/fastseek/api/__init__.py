@@ -9,7 +9,8 @@ from ..errors import ArtefactError, DataError, FastSeekError, RunError, UsageErr
 from ..structures import Answer, Embeddings, GroundTruth, Ranking, Score
 from ..structures.ranking import set_viewer
 from .inputs import load_embeddings, load_truth
-from .show import Shown, show
+from .listing import PartInfo, load_recipe, parts
+from .shown import Shown, show
 from .verbs import evaluate, fuse, rerank, search
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Embeddings",
     "FastSeekError",
     "GroundTruth",
+    "PartInfo",
     "Ranking",
     "RunError",
     "Score",
@@ -27,7 +29,9 @@ __all__ = [
     "evaluate",
     "fuse",
     "load_embeddings",
+    "load_recipe",
     "load_truth",
+    "parts",
     "rerank",
     "search",
     "show",
