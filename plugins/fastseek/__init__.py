@@ -16,30 +16,13 @@ if TYPE_CHECKING:
     from inspect import Signature
     from typing import Any
 
-    from .api import (
-        Answer,
-        ArtefactError,
-        DataError,
-        Embeddings,
-        FastSeekError,
-        GroundTruth,
-        PartInfo,
-        Ranking,
-        RunError,
-        Score,
-        Shown,
-        UsageError,
-        evaluate,
-        fuse,
-        load_embeddings,
-        load_recipe,
-        load_truth,
-        parts,
-        rerank,
-        search,
-        show,
-    )
+    from .api.inputs import load_embeddings, load_truth
+    from .api.listing import PartInfo, load_recipe, parts
+    from .api.shown import Shown, show
+    from .api.verbs import evaluate, fuse, rerank, search
     from .config.plugins import register
+    from .errors import ArtefactError, DataError, FastSeekError, RunError, UsageError
+    from .structures import Answer, Embeddings, GroundTruth, Ranking, Score
 
 __version__ = "0.1.0"
 
