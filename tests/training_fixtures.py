@@ -5,6 +5,7 @@ import os
 import pytest
 import torch
 
+import processes
 import toy
 from fastseek import register
 
@@ -69,6 +70,14 @@ def recipe_of(photos, tmp_path):
 def tests_on(photos):
     """DATASETS.TESTS of the small gallery."""
     return (f"folder('{photos}')",)
+
+
+@pytest.fixture
+def launch_forks(monkeypatch):
+    """`launch` forks this process, where it would start Python and import torch in each of its own."""
+    from fastseek.distributed import launch
+
+    monkeypatch.setattr(launch.mp, "start_processes", processes.forking(launch.mp.start_processes))
 
 
 def in_child(work):

@@ -1,9 +1,6 @@
 """The cleaning of GLDv2: neighbours, inliers, matches, classes."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import processes
 from fastseek.audit.clean_by_matches import clean_by_matches
 from fastseek.audit.verification import Verification
 from fastseek.cli._audit_clean import clean_file
@@ -206,22 +204,7 @@ def test_what_does_not_fit_is_told(home):
 
 
 def test_the_tool_writes_the_list(home):
-    command = [
-        sys.executable,
-        str(ROOT / "tools" / "audit.py"),
-        "clean",
-        "--ranking",
-        "self.npz",
-        "--labels",
-        "train.csv",
-        "--inliers",
-        "inliers.csv",
-        "--out",
-        "clean.csv",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    done = subprocess.run(
-        command, cwd=home, env=environment, capture_output=True, text=True, timeout=60
-    )
+    given = "--ranking self.npz --labels train.csv --inliers inliers.csv --out clean.csv"
+    done = processes.run("audit.py", "clean", *given.split(), cwd=home)
     assert done.returncode == 0 and "4 of 8 images" in done.stdout, done.stderr
     assert (home / "clean.csv").read_text() == "landmark_id,images\n5,aaa0 aaa1 aaa2 aaa3\n"

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+import processes
 import toy
 from fastseek.cli import _audit as audit
 from fastseek.cli import _audit_noise as audit_noise
@@ -176,14 +177,8 @@ def test_what_needs_no_photos_tensors_loads_no_torch():
 def test_the_tool_ends_with_the_exit_code_of_what_it_found(tmp_path):
     """finegrained row 55: an ensemble beyond its budget is exit code 5."""
     (tmp_path / "a.bin").write_bytes(bytes(2_000_000))
-    environment = {**os.environ, "PYTHONPATH": str(TOOL.parents[1] / "plugins")}
     done = [
-        subprocess.run(
-            [sys.executable, TOOL, "size", "--limit-mb", limit, tmp_path / "a.bin"],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
+        processes.run("audit.py", "size", "--limit-mb", limit, tmp_path / "a.bin")
         for limit in ("3", "1")
     ]
     assert [one.returncode for one in done] == [0, 5]

@@ -2,14 +2,12 @@
 
 import dataclasses
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import processes
 import toy
 from fastseek import cli
 from fastseek.classification.blend import blend_members
@@ -82,30 +80,14 @@ def page(home, names, **kwargs):
 
 def test_the_tool_evolves_weights_proves_them_and_writes_what_it_says(home, tmp_path):
     """finegrained row 79."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "tools/blend.py",
-            "--probabilities",
-            *(str(home / one) for one in "abxyz"),
-            "--evolve",
-            "de",
-            "--seed",
-            "3",
-            "--truth",
-            str(home / "truth.csv"),
-            "--figures",
-            "top(1, 2)",
-            "class_mean",
-            "--out",
-            str(tmp_path / "out"),
-            "--json",
-            str(tmp_path / "b.json"),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
+    done = processes.run(
+        "blend.py",
+        "--probabilities",
+        *(home / one for one in "abxyz"),
+        *("--evolve", "de", "--seed", "3"),
+        *("--truth", home / "truth.csv"),
+        *("--figures", "top(1, 2)", "class_mean"),
+        *("--out", tmp_path / "out", "--json", tmp_path / "b.json"),
     )
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "b.json").read_text())

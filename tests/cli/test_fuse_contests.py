@@ -3,32 +3,19 @@ training needs.
 """
 
 import json
-import os
 import pathlib
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import processes
+
 ROOT = pathlib.Path(__file__).parents[2]
-BARE = """
-import runpy, sys
-class Absent:
-    def find_spec(name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "fastreid", "faiss", "torchvision", "timm", "sklearn"):
-            raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent)
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def tool(name, *args, cwd):
-    command = [sys.executable, "-c", BARE, str(ROOT / "tools" / name), *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    return processes.run(name, *args, cwd=cwd, forbidden=processes.TRAINING)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """tools/report.py as a user starts it, without torch and fast-reid."""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import processes
 import toy
 from fastseek.cli import call_verb
 from fastseek.cli._report import Shown, show_files
@@ -17,13 +15,6 @@ from fastseek.errors import DataError, UsageError
 from fastseek.structures import Ranking
 
 ROOT = pathlib.Path(__file__).parents[2]
-WITHOUT_TRAINING = """
-import runpy, sys
-for name in ("torch", "fastreid", "faiss", "torchvision", "timm"):
-    sys.modules[name] = None
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 @pytest.fixture
@@ -47,15 +38,7 @@ def home(tmp_path):
 
 
 def run(home, *args):
-    command = [
-        sys.executable,
-        "-c",
-        WITHOUT_TRAINING,
-        str(ROOT / "tools" / "report.py"),
-        *map(str, args),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+    return processes.run("report.py", *args, cwd=home, forbidden=processes.TRAINING)
 
 
 def test_one_command_makes_the_page(home):

@@ -3,35 +3,18 @@
 import json
 import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import processes
 from fastseek.structures import Embeddings
 
 ROOT = pathlib.Path(__file__).parents[2]
-WITHOUT_TRAINING = """
-import runpy, sys
-for name in ("torch", "fastreid", "faiss", "torchvision", "timm"):
-    sys.modules[name] = None
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def tool(name, *args, cwd):
-    command = [sys.executable, "-c", WITHOUT_TRAINING, str(ROOT / "tools" / name), *map(str, args)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-    )
+    return processes.run(name, *args, cwd=cwd, forbidden=processes.TRAINING)
 
 
 @pytest.fixture(scope="module")

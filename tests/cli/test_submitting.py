@@ -1,13 +1,11 @@
 """A ranking becomes a submission that its contest takes, or none is written."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import processes
 from fastseek.cli._submit import check_file, submit_file
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.formats import digix, gldv2
@@ -197,13 +195,7 @@ def test_label_files_of_digix_name_images_too(home):
 def test_the_tool_ends_with_the_code_of_its_fault(home, args, code, told):
     if args and args[0] != "check" and "--out" not in args:
         args = [*args, "--out", "sub.csv"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "submit.py"), *args],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
-    )
+    done = processes.run("submit.py", *args, cwd=home)
     assert done.returncode == code, done.stderr
     assert told in done.stdout + done.stderr and "Traceback" not in done.stderr
     assert (home / "sub.csv").exists() == (code == 0)

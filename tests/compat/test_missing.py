@@ -3,38 +3,18 @@ install.
 """
 
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+import processes
+
 ROOT = pathlib.Path(__file__).parents[2]
-HIDE = """
-import importlib.abc, runpy, sys
-class Hidden(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {hidden!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-import importlib.util
-found = importlib.util.find_spec
-importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in {hidden!r} else found(name, package)
-sys.meta_path.insert(0, Hidden())
-sys.argv = {argv!r}
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-TRAINING = {"torch", "torchvision", "timm", "fastreid", "faiss", "sklearn"}
 
 
 def _run(hidden, *argv):
-    code = HIDE.format(hidden=hidden, argv=[str(ROOT / "tools" / argv[0]), *map(str, argv[1:])])
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT / "plugins"), "PATH": "/usr/bin:/bin"},
+    return processes.run(
+        *argv, forbidden=hidden, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, timeout=120
     )
 
 
@@ -89,6 +69,6 @@ def test_search_score_and_page_work_without_any_of_them(tmp_path):
         ["score.py", "ranking", *files, "--metrics", "map(100)", "recall(1)", "gap"],
         ["report.py", *files, "--out", tmp_path / "page.html"],
     ):
-        done = _run(TRAINING, *words)
+        done = _run(processes.TRAINING, *words)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "page.html").exists()

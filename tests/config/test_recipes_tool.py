@@ -1,14 +1,12 @@
 """tools/recipes.py: list, explain and check."""
 
 import logging
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import yaml
 
+import processes
 from fastseek import compat  # noqa: F401
 from fastseek.config import catalog, recipe
 from fastseek.errors import UsageError
@@ -128,14 +126,7 @@ def test_check_trains_recipes_loads_bases_and_goes_on_after_a_failure(tree):
 
 def test_the_tool_ends_with_2_when_a_recipe_fails_and_names_it(tree):
     (tree / "bad.yml").write_text("SOLVER: {BASE_LR: 0}\n")
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/recipes.py"), "check", "configs/Base-x.yml", "bad.yml"],
-        cwd=tree,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = processes.run("recipes.py", "check", "configs/Base-x.yml", "bad.yml", cwd=tree)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stdout.splitlines()[0].startswith("ok      configs/Base-x.yml  loaded")
     assert "FAILED  bad.yml  bad.yml:1: SOLVER.BASE_LR is 0" in done.stdout

@@ -84,7 +84,9 @@ def test_two_processes_train_as_one(recipe_of, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_names_its_photos_alone(recipe_of):
+def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_names_its_photos_alone(
+    recipe_of, launch_forks
+):
     with pytest.raises(RunError, match="not finite at iteration 1") as error:
         launch(train_with_nan, num_gpus=2, args=(recipe_of(),), device="cpu")
     assert len(str(error.value).splitlines()) == 1 + 6
@@ -98,7 +100,9 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all_and_names_its_photos
         (crash, RunError, "process 1 of the run died"),
     ],
 )
-def test_a_process_that_fails_ends_the_others_and_its_error_is_raised(tmp_path, main, error, words):
+def test_a_process_that_fails_ends_the_others_and_its_error_is_raised(
+    launch_forks, tmp_path, main, error, words
+):
     start = time.monotonic()  # nobody waits for the dead until the group gives up
     with pytest.raises(error, match=words):
         launch(main, num_gpus=2, args=(str(tmp_path),), device="cpu")

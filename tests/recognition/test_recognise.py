@@ -1,15 +1,13 @@
 """The recognition pipeline against loops in float64, and as a user starts it."""
 
-import os
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import processes
 import toy
 from fastseek.cli._recognize import recognize_files
 from fastseek.errors import ArtefactError, DataError, UsageError
@@ -259,13 +257,7 @@ def test_a_changed_byte_in_any_set_is_refused(tmp_path, place):
 
 
 def start(*options):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "recognise.py"), *map(str, options)],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return processes.run("recognise.py", *options)
 
 
 def test_the_tool_writes_a_submission_and_ends_with_what_happened(tmp_path):

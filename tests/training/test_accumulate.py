@@ -296,7 +296,7 @@ def test_two_processes_exchange_gradients_once_an_update_and_agree_with_one(tmp_
     """landmark row 33."""
     data = photos(32)
     torch.multiprocessing.start_processes(
-        process, (str(tmp_path), data), nprocs=2, start_method="spawn"
+        process, (str(tmp_path), data), nprocs=2, start_method="fork"
     )
     one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     whole, _ = stepped(8, Windows(), data=data)

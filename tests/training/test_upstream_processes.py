@@ -68,7 +68,7 @@ def train(cfg):
 
 @pytest.mark.slow
 def test_F13_F14_two_processes_under_fast_reids_trainer_train_and_evaluate_as_one(
-    recipe_of, tests_on, tmp_path
+    recipe_of, tests_on, tmp_path, launch_forks
 ):
     cfgs = [
         recipe_of(**RECIPE, DATASETS__TESTS=tests_on, OUTPUT_DIR=str(tmp_path / name))

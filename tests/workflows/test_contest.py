@@ -3,15 +3,13 @@
 import csv
 import json
 import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import processes
 import toy
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.inference.multi_object import Parts
@@ -514,21 +512,7 @@ def test_weights_of_another_recipe_are_refused(home, run, tmp_path):
 
 
 def test_the_tool_ends_with_2_for_a_wrong_recipe(home, tmp_path):
-    root = pathlib.Path(__file__).parents[2]
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(root / "tools/contest.py"),
-            "--recipe",
-            str(home / "one.yml"),
-            "--out",
-            str(tmp_path),
-        ],
-        env={**os.environ, "PYTHONPATH": str(root / "plugins")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = processes.run("contest.py", "--recipe", home / "one.yml", "--out", tmp_path)
     assert done.returncode == 2 and "one.yml" in done.stderr and "Traceback" not in done.stderr
 
 

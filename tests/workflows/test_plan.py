@@ -4,13 +4,12 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import processes
 from fastseek.errors import DataError, RunError, UsageError
 from fastseek.training.trainer import Trainer
 from fastseek.workflows import check_recipe
@@ -467,15 +466,7 @@ def test_the_steps_are_told_without_training(home):
 
 
 def command(*args):
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "train_net.py"), *map(str, args)],
-        text=True,
-        env=env,
-        capture_output=True,
-        timeout=240,
-        check=False,
-    )
+    return processes.run("train_net.py", *args, forks=True, timeout=240)
 
 
 @pytest.mark.slow

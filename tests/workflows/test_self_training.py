@@ -5,16 +5,14 @@ ends.
 import csv
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
+import processes
 import toy
 from fastseek.data.datasets.manifest import Manifest
 from fastseek.errors import ArtefactError, DataError, UsageError
@@ -259,20 +257,8 @@ def killing_after(steps, seen):
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(home, done, monkeypatch):
     """finegrained row 88."""
-    command = [
-        sys.executable,
-        str(ROOT / "tools" / "grow.py"),
-        "--plan",
-        str(home / "plan.yml"),
-        "--out",
-        str(home / "out"),
-        "--short",
-    ]
-    running = subprocess.Popen(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "plugins")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    running = processes.start(
+        "grow.py", "--plan", home / "plan.yml", "--out", home / "out", "--short"
     )
     while not (home / "out" / "round1" / "pretrained" / "config.yaml").exists():
         assert running.poll() is None

@@ -4,16 +4,15 @@ import json
 import os
 import pathlib
 import signal
-import subprocess
-import sys
+import socket
 import time
 
 import pytest
 
+import processes
 from fastseek.errors import RunError, UsageError
 from fastseek.training import results
 
-ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = """
 PLUGINS: ["fastseek"]
 MODEL: {{META_ARCHITECTURE: Seeker, DEVICE: cpu}}
@@ -38,21 +37,25 @@ def recipe(tmp_path, photos):
     return str(tmp_path / "toy.yml")
 
 
-def start(*args, launcher=()):
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
-    env.pop("RANK", None)
-    return subprocess.Popen(
-        [sys.executable, *launcher, str(ROOT / "tools" / "train_net.py"), *args],
-        text=True,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+def start(*args, **options):
+    env = {name: value for name, value in os.environ.items() if name != "RANK"}
+    env |= options.pop("env", {})
+    return processes.start("train_net.py", *args, env=env, forks=True, **options)
 
 
 def finished(process):
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
+    process.wait(timeout=240)
+    return process.returncode, process.stdout, process.stderr
+
+
+def torchrun(*args):
+    """Two processes with what torchrun tells its processes; test_docs runs torchrun itself."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    told |= {"MASTER_PORT": port}
+    return [start(*args, env={**told, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
 
 
 def told(folder):
@@ -63,10 +66,9 @@ def told(folder):
 def test_torchrun_with_two_processes_gives_the_results_of_one(recipe, tmp_path):
     one = start("--config-file", recipe, "OUTPUT_DIR", str(tmp_path / "one"))
     assert finished(one)[0] == 0
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    two = start("--config-file", recipe, "OUTPUT_DIR", str(tmp_path / "two"), launcher=launcher)
-    code, _, err = finished(two)
-    assert code == 0, err
+    for process in torchrun("--config-file", recipe, "OUTPUT_DIR", str(tmp_path / "two")):
+        code, _, err = finished(process)
+        assert code == 0, err
     first, second = told(tmp_path / "one"), told(tmp_path / "two")
     assert first["metrics"] == pytest.approx(second["metrics"], abs=1e-4)
     assert set(first["metrics"]) == {"recall(1)", "map(10)"} and first["seed"] == 0
@@ -75,14 +77,14 @@ def test_torchrun_with_two_processes_gives_the_results_of_one(recipe, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_sigterm_saves_ends_with_code_75_and_one_process_can_go_on(recipe, tmp_path, processes):
+@pytest.mark.parametrize("count", ["1", "2"])
+def test_sigterm_saves_ends_with_code_75_and_one_process_can_go_on(recipe, tmp_path, count):
     out = tmp_path / "out"
     process = start(
         "--config-file",
         recipe,
         "--num-gpus",
-        processes,
+        count,
         "OUTPUT_DIR",
         str(out),
         "SOLVER.MAX_EPOCH",

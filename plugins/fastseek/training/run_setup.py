@@ -8,6 +8,7 @@ import logging
 import pathlib
 import platform
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -142,7 +143,15 @@ def recipe_text(cfg: Any) -> str:
 
     Where two keys hold one list, yacs would write an alias, which recipes may not hold.
     """
-    return yaml.dump(yaml.safe_load(cfg.dump()), Dumper=_WithoutAliases)
+    return yaml.dump(_mappings(cfg), Dumper=_WithoutAliases)
+
+
+def _mappings(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain mappings: YAML knows no CfgNode."""
+    return {
+        key: _mappings(value) if isinstance(value, Mapping) else value
+        for key, value in node.items()
+    }
 
 
 class _WithoutAliases(yaml.SafeDumper):

@@ -66,7 +66,7 @@ def process(rank, folder):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gather")
-    mp.spawn(process, args=(str(folder),), nprocs=WORLD)
+    mp.start_processes(process, (str(folder),), nprocs=WORLD, start_method="fork")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 
 

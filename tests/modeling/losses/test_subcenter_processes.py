@@ -42,7 +42,7 @@ def process(rank, folder):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
-    mp.spawn(process, args=(str(folder),), nprocs=2)
+    mp.start_processes(process, (str(folder),), nprocs=2, start_method="fork")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
