@@ -77,7 +77,7 @@ FLOORS = {
     "modeling.layers": [
         """atrous classes drop_rectangle gather geo_encoding margin part_protocols precision
         sampled tensor_files virtual_token""",
-        "attention gem orthogonal streamed subcenter trainer_contract",
+        "attention gem orthogonal streamed subcenter trainer_contract wheel_weights",
     ],
     "modeling.losses": [
         "_hard_pairs _margin_softmax _memory cross_entropy subcenter_arcface",

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from fastseek.errors import ArtefactError, DataError
-from fastseek.inference.pretrained import load_model, wheel_weights
+from fastseek.inference.pretrained import load_model
+from fastseek.modeling.layers import wheel_weights
 from fastseek.modeling.layers.tensor_files import read_tensors
 
 ROOT = pathlib.Path(__file__).parents[3]

@@ -3,7 +3,9 @@ import timm
 import torch
 
 from fastseek.errors import DataError, UsageError
+from fastseek.modeling.backbones import _hub, _weights
 from fastseek.modeling.backbones.timm import Timm
+from fastseek.modeling.layers import wheel_weights
 from fastseek.registry import BACKBONES, build
 
 FAMILIES = [
@@ -164,6 +166,7 @@ def test_timms_own_weights_are_taken_only_when_the_named_file_is_missing(
     if there:
         torch.save(create("resnet18").state_dict(), tmp_path / "net.pth")
     monkeypatch.setattr(timm, "create_model", recording)
+    monkeypatch.setattr(_weights, "find_hub_file", lambda name: "")
     Timm("resnet18", weights=str(tmp_path / "net.pth"), pretrained=True)
     assert (True in asked) is not there
 
@@ -179,8 +182,54 @@ def test_a_hub_out_of_reach_is_a_data_error_that_offers_a_file(monkeypatch):
             raise ConnectionError("no route")
 
     monkeypatch.setattr(timm, "create_model", unreachable)
+    monkeypatch.setattr(_weights, "find_hub_file", lambda name: "")
     with pytest.raises(DataError, match="resnet18.*no route.*weights="):
         build("timm('resnet18', pretrained=True)", BACKBONES)
+
+
+def test_a_hub_out_of_reach_is_told_at_once_in_one_line_with_what_to_do(monkeypatch, tmp_path):
+    """Its client asked twelve times in 53 seconds."""
+    asked = []
+
+    def refuse(address, timeout):
+        asked.append((address, timeout))
+        raise OSError(-2, "Name or service not known")
+
+    monkeypatch.setattr(_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(_hub, "try_to_load_from_cache", lambda *args: None)
+    monkeypatch.setattr(_hub.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(_hub.socket, "create_connection", refuse)
+    with pytest.raises(DataError, match="Name or service not known.*weights=.*wheel") as told:
+        build("timm('resnet18', pretrained=True)", BACKBONES)
+    assert len(asked) == 1 and "\n" not in str(told.value)
+    monkeypatch.setattr(_hub.urllib.request, "getproxies", lambda: {"https": "http://proxy"})
+    assert _hub.find_hub_file("resnet18") == ""  # a proxy finds the hub by itself
+    monkeypatch.setattr(_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="HF_HUB_OFFLINE"):
+        _hub.find_hub_file("resnet18")
+
+
+def test_weights_in_the_hubs_cache_are_taken_without_asking_the_hub(monkeypatch, tmp_path):
+    net = timm.create_model("resnet18")
+    torch.save(net.state_dict(), tmp_path / "model.bin")
+    kept = {("timm/resnet18.a1_in1k", "pytorch_model.bin"): str(tmp_path / "model.bin")}
+    monkeypatch.setattr(_hub, "try_to_load_from_cache", lambda *args: kept.get(args))
+    monkeypatch.setattr(_hub.socket, "create_connection", None)
+    made = Timm("resnet18", (2,), pretrained=True)
+    assert torch.equal(made.net.state_dict()["conv1.weight"], net.conv1.weight)
+
+
+def test_the_wheels_weights_are_those_of_its_network_and_of_no_other():
+    images = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    whole = timm.create_model("tf_efficientnet_lite0")
+    whole.load_state_dict(wheel_weights.read_weights())
+    made = Timm("tf_efficientnet_lite0", (3, 4), weights="wheel", head=True).eval()
+    with torch.no_grad():
+        found, wanted = made(images)["head"], whole.eval().forward_features(images)
+    torch.testing.assert_close(found, wanted)
+    with pytest.raises(ValueError, match="tf_efficientnet_lite0, not of resnet18"):
+        Timm("resnet18", weights="wheel")
 
 
 def test_F59_the_head_of_a_swin_is_its_last_layer_norm():

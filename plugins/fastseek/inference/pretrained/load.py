@@ -11,8 +11,8 @@ import torch
 from ... import __version__
 from ...errors import UsageError, is_out_of_memory, shorten
 from ...io.digests import sha256
+from ...modeling.layers import wheel_weights
 from ...modeling.layers.tensor_files import Tensors, hash_tensors, read_tensors
-from . import wheel_weights
 from .embedding_net import EmbeddingNet
 from .engines import find_device, run_eagerly
 from .image_model import ImageModel

