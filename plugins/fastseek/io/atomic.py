@@ -62,6 +62,22 @@ def _name_file(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> N
         error.filename = str(path)
 
 
+def sync_folder(folder: PathLike) -> None:
+    """Wait until the names in a folder are on the disk: after a rename, so that a machine that
+    loses its power has it too.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    if os.name == "nt":  # where a folder cannot be opened, and names are written at once
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def check_writable(path: PathLike, inputs: Iterable[PathLike | None] = ()) -> None:
     """Check that `atomic` could write a file, so that a wrong name is told before the work and not
     after it.

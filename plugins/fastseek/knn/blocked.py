@@ -110,7 +110,9 @@ class BlockedSearch:
         self.keys, self.lowest = keys, lowest
         self._thread = _OfThread()
 
-    def run(self, blocks: Iterable[Block], total: int, mapped: Mapped, rows: int) -> None:
+    def run(
+        self, blocks: Iterable[Block], total: int, mapped: Mapped, rows: int, told: bool = True
+    ) -> None:
         """Look through all blocks, `rows` queries at a time.
 
         Args:
@@ -118,6 +120,7 @@ class BlockedSearch:
             total: how many there are, for the progress.
             mapped: a `map`, perhaps on several threads.
             rows: queries at a time.
+            told: whether the progress is told.
         """
         starts = range(0, len(self.queries), rows)
         jobs = (
@@ -125,7 +128,7 @@ class BlockedSearch:
             for block in blocks
             for done in mapped(functools.partial(self._search, block, rows), starts)
         )
-        for _ in progress(jobs, "search", total * len(starts)):
+        for _ in progress(jobs, "search", total * len(starts)) if told else jobs:
             pass
 
     def _search(self, block: Block, rows: int, start: int) -> None:

@@ -19,6 +19,7 @@ from ..structures import Embeddings
 from ..structures.arrays import FloatArray, IntArray
 from .blocked import BLOCK_ROWS, Block, BlockedSearch, Mapped, encode, iterate_blocks, threads
 from .scan import Scan, choose
+from .scan.codes import Codes
 from .sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from .topk import BoundViolated
 from .vectors import METRICS, blocks, pair_scores, similarities
@@ -34,6 +35,7 @@ __all__ = [
     "id_order",
     "nearest",
     "nearest_coded",
+    "nearest_in_order",
     "pair_scores",
     "places_of",
     "scores_of",
@@ -143,13 +145,52 @@ def nearest_coded(
     return found._replace(rows=found.rows[:, :k], scores=found.scores[:, :k])
 
 
+def nearest_in_order(
+    queries: Embeddings, gallery: Embeddings, k: int, metric: str, codes: Codes | None = None
+) -> Neighbors:
+    """What `nearest` finds, in a gallery whose rows stand in the order of their ids.
+
+    The ids are read only where a vector is refused; they may be any array.
+
+    Args:
+        queries, gallery, k, metric: as for `nearest`.
+        codes: of the whole gallery in float32, where they are at hand.
+
+    Raises:
+        DataError: as for `nearest`.
+    """
+    wanted = _Wanted(gallery, min(k, len(gallery)), metric, lowest=False, in_order=True, told=False)
+    work = len(queries) * len(gallery) * queries.dim
+    scan = choose("auto" if codes is None else "float32", metric, work)
+
+    def blocks_for(scan: Scan, mapped: Mapped) -> Iterable[Block]:
+        if codes is not None:
+            given = codes.held if scan.name == "float32" else gallery.vectors
+            return [Block(0, codes, given)]
+        return iterate_blocks(gallery, metric, scan, BLOCK_ROWS, mapped)
+
+    total = -(-len(gallery) // BLOCK_ROWS) if codes is None else 1
+    try:
+        return _search(queries, wanted, scan, blocks_for, total)
+    except BoundViolated as error:
+        logger.warning("%s: searching again in float32", error)
+        return _search(queries, wanted, choose("float32", metric), blocks_for, total)
+
+
+def encode_float32(gallery: Embeddings, metric: str) -> Codes:
+    """The codes of a gallery for `nearest_in_order`: 4 bytes a number in memory."""
+    return encode(gallery, slice(0, len(gallery)), metric, choose("float32", metric))
+
+
 class _Wanted(NamedTuple):
-    """What is looked for."""
+    """What is looked for; `told` says whether its progress is."""
 
     gallery: Embeddings
     depth: int
     metric: str
     lowest: bool
+    in_order: bool = False
+    told: bool = True
 
 
 def _search(
@@ -159,7 +200,7 @@ def _search(
     blocks_for: Callable[[Scan, Mapped], Iterable[Block]],
     total: int,
 ) -> Neighbors:
-    order, place = id_order(wanted.gallery.ids)
+    order, place = _order(wanted)
     keys = np.full((len(queries), wanted.depth), EMPTY, np.uint64)
     low = np.full(len(queries), np.inf, np.float32)
     if keys.size:
@@ -169,9 +210,16 @@ def _search(
         lowest = low if wanted.lowest else None
         search = BlockedSearch(queries, place, wanted.metric, scan, keys, lowest)
         with scan.ready(), threads(count) as mapped:
-            search.run(blocks_for(scan, mapped), total, mapped, rows)
+            search.run(blocks_for(scan, mapped), total, mapped, rows, wanted.told)
     rows_found = order[places_of(keys)] if wanted.depth else np.empty(keys.shape, np.int64)
     return Neighbors(rows_found, scores_of(keys), low, scan.name)
+
+
+def _order(wanted: _Wanted) -> tuple[np.ndarray, np.ndarray]:
+    if not wanted.in_order:
+        return id_order(wanted.gallery.ids)
+    rows = np.arange(len(wanted.gallery))
+    return rows, rows.astype(np.uint32)
 
 
 def workers() -> int:

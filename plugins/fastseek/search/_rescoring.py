@@ -32,6 +32,28 @@ def rescore_pairs(
         DataError: a query is not finite, or zero under "cosine"; names its id.
     """
     order, place = id_order(gallery.ids)
+    best = _best_keys(queries, gallery, proposed, metric, place)[:, :k]
+    indices = np.where(
+        best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
+    )
+    return indices, scores_of(best)
+
+
+def rescore_in_order(
+    queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, k: int, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `rescore_pairs` gives, for a gallery whose rows stand in the order of their ids, which
+    are not read.
+    """
+    place = np.arange(len(gallery), dtype=np.uint32)
+    best = _best_keys(queries, gallery, proposed, metric, place)[:, :k]
+    return np.where(best == EMPTY, -1, places_of(best)), scores_of(best)
+
+
+def _best_keys(
+    queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, metric: str, place: np.ndarray
+) -> np.ndarray:
+    """The sort keys [Q, M] of the proposed rows, rising."""
     keys = np.full(proposed.shape, EMPTY, np.uint64)
     step = max(1, CELLS // max(1, proposed.shape[1] * queries.dim))
     for mine, q in blocks(queries, metric, step):
@@ -44,11 +66,7 @@ def rescore_pairs(
         block.sort(axis=1)
         block[:, 1:][block[:, 1:] == block[:, :-1]] = EMPTY
         block.sort(axis=1)
-    best = keys[:, :k]
-    indices = np.where(
-        best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
-    )
-    return indices, scores_of(best)
+    return keys
 
 
 def look_up_rows(names: Sequence[Sequence[str]], ids: np.ndarray, k: int) -> np.ndarray:

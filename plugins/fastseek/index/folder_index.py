@@ -1,0 +1,437 @@
+"""A gallery that lives: a folder to which images are added, and from which they are deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+
+from ..errors import NO_ROOM, DataError, RunError, UsageError, shorten
+from ..io.locks import hold_folder
+from ..io.paths import PathLike
+from ..knn.vectors import METRICS
+from ..search._faiss_index import import_faiss
+from ..structures import Embeddings, Ranking
+from ..structures.archive import Provenance
+from ..structures.arrays import StringArray
+from ..structures.provenance import check_same_model
+from ..suggestions import did_you_mean
+from ._checks import check_view
+from .columns import Metadata
+from .draft import Draft
+from .engines import FLAT, FLAT_BELOW, check_engine
+from .filters import Filter, parse_filter
+from .incoming import Given, stand_in
+from .manifest import (
+    Manifest,
+    Pointer,
+    files_of,
+    read_pointer,
+    sweep,
+    write_manifest,
+    write_pointer,
+)
+from .names import decode_names, encode_names
+from .view import Places, View, open_view
+
+DTYPES = ("float32", "float16")
+
+
+class Index:
+    """Images by id in a folder: their vectors, and columns of metadata.
+
+    An index that is open shows one state, whatever others write; `refresh` shows the newest, and a
+    change of its own the one it made. Every change is there whole or not at all, on the disk when
+    its call returns. One process writes at a time, any number read.
+
+    Use `Index.create` or `Index.open`.
+
+    Args:
+        folder: of an index.
+
+    Raises:
+        DataError: it is no index. ArtefactError: it is damaged.
+    """
+
+    def __init__(self, folder: PathLike) -> None:
+        self.folder = pathlib.Path(folder)
+        self._lock = threading.RLock()
+        self._batches = 0
+        self._view = open_view(self._line())
+
+    @classmethod
+    def create(
+        cls,
+        folder: PathLike,
+        engine: str = FLAT,
+        metric: str = "cosine",
+        dtype: str = "float32",
+        provenance: Provenance | None = None,
+        flat_below: int = FLAT_BELOW,
+    ) -> Index:
+        """Make an empty index; its dimension is that of its first images.
+
+        Args:
+            folder: new, or empty.
+            engine: "flat" compares with every image; "hnsw" and "ivf_rabitq" do not, once there are
+                `flat_below` images.
+            metric: "cosine", "ip" (inner product) or "l2".
+            dtype: "float32", or "float16" for half the space.
+            provenance: what will make the vectors; that of the first ones when not given.
+            flat_below: images below which every engine is flat.
+
+        Raises:
+            UsageError: something is there already, an argument is none of these, or faiss lacks the
+                engine.
+        """
+        check_engine(engine)
+        if metric not in METRICS or dtype not in DTYPES or flat_below < 0:
+            raise UsageError(
+                f"metric must be one of {', '.join(METRICS)}, dtype one of {', '.join(DTYPES)} and"
+                f" flat_below 0 or more, got {metric!r}, {dtype!r} and {flat_below}"
+            )
+        folder = pathlib.Path(folder)
+        with hold_folder(folder):
+            _check_empty(folder)
+            told = {**(provenance or {})}
+            make_line(folder / "1", Manifest(metric, engine, dtype, flat_below, provenance=told))
+            write_pointer(folder, Pointer())
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: PathLike) -> Index:
+        """Open an index; the errors are those of the class."""
+        return cls(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    def __contains__(self, name: str) -> bool:
+        return bool(self._place([name]).segments[0] >= 0)
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector; 0 before the first one."""
+        return self._view.manifest.dim
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of metadata, each "number" or "text"."""
+        return dict(self._view.manifest.columns)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the vectors."""
+        return dict(self._view.manifest.provenance)
+
+    @property
+    def ids(self) -> StringArray:
+        """The ids of all images, sorted."""
+        return decode_names(self._view.keys())
+
+    def close(self) -> None:
+        """Let go of the files; what was written is on the disk already."""
+        self._view = View(
+            self._view.line, msgspec.structs.replace(self._view.manifest, segments=())
+        )
+
+    def refresh(self) -> None:
+        """Show the newest state.
+
+        Raises:
+            ArtefactError: it is damaged.
+        """
+        with self._lock:
+            self._show(self._line())
+
+    def add(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None = None,
+        provenance: Provenance | None = None,
+    ) -> int:
+        """Put in images that are not there yet, see `Store.add`."""
+        given = Given(ids, vectors, metadata, provenance)
+
+        def put(draft: Draft) -> int:
+            places = draft.view.place(given.keys)
+            known = np.flatnonzero(places.segments >= 0)
+            if len(known):
+                first = str(given.ids[given.order[known[0]]])
+                raise DataError(
+                    f"{self.folder}: {len(known)} of {len(given.ids)} images are there already, such"
+                    f" as {shorten(first)!r}: upsert replaces them"
+                )
+            given.put(draft, self.folder)
+            return len(given.ids)
+
+        return self._change(put) if len(given.ids) else 0
+
+    def upsert(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None = None,
+        provenance: Provenance | None = None,
+    ) -> int:
+        """Put in images, in the place of those that are there, see `Store.upsert`.
+
+        A column that is not given keeps its values.
+        """
+        given = Given(ids, vectors, metadata, provenance)
+
+        def put(draft: Draft) -> int:
+            places = draft.view.place(given.keys)
+            given.keep(draft.view, places)
+            replaced = draft.kill(places)
+            given.put(draft, self.folder)
+            return replaced
+
+        return self._change(put) if len(given.ids) else 0
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Take images out; returns how many of them were there.
+
+        Raises:
+            RunError: another process is writing, or the disk is full; nothing was changed.
+        """
+        keys = np.unique(encode_names(list(ids), "id"))
+        return self._change(lambda draft: draft.kill(draft.view.place(keys)))
+
+    def search(self, queries: Embeddings | np.ndarray, k: int = 10, filter: str = "") -> Ranking:
+        """The k best images of every query, see `Store.search`."""
+        view = self._view
+        if k < 1:
+            raise UsageError(f"k must be 1 or more, got {k}")
+        asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
+        wanted = parse_filter(filter, view.manifest.columns) if filter else None
+        if view.manifest.dim:
+            check_same_model(asked, stand_in(view.manifest), "queries", "index")
+        found = view.search(asked, k, wanted)
+        provenance = _describe_search(view, asked, k, wanted, found.exact)
+        names = decode_names(found.keys)
+        return Ranking(asked.ids, names, found.indices, found.scores, provenance)
+
+    def select(self, filter: str) -> StringArray:
+        """The ids of the images that fulfill a condition, sorted.
+
+        Raises:
+            UsageError: the filter cannot be read.
+        """
+        view = self._view
+        wanted = parse_filter(filter, view.manifest.columns)
+        return decode_names(view.select(wanted))
+
+    def metadata(
+        self, ids: Sequence[str] | StringArray, columns: Sequence[str] | None = None
+    ) -> dict[str, list[Any]]:
+        """The metadata of some images by column, see `Store.metadata`."""
+        known = self._view.manifest.columns
+        names = list(known) if columns is None else list(columns)
+        for name in names:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
+                raise UsageError(f"{self.folder}: no column is called {name!r}{hint}")
+        places = self._find(ids)
+        return {name: self._view.column(name, places) for name in names}
+
+    def vectors(self, ids: Sequence[str] | StringArray) -> Embeddings:
+        """The stored vectors of some images.
+
+        Raises:
+            DataError: an image is not there.
+        """
+        vectors = self._view.vectors(self._find(ids))
+        return Embeddings(np.asarray(ids, str), vectors, self.provenance)
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Changes inside the block leave the structure of the engine to its end; each of them is on
+        the disk when its call returns.
+        """
+        with self._lock:
+            self._batches += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._batches -= 1
+        self._change(lambda _: 0)
+
+    def check_fits(self, embeddings: Embeddings, what: str = "images") -> None:
+        """Check that embeddings are of the model and dimension of the index.
+
+        Raises:
+            ArtefactError: they are not; says in which they differ.
+        """
+        if self.dim:
+            check_same_model(embeddings, stand_in(self._view.manifest), what, "index")
+
+    def compact(self) -> None:
+        """Write all images as one segment, and build the structure of the engine anew.
+
+        Raises:
+            RunError: another process is writing, or the disk is full; nothing was changed.
+        """
+
+        def write_all(draft: Draft) -> int:
+            if len(draft.view):
+                if _wants_structure(draft.manifest):
+                    draft.build()
+                else:
+                    draft.compact()
+            return 1
+
+        self._change(write_all)
+
+    def info(self) -> dict[str, Any]:
+        """What the index holds: counts, model, engine, columns, bytes."""
+        manifest = self._view.manifest
+        size = sum(file.size for file in files_of(manifest))
+        structure = manifest.structure
+        return {
+            "folder": str(self.folder),
+            "images": manifest.live,
+            "deleted": sum(one.dead for one in manifest.segments),
+            "dim": manifest.dim,
+            "dtype": manifest.dtype,
+            "metric": manifest.metric,
+            "model": manifest.provenance.get("model"),
+            "columns": dict(manifest.columns),
+            "engine": manifest.engine,
+            "in use": _describe_engine(manifest),
+            "recall": structure.recall if structure else None,
+            "segments": len(manifest.segments),
+            "bytes": size,
+            "bytes an image": round(size / manifest.live, 1) if manifest.live else None,
+            "changes": manifest.generation,
+        }
+
+    def check(self) -> list[str]:
+        """Read every byte of the newest state; returns what is wrong, nothing when it is whole."""
+        return check_view(self._line())
+
+    def _line(self) -> pathlib.Path:
+        return self.folder / read_pointer(self.folder).current
+
+    def _show(self, line: pathlib.Path) -> None:
+        known = self._view.known() if line == self._view.line else None
+        self._view = open_view(line, known)
+
+    def _place(self, ids: Sequence[str] | StringArray) -> Places:
+        return self._view.place(encode_names(ids, "id"))
+
+    def _find(self, ids: Sequence[str] | StringArray) -> Places:
+        places = self._place(ids)
+        missing = np.flatnonzero(places.segments < 0)
+        if len(missing):
+            raise DataError(
+                f"{self.folder}: {len(missing)} of {len(ids)} images are not there, such as"
+                f" {shorten(str(ids[missing[0]]))!r}"
+            )
+        return places
+
+    def _change(self, make: Callable[[Draft], int]) -> int:
+        """Change the newest state; returns what `make` does, 0 for nothing."""
+        with self._lock, hold_folder(self.folder), describe_full_disk(self.folder):
+            line = self._line()
+            self._show(line)
+            draft = Draft(self._view, sweep(line, self._view.manifest))
+            done = make(draft)
+            if draft.is_changed():
+                draft.commit()
+                self._show(line)
+            self._build_stale(line)
+        return done
+
+    def _build_stale(self, line: pathlib.Path) -> None:
+        if self._batches:
+            return
+        draft = Draft(self._view, self._view.manifest)
+        if draft.is_stale():
+            draft.build()
+            draft.commit()
+            self._show(line)
+
+
+def make_line(line: pathlib.Path, manifest: Manifest) -> None:
+    """Make an empty line of an index."""
+    line.mkdir(exist_ok=True)
+    write_manifest(line, manifest)
+
+
+def number_queries(vectors: Any) -> Embeddings:
+    """Bare vectors [Q, D], their row numbers as ids; a single one [D] is a query too."""
+    array = np.atleast_2d(np.asarray(vectors, np.float32))
+    return Embeddings(np.arange(len(array)).astype(str), array)
+
+
+@contextlib.contextmanager
+def describe_full_disk(folder: pathlib.Path) -> Iterator[None]:
+    """A full disk as an error of ours."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise RunError(
+            f"{folder}: {error.strerror}; the index is as it was: make room and run the same"
+            " command again"
+        ) from error
+
+
+def _check_empty(folder: pathlib.Path) -> None:
+    """Refuse a folder that holds anything but what a killed `create` left."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    if "index.json" in names:
+        raise UsageError(f"{folder}: is an index already: name another folder")
+    if names - {"1"}:
+        raise UsageError(f"{folder}: is not empty: name another folder for the index")
+
+
+def _wants_structure(manifest: Manifest) -> bool:
+    return manifest.engine != FLAT and manifest.live >= max(1, manifest.flat_below)
+
+
+def _describe_engine(manifest: Manifest) -> str:
+    if manifest.engine == FLAT:
+        return FLAT
+    if manifest.structure is None:
+        return f"{FLAT} (below {manifest.flat_below} images no engine is faster)"
+    return manifest.engine
+
+
+def _describe_search(
+    view: View, queries: Embeddings, k: int, wanted: Filter | None, exact: bool
+) -> dict[str, Any]:
+    manifest, structure = view.manifest, view.manifest.structure
+    numpy_version = f"numpy {np.__version__}"
+    told: dict[str, Any] = {
+        "search": f"index(k={k}, metric={manifest.metric!r}, engine={manifest.engine!r})",
+        "exact": exact,
+        "engine": numpy_version if exact else f"faiss {import_faiss().__version__}",
+        "images": len(view),
+        "queries": dict(queries.provenance),
+        "gallery": dict(manifest.provenance),
+    }
+    if structure and not exact:
+        told["recall"] = dict(structure.recall)
+    return told | {"filter": wanted.text} if wanted else told

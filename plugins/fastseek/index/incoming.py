@@ -1,0 +1,103 @@
+"""Images on their way into an index: checked, and in the order of their ids."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..knn.vectors import check_vectors
+from ..structures import Embeddings
+from ..structures.archive import Provenance, unique_ids
+from ..structures.arrays import Picked, StringArray
+from ..structures.provenance import check_same_model
+from .columns import Metadata, encode_columns, kind_of_column
+from .draft import Draft
+from .manifest import Manifest
+from .names import encode_names
+from .segment import ROWS
+from .view import Places, View
+
+
+class Given:
+    """Images on their way into an index, in the order of their ids.
+
+    Raises:
+        DataError: the ids are not unique, or the vectors no [N, D] floats.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None,
+        provenance: Provenance | None,
+    ) -> None:
+        array = vectors if hasattr(vectors, "shape") else np.asarray(vectors, np.float32)
+        if array.dtype.kind in "iub":
+            array = np.asarray(array, np.float32)
+        self.ids = unique_ids(ids, "images")
+        self.embeddings = Embeddings(self.ids, array, provenance or {})
+        keys = encode_names(self.ids, "id")
+        self.order = np.argsort(keys, kind="stable")
+        self.keys, self.metadata = keys[self.order], dict(metadata or {})
+
+    def keep(self, view: View, places: Places) -> None:
+        """Keep what is known of images that are there, in columns that are not given."""
+        known = np.flatnonzero(places.segments >= 0)
+        there = Places(places.segments[known], places.rows[known])
+        for name in view.manifest.columns if len(known) else ():
+            if name not in self.metadata:
+                values: list[Any] = [None] * len(self.keys)
+                for row, value in zip(self.order[known], view.column(name, there), strict=True):
+                    values[row] = value
+                self.metadata[name] = values
+
+    def put(self, draft: Draft, folder: pathlib.Path) -> None:
+        """Check the images against an index, and write them."""
+        manifest, given = draft.manifest, self.embeddings
+        if manifest.dim:
+            check_same_model(given, stand_in(manifest), "images", f"index {folder}")
+        self._check_vectors(manifest)
+        columns = encode_columns(self.metadata, self.ids, manifest.columns)
+        kinds = {name: kind_of_column(column) for name, column in columns.items()}
+        draft.replace(
+            dim=given.dim,
+            columns={**manifest.columns, **kinds},
+            provenance=_merge_provenances(manifest, given.provenance),
+        )
+        ordered = {name: column[self.order] for name, column in columns.items()}
+        draft.put(self.keys, Picked(given.vectors, self.order), ordered)
+
+    def _check_vectors(self, manifest: Manifest) -> None:
+        given = self.embeddings
+        if not given.dim:
+            raise DataError("vectors of no numbers cannot be compared")
+        for start in range(0, len(given), ROWS):
+            here = slice(start, start + ROWS)
+            with np.errstate(over="ignore"):  # told below
+                block = np.asarray(given.vectors[here]).astype(manifest.dtype)
+            part = Embeddings(given.ids[here], block)
+            check_vectors(part, slice(0, len(part)), manifest.metric)
+
+
+def stand_in(manifest: Manifest) -> Embeddings:
+    """No images, of the dimension and provenance of an index."""
+    return Embeddings(
+        np.zeros(0, str), np.zeros((0, manifest.dim), np.float32), manifest.provenance
+    )
+
+
+def _merge_provenances(manifest: Manifest, given: Provenance) -> dict[str, Any]:
+    """What an index tells of its vectors after more of them: the first ones say what made them, a
+    root is told while all have the same.
+    """
+    told = manifest.provenance
+    if not manifest.dim:
+        return {**given, **told}
+    if told.get("root") == given.get("root"):
+        return told
+    return {key: value for key, value in told.items() if key != "root"}

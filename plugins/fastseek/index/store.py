@@ -1,0 +1,106 @@
+"""What every index can do, wherever it keeps its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from ..structures import Embeddings, Ranking
+from ..structures.archive import Provenance
+from ..structures.arrays import StringArray
+from .columns import Metadata
+
+
+class Store(Protocol):
+    """Images by id: their vectors, and columns of metadata.
+
+    The images all come from one model. A change is there whole when its call returns, and not at
+    all when the call is killed before. Used in a `with` block it is closed at the end.
+    """
+
+    def add(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None = None,
+        provenance: Provenance | None = None,
+    ) -> int:
+        """Put in images that are not there yet; returns how many.
+
+        Args:
+            ids: [N] strings, no one twice.
+            vectors: [N, D] floats.
+            metadata: columns of N texts or numbers; None, "" and NaN are missing.
+            provenance: what made the vectors.
+
+        Raises:
+            DataError: an id is there already, or a vector or value cannot be stored.
+            ArtefactError: the vectors are of another model or dimension.
+            RunError: another process is writing, or the disk is full; nothing was changed.
+        """
+
+    def upsert(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None = None,
+        provenance: Provenance | None = None,
+    ) -> int:
+        """As `add`, but an image that is there is replaced; returns how many were.
+
+        Of its metadata the columns that are given are replaced, the others stay.
+        """
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Take images out; returns how many of them were there."""
+
+    def search(self, queries: Embeddings | np.ndarray, k: int = 10, filter: str = "") -> Ranking:
+        """The k best images of every query.
+
+        The ranking's gallery are the images that it lists. Ties stand in the order of the ids.
+
+        Args:
+            queries: [Q, D]; an array's row numbers become its ids.
+            k: how many images a query gets.
+            filter: a condition on the metadata, see `filters.parse_filter`; "" for none.
+
+        Raises:
+            ArtefactError: the queries are of another model or dimension.
+            DataError: a query is not finite, or zero under "cosine"; names its id.
+            UsageError: k is below 1, or the filter cannot be read.
+        """
+
+    def metadata(
+        self, ids: Sequence[str] | StringArray, columns: Sequence[str] | None = None
+    ) -> dict[str, list[Any]]:
+        """The metadata of some images by column, None where a value is missing.
+
+        Raises:
+            DataError: an image is not there. UsageError: a column is not.
+        """
+
+    def info(self) -> dict[str, Any]:
+        """What it holds: counts, model, engine, columns, bytes."""
+
+    def check(self) -> list[str]:
+        """What is wrong with it, a line a fault; nothing when it is whole."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
+
+    def __len__(self) -> int:
+        """How many images there are."""
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
