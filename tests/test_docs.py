@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import re
-import shlex
-import subprocess
-import sys
 import types
 import xml.etree.ElementTree as ElementTree
 
@@ -15,27 +11,49 @@ import numpy as np
 import pytest
 import yaml
 
-import toy
 from fastseek.cli._reference_pages import keys_page, parts_page
+from fastseek.config import recipe
 from fastseek.registry import RERANKERS, build
 from fastseek.report.readme import fill
 from fastseek.structures import Embeddings, Ranking
+from pages import Block, blocks, make_home, run_command, run_python
 
 ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages whose commands need what an earlier page of the same row has made.
-ROWS = (("quickstart.md", "index.md", "scale.md"), ("own-images.md", "train.md"), ("recipes.md",))
-# Its commands run in one process, in test_class_recipes.py.
-IN_PROCESS = ("classes.md",)
-# Run by the tests of the recipes, of the projects' small twins, and of making the environment.
-ELSEWHERE = ("recipes check", "projects/", "make ", "pip ", ". ", "pre-commit")
-QUICK = {
-    "Own/dolg": "quick/dolg",
-    "Grocery/dolg_mobilenetv2": "quick/dolg",
-    "bagtricks_R50.yml": "quick/bagtricks",
-    "--num-gpus 4": "--num-gpus 1",
-    "--nproc-per-node 4": "--nproc-per-node 2",
+ROWS = (
+    ("quickstart.md", "index.md", "scale.md"),
+    ("own-images.md", "train.md"),
+    ("recipes.md",),
+    ("install.md", "contributing.md"),
+)
+# Pages whose blocks are run by a test of their own.
+ELSEWHERE = {
+    "classes.md": "tests/test_class_recipes.py",
+    "python.md": "tests/test_api.py",
+    "upstream.md": "tests/training/test_upstream.py",
+    "parts.md": "tests/registry/test_part_texts.py",
+}
+# Commands that are not run here, by what they hold, and why.
+UNRUN = {
+    "make ": "the targets are checked to exist; the environment and the suite take minutes",
+    "pip install": "it changes the environment",
+    ". .venv": "it changes the shell",
+    "--help": "every help is read in tests/cli/test_command.py",
+    "recipes check": "every recipe is built in tests/config and tests/projects",
+    "projects/": "plans and contests of the projects run in tests/projects and tests/workflows",
+    "torchrun": "several processes run in tests/distributed and tests/workflows/test_train_net.py",
+    "self-train": "rounds run in tests/workflows and tests/test_class_recipes.py",
+    "subjects recipe.yml": "it wants a trained model; tests/inference/test_subjects.py",
+    "--plugin my_parts.py": "the file is the reader's; tests/cli/test_command.py",
+}
+# Blocks that are no commands and no program: (page, how they begin) -> where they are checked.
+TEXTS = {
+    ("architecture.md", "README.md  "): "the test of the layout, below",
+    ("contributing.md", '"""Mean of the scores'): "the test of the example of a part, below",
+    ("own-images.md", "DATASETS.NAMES"): "tests/data/datasets/test_manifest.py",
+    ("recipes.md", "PLUGINS:"): "the test of the recipe, below",
 }
 
 
@@ -43,15 +61,17 @@ def read(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
-def blocks(page: str, language: str) -> list[str]:
-    """The fenced blocks of one language on a page."""
-    return re.findall(rf"^```{language}\n(.*?)^```", read(page), re.DOTALL | re.MULTILINE)
-
-
 def commands(page: str) -> list[str]:
-    """Every line of the page's shell blocks, continuation lines joined, comments left out."""
-    lines = "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
-    return [" ".join(line.split("  #")[0].split()) for line in lines if line.strip()]
+    """Every command of the page's shell blocks."""
+    return [line for block in blocks(DOCS / page) if is_shell(block) for line in block.commands]
+
+
+def is_shell(block: Block) -> bool:
+    return block.language == "bash" or not block.language and block.text.startswith("fastseek ")
+
+
+def is_run(command: str) -> bool:
+    return not any(word in command for word in UNRUN)
 
 
 def anchor(heading: str) -> str:
@@ -123,7 +143,9 @@ def test_the_picture_of_the_data_flow_names_only_rooms_and_parts_that_exist():
 
 
 def test_the_layout_of_the_architecture_page_names_only_folders_that_exist():
-    layout = blocks("architecture.md", "text")[0].split("plugins/fastseek/\n")[1]
+    layout = next(one.text for one in blocks(DOCS / "architecture.md")).split(
+        "plugins/fastseek/\n"
+    )[1]
     package = ROOT / "plugins" / "fastseek"
     named = [
         word
@@ -138,7 +160,7 @@ def test_the_layout_of_the_architecture_page_names_only_folders_that_exist():
 
 
 def test_the_example_of_a_part_registers_and_runs_before_another_part():
-    code = blocks("contributing.md", "python")[0]
+    code = next(one.text for one in blocks(DOCS / "contributing.md") if one.language == "python")
     module = types.ModuleType("fastseek.rerank.neighbor_mean")
     exec(compile(code, "contributing.md", "exec"), module.__dict__)
     try:
@@ -159,72 +181,63 @@ def test_the_example_of_a_part_registers_and_runs_before_another_part():
         RERANKERS._obj_map.pop("neighbor_mean")
 
 
-def test_every_command_is_run_here_or_elsewhere():
-    run = {*IN_PROCESS, *(name for row in ROWS for name in row)}
-    left = [
-        (page.name, command)
-        for page in PAGES
-        if page.name not in run
-        for command in commands(page.name)
-        if not any(word in command for word in ELSEWHERE) and not command.endswith("--help")
-    ]
-    assert left == []
+def test_the_recipe_of_the_page_is_one_that_can_be_read(tmp_path):
+    text = next(block.text for block in blocks(DOCS / "recipes.md") if block.language == "yaml")
+    (tmp_path / "recipe.yml").write_text(text)
+    cfg = recipe.load(str(tmp_path / "recipe.yml"))
+    assert cfg.SEEK.RERANK == ["k_reciprocal(k1=20, k2=6, lambda_=0.3)"]
+
+
+def test_every_block_of_code_is_run_or_said_to_be_checked_elsewhere():
+    """Nothing is passed over silently, and no excuse outlives what it excuses."""
+    run = {name for row in ROWS for name in row}
+    used, left, ran = set(), [], 0
+    for page in PAGES:
+        if page.name in ELSEWHERE:
+            continue
+        for block in blocks(page):
+            text = next((key for key in TEXTS if is_text(block, key)), None)
+            if text:
+                used.add(text)
+            elif is_shell(block):
+                for command in block.commands:
+                    used |= {word for word in UNRUN if word in command}
+                    ran += is_run(command)
+                    if is_run(command) and page.name not in run:
+                        left.append((page.name, command))
+            elif block.language == "python" and page.name in run:
+                ran += 1
+            else:
+                left.append((page.name, block.text[:80]))
+    assert left == [], "run them in a row of ROWS, or say in this file why not"
+    assert {*UNRUN, *TEXTS} - used == set(), "these excuses are not needed any more"
+    assert ran >= 20
+
+
+def is_text(block: Block, key: tuple[str, str]) -> bool:
+    return block.page == key[0] and block.text.startswith(key[1])
+
+
+def test_what_is_run_elsewhere_is_there():
+    for name, test in ELSEWHERE.items():
+        assert (DOCS / name).exists() and name in (ROOT / test).read_text(encoding="utf-8"), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
-def test_the_commands_run_one_after_the_other_as_they_stand(row, tmp_path):
-    """From an empty folder, on the toy gallery and quick recipes; nothing else is changed."""
-    images = toy.gallery(tmp_path / "data" / "toy", classes=5, train=6, query=2, size=48)
-    toy.market(tmp_path / "data")
-    swaps = {"/my/images": str(images / "train"), "/my/questions": str(images / "query"), **QUICK}
-    home = tmp_path / "empty"
-    home.mkdir()
+def test_the_commands_run_one_after_the_other_as_they_stand(row, tmp_path, monkeypatch, capsys):
+    """In an empty folder, on the toy gallery and quick recipes; nothing else is changed."""
+    swaps = make_home(tmp_path, monkeypatch)
     done = []
     for page in row:
-        for code in blocks(page, "python"):
-            run([sys.executable, "-c", code], home, tmp_path)
-        for command in commands(page):
-            if command in done or any(word in command for word in ELSEWHERE):
+        for block in blocks(DOCS / page):
+            if any(is_text(block, key) for key in TEXTS):
                 continue
-            if page == "index.md" and "--data" in command:
-                continue  # it is one of own-images.md
-            done.append(command)
-            for old, new in swaps.items():
-                command = command.replace(old, new)
-            run(words_of(command, tmp_path), home, tmp_path)
-    assert len(done) >= 3
-
-
-def words_of(command: str, tmp_path: pathlib.Path) -> list[str]:
-    """The command with this machine's Python, on the CPU."""
-    words = shlex.split(command)
-    if words[0] == "torchrun":
-        words[:1] = [sys.executable, "-m", "torch.distributed.run"]
-        words = [str(ROOT / word) if word.startswith("tools/") else word for word in words]
-        words = [
-            word.replace("quick/bagtricks", str(ROOT / "configs/quick/bagtricks.yml"))
-            for word in words
-        ]
-    elif words[0] == "fastseek":
-        words[:1] = [sys.executable, "-m", "fastseek"]
-    if "train_net.py" in command or " train " in command and "--plan" not in command:
-        words += ["MODEL.DEVICE", "cpu"]
-        if "OUTPUT_DIR" not in words:
-            words += ["OUTPUT_DIR", str(tmp_path / "reid")]
-    return words
-
-
-def run(words: list[str], home: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    env = {
-        "PYTHONPATH": str(ROOT / "plugins"),
-        "PATH": os.environ["PATH"],
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(tmp_path),
-        "FASTREID_DATASETS": str(tmp_path / "data"),
-    }
-    done = subprocess.run(
-        words, cwd=home, env=env, capture_output=True, text=True, timeout=200, check=False
-    )
-    told = f"{shlex.join(words)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    assert done.returncode == 0, told
+            if block.language == "python":
+                run_python(block)
+            elif is_shell(block):
+                new = [one for one in block.commands if is_run(one) and one not in done]
+                done += new
+                for command in new:
+                    run_command(command, swaps)
+    assert done == list(dict.fromkeys(done))

@@ -37,6 +37,8 @@ class Rendered:
     Raises:
         ValueError: fewer than one object, two views or 16 pixels.
         UsageError: the folder cannot be written.
+
+    Example: rendered(objects=2, views=3, size=64)
     """
 
     def __init__(self, objects: int = 40, views: int = 12, size: int = 192, seed: int = 0) -> None:
