@@ -41,7 +41,7 @@ FLOORS = {
         "_blend _diff _fuse _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate audit blend classify classify_report contest demo diff doctor embed export fuse
-        parts recipes recognize report rerank run search self_train subjects submit train""",
+        parts recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],
     "data.datasets": [
@@ -93,7 +93,7 @@ FLOORS = {
         "am_softmax arcface center circle curricular prototype triplet xbm",
     ],
     "report": [
-        "interval provenance_table query_cases readme sanitize thumbnails",
+        "browser interval provenance_table query_cases readme sanitize thumbnails",
         "classes heat_map image_names render results widgets",
         "classified neighbors page predictions",
     ],

@@ -6,7 +6,6 @@ import os
 import pathlib
 import sys
 import tempfile
-import webbrowser
 from collections.abc import Mapping, Sequence
 
 from ..io.paths import PathLike
@@ -84,8 +83,10 @@ def show(
         return Shown(ranking, images, queries, depth, notes)
     page = _name_page() if out is None else pathlib.Path(out)
     neighbors_page(ranking, images, page, NeighborsLayout(depth=depth, notes=notes))
-    if out is None and _has_display():
-        webbrowser.open(page.absolute().as_uri())
+    if out is None:
+        from ..report.browser import open_page
+
+        open_page(page)
     return Shown(ranking, images, queries, depth, notes, page)
 
 
@@ -102,11 +103,3 @@ def _is_notebook() -> bool:
     """Whether this process is the kernel of a notebook, which shows what a cell ends with."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return hasattr(shell, "kernel")
-
-
-def _has_display() -> bool:
-    """Whether a browser would open a window; without one Python may start a browser in the
-    terminal, which would wait for keys.
-    """
-    windows = sys.platform in ("darwin", "win32")
-    return windows or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

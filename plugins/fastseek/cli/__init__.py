@@ -16,7 +16,8 @@ from ..suggestions import did_you_mean
 
 # In the order in which they are used; the text is what `fastseek --help` says of each.
 VERBS = {
-    "demo": "train on images of groceries, search, re-rank, and write a page",
+    "try": "a folder of images to a page of each with its nearest; nothing is trained",
+    "demo": "train on images of groceries or drawn objects, search, re-rank, and write a page",
     "run": "images to an answer: train a recipe, search, re-rank, score, write the page",
     "train": "train or evaluate a recipe, or the recipes of a plan one after the other",
     "embed": "images to embeddings",
@@ -50,12 +51,15 @@ RECIPE_OPTION = {
     "contest": "--recipe",
     "self-train": "--plan",
 }
+# Verbs whose name is a word of Python's: their file has another.
+FILES = {"try": "try_folder"}
 # Verbs that run a model: the C library is told to keep memory for it.
 MODEL_VERBS = {
-    *("demo", "run", "train", "contest", "ablate", "self-train"),
+    *("try", "demo", "run", "train", "contest", "ablate", "self-train"),
     *("embed", "classify", "classify-report", "subjects"),
 }
 EXAMPLES = """examples:
+  fastseek try /my/images
   fastseek demo
   fastseek run Own/dolg --data /my/images --out outputs/mine
   fastseek search --queries q.npy --gallery g.npy --out ranking.npz
@@ -118,7 +122,8 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
 
         keep_memory()
     try:
-        importlib.import_module(f".{verb.replace('-', '_')}", __name__).main(list(given))
+        file = FILES.get(verb, verb.replace("-", "_"))
+        importlib.import_module(f".{file}", __name__).main(list(given))
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -40,6 +40,13 @@ def make_parser(verb: str, description: str | None) -> argparse.ArgumentParser:
     return Parser(prog=f"fastseek {verb}", description=description)
 
 
+def positive(text: str) -> int:
+    """A whole number of 1 or more, out of an argument."""
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
 def find_recipe(name: str) -> str:
     """The file of a recipe or plan by its path or its name, see `io.paths.find_recipe`.
 

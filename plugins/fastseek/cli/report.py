@@ -6,17 +6,9 @@ fastseek report --ranking ranking.npz --truth truth.csv --images /my/images --ou
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
-
-
-def positive(text: str) -> int:
-    """A whole number of 1 or more, out of an argument."""
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
+from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser, positive
 
 
 def main(argv: Sequence[str] | None = None) -> None:

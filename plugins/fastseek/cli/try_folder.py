@@ -1,0 +1,112 @@
+"""A folder of images to a page of each with its nearest: no labels, no training, no recipe.
+
+fastseek try /my/images
+fastseek try /my/images --query one.jpg two.jpg
+fastseek try /my/images --model timm:vit_small_patch16_dinov3@weights.safetensors --out look
+
+The page opens after the first images and grows while the rest is embedded. The vectors are kept:
+the same command again embeds new and changed images only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+
+from ._arguments import make_parser, positive
+from ._model_options import add_named_model_options, read_model_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..inference.first_look import Look
+
+HOME = "fastseek-try"  # folder of the pages where none is named
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the arguments and do the work."""
+    parser = make_parser("try", __doc__)
+    parser.add_argument("images", metavar="FOLDER", help="images, in it and below; or a table")
+    parser.add_argument(
+        "--query",
+        nargs="+",
+        default=[],
+        metavar="IMAGE",
+        help="search for these (default: for every image of the folder)",
+    )
+    parser.add_argument("--out", help=f"folder of the page and the vectors (default: {HOME}/NAME)")
+    parser.add_argument(
+        "-k", type=positive, default=10, help="nearest images shown of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--queries",
+        type=positive,
+        default=200,
+        help="images shown with their nearest at most (default: %(default)s)",
+    )
+    parser.add_argument("--no-open", action="store_true", help="open no browser")
+    add_named_model_options(parser, "default")
+    args = parser.parse_args(argv)
+    _look(args)
+
+
+def _look(args: argparse.Namespace) -> None:
+    start = time.monotonic()
+
+    from ..inference.first_look import LookOptions, look_at
+    from ..inference.pretrained import load_model
+
+    name = pathlib.Path(args.images).resolve().name or "root"
+    out = args.out or pathlib.Path(HOME) / name
+
+    def show(page: pathlib.Path) -> None:
+        _tell(f"page: {page} ({time.monotonic() - start:.0f} s)")
+        if not args.no_open:
+            _open(page)
+
+    model = load_model(args.model, read_model_options(args))
+    options = LookOptions(args.k, args.queries, args.threads)
+    look = look_at(args.images, out, model, args.query, options, show)
+    _tell(_describe(look, model.name, time.monotonic() - start))
+    _tell(_suggest(args.images, args.model, look))
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _open(page: pathlib.Path) -> None:
+    """Open the page where somebody sits before a terminal."""
+    if sys.stdout.isatty():
+        from ..report.browser import open_page
+
+        open_page(page)
+
+
+def _describe(look: Look, model: str, seconds: float) -> str:
+    from ..inference.first_look import describe_rejects
+
+    lines = [
+        f"{look.known} of {look.images} images have a vector ({look.new} new, model {model}),"
+        f" {seconds:.0f} s"
+    ]
+    if look.rejects:
+        lines.append(f"{describe_rejects(look.rejects)}; see {look.page.parent / 'rejects.csv'}")
+    return "\n".join(lines)
+
+
+def _suggest(images: str, model: str, look: Look) -> str:
+    """What to do next, in three lines."""
+    folder, named = shlex.quote(images), "" if model == "default" else f" --model {model}"
+    out = shlex.quote(str(look.page.parent))
+    return (
+        "next:\n"
+        f"  search for an image   fastseek try {folder}{named} --out {out} --query IMAGE\n"
+        f"  keep the answers      fastseek report --ranking {out}/ranking.npz\n"
+        f"  train, a folder a class   fastseek run Own/dolg --data {folder} --out outputs/mine"
+    )

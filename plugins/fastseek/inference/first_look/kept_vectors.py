@@ -1,0 +1,163 @@
+"""Vectors kept from one look to the next, so that only new and changed images are embedded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ArtefactError, DataError, UsageError
+from ...io.json_files import read_json, write_json
+from ...io.paths import make_folder
+from ...structures import Embeddings, Item, save_manifest, save_shard
+from ...structures.provenance import first_difference
+
+logger = logging.getLogger("fastseek")
+SHARD = re.compile(r"(\d{5,})\.(ids|vectors)\.npy")
+
+
+class KeptVectors:
+    """The vectors of some images by id, those of an earlier look among them.
+
+    On disk it is an embeddings folder that grows shard by shard, with `images.json` beside its
+    manifest, which tells the size and time of every image that has a vector. Whenever a process is
+    killed, the folder holds what was saved last. One process at a time may use it.
+
+    Args:
+        folder: of the embeddings; made where it is missing.
+        provenance: of the model, and the root of the ids. A folder of another model or root is
+            begun anew.
+        items: all images; vectors of others, and of images that have changed, are forgotten.
+
+    Raises:
+        UsageError: the folder holds embeddings that something else has made.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, provenance: Mapping[str, Any], items: Sequence[Item]
+    ) -> None:
+        self._folder, self._provenance = folder, dict(provenance)
+        self._states = {item.id: _state_of(item.path) for item in items}
+        self._vectors: dict[str, np.ndarray] = {}
+        self._shards: list[dict[str, Any]] = []
+        self._unsaved: list[str] = []
+        make_folder(folder)
+        if (folder / "store.json").exists():
+            raise UsageError(f"{folder} holds embeddings of `fastseek embed`: name another --out")
+        self._take_over()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._vectors
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def add(self, ids: Sequence[str], vectors: np.ndarray) -> None:
+        """Take vectors [b, D]; `save` writes them."""
+        self._vectors.update(zip(ids, vectors, strict=True))
+        self._unsaved += ids
+
+    def save(self) -> None:
+        """Write what was added since the last time."""
+        if not self._unsaved:
+            return
+        numbers = [int(shard["ids"].split(".")[0]) for shard in self._shards]
+        stacked = np.stack([self._vectors[name] for name in self._unsaved])
+        number = max(numbers, default=-1) + 1
+        shard = save_shard(self._folder, number, np.array(self._unsaved), stacked)
+        self._shards.append(shard)
+        self._unsaved = []
+        save_manifest(self._folder, self._shards, self._provenance)
+        saved = {name: self._states[name] for name in self._vectors}
+        write_json(self._folder / "images.json", saved)
+
+    def select(self, names: Iterable[str]) -> Embeddings:
+        """The embeddings of images by name, in that order; those without a vector are left out.
+
+        Raises:
+            DataError: none has one.
+        """
+        known = [name for name in names if name in self._vectors]
+        if not known:
+            raise DataError("no image could be embedded")
+        vectors = np.stack([self._vectors[name] for name in known])
+        return Embeddings(np.array(known), vectors, self._provenance)
+
+    def _take_over(self) -> None:
+        """Read what an earlier look has left, and forget what no longer holds."""
+        earlier = self._read_earlier()
+        if earlier is None:
+            self._sweep(keep_manifest=False)
+            return
+        manifest: dict[str, Any] = read_json(self._folder / "manifest.json")
+        states = _read_states(self._folder / "images.json")
+        for name, vector in zip(earlier.ids.tolist(), np.asarray(earlier.vectors), strict=True):
+            if name in self._states and states.get(name) == self._states[name]:
+                self._vectors[name] = vector
+        self._shards = manifest["shards"]
+        if len(self._vectors) < len(earlier):
+            self._rewrite()
+        self._sweep()
+
+    def _read_earlier(self) -> Embeddings | None:
+        """The embeddings of this model and root, None where there are none."""
+        if not (self._folder / "manifest.json").exists():
+            return None
+        try:
+            earlier = Embeddings.load(self._folder, verify=True)
+        except (ArtefactError, DataError) as error:
+            logger.warning("%s: all images are embedded anew", error)
+            return None
+        differs = first_difference(earlier.provenance, self._provenance)
+        if differs or earlier.provenance.get("root") != self._provenance["root"]:
+            what = f"another {differs}" if differs else "another folder"
+            logger.warning("%s is of %s: all images are embedded anew", self._folder, what)
+            return None
+        return earlier
+
+    def _rewrite(self) -> None:
+        """Put what still holds into a shard of its own; until its manifest is written the old ones
+        count.
+        """
+        self._unsaved = list(self._vectors)
+        if not self._unsaved:
+            self._shards = []
+            self._sweep(keep_manifest=False)
+            return
+        number = max(int(shard["ids"].split(".")[0]) for shard in self._shards) + 1
+        stacked = np.stack([self._vectors[name] for name in self._unsaved])
+        self._shards = [save_shard(self._folder, number, np.array(self._unsaved), stacked)]
+        self._unsaved = []
+        save_manifest(self._folder, self._shards, self._provenance)
+
+    def _sweep(self, keep_manifest: bool = True) -> None:
+        """Remove shards that no manifest names, and the manifest itself first where it is void."""
+        if not keep_manifest:
+            (self._folder / "manifest.json").unlink(missing_ok=True)
+        named = {shard[part] for shard in self._shards for part in ("ids", "vectors")}
+        for path in self._folder.iterdir():
+            if SHARD.fullmatch(path.name) and path.name not in named:
+                path.unlink()
+
+
+def _state_of(path: str) -> str:
+    """Size and time of change: another value means another image."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{state.st_size} {state.st_mtime_ns}"
+
+
+def _read_states(file: pathlib.Path) -> dict[str, str]:
+    """What `images.json` tells; nothing where it is missing or damaged."""
+    try:
+        found = read_json(file)
+    except DataError:
+        return {}
+    return found if isinstance(found, dict) else {}

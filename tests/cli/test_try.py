@@ -1,0 +1,139 @@
+"""`fastseek try`: what it prints, where it writes, and when it opens a browser."""
+
+import re
+import sys
+
+import pytest
+import torch
+from PIL import Image
+
+import toy
+from fastseek.cli import call_verb
+from fastseek.data.datasets._rendered_objects import FAMILY, draw_view
+from fastseek.errors import DataError
+from fastseek.inference import pretrained
+from fastseek.inference.pretrained import ImageModel
+from fastseek.report import browser
+
+
+def to_tensor(image):
+    pixels = torch.tensor(list(image.resize((4, 4)).tobytes()), dtype=torch.float32)
+    return pixels + 1
+
+
+def load(name, options):
+    provenance = {"name": name, "model": name, "preprocessing": {}, "views": []}
+    return ImageModel(name, 48, provenance, to_tensor, torch.nn.functional.normalize, 4)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Six images in the working folder, below `mine`, and a model that is quick."""
+    monkeypatch.setattr(pretrained, "load_model", load)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for row in range(6):
+        toy.photo(row // 2, row).save(tmp_path / "mine" / f"{row}.jpg")
+    return tmp_path
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Pages that a browser was asked to show."""
+    pages = []
+    monkeypatch.setattr("webbrowser.open", lambda page: pages.append(page) or True)
+    return pages
+
+
+def test_one_command_makes_the_page_in_the_working_folder_and_says_what_to_do_next(
+    home, opened, capsys
+):
+    call_verb("try", ["mine"])
+    page = home / "fastseek-try" / "mine" / "answers.html"
+    assert len(re.findall('<li class="case', page.read_text())) == 6
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("page: fastseek-try/mine/answers.html (")
+    assert lines[1].startswith("6 of 6 images have a vector (6 new, model default)")
+    assert lines[2] == "next:" and len(lines) == 6
+    assert all("fastseek " in line for line in lines[3:])
+    assert not opened  # nobody sits before a terminal
+
+
+def test_the_commands_it_suggests_are_understood(home, capsys):
+    call_verb("try", ["mine", "--out", "a folder"])
+    lines = [line.split("   ", 1)[1].strip() for line in capsys.readouterr().out.splitlines()[3:]]
+    for line in lines:
+        name, verb, *_ = line.split()
+        with pytest.raises(SystemExit):
+            call_verb(verb, ["--help"])
+        shown = capsys.readouterr().out
+        assert name == "fastseek" and set(re.findall(r" (--[a-z-]+)", line)) <= set(
+            re.findall(r"(--[a-z-]+)", shown)
+        )
+
+
+def test_neighbors_queries_and_k_reach_the_page(home):
+    call_verb("try", ["mine", "--query", "mine/3.jpg", "mine/5.jpg", "-k", "2", "--out", "look"])
+    text = (home / "look" / "answers.html").read_text()
+    cards = text.split('<li class="case')[1:]
+    assert [card.count('class="hit"') for card in cards] == [2, 2]
+    call_verb("try", ["mine", "--queries", "4", "--out", "look"])
+    assert "4 of 6 images stand here" in (home / "look" / "answers.html").read_text()
+
+
+def test_unreadable_images_are_told_and_do_not_end_it(home, capsys):
+    (home / "mine" / "bad.jpg").write_text("x")
+    call_verb("try", ["mine"])
+    told = capsys.readouterr().out
+    assert "6 of 7 images" in told
+    assert "1 image could not be read: bad.jpg; see fastseek-try/mine/rejects.csv" in told
+
+
+def test_a_folder_without_images_is_refused(home):
+    (home / "none").mkdir()
+    with pytest.raises(DataError, match="no image found"):
+        call_verb("try", ["none"])
+    assert not (home / "fastseek-try").exists()
+
+
+def test_the_page_opens_on_a_terminal_with_a_display_unless_told_not_to(home, opened, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(browser, "has_display", lambda: True)
+    call_verb("try", ["mine"])
+    assert len(opened) == 1 and opened[0].endswith("/fastseek-try/mine/answers.html")
+    call_verb("try", ["mine", "--no-open"])
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no"), browser.webbrowser.Error("none")])
+def test_a_browser_that_fails_does_not_end_the_work(tmp_path, monkeypatch, error):
+    def fail(page):
+        raise error
+
+    monkeypatch.setattr("webbrowser.open", fail)
+    monkeypatch.setattr(browser, "has_display", lambda: True)
+    assert browser.open_page(tmp_path / "x.html") is False
+
+
+def test_without_a_display_no_browser_is_started(tmp_path, monkeypatch, opened):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert browser.open_page(tmp_path / "x.html") is False and not opened
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert browser.open_page(tmp_path / "x.html") is True and len(opened) == 1
+
+
+def test_the_default_model_finds_the_image_that_another_was_cut_from(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for row in range(3):
+        (tmp_path / "mine" / f"{row}a.jpg").write_bytes(draw_view(row * FAMILY, 0, 128))
+        image = Image.open(tmp_path / "mine" / f"{row}a.jpg")
+        image.crop((8, 12, 116, 120)).save(tmp_path / "mine" / f"{row}b.jpg")
+    call_verb("try", ["mine", "-k", "1"])
+    page = (tmp_path / "fastseek-try" / "mine" / "answers.html").read_text()
+    pairs = [
+        re.findall(r'data-id="(\d)[ab]\.jpg"', card) for card in page.split('<li class="case')[1:]
+    ]
+    assert len(pairs) == 6 and all(one == other for one, other in pairs)
