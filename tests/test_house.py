@@ -36,6 +36,7 @@ FOLDERS = {
     "VIEWS": "views",
     "ENHANCERS": "enhance",
     "EVALUATORS": "training.evaluators",
+    "ADAPTERS": "adapt",
     "SEARCHERS": "search",
     "RERANKERS": "rerank",
     "FUSERS": "fuse",

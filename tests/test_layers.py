@@ -18,7 +18,7 @@ LEVELS = {
     2: """data.rejects data.datasets data.transforms data.samplers data.crops
           modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
           enhance search metrics fuse self_training audit""",
-    3: "recognition distributed",
+    3: "adapt recognition distributed",
     4: "rerank",
     5: "retrieval index data modeling config",
     6: "inference",
@@ -38,9 +38,9 @@ FLOORS = {
         "_machine _needs _reference_pages",
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
         _score _submit _submit_classes""",
-        "_blend _diff _fuse _recipe_arguments _report _score_contests _search",
+        "_adapt _blend _diff _fuse _recipe_arguments _report _score_contests _search",
         "_rerank",
-        """ablate audit blend classify classify_report contest demo diff doctor embed export fuse
+        """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse
         parts recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],
@@ -61,8 +61,8 @@ FLOORS = {
         "attended_crop",
     ],
     "enhance": [
-        "_fits _frame _sides aqe",
-        "_concatenated _expansion _moments l2 quantile",
+        "_blended_map _fits _frame _sides aqe",
+        "_concatenated _expansion _moments adapter l2 quantile",
         "alpha_qe center concat dba pca",
         "whiten",
     ],
@@ -147,8 +147,8 @@ FASTREID = {
 }
 # What runs without torch and fast-reid: the retrieval half and its verbs.
 RETRIEVAL_HALF = """errors progress suggestions io registry structures knn regions formats report classification
-    enhance search metrics fuse recognition rerank retrieval index
-    api cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
+    enhance search metrics fuse recognition adapt rerank retrieval index
+    api cli._adapt cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
     cli._submit cli._submit_classes""".split()
 
 

@@ -21,6 +21,7 @@ VERBS = {
     "run": "images to an answer: train a recipe, search, re-rank, score, write the page",
     "train": "train or evaluate a recipe, or the recipes of a plan one after the other",
     "embed": "images to embeddings",
+    "adapt": "labeled embeddings to an adapter, judged on classes it has not seen",
     "search": "embeddings to a ranking",
     "rerank": "a ranking to a better ranking",
     "fuse": "many rankings of the same queries to one",

@@ -196,6 +196,19 @@ def _is_model(path: pathlib.Path, head: bytes) -> bool:
     return onnx or path.suffix == ".pt2" and zipfile.is_zipfile(path)
 
 
+def _is_adapter(path: pathlib.Path, head: bytes) -> bool:
+    """A .safetensors file begins with its metadata, in which ours is a JSON string."""
+    return rb"\"kind\": \"adapter\"" in head
+
+
+def _is_results(path: pathlib.Path, head: bytes) -> bool:
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(page, dict) and {"rows", "commit", "seed"} <= set(page)
+
+
 def _has_members(path: pathlib.Path, names: set[str]) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -217,4 +230,6 @@ KINDS: dict[str, Callable[[pathlib.Path, bytes], bool]] = {
     "submission": _is_table,
     "figures": _is_figures,
     "model": _is_model,
+    "adapter": _is_adapter,
+    "results": _is_results,
 }

@@ -23,10 +23,12 @@ from ..structures.provenance import first_difference
 FORMAT = 1
 SIDES = ("queries", "gallery")
 SHAPES = {
+    "adapter": {"mean": "D", "directions": "nD", "blend": "1"},
     "center": {"mean": "D"},
     "pca": {"mean": "D", "directions": "DD", "variances": "D"},
     "quantile": {"quantiles": "nD"},
 }  # what the fit of a kind holds; equal letters are equal lengths
+WRITERS = {"adapter": "fastseek adapt"}  # of the kinds that no enhancer writes with save=
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -98,10 +100,7 @@ class Fit:
         from safetensors import SafetensorError, safe_open
 
         if not pathlib.Path(path).is_file():
-            raise DataError(
-                f"{path}: no such file; fit must be {', '.join(SIDES)} or a file that save= has"
-                " written"
-            )
+            raise DataError(f"{path}: no such file; expected {_expect_source(kind)}")
         try:
             with safe_open(path, "numpy") as file:
                 told = _parse_metadata((file.metadata() or {}).get("fastseek", "{}"))
@@ -112,7 +111,7 @@ class Fit:
         if told.get("format") != FORMAT or told.get("kind") != kind:
             raise DataError(
                 f"{path}: holds {told.get('kind', 'no fit')} of format {told.get('format')}, "
-                f"expected {kind} of format {FORMAT}: write it with {kind}(save=…)"
+                f"expected {kind} of format {FORMAT}: write it with {_find_writer(kind)}"
             )
         _check_whole(path, kind, arrays, told.get("passport"))
         return cls(kind, arrays, told["passport"])
@@ -140,7 +139,19 @@ def _check_whole(path: PathLike, kind: str, arrays: Arrays, provenance: Any) -> 
     ):
         wrong = "it does not tell what it was learned from"
     if wrong:
-        raise ArtefactError(f"{path}: not a whole fit ({wrong}): write it anew with {kind}(save=…)")
+        raise ArtefactError(
+            f"{path}: not a whole fit ({wrong}): write it anew with {_find_writer(kind)}"
+        )
+
+
+def _find_writer(kind: str) -> str:
+    return WRITERS.get(kind, f"{kind}(save=…)")
+
+
+def _expect_source(kind: str) -> str:
+    """What a fit of a kind can be learned from, as errors say it."""
+    file = f"a file that {WRITERS.get(kind, 'save=')} has written"
+    return file if kind in WRITERS else f"fit={', '.join(SIDES)} or {file}"
 
 
 def _find_fault(arrays: Arrays, shapes: Mapping[str, str]) -> str:

@@ -20,6 +20,7 @@ from .loading import import_parts, import_plugin, load_plugins, part_files
 from .members import Part, Registry, build
 from .part_texts import Argument, read_arguments, read_docstrings
 from .protocols import (
+    Adapter,
     BorrowingTransform,
     ClassMetric,
     Crop,
@@ -37,6 +38,7 @@ from .protocols import (
     Transform,
 )
 from .registries import (
+    ADAPTERS,
     BACKBONES,
     BLOCKS,
     BRANCHES,
@@ -58,6 +60,8 @@ from .registries import (
 )
 
 __all__ = [
+    "ADAPTERS",
+    "Adapter",
     "Argument",
     "BACKBONES",
     "BLOCKS",

@@ -89,6 +89,16 @@ class Enhancer(Protocol):
         ...
 
 
+class Adapter(Protocol):
+    """What ADAPTERS builds."""
+
+    call: str
+
+    def __call__(self, vectors: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The mean [D] that is taken off, and the directions [dim, D], float64."""
+        ...
+
+
 class Searcher(Protocol):
     """What SEARCHERS builds; `searcher` is the search it holds, where it holds one."""
 

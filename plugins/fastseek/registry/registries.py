@@ -6,6 +6,7 @@ from typing import Any
 
 from .members import Registry
 from .protocols import (
+    Adapter,
     ClassMetric,
     Crop,
     Dataset,
@@ -163,6 +164,20 @@ embeddings of other models.
 """,
     "enhance",
     framed=True,
+)
+
+
+ADAPTERS: Registry[Adapter] = Registry(
+    "adapter method",
+    """A linear layer learned from labeled vectors of a frozen model.
+
+Called with (vectors float32 [N, D] of length 1, classes int64 [N], numbers from 0, each at least
+once and two or more), a member returns (mean [D], directions [dim, D]), both float64 and finite: a
+vector x becomes directions @ (x - mean), and gets length 1 again. What it is given is not changed,
+and the same gives the same. `fastseek adapt` fits, mixes and judges it; `adapter(file)` among the
+enhancers applies it.
+""",
+    "adapt",
 )
 
 

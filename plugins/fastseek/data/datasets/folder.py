@@ -93,6 +93,15 @@ def list_images(root: str, below: str = "", split: str = "train") -> list[Item]:
     ]
 
 
+def label_by_folder(names: Sequence[str]) -> list[str]:
+    """The labels of images by the folders in their names, which are relative to a root; "" for one
+    that lies in no folder. Where the root has split folders, those are no part of a label.
+    """
+    tops = sorted({name.split("/")[0] for name in names if "/" in name})
+    below = tops[0] if _are_splits(tops) else ""
+    return [_label(name, below) for name in names]
+
+
 def _folder_names(root: str) -> list[str]:
     if not os.path.isdir(root):
         raise DataError(
