@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -53,13 +54,15 @@ def test_a_pipe_gets_a_line_with_all_losses_the_rate_and_the_time_left(caplog, m
     log = logging.getLogger("fastreid.fastseek")
     monkeypatch.setattr(logging.getLogger("fastreid"), "propagate", True)
     with caplog.at_level(logging.INFO, logger=log.name), EventStorage() as storage:
-        progress = Progress(0, 10, 2, every=0)
+        progress = Progress(0, 10, 2, 12, every=0)
         storage.epoch = 0
         storage.put_scalars(total_loss=3.0, loss_b=1.0, loss_a=2.0, data_time=0.5)
         storage.put_scalar("lr", 0.01, smoothing_hint=False)
         progress.write()
         progress.close()
-    assert "epoch 1/2  step 1/10  eta " in caplog.text
+    assert re.search(
+        r"epoch 1/2  12/120 images  \d+\.\d images/s  eta .*  step 1/10  ", caplog.text
+    )
     assert caplog.text.strip().endswith("total_loss 3  loss_a 2  loss_b 1  lr 1.00e-02  data 0.500")
 
 
@@ -137,7 +140,7 @@ def test_F65_a_log_without_room_says_so_in_one_line(tmp_path, capsys):
 
 def test_F40_the_last_line_of_an_epoch_is_told_once(told):
     with EventStorage() as storage:
-        progress = Progress(0, 4, 2, every=0)
+        progress = Progress(0, 4, 2, 12, every=0)
         for storage.iter in range(4):
             storage.epoch = storage.iter // 2
             storage.put_scalars(total_loss=3.0)

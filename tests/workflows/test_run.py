@@ -56,7 +56,8 @@ def test_a_run_tells_every_step_in_order_and_writes_what_the_design_says(run):
         assert all(0 <= value <= 1 for value in row["metrics"].values())
         assert row["name"] in told
     assert results["seed"] == 0 and str(out / "report.html") in told
-    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    told = (out / "report.html").read_text()
+    assert told.startswith("<!doctype html>") and ", before training</title>" not in told
 
 
 def test_F42_before_training_is_plain_pooling_of_the_network_and_not_a_head_of_chance(run):
@@ -93,6 +94,26 @@ def test_the_same_command_again_trains_nothing_and_changes_no_vector(run, photos
     pipeline.run_file(RECIPE, out, str(photos), SHORT)
     after = _bytes(out / "embeddings") | _bytes(out / "train")
     assert before == after
+
+
+def test_the_first_page_stands_before_the_training_and_shows_the_network_as_it_came(
+    photos, tmp_path, monkeypatch
+):
+    class Stopped(Exception):
+        pass
+
+    def stop(trainer, resume):
+        raise Stopped
+
+    monkeypatch.setattr(pipeline.Trainer, "resume_or_load", stop)
+    with pytest.raises(Stopped):
+        pipeline.run_file(RECIPE, tmp_path, str(photos), SHORT)
+    told = (tmp_path / "report.html").read_text()
+    assert ", before training</title>" in told and "after training" not in told
+    assert (
+        f"before training: {tmp_path / 'report.html'}"
+        in (tmp_path / "train" / "log.txt").read_text()
+    )
 
 
 def test_other_images_or_fewer_epochs_into_a_finished_run_are_refused_before_a_file_is_touched(

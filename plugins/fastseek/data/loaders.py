@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..errors import DataError, RunError
+from ..progress import progress
 from ..registry import Sampler
 from ..structures import Item, geolocations_of
 from .label_index import TrainSet, columns
@@ -166,6 +167,11 @@ class TestLoader:
         """The items, as fast-reid calls them."""
         return self.items
 
+    @property
+    def total(self) -> int:
+        """How many images are read."""
+        return sum(map(len, self.chunks))
+
     def __len__(self) -> int:
         return len(self.chunks)
 
@@ -178,6 +184,16 @@ class TestLoader:
                     "SEEK.ON_BAD skip"
                 )
             yield {**batch, **self._rows.of(batch["rows"].numpy())}
+
+
+def tell_images(loader: Iterable[Batch], what: str) -> Iterator[Batch]:
+    """The batches of a test loader, ours or another, while telling how many images are done."""
+    total = getattr(loader, "total", None)
+    return progress(loader, what, total, unit="images", count=_count_images)
+
+
+def _count_images(batch: Batch) -> int:
+    return len(batch["images"]) + len(batch.get("rejects", ()))
 
 
 class _RowFacts:

@@ -15,13 +15,13 @@ from torch import nn
 from .. import __version__
 from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
+from ..data.loaders import Batch, tell_images
 from ..data.own_images import source_of
 from ..distributed.process_group import inner
 from ..io.paths import PathLike
 from ..modeling.class_weights import class_weight_names
 from ..modeling.layers.tensor_files import hash_tensors
 from ..modeling.modes import preserve_modes
-from ..progress import progress
 from ..registry import CROPS, VIEWS, build
 from ..structures import Embeddings, Item
 from ..structures.embeddings_writer import store, store_anew
@@ -82,7 +82,7 @@ def _whole_embedder(settings: EmbeddingSettings, plain: nn.Module) -> Function:
 
 
 def parts(
-    loader: Iterable[Mapping[str, Any]],
+    loader: Iterable[Batch],
     model: nn.Module,
     function: Function,
     what: str = "embedding",
@@ -97,7 +97,7 @@ def parts(
     """
     device = next(model.parameters()).device
     with evaluating(model):
-        for batch in progress(loader, what, unit="batches"):
+        for batch in tell_images(loader, what):
             ids, vectors = batch["ids"], np.empty((0, 0), np.float32)
             if ids:
                 vectors = function(model_input(batch, device)).float().cpu().numpy()

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..data.builders import build_test_loader
+from ..data.loaders import tell_images
 from ..data.rejects import Reject
 from ..modeling.layers.part_protocols import tested_name
-from ..progress import progress
 from ..regions.attention import Box, rescale_map
 from ..structures import Item
 from .embedding import evaluating
@@ -45,7 +45,7 @@ def maps_of(
     seeker = as_map_model(model, what)
     loader = build_test_loader(cfg, items)
     with evaluating(model):
-        for batch in progress(loader, what, unit="batches"):
+        for batch in tell_images(loader, what):
             if rejects is not None:
                 rejects.extend(batch["rejects"])
             if batch["ids"]:

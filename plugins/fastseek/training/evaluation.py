@@ -14,7 +14,7 @@ from torch import nn
 
 from ..data import builders as loaders
 from ..data.fastreid_datasets import resolve
-from ..data.loaders import TestLoader
+from ..data.loaders import TestLoader, tell_images
 from ..distributed.process_group import inner
 from ..distributed.wrap import to_device
 from ..errors import UsageError
@@ -22,7 +22,6 @@ from ..inference import embedding
 from ..inference.evaluation import classified_figures, figures_of, name_rejects
 from ..modeling.layers.trainer_contract import EVALUATION, TrainerContract, keys_set
 from ..modeling.modes import preserve_modes
-from ..progress import progress
 from ..registry import EVALUATORS, build
 from ..structures import with_split
 
@@ -137,7 +136,7 @@ def run_evaluator(cfg: Any, model: nn.Module, loader: Any, evaluator: Any) -> Or
     function = _outputs_of(cfg, model, evaluator)
     evaluator.reset()
     with embedding.evaluating(model), _announce_evaluation(model):
-        for batch in progress(loader, "evaluating"):
+        for batch in tell_images(loader, "evaluating"):
             outputs = function(batch) if len(batch["images"]) else torch.empty(0, 0)
             evaluator.process(batch, outputs)
     return _plain(evaluator.evaluate() or {})

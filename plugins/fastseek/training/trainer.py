@@ -246,7 +246,7 @@ class Trainer(DefaultTrainer):
         """Progress on the screen, OUTPUT_DIR/metrics.jsonl and TensorBoard."""
         output = pathlib.Path(self.cfg.OUTPUT_DIR)
         return [
-            Progress(self.start_iter, self.max_iter, self.max_epoch),
+            Progress(self.start_iter, self.max_iter, self.max_epoch, self.cfg.SOLVER.IMS_PER_BATCH),
             JsonLines(output / "metrics.jsonl", self.start_iter),
             TensorBoard(output, self.start_iter),
         ]

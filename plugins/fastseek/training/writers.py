@@ -162,18 +162,22 @@ class Progress(EventWriter):
         start: the step the run starts from.
         total: steps of the whole training.
         epochs: epochs of the whole training.
+        batch: images of one step, in all processes.
         every: seconds between two lines when stderr is not a terminal.
     """
 
-    def __init__(self, start: int, total: int, epochs: int, every: float = 15.0) -> None:
+    def __init__(
+        self, start: int, total: int, epochs: int, batch: int, every: float = 15.0
+    ) -> None:
         self._start, self._total, self._epochs, self._every = start, total, epochs, every
+        self._batch = batch
         self._began = self._told = time.monotonic()
         self._last = self._last_told = start - 1
         self._bar = tqdm(
-            total=total,
-            initial=start,
+            total=total * batch,
+            initial=start * batch,
             desc="training",
-            unit="step",
+            unit=" images",
             dynamic_ncols=True,
             disable=not sys.stderr.isatty(),
         )
@@ -184,19 +188,25 @@ class Progress(EventWriter):
         ended, self._last = storage.iter == self._last, storage.iter
         if not (ended or self._bar.disable):
             self._bar.set_postfix(_figures(storage), refresh=False)
-            self._bar.update()
+            self._bar.update(self._batch)
         due = self._bar.disable and time.monotonic() - self._told >= self._every
         if (ended or due) and self._last_told != storage.iter:
-            self._told, self._last_told = time.monotonic(), storage.iter
+            now = time.monotonic()
+            images = (storage.iter - self._last_told) * self._batch
+            rate = images / max(now - self._told, 1e-9)
+            self._told, self._last_told = now, storage.iter
             self._bar.clear()
             told = "  ".join(f"{name} {value}" for name, value in _figures(storage).items())
             logger.info(
-                "epoch %d/%d  step %d/%d  eta %s  %s",
+                "epoch %d/%d  %d/%d images  %.1f images/s  eta %s  step %d/%d  %s",
                 storage.epoch + 1,
                 self._epochs,
+                (storage.iter + 1) * self._batch,
+                self._total * self._batch,
+                rate,
+                self._eta(storage.iter + 1),
                 storage.iter + 1,
                 self._total,
-                self._eta(storage.iter + 1),
                 told,
             )
 

@@ -98,6 +98,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     """Train a recipe and show what it does before training, after it, and after every re-ranking
     step.
 
+    The page shows the network's answers before the training until it shows the trained model's.
     A killed run goes on where it stopped when it is started again; with other settings or images,
     what they change is made anew. Writes results.json, report.html, ranking.npz, truth.npz,
     embeddings/ and the training's files.
@@ -126,15 +127,17 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     rows, ranking, truth, scores = _after(cfg, trainer.model, sides, out, start)
     rows = [_order_metrics(before, rows[0]), *rows]
     write_results(out / "results.json", rows, current_commit(), cfg.SEED)
-    page(
-        ranking,
-        truth,
-        scores,
-        images=roots(ranking),
-        out=out / "report.html",
-        layout=PageLayout(title=_title(cfg), steps=rows),
-    )
-    return f"{table(rows)}\n\npage: {out / 'report.html'}"
+    path = _write_page(out, _title(cfg), Answer(ranking, truth, scores), rows)
+    return f"{table(rows)}\n\npage: {path}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What was found, what should have been, and the figures."""
+
+    ranking: Ranking
+    truth: GroundTruth
+    scores: Sequence[Score]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,8 +158,8 @@ def without_last_evaluation(cfg: Any) -> Any:
 
 
 def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any]:
-    """The row of the untrained model; kept in a file, because a resumed run no longer has that
-    model.
+    """The row of the untrained model, with a page of its answers; kept in a file, because a resumed
+    run no longer has that model.
 
     Without MODEL.WEIGHTS the branches begin at random: then it is plain pooling of the network.
     """
@@ -178,12 +181,12 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
     if isinstance(model, Seeker) and not cfg.MODEL.WEIGHTS:
         model = PlainPooling(model)
     pair, truth = embed_sides(cfg, model, sides, out / "embeddings" / "before")
-    figures = score(
-        retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE)[0],
-        truth,
-        list(cfg.SEEK.METRICS),
-    )
+    ranking = retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE)[0]
+    figures = score(ranking, truth, list(cfg.SEEK.METRICS))
     made = row("before training", figures, time.monotonic() - start)
+    title = f"{_title(cfg)}, before training"
+    path = _write_page(out, title, Answer(ranking, truth, figures), [made])
+    logger.info("answers of the network before training: %s (the trained one's replace them)", path)
     record.finish([], {"row": made})
     return made
 
@@ -240,6 +243,19 @@ def embed_sides(
         stored.append(part)
         kept.append([item for item in items if item.id in known])
     return (stored[0], stored[1]), GroundTruth.from_items(*kept)
+
+
+def _write_page(out: pathlib.Path, title: str, answer: Answer, rows: Rows) -> pathlib.Path:
+    path = out / "report.html"
+    page(
+        answer.ranking,
+        answer.truth,
+        answer.scores,
+        images=roots(answer.ranking),
+        out=path,
+        layout=PageLayout(title=title, steps=rows),
+    )
+    return path
 
 
 def root(items: Sequence[Item]) -> str:
