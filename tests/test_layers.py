@@ -75,6 +75,13 @@ FLOORS = {
         "incoming",
         "folder_index",
     ],
+    "io": [
+        "code_version image_formats paths text_table",
+        "digests locks model_size yaml_lines",
+        "atomic spec_reader",
+        "csv_rows json_files",
+        "stage_record",
+    ],
     "metrics": [
         "_align _gap_interval _origin _paired",
         "_relevance_ranks",

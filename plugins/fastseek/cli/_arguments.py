@@ -58,6 +58,34 @@ def find_recipe(name: str) -> str:
     return find(name)
 
 
+class _AcceptFormats(argparse.Action):
+    """Let the process open the formats that are named."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[object] | None,
+        option_string: str | None = None,
+    ) -> None:
+        from ..io.image_formats import accept_formats  # help is shown without it
+
+        names = [str(value) for value in values or ()]
+        accept_formats(names)
+        setattr(namespace, self.dest, names)
+
+
+def add_formats_option(parser: argparse.ArgumentParser) -> None:
+    """Let the parser take `--formats`, which counts for the process and those it starts."""
+    parser.add_argument(
+        "--formats",
+        nargs="+",
+        action=_AcceptFormats,
+        metavar="FORMAT",
+        help="open these too: heic (needs pillow-heif), tiff, avif; others are named and counted",
+    )
+
+
 def add_force_option(parser: argparse.ArgumentParser) -> None:
     """Let the parser take `--force`."""
     parser.add_argument(

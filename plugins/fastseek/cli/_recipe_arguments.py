@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import UsageError
-from ._arguments import find_recipe
+from ._arguments import add_formats_option, find_recipe
 
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")
 
@@ -42,6 +42,7 @@ def add_images_option(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="a folder (searched through), one image, or a CSV/Parquet file with path",
     )
+    add_formats_option(parser)
 
 
 def add_recipe_changes(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ._arguments import make_parser
+from ._arguments import add_formats_option, make_parser
 from ._recipe_arguments import add_recipe_changes, add_recipe_option, parse_with_changes
 
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--data",
         help="a folder of class folders, or a CSV/Parquet file with path,label[,group,split]",
     )
+    add_formats_option(parser)
     add_recipe_changes(parser)
     args = parse_with_changes(parser, argv)
 

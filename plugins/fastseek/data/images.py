@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import refuse_exhausted
+from ..io.image_formats import accepted_formats, name_of_format, name_option
 from ..io.paths import PathLike
 
 logger = logging.getLogger(__name__)
@@ -18,13 +19,6 @@ logger = logging.getLogger(__name__)
 NORMAL_FORM = 1  # rises whenever the same file would give other pixels
 MAX_PIXELS = 64_000_000
 MIN_SIDE = 4
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-)  # TIFF on request only: its decoder is large and rarely needed
 
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -70,7 +64,7 @@ class BadImage(Exception):
 
 
 def decode(
-    source: PathLike | bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = FORMATS
+    source: PathLike | bytes, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] = ()
 ) -> Image.Image:
     """Read one image into the normal form: first frame, upright, 8-bit RGB.
 
@@ -80,13 +74,13 @@ def decode(
     Args:
         source: a file, or the bytes of one.
         max_pixels: larger images are refused from their header, before any pixel is decoded.
-        formats: Pillow's names of the formats accepted.
+        formats: Pillow's names of the formats accepted; those of `io.image_formats` when not given.
 
     Raises:
         BadImage: it cannot be used; half-decoded pixels are never returned.
     """
     data = source if isinstance(source, bytes) else _read_bytes(source, 8 * max_pixels + 2**20)
-    image = _open(data, max_pixels, formats)
+    image = _open(data, max_pixels, formats or accepted_formats())
     try:
         image.load()
         if image.format in ("PNG", "WEBP") and not _is_whole(data, image.format):
@@ -104,7 +98,7 @@ def shape_of(path: PathLike) -> float:
     read.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=accepted_formats()) as image:
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
             width, height = image.size
             return height / width if turned else width / height
@@ -150,11 +144,13 @@ def _open(data: bytes, max_pixels: int, formats: tuple[str, ...]) -> Image.Image
 def _not_opened(data: bytes, formats: tuple[str, ...], error: Exception) -> BadImage:
     kind = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
     if data[4:8] == b"ftyp":
-        kind = "HEIF or AVIF"
+        kind = "AVIF" if data[8:12] in (b"avif", b"avis") else "HEIF"
     if kind is None:
         return BadImage("UNKNOWN_FORMAT", f"is no image; begins with {data[:12]!r}")
     if kind not in formats:
-        return BadImage("FORMAT_NOT_ALLOWED", f"{kind}; accepted are {', '.join(formats)}")
+        name = name_of_format(kind)
+        more = f"; {name_option(name)} opens it" if name else ""
+        return BadImage("FORMAT_NOT_ALLOWED", f"{kind}; accepted are {', '.join(formats)}{more}")
     return BadImage("DECODE_ERROR" if _is_whole(data, kind) else "TRUNCATED", _line(error))
 
 

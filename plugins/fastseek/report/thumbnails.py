@@ -14,13 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image, ImageOps
 
+from ..io.image_formats import accepted_formats
 from ..io.paths import PathLike
 from ..progress import progress
 
 MAX_PIXELS = 64_000_000  # a larger image is not decoded
 # Others are not opened: an id may come from a stranger, and Pillow has fifty decoders, some of
 # which start programs (EPS) or are seldom looked after.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+BESIDE = ("TIFF",)  # of those that are opened on request
 SIDE, LARGE_SIDE = 160, 320  # of a thumbnail on a page of many images, and of few
 FEW = 300  # images that may be large: the page stays below 10 MB
 Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
@@ -103,7 +104,7 @@ def thumbnail(path: PathLike, side: int = SIDE) -> tuple[bytes, float] | None:
     The image is turned upright as its EXIF says; then EXIF, GPS, comments and profiles are dropped.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=(*accepted_formats(), *BESIDE)) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.draft("RGB", (2 * side, 2 * side))

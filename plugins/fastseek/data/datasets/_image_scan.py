@@ -9,10 +9,10 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from ...io.image_formats import ON_REQUEST, accepted_suffixes, name_option
+
 logger = logging.getLogger(__name__)
 
-# .jfif, .jpe and .jfi are JPEG, as Windows and old cameras name it.
-EXTENSIONS = (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".png", ".webp", ".gif", ".bmp")
 # Images all the same, whose decoders are large and rarely needed.
 UNREAD = frozenset(
     """.tif .tiff .heic .heif .avif .jp2 .j2k .jxl .jxr .psd .svg .ico .tga .dds .exr .hdr .ppm .pgm
@@ -43,11 +43,12 @@ class ImageScan:
         """Log what is passed over, by its number, kind and first names."""
         if self.unread:
             logger.warning(
-                "%s: %d files are passed over (%s), such as %s: save them as JPEG or PNG",
+                "%s: %d files are passed over (%s), such as %s: %s",
                 self.base,
                 len(self.unread),
                 _count_suffixes(self.unread),
                 self._name(self.unread),
+                _remedy(self.unread),
             )
         if self.empty:
             logger.warning(
@@ -74,7 +75,7 @@ def scan_images(base: str) -> ImageScan:
     folders left out.
     """
     # A slash at the end would never be met again on the way up from a folder below.
-    base = str(pathlib.PurePath(base))
+    base, suffixes = str(pathlib.PurePath(base)), accepted_suffixes()
     found, real_folders = ImageScan(base), set()
     visited, filled = [], {base}
     for here, folders, files in os.walk(base, followlinks=True):
@@ -88,7 +89,7 @@ def scan_images(base: str) -> ImageScan:
         before = len(found.images)
         for name in sorted(files):
             if not name.startswith("."):
-                _sort_file(found, os.path.join(here, name))
+                _sort_file(found, os.path.join(here, name), suffixes)
         if len(found.images) > before:
             filled.update(_above(here, base))
     found.empty = [
@@ -97,9 +98,9 @@ def scan_images(base: str) -> ImageScan:
     return found
 
 
-def _sort_file(found: ImageScan, path: str) -> None:
+def _sort_file(found: ImageScan, path: str, suffixes: Sequence[str]) -> None:
     suffix = pathlib.PurePath(path).suffix.lower()
-    if suffix in EXTENSIONS:
+    if suffix in suffixes:
         found.images.append(path)
     elif suffix in UNREAD or not suffix:
         found.unread.append(path)
@@ -113,6 +114,15 @@ def _above(folder: str, base: str) -> list[str]:
     while found[-1] != base:
         found.append(os.path.dirname(found[-1]))
     return found
+
+
+def _remedy(paths: Sequence[str]) -> str:
+    """What the user can do about files of formats that are not opened by themselves."""
+    found = {pathlib.PurePath(path).suffix.lower() for path in paths}
+    names = [name for name, one in ON_REQUEST.items() if found & set(one.suffixes)]
+    if not names:
+        return "save them as JPEG or PNG"
+    return f"{name_option(*names)} opens them, or save them as JPEG or PNG"
 
 
 def _count_suffixes(paths: Sequence[str]) -> str:

@@ -9,10 +9,11 @@ import pathlib
 from collections.abc import Sequence
 
 from ...errors import DataError
+from ...io.image_formats import accepted_suffixes
 from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item
-from ._image_scan import EXTENSIONS, scan_images
+from ._image_scan import scan_images
 from ._official_layouts import find_layout, read_layout
 from ._query_share import hold_out
 
@@ -66,7 +67,7 @@ class Folder:
             self.items = _flat(self.root, query)
         if not self.items:
             raise DataError(
-                f"{self.root}: no image found (looked for {' '.join(EXTENSIONS)} in it and below)"
+                f"{self.root}: no image found (looked for {' '.join(accepted_suffixes())} in it and below)"
             )
 
 
