@@ -20,7 +20,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	touch $@
 
 demo: env
-	$(BIN)/python tools/run.py --config-file configs/Grocery/dolg_mobilenetv2.yml --out $(OUT)/demo
+	$(BIN)/python -m fastseek demo --out $(OUT)/demo
 
 reid-ablation: env
 	$(BIN)/python tools/ablate.py projects/ReIDBaseline/ablation.yml --out $(OUT)/reid-ablation --jobs 2

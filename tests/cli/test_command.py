@@ -286,18 +286,6 @@ def test_parts_lists_every_kind_one_kind_and_one_part():
         parts.describe("k_reciprocl")
 
 
-def test_the_demo_runs_the_recipe_of_groceries_with_the_changes_it_is_given(monkeypatch, capsys):
-    from fastseek.workflows import run
-
-    asked = []
-    monkeypatch.setattr("fastseek.cli._allocator.keep_memory", lambda: True)
-    monkeypatch.setattr(run, "run_file", lambda *given: asked.append(given) or "the table")
-    cli.call_verb("demo", ["--out", "o", "SOLVER.MAX_EPOCH", "1"])
-    recipe = str(ROOT / "configs/Grocery/dolg_mobilenetv2.yml")
-    assert asked == [(recipe, "o", None, ["SOLVER.MAX_EPOCH", "1"])]
-    assert capsys.readouterr().out == "the table\n"
-
-
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize("verb", ["recipes list", "--help"])
 def test_F64_a_reader_who_leaves_ends_a_command_without_a_word(verb, buffered):

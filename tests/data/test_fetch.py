@@ -1,4 +1,7 @@
+import http.client
 import pathlib
+import ssl
+import urllib.error
 import zipfile
 
 import pytest
@@ -69,6 +72,28 @@ def test_without_a_copy_and_without_a_network_one_line_says_what_to_put_where(no
         _fetch.grocery((nowhere / "no.zip").as_uri())
     assert "grocery/dataset not found" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("unknown host"),
+        TimeoutError("timed out"),
+        ConnectionResetError("reset"),
+        ssl.SSLError("broken"),
+        http.client.IncompleteRead(b"x"),
+    ],
+)
+def test_a_host_out_of_reach_is_told_from_wrong_images(nowhere, monkeypatch, error):
+    def fail(address, timeout):
+        assert timeout <= 10
+        raise error
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(_fetch.OutOfReach) as caught:
+        _fetch.grocery()
+    assert caught.value.reason and caught.value.reason in str(caught.value)
+    assert not list((nowhere / "cache").iterdir())
 
 
 def test_the_list_names_every_image_once_inside_the_dataset():

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import logging
 import pathlib
 import shutil
+import ssl
 import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 from typing import IO
 
-from ...errors import DataError
+from ...errors import DataError, shorten
 from ...io import csv_rows
-from ...io.paths import data_roots, locate_below_roots
+from ...io.paths import data_roots, locate_below_roots, make_folder
 
 COMMIT = "fc80ba90f803d79d0383df52c5a4ac5de99ff6fc"
 ARCHIVE = f"https://github.com/marcusklasson/GroceryStoreDataset/archive/{COMMIT}.zip"
@@ -23,7 +25,29 @@ ARCHIVE = f"https://github.com/marcusklasson/GroceryStoreDataset/archive/{COMMIT
 # order.
 DIGEST = "2595a798ee7c5f33fdca4a78f2a0da6c09fac91479fbeb79739f3edc91211bbc"
 LISTS = ("train", "val", "test")
+SECONDS = 8.0  # without an answer the host is out of reach
+# A host that is not found, does not answer, is not who it says, or breaks off.
+NO_NETWORK = (
+    urllib.error.URLError,
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLError,
+    http.client.HTTPException,
+)
 logger = logging.getLogger("fastreid.fastseek")
+
+
+class OutOfReach(DataError):
+    """The images are not on this machine and cannot be downloaded.
+
+    Args:
+        message: what is missing, and what to do.
+        reason: why they cannot be downloaded, in a few words.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
@@ -35,17 +59,18 @@ def grocery(archive: str = ARCHIVE, digest: str = DIGEST) -> pathlib.Path:
         digest: what `fingerprint` must give for its images.
 
     Raises:
-        DataError: there is no copy and no network, or what came is not what it should be.
+        OutOfReach: there is no copy and no network.
+        DataError: what came is not what it should be.
+        UsageError: the last data root cannot be written.
     """
     try:
         return locate_below_roots(pathlib.Path("grocery") / "dataset", "the Grocery images")
     except DataError as missing:
         try:
             return _download(archive, digest, data_roots()[-1] / "grocery") / "dataset"
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise DataError(
-                f"{missing} (downloading them failed: {getattr(error, 'reason', error)})"
-            ) from error
+        except NO_NETWORK as error:
+            reason = shorten(str(getattr(error, "reason", error)))
+            raise OutOfReach(f"{missing} (downloading them failed: {reason})", reason) from error
 
 
 def known_images() -> list[str]:
@@ -68,9 +93,9 @@ def fingerprint(dataset: pathlib.Path) -> str:
 
 def _download(archive: str, digest: str, home: pathlib.Path) -> pathlib.Path:
     logger.info("downloading the Grocery images (MIT, about 120 MB) from %s", archive)
-    home.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(home.parent)
     with tempfile.TemporaryDirectory(dir=home.parent) as folder, tempfile.TemporaryFile() as file:
-        with contextlib.closing(urllib.request.urlopen(archive, timeout=20)) as answer:
+        with contextlib.closing(urllib.request.urlopen(archive, timeout=SECONDS)) as answer:
             shutil.copyfileobj(answer, file)
         whole = pathlib.Path(folder) / "grocery"
         _unpack(file, whole / "dataset", archive)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import pathlib
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 from ...io.paths import data_roots, make_folder
 from ...progress import progress
@@ -13,8 +14,7 @@ from ...registry import DATASETS
 from ...structures import Item
 from ._rendered_objects import draw_view
 
-logger = logging.getLogger("fastreid.fastseek")
-
+OBJECTS, VIEWS = 40, 12  # where nobody says how many
 VERSION = 1  # rises whenever the same numbers would give other pixels
 ASKED = 3  # one view of so many is a query
 
@@ -41,7 +41,9 @@ class Rendered:
     Example: rendered(objects=2, views=3, size=64)
     """
 
-    def __init__(self, objects: int = 40, views: int = 12, size: int = 192, seed: int = 0) -> None:
+    def __init__(
+        self, objects: int = OBJECTS, views: int = VIEWS, size: int = 192, seed: int = 0
+    ) -> None:
         if objects < 1 or views < 2 or size < 16:
             raise ValueError(
                 "objects must be 1, views 2 and size 16 at least, got"
@@ -80,10 +82,14 @@ def _draw_all(home: pathlib.Path, objects: int, views: int, size: int, seed: int
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=".") as folder:
         whole = pathlib.Path(folder) / home.name
         every = [(number, view) for number in range(objects) for view in range(views)]
-        for number, view in progress(every, "drawing objects", unit="images"):
-            file = whole / _file_name(number, view)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(draw_view(number, view, size, seed))
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            drawn = pool.map(lambda one: draw_view(one[0], one[1], size, seed), every)
+            for (number, view), jpeg in zip(
+                every, progress(drawn, "drawing objects", len(every), unit="images"), strict=True
+            ):
+                file = whole / _file_name(number, view)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(jpeg)
         try:
             whole.rename(home)
         except OSError:
