@@ -20,6 +20,9 @@ SEARCH = "search --queries q.npy --gallery g.npy --out"
 FOREIGN = {
     "notes.csv": b"day,hours\nmonday,3\n",
     "package.json": b'{"name": "mine", "version": 2}\n',
+    "numbers.json": b'{"width": 3, "height": 4.5}\n',
+    "values.json": b'{"width": {"value": 3}}\n',
+    "weights.json": b'{"members": ["ann"], "weights": [63]}\n',
     "index.html": b"<!doctype html><title>mine</title>",
     "photos.npz": b"PK\x05\x06" + bytes(18),
     "model.onnx": b"\x08\x07\x12\x05keras",

@@ -1,6 +1,7 @@
 """An id belongs to its root: equal names in two folders, or rows of two files, are two images."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from fastseek.recognition.distractors import measure_likeness
 from fastseek.retrieval import retrieve
 from fastseek.structures import Embeddings, GroundTruth, Item, ItemTable, Kind, Ranking
 from fastseek.structures.ground_truth_file import read_truth
-from fastseek.structures.identity import compare_ids, roots_differ, unique_items
+from fastseek.structures.identity import (
+    compare_ids,
+    file_name,
+    is_same_file,
+    roots_differ,
+    unique_items,
+)
 
 NAMES = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True)
 LABELS = st.lists(st.sampled_from("xyz"), min_size=8, max_size=8)
@@ -134,6 +141,60 @@ def test_F05_a_query_is_found_again_in_a_gallery_that_was_read_through_a_link(tm
         *ids, {**provenance, "gallery": {"root": str(tmp_path / "images")}}
     )
     assert queries.tolist() == ["query/x.jpg"] and gallery.tolist() == ids[1].tolist()
+
+
+def test_every_link_to_a_file_is_that_file_and_a_copy_is_another(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    image = tmp_path / "a" / "i.jpg"
+    image.write_bytes(b"pixels")
+    (tmp_path / "soft.jpg").symlink_to(image)
+    (tmp_path / "folder").symlink_to(tmp_path / "a")
+    (tmp_path / "copy.jpg").write_bytes(b"pixels")
+    monkeypatch.chdir(tmp_path)
+    same = [Item(path) for path in (str(image), "a/../soft.jpg", "folder/i.jpg", "./a/i.jpg")]
+    assert len({file_name(item) for item in same}) == 1
+    os.link(image, "hard.jpg")
+    assert len({file_name(item) for item in [*same, Item("hard.jpg")]}) == 1
+    others = [Item(path) for path in (str(image), "copy.jpg", "gone.jpg", "a/gone.jpg", "b\0")]
+    assert len({file_name(item) for item in others}) == 5
+    assert is_same_file(same[0], Item("hard.jpg")) and not is_same_file(*others[:2])
+    truth = GroundTruth.from_items([Item("hard.jpg", "x")], [Item("soft.jpg", "x"), others[1]])
+    assert truth.junk_of(0).tolist() == [0]
+
+
+def name_by_hand(ids, roots, other_roots, others):
+    """Every id as a path below a root of the other side, a twin of `compare_ids`."""
+    for name in ids:
+        paths = [f"{root}/{name}" for root in sorted(roots)]
+        below = [
+            path[len(other) + 1 :]
+            for other in other_roots
+            for path in paths
+            if path.startswith(f"{other}/")
+        ]
+        yield {one for one in below if one in others}
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sets(st.sampled_from(["/a/x", "/a/y", "/a/x/z", "/b/x"]), min_size=1),
+    st.sets(st.sampled_from(["/a", "/b", "/c"]), min_size=1, max_size=2),
+    st.booleans(),
+)
+def test_F05_a_side_of_several_roots_below_the_other_one_holds_its_images(inner, outer, swap):
+    ids = np.array(["1.jpg", "z/1.jpg", "2.jpg"])
+    others = np.array(["x/1.jpg", "y/2.jpg", "1.jpg"])
+    sides = [[{"root": root} for root in roots] for roots in (inner, outer)]
+    provenance = dict(zip(("queries", "gallery"), sides[:: -1 if swap else 1], strict=True))
+    names = compare_ids(*((others, ids) if swap else (ids, others)), provenance)
+    by_hand = list(name_by_hand(ids, inner, outer, set(others)))
+    nested = any(one.startswith(f"{other}/") for one in inner for other in outer)
+    assert (names is not None) is nested
+    if names is not None:
+        moved, kept = (names.gallery, names.queries) if swap else names
+        assert kept.tolist() == others.tolist()
+        for name, found in zip(moved.tolist(), by_hand, strict=True):
+            assert name in found if found else name not in others
 
 
 def test_F05_roots_without_their_beginning_are_compared_as_they_stand(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import re
 import shlex
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..errors import UsageError
 from ..io.atomic import check_apart
@@ -21,6 +21,7 @@ from ..structures.label_file import read_labels
 HEAD = 4096  # bytes of a file that tell its kind
 TABLES = (".csv", ".json", ".jsonl")
 PAGE = ".html"
+COMPARED = {"a", "b", "difference", "interval"}  # what diff tells of a metric
 # The tables that commands write, by their first columns.
 HEADERS = (
     *("query,rank,id", "query,overlap,disagrees", "path,class,share,sigma"),
@@ -172,22 +173,21 @@ def _is_table(path: pathlib.Path, head: bytes) -> bool:
 
 
 def _is_figures(path: pathlib.Path, head: bytes) -> bool:
-    """A JSON object of figures by the name of a metric, or what blend and audit write."""
+    """What score and diff write, figures by the name of a metric with how each came about; or what
+    blend and audit do.
+    """
     try:
         page = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return False
     if not isinstance(page, dict) or not page:
         return False
-    if {"members", "weights"} <= set(page) or {"groups", "classes"} <= set(page):
+    if {"members", "weights", "scored"} <= set(page) or {"groups", "tau", "classes"} <= set(page):
         return True
-    return all(_is_figure(value) for name, value in page.items() if name != "protocol")
-
-
-def _is_figure(value: Any) -> bool:
-    return isinstance(value, (int, float)) or (
-        isinstance(value, dict) and bool({"value", "difference"} & set(value))
-    )
+    protocol = page.get("protocol")
+    if isinstance(protocol, dict):
+        return set(protocol) == set(page) - {"protocol"}
+    return all(isinstance(one, dict) and COMPARED <= set(one) for one in page.values())
 
 
 def _is_model(path: pathlib.Path, head: bytes) -> bool:

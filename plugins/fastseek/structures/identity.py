@@ -6,7 +6,9 @@ tells whether a query stands in the gallery is the root and the id together.
 
 from __future__ import annotations
 
+import functools
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -55,7 +57,9 @@ def compare_ids(
     """Names of both sides by root and id; None when no image can stand on both.
 
     A root below the other one is told in the names: "IMG_1.jpg" of /a/query is "query/IMG_1.jpg"
-    of /a. Where a root is not known, as in older files, an id alone is the name.
+    of /a. A side merged of several roots does not tell which id is of which, so an id is put below
+    the one that makes it an image of the other side. Where a root is not known, as in older files,
+    an id alone is the name.
 
     Args:
         query_ids, gallery_ids: [Q], [G] strings.
@@ -63,11 +67,13 @@ def compare_ids(
     """
     if not roots_differ(provenance):
         return Names(query_ids, gallery_ids)
-    queries, gallery = (root_of(provenance, side) for side in ("queries", "gallery"))
-    if _is_below(queries, gallery):
-        return Names(_prefix(query_ids, queries, gallery), gallery_ids)
-    if _is_below(gallery, queries):
-        return Names(query_ids, _prefix(gallery_ids, gallery, queries))
+    queries, gallery = (_roots_of(provenance.get(side)) for side in ("queries", "gallery"))
+    inside = _find_folders(queries, gallery)
+    if inside:
+        return Names(_put_below(inside, query_ids, gallery_ids), gallery_ids)
+    inside = _find_folders(gallery, queries)
+    if inside:
+        return Names(query_ids, _put_below(inside, gallery_ids, query_ids))
     return None
 
 
@@ -101,13 +107,32 @@ def unique_items(items: Sequence[Item], source: str) -> list[Item]:
 
 
 def is_same_file(one: Item, other: Item) -> bool:
-    """Whether two items are of one file, as far as their paths tell."""
+    """Whether two items are of one file, by whatever path or link."""
     return one.path == other.path or file_name(one) == file_name(other)
 
 
 def file_name(item: Item) -> str:
-    """The file of an item, the same for every way to write its path."""
-    return os.path.normpath(item.path)
+    """The file of an item, the same for every way to write its path and for every link to it.
+
+    A file that is not there is known by its path. Files with several hard links are known by a
+    number of this machine, so the name is for comparing and not for keeping.
+    """
+    folder, name = os.path.split(item.path)
+    path = os.path.join(_resolve_folder(os.path.abspath(folder)), name)
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            path = os.path.realpath(path)
+            status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.normpath(path)
+    return f"{status.st_dev}:{status.st_ino}" if status.st_nlink > 1 else os.path.normpath(path)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _resolve_folder(folder: str) -> str:
+    """The folder a path leads to: kept, since a data set has many images in few folders."""
+    return os.path.realpath(folder)
 
 
 def _roots_of(told: Any) -> set[str]:
@@ -128,13 +153,23 @@ def _roots_of(told: Any) -> set[str]:
     return _roots_of(parents) if _is_list(parents) and parents else {""}
 
 
+def _find_folders(inner: set[str], outer: set[str]) -> list[str]:
+    """Where roots of one side lie below roots of the other, relative to these: ["query"]."""
+    pairs = [(one, other) for one in inner for other in outer if _is_below(one, other)]
+    return sorted({os.path.relpath(one, other).replace(os.sep, "/") for one, other in pairs})
+
+
 def _is_below(inner: str, outer: str) -> bool:
     return bool(inner and outer) and inner.startswith(outer.rstrip(os.sep) + os.sep)
 
 
-def _prefix(ids: StringArray, inner: str, outer: str) -> StringArray:
-    below = os.path.relpath(inner, outer).replace(os.sep, "/")
-    return np.char.add(f"{below}/", ids)
+def _put_below(folders: Sequence[str], ids: StringArray, others: StringArray) -> StringArray:
+    """The ids below the folder that makes each one of `others`, below the first where none does."""
+    names = np.char.add(f"{folders[0]}/", ids)
+    for folder in folders[1:]:
+        other = np.char.add(f"{folder}/", ids)
+        names = np.where(np.isin(other, others), other, names)
+    return names
 
 
 def _is_list(value: Any) -> bool:
