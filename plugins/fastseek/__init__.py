@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspect import Signature
     from typing import Any
 
+    from .api.embedding import embed, load_model
     from .api.inputs import load_embeddings, load_truth
     from .api.listing import PartInfo, load_recipe, parts
     from .api.shown import Shown, show
@@ -40,9 +41,11 @@ __all__ = [
     "Shown",
     "UsageError",
     "__version__",
+    "embed",
     "evaluate",
     "fuse",
     "load_embeddings",
+    "load_model",
     "load_recipe",
     "load_truth",
     "parts",

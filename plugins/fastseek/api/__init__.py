@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..errors import ArtefactError, DataError, FastSeekError, RunError, UsageError
 from ..structures import Answer, Embeddings, GroundTruth, Ranking, Score
 from ..structures.ranking import set_viewer
+from .embedding import embed, load_model
 from .inputs import load_embeddings, load_truth
 from .listing import PartInfo, load_recipe, parts
 from .shown import Shown, show
@@ -26,9 +27,11 @@ __all__ = [
     "Score",
     "Shown",
     "UsageError",
+    "embed",
     "evaluate",
     "fuse",
     "load_embeddings",
+    "load_model",
     "load_recipe",
     "load_truth",
     "parts",

@@ -70,7 +70,7 @@ def as_embeddings(vectors: Vectors, what: str) -> Embeddings:
             f"{what}: expected embeddings, an array [N, D] or a path, got"
             f" {type(vectors).__name__}; images are embedded first: fastseek.embed(images)"
         )
-    return _number_rows(vectors, what)
+    return number_rows(vectors, what)
 
 
 def as_calls(calls: Calls) -> list[str]:
@@ -78,9 +78,18 @@ def as_calls(calls: Calls) -> list[str]:
     return [calls] if isinstance(calls, str) else list(calls)
 
 
-def _number_rows(vectors: np.ndarray, what: str) -> Embeddings:
-    """Row 0 of one array is not row 0 of another, and equal arrays hold the same images: so the
-    root of the ids is the digest of the array.
+def number_rows(vectors: np.ndarray, what: str) -> Embeddings:
+    """An array [N, D] as embeddings with its row numbers as ids.
+
+    Row 0 of one array is not row 0 of another, and equal arrays hold the same images: so the root
+    of the ids is the digest of the array.
+
+    Args:
+        vectors: floats.
+        what: what an error calls it.
+
+    Raises:
+        DataError: it is an array of another kind.
     """
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..metrics import evaluate as evaluate_calls
@@ -11,12 +12,16 @@ from ..metrics import usual_metrics
 from ..metrics._align import align
 from ..registry import FUSERS, RERANKERS, SEARCHERS, build, parse, unparse
 from ..retrieval import retrieve
-from ..structures import Ranking, Score
+from ..structures import Embeddings, Ranking, Score
+from .embedding import are_images, embed_like
 from .inputs import Calls, Truth, Vectors, as_calls, as_embeddings, load_truth
+
+if TYPE_CHECKING:
+    from .embedding import Images
 
 
 def search(
-    queries: Vectors,
+    queries: Vectors | Images,
     gallery: Vectors,
     k: int | None = None,
     search: str = "exact",
@@ -27,7 +32,8 @@ def search(
 
     Args:
         queries, gallery: embeddings of one model, arrays [N, D] of floats (row numbers become the
-            ids), or the paths of embeddings.
+            ids), or the paths of embeddings. The queries may be an image, its file, or a list of
+            either: they are embedded by the gallery's model, if that is one by name.
         k: how many images a query gets; 100 where neither this nor `search` says it.
         search: call string of a searcher, such as "exact(metric='l2')".
         enhance: call strings applied to both sides before the search, in order.
@@ -38,8 +44,9 @@ def search(
         DataError: a vector cannot be used; names its id.
     """
     call = _set_k(search, k)
-    sides = as_embeddings(queries, "queries"), as_embeddings(gallery, "gallery")
-    return retrieve(*sides, call, as_calls(enhance), as_calls(rerank))[-1]
+    searched = as_embeddings(gallery, "gallery")
+    asked = _as_queries(queries, searched)
+    return retrieve(asked, searched, call, as_calls(enhance), as_calls(rerank))[-1]
 
 
 def rerank(ranking: Ranking, queries: Vectors, gallery: Vectors, calls: Calls) -> Ranking:
@@ -94,6 +101,12 @@ def evaluate(ranking: Ranking, truth: Truth, metrics: Calls = ()) -> list[Score]
     known = load_truth(truth, ranking)
     calls = as_calls(metrics) or usual_metrics(align(ranking, known), known)
     return evaluate_calls(ranking, known, calls)
+
+
+def _as_queries(queries: Any, gallery: Embeddings) -> Embeddings:
+    if are_images(queries):
+        return embed_like(queries, gallery, "gallery")
+    return as_embeddings(queries, "queries")
 
 
 def _set_k(call: str, k: int | None) -> str:

@@ -6,11 +6,18 @@ import os
 import pathlib
 
 from ..errors import DataError
+from ..io.image_formats import accepted_suffixes
 from ..io.paths import PathLike
 from ..structures import Item
 from .images import BadImage, decode
 
 TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv", "")
+
+
+def names_image(path: PathLike) -> bool:
+    """Whether a file is there whose name says that it is an image."""
+    file = pathlib.Path(path)
+    return file.suffix.lower() in accepted_suffixes() and file.is_file()
 
 
 def read_single_image(images: PathLike) -> Item | None:

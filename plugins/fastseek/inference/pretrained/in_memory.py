@@ -1,0 +1,94 @@
+"""Images to embeddings that are kept nowhere, by a model by name or by the one of other embeddings."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...data.rejects import Reject
+from ...errors import DataError
+from ...progress import progress
+from ...structures import Embeddings, Item
+from ...structures.provenance import first_difference
+from .embed import embed_batches
+from .image_model import ImageModel
+from .load import load_model
+from .options import PRECISIONS, ModelOptions
+
+
+def embed_in_memory(
+    model: ImageModel, items: Sequence[Item], root: str, threads: int = 0
+) -> Embeddings:
+    """Embed items whose ids are relative to `root`.
+
+    Args:
+        model: what `load_model` gave.
+        items: at least one.
+        root: the folder of the ids.
+        threads: that read images; 0 chooses.
+
+    Raises:
+        DataError: an image cannot be read; names the first, and says how many.
+    """
+    ids: list[str] = []
+    vectors = [np.empty((0, model.dim), np.float32)]
+    lost: list[Reject] = []
+    # One image needs no bar.
+    parts = embed_batches(model, items, threads=threads)
+    for names, block, rejects in progress(parts, "embedding") if len(items) > 1 else parts:
+        ids += names
+        vectors.append(block)
+        lost += rejects
+    if lost:
+        first = lost[0]
+        raise DataError(
+            f"{first['path']}: {first['code']}: {first['detail']}; {len(lost)} of"
+            f" {len(items)} images cannot be used: mend or remove them, or embed into a folder,"
+            " which names them in its rejects.csv and goes on"
+        )
+    return Embeddings(np.array(ids), np.concatenate(vectors), {**model.provenance, "root": root})
+
+
+def load_model_of(provenance: Mapping[str, Any], what: str) -> ImageModel:
+    """The model by name that made some embeddings, run as it was for them.
+
+    Args:
+        provenance: of the embeddings.
+        what: what an error calls them.
+
+    Raises:
+        DataError: they do not tell a model's name; says what to do.
+        UsageError, DataError, ArtefactError: as `load_model`.
+    """
+    name = provenance.get("name")
+    if not isinstance(name, str):
+        raise DataError(
+            f"{what}: made by a recipe or by another program, not by a model by name: embed the"
+            " queries as it was made, with `fastseek embed`, and name that folder"
+        )
+    model = _load_kept(name, ModelOptions())
+    if not first_difference(model.provenance, provenance):
+        return model
+    return _load_kept(name, _read_options(provenance.get("preprocessing")))
+
+
+@functools.lru_cache(maxsize=2)
+def _load_kept(name: str, options: ModelOptions) -> ImageModel:
+    """The model; kept, since one searches again and again in the same gallery."""
+    return load_model(name, options)
+
+
+def _read_options(preprocessing: Any) -> ModelOptions:
+    """How a model was run, as far as it decides about the vectors."""
+    told = preprocessing if isinstance(preprocessing, Mapping) else {}
+    size, pooling, precision = (told.get(key) for key in ("size", "pooling", "precision"))
+    sides = list(size) if isinstance(size, (list, tuple)) else []
+    square = len(sides) == 2 and sides[0] == sides[1] and isinstance(sides[0], int)
+    return ModelOptions(
+        pooling=str(pooling or ""),
+        size=sides[0] if square else 0,
+        precision=str(precision) if precision in PRECISIONS else "",
+    )

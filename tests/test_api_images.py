@@ -1,0 +1,93 @@
+"""The Python API on images: embed them, and search with them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fastseek as fs
+import toy
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The default network, at a size that takes a moment."""
+    return fs.load_model("default", size=64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Six images, in two folders of one."""
+    root = tmp_path_factory.mktemp("images")
+    for label in range(2):
+        (root / f"c{label}").mkdir()
+        for shot in range(3):
+            toy.photo(label, shot).resize((80, 64)).save(root / f"c{label}" / f"{shot}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def gallery(model, folder):
+    return fs.embed(folder, model)
+
+
+def test_a_folder_a_table_a_list_and_images_in_memory_give_the_same_vectors(
+    model, folder, gallery, tmp_path
+):
+    assert gallery.ids.tolist() == [f"c{n}/{shot}.png" for n in range(2) for shot in range(3)]
+    assert gallery.provenance["root"] == str(folder)
+    files = [folder / name for name in gallery.ids.tolist()]
+    table = tmp_path / "images.csv"
+    table.write_text("path\n" + "".join(f"{file}\n" for file in files))
+    kept = fs.embed(folder, model, out=tmp_path / "kept")
+    drawn = fs.embed([Image.open(file) for file in files], model)
+    for other in (fs.embed(files, model), fs.embed(table, model), kept, drawn):
+        assert np.array_equal(np.asarray(other.vectors), gallery.vectors)
+        assert other.provenance["model"] == gallery.provenance["model"]
+    assert drawn.ids.tolist() == list("012345")
+    assert fs.embed(files, model).ids.tolist() == gallery.ids.tolist()
+    assert np.array_equal(fs.load_embeddings(tmp_path / "kept").ids, gallery.ids)
+
+
+def test_queries_may_be_an_image_its_file_or_several(folder, gallery):
+    file = folder / "c1" / "2.png"
+    for query in (file, str(file), [file], Image.open(file), [Image.open(file)]):
+        ranking = fs.search(query, gallery, k=2)
+        assert ranking.indices.shape == (1, 2)
+        assert next(ranking.rows()).id == "c1/2.png"
+    several = fs.search([file, folder / "c0" / "0.png"], gallery, k=1)
+    assert [row.id for row in several.rows()] == ["c1/2.png", "c0/0.png"]
+
+
+def test_an_image_of_a_folder_below_is_itself_in_the_gallery(folder, gallery):
+    ranking = fs.search([folder / "c1" / "2.png"], gallery)
+    labels = ["c1"], [name[:2] for name in gallery.ids.tolist()]
+    [score] = fs.evaluate(ranking, labels, "map(2)")
+    assert score.protocol["self_match"] == "junk" and score.protocol["counted"] == 1
+
+
+def test_a_model_run_in_its_own_way_is_run_so_again_for_queries(folder):
+    mean = fs.embed(folder, fs.load_model("default", pooling="gem", size=96))
+    found = fs.search(folder / "c0" / "1.png", mean, k=1)
+    assert next(found.rows()).score == pytest.approx(1, abs=1e-5)
+    assert found.provenance["queries"]["preprocessing"] == mean.provenance["preprocessing"]
+
+
+def test_what_cannot_be_embedded_is_refused_and_named(model, folder, gallery, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    with pytest.raises(fs.DataError, match=r"bad\.png: UNKNOWN_FORMAT.*1 of 2 images"):
+        fs.embed(tmp_path, model)
+    kept = fs.embed(tmp_path, model, out=tmp_path / "kept")
+    assert kept.ids.tolist() == ["good.png"] and (tmp_path / "kept" / "rejects.csv").exists()
+    for images in ([], 7, [1, 2], [folder, Image.new("RGB", (8, 8))], {"a": folder}):
+        with pytest.raises(fs.UsageError, match="images: expected a folder"):
+            fs.embed(images, model)
+    with pytest.raises(fs.UsageError, match="leave out `out`"):
+        fs.embed([Image.new("RGB", (8, 8))], model, out=tmp_path / "x")
+    with pytest.raises(fs.DataError, match="gone"):
+        fs.embed(tmp_path / "gone", model)
+    with pytest.raises(fs.UsageError, match="no model is called 'defualt'"):
+        fs.embed(folder, "defualt")
+    bare = fs.Embeddings(gallery.ids, gallery.vectors)
+    with pytest.raises(fs.DataError, match="gallery: made by a recipe or by another program"):
+        fs.search(folder / "c0" / "1.png", bare)
