@@ -38,9 +38,9 @@ FLOORS = {
         "_machine _needs _reference_pages",
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
         _score _submit _submit_classes""",
-        "_adapt _blend _diff _fuse _recipe_arguments _report _score_contests _search",
+        "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
-        """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse
+        """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse index
         parts recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, shorten
 from ..io import csv_rows
 from ..io.paths import PathLike
+from ..knn.align import rows_of
 from ..structures.arrays import StringArray
 from .names import decode_names, encode_names
 
 NUMBER, TEXT = "number", "text"
+RESERVED = ("path", "content")  # of images that were embedded by name: the file, and its hash
 CODE = re.compile(r"\s*[+-]?0\d")  # 007 is a name, and would lose its zeros as a number
 Metadata = Mapping[str, Sequence[Any] | np.ndarray]
 Columns = dict[str, np.ndarray]
@@ -105,6 +107,45 @@ def read_metadata(
         if kind == NUMBER:
             columns[name] = [_parse(value, path, name, row) for row, value in enumerate(values)]
     return ids, columns
+
+
+class MetadataTable:
+    """A table of metadata: a row an image.
+
+    Args:
+        path: a CSV file, see `read_metadata`.
+        kinds: of the columns that are known.
+
+    Raises:
+        DataError: it cannot be read. UsageError: a column cannot be called so.
+    """
+
+    def __init__(self, path: PathLike, kinds: Mapping[str, str]) -> None:
+        self.path = path
+        self.ids, self.columns = read_metadata(path, kinds)
+        for name in set(RESERVED) & set(self.columns):
+            raise UsageError(f"{path}: the column {name!r} is kept by the index: call it otherwise")
+
+    def check_ids(self, ids: Sequence[str] | StringArray) -> None:
+        """Check that every row is of one of these images.
+
+        Raises:
+            DataError: one is not.
+        """
+        unknown = np.flatnonzero(rows_of(self.ids, ids) < 0)
+        if len(unknown):
+            raise DataError(
+                f"{self.path}: {len(unknown)} of {len(self.ids)} rows are of no image that is put"
+                f" in, such as {shorten(self.ids[unknown[0]])!r}"
+            )
+
+    def pick(self, ids: Sequence[str] | StringArray) -> dict[str, list[Any]]:
+        """The columns in the order of some ids; an id without a row has no values."""
+        rows = rows_of(ids, self.ids).tolist()
+        return {
+            name: [values[row] if row >= 0 else None for row in rows]
+            for name, values in self.columns.items()
+        }
 
 
 def _is_number(text: str) -> bool:

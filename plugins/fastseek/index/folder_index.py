@@ -19,7 +19,7 @@ from ..knn.vectors import METRICS
 from ..search._faiss_index import import_faiss
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
-from ..structures.arrays import StringArray
+from ..structures.arrays import BoolArray, StringArray
 from ..structures.provenance import check_same_model
 from ..suggestions import did_you_mean
 from ._checks import check_view
@@ -125,6 +125,10 @@ class Index:
 
     def __contains__(self, name: str) -> bool:
         return bool(self._place([name]).segments[0] >= 0)
+
+    def known(self, ids: Sequence[str] | StringArray) -> BoolArray:
+        """Which of some images [N] are there."""
+        return self._place(ids).segments >= 0
 
     @property
     def dim(self) -> int:

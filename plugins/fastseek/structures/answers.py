@@ -56,14 +56,24 @@ class AnswerTable:
         root: the folder that the ids are paths below, "" where it is not known. A path is told
             where such a file exists, and is "" otherwise.
         labels: id -> label; an image without one gets "".
+        more: further columns by name, each id -> value.
+        paths: id -> path, where that is known otherwise than by the root.
     """
 
     def __init__(
-        self, answers: Iterable[Answer], root: str = "", labels: Mapping[str, str] | None = None
+        self,
+        answers: Iterable[Answer],
+        root: str = "",
+        labels: Mapping[str, str] | None = None,
+        more: Mapping[str, Mapping[str, Cell | None]] | None = None,
+        paths: Mapping[str, str | None] | None = None,
     ) -> None:
-        self._answers, self._labels = answers, labels
-        self._find = functools.lru_cache(maxsize=1 << 20)(functools.partial(find_file, root))
-        self.columns = COLUMNS if labels is None else (*COLUMNS, "label")
+        self._answers = answers
+        find = functools.lru_cache(maxsize=1 << 20)(functools.partial(find_file, root))
+        self._find = find if paths is None else lambda name: paths.get(name) or find(name)
+        label = {} if labels is None else {"label": labels}
+        self._more: dict[str, Mapping[str, Cell | None]] = {**label, **(more or {})}
+        self.columns = (*COLUMNS, *self._more)
 
     def to_csv(self, path: PathLike) -> None:
         """Write a CSV file, whole or not at all; a name that a spreadsheet would take for a formula
@@ -80,8 +90,12 @@ class AnswerTable:
         """The cells of every answer, the float32 score in as few digits as tell it from others."""
         for answer in self._answers:
             score = float(str(np.float32(answer.score)))
-            row = answer.query, answer.rank, answer.id, self._find(answer.id), score
-            yield row if self._labels is None else (*row, self._labels.get(answer.id, ""))
+            more = (self._cell(column.get(answer.id)) for column in self._more.values())
+            yield answer.query, answer.rank, answer.id, self._find(answer.id), score, *more
+
+    @staticmethod
+    def _cell(value: Cell | None) -> Cell:
+        return "" if value is None else value
 
     def _json_lines(self) -> Iterator[str]:
         for row in self._rows():

@@ -1,0 +1,253 @@
+"""The commands of `fastseek index`: each reads its arguments and returns what is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArtefactError, DataError, UsageError
+from ..index import Index
+from ..index.columns import RESERVED, MetadataTable
+from ..index.engines import FLAT, FLAT_BELOW
+from ..io.atomic import check_writable
+from ..io.paths import PathLike
+from ..structures import Embeddings, Ranking
+from ..structures.answers import AnswerTable
+from ..structures.identity import root_of
+from ..structures.provenance import tell_root
+from ._outputs import PAGE, TABLES, check_ranking_suffix, check_replaceable, save_ranking
+
+REJECTS = "rejects.csv"  # in the folder of an index: images of the last command that cannot be read
+SHOWN = 10  # queries whose answers are shown where no file is named
+
+
+def create_index(args: Namespace) -> str:
+    """Make an empty index."""
+    flat_below = FLAT_BELOW if args.flat_below is None else args.flat_below
+    provenance = {"name": args.model} if args.model else {}
+    with Index.create(
+        args.out, args.engine, args.metric, args.dtype, provenance, flat_below
+    ) as made:
+        later = "" if args.engine == FLAT else f", flat below {flat_below} images"
+        return f"{made.folder}: an empty index, {args.engine}{later}, {args.metric}, {args.dtype}"
+
+
+def add_index(args: Namespace) -> str:
+    """Put in images that are not there yet."""
+    return _put(args, replace=False)
+
+
+def upsert_index(args: Namespace) -> str:
+    """Put in images, in the place of those that are there."""
+    return _put(args, replace=True)
+
+
+def delete_index(args: Namespace) -> str:
+    """Take images out."""
+    with Index.open(args.index) as index:
+        ids = [*args.ids, *_read_ids(args.file)]
+        if args.filter:
+            ids += index.select(args.filter).tolist()
+        elif not ids:
+            raise UsageError("name the images to delete: ID …, --ids FILE or --filter CONDITION")
+        count = index.delete(ids)
+        missing = len(set(ids)) - count
+        rest = f"; {missing} were not there" if missing else ""
+        return f"{index.folder}: {count} images deleted{rest}; {len(index)} are left"
+
+
+def search_index(args: Namespace) -> str:
+    """Rank the images of an index for every query."""
+    if (args.images is None) == (args.queries is None):
+        raise UsageError("name the queries: either --images or --queries")
+    given = args.queries if args.images is None else args.images
+    if args.out is not None:
+        _check_outside(args.out, args.index)
+        check_ranking_suffix(args.out)
+        check_replaceable(args.out, "ranking", args.force, (given, args.index))
+        check_writable(args.out, [given, args.index])
+    if args.show and pathlib.Path(args.out or "").suffix != PAGE:
+        raise UsageError(f"images are shown in a page only: name a {PAGE} file with --out")
+    with Index.open(args.index) as index:
+        files: dict[str, str] = {}
+        if args.queries is not None:
+            queries = read_vectors(args.queries)
+        else:
+            from ..inference.index_images import embed_queries
+
+            queries, files = embed_queries(args.images, _load_model(args, index), args.threads)
+        ranking = index.search(queries, args.k, args.filter)
+        if args.out is None:
+            return _show(ranking, index)
+        _save(ranking, index, args, files)
+        count, depth = ranking.indices.shape
+        return f"{count} queries, {depth} of {len(index)} images each: {args.out}"
+
+
+def info_index(args: Namespace) -> str:
+    """What an index holds, as JSON."""
+    with Index.open(args.index) as index:
+        return json.dumps(index.info(), indent=1)
+
+
+def check_index(args: Namespace) -> str:
+    """Read every byte of an index.
+
+    Raises:
+        ArtefactError: something is wrong; a line a fault.
+    """
+    with Index.open(args.index) as index:
+        faults = index.check()
+        if faults:
+            raise ArtefactError("\n".join(faults))
+        return f"{index.folder}: whole, {len(index)} images"
+
+
+def compact_index(args: Namespace) -> str:
+    """Write all images of an index as one file."""
+    with Index.open(args.index) as index:
+        before = index.info()["bytes"]
+        index.compact()
+        told = index.info()
+        return f"{index.folder}: {len(index)} images, {before} -> {told['bytes']} bytes"
+
+
+def read_vectors(path: PathLike) -> Embeddings:
+    """Embeddings of a folder or file, their bytes compared with their hashes."""
+    return tell_root(Embeddings.load(path, verify=True), path)
+
+
+def _put(args: Namespace, replace: bool) -> str:
+    if args.images is not None and args.embeddings is not None:
+        raise UsageError("name either --images or --embeddings, not both")
+    with Index.open(args.index) as index:
+        table = None if args.metadata is None else MetadataTable(args.metadata, index.columns)
+        if args.images is not None:
+            return _put_images(args, index, table, replace)
+        if args.embeddings is not None:
+            return _put_vectors(args, index, table, replace)
+        if not replace or table is None:
+            raise UsageError("name what is put in: --images or --embeddings")
+        return _put_metadata(index, table)
+
+
+def _put_images(args: Namespace, index: Index, table: MetadataTable | None, replace: bool) -> str:
+    from ..inference.index_images import Arrival, put_images
+
+    model = _load_model(args, index)
+    arrival = Arrival(args.images, replace, args.prefix, table, args.threads)
+    done = put_images(index, arrival, model)
+    told = [f"{index.folder}: {done.embedded} images embedded and put in"]
+    told += [f"{done.replaced} of them replaced"] if replace else []
+    told += [f"{done.known} were there already"] if done.known else []
+    told += [f"{done.rejected} could not be read, see {index.folder / REJECTS}"] * (
+        done.rejected > 0
+    )
+    return f"{'; '.join(told)}; {len(index)} are there"
+
+
+def _put_vectors(args: Namespace, index: Index, table: MetadataTable | None, replace: bool) -> str:
+    given = read_vectors(args.embeddings)
+    ids = np.char.add(args.prefix, given.ids) if args.prefix else given.ids
+    metadata = None
+    if table is not None:
+        table.check_ids(ids)
+        metadata = table.pick(ids)
+    verb = index.upsert if replace else index.add
+    count = verb(ids, given.vectors, metadata, given.provenance)
+    how = f", {count} of them replaced" if replace else ""
+    return f"{index.folder}: {len(ids)} images put in{how}; {len(index)} are there"
+
+
+def _load_model(args: Namespace, index: Index) -> Any:
+    from ..inference.index_images import load_model_of
+    from ._model_options import read_model_options
+
+    return load_model_of(index, args.model or "", read_model_options(args))
+
+
+def _put_metadata(index: Index, table: MetadataTable) -> str:
+    """New values for images that are there; their vectors stay."""
+    vectors = index.vectors(table.ids).vectors
+    index.upsert(table.ids, vectors, table.columns, index.provenance)
+    return f"{index.folder}: metadata of {len(table.ids)} images replaced"
+
+
+def _read_ids(path: PathLike | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return [line for line in text.splitlines() if line]
+
+
+def _save(ranking: Ranking, index: Index, args: Namespace, files: Mapping[str, str]) -> None:
+    """Write a ranking; a table has the metadata as columns of its own."""
+    out, suffix = args.out, pathlib.Path(args.out).suffix
+    if suffix == PAGE:
+        from ..report import neighbors_page  # other answers need no Pillow
+        from ..report.thumbnails import ImageSources
+
+        sources = ImageSources(files or args.show, _shown_files(ranking, index, args.show))
+        neighbors_page(ranking, sources, out)
+    elif suffix in TABLES:
+        table = _tabulate(ranking, index)
+        if suffix == ".csv":
+            table.to_csv(out)
+        else:
+            table.to_json(out, lines=suffix == ".jsonl")
+    else:
+        save_ranking(ranking, out)
+
+
+def _shown_files(ranking: Ranking, index: Index, folders: Sequence[PathLike]) -> dict[str, str]:
+    """The files of the images that were found, as far as they lie in one of the folders: an index
+    may come from a stranger, and a page may be shown around.
+    """
+    roots = [os.path.join(os.path.realpath(folder), "") for folder in folders]
+    names = ranking.gallery_ids.tolist()
+    stored = index.metadata(names, ["path"])["path"] if "path" in index.columns else names
+    found = {}
+    for name, path in zip(names, stored, strict=True):
+        places = [path or name, *(os.path.join(root, name) for root in roots)]
+        inside = [one for one in places if os.path.realpath(one).startswith(tuple(roots))]
+        found[name] = next((one for one in inside if os.path.isfile(one)), "")
+    return {name: path for name, path in found.items() if path}
+
+
+def _check_outside(out: PathLike, folder: PathLike) -> None:
+    """Refuse an output that lies in the folder of the index."""
+    place = pathlib.Path(os.path.realpath(out))
+    if pathlib.Path(os.path.realpath(folder)) in (place, *place.parents):
+        raise UsageError(f"{out} lies in the index: name another file")
+
+
+def _tabulate(ranking: Ranking, index: Index) -> AnswerTable:
+    names = ranking.gallery_ids.tolist()
+    metadata = index.metadata(names)
+    paths, _ = (metadata.pop(name, None) for name in RESERVED)
+    more = {name: dict(zip(names, values, strict=True)) for name, values in metadata.items()}
+    root = root_of(ranking.provenance, "gallery")
+    known = None if paths is None else dict(zip(names, paths, strict=True))
+    return AnswerTable(ranking.rows(), root, more=more, paths=known)
+
+
+def _show(ranking: Ranking, index: Index) -> str:
+    """The answers of the first queries as lines."""
+    lines: list[str] = []
+    for answer in ranking.rows():
+        if answer.rank == 1 and len(lines) > SHOWN * (ranking.indices.shape[1] + 1):
+            lines.append(f"… {len(ranking.query_ids)} queries: --out writes all of them")
+            break
+        if answer.rank == 1:
+            lines.append(answer.query)
+        lines.append(f"{answer.rank:4d}  {answer.score:.4f}  {answer.id}")
+    return "\n".join(lines) if lines else f"{index.folder}: nothing was found"

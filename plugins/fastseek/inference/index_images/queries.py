@@ -1,0 +1,58 @@
+"""The model of an index, and images as queries for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...data.own_images import images_of
+from ...errors import UsageError
+from ...index import Index
+from ...io.paths import PathLike
+from ...structures import Embeddings
+from ..pretrained import ImageModel, ModelOptions, load_model
+
+USUAL = ModelOptions()
+
+
+def load_model_of(index: Index, name: str = "", options: ModelOptions = USUAL) -> ImageModel:
+    """The model that embeds the images of an index.
+
+    Args:
+        index: an index; it remembers the model it was made for.
+        name: a model, where the index knows none.
+        options: how it is run.
+
+    Raises:
+        UsageError: no model is known, or another one is named than the index is made for.
+        ArtefactError: the model is not the one that embedded the index.
+    """
+    remembered = str(index.provenance.get("name", ""))
+    if not (name or remembered):
+        raise UsageError(
+            f"{index.folder} does not tell the model of its vectors: name it with --model"
+        )
+    if name and remembered and name != remembered:
+        raise UsageError(
+            f"{index.folder} is made for the model {remembered}, not {name}: leave --model out, or"
+            " migrate the index to the other model"
+        )
+    model = load_model(name or remembered, options)
+    index.check_fits(
+        Embeddings(np.zeros(0, str), np.zeros((0, model.dim), np.float32), model.provenance)
+    )
+    return model
+
+
+def embed_queries(
+    images: PathLike, model: ImageModel, threads: int = 0
+) -> tuple[Embeddings, dict[str, str]]:
+    """Images as queries, and the file of each by its id.
+
+    Raises:
+        DataError: nothing is there, or an image cannot be read; names it.
+    """
+    items, root = images_of(images)
+    vectors = model.embed([item.path for item in items], threads)
+    ids = [item.id for item in items]
+    made = Embeddings(np.array(ids), vectors, {**model.provenance, "root": root})
+    return made, {item.id: item.path for item in items}

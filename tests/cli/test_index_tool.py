@@ -1,0 +1,119 @@
+"""`fastseek index` with vectors: what it writes, and what it refuses."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from fastseek.cli import call_verb
+from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.index import Index
+from fastseek.structures import Embeddings, Ranking
+
+PASSPORT = {"model": "m1", "views": []}
+
+
+def run(line, *more):
+    call_verb("index", [*line.split(), *map(str, more)])
+
+
+def draw(count, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, 5)).astype(np.float32)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Embeddings([f"p{n}" for n in range(9)], draw(9), PASSPORT).save(tmp_path / "g")
+    Embeddings(["q0", "=q1"], draw(2, 1), PASSPORT).save(tmp_path / "q")
+    (tmp_path / "t.csv").write_text(
+        "id,price,shop\n" + "".join(f"p{n},{n},=s{n % 2}\n" for n in range(9))
+    )
+    run("create --out i")
+    run("add i --embeddings g --metadata t.csv")
+    return tmp_path
+
+
+def test_the_answer_of_a_search_in_every_form(home, capsys):
+    for suffix in ("csv", "json", "jsonl", "npz", "html"):
+        run(f"search i --queries q -k 3 --out a.{suffix}")
+    ranking = Ranking.load("a.npz")
+    assert ranking.indices.shape == (2, 3) and ranking.provenance["gallery"] == PASSPORT
+    with open("a.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["query", "rank", "id", "path", "score", "price", "shop"]
+    assert len(rows) == 6 and rows[0]["shop"].startswith("'=s") and rows[3]["query"] == "'=q1"
+    told = json.loads((home / "a.json").read_text())
+    assert told == [json.loads(line) for line in (home / "a.jsonl").read_text().splitlines()]
+    assert told[0]["id"] == f"p{told[0]['price']}"
+    assert "FastSeek" in (home / "a.html").read_text()
+    capsys.readouterr()
+    run("search i --queries q -k 2")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "q0" and len(lines) == 6 and lines[1].split()[2] == told[0]["id"]
+
+
+def test_a_filter_keeps_what_fulfills_it(home):
+    run("search i --queries q -k 9 --out a.json --filter", "price < 4 and shop == '=s1'")
+    assert {row["id"] for row in json.loads((home / "a.json").read_text())} == {"p1", "p3"}
+    with pytest.raises(UsageError, match="did you mean price"):
+        run("search i --queries q --filter", "prise < 4")
+
+
+def test_images_are_deleted_by_id_by_file_and_by_condition(home, capsys):
+    (home / "gone.txt").write_text("p1\np2\n")
+    run("delete i p0 zebra --ids gone.txt")
+    assert "3 images deleted; 1 were not there; 6 are left" in capsys.readouterr().out
+    run("delete i --filter", "price >= 7")
+    assert Index.open("i").ids.tolist() == ["p3", "p4", "p5", "p6"]
+    with pytest.raises(UsageError, match="name the images to delete"):
+        run("delete i")
+
+
+def test_info_is_json_and_check_finds_a_changed_byte(home, capsys):
+    capsys.readouterr()
+    run("info i")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["images"], told["model"], told["engine"]) == (9, "m1", "flat")
+    run("check i")
+    run("delete i p3")
+    run("compact i")
+    assert "8 images" in capsys.readouterr().out
+    run("check i")
+    path = sorted((home / "i" / "1").glob("*.vectors.npy"))[-1]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="not those that were written"):
+        run("check i")
+
+
+def test_wrong_calls_say_what_to_do(home):
+    for line, told in (
+        ("add i", "--images or --embeddings"),
+        ("add i --images a --embeddings g", "not both"),
+        ("search i", "either --images or --queries"),
+        ("search i --queries q --out a.txt", "a.txt: a ranking is written as"),
+        ("create --out i", "is an index already"),
+        ("create --out j --metric cosin", "metric must be one of"),
+        ("search i --queries q -k 0", "k must be 1 or more"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            run(line)
+    with pytest.raises(DataError, match="9 of 9 images are there already"):
+        run("add i --embeddings g")
+    with pytest.raises(DataError, match="g: is no index"):
+        run("info g")
+    (home / "a.csv").write_text("day,hours\n")
+    with pytest.raises(UsageError, match="no ranking of FastSeek"):
+        run("search i --queries q --out a.csv")
+    run("search i --queries q --out a.csv --force")
+
+
+def test_an_answer_is_never_written_over_the_index(home):
+    with pytest.raises(UsageError):
+        run("search i --queries q --out i/index.json")
+    with pytest.raises(UsageError):
+        run("search i --queries q --out i/1/manifest.json --force")
+    assert Index.open("i").check() == []

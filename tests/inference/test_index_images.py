@@ -1,0 +1,208 @@
+"""Images into an index: only what is not known is embedded."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fastseek.cli import call_verb
+from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.index import Index
+from fastseek.inference.index_images import Arrival, embed_queries, put, put_images, queries
+from fastseek.inference.pretrained import ImageModel
+
+
+class Counted:
+    """A network that counts what it sees: the mean colors of a grid."""
+
+    def __init__(self):
+        self.seen = 0
+
+    def __call__(self, tensors):
+        self.seen += len(tensors)
+        return torch.nn.functional.normalize(tensors.flatten(1).float() + 1)
+
+
+def thumbnail(image):
+    return torch.from_numpy(np.array(image.convert("RGB").resize((4, 4))))
+
+
+def make_model(name="toy", weights="w1"):
+    provenance = {"name": name, "model": weights, "preprocessing": {"size": 4}, "views": []}
+    return ImageModel(name, 48, provenance, thumbnail, Counted())
+
+
+@pytest.fixture
+def model(monkeypatch):
+    made = make_model()
+
+    def load(name, options):
+        if name != "toy":
+            return make_model(name, name)
+        return made
+
+    monkeypatch.setattr(queries, "load_model", load)
+    return made
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    for number in range(6):
+        draw_image(folder / "ab"[number % 2] / f"{number}.png", number)
+    return folder
+
+
+def draw_image(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def run(line, *more):
+    call_verb("index", [*line.split(), *map(str, more)])
+
+
+def test_adding_one_image_embeds_one_image(tmp_path, images, model, capsys):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    assert model.network.seen == 6
+    draw_image(images / "a" / "new.png", 99)
+    run(f"add {tmp_path}/i --images", images)
+    assert model.network.seen == 7
+    assert (
+        "1 images embedded and put in; 6 were there already; 7 are there" in capsys.readouterr().out
+    )
+    index = Index.open(tmp_path / "i")
+    assert index.ids.tolist() == [
+        "a/0.png",
+        "a/2.png",
+        "a/4.png",
+        "a/new.png",
+        *(f"b/{n}.png" for n in (1, 3, 5)),
+    ]
+    assert index.metadata(["a/new.png"])["path"] == [str(images / "a" / "new.png")]
+
+
+def test_a_changed_image_is_refused_by_add_and_replaced_by_upsert(tmp_path, images, model, capsys):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    draw_image(images / "a" / "2.png", 77)
+    with pytest.raises(DataError, match="1 of 6 ids are there with another content, such as 'a/2"):
+        run(f"add {tmp_path}/i --images", images)
+    assert model.network.seen == 6
+    run(f"upsert {tmp_path}/i --images", images)
+    assert model.network.seen == 7 and "1 of them replaced; 5 were" in capsys.readouterr().out
+    found = Index.open(tmp_path / "i").search(model.embed([images / "a" / "2.png"]), 1)
+    assert found.gallery_ids.tolist() == ["a/2.png"] and found.scores[0, 0] > 0.99999
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_put_in(tmp_path, images, model, capsys):
+    (images / "b" / "3.png").write_bytes(b"no image")
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    assert (
+        "5 images embedded" in (told := capsys.readouterr().out) and "1 could not be read" in told
+    )
+    rejects = (tmp_path / "i" / "rejects.csv").read_text().splitlines()
+    assert len(rejects) == 2 and "b/3.png" in rejects[1]
+    with pytest.raises(DataError, match="3.png"):
+        run(f"search {tmp_path}/i --images", images)
+
+
+def test_images_are_put_in_by_the_chunk_so_that_a_kill_costs_one(
+    tmp_path, images, model, monkeypatch
+):
+    monkeypatch.setattr(put, "CHUNK", 2)
+    small = ImageModel(**{**vars(model), "batch_size": 2})
+    index = Index.create(tmp_path / "i")
+    real, calls = index.add, []
+
+    def dying(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(index, "add", dying)
+    with pytest.raises(KeyboardInterrupt):
+        put_images(index, Arrival(images), small)
+    again = Index.open(tmp_path / "i")
+    assert len(again) == 4 and again.check() == []
+    done = put_images(again, Arrival(images), small)
+    assert (done.embedded, done.known) == (2, 4)
+
+
+def test_queries_are_embedded_by_the_model_of_the_index(tmp_path, images, model, capsys):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    run(f"search {tmp_path}/i -k 2 --images", images / "b" / "3.png")
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert lines[0] == "3.png" and lines[1].split() == ["1", "1.0000", "b/3.png"]
+    with pytest.raises(UsageError, match="is made for the model toy, not other"):
+        run(f"search {tmp_path}/i --model other --images", images)
+
+
+def test_another_model_of_the_same_name_is_refused(tmp_path, images, model, monkeypatch):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    monkeypatch.setattr(queries, "load_model", lambda *_: make_model("toy", "w2"))
+    with pytest.raises(ArtefactError, match="differ in model"):
+        run(f"add {tmp_path}/i --images", images)
+
+
+def test_an_index_that_knows_no_model_asks_for_one(tmp_path, images, model):
+    run(f"create --out {tmp_path}/i")
+    with pytest.raises(UsageError, match="name it with --model"):
+        run(f"add {tmp_path}/i --images", images)
+    run(f"add {tmp_path}/i --model toy --images", images)
+    run(f"add {tmp_path}/i --prefix again/ --images", images)
+    index = Index.open(tmp_path / "i")
+    assert len(index) == 12 and "root" not in index.provenance
+    assert index.provenance["name"] == "toy"
+
+
+def test_metadata_goes_in_beside_images_and_is_renewed_without_embedding(tmp_path, images, model):
+    table = tmp_path / "t.csv"
+    table.write_text("path,price,shop\na/0.png,3,north\nb/1.png,,south\n")
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --metadata {table} --images", images)
+    index = Index.open(tmp_path / "i")
+    assert index.columns == {"price": "number", "shop": "text", "path": "text", "content": "text"}
+    assert index.select("price == 3").tolist() == ["a/0.png"]
+    table.write_text("path,price\na/0.png,4\n")
+    run(f"upsert {tmp_path}/i --metadata {table} --images", images)
+    run(f"upsert {tmp_path}/i --metadata {table}")
+    index.refresh()
+    assert index.metadata(["a/0.png"], ["price", "shop"]) == {"price": [4], "shop": ["north"]}
+    assert model.network.seen == 6
+    table.write_text("path,price\nzebra.png,4\n")
+    with pytest.raises(
+        DataError, match="1 of 1 rows are of no image that is put in, such as 'zebra"
+    ):
+        run(f"upsert {tmp_path}/i --metadata {table} --images", images)
+
+
+def test_an_answer_is_a_page_with_the_images_that_may_be_shown(tmp_path, images, model):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    search = f"search {tmp_path}/i -k 2 --images {images}/a/0.png --out"
+    run(f"{search} {tmp_path}/without.html")
+    run(f"{search} {tmp_path}/a.html --show {images}/a")
+    run(f"{search} {tmp_path}/all.html --show {images}")
+    sizes = [
+        (tmp_path / name).read_text().count("data:image/jpeg")
+        for name in ("without.html", "a.html", "all.html")
+    ]
+    assert sizes[0] < sizes[2] and sizes[0] <= sizes[1] <= sizes[2]
+    shutil.rmtree(images / "b")
+    run(f"{search} {tmp_path}/all.html --show {images}")
+    with pytest.raises(UsageError, match="in a page only"):
+        run(f"{search} {tmp_path}/a.csv --show {images}")
+
+
+def test_queries_have_their_files_by_id(images, model):
+    asked, files = embed_queries(images, model)
+    assert len(asked) == 6 and files["a/0.png"] == str(images / "a" / "0.png")
