@@ -50,8 +50,9 @@ lint: env
 
 # The pages of parts and keys are made from the package; a broken link is an error.
 docs: env
-	$(BIN)/fastseek parts --markdown > docs/parts.md.new && mv docs/parts.md.new docs/parts.md
-	$(BIN)/fastseek recipes keys --markdown > docs/keys.md.new && mv docs/keys.md.new docs/keys.md
+	mkdir -p $(OUT)
+	$(BIN)/fastseek parts --markdown > $(OUT)/parts.md && cp $(OUT)/parts.md docs/
+	$(BIN)/fastseek recipes keys --markdown > $(OUT)/keys.md && cp $(OUT)/keys.md docs/
 	$(BIN)/mkdocs build --strict --quiet --site-dir $(OUT)/site
 
 bench: env

@@ -168,3 +168,17 @@ def test_F64_a_device_that_is_not_here_is_one_line(name, monkeypatch):
         device(name)
     assert "\n" not in str(caught.value)
     assert device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("one.jpg", "one.jpg is one image: name the folder that holds one folder a class"),
+        ("cut.jpg", "neither an image"),
+        ("cars.json", "neither an image .* nor a .csv or .parquet table"),
+    ],
+)
+def test_one_image_is_no_data_to_train_on(home, data, told):
+    with pytest.raises(DataError, match=told):
+        cli.call_verb("run", ["quick/dolg", "--data", data, "--out", "o"])
+    assert not (home / "o").exists()

@@ -69,9 +69,14 @@ def spell_data_set(images: PathLike) -> str:
     where it has no splits of its own.
 
     Raises:
-        DataError: nothing is there, or it is a benchmark that is not read.
+        DataError: nothing is there, it is one image, or a benchmark that is not read.
     """
     path = os.fspath(images)
+    if read_single_image(path) is not None:
+        raise DataError(
+            f"{path} is one image: name the folder that holds one folder a class, or a table with the"
+            " columns path,label"
+        )
     if os.path.isdir(path):
         part, splits = "folder", folder.has_splits(path)
     else:
