@@ -6,11 +6,11 @@ import types
 
 import numpy as np
 import pytest
-from pages import blocks, make_home, run_command, run_python, write_vectors
 
 from fastseek.registry import RERANKERS, build
 from fastseek.report.readme import fill
 from fastseek.structures import Embeddings, Ranking
+from pages import blocks, make_home, run_command, run_python, write_vectors
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

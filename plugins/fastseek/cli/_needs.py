@@ -28,6 +28,7 @@ OPTION_NEEDS = {
     "blend --evolve": ("cma",),
     "audit noise, transforms: denoise": ("opencv-python-headless",),
     "tables in Parquet files": ("pyarrow",),
+    "images: --formats heic": ("pillow-heif",),
     "export to .onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
@@ -37,6 +38,7 @@ _EXTRAS = {
     "denoise": ("opencv-python-headless",),
     "milvus": ("pymilvus", "milvus-lite"),
     "parquet": ("pyarrow",),
+    "heic": ("pillow-heif",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
 }
 _ALONE = {"faiss": "pip install faiss-cpu", "fastreid": "pip install --no-deps fastreid==1.4.0"}
