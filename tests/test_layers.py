@@ -41,7 +41,7 @@ FLOORS = {
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse index
-        parts recipes recognize report rerank run search self_train subjects submit train try_folder""",
+        models parts recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],
     "data.datasets": [
@@ -75,8 +75,16 @@ FLOORS = {
         "incoming",
         "folder_index",
     ],
+    "inference.pretrained": [
+        """cache catalog decoding embedding_net onnx_programs options preprocessing timm_networks""",
+        "engines hub_weights",
+        "image_model",
+        "embed onnx_models timm_models trained_models",
+        "load",
+        "in_memory inventory",
+    ],
     "io": [
-        "code_version image_formats paths text_table",
+        "code_version hub_reach image_formats paths text_table",
         "digests locks model_size yaml_lines",
         "atomic spec_reader",
         "csv_rows json_files",

@@ -42,6 +42,7 @@ VERBS = {
     "audit": "noise, duplicate classes, disagreement, unverified labels, sizes",
     "recipes": "what recipes there are, what they mean, whether they work",
     "parts": "what parts there are, and what each is called with",
+    "models": "pretrained models by name: which there are, which are here",
     "doctor": "what is installed, and where data is looked for",
 }
 # Verbs whose recipe may stand first, without its option.

@@ -5,7 +5,6 @@ program.
 from __future__ import annotations
 
 import copy
-import importlib
 import io
 import json
 import logging
@@ -24,6 +23,13 @@ from ..io.atomic import atomic, check_writable
 from ..io.paths import PathLike
 from . import embedding
 from .embed_images import load_model
+from .pretrained.onnx_programs import (
+    WRITING,
+    OnnxNetwork,
+    need_packages,
+    open_session,
+    write_program,
+)
 from .settings import embedding_settings
 
 logger = logging.getLogger("fastreid.fastseek")
@@ -67,7 +73,7 @@ def export(
     if making is None:
         raise UsageError(f"{out}: name a file that ends in .onnx or .pt2")
     if making is _onnx:
-        _need_onnx()
+        need_packages(WRITING, "writing ONNX", "write a .pt2 file, which needs torch alone")
     cfg = recipe.load(config_file, [*opts, "MODEL.DEVICE", "cpu"])
     inner = load_model(cfg, weights)
     model = Embedder(inner, embedding_settings(cfg).unit_length).eval()
@@ -187,38 +193,8 @@ def _pt2(program: ExportedProgram, provenance: str) -> tuple[bytes, Run]:
 
 
 def _onnx(program: ExportedProgram, provenance: str) -> tuple[bytes, Run]:
-    import onnxruntime
-
-    try:
-        made = torch.onnx.export(
-            program, dynamo=True, verbose=False, input_names=["images"], output_names=["embedding"]
-        )
-    except torch.onnx.errors.OnnxExporterError as error:
-        # Known of torch 2.6, which cannot translate batch normalisation once it is exported.
-        raise RunError(
-            f"torch {torch.__version__} cannot write this model as ONNX: take a newer torch, or"
-            f" write a .pt2 file ({str(error).strip().splitlines()[0]})"
-        ) from error
-    if made is None:
-        raise RunError("torch wrote no ONNX program: write a .pt2 file")
-    proto = made.model_proto
-    proto.metadata_props.add(key="fastseek", value=provenance)
-    content = proto.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return content, lambda images: torch.from_numpy(
-        session.run(None, {"images": images.numpy()})[0]
-    )
-
-
-def _need_onnx() -> None:
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise UsageError(
-                f"writing ONNX needs the package {name}: pip install 'fastseek[export]', or write a"
-                " .pt2 file, which needs torch alone"
-            ) from error
+    content = write_program(program, provenance)
+    return content, OnnxNetwork(open_session(content))
 
 
 def _difference(model: nn.Module, run: Run, size: Sequence[int], free: bool) -> float:

@@ -3,6 +3,7 @@ import timm
 import torch
 
 from fastseek.errors import DataError, UsageError
+from fastseek.io import hub_reach
 from fastseek.modeling.backbones import _hub, _weights
 from fastseek.modeling.backbones.timm import Timm
 from fastseek.modeling.layers import wheel_weights
@@ -198,12 +199,12 @@ def test_a_hub_out_of_reach_is_told_at_once_in_one_line_with_what_to_do(monkeypa
     monkeypatch.setattr(_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(_hub, "try_to_load_from_cache", lambda *args: None)
-    monkeypatch.setattr(_hub.urllib.request, "getproxies", dict)
-    monkeypatch.setattr(_hub.socket, "create_connection", refuse)
+    monkeypatch.setattr(hub_reach.urllib.request, "getproxies", dict)
+    monkeypatch.setattr(hub_reach.socket, "create_connection", refuse)
     with pytest.raises(DataError, match="Name or service not known.*weights=.*wheel") as told:
         build("timm('resnet18', pretrained=True)", BACKBONES)
     assert len(asked) == 1 and "\n" not in str(told.value)
-    monkeypatch.setattr(_hub.urllib.request, "getproxies", lambda: {"https": "http://proxy"})
+    monkeypatch.setattr(hub_reach.urllib.request, "getproxies", lambda: {"https": "http://proxy"})
     assert _hub.find_hub_file("resnet18") == ""  # a proxy finds the hub by itself
     monkeypatch.setattr(_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(DataError, match="HF_HUB_OFFLINE"):
@@ -215,7 +216,7 @@ def test_weights_in_the_hubs_cache_are_taken_without_asking_the_hub(monkeypatch,
     torch.save(net.state_dict(), tmp_path / "model.bin")
     kept = {("timm/resnet18.a1_in1k", "pytorch_model.bin"): str(tmp_path / "model.bin")}
     monkeypatch.setattr(_hub, "try_to_load_from_cache", lambda *args: kept.get(args))
-    monkeypatch.setattr(_hub.socket, "create_connection", None)
+    monkeypatch.setattr(hub_reach.socket, "create_connection", None)
     made = Timm("resnet18", (2,), pretrained=True)
     assert torch.equal(made.net.state_dict()["conv1.weight"], net.conv1.weight)
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ...data.images import BadImage, decode, turn_upright
-from ...errors import RunError
+from ...errors import RunError, UsageError
 from ...io.paths import PathLike
 
 MOST_THREADS = 8
@@ -34,8 +34,18 @@ class Decoded:
     outcomes: list[Outcome]
 
     def stack(self) -> torch.Tensor | None:
-        """The images that could be read as one tensor [B, …]; None where there is none."""
+        """The images that could be read as one tensor [B, …]; None where there is none.
+
+        Raises:
+            UsageError: the transforms give tensors of several shapes.
+        """
         good = [one for one in self.outcomes if isinstance(one, torch.Tensor)]
+        shapes = {tuple(one.shape) for one in good}
+        if len(shapes) > 1:
+            raise UsageError(
+                f"the model's transforms give images of several sizes, {sorted(shapes)}: it needs"
+                " one that gives one size, such as resize(224)"
+            )
         return torch.stack(good) if good else None
 
 

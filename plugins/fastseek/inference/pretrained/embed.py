@@ -11,12 +11,14 @@ import numpy as np
 from ...data.images import BadImage
 from ...data.own_images import images_of, source_of
 from ...data.rejects import Reject, reject
+from ...io.json_files import read_json
 from ...io.paths import PathLike
 from ...progress import progress
 from ...structures import Embeddings, Item
 from ...structures.embeddings_writer import store
 from .decoding import Decoded, decode_batches
 from .image_model import ImageModel
+from .options import ENGINES
 
 PHASE = "extract"  # as the recipes' rejects call it
 Part = tuple[list[str], np.ndarray, list[Reject]]
@@ -58,17 +60,29 @@ def embed_items(
     watch: Watch | None = None,
 ) -> Embeddings:
     """As `embed_images`, of items whose ids are relative to `root`."""
+    tuned = model.tuned(len(items), _engine_of(out))
 
     def batches_from(start: int) -> Iterator[Part]:
-        parts = embed_batches(model, items, start, threads)
+        parts = embed_batches(tuned, items, start, threads)
         what = f"embedding {pathlib.Path(root).name}"
         for part in progress(parts, what, len(items) - start, unit="images", count=_count):
             if watch is not None:
                 watch(part[0], part[1])
             yield part
 
-    provenance: dict[str, Any] = {**model.provenance, "root": root}
+    provenance: dict[str, Any] = {**tuned.provenance, "root": root}
     return store(batches_from, len(items), out, provenance, source=source_of(items))
+
+
+def _engine_of(out: PathLike) -> str:
+    """The engine that a job in a folder was begun with, "" where none was: its vectors are the same
+    to the last bit only if it goes on with that.
+    """
+    file = pathlib.Path(out) / "store.json"
+    plan = read_json(file) if file.is_file() else None
+    passport = plan.get("passport") if isinstance(plan, dict) else None
+    engine = passport.get("engine") if isinstance(passport, dict) else ""
+    return engine if engine in ENGINES else ""
 
 
 def embed_batches(

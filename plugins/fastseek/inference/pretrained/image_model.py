@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from ...data.images import BadImage
-from ...errors import DataError
+from ...errors import DataError, FastSeekError
 from .decoding import Source, decode_batches, name_source
+from .engines import EAGER, Engines, Network
 from .preprocessing import Transform
 
 BATCH = 32
-Network = Callable[[torch.Tensor], torch.Tensor]
+logger = logging.getLogger("fastseek")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ImageModel:
         transform: an upright RGB image to a tensor of one shape.
         network: tensors [B, …] on the CPU to float32 [B, dim] on the CPU.
         batch_size: images embedded at once.
+        engines: what else can run the network; None where nothing can, or one was asked for.
     """
 
     name: str
@@ -38,6 +41,28 @@ class ImageModel:
     transform: Transform
     network: Network
     batch_size: int = BATCH
+    engines: Engines | None = None
+
+    def tuned(self, count: int, engine: str = "") -> ImageModel:
+        """The same model for a job of so many images, run by the engine that is fastest here.
+
+        Its vectors differ from this one's by no more than `engines.NEAR`. Where an engine was asked
+        for when the model was loaded, it is this one.
+
+        Args:
+            count: how many images will come.
+            engine: that the job was begun with, if it was.
+        """
+        if self.engines is None:
+            return self
+        name = engine or self.engines.choose(count)
+        try:
+            network = self.engines.build(name)
+        except FastSeekError as error:
+            logger.warning("%s; plain torch runs the model", error)
+            name, network = EAGER, self.engines.build(EAGER)
+        provenance = {**self.provenance, "engine": name}
+        return dataclasses.replace(self, network=network, provenance=provenance, engines=None)
 
     def embed(self, images: Sequence[Source], threads: int = 0) -> np.ndarray:
         """Embed images in their order.

@@ -109,7 +109,7 @@ def data_config(net: nn.Module, size: int = 0) -> dict[str, Any]:
     return found
 
 
-def state_size(net: nn.Module) -> int:
+def count_parameters(net: nn.Module) -> int:
     """How many parameters a network has."""
     return sum(parameter.numel() for parameter in net.parameters())
 

