@@ -38,16 +38,16 @@ class CosineLinear:
         seed: of the order of the images.
 
     Source: Kordopatis-Zilos et al., ILIAS: Instance-Level Image Retrieval at Scale, CVPR 2025
-    Example: cosine_linear(dim=512, epochs=20)
+    Example: cosine_linear(dim=512, margin=0.5)
     """
 
     def __init__(
         self,
         dim: int = 512,
         scale: float = 16.0,
-        margin: float = 0.1,
-        epochs: int = 20,
-        rate: float = 1e-3,
+        margin: float = 0.5,
+        epochs: int = 10,
+        rate: float = 3e-3,
         batch: int = 128,
         seed: int = 0,
     ) -> None:
