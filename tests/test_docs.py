@@ -25,6 +25,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 ROWS = (
     ("quickstart.md", "index.md", "scale.md"),
     ("own-images.md", "train.md"),
+    ("adapt.md",),
     ("recipes.md",),
     ("install.md", "contributing.md"),
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .api.inputs import load_embeddings, load_truth
     from .api.listing import PartInfo, load_recipe, parts
     from .api.shown import Shown, show
-    from .api.verbs import evaluate, fuse, rerank, search
+    from .api.verbs import adapt, evaluate, fuse, rerank, search
     from .config.plugins import register
     from .errors import ArtefactError, DataError, FastSeekError, RunError, UsageError
     from .structures import Answer, Embeddings, GroundTruth, Ranking, Score
@@ -41,6 +41,7 @@ __all__ = [
     "Shown",
     "UsageError",
     "__version__",
+    "adapt",
     "embed",
     "evaluate",
     "fuse",
@@ -56,7 +57,7 @@ __all__ = [
 ]
 # Rooms of parts that are called as the verbs of the API: fastseek.search is a package, and
 # fastseek.search(queries, gallery) ranks.
-VERBS = ("fuse", "rerank", "search")
+VERBS = ("adapt", "fuse", "rerank", "search")
 
 
 def __getattr__(name: str) -> Any:

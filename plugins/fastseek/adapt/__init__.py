@@ -1,5 +1,5 @@
 """Adapters: a linear layer fitted on stored vectors, judged on classes it has not seen."""
 
-from ._fitting import Adapted, Trying, check_harmless, fit_adapter
+from ._fitting import METHODS, Adapted, Trying, check_harmless, fit_adapter
 
-__all__ = ["Adapted", "Trying", "check_harmless", "fit_adapter"]
+__all__ = ["METHODS", "Adapted", "Trying", "check_harmless", "fit_adapter"]

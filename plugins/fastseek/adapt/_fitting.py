@@ -9,6 +9,7 @@ import numpy as np
 
 from ..enhance._fits import Fit
 from ..errors import DataError, RunError, UsageError
+from ..io.paths import PathLike
 from ..knn.vectors import check_vectors
 from ..registry import ADAPTERS, Adapter, build
 from ..structures import Embeddings
@@ -17,7 +18,7 @@ from ._judgement import HARMS, Judgement, judge
 from ._trials import try_candidates
 
 BLENDS = (0.25, 0.5, 0.75, 1.0)
-DEFAULT = ("lda()", "ridge()")
+METHODS = ("lda()", "ridge()")
 MOST = 20_000  # images that are judged by; more are drawn by whole classes
 ROWS = 8192  # vectors read at once
 
@@ -33,7 +34,7 @@ class Trying:
         seed: of the folds.
     """
 
-    methods: tuple[str, ...] = DEFAULT
+    methods: tuple[str, ...] = METHODS
     blend: float | None = None
     folds: int = 3
     seed: int = 0
@@ -55,6 +56,10 @@ class Adapted:
     images: int
     classes: int
     singles: int
+
+    def save(self, path: PathLike) -> None:
+        """Write the .safetensors file that `adapter(file)` applies."""
+        self.fit.save(path)
 
 
 def fit_adapter(

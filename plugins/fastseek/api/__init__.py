@@ -12,7 +12,7 @@ from .embedding import embed, load_model
 from .inputs import load_embeddings, load_truth
 from .listing import PartInfo, load_recipe, parts
 from .shown import Shown, show
-from .verbs import evaluate, fuse, rerank, search
+from .verbs import adapt, evaluate, fuse, rerank, search
 
 __all__ = [
     "Answer",
@@ -27,6 +27,7 @@ __all__ = [
     "Score",
     "Shown",
     "UsageError",
+    "adapt",
     "embed",
     "evaluate",
     "fuse",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..adapt import METHODS, Adapted, Trying, fit_adapter
 from ..errors import UsageError
+from ..io.paths import PathLike
 from ..metrics import evaluate as evaluate_calls
 from ..metrics import usual_metrics
 from ..metrics._align import align
 from ..registry import FUSERS, RERANKERS, SEARCHERS, build, parse, unparse
 from ..retrieval import retrieve
 from ..structures import Embeddings, Ranking, Score
+from ..structures.label_file import read_labels
 from .embedding import are_images, embed_like
 from .inputs import Calls, Truth, Vectors, as_calls, as_embeddings, load_truth
 
@@ -66,6 +69,40 @@ def rerank(ranking: Ranking, queries: Vectors, gallery: Vectors, calls: Calls) -
     for part in parts:
         ranking = part(ranking, asked, searched)
     return ranking
+
+
+def adapt(
+    embeddings: Vectors,
+    labels: Mapping[str, str] | PathLike,
+    methods: Calls = (),
+    blend: float | None = None,
+    folds: int = 3,
+    seed: int = 0,
+) -> Adapted:
+    """Fit a linear layer on labeled vectors of a frozen model, and judge it on classes it was not
+    fitted on.
+
+    `adapted.judgement` tells what it does; `adapted.save("a.safetensors")` writes the file that
+    the enhancer `adapter('a.safetensors')` applies.
+
+    Args:
+        embeddings: of the frozen model, as for `search`.
+        labels: a mapping id -> label, or the path of a table id,label; images without one are left
+            out.
+        methods: call strings of adapter methods, of which the best is taken; "lda()" and "ridge()"
+            when none is given.
+        blend: weight of the layer against the vectors as they are, above 0 to 1; the best when
+            None.
+        folds: parts of the classes, each left out of a fit once; 0 to judge nothing.
+        seed: of the folds.
+
+    Raises:
+        DataError: there are too few classes, or a vector cannot be used. UsageError: a call string
+            is wrong.
+    """
+    side = as_embeddings(embeddings, "embeddings")
+    known = labels if isinstance(labels, Mapping) else read_labels(labels, allow_empty=True)
+    return fit_adapter(side, known, Trying(tuple(as_calls(methods)) or METHODS, blend, folds, seed))
 
 
 def fuse(rankings: Sequence[Ranking], call: str = "reciprocal_rank()") -> Ranking:
