@@ -9,8 +9,6 @@ import pathlib
 import re
 import shlex
 
-import numpy as np
-
 import toy
 from fastseek import cli
 
@@ -77,23 +75,13 @@ def make_home(folder: pathlib.Path, monkeypatch) -> dict[str, str]:
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("FASTREID_DATASETS", str(folder / "data"))
     monkeypatch.setattr("fastseek.cli._allocator.keep_memory", lambda: True)
+    monkeypatch.setattr("webbrowser.open", lambda *_, **__: False)
     return {
         "/my/images": str(images / "train"),
         "/my/questions": str(images / "query"),
         "/my/one.jpg": str(min((images / "query").rglob("*.jpg"))),
         **SWAPS,
     }
-
-
-def write_vectors(folder: pathlib.Path) -> None:
-    """Write one model's embeddings of 120 gallery images and 15 queries of five classes."""
-    folder.mkdir()
-    for side, rows in (("queries", 15), ("gallery", 120)):
-        np.save(folder / f"{side}.npy", toy.circle(np.arange(rows) % 5, 1, 0.4, 48))
-    lines = ["id,label,split"]
-    for split, rows in (("query", 15), ("gallery", 120)):
-        lines += [f"{row},{row % 5},{split}" for row in range(rows)]
-    (folder / "truth.csv").write_text("\n".join(lines) + "\n")
 
 
 def run_command(command: str, swaps: dict[str, str]) -> None:

@@ -2,26 +2,19 @@
 
 import pathlib
 import re
-import types
+import shutil
 
-import numpy as np
 import pytest
 
-from fastseek.registry import RERANKERS, build
 from fastseek.report.readme import fill
-from fastseek.structures import Embeddings, Ranking
-from pages import blocks, make_home, run_command, run_python, write_vectors
+from pages import blocks, make_home, run_command, run_python
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 # Blocks of code that are not run here, by how they begin, and why.
-UNRUN = {
-    "make demo": "the targets are checked to exist; they take minutes",
-    "pip install": "it changes the environment",
-    "MODEL:": "a recipe of the same lines is read in tests/test_docs.py",
-}
+UNRUN: dict[str, str] = {}
 
 
 @pytest.mark.parametrize(
@@ -44,27 +37,6 @@ def test_every_recipe_named_in_the_readme_is_there():
         assert (ROOT / target).exists(), target
 
 
-def test_the_example_of_a_part_registers_and_runs():
-    code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
-    module = types.ModuleType("fastseek.rerank.neighbour_mean")
-    module.__package__ = "fastseek.rerank"
-    exec(compile(code, "README.md", "exec"), module.__dict__)
-    try:
-        random = np.random.default_rng(0)
-        scores = -np.sort(-random.normal(size=(3, 6)).astype(np.float32), axis=1)
-        indices = np.stack([random.permutation(6) for _ in range(3)])
-        ranking = Ranking(list("abc"), list("uvwxyz"), indices, scores)
-        queries, gallery = (
-            Embeddings(ids, random.normal(size=(len(ids), 4)).astype(np.float32))
-            for ids in (list("abc"), list("uvwxyz"))
-        )
-        better = build("neighbour_mean(width=2)", RERANKERS)(ranking, queries, gallery)
-        assert better.provenance["rerank"] == ["neighbour_mean(width=2)"]
-        assert (np.sort(better.indices, axis=1) == np.sort(ranking.indices, axis=1)).all()
-    finally:
-        RERANKERS._obj_map.pop("neighbour_mean")
-
-
 def test_the_readme_fits_on_three_screens():
     assert len(README.splitlines()) < 120
 
@@ -85,9 +57,10 @@ def test_every_block_of_code_is_run_or_named_here():
 def test_the_commands_and_the_python_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     """On the toy gallery and its quick recipe, in this process; nothing else is changed."""
     swaps = make_home(tmp_path, monkeypatch)
-    write_vectors(pathlib.Path("vectors"))
+    shutil.copytree(swaps["/my/images"], "my/images")
+    shutil.copy(swaps["/my/one.jpg"], "my/one.jpg")
     for block in blocks(ROOT / "README.md"):
-        if block.language == "python" and "@RERANKERS" not in block.text:
+        if block.language == "python":
             run_python(block)
         elif block.text.startswith("fastseek"):
             for command in block.commands:

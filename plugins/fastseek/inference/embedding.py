@@ -235,7 +235,7 @@ def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]
         "preprocessing": preprocessing,
         "views": settings.views,
         "root": root,
-        "versions": {"fastseek": __version__, "torch": torch.__version__},
+        "versions": {"fastseek": __version__, "torch": str(torch.__version__)},
     }
 
 
