@@ -103,7 +103,7 @@ def _build(
             "engine": options.engine or EAGER,
             "versions": {
                 "fastseek": __version__,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
                 "timm": timm.__version__,
             },
         },
