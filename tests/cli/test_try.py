@@ -1,6 +1,7 @@
 """`fastseek try`: what it prints, where it writes, and when it opens a browser."""
 
 import re
+import shlex
 import sys
 
 import pytest
@@ -59,17 +60,24 @@ def test_one_command_makes_the_page_in_the_working_folder_and_says_what_to_do_ne
     assert not opened  # nobody sits before a terminal
 
 
-def test_the_commands_it_suggests_are_understood(home, capsys):
+@pytest.mark.parametrize("folders", [False, True])
+def test_the_commands_it_suggests_are_understood(home, capsys, folders):
+    if folders:
+        for row in range(6):
+            (home / "mine" / f"class {row % 2}").mkdir(exist_ok=True)
+            (home / "mine" / f"{row}.jpg").rename(home / "mine" / f"class {row % 2}" / f"{row}.jpg")
     call_verb("try", ["mine", "--out", "a folder"])
-    lines = [line.split("   ", 1)[1].strip() for line in capsys.readouterr().out.splitlines()[3:]]
-    for line in lines:
-        name, verb, *_ = line.split()
+    told = capsys.readouterr().out
+    assert ("--labels folders" in told) == folders
+    suggested = re.findall(r"fastseek [^&\n]+", told.partition("next:")[2])
+    assert len(suggested) >= 3 and "fastseek run" in told
+    for command in suggested:
+        verb, *words = shlex.split(command)[1:]
+        subcommand = words[:1] if verb == "index" else []
         with pytest.raises(SystemExit):
-            call_verb(verb, ["--help"])
-        shown = capsys.readouterr().out
-        assert name == "fastseek" and set(re.findall(r" (--[a-z-]+)", line)) <= set(
-            re.findall(r"(--[a-z-]+)", shown)
-        )
+            call_verb(verb, [*subcommand, "--help"])
+        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_neighbors_queries_and_k_reach_the_page(home):

@@ -3,11 +3,14 @@ install.
 """
 
 import pathlib
+import sys
 
 import numpy as np
 import pytest
 
 import processes
+from fastseek.cli import call_verb
+from fastseek.errors import UsageError
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -41,6 +44,20 @@ def test_a_missing_package_of_training_is_told_in_one_line_with_the_command(tool
     done = _run({missing}, *tool)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and missing in done.stderr and "pip install" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "verb", [("try", "x"), ("embed", "--model", "default", "--images", "x", "--out", "y")]
+)
+@pytest.mark.parametrize("missing", ["torch", "timm"])
+def test_a_missing_package_of_pretrained_models_is_told_in_one_line(monkeypatch, verb, missing):
+    monkeypatch.setattr("fastseek.cli._allocator.keep_memory", lambda: True)
+    for name in [one for one in sys.modules if one.startswith("fastseek.inference")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    told = rf"fastseek {verb[0]} needs {missing}, .*pip install 'fastseek\[embed\]'"
+    with pytest.raises(UsageError, match=told):
+        call_verb(verb[0], verb[1:])
 
 
 def test_search_score_and_page_work_without_any_of_them(tmp_path):

@@ -127,6 +127,10 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
     try:
         file = FILES.get(verb, verb.replace("-", "_"))
         importlib.import_module(f".{file}", __name__).main(list(given))
+    except ModuleNotFoundError as error:
+        from ._needs import missing_error  # most commands never need it
+
+        raise missing_error(verb, error) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from ..errors import UsageError
+
 # What runs a network, and what fast-reid imports beside it.
 NETWORK = ("torch", "torchvision", "timm")
 TRAINING = (
@@ -67,6 +69,19 @@ def missing(
     # fast-reid's own requirements are of 2022: what it needs has to be there before.
     order = sorted(dict.fromkeys(commands), key=lambda command: "--no-deps" in command)
     return lacking, " && ".join(order)
+
+
+def missing_error(verb: str, error: ModuleNotFoundError) -> Exception:
+    """What to raise where a verb met a package that is not installed: what needs it, and how it is
+    installed; the error itself where that is not known.
+    """
+    name = (error.name or "").partition(".")[0]
+    if name not in NETWORK:
+        return error
+    network = "train" if VERB_NEEDS.get(verb) == TRAINING else "embed"
+    return UsageError(
+        f"fastseek {verb} needs {name}, which is not installed: {_command(name, network)}"
+    )
 
 
 def _command(name: str, network: str) -> str:

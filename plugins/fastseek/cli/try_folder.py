@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..inference.first_look import Look
 
 HOME = "fastseek-try"  # folder of the pages where none is named
+LISTS = ("labels.csv", "list.csv")  # id,label and path,label
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,7 +73,7 @@ def _look(args: argparse.Namespace) -> None:
     options = LookOptions(args.k, args.queries, args.threads)
     look = look_at(args.images, out, model, args.query, options, show)
     _tell(_describe(look, model.name, time.monotonic() - start))
-    _tell(_suggest(args.images, args.model, look))
+    _tell(_suggest(args.images, look))
 
 
 def _tell(line: str) -> None:
@@ -100,13 +101,26 @@ def _describe(look: Look, model: str, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _suggest(images: str, model: str, look: Look) -> str:
+def _suggest(images: str, look: Look) -> str:
     """What to do next, in three lines."""
-    folder, named = shlex.quote(images), "" if model == "default" else f" --model {model}"
-    out = shlex.quote(str(look.page.parent))
+    vectors = shlex.quote(str(look.embeddings))
+    adapter = shlex.quote(str(look.page.parent / "adapter.safetensors"))
+    # Where all images lie in one folder, folders are no classes.
+    labels, data = ("folders", shlex.quote(images)) if look.folders > 1 else LISTS
+    named = "folders" if look.folders > 1 else "a list"
     return (
         "next:\n"
-        f"  search for an image   fastseek try {folder}{named} --out {out} --query IMAGE\n"
-        f"  keep the answers      fastseek report --ranking {out}/ranking.npz\n"
-        f"  train, a folder a class   fastseek run Own/dolg --data {folder} --out outputs/mine"
+        f"  a gallery that grows: {_grow(shlex.quote(images), vectors)}\n"
+        f"  adapt it to labels ({named}): fastseek adapt --embeddings {vectors} --labels {labels}"
+        f" --out {adapter}\n"
+        f"  train on labels ({named}): fastseek run Own/dolg --data {data} --out outputs/mine"
     )
+
+
+def _grow(images: str, vectors: str) -> str:
+    """Where the command of indexes is not installed, other images are searched for."""
+    from . import VERBS
+
+    if "index" not in VERBS:
+        return f"fastseek try {images} --query IMAGE"
+    return f"fastseek index create --out my-index && fastseek index add my-index --embeddings {vectors}"

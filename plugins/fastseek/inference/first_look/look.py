@@ -57,6 +57,7 @@ class Look:
         known: how many have a vector.
         new: how many of them were embedded now.
         rejects: the images that could not be read.
+        folders: in how many folders the images lie.
     """
 
     page: pathlib.Path
@@ -65,6 +66,7 @@ class Look:
     known: int
     new: int
     rejects: Sequence[Reject]
+    folders: int
 
 
 USUAL = LookOptions()
@@ -108,7 +110,13 @@ def look_at(
         subject = _Subject(name, items, questions, kept, _embed_questions(model, questions))
         rejects = _embed_rest(model, subject, out, options, on_page or _do_nothing)
     return Look(
-        out / "answers.html", out / "embeddings", len(items), len(kept), len(kept) - before, rejects
+        out / "answers.html",
+        out / "embeddings",
+        len(items),
+        len(kept),
+        len(kept) - before,
+        rejects,
+        len({pathlib.PurePath(item.path).parent for item in items}),
     )
 
 
