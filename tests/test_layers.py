@@ -126,7 +126,7 @@ FLOORS = {
     ],
     "structures": [
         "_old_field_name arrays class_file item label_file",
-        "answers archive item_table",
+        "answers archive file_list item_table",
         "geolocation identity score shard_files splits",
         "embeddings ranking",
         "ground_truth",

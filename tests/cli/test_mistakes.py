@@ -62,7 +62,8 @@ def test_F29_one_image_is_taken_as_it_is(home):
 def test_F29_a_file_that_is_neither_image_nor_table_is_told_as_such(name, home, capsys):
     for take in (read_single_image, images_of):
         with pytest.raises(
-            DataError, match=f"{name} is neither an image .* an archive is unpacked"
+            DataError,
+            match=f"{name} is neither an image .* an archive or a compressed table is unpacked",
         ):
             take(name)
     command = ["audit", "noise", "--images", name, "--out", "n.csv"]
@@ -87,14 +88,19 @@ def test_F29_an_absolute_path_that_is_not_there_is_not_sent_to_the_data_roots(tm
         locate("absent")
 
 
-@pytest.mark.parametrize("name", ["v.npz", "one.jpg", "images", "cars.json"])
-@pytest.mark.parametrize("side", ["--queries", "--gallery"])
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        *((name, "--queries") for name in ("v.npz", "images", "cars.json")),
+        *((name, "--gallery") for name in ("v.npz", "one.jpg", "images", "cars.json")),
+    ],
+)
 def test_F33_F37_what_are_no_embeddings_is_told_with_the_way_to_them(name, side, home, capsys):
     sides = {"--queries": "q.npy", "--gallery": "g.npy"} | {side: name}
     words = [word for pair in sides.items() for word in pair]
     code, told = ended(capsys, "search", *words, "--out", "r.npz")
     assert code == 3 and told.startswith(name)
-    assert "`fastseek embed`" in told and "an .npz file are saved alone as .npy" in told
+    assert "`fastseek embed`" in told and "an .npz or .pt file are saved alone as .npy" in told
     with pytest.raises(
         DataError, match="expected a folder of embeddings, a .npy or a .safetensors"
     ):

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import UsageError
 from ..io.paths import PathLike
 from ..structures import Embeddings, Item
+from ..structures.file_list import list_files, names_image
 from .inputs import number_rows
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def embed(
 
     Args:
         images: a folder, searched through, whose images get their path below it as id; one image;
-            a CSV or Parquet table; a list of files, which get their path below the folder that they
+            a CSV or Parquet table, or a text file with a path a line; a list of files, which get their path below the folder that they
             share; or one or several images of Pillow, which are numbered.
         model: a name, or what `load_model` gave.
         out: the folder that keeps the embeddings; the same call again goes on where a killed one
@@ -91,8 +92,6 @@ def embed_like(images: Images, embeddings: Embeddings, what: str) -> Embeddings:
 def are_images(given: Any) -> bool:
     """Whether something is an image, the file of one, or a list of either."""
     if isinstance(given, str | os.PathLike):
-        from ..data.single_image import names_image  # arrays are searched without Pillow
-
         return names_image(given)
     several = given[:1] if isinstance(given, list | tuple) else [given]
     return any(isinstance(one, str | os.PathLike) or _is_drawn(one) for one in several)
@@ -136,7 +135,4 @@ def _list_items(images: Any) -> tuple[list[Item], str]:
             f"images: expected a folder, a file, a list of files or of images of Pillow, got"
             f" {', '.join(kinds) if several else f'an empty {kinds[0]}'}"
         )
-    paths = [os.path.abspath(one) for one in several]
-    root = os.path.commonpath([os.path.dirname(path) for path in paths])
-    names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
-    return [Item(path, id=name) for path, name in zip(paths, names, strict=True)], root
+    return list_files(several)

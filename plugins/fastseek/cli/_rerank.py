@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ..io.paths import PathLike
 from ..registry import RERANKERS, build
-from ..structures import Embeddings, Ranking
+from ..structures import Ranking
 from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
-from ._search import check_outputs, read_side
+from ._search import check_outputs, read_queries, read_side
 
 
 def rerank_files(
@@ -41,9 +41,10 @@ def rerank_files(
     check_ranking_suffix(out, beside)
     check_outputs(parts, out, [ranking, queries, gallery, beside.labels])
     better = Ranking.load(ranking)
-    sides: list[Embeddings] = [read_side(path) for path in (queries, gallery)]
+    searched = read_side(gallery)
+    asked = read_queries(queries, searched, gallery)
     for part in parts:
-        better = part(better, *sides)
+        better = part(better, asked, searched)
     unknown = save_ranking(better, out, beside)
     count, depth = better.indices.shape
     return f"{count} queries, {depth} of {len(better.gallery_ids)} images each: {out}{unknown}"

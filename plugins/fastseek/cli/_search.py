@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from ..io.paths import PathLike
 from ..knn.vectors import blocks
 from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
+from ..structures.file_list import list_lines, names_image
 from ..structures.provenance import tell_root
 from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
 
@@ -38,8 +41,9 @@ def seek_files(
     """Read embeddings, rank, and write the last ranking.
 
     Args:
-        queries, gallery: embeddings folders (their bytes are compared with their hashes), .npy or
-            .safetensors files.
+        queries: embeddings, or images, see `read_queries`.
+        gallery: an embeddings folder (its bytes are compared with their hashes), an .npy or a
+            .safetensors file.
         out: the ranking, in the form its suffix says, see `save_ranking`.
         search_call, enhance_calls, rerank_calls: as for `seek`.
         beside: labels for a ranking that is a table, images for one that is a page.
@@ -57,9 +61,11 @@ def seek_files(
     check_ranking_suffix(out, beside)
     inputs = [queries, gallery, beside.labels]
     check_outputs([*parts.enhancers, *parts.rerankers, parts.searcher], out, inputs)
-    sides = {path: read_side(path) for path in (queries, gallery)}
+    searched = read_side(gallery)
+    asked = searched if queries == gallery else read_queries(queries, searched, gallery)
+    sides = {queries: asked, gallery: searched}
     try:
-        ranking = list(rank_with(parts, sides[queries], sides[gallery]))[-1]
+        ranking = list(rank_with(parts, asked, searched))[-1]
     except DataError as error:
         raise _blame_file(error, sides) from error
     unknown = save_ranking(ranking, out, beside)
@@ -105,6 +111,31 @@ def _blame_file(error: DataError, sides: Mapping[PathLike, Embeddings]) -> DataE
         except DataError as own:
             return DataError(f"{path}: {own}")
     return error
+
+
+def read_queries(path: PathLike, gallery: Embeddings, source: PathLike) -> Embeddings:
+    """The queries of a search: embeddings, or images, which are embedded by the gallery's model.
+
+    Args:
+        path: embeddings as `read_side` takes them, one image, a text file (.txt) that lists images,
+            or "-" for such a list on standard input.
+        gallery: what is searched.
+        source: where that was read.
+
+    Raises:
+        DataError: an image cannot be read, or the gallery's model has no name; says what to do.
+        DataError, ArtefactError: as `read_side`.
+    """
+    given = os.fspath(path)
+    if given != "-" and not given.lower().endswith(".txt") and not names_image(path):
+        return read_side(path)
+    from ..data.own_images import images_of  # vectors are searched without torch
+    from ..inference.pretrained.in_memory import embed_in_memory, load_model_of
+
+    items, root = (
+        list_lines(sys.stdin, os.curdir, "standard input") if given == "-" else images_of(path)
+    )
+    return embed_in_memory(load_model_of(gallery.provenance, str(source)), items, root)
 
 
 def read_side(path: PathLike) -> Embeddings:

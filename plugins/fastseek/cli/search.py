@@ -1,6 +1,7 @@
 """Embeddings to a ranking.
 
 fastseek search --queries mine/query --gallery mine/gallery --out ranking.npz
+fastseek search --queries question.jpg --gallery mine/gallery --out answers.html
 fastseek search --queries q.npy --gallery g.npy --rerank "k_reciprocal(k1=20)" --out ranking.npz
 """
 
@@ -17,7 +18,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--queries",
         required=True,
-        help="an embeddings folder, or an .npy file (row numbers as ids)",
+        help="an embeddings folder, or an .npy file (row numbers as ids); or images, embedded by the"
+        " gallery's model: one, a .txt file that lists them, or - for such a list on stdin",
     )
     parser.add_argument("--gallery", required=True, help="the same, of what is searched")
     parser.add_argument(

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..errors import DataError
 from ..io.paths import PathLike
 from ..structures import Embeddings, Item, geolocation
+from ..structures.file_list import read_list
 from ..structures.identity import unique_items
 from .datasets import folder, manifest
 from .single_image import read_single_image
@@ -18,13 +19,15 @@ HELD_OUT = 0.2  # of every class, where nobody says which images are queries
 
 
 def images_of(images: PathLike) -> tuple[list[Item], str]:
-    """The images of a folder (every image below it) or a table, each image once, or one image, and
-    the folder ids are relative to.
+    """The images of a folder (every image below it) or a table, each image once, of a text file that
+    lists files, or one image; and the folder ids are relative to.
 
     Raises:
         DataError: nothing is there, a file of another kind, or an id of the table names two files.
     """
-    single = read_single_image(images)
+    single, listed = read_single_image(images), read_list(images)
+    if listed is not None:
+        return listed
     if single is not None:
         items, root = [single], os.path.dirname(images)
     elif os.path.isdir(images):

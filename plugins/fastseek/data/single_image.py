@@ -6,18 +6,11 @@ import os
 import pathlib
 
 from ..errors import DataError
-from ..io.image_formats import accepted_suffixes
 from ..io.paths import PathLike
 from ..structures import Item
 from .images import BadImage, decode
 
 TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv", "")
-
-
-def names_image(path: PathLike) -> bool:
-    """Whether a file is there whose name says that it is an image."""
-    file = pathlib.Path(path)
-    return file.suffix.lower() in accepted_suffixes() and file.is_file()
 
 
 def read_single_image(images: PathLike) -> Item | None:
@@ -34,6 +27,6 @@ def read_single_image(images: PathLike) -> Item | None:
     except BadImage as error:
         raise DataError(
             f"{path} is neither an image ({error.detail}) nor a .csv or .parquet table: name one of"
-            " these, or a folder of images; an archive is unpacked first"
+            " these, or a folder of images; an archive or a compressed table is unpacked first"
         ) from error
     return Item(path=os.fspath(path), label="", split="train", id=path.name)

@@ -16,6 +16,7 @@ from .paths import PathLike
 
 Row = tuple[int, list[str]]
 FORMULA = tuple("=+-@\t\r")  # what a spreadsheet takes for the beginning of one
+GZIP = b"\x1f\x8b"  # how a compressed file begins
 SHOWN = 80  # letters of a row or value that an error tells
 
 
@@ -104,6 +105,8 @@ def read_rows(path: PathLike, allow_mark: bool = False, raw_names: bool = False)
         refuse_exhausted(error, path)
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
+        if is_compressed(path):
+            raise DataError(f"{path}: is compressed: unpack it first (gunzip {path})") from error
         raise DataError(f"{path}:{_line_of(path, error)}: not UTF-8 ({error.reason})") from error
     except csv.Error as error:
         raise DataError(f"{path}:{line + 1}: not a CSV row ({error})") from error
@@ -141,6 +144,12 @@ def guard_cell(text: str) -> str:
 def unguard_cell(text: str) -> str:
     """The name that `guard_cell` was given."""
     return text[1:] if text[:1] == "'" and _is_formula(text.lstrip("'")) else text
+
+
+def is_compressed(path: PathLike) -> bool:
+    """Whether a file is one of gzip."""
+    with open(path, "rb") as file:
+        return file.read(len(GZIP)) == GZIP
 
 
 def _is_formula(text: str) -> bool:

@@ -248,5 +248,5 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
 BARE = {".npy": map_array, ".safetensors": _load_safetensors}
 EXPECTED = (
     f"expected a folder of embeddings, a {' or a '.join(BARE)} file; images are embedded first"
-    " (`fastseek embed`), and the vectors in an .npz file are saved alone as .npy"
+    " (`fastseek embed`), and the vectors in an .npz or .pt file are saved alone as .npy"
 )

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import DataError, UsageError
+from ...io.csv_rows import GZIP
 from ...io.paths import locate
 from ...registry import DATASETS
 from ...structures import Item, parse_geolocation
@@ -202,6 +203,8 @@ def _decode(table: pathlib.Path) -> str:
         data = table.read_bytes()
     except OSError as error:
         raise DataError(f"{table}: cannot be read ({error.strerror})") from error
+    if data.startswith(GZIP):
+        raise DataError(f"{table}: is compressed: unpack it first (gunzip {table})")
     if b"\0" in data:
         raise DataError(
             f"{table}:{_line_of(data, data.index(0))}: holds a NUL byte; expected plain UTF-8 text"
