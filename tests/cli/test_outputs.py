@@ -14,7 +14,7 @@ from fastseek.cli._audit import disagreeing
 from fastseek.cli._outputs import KINDS, Beside, check_replaceable, save_ranking
 from fastseek.data.transforms.denoise import read_table
 from fastseek.errors import UsageError
-from fastseek.structures import Ranking
+from fastseek.structures import Embeddings, Ranking
 
 SEARCH = "search --queries q.npy --gallery g.npy --out"
 FOREIGN = {
@@ -64,7 +64,7 @@ def home(tmp_path, monkeypatch):
 
 
 def run(line):
-    words = line.split()
+    words = line.split() if isinstance(line, str) else line
     cli.call_verb(words[0], words[1:])
 
 
@@ -260,3 +260,63 @@ def test_F36_a_table_of_ours_takes_the_place_of_another_but_a_ranking_does_not(h
         run(COMMANDS[name].replace("OUT", "t2.csv"))
     with pytest.raises(UsageError, match="r2.npz is there and is no submission"):
         run(COMMANDS["digix"].replace("OUT", "r2.npz"))
+
+
+def make_folder(kind):
+    """A folder as `--out` may name it."""
+    folder = pathlib.Path("out")
+    folder.mkdir()
+    if "embeddings" in kind:
+        Embeddings(["a"], np.ones((1, 2), np.float32)).save(folder)
+    if "notes" in kind:
+        (folder / "notes.txt").write_text("mine")
+    if "foreign manifest" in kind:
+        (folder / "manifest.json").write_text('{"name": "app", "icons": []}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "foreign"),
+    [
+        ("empty", ""),
+        ("embeddings", ""),
+        ("embeddings and notes", ""),
+        ("notes", "notes.txt"),
+        ("foreign manifest", "manifest.json"),
+        ("foreign manifest and notes", "manifest.json"),
+    ],
+)
+def test_F36_a_folder_of_something_else_gets_no_embeddings(kind, foreign, home):
+    for name in ("a", "b"):
+        classes = {"classes": ["x", "y"], "kind": "probabilities"}
+        Embeddings(["i", "j"], np.full((2, 2), 0.5, np.float32), classes).save(name)
+    folder = make_folder(kind)
+    before = files(folder)
+    line = "blend --probabilities a b --out out"
+    others = (
+        "embed --model default --images . --out out",
+        "classify quick/dolg --weights w.safetensors --images . --out out",
+    )
+    if not foreign:
+        run(line)
+        assert Embeddings.load(folder).ids.tolist() == ["i", "j"]
+        assert set(before) <= set(files(folder))
+        return
+    for one in (line, *others):
+        told = f"holds '{foreign}', which is no file of embeddings: name another folder"
+        with pytest.raises(UsageError, match=told):
+            run(one)
+        assert files(folder) == before
+    run(f"{line} --force")
+    assert Embeddings.load(folder).ids.tolist() == ["i", "j"]
+
+
+def test_a_path_in_a_call_string_replaces_nothing_but_a_fit(home):
+    pathlib.Path("mine.safetensors").write_bytes(b"something else")
+    before = files(home)
+    for call in ("pca(dim=2, save='mine.safetensors')", "center(save='t.csv')"):
+        with pytest.raises(UsageError, match="is there and is no fit of FastSeek"):
+            run(f"{SEARCH} new.npz --enhance".split() + [call])
+        assert files(home) == before
+    for _ in range(2):
+        run(f"{SEARCH} new.npz --enhance".split() + ["center(save='fit.safetensors')"])

@@ -15,6 +15,7 @@ from ..errors import UsageError
 from ..io.atomic import check_apart
 from ..io.paths import PathLike
 from ..structures import Ranking
+from ..structures.embeddings_writer import find_foreign
 from ..structures.identity import root_of
 from ..structures.label_file import read_labels
 
@@ -58,6 +59,24 @@ def check_replaceable(
         raise UsageError(
             f"{out} is there and is no {name} of FastSeek: name another file, or say --force to"
             " replace it"
+        )
+
+
+def check_folder(out: PathLike | None, force: bool | None = None) -> None:
+    """Check that a folder is new or empty, or holds embeddings or class probabilities.
+
+    Args:
+        out: the folder; None for none.
+        force: whether they are put beside anything; None where the verb has no such option.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    foreign = "" if out is None or force else find_foreign(out, r"predictions\.\w+")
+    if foreign:
+        raise UsageError(
+            f"{out} is there and holds {foreign!r}, which is no file of embeddings: name another"
+            f" folder{'' if force is None else ', or say --force'}"
         )
 
 

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from ._blend import BlendOptions, blend_files
-    from ._outputs import check_replaceable
+    from ._outputs import check_folder, check_replaceable
 
     if bool(args.probabilities) == bool(args.embeddings):
         parser.error("give --probabilities, or --embeddings with --train and --labels")
@@ -79,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folders, out = args.probabilities or [], args.out
     inputs = [*folders, *args.embeddings, *args.train, *given]
     check_replaceable(args.json, "figures", args.force, inputs)
+    check_folder(args.out, args.force)
     wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed, args.weights)
     if args.embeddings:
         sys.stdout.write(_join(args) + "\n")

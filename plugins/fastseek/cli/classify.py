@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_with_changes(parser, argv)
 
     from ..inference.classification import classify_images
+    from ._outputs import check_folder
 
+    check_folder(args.out)
     done = classify_images(
         args.config_file, args.weights, args.images, args.out, args.opts, args.gate
     )

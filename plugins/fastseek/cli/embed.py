@@ -36,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add_recipe_changes(parser)
     args = parse_with_changes(parser, argv)
+
+    from ._outputs import check_folder  # help is shown without it
+
+    check_folder(args.out)
     work = _embed_by_name if args.model else _embed_by_recipe
     sys.stdout.write(work(args) + "\n")
 

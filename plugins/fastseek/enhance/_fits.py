@@ -7,13 +7,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError
+from ..errors import ArtefactError, DataError, UsageError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from ..structures import Embeddings
@@ -117,6 +118,29 @@ class Fit:
         return cls(kind, arrays, told["passport"])
 
 
+def _check_ours(path: PathLike) -> None:
+    """Check that a file that is to be written is not there yet, or is a fit: a path in a recipe may
+    be a stranger's.
+
+    Raises:
+        UsageError: something else is there, and would be lost.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not pathlib.Path(path).is_file() or not os.path.getsize(path):
+        return
+    try:
+        with safe_open(path, "numpy") as file:
+            ours = "fastseek" in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, TypeError):
+        ours = False
+    if not ours:
+        raise UsageError(
+            f"save={os.fspath(path)!r}: is there and is no fit of FastSeek: name another file, or"
+            " remove it"
+        )
+
+
 def _parse_metadata(text: str) -> dict[str, Any]:
     told = json.loads(text)
     if not isinstance(told, dict):
@@ -191,7 +215,10 @@ def fit_or_load(
 
     Raises:
         ArtefactError, DataError: it cannot be read or does not fit the sides.
+        UsageError: `save` is a file of something else.
     """
+    if save:
+        _check_ours(save)
     if fit in SIDES:
         source = sides[SIDES.index(fit)]
         found = Fit(kind, learn(source), {"rows": len(source), "source": dict(source.provenance)})

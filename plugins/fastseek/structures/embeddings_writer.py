@@ -24,6 +24,7 @@ from .shard_files import check_digest
 COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
 DTYPES = ("float32", "float16")
 SHARD_ITEMS = 2048
+MANIFEST, STORE = "manifest.json", "store.json"
 # What an embeddings folder is made of, and what a killed writer may leave there.
 OURS = re.compile(
     r"\d{5,}\.(ids\.npy|vectors\.npy|json)|manifest\.json|store\.json|rejects\.csv|\..+\.tmp-\d+(-\d+)?"
@@ -159,6 +160,37 @@ def _empty(folder: pathlib.Path) -> None:
     places = {"manifest.json": 0, "store.json": 2}
     for path in sorted(files, key=lambda path: (places.get(path.name, 1), path.name)):
         path.unlink()
+
+
+def find_foreign(folder: PathLike, also: str = "") -> str:
+    """The first file of a folder that would be lost or mixed up, were embeddings written there: in
+    a folder of embeddings none but a manifest that is none of theirs, else any that they have not.
+
+    Args:
+        folder: need not be there.
+        also: a pattern of names that may stand there, too.
+
+    Returns:
+        its name, "" where there is none.
+    """
+    path = pathlib.Path(folder)
+    if not path.is_dir():
+        return ""
+    names = sorted(one.name for one in path.iterdir() if one.name != LOCK)
+    if MANIFEST in names and not _is_manifest(path / MANIFEST):
+        return MANIFEST
+    if MANIFEST in names or STORE in names:
+        return ""
+    known = re.compile(f"{OURS.pattern}|{also}" if also else OURS.pattern)
+    return next((name for name in names if not known.fullmatch(name)), "")
+
+
+def _is_manifest(path: pathlib.Path) -> bool:
+    try:
+        page = read_json(path)
+    except DataError:
+        return False
+    return isinstance(page, dict) and {"shards", "passport"} <= set(page)
 
 
 def fits(
