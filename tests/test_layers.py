@@ -74,6 +74,7 @@ FLOORS = {
         "_checks draft",
         "incoming",
         "folder_index",
+        "migration",
     ],
     "inference.pretrained": [
         """cache catalog decoding embedding_net onnx_programs options preprocessing timm_networks""",

@@ -117,3 +117,28 @@ def test_an_answer_is_never_written_over_the_index(home):
     with pytest.raises(UsageError):
         run("search i --queries q --out i/1/manifest.json --force")
     assert Index.open("i").check() == []
+
+
+def test_an_index_is_migrated_to_other_vectors_and_back(home, capsys):
+    new = Embeddings([f"p{n}" for n in range(9)], draw(9, 4)[:, :3], {"model": "m2"})
+    new.save(home / "new")
+    capsys.readouterr()
+    run("migrate i --embeddings new --dry-run")
+    run("migrate i --embeddings new --no-switch -k 3")
+    assert Index.open("i").provenance["model"] == "m1"
+    run("migrate i --embeddings new -k 3")
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "i: 9 of 9 images to embed"
+    assert "overlap@3" in told[1] and "old vectors stay current" in told[1]
+    assert "new vectors are current; --rollback goes back" in told[2]
+    index = Index.open("i")
+    assert index.provenance["model"] == "m2" and index.metadata(["p4"])["price"] == [4]
+    with pytest.raises(ArtefactError, match="5 dimensions"):
+        run("search i --queries q")
+    run("migrate i --rollback")
+    run("search i --queries q")
+    with pytest.raises(UsageError, match="either --model or --embeddings"):
+        run("migrate i")
+    Embeddings(["p0"], draw(1)[:, :3], {"model": "m3"}).save(home / "few")
+    with pytest.raises(DataError, match="8 images cannot be embedded anew, such as 'p1'"):
+        run("migrate i --embeddings few")

@@ -253,7 +253,7 @@ def test_readers_see_one_state_each_while_a_writer_goes_on(tmp_path, small_steps
     for reader in readers:
         reader.start()
     twin.put(["p000"], draw(1))
-    for number in range(1, 40):
+    for number in range(1, 25):
         name = f"p{number:03d}"
         # What will be there is written down before it is.
         generation = index._view.manifest.generation + 1

@@ -206,3 +206,24 @@ def test_an_answer_is_a_page_with_the_images_that_may_be_shown(tmp_path, images,
 def test_queries_have_their_files_by_id(images, model):
     asked, files = embed_queries(images, model)
     assert len(asked) == 6 and files["a/0.png"] == str(images / "a" / "0.png")
+
+
+def test_an_index_is_migrated_to_another_model_by_the_files_it_remembers(
+    tmp_path, images, model, monkeypatch, capsys
+):
+    from fastseek.inference import pretrained
+
+    other = make_model("other", "w2")
+    monkeypatch.setattr(pretrained, "load_model", lambda *_: other)
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    run(f"migrate {tmp_path}/i --model other --dry-run")
+    assert "6 of 6 images to embed" in capsys.readouterr().out
+    images.rename(tmp_path / "moved")
+    run(f"migrate {tmp_path}/i --model other --dry-run")
+    assert "the files of 6 are not there" in capsys.readouterr().out
+    with pytest.raises(DataError, match="6 images cannot be embedded anew"):
+        run(f"migrate {tmp_path}/i --model other")
+    run(f"migrate {tmp_path}/i --model other --images {tmp_path}/moved -k 2")
+    assert other.network.seen == 6 and "overlap@2 1.0 of old and new" in capsys.readouterr().out
+    assert Index.open(tmp_path / "i").provenance["model"] == "w2"

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,11 @@ from ..errors import ArtefactError, DataError, UsageError
 from ..index import Index
 from ..index.columns import RESERVED, MetadataTable
 from ..index.engines import FLAT, FLAT_BELOW
+from ..index.migration import NewModel, migrate, plan_migration, roll_back
+from ..index.segment import ROWS
 from ..io.atomic import check_writable
 from ..io.paths import PathLike
+from ..knn.align import rows_of
 from ..structures import Embeddings, Ranking
 from ..structures.answers import AnswerTable
 from ..structures.identity import root_of
@@ -116,6 +119,51 @@ def compact_index(args: Namespace) -> str:
         index.compact()
         told = index.info()
         return f"{index.folder}: {len(index)} images, {before} -> {told['bytes']} bytes"
+
+
+def migrate_index(args: Namespace) -> str:
+    """Make the vectors of another model beside those of an index, compare, and switch."""
+    if args.rollback:
+        count = roll_back(args.index, args.force)
+        return f"{args.index}: the vectors from before are current again; {count} images"
+    model = _new_model(args)
+    plan = plan_migration(args.index, model, args.images)
+    if args.dry_run:
+        missing = 0 if args.embeddings else plan.missing
+        lost = f"; the files of {missing} are not there" if missing else ""
+        return f"{args.index}: {plan.images - plan.done} of {plan.images} images to embed{lost}"
+    found = migrate(args.index, model, args.images, not args.no_switch, args.sample, args.k)
+    share = "nothing to compare" if found.overlap is None else f"overlap@{found.k} {found.overlap}"
+    how = "the old vectors stay current" if args.no_switch else "the new vectors are current"
+    back = "" if args.no_switch else "; --rollback goes back"
+    return f"{args.index}: {share} of old and new on {found.queries} images; {how}{back}"
+
+
+def _new_model(args: Namespace) -> NewModel:
+    if bool(args.model) == bool(args.embeddings):
+        raise UsageError("name what is migrated to: either --model or --embeddings")
+    if args.embeddings:
+        return _stored_model(read_vectors(args.embeddings))
+
+    from ..inference.index_images import make_new_model
+    from ..inference.pretrained import load_model
+    from ._model_options import read_model_options
+
+    return make_new_model(load_model(args.model, read_model_options(args)), args.threads)
+
+
+def _stored_model(new: Embeddings) -> NewModel:
+    """Vectors that were made before, as a model."""
+
+    def embed(ids: Sequence[str], _: Sequence[str]) -> Iterator[tuple[list[str], np.ndarray]]:
+        rows = rows_of(ids, new.ids)
+        for start in range(0, len(rows), ROWS):
+            mine = rows[start : start + ROWS]
+            mine = mine[mine >= 0]
+            if len(mine):
+                yield new.ids[mine].tolist(), np.asarray(new.vectors[mine])
+
+    return NewModel(new.dim, new.provenance, embed)
 
 
 def read_vectors(path: PathLike) -> Embeddings:

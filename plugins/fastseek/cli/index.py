@@ -7,6 +7,7 @@ fastseek index search shop --images question.jpg -k 5
 fastseek index search shop --queries mine/query --filter "price < 20" --out a.csv
 fastseek index delete shop --filter "shop == 'south'"
 fastseek index info shop
+fastseek index migrate shop --model timm:vit_small_patch16_dinov3 --pooling cls
 
 Every change is there whole or not at all, on the disk when the command ends. One process writes at
 a time, any number search.
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_add(commands, "upsert", "put in images, in the place of those that are there")
     _add_delete(commands)
     _add_search(commands)
+    _add_migrate(commands)
     for name, text in (
         ("info", "what it holds, as JSON"),
         ("check", "read every byte, and tell what is wrong"),
@@ -118,5 +120,29 @@ def _add_search(commands: Commands) -> None:
         default=[],
         metavar="DIR",
         help="for .html: images that lie below this folder are shown; may be repeated",
+    )
+    add_force_option(parser)
+
+
+def _add_migrate(commands: Commands) -> None:
+    text = "make the vectors of another model beside the old ones, compare, and switch"
+    parser = _add_command(commands, "migrate", text)
+    add_named_model_options(parser)
+    parser.add_argument(
+        "--embeddings", metavar="E", help="the new vectors of all images, in place of a model"
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", help="the folder ids are paths below, where files were moved"
+    )
+    parser.add_argument("-k", type=int, default=10, help="answers compared (default: %(default)s)")
+    parser.add_argument(
+        "--sample", type=int, default=100, help="images asked with (default: %(default)s)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
+    parser.add_argument(
+        "--no-switch", action="store_true", help="compare only; the same command later switches"
+    )
+    parser.add_argument(
+        "--rollback", action="store_true", help="make the vectors from before current again"
     )
     add_force_option(parser)

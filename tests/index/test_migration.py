@@ -1,0 +1,198 @@
+"""From one model to another: beside, compared, switched in one step, and back."""
+
+import contextlib
+import os
+import shutil
+
+import numpy as np
+import pytest
+from test_crashes import Disk, Killed
+from twin import draw
+
+from fastseek.errors import ArtefactError, DataError, RunError, UsageError
+from fastseek.index import Index, manifest, migration
+from fastseek.index.migration import (
+    NewModel,
+    compare_answers,
+    migrate,
+    plan_migration,
+    roll_back,
+)
+
+OLD, NEW = {"model": "m1", "name": "one"}, {"model": "m2", "name": "two"}
+NAMES = [f"p{number}" for number in range(12)]
+
+
+def new_vector(name, dim=4):
+    return draw(1, dim, seed=int(name[1:]) + 1000)[0]
+
+
+def make_model(provenance=NEW, lost=(), calls=None, batch=5):
+    def embed(ids, paths):
+        if calls is not None:
+            calls.extend(ids)
+        for start in range(0, len(ids), batch):
+            names = [name for name in ids[start : start + batch] if name not in lost]
+            if names:
+                yield names, np.stack([new_vector(name) for name in names])
+
+    return NewModel(4, provenance, embed)
+
+
+@pytest.fixture
+def index(tmp_path):
+    made = Index.create(tmp_path / "i")
+    metadata = {"price": list(range(12)), "content": [f"h{n}" for n in range(12)]}
+    made.add(NAMES, draw(12), metadata, OLD)
+    return made
+
+
+def assert_new(folder, names):
+    index = Index.open(folder)
+    assert index.check() == [] and index.ids.tolist() == sorted(names)
+    assert index.provenance["model"] == "m2" and index.dim == 4
+    expected = np.stack([new_vector(name) for name in sorted(names)])
+    np.testing.assert_array_equal(index.vectors(sorted(names)).vectors, expected)
+
+
+def test_the_new_vectors_take_the_place_of_the_old_with_their_metadata(index):
+    compared = migrate(index.folder, make_model())
+    assert compared.k == 10 and compared.queries == 12 and 0 <= compared.overlap <= 1
+    assert_new(index.folder, NAMES)
+    now = Index.open(index.folder)
+    assert now.metadata(["p3"]) == {"price": [3], "content": ["h3"]}
+    with pytest.raises(ArtefactError, match="8 dimensions|6 dimensions"):
+        now.search(draw(1))
+    with pytest.raises(UsageError, match="are of this model already"):
+        migrate(index.folder, make_model())
+
+
+def test_a_reader_keeps_the_old_model_until_it_asks_for_the_new_state(index):
+    migrate(index.folder, make_model())
+    assert index.search(draw(1), 3).provenance["gallery"]["model"] == "m1"
+    with pytest.raises(ArtefactError, match="have 6 dimensions"):
+        index.add(["new"], draw(1), provenance=OLD)
+    index.refresh()
+    assert index.provenance["model"] == "m2"
+
+
+def test_it_goes_back_and_forth(index):
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        roll_back(index.folder)
+    migrate(index.folder, make_model())
+    assert roll_back(index.folder) == 12
+    back = Index.open(index.folder)
+    assert back.provenance["model"] == "m1" and back.check() == []
+    np.testing.assert_array_equal(back.vectors(NAMES).vectors, draw(12))
+    roll_back(index.folder)
+    assert_new(index.folder, NAMES)
+
+
+def test_it_does_not_go_back_over_later_changes_unless_told_to(index):
+    migrate(index.folder, make_model())
+    now = Index.open(index.folder)
+    now.add(["p50"], new_vector("p50")[None], provenance=NEW)
+    now.delete(["p1", "p2"])
+    with pytest.raises(ArtefactError, match="1 images were added and 2 deleted"):
+        roll_back(index.folder)
+    assert roll_back(index.folder, force=True) == 12
+
+
+def test_the_overlap_is_that_of_the_answers(index, tmp_path):
+    assert compare_answers(index, index).overlap == 1.0
+    other = Index.create(tmp_path / "other")
+    vectors = draw(12)
+    vectors[:6] = draw(6, seed=8)
+    other.add(NAMES, vectors)
+    expected = []
+    for name in NAMES:
+        near = []
+        for one in (index, other):
+            ranking = one.search(one.vectors([name]).vectors, 4)
+            near.append([n for n in ranking.gallery_ids[ranking.indices[0]] if n != name][:3])
+        expected.append(len(set(near[0]) & set(near[1])) / 3)
+    found = compare_answers(index, other, k=3)
+    assert found.overlap == pytest.approx(np.mean(expected), abs=1e-4) and found.queries == 12
+
+
+def test_built_but_not_switched_it_goes_on_and_catches_up_with_changes(index):
+    calls = []
+    migrate(index.folder, make_model(calls=calls), switch=False)
+    assert Index.open(index.folder).provenance["model"] == "m1" and sorted(calls) == sorted(NAMES)
+    index.delete(["p0", "p1"])
+    index.add(["p20"], draw(1), {"price": [20], "content": ["h20"]}, OLD)
+    index.upsert(["p5"], draw(1), {"content": ["other"]}, OLD)
+    index.upsert(["p6"], index.vectors(["p6"]).vectors, {"price": [66]}, OLD)
+    calls.clear()
+    told = plan_migration(index.folder, make_model())
+    assert told == (11, 9, 11)
+    migrate(index.folder, make_model(calls=calls))
+    assert sorted(calls) == ["p20", "p5"]
+    assert_new(index.folder, [*NAMES[2:], "p20"])
+    assert Index.open(index.folder).metadata(["p6"])["price"] == [66]
+
+
+def test_images_that_cannot_be_embedded_stop_the_switch_and_keep_the_rest(index):
+    with pytest.raises(DataError, match="2 images cannot be embedded anew, such as 'p3'"):
+        migrate(index.folder, make_model(lost=("p3", "p7")))
+    assert Index.open(index.folder).provenance["model"] == "m1"
+    index.delete(["p3"])
+    calls = []
+    migrate(index.folder, make_model(calls=calls))
+    assert calls == ["p7"]
+    assert_new(index.folder, [name for name in NAMES if name != "p3"])
+
+
+def test_a_third_model_starts_anew_and_leaves_no_line_behind(index):
+    migrate(index.folder, make_model({"model": "m9"}), switch=False)
+    migrate(index.folder, make_model())
+    assert_new(index.folder, NAMES)
+    lines = {path.name for path in index.folder.iterdir() if path.is_dir()}
+    pointer = manifest.read_pointer(index.folder)
+    assert lines == {pointer.current, pointer.previous}
+
+
+def test_files_are_looked_for_where_they_were_and_below_the_root(tmp_path):
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "p1").write_bytes(b"x")
+    (tmp_path / "p0").write_bytes(b"x")
+    index = Index.create(tmp_path / "i")
+    paths = [str(tmp_path / "p0"), str(tmp_path / "old" / "p1"), None]
+    index.add(NAMES[:3], draw(3), {"path": paths}, OLD)
+    assert plan_migration(index.folder, make_model()) == (3, 0, 2)
+    assert plan_migration(index.folder, make_model(), tmp_path / "moved") == (3, 0, 1)
+    with pytest.raises(UsageError, match="already"):
+        plan_migration(index.folder, NewModel(6, OLD, make_model().embed))
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["killed", "full disk"])
+def test_stopped_at_any_write_it_is_the_old_or_the_new_and_goes_on(
+    index, tmp_path, monkeypatch, fails
+):
+    monkeypatch.setattr(migration, "CHUNK", 8)
+    monkeypatch.setattr(manifest, "GRACE", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    states, at, count = set(), 0, 1
+    while count >= at:
+        at += 7 if fails else 3
+        folder = tmp_path / str(at)
+        shutil.copytree(index.folder, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch, at, fails)
+            with contextlib.suppress(Killed, RunError, OSError):
+                migrate(folder, make_model())
+        count = disk.count
+        here = Index.open(folder)
+        assert here.check() == [] and here.ids.tolist() == sorted(NAMES)
+        model = here.provenance["model"]
+        states.add(model)
+        if model == "m1":
+            np.testing.assert_array_equal(here.vectors(NAMES).vectors, draw(12))
+            calls = []
+            migrate(folder, make_model(calls=calls))
+            assert len(calls) <= 12
+        assert_new(folder, NAMES)
+        assert roll_back(folder) == 12
+        shutil.rmtree(folder)
+    assert states == {"m1", "m2"} and count > 30
+    assert os.listdir(tmp_path) == ["i"]
