@@ -26,6 +26,7 @@ ROWS = (
     ("quickstart.md", "index.md", "scale.md"),
     ("own-images.md", "train.md"),
     ("adapt.md",),
+    ("living-index.md",),
     ("recipes.md",),
     ("install.md", "contributing.md"),
 )

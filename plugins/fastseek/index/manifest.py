@@ -145,7 +145,8 @@ def read_manifest(line: pathlib.Path) -> Manifest:
 def write_manifest(line: pathlib.Path, manifest: Manifest) -> None:
     """Make a state the present one: from here on it is kept, whatever happens."""
     sync_folder(line)  # the names of the new files, before the manifest that tells of them
-    write_json(line / MANIFEST, msgspec.to_builtins(manifest))
+    # what JSON does not know, such as the version of torch, as its text
+    write_json(line / MANIFEST, msgspec.to_builtins(manifest, enc_hook=str))
     sync_folder(line)
 
 
