@@ -27,6 +27,7 @@ ROWS = (
     ("own-images.md", "train.md"),
     ("adapt.md",),
     ("living-index.md",),
+    ("models.md",),
     ("recipes.md",),
     ("install.md", "contributing.md"),
 )

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from safetensors.torch import save_file
 
 from fastseek.errors import RunError, UsageError
 from fastseek.inference import export as exporting
 from fastseek.inference.export import export
+from fastseek.inference.pretrained import load_model
 from fastseek.modeling.build import build_model
 
 TINY = {"embed_dim": 16, "depths": (1, 2), "num_heads": (1, 2), "img_size": 32, "window_size": 4}
@@ -130,6 +132,13 @@ def test_onnx_gives_the_models_embeddings_and_says_where_they_come_from(
     assert provenance["preprocessing"]["test"] == ["resize(32)"] and re.fullmatch(
         "[0-9a-f]{64}", provenance["model"]
     )
+    by_name = load_model(str(tmp_path / "model.onnx"))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    with torch.no_grad():
+        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+        expected = F.normalize(model({"images": batch})).numpy()
+    assert np.abs(by_name.embed([Image.fromarray(pixels)]) - expected).max() < 1e-5
+    assert by_name.provenance["model"] == provenance["model"]
 
 
 def test_a_program_that_differs_from_the_model_is_not_written(trained, tmp_path, monkeypatch):
