@@ -165,6 +165,13 @@ def test_a_gate_lets_in_the_share_it_was_fitted_to_and_no_stricter_one_does():
         fit_gate(np.array([]))
 
 
+@pytest.mark.parametrize(("keep", "images"), [(0.07, 100), (0.55, 100), (0.29, 100), (0.14, 50)])
+def test_a_share_that_is_a_whole_number_of_images_lets_in_that_many_and_no_more(keep, images):
+    """0.07 x 100 is 7.000000000000001 in floats."""
+    scores = np.arange(images) / images
+    assert fit_gate(scores, keep)(scores).sum() == round(keep * images)
+
+
 def test_separation_is_how_often_a_pair_stands_in_the_right_order():
     random = np.random.default_rng(1)
     inside, outside = random.integers(3, 9, 30), random.integers(0, 6, 40)

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import re
 import runpy
 import shutil
 import sys
@@ -48,7 +49,7 @@ def finished(photos, tmp_path_factory):
         "MODEL.DEVICE": "cpu",
         "OUTPUT_DIR": str(home / "run"),
         "PLUGINS": ["fastseek"],
-        "SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,))",
+        "SEEK.BACKBONE": "timm(name='test_efficientnet', stages=(4,))",
         "SEEK.BRANCHES": ["gem(dim=16)"],
         "SEEK.LOSSES": ["cross_entropy(on='gem')"],
         "SEEK.TRAIN": ["resize(32)"],
@@ -186,6 +187,41 @@ def test_F56_a_gate_that_cannot_be_made_is_told_before_the_work(
             gate=classification_report.GateChoice(**wrong),
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_test_set_without_a_known_class_is_told_before_the_work(gated, tmp_path, monkeypatch):
+    home = gated[0]
+    text = (home / "photos" / "list.csv").read_text()
+    others = re.sub(r'","[^"]*",', '","never seen",', text)
+    (home / "photos" / "others.csv").write_text(others)
+    monkeypatch.setattr(classification_report, "_rows", lambda *_: pytest.fail("it has begun"))
+    where = f"manifest('{home / 'photos' / 'others.csv'}')"
+    with pytest.raises(DataError, match="none of its 6 query images is of one of the 6 classes"):
+        classification_report.report(
+            home / "run" / "config.yaml",
+            home / "run" / "model_final.safetensors",
+            tmp_path / "out",
+            opts=["DATASETS.TESTS", f'["{where}"]'],
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_none_of_the_classes_are_listed_once(gated, tmp_path, monkeypatch):
+    home, strangers, _ = gated
+    listed = []
+
+    def images_of_once(images):
+        listed.append(images)
+        return images_of(images)
+
+    monkeypatch.setattr(classification_report, "images_of", images_of_once)
+    classification_report.report(
+        home / "run" / "config.yaml",
+        home / "run" / "model_final.safetensors",
+        tmp_path,
+        gate=classification_report.GateChoice(0.5, strangers),
+    )
+    assert listed == [strangers]
 
 
 def test_F56_classify_writes_who_is_none_of_these(gated, tmp_path):

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -74,13 +76,24 @@ def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
     Raises:
         DataError: no finite score, or keep outside (0, 1].
     """
+    check_share(keep)
     scores = np.sort(np.asarray(scores, float))
-    if not len(scores) or not np.isfinite(scores).all() or not 0 < keep <= 1:
-        raise DataError(
-            f"a gate needs finite scores and a share in (0, 1], got {len(scores)} scores and {keep}"
-        )
+    if not len(scores) or not np.isfinite(scores).all():
+        raise DataError(f"a gate needs finite scores, got {len(scores)} scores")
+    # 0.07 as it is written: the nearest float times 100 is above 7.
+    let_in = math.ceil(Fraction(str(float(keep))) * len(scores))
     # The least of the scores that must be let in, so that equal ones are let in too.
-    return Gate(float(scores[len(scores) - int(np.ceil(keep * len(scores)))]), keep)
+    return Gate(float(scores[len(scores) - let_in]), keep)
+
+
+def check_share(keep: float) -> None:
+    """A gate can be fitted to let in this share of the images that are known to belong.
+
+    Raises:
+        DataError: it is outside (0, 1].
+    """
+    if not 0 < keep <= 1:
+        raise DataError(f"a gate needs a share in (0, 1], got {keep}")
 
 
 def measure_gate(gate: Gate, inside: np.ndarray, outside: np.ndarray) -> GateFigures:

@@ -84,53 +84,81 @@ def blend_files(
             ArtefactError: a folder does not fit or was changed; names it.
     """
     _check(wanted, truth, figures, classes)
-    inputs = [*folders, wanted.prior or None, wanted.weights or None, truth, classes]
-    check_told(to, inputs)
-    if out is not None:
-        check_apart(out, inputs)
-    members, names = (
-        [Embeddings.load(folder, verify=True) for folder in folders],
-        [str(folder) for folder in folders],
+    _check_outputs(
+        [*folders, wanted.prior or None, wanted.weights or None, truth, classes], out, to
     )
-    stack, known, ids = (
-        align_members(members, names),
-        list(members[0].provenance["classes"]),
-        members[0].ids,
-    )
-    labels = read_labels(truth, "query", allow_empty=True) if truth is not None else {}
-    numbers = class_numbers([labels.get(name, "") for name in ids.tolist()], known)
+    names = [str(folder) for folder in folders]
+    members = [Embeddings.load(folder, verify=True) for folder in folders]
+    stack = align_members(members, names)
+    known, ids = list(members[0].provenance["classes"]), members[0].ids
+    numbers = _class_numbers_of(ids, known, truth)
     found = evolve(stack, numbers, ids, wanted.seed, wanted.evolve) if wanted.evolve else None
-    weights = np.full(len(stack), 1 / len(stack)) if found is None else np.array(found.weights)
     models = [_model_of(one) for one in members]
-    if wanted.weights:
-        weights = _read_weights(wanted.weights, models, names)
+    weights = _weights_of(wanted, found, models, names)
+    last = blend_members(stack, weights, wanted.mean)
     tables = dict(zip(names, stack, strict=True))
     if len(members) > 1:
-        tables["equal weights"] = blend_members(stack, None, wanted.mean)
-        tables |= (
-            {} if found is None else {"evolved weights": blend_members(stack, weights, wanted.mean)}
-        )
-        if wanted.weights:
-            tables["given weights"] = blend_members(stack, weights, wanted.mean)
-    last = blend_members(stack, weights, wanted.mean)
+        tables |= _name_blends(stack, last, wanted, found)
     if wanted.prior:
-        last = tables["with the prior"] = with_prior(
-            last, *_prior(wanted.prior, ids, known), wanted.power
-        )
+        prior = _prior(wanted.prior, ids, known)
+        last = tables["with the prior"] = with_prior(last, *prior, wanted.power)
     if out is not None:
-        provenance = {
-            "kind": "probabilities",
-            "classes": known,
-            "blend": {
-                **dataclasses.asdict(wanted),
-                "weights": weights.tolist(),
-                "members": [dict(one.provenance) | {"classes": len(known)} for one in members],
-            },
-        }
-        Embeddings(ids, last, provenance).save(out)
+        Embeddings(ids, last, _describe_making(wanted, weights, members, known)).save(out)
     scored = _score_blend(tables, numbers, ids, found, wanted.seed, figures, classes, known)
     used = list(zip(names, models, weights.tolist(), strict=True))
     return _describe(used, found, scored, len(ids), out, to)
+
+
+def _check_outputs(
+    inputs: Sequence[PathLike | None], out: PathLike | None, to: PathLike | None
+) -> None:
+    check_told(to, inputs)
+    if out is not None:
+        check_apart(out, inputs)
+
+
+def _class_numbers_of(ids: np.ndarray, known: Sequence[str], truth: PathLike | None) -> np.ndarray:
+    """Every image's class as a number [N]; -1 where the truth tells of none."""
+    labels = read_labels(truth, "query", allow_empty=True) if truth is not None else {}
+    return class_numbers([labels.get(name, "") for name in ids.tolist()], known)
+
+
+def _weights_of(
+    wanted: BlendOptions, found: Evolved | None, models: Sequence[str], names: Sequence[str]
+) -> np.ndarray:
+    """The members' weights: read, evolved or equal."""
+    if wanted.weights:
+        return _read_weights(wanted.weights, models, names)
+    if found is not None:
+        return np.array(found.weights)
+    return np.full(len(models), 1 / len(models))
+
+
+def _name_blends(
+    stack: np.ndarray, last: np.ndarray, wanted: BlendOptions, found: Evolved | None
+) -> dict[str, np.ndarray]:
+    """The equal blend, and the one that is not equal beside it, by what the table calls them."""
+    blends = {"equal weights": blend_members(stack, None, wanted.mean)}
+    if found is not None:
+        blends["evolved weights"] = last
+    if wanted.weights:
+        blends["given weights"] = last
+    return blends
+
+
+def _describe_making(
+    wanted: BlendOptions,
+    weights: np.ndarray,
+    members: Sequence[Embeddings],
+    known: Sequence[str],
+) -> dict[str, Any]:
+    """The provenance of a blend."""
+    blend = {
+        **dataclasses.asdict(wanted),
+        "weights": weights.tolist(),
+        "members": [dict(one.provenance) | {"classes": len(known)} for one in members],
+    }
+    return {"kind": "probabilities", "classes": list(known), "blend": blend}
 
 
 def _model_of(member: Embeddings) -> str:

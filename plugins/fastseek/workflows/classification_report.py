@@ -15,7 +15,14 @@ from torch import nn
 
 from ..classification import class_numbers
 from ..classification.confusion import Confused, confused_pairs
-from ..classification.gate import NONE, fit_gate, measure_gate, save_gate, score_images
+from ..classification.gate import (
+    NONE,
+    check_share,
+    fit_gate,
+    measure_gate,
+    save_gate,
+    score_images,
+)
 from ..config import recipe
 from ..config.edits import replace_values
 from ..data.builders import build_test_loader
@@ -98,40 +105,37 @@ def report(
 
     Raises:
         UsageError: the recipe has no test set, or no SEEK.TEST, or the backbone no such map.
-        DataError: an image cannot be read.
+        DataError: an image cannot be read, no image of the test set is of a known class, or the share
+            the gate is to let in is none.
     """
-    cfg, model = load_classifier(recipe.load(config_file, opts), weights)
-    if not cfg.SEEK.TEST or not cfg.DATASETS.TESTS:
-        raise UsageError(
-            f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test images"
-        )
-    names = list(_channels(model))
-    if on and on not in names:
-        raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
-    cfg = _image_set(cfg, CLASS_METRICS=list(cfg.SEEK.CLASS_METRICS) or DEFAULT_METRICS)
-    name = cfg.DATASETS.TESTS[0]
-    items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
-    queries = select_split(items, "query", name)
+    cfg, model = _load(config_file, opts, weights)
+    on = _choose_map(model, on)
+    queries = _test_images(cfg)
+    known = _of_known_classes(cfg, queries)
     choice = gate or GateChoice()
-    _check_gate(choice)
-    plain, scores, made = _rows(cfg, model, queries)
+    check_share(choice.keep)
+    strangers = [] if choice.outside is None else images_of(choice.outside)[0]
     out = pathlib.Path(out)
-    told, gate_row = _gate(cfg, model, queries, plain, choice, out)
-    made += gate_row
-    found = _confused_pairs_of(cfg, model, queries, plain, pairs, on or names[-1])
-    write_results(out / "results.json", made, current_commit(), max(cfg.SEED, 0))
-    write_json(
-        out / "confusion.json",
-        {"pairs": [_pair_row(pair) for pair, _ in found]},
+    plain, scores, made = _rows(cfg, model, queries)
+    outside, lost = _score_outside(cfg, model, strangers, choice.outside, out)
+    told, gate_row = _gate(
+        out / "gate.json",
+        score_images(plain),
+        known,
+        outside,
+        choice.keep,
+        describe_classifier(cfg, model),
     )
-    shown = [
-        {
-            **one,
-            "metrics": {
-                name: value for name, value in one["metrics"].items() if not name.endswith(" gain")
-            },
-        }
-        for one in made
+    made += gate_row
+    found = _confused_pairs_of(cfg, model, queries, plain, pairs, on)
+    write_results(out / "results.json", made, current_commit(), max(cfg.SEED, 0))
+    write_json(out / "confusion.json", {"pairs": [_pair_row(pair) for pair, _ in found]})
+    shown = [_without_gains(one) for one in made]
+    facts = [
+        ("weights", pathlib.Path(weights).name),
+        ("photos", f"{len(queries):,}"),
+        *CHANGED.items(),
+        (NONE, told + lost),
     ]
     classified_page(
         out / "report.html",
@@ -139,26 +143,63 @@ def report(
         scores=scores,
         steps=StepsTable(shown, "Images taken badly", since_first=True),
         pairs=[_images_shown(pair, mistakes) for pair, mistakes in found],
-        facts=[
-            ("weights", pathlib.Path(weights).name),
-            ("photos", f"{len(queries):,}"),
-            *((name, call) for name, call in CHANGED.items()),
-            (NONE, told),
-        ],
+        facts=facts,
     )
-    return f"{table(shown)}\n\ngate: {told}\npage: {out / 'report.html'}"
+    return f"{table(shown)}\n\ngate: {told}{lost}\npage: {out / 'report.html'}"
 
 
-def _check_gate(choice: GateChoice) -> None:
-    """Look at what the gate is made with before the work, and not after it.
+def _load(config_file: PathLike, opts: Sequence[str], weights: PathLike) -> tuple[Any, nn.Module]:
+    """The recipe with what it is scored by, and the classifier.
 
     Raises:
-        DataError: there are no images outside, or a share that is none.
+        UsageError: the recipe has no test set or no SEEK.TEST.
     """
-    if not 0 < choice.keep <= 1:
-        raise DataError(f"a gate needs a share in (0, 1], got {choice.keep}")
-    if choice.outside is not None:
-        images_of(choice.outside)
+    cfg, model = load_classifier(recipe.load(config_file, opts), weights)
+    if not cfg.SEEK.TEST or not cfg.DATASETS.TESTS:
+        raise UsageError(
+            f"{config_file}: SEEK.TEST and DATASETS.TESTS are needed to change test images"
+        )
+    metrics = list(cfg.SEEK.CLASS_METRICS) or DEFAULT_METRICS
+    return _image_set(cfg, CLASS_METRICS=metrics), model
+
+
+def _choose_map(model: nn.Module, on: str) -> str:
+    """The map that was asked for, or the last of the backbone.
+
+    Raises:
+        UsageError: it gives no such map.
+    """
+    names = list(_channels(model))
+    if on and on not in names:
+        raise UsageError(f"map {on!r}: the backbone gives {', '.join(names)}")
+    return on or names[-1]
+
+
+def _test_images(cfg: Any) -> Sequence[Item]:
+    name = cfg.DATASETS.TESTS[0]
+    return select_split(resolve(name, combine_all=cfg.DATASETS.COMBINEALL), "query", name)
+
+
+def _of_known_classes(cfg: Any, queries: Sequence[Item]) -> np.ndarray:
+    """bool [N]: which images are of a class the model was trained on.
+
+    Raises:
+        DataError: none is, so that nothing can be said of the classifier.
+    """
+    labels, _ = classes_of(cfg)
+    known: np.ndarray = class_numbers([item.label for item in queries], labels) >= 0
+    if not known.any():
+        raise DataError(
+            f"{cfg.DATASETS.TESTS[0]}: none of its {len(queries)} query images is of one of the"
+            f" {len(labels)} classes the model was trained on, such as {labels[0]!r}"
+        )
+    return known
+
+
+def _without_gains(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of results.json as the table shows it."""
+    metrics = {name: value for name, value in one["metrics"].items() if not name.endswith(" gain")}
+    return {**one, "metrics": metrics}
 
 
 def _pair_row(pair: Confused) -> dict[str, Any]:
@@ -171,25 +212,29 @@ def _pair_row(pair: Confused) -> dict[str, Any]:
 
 
 def _gate(
-    cfg: Any,
-    model: nn.Module,
-    queries: Sequence[Item],
-    probabilities: np.ndarray,
-    choice: GateChoice,
-    out: pathlib.Path,
+    path: pathlib.Path,
+    scores: np.ndarray,
+    known: np.ndarray,
+    strangers: np.ndarray,
+    keep: float,
+    made_by: Mapping[str, Any],
 ) -> tuple[str, list[dict[str, Any]]]:
-    """Fit a gate, measure it and write gate.json; what is told of it, and its row of results.json,
-    which it has when there are images of no known class.
+    """Fit a gate, measure it and write it; what is told of it, and its row of results.json, which it
+    has when there are images of no known class.
+
+    Args:
+        path: the JSON file.
+        scores: [N] of the test set.
+        known: bool [N], which of these are of a known class.
+        strangers: scores of further images of no known class.
+        keep: the share of known images that is let in.
+        made_by: provenance of the probabilities.
     """
-    labels, _ = classes_of(cfg)
-    known = class_numbers([item.label for item in queries], labels) >= 0
-    scores = score_images(probabilities)
-    gate = fit_gate(scores[known], choice.keep)
-    strangers, lost = _score_outside(cfg, model, choice.outside, out)
+    gate = fit_gate(scores[known], keep)
     # Images of the test set whose class the model has never seen are strangers too.
     outside = np.concatenate([scores[~known], strangers])
     found = measure_gate(gate, scores[known], outside)
-    save_gate(out / "gate.json", gate, found, describe_classifier(cfg, model))
+    save_gate(path, gate, found, made_by)
     told = (
         f"a largest probability of {gate.threshold:.3f} lets in {100 * found.kept:.1f} % of"
         f" {found.inside} images of known classes"
@@ -197,21 +242,22 @@ def _gate(
     if found.auroc is None or found.let_in is None:
         return f"{told}; give images of none of the classes with --outside to measure it", []
     figures = [Score("auroc", found.auroc, None), Score("let in", found.let_in, None)]
-    told += (
-        f" and {100 * found.let_in:.1f} % of {found.outside} others (AUROC {found.auroc:.3f}){lost}"
-    )
+    told += f" and {100 * found.let_in:.1f} % of {found.outside} others (AUROC {found.auroc:.3f})"
     return told, [row(NONE, figures)]
 
 
 def _score_outside(
-    cfg: Any, model: nn.Module, images: PathLike | None, out: pathlib.Path
+    cfg: Any,
+    model: nn.Module,
+    items: Sequence[Item],
+    images: PathLike | None,
+    out: pathlib.Path,
 ) -> tuple[np.ndarray, str]:
     """The scores of images of none of the classes, and what is told of those that cannot be
     read.
     """
-    if images is None:
+    if not items:
         return np.empty(0, np.float32), ""
-    items, _ = images_of(images)
     _, probabilities, rejects = embedding.in_memory(cfg, model, items, classifier(cfg, model))
     if not len(probabilities):
         raise DataError(f"{images}: none of {len(items)} images can be read")
