@@ -131,6 +131,39 @@ def test_finished_steps_are_skipped(home, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 2
 
 
+def test_keys_that_only_judge_or_shape_the_answer_train_no_step_anew(home, photos, monkeypatch):
+    run(home)
+    before, trained = weights(home, "large"), book(home)["steps"][1]["seconds"]
+    monkeypatch.setattr(plans, "_train", None)
+    tests = ["DATASETS.TESTS", f"(\"folder('{photos}')\",)"]
+    run(home, opts=tests)
+    results = home / "out" / "large" / "results.json"
+    assert set(json.loads(results.read_text())["metrics"]) == {"recall(1)"}
+    for opts, wanted in (
+        ([*tests, "SEEK.METRICS", "['map(5)']"], {"map(5)"}),
+        ([*tests, "SEEK.TEST", "['resize(40)']"], {"recall(1)"}),
+    ):
+        run(home, opts=opts)
+        assert set(json.loads(results.read_text())["metrics"]) == wanted
+        assert set(book(home)["steps"][1]["metrics"]) - {"metric"} == wanted
+    assert same(before, weights(home, "large"))
+    assert book(home)["steps"][1]["seconds"] == trained
+    assert "resize(40)" in (home / "out" / "small" / "config.yaml").read_text()
+    monkeypatch.setattr(plans, "_judge", None)
+    run(home, opts=opts)  # nothing is left to do
+
+
+def test_a_step_whose_best_is_taken_is_trained_anew_by_other_metrics(tmp_path):
+    """They choose which checkpoint is the best."""
+    cfg, other = plans.get_cfg(), plans.get_cfg()
+    for one, metrics in ((cfg, []), (other, ["map(5)"])):
+        plans.register(one)
+        one.SEEK.METRICS = metrics
+    for best in (False, True):
+        kept = plans.training_record(tmp_path, cfg, None, best).inputs
+        assert (kept == plans.training_record(tmp_path, other, None, best).inputs) is not best
+
+
 def test_a_record_that_counts_keys_which_count_no_more_leaves_its_step_finished(home, monkeypatch):
     first = run(home)
     written = book(home)

@@ -169,6 +169,13 @@ def test_a_few_photos_of_ones_own_are_enough_and_a_bad_one_stops_nothing(tmp_pat
     assert rejects.count("0003.jpg,") == 2
 
 
+def test_a_warm_up_is_a_quarter_of_the_training_at_most(photos, tmp_path):
+    cfg = recipe.load(RECIPE, [*SHORT, "SOLVER.WARMUP_ITERS", "20", "SOLVER.IMS_PER_BATCH", "6"])
+    assert pipeline._shorten_warm_up(cfg, 6 * 80).SOLVER.WARMUP_ITERS == 20
+    assert pipeline._shorten_warm_up(cfg, 6 * 10).SOLVER.WARMUP_ITERS == 5
+    assert pipeline._shorten_warm_up(cfg, 6).SOLVER.WARMUP_ITERS == 1
+
+
 def test_a_recipe_without_metrics_is_refused_before_anything_is_built(photos, tmp_path):
     with pytest.raises(UsageError, match="SEEK.METRICS"):
         pipeline.run_file(RECIPE.with_name("bagtricks.yml"), tmp_path / "out", str(photos))

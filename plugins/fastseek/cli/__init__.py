@@ -56,7 +56,7 @@ RECIPE_OPTION = {
 }
 # Verbs whose name is a word of Python's: their file has another.
 FILES = {"try": "try_folder"}
-# Verbs that run a model: the C library is told to keep memory for it.
+# Verbs that run a model: the C library keeps memory for it, and its threads do not spin.
 MODEL_VERBS = {
     *("try", "demo", "run", "train", "contest", "ablate", "self-train"),
     *("embed", "classify", "classify-report", "subjects"),
@@ -121,9 +121,11 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
     if option and given and not given[0].startswith("-"):
         given = [option, *given]
     if verb in MODEL_VERBS and not {"-h", "--help"} & set(given):
-        from ._allocator import keep_memory  # before torch is loaded
+        from ._allocator import keep_memory  # both before torch is loaded
+        from ._threads import share_processors
 
         keep_memory()
+        share_processors()
     try:
         file = FILES.get(verb, verb.replace("-", "_"))
         importlib.import_module(f".{file}", __name__).main(list(given))

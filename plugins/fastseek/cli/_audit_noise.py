@@ -17,6 +17,7 @@ from ..errors import DataError
 from ..io import csv_rows
 from ..io.atomic import check_apart, check_writable
 from ..io.paths import PathLike
+from ..io.processors import count_processors
 from ..progress import progress
 from ..structures import Item
 
@@ -57,7 +58,7 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
         except BadImage as error:
             return error
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(count_processors()) as pool:
         found = list(progress(pool.map(look, items), "measuring noise", len(items)))
     good = [
         (csv_rows.guard_cell(item.id), one.name, f"{one.share:.5f}", f"{one.sigma:.2f}")

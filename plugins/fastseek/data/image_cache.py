@@ -24,6 +24,7 @@ from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
+from ..io.processors import count_processors
 from ..progress import progress, tell
 from ..registry import TRANSFORMS, FileReadingTransform, Transform, build
 from .images import NORMAL_FORM, BadImage, decode
@@ -226,7 +227,7 @@ def _make(
         image.info["path"] = path
         return np.asarray(to_pil(transform(image)))
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(count_processors()) as pool:
         for number in progress(range(len(starts)), f"decoding {len(paths)} images once"):
             file = folder / f"{number:05d}.json"
             if file.exists():  # written after its shard

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..io.processors import count_processors
 from ..structures import Embeddings
 from ..structures.arrays import FloatArray, IntArray
 from .blocked import BLOCK_ROWS, Block, BlockedSearch, Mapped, encode, iterate_blocks, threads
@@ -227,7 +228,4 @@ def workers() -> int:
     named = os.environ.get("OMP_NUM_THREADS", "")
     if named.isdigit() and int(named):
         return int(named)
-    # Where the system cannot tell which cores are lent to this process, all are counted.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return count_processors()

@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from ..io.image_formats import accepted_formats
 from ..io.paths import PathLike
+from ..io.processors import count_processors
 from ..progress import progress
 
 MAX_PIXELS = 64_000_000  # a larger image is not decoded
@@ -148,7 +149,7 @@ class Album:
         longest = side or (LARGE_SIDE if len(wanted) <= FEW else SIDE)
         known = {} if known is None else known
         missing = [path for path in wanted if (path, longest) not in known]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(8, count_processors())) as pool:
             made = pool.map(lambda path: thumbnail(path, longest), missing)
             for path, one in zip(missing, progress(made, "thumbnails", len(missing)), strict=True):
                 known[path, longest] = one

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..config import recipe
 from ..config.edits import replace_values
+from ..config.solver_values import phase_epochs
 from ..data.builders import fit_batch_size
 from ..data.fastreid_datasets import resolve
 from ..data.own_images import spell_data_set
@@ -85,6 +86,7 @@ def _replace_data(cfg: Any, data: str) -> Any:
             size,
         )
         made = replace_values(made, {"SOLVER.IMS_PER_BATCH": size})
+    made = _shorten_warm_up(made, len(trained))
     if len({item.label for item in trained}) == 1:
         logger.warning(
             "%s has images of one class only: nothing can be learned from them; make a folder a"
@@ -92,6 +94,22 @@ def _replace_data(cfg: Any, data: str) -> Any:
             data,
         )
     return made
+
+
+def _shorten_warm_up(cfg: Any, images: int) -> Any:
+    """The recipe with a warm-up of a quarter of the training at most: few images make few steps."""
+    steps = phase_epochs(cfg) * (images // cfg.SOLVER.IMS_PER_BATCH)
+    most = max(1, steps // 4)
+    if cfg.SEEK.SCHEDULE or cfg.SOLVER.WARMUP_ITERS <= most:
+        return cfg
+    logger.info(
+        "%d images make %d steps: SOLVER.WARMUP_ITERS %d is %d",
+        images,
+        steps,
+        cfg.SOLVER.WARMUP_ITERS,
+        most,
+    )
+    return replace_values(cfg, {"SOLVER.WARMUP_ITERS": most})
 
 
 def run(cfg: Any, out: PathLike, strict: bool = True) -> str:

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from ...config.edits import replace_values
-from ...config.keys import OLD_KEYS, RUNS, former_names, tag_of
+from ...config.keys import OLD_KEYS, RUNS, SHAPES_MODEL, former_names, tag_of
 from ...config.nested import flatten
 from ...config.plugins import register
 from ...distributed import process_group
@@ -30,10 +30,12 @@ from ...io.digests import digest, sha256
 from ...io.json_files import read_json, write_json
 from ...io.paths import PathLike, locate
 from ...io.stage_record import StageRecord, describe_differences
+from ...structures.class_file import read_class_file
 from ...training import checkpoint_manifest, results
 from ...training.checkpoint import TAG
 from ...training.run_setup import setup, start_log
 from ...training.trainer import Trainer
+from ..train import evaluate
 from .spec import NONE, TAKEN, Plan, PlanStep, configs, read_plan
 
 from fastreid.config import CfgNode, get_cfg
@@ -43,7 +45,8 @@ logger = logging.getLogger("fastreid.fastseek")
 RECORD = "training.json"  # of one step, in its folder; stage.json is of what wraps a training
 BOOK, FORMAT = "plan.json", 1  # all steps at a glance
 RECIPE, RESULTS = "recipe.yml", "results.json"
-DONE, BEGUN, NEW = "done", "begun", "new"
+DONE, BEGUN, NEW, TRAINED = "done", "begun", "new", "trained"
+JUDGED = "judged by"  # in what a record reports: the keys that say how its model is evaluated
 FORMER_NEUTRAL = (
     "OUTPUT_DIR",
     "MODEL.WEIGHTS",
@@ -128,32 +131,52 @@ def run_steps(plan: Plan, cfgs: Sequence[CfgNode], out: pathlib.Path) -> Trained
 def _run_step(plan: Plan, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> None:
     start_log(str(out))
     source = _find_source(plan, step, cfg, out)
-    record = training_record(out / step.name, cfg, source)
+    record = training_record(out / step.name, cfg, source, _is_best_taken(plan, step))
     ready = process_group.share(_prepare(record, step, cfg, out) if comm.is_main_process() else "")
     if ready == DONE:
         logger.info("step %s is done: %s", step.name, out / step.name / TAKEN["final"])
         return
-    began = time.monotonic()
-    found = _train(step, _place_weights(cfg, out / step.name, source), resume=ready == BEGUN)
+    began, before = time.monotonic(), record.load() if ready == TRAINED else None
+    placed = _place_weights(cfg, out / step.name, source)
+    found = _judge(step, placed) if ready == TRAINED else _train(step, placed, ready == BEGUN)
     if comm.is_main_process():
         files = [record.folder / TAKEN["final"], record.folder / RESULTS]
-        seconds = time.monotonic() - began
-        made = record.finish(files, {"seconds": seconds, "metrics": results.flat(found)})
+        seconds = before.results["seconds"] if before else time.monotonic() - began
+        told = {"seconds": seconds, "metrics": results.flat(found)}
+        made = record.finish(files, {**told, JUDGED: _judging_keys(cfg)})
         entry = _entry(step, cfg, record) | {"state": DONE, "weights": made.files[TAKEN["final"]]}
-        _note(out, plan, {**entry, **made.results})
+        _note(out, plan, {**entry, **told})
     comm.synchronize()
 
 
-def training_record(folder: pathlib.Path, cfg: CfgNode, source: pathlib.Path | None) -> StageRecord:
+def training_record(
+    folder: pathlib.Path, cfg: CfgNode, source: pathlib.Path | None, best: bool = False
+) -> StageRecord:
     """The record of one training.
 
     Args:
         folder: of the training.
         cfg: its recipe.
         source: the weights it starts from: their bytes count, not their name.
+        best: whether its best checkpoint is wanted, which the evaluations choose.
     """
-    inputs = {"from": sha256(source) if source else "", "recipe": essence(cfg)}
-    return StageRecord(folder, inputs, RECORD, needs=(TAKEN["final"], RESULTS))
+    begins, changed = sha256(source) if source else "", _changed_keys(cfg)
+    shaping = {key: value for key, value in changed.items() if tag_of(key) == SHAPES_MODEL}
+    all_keys = {"from": begins, "recipe": _that_count(changed)}
+    inputs = all_keys if best else {"from": begins, "recipe": _without_weights(shaping)}
+    # Records of before the keys that judge were told apart are of all keys.
+    former = (digest(all_keys),)
+    return StageRecord(folder, inputs, RECORD, former, (TAKEN["final"], RESULTS))
+
+
+def _is_best_taken(plan: Plan, step: PlanStep) -> bool:
+    return any(one.source == step.name and one.take == "best" for one in plan.steps)
+
+
+def _judging_keys(cfg: CfgNode) -> dict[str, Any]:
+    """What a recipe says of how its model is evaluated."""
+    changed = _that_count(_changed_keys(cfg))
+    return {key: value for key, value in changed.items() if tag_of(key) != SHAPES_MODEL}
 
 
 def essence(cfg: CfgNode) -> dict[str, Any]:
@@ -185,11 +208,12 @@ def _changed_keys(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _that_count(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in settings.items()
-        if tag_of(key) != RUNS and key != "MODEL.WEIGHTS"  # whose bytes count
-    }
+    return _without_weights({key: one for key, one in settings.items() if tag_of(key) != RUNS})
+
+
+def _without_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the weights' name: their bytes count."""
+    return {key: value for key, value in settings.items() if key != "MODEL.WEIGHTS"}
 
 
 def _without_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,10 +238,15 @@ def _place_weights(cfg: CfgNode, folder: pathlib.Path, source: pathlib.Path | No
 
 
 def _prepare(record: StageRecord, step: PlanStep, cfg: CfgNode, out: pathlib.Path) -> str:
-    """Whether a step is DONE, BEGUN or NEW; the folder of another training is put aside."""
+    """Whether a step is DONE, TRAINED (and to be evaluated anew), BEGUN or NEW; the folder of
+    another training is put aside.
+    """
     _take_over_entry(record, step.name, out)
-    if record.is_finished():
-        return DONE
+    done = record.load()
+    if done is not None:
+        # A record of before they were kept is of the same keys, else it were of other inputs.
+        judged = done.results.get(JUDGED, _judging_keys(cfg))
+        return DONE if judged == _judging_keys(cfg) else TRAINED
     folder, same = record.folder, record.has_same_inputs()
     if same and record.was_finished():
         logger.warning("step %s was done, but %s", step.name, record.refusal())
@@ -282,7 +311,13 @@ def _why(record: StageRecord) -> str:
         return "it is not of this plan"
     if old["from"] != record.inputs["from"]:
         return "the weights it starts from are others"
-    return f"its recipe has changed: {describe_differences(old['recipe'], record.inputs['recipe'])}"
+    now = record.inputs["recipe"]
+    counted = {
+        key: value
+        for key, value in old["recipe"].items()
+        if key in now or tag_of(key) == SHAPES_MODEL
+    }
+    return f"its recipe has changed: {describe_differences(counted, now)}"
 
 
 def _entry(step: PlanStep, cfg: CfgNode, record: StageRecord) -> Entry:
@@ -315,6 +350,22 @@ def _note(out: pathlib.Path, plan: Plan | None, entry: Entry) -> None:
         book["plan"] = plan.name
         steps.sort(key=lambda one: order.index(one["name"]) if one["name"] in order else len(order))
     write_json(out / BOOK, {**book, "steps": steps})
+
+
+def _judge(step: PlanStep, cfg: CfgNode) -> Mapping[str, Any]:
+    """Evaluate a finished training by other metrics, on other test sets or in another way."""
+    logger.info("step %s is trained; its model is evaluated anew", step.name)
+    folder = pathlib.Path(cfg.OUTPUT_DIR)
+    with hold_run_folder(cfg.OUTPUT_DIR):
+        classes = len(read_class_file(folder / "classes.json").labels)
+        cfg = Trainer.auto_scale_hyperparams(setup(cfg, resume=True), classes)
+        found: Mapping[str, Any] = OrderedDict()
+        if len(cfg.DATASETS.TESTS):
+            weights = {"MODEL.WEIGHTS": str(folder / TAKEN["final"])}
+            found = evaluate(replace_values(cfg, weights))
+        if comm.is_main_process():
+            results.write(cfg.OUTPUT_DIR, step.recipe, cfg.SEED, found)
+    return found
 
 
 def _train(step: PlanStep, cfg: CfgNode, resume: bool) -> Mapping[str, Any]:
