@@ -23,7 +23,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # Pages whose commands need what an earlier page of the same row has made.
 ROWS = (
-    ("quickstart.md", "index.md", "scale.md"),
+    ("quickstart.md", "scale.md"),
     ("own-images.md", "train.md"),
     ("adapt.md",),
     ("living-index.md",),
@@ -33,6 +33,7 @@ ROWS = (
 )
 # Pages whose blocks are run by a test of their own.
 ELSEWHERE = {
+    "index.md": "tests/test_readme.py",
     "classes.md": "tests/test_class_recipes.py",
     "python.md": "tests/test_api.py",
     "upstream.md": "tests/training/test_upstream.py",
@@ -47,6 +48,7 @@ UNRUN = {
     "recipes check": "every recipe is built in tests/config and tests/projects",
     "projects/": "plans and contests of the projects run in tests/projects and tests/workflows",
     "torchrun": "several processes run in tests/distributed and tests/workflows/test_train_net.py",
+    "fastseek export": "it costs half of this test; tests/inference/test_export.py",
     "self-train": "rounds run in tests/workflows and tests/test_class_recipes.py",
     "subjects recipe.yml": "it wants a trained model; tests/inference/test_subjects.py",
     "--plugin my_parts.py": "the file is the reader's; tests/cli/test_command.py",

@@ -53,6 +53,13 @@ def test_every_block_of_code_is_run_or_named_here():
     assert ran >= 3
 
 
+def test_the_first_page_of_the_docs_shows_the_commands_of_the_readme():
+    """So docs/index.md needs no run of its own."""
+    shown = [line for block in blocks(ROOT / "docs/index.md") for line in block.commands]
+    ours = [line for block in blocks(ROOT / "README.md") for line in block.commands]
+    assert shown and set(shown) <= set(ours)
+
+
 @pytest.mark.slow
 def test_the_commands_and_the_python_run_one_after_the_other(tmp_path, monkeypatch, capsys):
     """On the toy gallery and its quick recipe, in this process; nothing else is changed."""
