@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import DataError
-from ..io.csv_rows import format_rows
+from ..io.csv_rows import format_rows, guard_row, unguard_cell
 from ..io.digests import sha256
 from ..io.locks import wait_for_lock
 from ..io.paths import PathLike
@@ -57,12 +57,14 @@ def append(file: PathLike, rejects: Sequence[Reject]) -> None:
         wait_for_lock(table)
         table.seek(0)
         # Not by csv_rows, which refuses what a killed writer left behind: half a row.
-        known = {(row.get("path"), row.get("phase")) for row in csv.DictReader(table)}
+        known = {
+            (unguard_cell(row.get("path") or ""), row.get("phase")) for row in csv.DictReader(table)
+        }
         rows: list[Sequence[Any]] = [] if table.tell() else [COLUMNS]
         for row in rejects:
             if (row["path"], row["phase"]) not in known:
                 known.add((row["path"], row["phase"]))
-                rows.append([row[column] for column in COLUMNS])
+                rows.append(guard_row(row[column] for column in COLUMNS))
         table.write("".join(format_rows(rows)))
         table.flush()
 

@@ -141,6 +141,11 @@ def guard_cell(text: str) -> str:
     return f"'{text}" if _is_formula(text.lstrip("'")) else text
 
 
+def guard_row(row: Iterable[object]) -> list[object]:
+    """The values of a row, its texts as `guard_cell` gives them."""
+    return [guard_cell(value) if isinstance(value, str) else value for value in row]
+
+
 def unguard_cell(text: str) -> str:
     """The name that `guard_cell` was given."""
     return text[1:] if text[:1] == "'" and _is_formula(text.lstrip("'")) else text

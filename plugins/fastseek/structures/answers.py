@@ -79,7 +79,7 @@ class AnswerTable:
         """Write a CSV file, whole or not at all; a name that a spreadsheet would take for a formula
         gets an apostrophe.
         """
-        csv_rows.write(path, self.columns, (map(_guard, row) for row in self._rows()))
+        csv_rows.write(path, self.columns, map(csv_rows.guard_row, self._rows()))
 
     def to_json(self, path: PathLike, lines: bool = False) -> None:
         """Write a JSON list of objects, or with `lines` an object a line; whole or not at all."""
@@ -120,7 +120,3 @@ def find_file(root: str, name: str) -> str:
     path = os.path.normpath(os.path.join(root, name))
     inside = path.startswith(os.path.join(os.path.normpath(root), ""))
     return path if inside and "\0" not in path and os.path.isfile(path) else ""
-
-
-def _guard(cell: Cell) -> Cell:
-    return csv_rows.guard_cell(cell) if isinstance(cell, str) else cell

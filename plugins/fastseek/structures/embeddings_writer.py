@@ -422,7 +422,7 @@ def _finish(
     """Write rejects.csv and then the manifest."""
     rejects = [reject for shard in shards for reject in shard["rejects"]]
     rows = ([reject[column] for column in COLUMNS] for reject in rejects)
-    csv_rows.write(folder / "rejects.csv", COLUMNS, rows)
+    csv_rows.write(folder / "rejects.csv", COLUMNS, map(csv_rows.guard_row, rows))
     entries = [shard["entry"] for shard in shards if shard["entry"]]
     if not entries:
         raise DataError(

@@ -263,6 +263,8 @@ def _score_outside(
         raise DataError(f"{images}: none of {len(items)} images can be read")
     if not rejects:
         return score_images(probabilities), ""
+    # Of this call alone: from another working folder a path may be written in another way.
+    (out / "rejects.csv").unlink(missing_ok=True)
     append(out / "rejects.csv", rejects)
     return score_images(probabilities), (
         f"; {len(rejects)} of the others cannot be read, see {out / 'rejects.csv'}"

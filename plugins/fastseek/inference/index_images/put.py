@@ -145,7 +145,7 @@ class _Writer:
         """Name the images that could not be read."""
         if self.rejects:
             rows = ([reject[column] for column in COLUMNS] for reject in self.rejects)
-            csv_rows.write(self.index.folder / REJECTS, COLUMNS, rows)
+            csv_rows.write(self.index.folder / REJECTS, COLUMNS, map(csv_rows.guard_row, rows))
 
 
 def _count(part: tuple[list[str], np.ndarray, list[Reject]]) -> int:

@@ -56,7 +56,7 @@ def _lost_images(
     known = set(found.ids.tolist())
     path = folder / FILE
     told = csv_rows.read(path, COLUMNS, raw_names=True) if path.exists() else ()
-    codes = {row[0]: (row[3], row[4]) for _, row in told}
+    codes = {csv_rows.unguard_cell(row[0]): (row[3], row[4]) for _, row in told}
     for item in images:
         if item.id not in known:
             yield item, codes.get(item.path, ("", ""))
