@@ -334,5 +334,6 @@ def test_the_blocks_of_the_documentation_work_from_an_empty_folder(tmp_path, mon
     for block in blocks:
         exec(compile(block, "python.md", "exec"), {})
         printed.append(capsys.readouterr().out)
-    assert printed[0].startswith("1.png 1 1.png ") and printed[2].startswith("recall(1) ")
+    assert printed[0].startswith("1.png 1 1.png ") and printed[3].startswith("recall(1) ")
+    assert printed[1].startswith("Outcome(embedded=1, replaced=0, known=4")
     assert {"answers.csv", "page.html"} <= {path.name for path in tmp_path.iterdir()}

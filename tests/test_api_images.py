@@ -1,5 +1,7 @@
 """The Python API on images: embed them, and search with them."""
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,3 +93,35 @@ def test_what_cannot_be_embedded_is_refused_and_named(model, folder, gallery, tm
     bare = fs.Embeddings(gallery.ids, gallery.vectors)
     with pytest.raises(fs.DataError, match="gallery: made by a recipe or by another program"):
         fs.search(folder / "c0" / "1.png", bare)
+
+
+def test_an_index_takes_images_embeds_each_once_and_finds_them(model, folder, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+    with fs.Index.create(tmp_path / "index") as index:
+        assert index.add_images(images / "c0", model).embedded == 3
+        Image.new("RGB", (64, 64), "red").save(images / "c0" / "new.png")
+        done = index.add_images(images / "c0", model)
+        assert (done.embedded, done.known) == (1, 3) and len(index) == 4
+        assert index.delete(["0.png"]) == 1
+    with fs.Index.open(tmp_path / "index") as index:
+        # The model is known by its name and run as it was, at its size of 64.
+        ranking = index.search_images(images / "c0" / "new.png", k=2)
+        assert next(ranking.rows())[:3] == ("new.png", 1, "new.png")
+        assert "0.png" not in index.ids.tolist()
+        assert np.array_equal(
+            ranking.indices, index.search_images([Image.open(images / "c0/new.png")], 2).indices
+        )
+        Image.new("RGB", (64, 64), "blue").save(images / "c0" / "new.png")
+        with pytest.raises(fs.DataError, match="with another content"):
+            index.add_images(images / "c0")
+        assert index.upsert_images(images / "c0").replaced == 1
+        with pytest.raises(fs.UsageError, match="is made for the model default, not timm:x"):
+            index.add_images(images / "c1", "timm:x")
+
+
+def test_an_index_of_vectors_of_nobody_takes_no_images(folder, tmp_path):
+    with fs.Index.create(tmp_path / "index") as index:
+        index.add(["a"], np.ones((1, 4), np.float32))
+        with pytest.raises(fs.DataError, match="not by a model by name"):
+            index.search_images(folder / "c0" / "0.png")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .api.embedding import embed, load_model
     from .api.inputs import load_embeddings, load_truth
     from .api.listing import PartInfo, load_recipe, parts
+    from .api.living_index import Index
     from .api.shown import Shown, show
     from .api.verbs import adapt, evaluate, fuse, rerank, search
     from .config.plugins import register
@@ -34,6 +35,7 @@ __all__ = [
     "Embeddings",
     "FastSeekError",
     "GroundTruth",
+    "Index",
     "PartInfo",
     "Ranking",
     "RunError",

@@ -11,6 +11,7 @@ from ..structures.ranking import set_viewer
 from .embedding import embed, load_model
 from .inputs import load_embeddings, load_truth
 from .listing import PartInfo, load_recipe, parts
+from .living_index import Index
 from .shown import Shown, show
 from .verbs import adapt, evaluate, fuse, rerank, search
 
@@ -21,6 +22,7 @@ __all__ = [
     "Embeddings",
     "FastSeekError",
     "GroundTruth",
+    "Index",
     "PartInfo",
     "Ranking",
     "RunError",

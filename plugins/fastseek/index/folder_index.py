@@ -74,7 +74,7 @@ class Index:
         dtype: str = "float32",
         provenance: Provenance | None = None,
         flat_below: int = FLAT_BELOW,
-    ) -> Index:
+    ) -> Self:
         """Make an empty index; its dimension is that of its first images.
 
         Args:
@@ -105,7 +105,7 @@ class Index:
         return cls(folder)
 
     @classmethod
-    def open(cls, folder: PathLike) -> Index:
+    def open(cls, folder: PathLike) -> Self:
         """Open an index; the errors are those of the class."""
         return cls(folder)
 

@@ -1,0 +1,113 @@
+"""A gallery that lives, with doors for images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import UsageError
+from ..index import Index as VectorIndex
+from ..io.paths import PathLike
+from ..structures import Ranking
+from .embedding import embed, load_model
+
+if TYPE_CHECKING:
+    from ..inference.index_images import Outcome
+    from ..inference.pretrained import ImageModel
+    from .embedding import Images
+
+
+class Index(VectorIndex):
+    """Images by id in a folder: their vectors, and columns of metadata; `Index.create` makes one,
+    `Index.open` opens it.
+
+    Besides vectors (`add`, `upsert`, `delete`, `search`, …) it takes images: they are embedded by
+    the model that the index remembers, each once.
+
+    Args:
+        folder: of an index.
+
+    Raises:
+        DataError: it is no index. ArtefactError: it is damaged.
+    """
+
+    def add_images(
+        self,
+        images: PathLike,
+        model: str | ImageModel = "",
+        metadata: PathLike | None = None,
+        threads: int = 0,
+    ) -> Outcome:
+        """Embed images and put them in; those that are there with the same content are passed over.
+
+        Args:
+            images: a folder, one image, or a table, as for `embed`.
+            model: for the first images of an index, "default" where it is not said; later ones are
+                embedded by the same.
+            metadata: a CSV file with a column id, and others that become columns of the index.
+            threads: that read images; 0 chooses.
+
+        Returns:
+            how many were embedded, replaced, known already, and not readable.
+
+        Raises:
+            DataError: nothing is there, or an id is there with another content.
+            UsageError, ArtefactError: another model than the index is made for.
+        """
+        return self._put(images, model, metadata, threads, replace=False)
+
+    def upsert_images(
+        self,
+        images: PathLike,
+        model: str | ImageModel = "",
+        metadata: PathLike | None = None,
+        threads: int = 0,
+    ) -> Outcome:
+        """As `add_images`, but an image that is there with another content is replaced."""
+        return self._put(images, model, metadata, threads, replace=True)
+
+    def search_images(
+        self, images: Images, k: int = 10, filter: str = "", model: str | ImageModel = ""
+    ) -> Ranking:
+        """The k best images for every image that is asked for.
+
+        Args:
+            images: as for `embed`.
+            k: how many images a query gets.
+            filter: a condition on the metadata, such as "price < 20"; "" for none.
+            model: the index's own where it is not said.
+
+        Raises:
+            DataError: an image cannot be read. UsageError: the filter cannot be read.
+            UsageError, ArtefactError: another model than the index is made for.
+        """
+        return self.search(embed(images, self._load_model(model)), k, filter)
+
+    def _put(
+        self,
+        images: PathLike,
+        model: str | ImageModel,
+        metadata: PathLike | None,
+        threads: int,
+        replace: bool,
+    ) -> Outcome:
+        from ..index.columns import MetadataTable
+        from ..inference.index_images import Arrival, put_images  # it needs torch
+
+        table = None if metadata is None else MetadataTable(metadata, self.columns)
+        arrival = Arrival(images, replace, table=table, threads=threads)
+        return put_images(self, arrival, self._load_model(model))
+
+    def _load_model(self, model: str | ImageModel) -> ImageModel:
+        """The model that is named, else the one that embedded what is there, run in the same way."""
+        from ..inference.pretrained.in_memory import load_model_of  # it needs torch
+
+        if not isinstance(model, str):
+            return model
+        remembered = self.provenance.get("name")
+        if model and remembered and model != remembered:
+            raise UsageError(
+                f"{self.folder} is made for the model {remembered}, not {model}: leave the model out"
+            )
+        if self.dim:
+            return load_model_of(self.provenance, str(self.folder))
+        return load_model(model or remembered or "default")
