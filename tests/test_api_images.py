@@ -60,6 +60,14 @@ def test_queries_may_be_an_image_its_file_or_several(folder, gallery):
     assert [row.id for row in several.rows()] == ["c1/2.png", "c0/0.png"]
 
 
+def test_a_ranking_of_an_image_is_reranked_with_the_image(folder, gallery):
+    call = "k_reciprocal(k1=3, k2=1)"
+    ranking = fs.search(folder / "c0" / "1.png", gallery)
+    after = fs.rerank(ranking, folder / "c0" / "1.png", gallery, call)
+    at_once = fs.search(folder / "c0" / "1.png", gallery, rerank=call)
+    assert np.array_equal(after.indices, at_once.indices)
+
+
 def test_an_image_of_a_folder_below_is_itself_in_the_gallery(folder, gallery):
     ranking = fs.search([folder / "c1" / "2.png"], gallery)
     labels = ["c1"], [name[:2] for name in gallery.ids.tolist()]

@@ -20,6 +20,7 @@ from fastseek.cli import parts
 from fastseek.cli._recipe_arguments import check_changes
 from fastseek.errors import UsageError
 from fastseek.io import paths
+from fastseek.io.paths import look_up_recipe
 from fastseek.structures import Ranking
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -75,6 +76,14 @@ def test_F38_every_help_shows_an_example_on_one_line_that_the_verb_reads(verb, c
         words = shlex.split(line)[2:]
         assert verb in BARE or words, line
         read(monkeypatch, verb, words)
+
+
+@pytest.mark.parametrize("verb", cli.RECIPE_OPTION)
+def test_F38_a_recipe_that_a_help_names_is_there(verb, capsys):
+    """One named configs/own.yml, which was in no checkout; config.yaml is the user's own."""
+    firsts = [shlex.split(line)[2] for line in examples(verb, help_of(verb, capsys))]
+    named = [name for name in firsts if not name.startswith("-") and not name.endswith(".yaml")]
+    assert [name for name in named if look_up_recipe(name) is None] == []
 
 
 @pytest.mark.parametrize("verb", cli.RECIPE_OPTION)

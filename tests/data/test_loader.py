@@ -83,6 +83,19 @@ def test_the_dataset_tells_its_classes(cfg):
     ]
 
 
+def test_F40_cameras_are_counted_only_where_there_are_several(cfg, monkeypatch, caplog):
+    """It said "1 cameras"."""
+    caplog.set_level("INFO", "fastseek.data.builders")
+    cameras = build_train_loader(cfg).dataset.num_cameras
+    told = [line for line in caplog.messages if line.startswith("training on ")]
+    assert len(told) == 1 and (f", {cameras} cameras" in told[0]) is (cameras > 1)
+    for count in (1, 2):
+        caplog.clear()
+        monkeypatch.setattr(TrainSet, "num_cameras", count)
+        build_train_loader(cfg)
+        assert ("2 cameras" in caplog.text, "1 cameras" in caplog.text) == (count == 2, False)
+
+
 def test_batch_n_is_the_same_however_it_is_reached(cfg):
     straight = take(build_train_loader(cfg), 9)
     again = build_train_loader(cfg)

@@ -52,7 +52,7 @@ def search(
     return retrieve(asked, searched, call, as_calls(enhance), as_calls(rerank))[-1]
 
 
-def rerank(ranking: Ranking, queries: Vectors, gallery: Vectors, calls: Calls) -> Ranking:
+def rerank(ranking: Ranking, queries: Vectors | Images, gallery: Vectors, calls: Calls) -> Ranking:
     """Put the images of a ranking into a better order.
 
     Args:
@@ -65,7 +65,8 @@ def rerank(ranking: Ranking, queries: Vectors, gallery: Vectors, calls: Calls) -
             together.
     """
     parts = [build(call, RERANKERS) for call in as_calls(calls)]
-    asked, searched = as_embeddings(queries, "queries"), as_embeddings(gallery, "gallery")
+    searched = as_embeddings(gallery, "gallery")
+    asked = _as_queries(queries, searched)
     for part in parts:
         ranking = part(ranking, asked, searched)
     return ranking

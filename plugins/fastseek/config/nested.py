@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 
-def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one, its names dotted, in the order they stand in.
+def flatten(values: Mapping[str, Any], sign: str = ".") -> dict[str, Any]:
+    """Nested mappings as one, its names joined by `sign`, in the order they stand in.
 
     An empty mapping is a value: its name stays.
     """
-    return dict(_walk(values, ""))
+    return dict(_walk(values, "", sign))
 
 
-def _walk(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _walk(values: Mapping[str, Any], prefix: str, sign: str) -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _walk(value, f"{prefix}{key}.")
+            yield from _walk(value, f"{prefix}{key}{sign}", sign)
         else:
             yield f"{prefix}{key}", value
 

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..config.nested import flatten
 from ..config.solver_values import Expectation, parse_expectation
 from ..errors import RunError
 from ..io.code_version import current_commit
@@ -15,16 +16,10 @@ from ..io.json_files import write_json
 from ..io.paths import PathLike
 
 
-def flat(results: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flat(results: Mapping[str, Any]) -> dict[str, float]:
     """Figures by name; those of several test sets as "<test set>/<name>"."""
-    made: dict[str, float] = {}
-    for name, value in results.items():
-        made |= (
-            flat(value, f"{prefix}{name}/")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{name}": float(value)}
-        )
-    return made
+    figures = flatten(results, "/").items()
+    return {name: float(value) for name, value in figures if not isinstance(value, Mapping)}
 
 
 def write(folder: PathLike, recipe: str, seed: int, results: Mapping[str, Any]) -> None:

@@ -148,3 +148,19 @@ def test_F32_the_prefixes_of_wrapped_models_are_known_here_too(prefix, tmp_path)
     torch.save({f"{prefix}{name}": value for name, value in whole.items()}, tmp_path / "w.pth")
     net = Timm("test_resnet", weights=str(tmp_path / "w.pth")).net.state_dict()
     assert all(torch.equal(net[name], value) for name, value in whole.items() if name in net)
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"a": 1}, "these entries are no tensors: a"),
+        ({"state_dict": {"x": 2}}, "these entries are no tensors: x"),
+        ([1, 2], "no weights in it, but a list"),
+        (torch.ones(2), "no weights in it, but a Tensor"),
+    ],
+)
+def test_F32_what_a_file_holds_instead_of_weights_is_told(held, told, tmp_path):
+    """A dict of numbers was "expected a dict … got dict"."""
+    torch.save(held, tmp_path / "w.pth")
+    with pytest.raises(ArtefactError, match=told):
+        Timm("test_resnet", weights=str(tmp_path / "w.pth"))
