@@ -104,6 +104,14 @@ def test_a_folder_without_images_is_refused(home):
     assert not (home / "fastseek-try").exists()
 
 
+@pytest.mark.parametrize("given", [["nowhere"], ["mine", "--query", "nowhere"]])
+def test_a_name_that_leads_nowhere_is_told_before_a_model_is_loaded(home, monkeypatch, given):
+    monkeypatch.setattr(pretrained, "load_model", None)
+    with pytest.raises(DataError, match="nowhere: there is no such file or folder"):
+        call_verb("try", given)
+    assert not (home / "fastseek-try").exists()
+
+
 def test_the_page_opens_on_a_terminal_with_a_display_unless_told_not_to(home, opened, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(browser, "has_display", lambda: True)

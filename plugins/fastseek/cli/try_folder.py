@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _look(args: argparse.Namespace) -> None:
     start = time.monotonic()
 
-    from ..inference.first_look import LookOptions, look_at
+    from ..inference.first_look import LookOptions, check_sources, look_at
     from ..inference.pretrained import load_model
 
     name = pathlib.Path(args.images).resolve().name or "root"
@@ -69,6 +69,7 @@ def _look(args: argparse.Namespace) -> None:
         if not args.no_open:
             _open(page)
 
+    check_sources([args.images, *args.query])
     model = load_model(args.model, read_model_options(args))
     options = LookOptions(args.k, args.queries, args.threads)
     look = look_at(args.images, out, model, args.query, options, show)

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ...data.own_images import images_of
+from ...errors import DataError
 from ...io.paths import PathLike
 from ...structures import Item
 
@@ -27,6 +28,18 @@ class Question:
     name: str
     path: str
     inside: str
+
+
+def check_sources(sources: Sequence[PathLike]) -> None:
+    """Check that files and folders are there, before a model is loaded.
+
+    Raises:
+        DataError: one is not.
+    """
+    for one in sources:
+        # What is on another machine is told as such when it is read.
+        if "://" not in os.fspath(one) and not os.path.exists(one):
+            raise DataError(f"{one}: there is no such file or folder: name a folder of images")
 
 
 def read_questions(asked: Sequence[PathLike], items: Sequence[Item]) -> list[Question]:
