@@ -170,3 +170,19 @@ def test_lower_precision_is_near_and_is_told_in_the_provenance(tmp_path, images)
     assert np.linalg.norm(one - other, axis=1).max() < 0.05
     assert half.provenance["preprocessing"]["precision"] == "bf16"
     assert "precision" not in plain.provenance["preprocessing"]
+
+
+def test_a_network_that_gives_a_class_token_alone_has_no_places_to_pool(images):
+    torch.manual_seed(0)
+    name, options = NETWORKS["class token"]
+    net = timm.create_model(name, num_classes=0, **options).eval()
+    with pytest.raises(UsageError, match="a class token alone: take pooling cls or head"):
+        EmbeddingNet(net, "gem", MEAN, STD).pool(torch.ones(2, 1, 48))
+
+
+def test_a_network_that_gives_several_features_is_refused(images, monkeypatch):
+    torch.manual_seed(0)
+    net = timm.create_model("test_resnet", num_classes=0).eval()
+    monkeypatch.setattr(net, "forward_features", lambda seen: [seen, seen])
+    with pytest.raises(UsageError, match="ResNet gives several features at once"):
+        EmbeddingNet(net, "head", MEAN, STD)(images)

@@ -67,10 +67,14 @@ class EmbeddingNet(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 or float, RGB."""
         seen = (images.float() - self.mean) / self.std
-        found = self.pool(self._features(seen).float())
-        return F.normalize(found.flatten(1))
+        features = self._features(seen)
+        if not isinstance(features, torch.Tensor):
+            raise UsageError(
+                f"{type(self.net).__name__} gives several features at once: take another network"
+            )
+        return F.normalize(self.pool(features.float()).flatten(1))
 
-    def _features(self, seen: torch.Tensor) -> torch.Tensor:
+    def _features(self, seen: torch.Tensor) -> object:
         features = cast(TimmNet, self.net).forward_features
         if self.precision not in AUTOCAST:
             return features(seen)
@@ -107,6 +111,10 @@ def _places(net: nn.Module, features: torch.Tensor) -> torch.Tensor:
             " nor maps: take pooling head"
         )
     prefix = getattr(net, "num_prefix_tokens", int(_has_class_token(net)))
+    if features.shape[1] <= prefix:
+        raise UsageError(
+            f"{type(net).__name__} gives a class token alone: take pooling cls or head"
+        )
     return features[:, prefix:].transpose(1, 2).unsqueeze(3)
 
 

@@ -181,7 +181,9 @@ class Engines:
                     self.module, (self._noise(2),), dynamic_shapes=({0: batch},), strict=False
                 )
             return write_program(program, self.key)
-        except (RuntimeError, ValueError, AssertionError) as error:
+        except FastSeekError:
+            raise
+        except Exception as error:  # both exporters raise whatever stops them
             told = shorten(" ".join(str(error).split()))
             raise RunError(f"torch cannot write this model as ONNX ({told})") from error
 

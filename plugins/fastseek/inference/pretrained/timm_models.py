@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ... import __version__
-from ...errors import DataError, UsageError, is_out_of_memory, shorten
+from ...errors import DataError, FastSeekError, UsageError, is_out_of_memory, shorten
 from ...io.digests import digest, sha256
 from ...io.paths import locate
 from ...modeling.layers import wheel_weights
@@ -88,7 +88,9 @@ def _build(
     # Of what was read: position embeddings are resized, which is a matter of the size.
     weights = hash_tensors(leave_classifier(network, tensors))
     described = _describe(preprocessing, options)
-    engines = _start(net, preprocessing, options, digest([network, weights, described]))
+    engines = _start(
+        net, preprocessing, options, digest([network, weights, described, timm.__version__])
+    )
     origin = {"repo": file.repo, "revision": file.revision} if file.repo else {}
     model = ImageModel(
         name=name,
@@ -141,7 +143,9 @@ def _count_numbers(model: ImageModel, size: tuple[int, int], network: str) -> in
     """
     try:
         return model.vectors(torch.zeros((1, 3, *size), dtype=torch.uint8)).shape[1]
-    except (AssertionError, RuntimeError) as error:
+    except FastSeekError:
+        raise
+    except Exception as error:  # a network says in many ways that it does not like a size
         if is_out_of_memory(error):
             raise
         told = shorten(" ".join(str(error).split()))

@@ -86,7 +86,7 @@ def _create(
                 if "img_size" not in str(error):
                     raise
         return timm.create_model(name, pretrained=True, **options)
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         problems = " ".join(str(error).split())
         raise ArtefactError(f"{where}: its tensors do not fit {name}: {problems[:600]}") from error
     except (AssertionError, TypeError, ValueError) as error:
