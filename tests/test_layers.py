@@ -73,8 +73,8 @@ FLOORS = {
         "view",
         "_checks draft",
         "incoming",
-        "folder_index",
-        "migration",
+        "folder_index milvus_index",
+        "migration open_store",
     ],
     "inference.pretrained": [
         """cache catalog decoding embedding_net onnx_programs options preprocessing timm_networks""",

@@ -310,3 +310,14 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path):
     path.write_text(path.read_text().replace("00000000.ids.npy", "../../secret.npy"))
     with pytest.raises(ArtefactError, match="not a whole manifest"):
         Index.open(tmp_path / "i")
+
+
+def test_a_closed_index_and_a_lone_id_are_refused(tmp_path):
+    with Index.create(tmp_path / "i") as index:
+        index.add(["a"], draw(1))
+        with pytest.raises(UsageError, match="a list of ids"):
+            index.delete("a")
+        assert "a" in index and "b" not in index
+    for call in (lambda: index.search(draw(1)), lambda: len(index), index.info):
+        with pytest.raises(UsageError, match="was closed"):
+            call()

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError, DataError, UsageError
-from ..index import Index
+from ..index import Index, MilvusIndex, Store, open_store
 from ..index.columns import RESERVED, MetadataTable
 from ..index.engines import FLAT, FLAT_BELOW
 from ..index.migration import NewModel, migrate, plan_migration, roll_back
+from ..index.milvus_index import is_milvus
+from ..index.open_store import check_folder_name
 from ..index.segment import ROWS
 from ..io.atomic import check_writable
 from ..io.paths import PathLike
@@ -26,19 +28,29 @@ from ..structures.identity import root_of
 from ..structures.provenance import tell_root
 from ._outputs import PAGE, TABLES, check_ranking_suffix, check_replaceable, save_ranking
 
-REJECTS = "rejects.csv"  # in the folder of an index: images of the last command that cannot be read
 SHOWN = 10  # queries whose answers are shown where no file is named
 
 
 def create_index(args: Namespace) -> str:
     """Make an empty index."""
-    flat_below = FLAT_BELOW if args.flat_below is None else args.flat_below
     provenance = {"name": args.model} if args.model else {}
-    with Index.create(
-        args.out, args.engine, args.metric, args.dtype, provenance, flat_below
-    ) as made:
-        later = "" if args.engine == FLAT else f", flat below {flat_below} images"
-        return f"{made.folder}: an empty index, {args.engine}{later}, {args.metric}, {args.dtype}"
+    if is_milvus(args.out):
+        return _create_in_milvus(args, provenance)
+    check_folder_name(args.out)
+    if args.dim:
+        raise UsageError("--dim is for a database: a folder takes that of the first images")
+    flat_below = FLAT_BELOW if args.flat_below is None else args.flat_below
+    made = Index.create(args.out, args.engine, args.metric, args.dtype, provenance, flat_below)
+    later = "" if args.engine == FLAT else f", flat below {flat_below} images"
+    return f"{made.folder}: an empty index, {args.engine}{later}, {args.metric}, {args.dtype}"
+
+
+def _create_in_milvus(args: Namespace, provenance: Mapping[str, str]) -> str:
+    if args.dtype != "float32" or args.flat_below is not None:
+        raise UsageError("--dtype and --flat-below are for a folder: leave them out")
+    engine = args.engine.upper()
+    with MilvusIndex.create(args.out, args.dim, args.metric, engine, provenance) as made:
+        return f"{made.name}: an empty index, {engine}, {args.metric}, {args.dim} numbers"
 
 
 def add_index(args: Namespace) -> str:
@@ -53,7 +65,7 @@ def upsert_index(args: Namespace) -> str:
 
 def delete_index(args: Namespace) -> str:
     """Take images out."""
-    with Index.open(args.index) as index:
+    with open_store(args.index) as index:
         ids = [*args.ids, *_read_ids(args.file)]
         if args.filter:
             ids += index.select(args.filter).tolist()
@@ -62,7 +74,7 @@ def delete_index(args: Namespace) -> str:
         count = index.delete(ids)
         missing = len(set(ids)) - count
         rest = f"; {missing} were not there" if missing else ""
-        return f"{index.folder}: {count} images deleted{rest}; {len(index)} are left"
+        return f"{index.name}: {count} images deleted{rest}; {len(index)} are left"
 
 
 def search_index(args: Namespace) -> str:
@@ -77,7 +89,7 @@ def search_index(args: Namespace) -> str:
         check_writable(args.out, [given, args.index])
     if args.show and pathlib.Path(args.out or "").suffix != PAGE:
         raise UsageError(f"images are shown in a page only: name a {PAGE} file with --out")
-    with Index.open(args.index) as index:
+    with open_store(args.index) as index:
         files: dict[str, str] = {}
         if args.queries is not None:
             queries = read_vectors(args.queries)
@@ -95,7 +107,7 @@ def search_index(args: Namespace) -> str:
 
 def info_index(args: Namespace) -> str:
     """What an index holds, as JSON."""
-    with Index.open(args.index) as index:
+    with open_store(args.index) as index:
         return json.dumps(index.info(), indent=1)
 
 
@@ -105,24 +117,25 @@ def check_index(args: Namespace) -> str:
     Raises:
         ArtefactError: something is wrong; a line a fault.
     """
-    with Index.open(args.index) as index:
+    with open_store(args.index) as index:
         faults = index.check()
         if faults:
             raise ArtefactError("\n".join(faults))
-        return f"{index.folder}: whole, {len(index)} images"
+        return f"{index.name}: whole, {len(index)} images"
 
 
 def compact_index(args: Namespace) -> str:
     """Write all images of an index as one file."""
-    with Index.open(args.index) as index:
+    with Index.open(_folder(args)) as index:
         before = index.info()["bytes"]
         index.compact()
         told = index.info()
-        return f"{index.folder}: {len(index)} images, {before} -> {told['bytes']} bytes"
+        return f"{index.name}: {len(index)} images, {before} -> {told['bytes']} bytes"
 
 
 def migrate_index(args: Namespace) -> str:
     """Make the vectors of another model beside those of an index, compare, and switch."""
+    _folder(args)
     if args.rollback:
         count = roll_back(args.index, args.force)
         return f"{args.index}: the vectors from before are current again; {count} images"
@@ -137,6 +150,14 @@ def migrate_index(args: Namespace) -> str:
     how = "the old vectors stay current" if args.no_switch else "the new vectors are current"
     back = "" if args.no_switch else "; --rollback goes back"
     return f"{args.index}: {share} of old and new on {found.queries} images; {how}{back}"
+
+
+def _folder(args: Namespace) -> str:
+    """The folder of an index that must be one."""
+    if is_milvus(args.index):
+        raise UsageError(f"{args.command} works on an index that is a folder only")
+    check_folder_name(args.index)
+    return str(args.index)
 
 
 def _new_model(args: Namespace) -> NewModel:
@@ -174,7 +195,7 @@ def read_vectors(path: PathLike) -> Embeddings:
 def _put(args: Namespace, replace: bool) -> str:
     if args.images is not None and args.embeddings is not None:
         raise UsageError("name either --images or --embeddings, not both")
-    with Index.open(args.index) as index:
+    with open_store(args.index) as index:
         table = None if args.metadata is None else MetadataTable(args.metadata, index.columns)
         if args.images is not None:
             return _put_images(args, index, table, replace)
@@ -185,22 +206,20 @@ def _put(args: Namespace, replace: bool) -> str:
         return _put_metadata(index, table)
 
 
-def _put_images(args: Namespace, index: Index, table: MetadataTable | None, replace: bool) -> str:
+def _put_images(args: Namespace, index: Store, table: MetadataTable | None, replace: bool) -> str:
     from ..inference.index_images import Arrival, put_images
 
     model = _load_model(args, index)
     arrival = Arrival(args.images, replace, args.prefix, table, args.threads)
     done = put_images(index, arrival, model)
-    told = [f"{index.folder}: {done.embedded} images embedded and put in"]
+    told = [f"{index.name}: {done.embedded} images embedded and put in"]
     told += [f"{done.replaced} of them replaced"] if replace else []
     told += [f"{done.known} were there already"] if done.known else []
-    told += [f"{done.rejected} could not be read, see {index.folder / REJECTS}"] * (
-        done.rejected > 0
-    )
+    told += [f"{done.rejected} could not be read, see {index.rejects}"] * (done.rejected > 0)
     return f"{'; '.join(told)}; {len(index)} are there"
 
 
-def _put_vectors(args: Namespace, index: Index, table: MetadataTable | None, replace: bool) -> str:
+def _put_vectors(args: Namespace, index: Store, table: MetadataTable | None, replace: bool) -> str:
     given = read_vectors(args.embeddings)
     ids = np.char.add(args.prefix, given.ids) if args.prefix else given.ids
     metadata = None
@@ -210,21 +229,21 @@ def _put_vectors(args: Namespace, index: Index, table: MetadataTable | None, rep
     verb = index.upsert if replace else index.add
     count = verb(ids, given.vectors, metadata, given.provenance)
     how = f", {count} of them replaced" if replace else ""
-    return f"{index.folder}: {len(ids)} images put in{how}; {len(index)} are there"
+    return f"{index.name}: {len(ids)} images put in{how}; {len(index)} are there"
 
 
-def _load_model(args: Namespace, index: Index) -> Any:
+def _load_model(args: Namespace, index: Store) -> Any:
     from ..inference.index_images import load_model_of
     from ._model_options import read_model_options
 
     return load_model_of(index, args.model or "", read_model_options(args))
 
 
-def _put_metadata(index: Index, table: MetadataTable) -> str:
+def _put_metadata(index: Store, table: MetadataTable) -> str:
     """New values for images that are there; their vectors stay."""
     vectors = index.vectors(table.ids).vectors
     index.upsert(table.ids, vectors, table.columns, index.provenance)
-    return f"{index.folder}: metadata of {len(table.ids)} images replaced"
+    return f"{index.name}: metadata of {len(table.ids)} images replaced"
 
 
 def _read_ids(path: PathLike | None) -> list[str]:
@@ -237,7 +256,7 @@ def _read_ids(path: PathLike | None) -> list[str]:
     return [line for line in text.splitlines() if line]
 
 
-def _save(ranking: Ranking, index: Index, args: Namespace, files: Mapping[str, str]) -> None:
+def _save(ranking: Ranking, index: Store, args: Namespace, files: Mapping[str, str]) -> None:
     """Write a ranking; a table has the metadata as columns of its own."""
     out, suffix = args.out, pathlib.Path(args.out).suffix
     if suffix == PAGE:
@@ -256,7 +275,7 @@ def _save(ranking: Ranking, index: Index, args: Namespace, files: Mapping[str, s
         save_ranking(ranking, out)
 
 
-def _shown_files(ranking: Ranking, index: Index, folders: Sequence[PathLike]) -> dict[str, str]:
+def _shown_files(ranking: Ranking, index: Store, folders: Sequence[PathLike]) -> dict[str, str]:
     """The files of the images that were found, as far as they lie in one of the folders: an index
     may come from a stranger, and a page may be shown around.
     """
@@ -278,7 +297,7 @@ def _check_outside(out: PathLike, folder: PathLike) -> None:
         raise UsageError(f"{out} lies in the index: name another file")
 
 
-def _tabulate(ranking: Ranking, index: Index) -> AnswerTable:
+def _tabulate(ranking: Ranking, index: Store) -> AnswerTable:
     names = ranking.gallery_ids.tolist()
     metadata = index.metadata(names)
     paths, _ = (metadata.pop(name, None) for name in RESERVED)
@@ -288,7 +307,7 @@ def _tabulate(ranking: Ranking, index: Index) -> AnswerTable:
     return AnswerTable(ranking.rows(), root, more=more, paths=known)
 
 
-def _show(ranking: Ranking, index: Index) -> str:
+def _show(ranking: Ranking, index: Store) -> str:
     """The answers of the first queries as lines."""
     lines: list[str] = []
     for answer in ranking.rows():
@@ -298,4 +317,4 @@ def _show(ranking: Ranking, index: Index) -> str:
         if answer.rank == 1:
             lines.append(answer.query)
         lines.append(f"{answer.rank:4d}  {answer.score:.4f}  {answer.id}")
-    return "\n".join(lines) if lines else f"{index.folder}: nothing was found"
+    return "\n".join(lines) if lines else f"{index.name}: nothing was found"

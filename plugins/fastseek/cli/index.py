@@ -53,18 +53,28 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _add_command(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("index", metavar="INDEX", help="the folder of the index")
+    parser.add_argument(
+        "index",
+        metavar="INDEX",
+        help="its folder, or a URI: name.db or milvus://host:port, #collection behind it",
+    )
     return parser
 
 
 def _add_create(commands: Commands) -> None:
     text = "make an empty index"
     parser = commands.add_parser("create", help=text, description=text)
-    parser.add_argument("--out", required=True, metavar="INDEX", help="a new folder")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="INDEX",
+        help="a new folder, or name.db or milvus://host:port for Milvus",
+    )
     parser.add_argument(
         "--engine",
         default="flat",
-        help=f"{ENGINES}; a small index is flat whatever is named (default: %(default)s)",
+        help=f"{ENGINES} (a small index is flat whatever is named), or a type of Milvus (default:"
+        " %(default)s)",
     )
     parser.add_argument(
         "--metric", default="cosine", help="cosine, ip or l2 (default: %(default)s)"
@@ -77,6 +87,9 @@ def _add_create(commands: Commands) -> None:
         help="images below which every engine is flat (default: 20000)",
     )
     parser.add_argument("--model", default="", help="the model that will embed its images, by name")
+    parser.add_argument(
+        "--dim", type=int, default=0, help="for Milvus: how many numbers a vector has"
+    )
 
 
 def _add_add(commands: Commands, name: str, text: str) -> None:

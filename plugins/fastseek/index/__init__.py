@@ -1,6 +1,8 @@
 """Galleries that live: images are added, replaced and deleted while others search."""
 
 from .folder_index import Index
+from .milvus_index import MilvusIndex
+from .open_store import open_store
 from .store import Store
 
-__all__ = ["Index", "Store"]
+__all__ = ["Index", "MilvusIndex", "Store", "open_store"]

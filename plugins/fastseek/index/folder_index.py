@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 import numpy as np
 
 from ..errors import NO_ROOM, DataError, RunError, UsageError, shorten
@@ -27,7 +26,7 @@ from .columns import Metadata
 from .draft import Draft
 from .engines import FLAT, FLAT_BELOW, check_engine
 from .filters import Filter, parse_filter
-from .incoming import Given, stand_in
+from .incoming import Given, number_queries, stand_in
 from .manifest import (
     Manifest,
     Pointer,
@@ -61,9 +60,16 @@ class Index:
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = pathlib.Path(folder)
+        self.name = str(folder)
         self._lock = threading.RLock()
         self._batches = 0
-        self._view = open_view(self._line())
+        self._open: View | None = open_view(self._line())
+
+    @property
+    def _view(self) -> View:
+        if self._open is None:
+            raise UsageError(f"{self.folder}: the index was closed: open it again")
+        return self._open
 
     @classmethod
     def create(
@@ -146,15 +152,18 @@ class Index:
         return dict(self._view.manifest.provenance)
 
     @property
+    def rejects(self) -> pathlib.Path:
+        """The file in which images that cannot be read are named."""
+        return self.folder / "rejects.csv"
+
+    @property
     def ids(self) -> StringArray:
         """The ids of all images, sorted."""
         return decode_names(self._view.keys())
 
     def close(self) -> None:
         """Let go of the files; what was written is on the disk already."""
-        self._view = View(
-            self._view.line, msgspec.structs.replace(self._view.manifest, segments=())
-        )
+        self._open = None
 
     def refresh(self) -> None:
         """Show the newest state.
@@ -217,6 +226,8 @@ class Index:
         Raises:
             RunError: another process is writing, or the disk is full; nothing was changed.
         """
+        if isinstance(ids, str):
+            raise UsageError(f"delete takes a list of ids, got the text {shorten(ids)!r}")
         keys = np.unique(encode_names(list(ids), "id"))
         return self._change(lambda draft: draft.kill(draft.view.place(keys)))
 
@@ -338,7 +349,7 @@ class Index:
 
     def _show(self, line: pathlib.Path) -> None:
         known = self._view.known() if line == self._view.line else None
-        self._view = open_view(line, known)
+        self._open = open_view(line, known)
 
     def _place(self, ids: Sequence[str] | StringArray) -> Places:
         return self._view.place(encode_names(ids, "id"))
@@ -380,12 +391,6 @@ def make_line(line: pathlib.Path, manifest: Manifest) -> None:
     """Make an empty line of an index."""
     line.mkdir(exist_ok=True)
     write_manifest(line, manifest)
-
-
-def number_queries(vectors: Any) -> Embeddings:
-    """Bare vectors [Q, D], their row numbers as ids; a single one [D] is a query too."""
-    array = np.atleast_2d(np.asarray(vectors, np.float32))
-    return Embeddings(np.arange(len(array)).astype(str), array)
 
 
 @contextlib.contextmanager

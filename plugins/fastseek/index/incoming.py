@@ -101,3 +101,9 @@ def _merge_provenances(manifest: Manifest, given: Provenance) -> dict[str, Any]:
     if told.get("root") == given.get("root"):
         return told
     return {key: value for key, value in told.items() if key != "root"}
+
+
+def number_queries(vectors: Any) -> Embeddings:
+    """Bare vectors [Q, D], their row numbers as ids; a single one [D] is a query too."""
+    array = np.atleast_2d(np.asarray(vectors, np.float32))
+    return Embeddings(np.arange(len(array)).astype(str), array)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import pathlib
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -10,16 +12,61 @@ import numpy as np
 
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
-from ..structures.arrays import StringArray
+from ..structures.arrays import BoolArray, StringArray
 from .columns import Metadata
 
 
 class Store(Protocol):
     """Images by id: their vectors, and columns of metadata.
 
-    The images all come from one model. A change is there whole when its call returns, and not at
-    all when the call is killed before. Used in a `with` block it is closed at the end.
+    The images all come from one model. A change is there when its call returns. Used in a `with`
+    block it is closed at the end.
     """
+
+    name: str  # as an error tells it
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector; 0 before the first one."""
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of metadata, each "number" or "text"."""
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the vectors."""
+
+    @property
+    def rejects(self) -> pathlib.Path:
+        """The file in which images that cannot be read are named."""
+
+    def batch(self) -> contextlib.AbstractContextManager[None]:
+        """A block of many changes: what need not be done after each is done at its end."""
+
+    def check_fits(self, embeddings: Embeddings, what: str = "images") -> None:
+        """Check that embeddings are of the model and dimension of the index.
+
+        Raises:
+            ArtefactError: they are not; says in which they differ.
+        """
+
+    def known(self, ids: Sequence[str] | StringArray) -> BoolArray:
+        """Which of some images [N] are there."""
+
+    def select(self, filter: str) -> StringArray:
+        """The ids of the images that fulfill a condition, sorted.
+
+        Raises:
+            UsageError: the filter cannot be read.
+        """
+
+    def vectors(self, ids: Sequence[str] | StringArray) -> Embeddings:
+        """The stored vectors of some images.
+
+        Raises:
+            DataError: an image is not there.
+        """
 
     def add(
         self,

@@ -127,8 +127,16 @@ class MilvusStore:
                 f"collection {self.collection!r} was not made by FastSeek: name another one"
             ) from error
 
-    def create(self, dim: int, metric: str, provenance: Any, index: str = "FLAT") -> None:
-        """Make the collection; what the provenance tells of model and treatment is kept with it."""
+    def create(
+        self, dim: int, metric: str, provenance: Any, index: str = "FLAT", metadata: bool = False
+    ) -> None:
+        """Make the collection; what the provenance tells of model and treatment is kept with it.
+
+        Args:
+            dim, metric, provenance: of the vectors.
+            index: a Milvus index type.
+            metadata: whether images may have further fields.
+        """
         told = {
             "dim": dim,
             "metric": metric,
@@ -136,7 +144,7 @@ class MilvusStore:
             "passport": {key: provenance[key] for key in KEYS if key in provenance},
         }
         kinds = _import_pymilvus(self.local).DataType
-        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=metadata)
         schema.add_field("id", kinds.VARCHAR, is_primary=True, max_length=LONGEST_ID)
         schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dim)
         indexed = self.client.prepare_index_params()
@@ -168,6 +176,25 @@ class MilvusStore:
                 self.collection, {"fastseek": json.dumps(self.about() | {"holds": holds})}
             )
 
+    def note(self, told: dict[str, Any]) -> None:
+        """Keep more of what the collection says of itself."""
+        page = json.dumps(self.about() | told, default=str)
+        with _describe(self.uri, "note what the collection holds"):
+            self.client.alter_collection_properties(self.collection, {"fastseek": page})
+
+    def fields(self, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Some fields of the images of those ids that are there; one that is missing is left out."""
+        self._load()
+        found: dict[str, dict[str, Any]] = {}
+        for start in range(0, len(ids), ROWS):
+            keys = [encode_id(name) for name in ids[start : start + ROWS]]
+            with _describe(self.uri, "read fields"):
+                rows = self.client.get(self.collection, ids=keys, output_fields=["id", *names])
+            for row in rows:
+                told = {name: row[name] for name in names if row.get(name) is not None}
+                found[decode_id(row["id"])] = told
+        return found
+
     def check(self, embeddings: Embeddings, what: str) -> None:
         """Check that embeddings are of the model and dimension of the collection.
 
@@ -187,13 +214,19 @@ class MilvusStore:
                 f"{embeddings.provenance[key]} and {about['passport'][key]}"
             )
 
-    def upsert(self, embeddings: Embeddings, holds: str = "") -> None:
+    def upsert(
+        self,
+        embeddings: Embeddings,
+        holds: str = "",
+        metadata: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
         """Put vectors in; an id that is there gets the new vector, so that doing it twice changes
         nothing.
 
         Args:
             embeddings: what to put in.
             holds: the note for `mark`.
+            metadata: further fields of every image, for a collection that has them.
 
         Raises:
             ArtefactError: they are of another model or dimension. DataError: a vector or id cannot
@@ -201,27 +234,24 @@ class MilvusStore:
             RunError: the database failed; what was put in stays, and doing it again is safe.
         """
         self.check(embeddings, "images")
-        long = [name for name in embeddings.ids.tolist() if len(_encode_id(name)) > LONGEST_ID]
+        long = [name for name in embeddings.ids.tolist() if len(encode_id(name)) > LONGEST_ID]
         if long:
             raise DataError(f"the id {long[0][:60]!r}… is longer than {LONGEST_ID} bytes")
         self.mark(holds)
         pieces = blocks(embeddings, self.about()["metric"], ROWS)
         for here, block in progress(pieces, "upsert", -(-len(embeddings) // ROWS)):
-            keys = map(_encode_id, embeddings.ids[here].tolist())
+            keys = map(encode_id, embeddings.ids[here].tolist())
+            rows = [{"id": key, "vector": vector} for key, vector in zip(keys, block, strict=True)]
+            if metadata is not None:
+                rows = [{**told, **row} for told, row in zip(metadata[here], rows, strict=True)]
             with _describe(self.uri, "store vectors"):
-                self.client.upsert(
-                    self.collection,
-                    [
-                        {"id": key, "vector": vector}
-                        for key, vector in zip(keys, block, strict=True)
-                    ],
-                )
+                self.client.upsert(self.collection, rows)
         with _describe(self.uri, "store vectors"):
             self.client.flush(self.collection)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
-        before, keys = self.count(), [_encode_id(str(name)) for name in ids]
+        before, keys = self.count(), [encode_id(str(name)) for name in ids]
         self.mark("")
         for start in range(0, len(keys), ROWS):
             with _describe(self.uri, "delete vectors"):
@@ -238,16 +268,16 @@ class MilvusStore:
                 ]
             )
 
-    def ids(self) -> np.ndarray:
-        """The ids of all images, sorted."""
+    def ids(self, condition: str = "") -> np.ndarray:
+        """The ids of all images, or of those that fulfill an expression of Milvus, sorted."""
         self._load()
         found: list[str] = []
         with _describe(self.uri, "list its images"):
             pages = self.client.query_iterator(
-                self.collection, batch_size=ROWS, output_fields=["id"]
+                self.collection, batch_size=ROWS, filter=condition, output_fields=["id"]
             )
             while page := pages.next():
-                found += [_decode_id(row["id"]) for row in page]
+                found += [decode_id(row["id"]) for row in page]
             pages.close()
         return np.sort(np.array(found, str))
 
@@ -259,10 +289,10 @@ class MilvusStore:
             with _describe(self.uri, "read vectors"):
                 rows = self.client.get(
                     self.collection,
-                    ids=[_encode_id(name) for name in ids[start : start + ROWS]],
+                    ids=[encode_id(name) for name in ids[start : start + ROWS]],
                     output_fields=["id", "vector"],
                 )
-            found |= {_decode_id(row["id"]): row["vector"] for row in rows}
+            found |= {decode_id(row["id"]): row["vector"] for row in rows}
         names, about = sorted(found), self.about()
         vectors = np.array([found[name] for name in names], np.float32).reshape(
             len(names), about["dim"]
@@ -280,8 +310,9 @@ class MilvusStore:
             with _describe(self.uri, "load the collection", reads=True):
                 self.client.load_collection(self.collection)
 
-    def nearest(self, queries: Embeddings, k: int) -> list[list[str]]:
-        """The ids of the k nearest images of every query, as the database finds them.
+    def nearest(self, queries: Embeddings, k: int, condition: str = "") -> list[list[str]]:
+        """The ids of the k nearest images of every query, as the database finds them; of those
+        that fulfill an expression of Milvus, if there is one.
 
         Raises:
             ArtefactError: the queries are of another model or dimension.
@@ -295,9 +326,13 @@ class MilvusStore:
         for _, block in progress(blocks(queries, metric, step), "search", -(-len(queries) // step)):
             with _describe(self.uri, "search"):
                 hits = self.client.search(
-                    self.collection, data=list(block), limit=k, output_fields=["id"]
+                    self.collection,
+                    data=list(block),
+                    limit=k,
+                    filter=condition,
+                    output_fields=["id"],
                 )
-            names += [[_decode_id(hit["id"]) for hit in row] for row in hits]
+            names += [[decode_id(hit["id"]) for hit in row] for row in hits]
         return names
 
     def rank(self, queries: Embeddings, k: int = 100) -> Ranking:
@@ -321,15 +356,15 @@ class MilvusStore:
         return Ranking(queries.ids, everything, indices, scores, provenance)
 
 
-def _encode_id(name: str) -> str:
+def encode_id(name: str) -> str:
     """An id as Milvus gets it: pymilvus writes keys into filter expressions as they are, so no
     quote may be in one.
     """
     return quote(name, safe=PLAIN, errors="surrogateescape")
 
 
-def _decode_id(key: str) -> str:
-    """The id that `_encode_id` made a key of."""
+def decode_id(key: str) -> str:
+    """The id that `encode_id` made a key of."""
     return unquote(key, errors="surrogateescape")
 
 

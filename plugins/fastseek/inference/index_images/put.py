@@ -13,7 +13,7 @@ import numpy as np
 from ...data.own_images import images_of
 from ...data.rejects import COLUMNS, Reject
 from ...errors import DataError, shorten
-from ...index import Index
+from ...index import Store
 from ...index.columns import MetadataTable
 from ...index.names import LONGEST
 from ...io import csv_rows
@@ -25,7 +25,6 @@ from ..pretrained import ImageModel, embed_batches
 
 CHUNK = 2048  # images that are put in at once: what a kill can cost
 LETTERS = 32  # of the hash of a file that are kept: 128 bits
-REJECTS = "rejects.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Outcome(NamedTuple):
     rejected: int
 
 
-def put_images(index: Index, arrival: Arrival, model: ImageModel) -> Outcome:
+def put_images(index: Store, arrival: Arrival, model: ImageModel) -> Outcome:
     """Put images into an index, and embed those that are not there with the same content.
 
     They are put in by the thousand: one that is killed has lost the last of them only, and the same
@@ -94,7 +93,7 @@ def put_images(index: Index, arrival: Arrival, model: ImageModel) -> Outcome:
 class _Writer:
     """Puts images into an index, many at once."""
 
-    def __init__(self, index: Index, arrival: Arrival, provenance: dict[str, Any]) -> None:
+    def __init__(self, index: Store, arrival: Arrival, provenance: dict[str, Any]) -> None:
         self.index, self.arrival, self.provenance = index, arrival, provenance
         self.embedded = self.replaced = 0
         self.rejects: list[Reject] = []
@@ -145,7 +144,7 @@ class _Writer:
         """Name the images that could not be read."""
         if self.rejects:
             rows = ([reject[column] for column in COLUMNS] for reject in self.rejects)
-            csv_rows.write(self.index.folder / REJECTS, COLUMNS, map(csv_rows.guard_row, rows))
+            csv_rows.write(self.index.rejects, COLUMNS, map(csv_rows.guard_row, rows))
 
 
 def _count(part: tuple[list[str], np.ndarray, list[Reject]]) -> int:
@@ -165,7 +164,7 @@ def _spell_path(path: str) -> str:
     return path if len(path.encode("utf-8", "surrogatepass")) <= LONGEST else ""
 
 
-def _find_same(index: Index, ids: Sequence[str], contents: Sequence[str]) -> list[bool]:
+def _find_same(index: Store, ids: Sequence[str], contents: Sequence[str]) -> list[bool]:
     """Which images are there with the same content."""
     there = [name for name, known in zip(ids, index.known(ids).tolist(), strict=True) if known]
     if not there or "content" not in index.columns:
@@ -177,11 +176,11 @@ def _find_same(index: Index, ids: Sequence[str], contents: Sequence[str]) -> lis
     ]
 
 
-def _refuse_changed(index: Index, ids: Sequence[str], same: Sequence[bool]) -> None:
+def _refuse_changed(index: Store, ids: Sequence[str], same: Sequence[bool]) -> None:
     known = index.known(ids).tolist()
     changed = [one for one, there, kept in zip(ids, known, same, strict=True) if there > kept]
     if changed:
         raise DataError(
-            f"{index.folder}: {len(changed)} of {len(ids)} ids are there with another content, such"
+            f"{index.name}: {len(changed)} of {len(ids)} ids are there with another content, such"
             f" as {shorten(changed[0])!r}: upsert replaces them, --prefix gives new ids"
         )

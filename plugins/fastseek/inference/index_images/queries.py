@@ -6,7 +6,7 @@ import numpy as np
 
 from ...data.own_images import images_of
 from ...errors import UsageError
-from ...index import Index
+from ...index import Store
 from ...io.paths import PathLike
 from ...structures import Embeddings
 from ..pretrained import ImageModel, ModelOptions, load_model
@@ -14,7 +14,7 @@ from ..pretrained import ImageModel, ModelOptions, load_model
 USUAL = ModelOptions()
 
 
-def load_model_of(index: Index, name: str = "", options: ModelOptions = USUAL) -> ImageModel:
+def load_model_of(index: Store, name: str = "", options: ModelOptions = USUAL) -> ImageModel:
     """The model that embeds the images of an index.
 
     Args:
@@ -29,11 +29,11 @@ def load_model_of(index: Index, name: str = "", options: ModelOptions = USUAL) -
     remembered = str(index.provenance.get("name", ""))
     if not (name or remembered):
         raise UsageError(
-            f"{index.folder} does not tell the model of its vectors: name it with --model"
+            f"{index.name} does not tell the model of its vectors: name it with --model"
         )
     if name and remembered and name != remembered:
         raise UsageError(
-            f"{index.folder} is made for the model {remembered}, not {name}: leave --model out, or"
+            f"{index.name} is made for the model {remembered}, not {name}: leave --model out, or"
             " migrate the index to the other model"
         )
     model = load_model(name or remembered, options)

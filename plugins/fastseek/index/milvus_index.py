@@ -1,0 +1,378 @@
+"""The same index in Milvus: embedded in a file, or on a cluster, by the URI alone."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import json
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from ..errors import DataError, UsageError, shorten
+from ..knn.vectors import METRICS
+from ..search._milvus_store import MOST, MilvusStore, encode_id
+from ..search._rescoring import look_up_rows, rescore_pairs
+from ..structures import Embeddings, Ranking
+from ..structures.archive import Provenance, unique_ids
+from ..structures.arrays import BoolArray, StringArray
+from ..structures.provenance import check_same_model
+from .columns import Metadata, decode_column, encode_columns, kind_of_column
+from .filters import Column, Comparison, Filter, Joined, Literal, parse_filter
+from .incoming import number_queries
+
+SCHEME = "milvus://"
+SPELLED: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.GtE,
+    ast.GtE: ast.Lt,
+    ast.Gt: ast.LtE,
+    ast.LtE: ast.Gt,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+
+
+class MilvusIndex:
+    """Images by id in a collection of Milvus, see `Store`.
+
+    The collection keeps vectors and metadata; Milvus proposes, and what it proposes is scored
+    exactly. Other than in a folder, a change of more than 1,000 images is stored in pieces: killed, some
+    of them may be there, and the same `upsert` makes it whole.
+
+    Args:
+        uri: a path that ends in ".db" for Milvus Lite, embedded, or "milvus://host:port"; behind
+            "#" the name of the collection, "gallery" when there is none.
+        token: "user:password" or a key, for a cluster that asks for it.
+
+    Raises:
+        DataError: there is no such collection.
+        UsageError: pymilvus is not installed. RunError: the database does not answer.
+    """
+
+    def __init__(self, uri: str, token: str = "") -> None:
+        self.name = uri
+        self.store = connect(uri, token)
+        if not self.store.exists():
+            self.close()
+            raise DataError(
+                f"{uri}: holds no such collection: make one with `fastseek index create --out"
+                f" {uri} --dim N`"
+            )
+        self._about = self.store.about()
+
+    @classmethod
+    def create(
+        cls,
+        uri: str,
+        dim: int,
+        metric: str = "cosine",
+        index: str = "FLAT",
+        provenance: Provenance | None = None,
+        token: str = "",
+    ) -> MilvusIndex:
+        """Make an empty collection.
+
+        Args:
+            uri, token: as for the class.
+            dim: numbers of a vector.
+            metric: "cosine", "ip" or "l2".
+            index: a Milvus index type, such as "FLAT" or "HNSW".
+            provenance: what will make the vectors.
+
+        Raises:
+            UsageError: the collection is there already, or an argument makes no sense.
+        """
+        if dim < 1 or metric not in METRICS:
+            raise UsageError(
+                f"dim must be 1 or more and metric one of {', '.join(METRICS)}, got {dim} and"
+                f" {metric!r}"
+            )
+        with connect(uri, token) as store:
+            if store.exists():
+                raise UsageError(f"{uri}: is an index already: name another collection")
+            store.create(dim, metric, provenance or {}, index, metadata=True)
+        return cls(uri, token)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, and an embedded database with it."""
+        self.store.close()
+
+    def __len__(self) -> int:
+        return self.store.count()
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a vector."""
+        return int(self._about["dim"])
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of metadata, each "number" or "text"."""
+        return dict(self._about.get("columns", {}))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What made the vectors."""
+        return dict(self._about["passport"])
+
+    @property
+    def rejects(self) -> pathlib.Path:
+        """Where images that cannot be read are named."""
+        return pathlib.Path("rejects.csv")
+
+    @contextlib.contextmanager
+    def batch(self) -> Iterator[None]:
+        """Nothing is put off."""
+        yield
+
+    def check_fits(self, embeddings: Embeddings, what: str = "images") -> None:
+        """Check that embeddings are of the model and dimension of the index.
+
+        Raises:
+            ArtefactError: they are not; says in which they differ.
+        """
+        empty = np.zeros((0, self.dim), np.float32)
+        check_same_model(
+            embeddings, Embeddings(np.zeros(0, str), empty, self.provenance), what, "index"
+        )
+
+    def add(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None = None,
+        provenance: Provenance | None = None,
+    ) -> int:
+        """Put in images that are not there yet, see `Store.add`."""
+        names = unique_ids(ids, "images")
+        known = np.flatnonzero(self.known(names))
+        if len(known):
+            raise DataError(
+                f"{self.name}: {len(known)} of {len(names)} images are there already, such as"
+                f" {shorten(str(names[known[0]]))!r}: upsert replaces them"
+            )
+        self._put(names, vectors, metadata or {}, provenance or {})
+        return len(names)
+
+    def upsert(
+        self,
+        ids: Sequence[str] | StringArray,
+        vectors: Any,
+        metadata: Metadata | None = None,
+        provenance: Provenance | None = None,
+    ) -> int:
+        """Put in images, in the place of those that are there, see `Store.upsert`."""
+        names = unique_ids(ids, "images")
+        told: dict[str, Any] = dict(metadata or {})
+        there = self._read(names.tolist(), list(self.columns))
+        for column in self.columns if there else ():
+            if column not in told:
+                told[column] = [there.get(name, {}).get(column) for name in names.tolist()]
+        self._put(names, vectors, told, provenance or {})
+        return len(there)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Take images out; returns how many of them were there."""
+        return self.store.delete(dict.fromkeys(ids))
+
+    def known(self, ids: Sequence[str] | StringArray) -> BoolArray:
+        """Which of some images [N] are there."""
+        there = self._read(list(ids), [])
+        return np.array([name in there for name in ids], bool)
+
+    def select(self, filter: str) -> StringArray:
+        """The ids of the images that fulfill a condition, sorted."""
+        wanted = parse_filter(filter, self.columns)
+        return self.store.ids(spell_filter(wanted))
+
+    def search(self, queries: Embeddings | np.ndarray, k: int = 10, filter: str = "") -> Ranking:
+        """The k best images of every query, see `Store.search`."""
+        if not 1 <= k <= MOST:
+            raise UsageError(f"k must be 1 to {MOST} here, got {k}")
+        asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
+        self.check_fits(asked, "queries")
+        wanted = parse_filter(filter, self.columns) if filter else None
+        count = len(self)
+        condition = spell_filter(wanted) if wanted else ""
+        names = self.store.nearest(asked, k, condition) if count else [[] for _ in asked.ids]
+        gallery = self.store.vectors(sorted({name for row in names for name in row}))
+        rows = look_up_rows(names, gallery.ids, k)
+        indices, scores = rescore_pairs(asked, gallery, rows, k, self._about["metric"])
+        told = {
+            "search": f"milvus, collection {self.store.collection!r}, k={k}",
+            "exact": False,
+            "images": count,
+            "queries": dict(asked.provenance),
+            "gallery": self.provenance,
+        }
+        told |= {"filter": filter} if filter else {}
+        return Ranking(asked.ids, gallery.ids, indices, scores, told)
+
+    def metadata(
+        self, ids: Sequence[str] | StringArray, columns: Sequence[str] | None = None
+    ) -> dict[str, list[Any]]:
+        """The metadata of some images by column, see `Store.metadata`."""
+        names = list(self.columns) if columns is None else list(columns)
+        unknown = [name for name in names if name not in self.columns]
+        if unknown:
+            raise UsageError(f"{self.name}: no column is called {unknown[0]!r}")
+        rows = self._read(list(ids), names)
+        missing = [name for name in ids if name not in rows]
+        if missing:
+            raise DataError(
+                f"{self.name}: {len(missing)} of {len(ids)} images are not there, such as"
+                f" {shorten(str(missing[0]))!r}"
+            )
+        return {column: [rows[str(name)].get(column) for name in ids] for column in names}
+
+    def vectors(self, ids: Sequence[str] | StringArray) -> Embeddings:
+        """The stored vectors of some images; for "cosine" they have length 1.
+
+        Raises:
+            DataError: an image is not there.
+        """
+        self.metadata(ids, [])
+        found = self.store.vectors(list(ids))
+        order = {name: row for row, name in enumerate(found.ids.tolist())}
+        rows = [order[str(name)] for name in ids]
+        return Embeddings(np.asarray(ids, str), found.vectors[rows], self.provenance)
+
+    def info(self) -> dict[str, Any]:
+        """What it holds."""
+        return {
+            "uri": self.name,
+            "images": len(self),
+            "dim": self.dim,
+            "metric": self._about["metric"],
+            "model": self.provenance.get("model"),
+            "columns": self.columns,
+            "engine": f"milvus {self.store.client.get_server_version()}",
+        }
+
+    def check(self) -> list[str]:
+        """What is wrong: images that are counted and not listed."""
+        listed, counted = len(self.store.ids()), len(self)
+        return [] if listed == counted else [f"{self.name}: {counted} images, {listed} are listed"]
+
+    def _put(
+        self, names: StringArray, vectors: Any, metadata: Metadata, provenance: Provenance
+    ) -> None:
+        array = vectors if hasattr(vectors, "shape") else np.asarray(vectors, np.float32)
+        if "vector" in metadata:
+            raise UsageError("no column can be called 'vector' in Milvus")
+        given = Embeddings(names, array, provenance)
+        self.check_fits(given)
+        columns = encode_columns(metadata, names, self.columns)
+        kinds = {name: kind_of_column(column) for name, column in columns.items()}
+        told: dict[str, Any] = {"columns": {**self.columns, **kinds}}
+        if not self.provenance.get("model"):
+            told["passport"] = {**provenance, **self.provenance}
+        self.store.note(told)
+        self._about = self.store.about()
+        values = {name: decode_column(column) for name, column in columns.items()}
+        self.store.upsert(given, metadata=_rows_of(values, len(names)))
+
+    def _read(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The values of some images that are there, by id."""
+        return self.store.fields([str(name) for name in ids], columns)
+
+
+def connect(uri: str, token: str = "") -> MilvusStore:
+    """The database of a URI, and its collection."""
+    address, _, collection = uri.partition("#")
+    if address.startswith(SCHEME):
+        address = f"http://{address[len(SCHEME) :]}"
+    return MilvusStore(address, collection or "gallery", token)
+
+
+def is_milvus(uri: str) -> bool:
+    """Whether a name is one of an index in Milvus."""
+    return uri.startswith(SCHEME) or uri.partition("#")[0].endswith(".db")
+
+
+def spell_filter(wanted: Filter) -> str:
+    """A filter as an expression of Milvus."""
+    return _spell(wanted.condition, False)
+
+
+def _spell(condition: Comparison | Joined, negated: bool) -> str:
+    # "not" is moved inwards: in Milvus the opposite of a missing value does not hold either.
+    if isinstance(condition, Joined):
+        if condition.word == "not":
+            return _spell(condition.parts[0], not negated)
+        word = {"and": "or", "or": "and"}[condition.word] if negated else condition.word
+        return f" {word} ".join(f"({_spell(part, negated)})" for part in condition.parts)
+    left, sign, right = condition
+    names = [side.name for side in (left, right) if isinstance(side, Column) and side.name != "id"]
+    if sign in (ast.Is, ast.IsNot):
+        wanted = (sign is ast.Is) != negated
+        if not names:
+            return 'id == ""' if wanted else 'id != ""'
+        return f"not exists {names[0]}" if wanted else f"exists {names[0]}"
+    order = sign in (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+    sides = [side for side in (left, right) if isinstance(side, Column) and side.name == "id"]
+    if sides and (order or len(sides) + len(names) > 1):
+        raise UsageError("ids in Milvus can be compared by ==, != and in with texts only")
+    if sides:
+        left, right = (_encode_ids(side) for side in (left, right))
+    there = " and ".join(f"exists {name}" for name in names)
+    told = (
+        f"{_spell_side(left)} {SPELLED[OPPOSITE[sign] if negated else sign]} {_spell_side(right)}"
+    )
+    if not negated:
+        return f"{there} and ({told})" if there else told
+    missing = " or ".join(f"(not exists {name})" for name in names)
+    return f"{missing} or ({there} and ({told}))" if there else told
+
+
+def _encode_ids(side: Column | Literal) -> Column | Literal:
+    """A text as an id is stored."""
+    if isinstance(side, Column):
+        return side
+    if isinstance(side.value, list):
+        return Literal([encode_id(one) for one in side.value], side.kind)
+    return Literal(encode_id(side.value), side.kind)
+
+
+def _spell_side(side: Column | Literal) -> str:
+    if isinstance(side, Column):
+        return side.name
+    values = side.value if isinstance(side.value, list) else [side.value]
+    spelled = [json.dumps(value, ensure_ascii=False) for value in values]
+    return f"[{', '.join(spelled)}]" if isinstance(side.value, list) else spelled[0]
+
+
+def _rows_of(columns: Mapping[str, list[Any]], count: int) -> list[dict[str, Any]]:
+    """Columns as a dict an image, without what is missing."""
+    return [
+        {name: values[row] for name, values in columns.items() if values[row] is not None}
+        for row in range(count)
+    ]
