@@ -70,10 +70,10 @@ FLOORS = {
         "_ast_lock manifest names",
         "columns engines",
         "filters segment store",
-        "view",
+        "_sql_filters view",
         "_checks draft",
-        "incoming",
-        "folder_index milvus_index",
+        "database incoming",
+        "folder_index milvus_index postgres_index",
         "migration open_store",
     ],
     "inference.pretrained": [

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError, DataError, UsageError
-from ..index import Index, MilvusIndex, Store, open_store
+from ..index import Index, MilvusIndex, PostgresIndex, Store, open_store
 from ..index.columns import RESERVED, MetadataTable
 from ..index.engines import FLAT, FLAT_BELOW
 from ..index.migration import NewModel, migrate, plan_migration, roll_back
-from ..index.milvus_index import is_milvus
-from ..index.open_store import check_folder_name
+from ..index.open_store import check_folder_name, is_database
+from ..index.postgres_index import is_postgres
 from ..index.segment import ROWS
 from ..io.atomic import check_writable
 from ..io.paths import PathLike
@@ -34,8 +34,8 @@ SHOWN = 10  # queries whose answers are shown where no file is named
 def create_index(args: Namespace) -> str:
     """Make an empty index."""
     provenance = {"name": args.model} if args.model else {}
-    if is_milvus(args.out):
-        return _create_in_milvus(args, provenance)
+    if is_database(args.out):
+        return _create_in_database(args, provenance)
     check_folder_name(args.out)
     if args.dim:
         raise UsageError("--dim is for a database: a folder takes that of the first images")
@@ -45,12 +45,17 @@ def create_index(args: Namespace) -> str:
     return f"{made.folder}: an empty index, {args.engine}{later}, {args.metric}, {args.dtype}"
 
 
-def _create_in_milvus(args: Namespace, provenance: Mapping[str, str]) -> str:
+def _create_in_database(args: Namespace, provenance: Mapping[str, str]) -> str:
     if args.dtype != "float32" or args.flat_below is not None:
         raise UsageError("--dtype and --flat-below are for a folder: leave them out")
-    engine = args.engine.upper()
-    with MilvusIndex.create(args.out, args.dim, args.metric, engine, provenance) as made:
-        return f"{made.name}: an empty index, {engine}, {args.metric}, {args.dim} numbers"
+    settings = args.out, args.dim, args.metric
+    made: MilvusIndex | PostgresIndex
+    if is_postgres(args.out):
+        made = PostgresIndex.create(*settings, args.engine, provenance)
+    else:
+        made = MilvusIndex.create(*settings, args.engine.upper(), provenance)
+    with made:
+        return f"{made.name}: an empty index, {args.engine}, {args.metric}, {args.dim} numbers"
 
 
 def add_index(args: Namespace) -> str:
@@ -154,7 +159,7 @@ def migrate_index(args: Namespace) -> str:
 
 def _folder(args: Namespace) -> str:
     """The folder of an index that must be one."""
-    if is_milvus(args.index):
+    if is_database(args.index):
         raise UsageError(f"{args.command} works on an index that is a folder only")
     check_folder_name(args.index)
     return str(args.index)

