@@ -1,4 +1,5 @@
-"""What other people's recipes and programs lean on: config keys, names of parts, their arguments.
+"""What other people's recipes and programs lean on: config keys, names of parts, their arguments, and
+the Python API.
 
 python tests/test_surface.py        writes tests/surface.json anew
 """
@@ -7,7 +8,7 @@ import inspect
 import json
 import pathlib
 
-from fastseek import compat, register, registry  # noqa: F401
+from fastseek import api, compat, register, registry  # noqa: F401
 from fastseek.config.nested import flatten, get_value
 
 from fastreid.config import get_cfg
@@ -43,7 +44,29 @@ def surface():
         )
         for name, members in THEIRS.items()
     }
-    return {"config": ours, "parts": parts, "in fast-reid's registries": theirs}
+    return {
+        "config": ours,
+        "parts": parts,
+        "in fast-reid's registries": theirs,
+        "python": python_api(),
+    }
+
+
+def python_api():
+    """What `import fastseek as fs` offers: functions, classes and their own methods, with arguments."""
+    made = {}
+    for name in api.__all__:
+        offered = getattr(api, name)
+        if inspect.isclass(offered) and not issubclass(offered, Exception):
+            methods = {
+                f"{name}.{key}": arguments(getattr(offered, key))
+                for key in vars(offered)
+                if not key.startswith("_") and inspect.isroutine(getattr(offered, key))
+            }
+            made |= {name: "class", **methods}
+        else:
+            made[name] = arguments(offered) if inspect.isfunction(offered) else "error"
+    return made
 
 
 def arguments(part):
