@@ -11,9 +11,16 @@ import toy
 from fastseek import cli
 from fastseek.classification.predictions import Prediction, write_predictions
 from fastseek.cli._audit import disagreeing
-from fastseek.cli._outputs import KINDS, Beside, check_replaceable, save_ranking
+from fastseek.cli._outputs import (
+    KINDS,
+    Beside,
+    check_replaceable,
+    check_run_folder,
+    save_ranking,
+)
 from fastseek.data.transforms.denoise import read_table
 from fastseek.errors import UsageError
+from fastseek.report import write_results
 from fastseek.structures import Embeddings, Ranking
 
 SEARCH = "search --queries q.npy --gallery g.npy --out"
@@ -320,3 +327,36 @@ def test_a_path_in_a_call_string_replaces_nothing_but_a_fit(home):
         assert files(home) == before
     for _ in range(2):
         run(f"{SEARCH} new.npz --enhance".split() + ["center(save='fit.safetensors')"])
+
+
+@pytest.mark.parametrize("name", ["report.html", "ranking.npz", "results.json"])
+def test_F36_a_run_replaces_nothing_that_no_run_has_written(name, home):
+    out = pathlib.Path("out")
+    out.mkdir()
+    content = {
+        "report.html": "index.html",
+        "ranking.npz": "photos.npz",
+        "results.json": "package.json",
+    }
+    (out / name).write_bytes(FOREIGN[content[name]])
+    before = files(out)
+    for line in (
+        "run quick/dolg --out out",
+        "demo --out out",
+        "classify-report quick/dolg --weights w.safetensors --out out",
+    ):
+        with pytest.raises(UsageError, match=f"out is there and holds '{name}'.*another folder"):
+            run(line)
+        assert files(out) == before
+
+
+def test_F36_a_run_takes_the_folder_of_a_run_before(home):
+    out = pathlib.Path("out")
+    out.mkdir()
+    run(f"{SEARCH} out/ranking.npz")
+    run("report --ranking out/ranking.npz --truth t.csv --out out/report.html")
+    write_results(out / "results.json", [{"name": "after", "metrics": {}}], "", 0)
+    check_run_folder(out)
+    (out / "results.json").write_text('{"metrics": {}, "recipe": "r", "seed": 0, "commit": ""}')
+    check_run_folder(out)
+    check_run_folder("new")

@@ -22,6 +22,8 @@ from ..structures.label_file import read_labels
 HEAD = 4096  # bytes of a file that tell its kind
 TABLES = (".csv", ".json", ".jsonl")
 PAGE = ".html"
+# What a run writes at the top of its folder.
+RUN_FILES = {"report.html": "page", "ranking.npz": "ranking", "results.json": "results"}
 COMPARED = {"a", "b", "difference", "interval"}  # what diff tells of a metric
 # The tables that commands write, by their first columns.
 HEADERS = (
@@ -60,6 +62,22 @@ def check_replaceable(
             f"{out} is there and is no {name} of FastSeek: name another file, or say --force to"
             " replace it"
         )
+
+
+def check_run_folder(out: PathLike) -> None:
+    """Check that what a run would write anew into its folder is not there yet, or is a run's.
+
+    Raises:
+        UsageError: a file of something else is there.
+    """
+    for name, kind in RUN_FILES.items():
+        try:
+            check_replaceable(pathlib.Path(out) / name, kind)
+        except UsageError as error:
+            raise UsageError(
+                f"{out} is there and holds {name!r}, which no run of FastSeek has written: name"
+                " another folder"
+            ) from error
 
 
 def check_folder(out: PathLike | None, force: bool | None = None) -> None:
@@ -221,11 +239,13 @@ def _is_adapter(path: pathlib.Path, head: bytes) -> bool:
 
 
 def _is_results(path: pathlib.Path, head: bytes) -> bool:
+    """What a run, a training, an adapter or a report of a classifier has reached."""
     try:
         page = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         return False
-    return isinstance(page, dict) and {"rows", "commit", "seed"} <= set(page)
+    told = {"commit", "seed"} <= set(page) if isinstance(page, dict) else False
+    return told and bool({"rows", "metrics"} & set(page))
 
 
 def _has_members(path: pathlib.Path, names: set[str]) -> bool:
@@ -248,7 +268,7 @@ KINDS: dict[str, Callable[[pathlib.Path, bytes], bool]] = {
     "page": _is_page,
     "submission": _is_table,
     "figures": _is_figures,
+    "results": _is_results,
     "model": _is_model,
     "adapter": _is_adapter,
-    "results": _is_results,
 }

@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_with_changes(parser, argv)
 
     from ..workflows.classification_report import GateChoice, report
+    from ._outputs import check_run_folder
 
+    check_run_folder(args.out)
     done = report(
         args.config_file,
         args.weights,

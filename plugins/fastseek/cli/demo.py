@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_with_changes(parser, argv)
 
     from ..workflows.run import run_file
+    from ._outputs import check_run_folder
 
+    check_run_folder(args.out)
     rendered = args.rendered or not _has_grocery()
     recipe = find_recipe(DRAWN if rendered else RECIPE)
     changes = [] if rendered else _replace_backbone(recipe)

@@ -29,5 +29,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_with_changes(parser, argv)
 
     from ..workflows.run import run_file
+    from ._outputs import check_run_folder
 
+    check_run_folder(args.out)
     sys.stdout.write(run_file(args.config_file, args.out, args.data, args.opts) + "\n")
