@@ -6,9 +6,17 @@ import json
 import numpy as np
 import pytest
 
-from fastseek.classification.gate import Gate, load_gate, measure_gate, save_gate, score_images
+from fastseek.classification.gate import (
+    Gate,
+    check_score,
+    fit_gate,
+    load_gate,
+    measure_gate,
+    save_gate,
+    score_images,
+)
 from fastseek.classification.predictions import predict, write_predictions
-from fastseek.errors import ArtefactError
+from fastseek.errors import ArtefactError, UsageError
 from fastseek.structures import Embeddings
 
 CLASSES = ["=1+1", "b", "c"]
@@ -41,7 +49,7 @@ def test_F56_the_files_hold_every_image_once_in_order(tmp_path):
     assert page["labels"] == {
         label: sum(one.label == label for one in made) for label in page["labels"]
     }
-    assert list(page["gate"]) == ["keep", "threshold"]
+    assert list(page["gate"]) == ["by", "keep", "threshold"]
 
 
 def test_F56_what_is_no_table_of_probabilities_is_refused():
@@ -67,3 +75,26 @@ def test_F56_a_gate_is_read_as_it_was_written_and_its_figures_are_those_of_all_p
     with pytest.raises(ArtefactError, match="another vote"):
         load_gate(tmp_path / "gate.json", made_by | {"vote": "y"})
     assert measure_gate(gate, inside, np.empty(0)).auroc is None
+
+
+def test_F56_a_gate_goes_by_probability_margin_or_entropy(tmp_path):
+    rows = np.random.default_rng(3).dirichlet(np.ones(4) / 2, 60).astype(np.float32)
+    rows[0], rows[1] = [1, 0, 0, 0], 0.25
+    ordered = np.sort(rows, axis=1)
+    np.testing.assert_allclose(score_images(rows, "margin"), ordered[:, -1] - ordered[:, -2])
+    slow = [1 + sum(p * np.log(p) for p in row.astype(float) if p > 0) / np.log(4) for row in rows]
+    np.testing.assert_allclose(score_images(rows, "entropy"), slow, atol=1e-5)
+    np.testing.assert_array_equal(score_images(rows), rows.max(axis=1))
+    made_by = {"model": "m", "preprocessing": {}, "views": [], "vote": "x", "classes": list("abcd")}
+    found = Embeddings(np.array([f"{row:03d}" for row in range(60)]), rows, made_by)
+    for by in ("probability", "margin", "entropy"):
+        scores = score_images(rows, by)
+        assert scores[0] == pytest.approx(1) and scores[1] == min(scores)
+        assert score_images(rows[:, :1], by).tolist() == rows[:, 0].tolist()
+        gate = fit_gate(scores, 0.5, by)
+        save_gate(tmp_path / "gate.json", gate, measure_gate(gate, scores, scores), made_by)
+        assert load_gate(tmp_path / "gate.json", made_by) == gate
+        told = [one.label != "none of these" for one in predict(found, gate)]
+        assert told == (scores >= gate.threshold).tolist() and sum(told) == 30
+    with pytest.raises(UsageError, match="probability, margin, entropy"):
+        check_score("energy")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.modeling.branches.scda import Scda
-from fastseek.regions.attention import above, attention, box_of, rescale_map, strength
+from fastseek.regions.attention import above, attention, box_of, fit_strength, rescale_map, strength
 from fastseek.regions.foreground import foreground
 from fastseek.regions.pooling import gem
 from fastseek.regions.scda import scda_mask
@@ -345,3 +345,18 @@ def test_F57_the_norm_of_signed_maps_finds_what_sums_cancel():
     np.testing.assert_allclose(strength(torch.from_numpy(maps)).numpy(), maps.sum(0))
     with pytest.raises(ValueError, match="sum, norm"):
         strength(maps, "max")
+
+
+def test_F57_sums_are_taken_of_maps_without_negative_values_and_norms_of_signed_ones():
+    """Half of a linear bottleneck is negative: what is there cancels in the sum."""
+    random = np.random.default_rng(0)
+    maps = random.normal(0, 0.05, (64, 7, 7))
+    maps[:, 2:4, 3:5] += random.normal(0, 1, (64, 1, 1)) * 4
+    assert fit_strength(maps) == "norm" and fit_strength(np.maximum(maps, 0)) == "sum"
+    there = np.zeros((7, 7), bool)
+    there[2:4, 3:5] = True
+    heat = attention(maps, fit_strength(maps))
+    assert heat[there].min() > 0.9 and heat[~there].max() < 0.1
+    some = np.abs(maps)
+    some[:8] *= -1  # an eighth, as behind an activation that lets a little through
+    assert fit_strength(some) == "sum"

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError
+from ..errors import ArtefactError, DataError, UsageError
 from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
 
 NONE = "none of these"  # the label of an image that is turned away
-SCORE = "largest probability"
+# How sure a classifier is of an image, and what a gate's file calls it; see `score_images`.
+SCORES = {"probability": "largest probability", "margin": "margin", "entropy": "entropy"}
+USUAL = "probability"
 # What must be the same where a gate is fitted and where it is used, or its scores are others.
 MADE_BY = ("model", "preprocessing", "views", "vote", "classes")
 
@@ -29,10 +31,12 @@ class Gate:
     Args:
         threshold: the least score.
         keep: the share of known images it was fitted to let in.
+        by: which of SCORES.
     """
 
     threshold: float
     keep: float
+    by: str = USUAL
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """bool [N]: who is let in; a score that is not a number is turned away."""
@@ -58,13 +62,26 @@ class GateFigures:
     let_in: float | None = None
 
 
-def score_images(probabilities: np.ndarray) -> np.ndarray:
-    """float32 [N]: how sure a classifier is of every row of [N, C], its largest probability."""
-    sure: np.ndarray = np.asarray(probabilities, np.float32).max(axis=1)
-    return sure
+def score_images(probabilities: np.ndarray, by: str = USUAL) -> np.ndarray:
+    """float32 [N]: how sure a classifier is of every row of [N, C]; larger is surer.
+
+    Args:
+        probabilities: of the classes.
+        by: "probability", the largest one; "margin", by how much it is larger than the next;
+            "entropy", 1 where one class has all, 0 where all classes have the same.
+    """
+    table = np.asarray(probabilities, np.float32)
+    if table.shape[1] == 1 or by == "probability":
+        sure: np.ndarray = table.max(axis=1)
+        return sure
+    if by == "margin":
+        first, second = np.partition(table, (-2, -1), axis=1)[:, -2:].T[::-1]
+        return first - second
+    logs = np.log(np.maximum(table, np.finfo(np.float32).tiny))
+    return 1 + (table * logs).sum(axis=1) / np.float32(math.log(table.shape[1]))
 
 
-def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
+def fit_gate(scores: np.ndarray, keep: float = 0.95, by: str = USUAL) -> Gate:
     """The strictest gate that lets in at least the share `keep` of images that are known to belong.
 
     Args:
@@ -72,6 +89,7 @@ def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
             probability, the cosine to the nearest class prototype, a detector's confidence. Larger
             is surer.
         keep: in (0, 1].
+        by: which of SCORES they are, where they are of `score_images`.
 
     Raises:
         DataError: no finite score, or keep outside (0, 1].
@@ -83,7 +101,7 @@ def fit_gate(scores: np.ndarray, keep: float = 0.95) -> Gate:
     # 0.07 as it is written: the nearest float times 100 is above 7.
     let_in = math.ceil(Fraction(str(float(keep))) * len(scores))
     # The least of the scores that must be let in, so that equal ones are let in too.
-    return Gate(float(scores[len(scores) - let_in]), keep)
+    return Gate(float(scores[len(scores) - let_in]), keep, by)
 
 
 def check_share(keep: float) -> None:
@@ -94,6 +112,16 @@ def check_share(keep: float) -> None:
     """
     if not 0 < keep <= 1:
         raise DataError(f"a gate needs a share in (0, 1], got {keep}")
+
+
+def check_score(by: str) -> None:
+    """A gate can be fitted on this score.
+
+    Raises:
+        UsageError: there is no such score.
+    """
+    if by not in SCORES:
+        raise UsageError(f"a gate goes by {', '.join(SCORES)}, not by {by!r}")
 
 
 def measure_gate(gate: Gate, inside: np.ndarray, outside: np.ndarray) -> GateFigures:
@@ -140,7 +168,7 @@ def save_gate(
     write_json(
         path,
         {
-            "score": SCORE,
+            "score": SCORES[gate.by],
             "threshold": gate.threshold,
             "keep": gate.keep,
             "figures": dataclasses.asdict(figures),
@@ -161,7 +189,7 @@ def load_gate(path: PathLike, provenance: Mapping[str, Any]) -> Gate:
     numbers = [found.get(key) for key in ("threshold", "keep")] if made_by else []
     if (
         not isinstance(made_by, dict)
-        or found.get("score") != SCORE
+        or found.get("score") not in SCORES.values()
         or not all(isinstance(number, int | float) for number in numbers)
     ):
         raise DataError(f"{path}: holds no gate; `fastseek classify-report` writes gate.json")
@@ -171,4 +199,5 @@ def load_gate(path: PathLike, provenance: Mapping[str, Any]) -> Gate:
             f"{path}: fitted on probabilities with another {differ[0]}: make it anew with"
             " `fastseek classify-report` and this recipe and these weights"
         )
-    return Gate(float(numbers[0]), float(numbers[1]))
+    by = next(name for name, told in SCORES.items() if told == found["score"])
+    return Gate(float(numbers[0]), float(numbers[1]), by)

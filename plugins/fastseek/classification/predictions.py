@@ -50,12 +50,17 @@ def predict(found: Embeddings, gate: Gate | None = None) -> Iterator[Prediction]
     # Block by block: 500,000 images of 10,000 classes are 20 GB.
     for start, block in found.blocks():
         sure, best = score_images(block), block.argmax(axis=1)
-        let_in = np.ones(len(block), bool) if gate is None else gate(sure)
+        let_in = _let_in(gate, block)
         ids = found.ids[start : start + len(block)].tolist()
         for row, image in enumerate(ids):
             nearest = classes[best[row]]
             label = nearest if let_in[row] else NONE
             yield Prediction(image, label, float(sure[row]), nearest)
+
+
+def _let_in(gate: Gate | None, block: np.ndarray) -> np.ndarray:
+    """bool [N]: which rows of probabilities a gate lets in; all without one."""
+    return np.ones(len(block), bool) if gate is None else gate(score_images(block, gate.by))
 
 
 def class_names(found: Embeddings) -> list[str]:

@@ -59,7 +59,7 @@ FILES = {"try": "try_folder"}
 # Verbs that run a model: the C library keeps memory for it, and its threads do not spin.
 MODEL_VERBS = {
     *("try", "demo", "run", "train", "contest", "ablate", "self-train"),
-    *("embed", "classify", "classify-report", "subjects"),
+    *("embed", "index", "classify", "classify-report", "subjects"),
 }
 EXAMPLES = """examples:
   fastseek try /my/images

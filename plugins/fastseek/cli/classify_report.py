@@ -40,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="SHARE",
         help="share of images of known classes that the gate lets in (default: %(default)s)",
     )
+    parser.add_argument(
+        "--by",
+        default="probability",
+        metavar="SCORE",
+        help="what the gate looks at: the largest probability, its margin over the next, or entropy"
+        " (%(default)s)",
+    )
     add_recipe_changes(parser)
     args = parse_with_changes(parser, argv)
 
@@ -54,6 +61,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.opts,
         args.pairs,
         args.on,
-        GateChoice(args.keep, args.outside),
+        GateChoice(args.keep, args.outside, args.by),
     )
     sys.stdout.write(done + "\n")

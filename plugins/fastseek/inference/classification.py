@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..classification import class_numbers, evaluate
-from ..classification.gate import NONE, Gate, load_gate
+from ..classification.gate import NONE, SCORES, Gate, load_gate
 from ..classification.predictions import Prediction, count_labels, predict, write_predictions
 from ..config import recipe
 from ..data.builders import build_test_loader
@@ -164,7 +164,7 @@ def classify_images(
     if chosen is None:
         return told
     away = sum(one.label == NONE for one in predictions)
-    return f"{told}; {away} are {NONE} (confidence below {chosen.threshold:.3f})"
+    return f"{told}; {away} are {NONE} ({SCORES[chosen.by]} below {chosen.threshold:.3f})"
 
 
 def _write_page(
@@ -187,7 +187,7 @@ def _write_page(
     ]
     facts = [("images", f"{len(predictions):,}")]
     if gate is not None:
-        facts.append((NONE, f"a confidence below {gate.threshold:.3f}"))
+        facts.append((NONE, f"a {SCORES[gate.by]} below {gate.threshold:.3f}"))
     predictions_page(
         folder / "predictions.html",
         "What the classifier says",

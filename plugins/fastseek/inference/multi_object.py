@@ -20,7 +20,7 @@ from ..errors import ArtefactError, UsageError
 from ..io.atomic import check_writable
 from ..io.json_files import write_json
 from ..io.paths import PathLike
-from ..regions.attention import attention
+from ..regions.attention import attention, fit_strength
 from ..regions.merge import merge_answers
 from ..regions.subjects import subjects
 from ..search.exact import Exact
@@ -201,7 +201,8 @@ def parts_of(
             raise UsageError(f"the backbone gives no map {name!r}, only {', '.join(sorted(maps))}")
         h, w = maps[name].shape[2:]
         for row, image in enumerate(ids):
-            found = subjects(attention(maps[name][row].float().cpu().numpy()))
+            seen = maps[name][row].float().cpu().numpy()
+            found = subjects(attention(seen, fit_strength(seen)))
             if len(found) < (1 if every else 2):
                 continue
             # Shares, so that a box fits the image at any size.

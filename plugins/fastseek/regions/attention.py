@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 STRENGTHS = ("sum", "norm")
+SIGNED = 0.25  # share of negative values from which on sums over channels mislead
 # Top, left, bottom, right; bottom and right are the first places outside.
 Box = tuple[int, int, int, int]
 Map = TypeVar("Map", bound=Any)
@@ -44,6 +45,13 @@ def strength(maps: Map, by: str = "sum") -> Map:
     if by not in STRENGTHS:
         raise ValueError(f"by must be one of {', '.join(STRENGTHS)}, got {by!r}")
     return maps.sum(-3) if by == "sum" else (maps * maps).sum(-3) ** 0.5
+
+
+def fit_strength(maps: np.ndarray) -> str:
+    """What counts of the channels of a feature map: "norm" where so many values are negative that
+    sums cancel, else "sum"; see `strength`.
+    """
+    return "norm" if np.mean(np.asarray(maps) < 0) > SIGNED else "sum"
 
 
 def above(heat: np.ndarray, threshold: Literal["mean"] | float = "mean") -> np.ndarray:

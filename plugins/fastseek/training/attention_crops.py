@@ -21,7 +21,7 @@ from ..errors import ArtefactError, DataError, UsageError
 from ..inference import embedding
 from ..io.paths import PathLike
 from ..progress import progress
-from ..regions.attention import above, strength
+from ..regions.attention import SIGNED, above, strength
 from ..regions.windows import attended_window
 from ..structures import Item
 from ..structures.archive import load_npz, save_npz
@@ -32,7 +32,6 @@ from fastreid.engine.train_loop import HookBase
 from fastreid.utils import comm
 
 logger = logging.getLogger("fastreid.fastseek")
-SIGNED = 0.25  # share of negative values from which on sums over channels mislead
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -17,6 +17,9 @@ from ..classification import class_numbers
 from ..classification.confusion import Confused, confused_pairs
 from ..classification.gate import (
     NONE,
+    SCORES,
+    USUAL,
+    check_score,
     check_share,
     fit_gate,
     measure_gate,
@@ -45,7 +48,7 @@ from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..io.text_table import table
 from ..metrics._paired import gain
-from ..regions.attention import attention
+from ..regions.attention import attention, fit_strength
 from ..report import StepsTable, classified_page, row, write_results
 from ..report.classified import Mistake, Pair
 from ..report.heat_map import overlay_heat
@@ -65,10 +68,12 @@ class GateChoice:
     Args:
         keep: the share of images of known classes it lets in.
         outside: a folder or a list of images of none of the classes; None without.
+        by: how sure the classifier is: "probability", "margin" or "entropy".
     """
 
     keep: float = 0.95
     outside: PathLike | None = None
+    by: str = USUAL
 
 
 def report(
@@ -114,16 +119,17 @@ def report(
     known = _of_known_classes(cfg, queries)
     choice = gate or GateChoice()
     check_share(choice.keep)
+    check_score(choice.by)
     strangers = [] if choice.outside is None else images_of(choice.outside)[0]
     out = pathlib.Path(out)
     plain, scores, made = _rows(cfg, model, queries)
-    outside, lost = _score_outside(cfg, model, strangers, choice.outside, out)
+    outside, lost = _score_outside(cfg, model, strangers, choice, out)
     told, gate_row = _gate(
         out / "gate.json",
-        score_images(plain),
+        score_images(plain, choice.by),
         known,
         outside,
-        choice.keep,
+        choice,
         describe_classifier(cfg, model),
     )
     made += gate_row
@@ -216,7 +222,7 @@ def _gate(
     scores: np.ndarray,
     known: np.ndarray,
     strangers: np.ndarray,
-    keep: float,
+    choice: GateChoice,
     made_by: Mapping[str, Any],
 ) -> tuple[str, list[dict[str, Any]]]:
     """Fit a gate, measure it and write it; what is told of it, and its row of results.json, which it
@@ -227,16 +233,16 @@ def _gate(
         scores: [N] of the test set.
         known: bool [N], which of these are of a known class.
         strangers: scores of further images of no known class.
-        keep: the share of known images that is let in.
+        choice: how it is fitted.
         made_by: provenance of the probabilities.
     """
-    gate = fit_gate(scores[known], keep)
+    gate = fit_gate(scores[known], choice.keep, choice.by)
     # Images of the test set whose class the model has never seen are strangers too.
     outside = np.concatenate([scores[~known], strangers])
     found = measure_gate(gate, scores[known], outside)
     save_gate(path, gate, found, made_by)
     told = (
-        f"a largest probability of {gate.threshold:.3f} lets in {100 * found.kept:.1f} % of"
+        f"a {SCORES[gate.by]} of {gate.threshold:.3f} lets in {100 * found.kept:.1f} % of"
         f" {found.inside} images of known classes"
     )
     if found.auroc is None or found.let_in is None:
@@ -250,7 +256,7 @@ def _score_outside(
     cfg: Any,
     model: nn.Module,
     items: Sequence[Item],
-    images: PathLike | None,
+    choice: GateChoice,
     out: pathlib.Path,
 ) -> tuple[np.ndarray, str]:
     """The scores of images of none of the classes, and what is told of those that cannot be
@@ -260,15 +266,14 @@ def _score_outside(
         return np.empty(0, np.float32), ""
     _, probabilities, rejects = embedding.in_memory(cfg, model, items, classifier(cfg, model))
     if not len(probabilities):
-        raise DataError(f"{images}: none of {len(items)} images can be read")
+        raise DataError(f"{choice.outside}: none of {len(items)} images can be read")
+    scores = score_images(probabilities, choice.by)
     if not rejects:
-        return score_images(probabilities), ""
+        return scores, ""
     # Of this call alone: from another working folder a path may be written in another way.
     (out / "rejects.csv").unlink(missing_ok=True)
     append(out / "rejects.csv", rejects)
-    return score_images(probabilities), (
-        f"; {len(rejects)} of the others cannot be read, see {out / 'rejects.csv'}"
-    )
+    return scores, (f"; {len(rejects)} of the others cannot be read, see {out / 'rejects.csv'}")
 
 
 def _channels(model: nn.Module) -> Mapping[str, int]:
@@ -375,7 +380,7 @@ def _heats(cfg: Any, model: nn.Module, items: Sequence[Item], on: str) -> dict[s
         _image_set(cfg, TEST=[f"resize({(height, width)})"], CROPS=""), model, items, "attention"
     ):
         made |= {
-            name: attention(one)
+            name: attention(one, fit_strength(one))
             for name, one in zip(ids, maps[on].float().cpu().numpy(), strict=True)
         }
     return made
