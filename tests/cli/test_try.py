@@ -97,6 +97,17 @@ def test_unreadable_images_are_told_and_do_not_end_it(home, capsys):
     assert "1 image could not be read: bad.jpg; see fastseek-try/mine/rejects.csv" in told
 
 
+def test_formats_that_are_asked_for_are_embedded_and_shown(home, monkeypatch, capsys):
+    monkeypatch.setenv("FASTSEEK_FORMATS", "")
+    toy.photo(0, 9).save(home / "mine" / "x.tiff")
+    call_verb("try", ["mine"])
+    assert "6 of 6 images" in capsys.readouterr().out
+    call_verb("try", ["mine", "--formats", "tiff"])
+    assert "7 of 7 images have a vector (1 new" in capsys.readouterr().out
+    text = (home / "fastseek-try" / "mine" / "answers.html").read_text()
+    assert 'data-id="x.tiff"' in text and "absent" not in text.partition("<body")[2]
+
+
 def test_a_folder_without_images_is_refused(home):
     (home / "none").mkdir()
     with pytest.raises(DataError, match="no image found"):

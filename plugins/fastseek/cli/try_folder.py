@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ._arguments import make_parser, positive
+from ._arguments import add_formats_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
 
 TYPE_CHECKING = False
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="images shown with their nearest at most (default: %(default)s)",
     )
     parser.add_argument("--no-open", action="store_true", help="open no browser")
+    add_formats_option(parser)
     add_named_model_options(parser, "default")
     args = parser.parse_args(argv)
     _look(args)
