@@ -27,15 +27,16 @@ from fastseek.adapt._judgement import class_interval
 from fastseek.data.datasets.grocery import Grocery
 from fastseek.enhance._blended_map import BlendedMap
 from fastseek.enhance.adapter import map_of
-from fastseek.enhance.pca import Pca
+from fastseek.enhance.pca import FLAT, learn
 from fastseek.io import csv_rows
 from fastseek.knn.vectors import unit_rows
-from fastseek.metrics import evaluate
+from fastseek.metrics._relevance_ranks import from_scores
+from fastseek.metrics.map import Map
+from fastseek.metrics.recall import Recall
 from fastseek.registry import ADAPTERS, build
-from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, GroundTruth
 
-METRICS = ("map", "map(100)", "recall(1)")
+METRICS = {"map": Map(), "map(100)": Map(100), "recall(1)": Recall(1)}
 METHODS = (
     "ridge()",
     "ridge(targets='means')",
@@ -84,11 +85,11 @@ def whiten_by(dim: int | None) -> Treat:
     """PCA whitening."""
 
     def fit(vectors: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        fitted = Embeddings(np.arange(len(vectors)).astype(str), vectors)
-        part = Pca(dim, whiten=True)
-        return lambda given: (
-            part(Embeddings(np.arange(len(given)).astype(str), given), fitted)[0].vectors
-        )
+        learned = learn(Embeddings(np.arange(len(vectors)).astype(str), vectors))
+        variances, mean = learned["variances"], learned["mean"]
+        kept = dim or int((variances > FLAT * variances[0]).sum())
+        turn = learned["directions"][:kept].T / np.sqrt(variances[:kept])
+        return lambda given: (given - mean) @ turn
 
     return fit
 
@@ -125,16 +126,13 @@ def choose(vectors: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np
 def score(
     queries: Side, gallery: Side, transform: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """[metrics, Q] of the queries in the gallery."""
-    sides = [
-        Embeddings(side.ids, transform(side.vectors).astype(np.float32))
-        for side in (queries, gallery)
-    ]
-    ranking = Exact(k=len(gallery.ids))(*sides)
+    """[metrics, Q] of the queries in the gallery, all of which is ranked."""
+    asked, searched = (unit_rows(transform(side.vectors)) for side in (queries, gallery))
     truth = GroundTruth.from_labels(
         queries.ids.tolist(), queries.labels.tolist(), gallery.ids.tolist(), gallery.labels.tolist()
     )
-    return np.stack([one.per_query for one in evaluate(ranking, truth, METRICS)])
+    hits = from_scores(asked @ searched.T, truth)
+    return np.stack([part.score(hits)[0].per_query for part in METRICS.values()])
 
 
 def pick(side: Side, rows: np.ndarray) -> Side:

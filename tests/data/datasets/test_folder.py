@@ -9,7 +9,7 @@ import pytest
 
 import toy
 from fastseek.data.datasets import _official_layouts
-from fastseek.data.datasets.folder import list_images
+from fastseek.data.datasets.folder import label_by_folder, list_images
 from fastseek.data.images import decode
 from fastseek.data.own_images import spell_data_set
 from fastseek.errors import DataError, UsageError
@@ -333,3 +333,16 @@ def test_F30_queries_are_held_out_only_where_nobody_says_which_they_are(tmp_path
     put(tmp_path, *names)
     assert spell_data_set(tmp_path) == f"folder({str(tmp_path)!r}{expected})"
     assert build(spell_data_set(tmp_path), DATASETS).items
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("a/1.jpg", "a/b/2.jpg", "c/3.jpg", "4.jpg"),
+        ("train/a/1.jpg", "train/c/d/2.jpg", "test/a/3.jpg", "test/4.jpg"),
+    ],
+)
+def test_labels_by_the_names_of_images_are_those_of_the_data_set(names, tmp_path):
+    known = {item.id: item.label for item in folder(put(tmp_path, *names)).items}
+    assert sorted(known) == sorted(names) and "" in known.values()
+    assert label_by_folder(names) == [known[name] for name in names]
