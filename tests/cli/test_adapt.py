@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+import fastseek as fs
 from fastseek.cli import call_verb
 from fastseek.enhance._fits import Fit
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
@@ -73,6 +74,17 @@ def test_the_same_command_writes_the_same_bytes(home):
     before = [(home / name).read_bytes() for name in ("a.safetensors", "a.results.json")]
     adapt()
     assert before == [(home / name).read_bytes() for name in ("a.safetensors", "a.results.json")]
+
+
+def test_by_python_it_is_the_one_by_command(home):
+    adapt()
+    adapted = fs.adapt("all", "labels.csv")
+    adapted.save(home / "b.safetensors")
+    one, two = (Fit.load(home / f"{name}.safetensors", "adapter") for name in "ab")
+    assert one.digest == two.digest and one.provenance == two.provenance
+    side = fs.load_embeddings("all")
+    ranking = fs.search(side, side, k=9, enhance="adapter('b.safetensors')")
+    assert len(ranking.provenance["queries"]["enhance"]) == 1
 
 
 def test_labels_can_be_the_folders_of_the_ids(home, capsys):

@@ -43,7 +43,7 @@ def make_folds(classes: np.ndarray, count: int, seed: int) -> list[Fold]:
         raise DataError(
             f"{len(sizes)} classes, {len(several)} of them with two images or more: an adapter is"
             " judged on classes it is not fitted on, which takes 3 classes, 2 of them with two"
-            " images"
+            " images: label more, or judge nothing (folds 0)"
         )
     fold_of = np.full(len(sizes), -1)  # a class of one image cannot be found and is always fitted
     fold_of[several] = np.arange(len(several)) % count
