@@ -85,13 +85,15 @@ def make_home(folder: pathlib.Path, monkeypatch) -> dict[str, str]:
 
 
 def run_command(command: str, swaps: dict[str, str]) -> None:
-    """Do what a line of the shell says, `fastseek VERB …`, in this process and on the CPU."""
+    """Do what a line of the shell says, `fastseek VERB …`, in this process."""
     for old, new in swaps.items():
         command = command.replace(old, new)
     _, verb, *words = shlex.split(command)
     if verb in TRAINS and "--plan" not in words:
-        words += ["MODEL.DEVICE", "cpu", "SOLVER.MAX_EPOCH", "1"]
-        if verb == "train" and not {"OUTPUT_DIR", "--out"} & set(words):
+        words += ["SOLVER.MAX_EPOCH", "1"]
+    if verb == "train":
+        words += ["MODEL.DEVICE", "cpu"]
+        if not {"OUTPUT_DIR", "--out"} & set(words):
             words += ["OUTPUT_DIR", "outputs/trained"]
     try:
         cli.call_verb(verb, words)
