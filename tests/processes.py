@@ -43,15 +43,15 @@ _started = {}
 class Stem:
     """A process that forks."""
 
-    def __init__(self, name):
+    def __init__(self, name, environ):
         self.name = name
-        environ = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
+        own = {"PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, __file__, *STEMS[name]],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environ,
+            env={**os.environ, **own, **environ},
             cwd=ROOT,
         )
 
@@ -62,6 +62,15 @@ class Stem:
         answer = self._process.stdout.readline()
         assert answer, f"the stem of {self.name} has ended: its own messages stand above"
         return json.loads(answer)
+
+    def end(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def _end_stems():
+    for stem in _started.values():
+        stem.end()
 
 
 class Started:
@@ -105,7 +114,9 @@ class Started:
         return self.returncode
 
 
-def start(*words, code=None, module=None, forbidden=(), forks=False, cwd=None, env=None):
+def start(
+    *words, code=None, module=None, forbidden=(), forks=False, began=None, cwd=None, env=None
+):
     """Start a door of tools/ ("search.py", …), a module (-m) or code (-c) with arguments.
 
     Args:
@@ -115,14 +126,19 @@ def start(*words, code=None, module=None, forbidden=(), forks=False, cwd=None, e
         forbidden: packages that cannot be imported, as if they were not installed; any of TRAINING
             makes the process one of the retrieval half.
         forks: where it starts processes by spawning, it forks.
+        began: the environment that counts when Python starts, such as OPENBLAS_CORETYPE; each other
+            one starts a stem of its own.
         cwd: the working folder; this process's when not given.
         env: the whole environment; this process's when not given.
 
     Returns:
         a Started.
     """
+    if not _started:
+        atexit.register(_end_stems)
     name = "retrieval" if set(forbidden) & set(TRAINING) else "training"
-    stem = _started.get(name) or _started.setdefault(name, Stem(name))
+    key = (name, *sorted((began or {}).items()))
+    stem = _started.get(key) or _started.setdefault(key, Stem(name, began or {}))
     told = tempfile.TemporaryDirectory(prefix="fastseek-told-")
     words = [os.fspath(word) if isinstance(word, os.PathLike) else str(word) for word in words]
     pid = stem.ask(
@@ -272,5 +288,6 @@ if __name__ == "__main__":
     gc.freeze()
     gc.enable()
     request = _serve()
-    if request is not None:
-        _end_with(lambda: _become(request))
+    if request is None:
+        os._exit(0)
+    _end_with(lambda: _become(request))

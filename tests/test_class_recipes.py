@@ -16,7 +16,7 @@ from fastseek import cli
 # What makes a training take seconds; nothing else is changed.
 QUICK = """
 SOLVER.MAX_EPOCH 1 SOLVER.IMS_PER_BATCH 8 MODEL.DEVICE cpu DATALOADER.NUM_WORKERS 0
-SEEK.BACKBONE "timm(name='mobilenetv2_050', stages=(3, 4))" SEEK.TRAIN "['resize((32, 32))']"
+SEEK.BACKBONE "timm(name='test_efficientnet', stages=(3, 4))" SEEK.TRAIN "['resize((32, 32))']"
 SEEK.TEST "['resize((32, 32))']"
 """
 

@@ -12,6 +12,7 @@ import torch
 from golden import reading, run_tools
 
 import fastseek
+import processes
 import toy
 
 TESTS = pathlib.Path(__file__).resolve().parent
@@ -52,9 +53,13 @@ def opened(tmp_path_factory):
     return reading.opened(unpacked(tmp_path_factory.mktemp("opened")))
 
 
+def start(*words, cwd, env):
+    return processes.run(*words, cwd=cwd, env=env, began=run_tools.PINNED)
+
+
 def run(calls, folder, **environ):
     """Run named command lines, which must end well."""
-    ended = run_tools.run(TOOLS, list(calls.values()), folder, **environ)
+    ended = run_tools.run(TOOLS, list(calls.values()), folder, start, **environ)
     failed = [
         (call, one["err"]) for call, one in zip(calls.values(), ended, strict=True) if one["code"]
     ]
@@ -127,7 +132,7 @@ def test_searches_and_scores_are_those_of_old_bit_for_bit(home):
 
 def test_every_command_line_ends_with_the_exit_code_it_had(home):
     asked = [one["call"] for one in CALLS["ends"]]
-    ended = run_tools.run(TOOLS, asked, home)
+    ended = run_tools.run(TOOLS, asked, home, start)
     wanted = {one["call"]: one["code"] for one in CALLS["ends"]}
     others = [
         (call, one["err"])

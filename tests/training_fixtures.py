@@ -12,7 +12,7 @@ from fastseek import register
 SEEKER = {
     "MODEL.META_ARCHITECTURE": "Seeker",
     "MODEL.DEVICE": "cpu",
-    "SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), drop_path=0.1)",
+    "SEEK.BACKBONE": "timm(name='test_efficientnet', stages=(4,), drop_path=0.1)",
     "SEEK.BRANCHES": ["gem(dim=32)"],
     "SEEK.LOSSES": ["cross_entropy(on='gem')"],
     "SEEK.TRAIN": ["resize(32)", "hflip(0.5)"],

@@ -88,7 +88,7 @@ def test_fast_reids_transforms_work_in_spawned_workers(tmp_path):
 
     (tmp_path / "spawned.py").write_text(SPAWNED)
     gallery = toy.gallery(tmp_path / "toy", classes=2, train=4, query=1, size=32)
-    done = python(str(tmp_path / "spawned.py"), str(gallery), str(tmp_path / "out"))
+    done = processes.run(tmp_path / "spawned.py", gallery, tmp_path / "out")
     assert done.stdout.strip() == "(4, 3, 32, 32)", done.stderr
 
 

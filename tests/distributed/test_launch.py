@@ -68,7 +68,7 @@ def test_two_processes_train_as_one(recipe_of, tmp_path):
     # batch norm in eval mode, no randomness inside the model: then two halves of a batch are the
     # whole batch
     plain = {
-        "SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)",
+        "SEEK__BACKBONE": "timm(name='test_efficientnet', stages=(4,), bn_eval=True)",
         "SOLVER__OPT": "SGD",
         "SOLVER__BASE_LR": 0.01,
     }

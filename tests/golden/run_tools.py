@@ -29,19 +29,28 @@ PINNED = {
 }
 
 
-def run(tools, calls, folder, **environ):
-    """Run calls in a process of its own whose working folder is `folder`; return how each ended."""
+def run(tools, calls, folder, start=None, **environ):
+    """Run calls in a process of its own whose working folder is `folder`; return how each ended.
+
+    `start` starts this file with three arguments, as `subprocess.run` does.
+    """
     asked, told = (pathlib.Path(folder) / f".{name}.json" for name in ("calls", "outcomes"))
     asked.write_text(json.dumps(calls))
     environ = os.environ | PINNED | environ
-    command = [sys.executable, __file__, str(tools), asked.name, told.name]
-    made = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True)
+    words = [__file__, str(tools), asked.name, told.name]
+    made = (start or start_python)(*words, cwd=folder, env=environ)
     if made.returncode:
         raise AssertionError(f"the tools ended with {made.returncode}: {made.stderr[-4000:]}")
     outcomes = json.loads(told.read_text())
     asked.unlink()
     told.unlink()
     return outcomes
+
+
+def start_python(*words, cwd, env):
+    return subprocess.run(
+        [sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True
+    )
 
 
 def options(tools, file):

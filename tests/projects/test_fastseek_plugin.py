@@ -17,7 +17,7 @@ from fastseek.config import recipe
 PROJECT = pathlib.Path(__file__).parents[2] / "projects" / "FastSeekPlugin"
 SMALL = {
     "MODEL.DEVICE": "cpu",
-    "SEEK.BACKBONE": "timm(name='mobilenetv2_050', stages=(4,))",
+    "SEEK.BACKBONE": "timm(name='test_efficientnet', stages=(4,))",
     "SEEK.LOSSES": "['arcface(on=\"bnneck\", warm=3)', 'xbm(on=\"bnneck/before\", size=30, start=1)']",
     "SEEK.TRAIN": "['resize(32)']",
     "SEEK.TEST": "['resize(32)']",

@@ -21,7 +21,7 @@ from fastreid.utils.events import EventStorage
 
 # without batch statistics, and without augmentation, whose draws depend on the number of the batch
 STILL = {
-    "SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)",
+    "SEEK__BACKBONE": "timm(name='test_efficientnet', stages=(4,), bn_eval=True)",
     "SEEK__BRANCHES": ["gem(dim=32)"],
     "SOLVER__WARMUP_ITERS": 0,
     "SEEK__SCHEDULE": "warmup_cosine(epochs=1, start=0.1)",

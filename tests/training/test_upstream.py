@@ -186,7 +186,7 @@ def test_F13_our_heads_and_backbones_refuse_too_in_fast_reids_own_architecture(
     stock = {
         "MODEL__META_ARCHITECTURE": "Baseline",
         "MODEL__BACKBONE__NAME": "build_timm_backbone",
-        "MODEL__BACKBONE__FEAT_DIM": 160,
+        "MODEL__BACKBONE__FEAT_DIM": 64,
         "MODEL__HEADS__NAME": head,
         "MODEL__LOSSES__NAME": ("CrossEntropyLoss",),
         "SEEK__BRANCHES": [],

@@ -12,7 +12,7 @@ from fastseek.distributed.launch import launch
 
 RECIPE = {
     # Without batch statistics two halves of a batch are the whole batch.
-    "SEEK__BACKBONE": "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)",
+    "SEEK__BACKBONE": "timm(name='test_efficientnet', stages=(4,), bn_eval=True)",
     "SEEK__LOSSES": [
         "arcface(on='gem', warm=3)",
         "xbm(on='gem', size=30, start=1)",

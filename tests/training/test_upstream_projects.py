@@ -153,7 +153,7 @@ PARTIAL = {
     "DATASETS__TESTS": ("ToyPeople",),
     "MODEL__META_ARCHITECTURE": "TwoFeatures",
     "MODEL__BACKBONE__NAME": "build_timm_backbone",
-    "MODEL__BACKBONE__FEAT_DIM": 160,
+    "MODEL__BACKBONE__FEAT_DIM": 64,
     "MODEL__LOSSES__NAME": ("CrossEntropyLoss", "TripletLoss"),
     "SOLVER__IMS_PER_BATCH": 8,
     "SOLVER__MAX_EPOCH": 1,

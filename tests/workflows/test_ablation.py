@@ -1,6 +1,7 @@
 """Ablations: the file, what is trained and what is not, the table."""
 
 import json
+import multiprocessing
 import pathlib
 import runpy
 import sys
@@ -14,6 +15,7 @@ from fastseek.inference import embedding
 from fastseek.inference.embed_images import load_model
 from fastseek.metrics._paired import gain
 from fastseek.structures import Score
+from fastseek.workflows.ablation import jobs
 from fastseek.workflows.ablation import train as ablation_work
 from fastseek.workflows.ablation.run import ablate_file
 from fastseek.workflows.ablation.spec import read_ablation
@@ -27,7 +29,7 @@ DATASETS: {NAMES: ["folder('PHOTOS')"], TESTS: ["folder('PHOTOS')"]}
 SOLVER: {IMS_PER_BATCH: 12, MAX_EPOCH: 1, BASE_LR: 0.003, WARMUP_ITERS: 0}
 DATALOADER: {NUM_WORKERS: 0}
 SEEK:
-  BACKBONE: "timm(name='mobilenetv2_050', stages=(4,))"
+  BACKBONE: "timm(name='test_efficientnet', stages=(4,))"
   BRANCHES: ["gem(dim=16)"]
   LOSSES: ["cross_entropy(on='gem')"]
   TRAIN: ["resize(32)"]
@@ -251,9 +253,16 @@ STEPS:
     }
 
 
+def forked_context(method, make=multiprocessing.get_context):
+    assert method == "spawn"
+    return make("fork")
+
+
 def test_trainings_side_by_side_find_what_others_do_and_an_error_of_one_comes_out_in_words(
-    finished, tmp_path
+    finished, tmp_path, monkeypatch
 ):
+    # spawned ones import torch and are tested with `launch`
+    monkeypatch.setattr(jobs.multiprocessing, "get_context", forked_context)
     home, _ = finished
     (tmp_path / "tiny.yml").write_text((home / "tiny.yml").read_text())
     two = ABLATION.split('  - NAME: "+ flip')[0]

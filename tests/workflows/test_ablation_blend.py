@@ -22,7 +22,7 @@ DATASETS:
 SOLVER: {IMS_PER_BATCH: 12, MAX_EPOCH: 1, BASE_LR: 0.003, WARMUP_ITERS: 0}
 DATALOADER: {NUM_WORKERS: 0}
 SEEK:
-  BACKBONE: "timm(name='mobilenetv2_050', stages=(4,))"
+  BACKBONE: "timm(name='test_efficientnet', stages=(4,))"
   BRANCHES: ["geo(dim=16, hidden=16)"]
   LOSSES: ["cross_entropy(on='geo/image')"]
   TRAIN: ["resize(32)"]

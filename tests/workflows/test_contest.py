@@ -29,7 +29,7 @@ DATALOADER: {{NUM_WORKERS: 0}}
 SOLVER: {{OPT: Adam, BASE_LR: 0.002, MAX_EPOCH: 1, WARMUP_ITERS: 1, IMS_PER_BATCH: 12}}
 INPUT: {{SIZE_TRAIN: [32, 32], SIZE_TEST: [32, 32]}}
 SEEK:
-  BACKBONE: "timm(name='mobilenetv2_050', stages=(3, 4))"
+  BACKBONE: "timm(name='test_efficientnet', stages=(3, 4))"
   BRANCHES: ["{branch}"]
   LOSSES: ["subcenter_arcface(on='{on}', k=2, s=20, margin='dynamic(0.05, 0.30)')"]
   SAMPLER: "shuffle()"

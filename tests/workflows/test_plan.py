@@ -26,7 +26,7 @@ DATASETS:
 SOLVER: {{OPT: SGD, IMS_PER_BATCH: 6, MAX_EPOCH: 2, BASE_LR: 0.01, WARMUP_ITERS: 0}}
 DATALOADER: {{NUM_WORKERS: 0}}
 SEEK:
-  BACKBONE: "timm(name='mobilenetv2_050', stages=(4,))"
+  BACKBONE: "timm(name='test_efficientnet', stages=(4,))"
   BRANCHES: ["gem(dim=16)"]
   LOSSES: ["cross_entropy(on='gem')"]
   TRAIN: ["resize(32)", "hflip(0.5)"]
@@ -343,7 +343,7 @@ def test_recipes_check_runs_every_step_of_a_plan_on_made_up_photos(home):
         ("STRICT: true", 'SEEK.BRANCHES: ["gem(dim=8)"]', "does not fit the model"),
         (
             "GROW: true",
-            "SEEK.BACKBONE: \"timm(name='mobilenetv2_050', stages=(3,))\", "
+            "SEEK.BACKBONE: \"timm(name='test_efficientnet', stages=(3,))\", "
             "SEEK.BRANCHES: [\"gem(on='s3', dim=16)\"]",
             "not in the model",
         ),
@@ -366,6 +366,8 @@ STEPS:
 
 def test_a_grown_model_keeps_the_weights_it_shares_bit_identical(home):
     """landmark row 23: a stage is added, all else goes on."""
+    recipe = (home / "toy.yml").read_text().replace("test_efficientnet", "mobilenetv2_050")
+    (home / "toy.yml").write_text(recipe)
     (home / "plan.yml").write_text("""
 RECIPE: toy.yml
 STEPS:

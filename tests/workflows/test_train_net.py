@@ -22,7 +22,7 @@ DATASETS:
 SOLVER: {{OPT: SGD, IMS_PER_BATCH: 12, MAX_EPOCH: 2, BASE_LR: 0.01, WARMUP_ITERS: 2}}
 DATALOADER: {{NUM_WORKERS: 0}}
 SEEK:
-  BACKBONE: "timm(name='mobilenetv2_050', stages=(4,), bn_eval=True)"
+  BACKBONE: "timm(name='test_efficientnet', stages=(4,), bn_eval=True)"
   BRANCHES: ["gem(dim=32)"]
   LOSSES: ["cross_entropy(on='gem')"]
   TRAIN: ["resize(32)", "hflip(0.5)"]

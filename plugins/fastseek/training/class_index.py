@@ -6,12 +6,11 @@ import hashlib
 import pathlib
 from typing import Any
 
-import yaml
-
 from ..config.keys import OLD_KEYS, OURS
 from ..errors import ArtefactError
 from ..io.json_files import write_json
 from ..io.paths import PathLike
+from ..io.yaml_lines import parse_written
 
 from fastreid.utils import comm
 
@@ -98,7 +97,7 @@ def check_can_follow(old: str, new: str, moved_schedules: bool) -> None:
     Raises:
         ArtefactError: they cannot; names the setting.
     """
-    before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
+    before, after = (_flat(parse_written(text)) for text in (old, new))
     fixed = ["SOLVER.OPT", *(["SOLVER.MAX_EPOCH"] if moved_schedules else [])]
     for key in fixed:
         if before.get(key) != after.get(key):
@@ -113,7 +112,7 @@ def changed_settings(old: str, new: str) -> list[str]:
 
     A key of ours that the older recipe does not have yet had its default then.
     """
-    before, after = (_flat(yaml.safe_load(text)) for text in (old, new))
+    before, after = (_flat(parse_written(text)) for text in (old, new))
     before = {OLD_KEYS.get(key, key): value for key, value in before.items()}
     before = {key.name: key.default for key in OURS if key.name in after} | before
     return [
