@@ -51,7 +51,7 @@ def test_an_image_a_list_and_names_on_stdin_find_what_their_embeddings_find(
     search(made / "in" / "1-0.png", made)
     [first, second] = json.loads((tmp_path / "r.json").read_text())
     assert first["query"] == first["id"] == "1-0.png" and second["score"] < first["score"]
-    assert "1 queries, 2 of 6 images each" in capsys.readouterr().out
+    assert "1 query, 2 of 6 images each" in capsys.readouterr().out
 
 
 def test_a_ranking_of_an_image_is_reranked_with_the_image(made, tmp_path, monkeypatch):

@@ -170,6 +170,13 @@ def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> s
     return f"; {missing} of {total} images have no label in {beside.labels}" if missing else ""
 
 
+def describe_ranking(ranking: Ranking, out: PathLike) -> str:
+    """A line telling how many queries have how many answers, and where they are."""
+    count, depth = ranking.indices.shape
+    asked = f"{count} {'query' if count == 1 else 'queries'}"
+    return f"{asked}, {depth} of {len(ranking.gallery_ids)} images each: {out}"
+
+
 def say_images(ranking: Ranking, images: Sequence[PathLike]) -> str:
     """What is to be told of the folders of images of a page: those that are not there, or, where none
     is given, what to add. Folders that a ranking names are not looked into unasked, for it may come

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..io.paths import PathLike
 from ..registry import RERANKERS, build
 from ..structures import Ranking
-from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
+from ._outputs import NOTHING, Beside, check_ranking_suffix, describe_ranking, save_ranking
 from ._search import check_outputs, read_queries, read_side
 
 
@@ -46,5 +46,4 @@ def rerank_files(
     for part in parts:
         better = part(better, asked, searched)
     unknown = save_ranking(better, out, beside)
-    count, depth = better.indices.shape
-    return f"{count} queries, {depth} of {len(better.gallery_ids)} images each: {out}{unknown}"
+    return f"{describe_ranking(better, out)}{unknown}"

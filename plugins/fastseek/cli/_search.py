@@ -16,7 +16,7 @@ from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
 from ..structures.file_list import list_lines, names_image
 from ..structures.provenance import tell_root
-from ._outputs import NOTHING, Beside, check_ranking_suffix, save_ranking
+from ._outputs import NOTHING, Beside, check_ranking_suffix, describe_ranking, save_ranking
 
 READ = (
     "fit",
@@ -69,8 +69,7 @@ def seek_files(
     except DataError as error:
         raise _blame_file(error, sides) from error
     unknown = save_ranking(ranking, out, beside)
-    count, depth = ranking.indices.shape
-    return f"{count} queries, {depth} of {len(ranking.gallery_ids)} images each: {out}{unknown}"
+    return f"{describe_ranking(ranking, out)}{unknown}"
 
 
 def check_outputs(every: Sequence[Any], out: PathLike, inputs: Sequence[PathLike | None]) -> None:
