@@ -171,7 +171,6 @@ def test_stopped_at_any_write_it_is_the_old_or_the_new_and_goes_on(
 ):
     monkeypatch.setattr(migration, "CHUNK", 8)
     monkeypatch.setattr(manifest, "GRACE", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
     states, at, count = set(), 0, 1
     while count >= at:
         at += 7 if fails else 3

@@ -4,8 +4,10 @@ import shutil
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, UsageError
@@ -86,6 +88,29 @@ def test_adding_one_image_embeds_one_image(tmp_path, images, model, capsys):
     assert index.metadata(["a/new.png"])["path"] == [str(images / "a" / "new.png")]
 
 
+def test_where_nothing_is_new_no_model_is_loaded(tmp_path, images, model, monkeypatch, capsys):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    monkeypatch.setattr(queries, "load_model", None)
+    run(f"add {tmp_path}/i --images", images)
+    assert "0 images embedded and put in; 6 were there already" in capsys.readouterr().out
+
+
+def test_later_images_and_queries_are_embedded_as_the_first_ones_were(tmp_path, images, capsys):
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "net.safetensors")
+    name = f"timm:test_vit@{tmp_path}/net.safetensors"
+    run(f"create --out {tmp_path}/i --model {name}")
+    run(f"add {tmp_path}/i --pooling mean --size 64 --images", images)
+    draw_image(images / "a" / "new.png", 99)
+    run(f"add {tmp_path}/i --images", images)
+    capsys.readouterr()
+    run(f"search {tmp_path}/i -k 1 --images", images / "a" / "new.png")
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["1", "1.0000", "a/new.png"]
+    with pytest.raises(ArtefactError, match="differ in preprocessing"):
+        run(f"search {tmp_path}/i --pooling cls --images", images)
+
+
 def test_a_changed_image_is_refused_by_add_and_replaced_by_upsert(tmp_path, images, model, capsys):
     run(f"create --out {tmp_path}/i --model toy")
     run(f"add {tmp_path}/i --images", images)
@@ -149,6 +174,7 @@ def test_another_model_of_the_same_name_is_refused(tmp_path, images, model, monk
     run(f"create --out {tmp_path}/i --model toy")
     run(f"add {tmp_path}/i --images", images)
     monkeypatch.setattr(queries, "load_model", lambda *_: make_model("toy", "w2"))
+    draw_image(images / "a" / "new.png", 99)
     with pytest.raises(ArtefactError, match="differ in model"):
         run(f"add {tmp_path}/i --images", images)
 

@@ -214,9 +214,8 @@ def _put(args: Namespace, replace: bool) -> str:
 def _put_images(args: Namespace, index: Store, table: MetadataTable | None, replace: bool) -> str:
     from ..inference.index_images import Arrival, put_images
 
-    model = _load_model(args, index)
     arrival = Arrival(args.images, replace, args.prefix, table, args.threads)
-    done = put_images(index, arrival, model)
+    done = put_images(index, arrival, lambda: _load_model(args, index))
     told = [f"{index.name}: {done.embedded} images embedded and put in"]
     told += [f"{done.replaced} of them replaced"] if replace else []
     told += [f"{done.known} were there already"] if done.known else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,11 +57,18 @@ class Outcome(NamedTuple):
     rejected: int
 
 
-def put_images(index: Store, arrival: Arrival, model: ImageModel) -> Outcome:
+def put_images(
+    index: Store, arrival: Arrival, model: ImageModel | Callable[[], ImageModel]
+) -> Outcome:
     """Put images into an index, and embed those that are not there with the same content.
 
     They are put in by the thousand: one that is killed has lost the last of them only, and the same
     call goes on. Images that cannot be read are named in rejects.csv beside the index.
+
+    Args:
+        index: where they go.
+        arrival: what is to be put in, and how.
+        model: embeds them; or what loads it, called where there is something to embed.
 
     Raises:
         DataError: nothing is there, a row of the table is of no image, or an id is there with
@@ -77,15 +84,14 @@ def put_images(index: Store, arrival: Arrival, model: ImageModel) -> Outcome:
     same = _find_same(index, ids, contents)
     if not arrival.replace:
         _refuse_changed(index, ids, same)
-    provenance: dict[str, Any] = dict(model.provenance)
-    if not arrival.prefix:
-        provenance["root"] = root
     rows = [number for number, known in enumerate(same) if not known]
-    writer = _Writer(index, arrival, provenance)
+    writer = _Writer(index, arrival, root)
     with index.batch():
         if arrival.replace:
             writer.renew_metadata([name for name, known in zip(ids, same, strict=True) if known])
-        writer.put([items[row] for row in rows], [contents[row] for row in rows], model)
+        if rows:
+            loaded = model if isinstance(model, ImageModel) else model()
+            writer.put([items[row] for row in rows], [contents[row] for row in rows], loaded)
     writer.write_rejects()
     return Outcome(writer.embedded, writer.replaced, sum(same), len(writer.rejects))
 
@@ -93,8 +99,10 @@ def put_images(index: Store, arrival: Arrival, model: ImageModel) -> Outcome:
 class _Writer:
     """Puts images into an index, many at once."""
 
-    def __init__(self, index: Store, arrival: Arrival, provenance: dict[str, Any]) -> None:
-        self.index, self.arrival, self.provenance = index, arrival, provenance
+    def __init__(self, index: Store, arrival: Arrival, root: str) -> None:
+        self.index, self.arrival = index, arrival
+        # Ids with a prefix are no paths below the folder.
+        self.provenance: dict[str, Any] = {} if arrival.prefix else {"root": root}
         self.embedded = self.replaced = 0
         self.rejects: list[Reject] = []
 
@@ -108,6 +116,7 @@ class _Writer:
 
     def put(self, items: Sequence[Item], contents: Sequence[str], model: ImageModel) -> None:
         """Embed images and put them in."""
+        self.provenance = {**model.provenance, **self.provenance}
         told = {
             item.id: (os.path.abspath(item.path), content)
             for item, content in zip(items, contents, strict=True)

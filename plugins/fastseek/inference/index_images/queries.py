@@ -9,7 +9,8 @@ from ...errors import UsageError
 from ...index import Store
 from ...io.paths import PathLike
 from ...structures import Embeddings
-from ..pretrained import ImageModel, ModelOptions, load_model
+from ...structures.provenance import first_difference
+from ..pretrained import ImageModel, ModelOptions, in_memory, load_model
 
 USUAL = ModelOptions()
 
@@ -20,7 +21,8 @@ def load_model_of(index: Store, name: str = "", options: ModelOptions = USUAL) -
     Args:
         index: an index; it remembers the model it was made for.
         name: a model, where the index knows none.
-        options: how it is run.
+        options: how it is run; as it was for the images that are there, where neither pooling nor
+            size nor precision is said.
 
     Raises:
         UsageError: no model is known, or another one is named than the index is made for.
@@ -37,10 +39,18 @@ def load_model_of(index: Store, name: str = "", options: ModelOptions = USUAL) -
             " migrate the index to the other model"
         )
     model = load_model(name or remembered, options)
+    said = options.pooling or options.size or options.precision
+    if index.dim and not said and _is_run_otherwise(model, index):
+        model = in_memory.load_model_of(index.provenance, index.name)
     index.check_fits(
         Embeddings(np.zeros(0, str), np.zeros((0, model.dim), np.float32), model.provenance)
     )
     return model
+
+
+def _is_run_otherwise(model: ImageModel, index: Store) -> bool:
+    """Whether it is the model of the index, with another pooling or size."""
+    return first_difference(model.provenance, index.provenance) not in ("", "model")
 
 
 def embed_queries(
