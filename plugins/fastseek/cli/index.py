@@ -1,6 +1,6 @@
 """A gallery that lives: images are added, replaced, deleted and searched while others search too.
 
-fastseek index create --out shop
+fastseek index create --out shop --model default
 fastseek index add shop --images /my/images
 fastseek index add shop --embeddings mine/gallery --metadata prices.csv
 fastseek index search shop --images question.jpg -k 5
