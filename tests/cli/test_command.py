@@ -89,7 +89,7 @@ def test_F38_a_recipe_that_a_help_names_is_there(verb, capsys):
 @pytest.mark.parametrize("verb", cli.RECIPE_OPTION)
 def test_the_usage_shows_the_recipe_where_it_is_written(verb, capsys):
     usage = " ".join(help_of(verb, capsys).partition("\n\n")[0].split())
-    assert re.search(r"[ (]RECIPE[ )]", usage)
+    assert re.search(r"[ (\[]RECIPE[ )\]]", usage)
     assert not any(f"{option} RECIPE" in usage for option in ("--config-file", "--recipe"))
 
 
