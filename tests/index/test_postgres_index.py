@@ -33,8 +33,11 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module", params=["flat", "hnsw"])
 def both(request, server, tmp_path_factory):
     """The same images in PostgreSQL, in a folder, and in a dict."""
-    folder = Index.create(tmp_path_factory.mktemp("both") / "i")
-    table = PostgresIndex.create(f"{server}#{request.param}", 8, "cosine", request.param, MODEL)
+    made = tmp_path_factory.mktemp("both")
+    folder = Index.create(made / "i")
+    # Made anew for every turn of the parameter, whatever the order of the tests.
+    name = f"{request.param}_{made.name}"
+    table = PostgresIndex.create(f"{server}#{name}", 8, "cosine", request.param, MODEL)
     twin = Twin()
     metadata = {
         "price": [None if n % 5 == 0 else n for n in range(40)],
