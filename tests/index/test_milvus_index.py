@@ -137,3 +137,22 @@ def test_the_commands_take_its_uri(tmp_path, monkeypatch, capsys):
     ):
         with pytest.raises(UsageError, match=told):
             run(line)
+
+
+def test_what_another_connection_changed_is_seen(tmp_path):
+    first = MilvusIndex.create(f"{tmp_path}/a.db", 8)
+    second, third = MilvusIndex(f"{tmp_path}/a.db"), MilvusIndex(f"{tmp_path}/a.db")
+    first.add(["a"], unit(1), {"shop": ["north"]}, {"model": "m1"})
+    with pytest.raises(ArtefactError, match="differ in model"):
+        second.search(Embeddings(["q"], unit(1), {"model": "m2"}))
+    with pytest.raises(ArtefactError, match="differ in model"):
+        third.add(["b"], unit(1), {}, {"model": "m2"})
+    first.upsert(["a"], unit(1), {"color": ["red"]})
+    assert second.select("color == 'red'").tolist() == ["a"]
+    first.upsert(["a"], unit(1), {"price": [2]})
+    assert third.metadata(["a"], ["price"]) == {"price": [2]}
+    fourth = MilvusIndex(f"{tmp_path}/a.db")
+    first.upsert(["a"], unit(1), {"size": ["big"]})
+    fourth.upsert(["a"], unit(1))
+    assert fourth.metadata(["a"])["size"] == ["big"]
+    first.close()

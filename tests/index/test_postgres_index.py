@@ -188,3 +188,39 @@ def test_the_commands_take_its_uri(server, tmp_path, monkeypatch, capsys):
         run("create", "--out", name, "--dim", "8")
     with pytest.raises(UsageError, match="a folder only"):
         run("migrate", name, "--rollback")
+
+
+def test_what_another_connection_changed_is_seen(server):
+    name = f"{server}#seen"
+    PostgresIndex.create(name, 8).close()
+    with PostgresIndex(name) as first, PostgresIndex(name) as second, PostgresIndex(name) as third:
+        first.add(["a"], unit(1), {"price": [1]}, {"model": "m1"})
+        with pytest.raises(ArtefactError, match="differ in model"):
+            second.add(["b"], unit(1), {}, {"model": "m2"})
+        with pytest.raises(ArtefactError, match="differ in model"):
+            third.search(Embeddings(["q"], unit(1), {"model": "m2"}))
+        assert len(first) == 1
+    with PostgresIndex(name) as first, PostgresIndex(name) as second:
+        first.upsert(["a"], unit(1), {"shop": ["north"]})
+        assert second.select("shop == 'north'").tolist() == ["a"]
+        first.upsert(["a"], unit(1), {"color": ["red"]})
+        assert second.metadata(["a"], ["color"]) == {"color": ["red"]}
+        assert second.search(unit(1), 1, "color == 'red'").gallery_ids.tolist() == ["a"]
+
+
+def test_an_image_that_is_deleted_during_a_search_is_found_or_not(server, monkeypatch):
+    name = f"{server}#during"
+    with PostgresIndex.create(name, 8) as index, PostgresIndex(name) as other:
+        index.add(["a", "b"], unit(2))
+        inner = index._propose
+
+        def propose(*arguments):
+            found = inner(*arguments)
+            other.delete(["a"])
+            return found
+
+        monkeypatch.setattr(index, "_propose", propose)
+        assert sorted(index.search(unit(1), 2).gallery_ids.tolist()) == ["a", "b"]
+        with pytest.raises(DataError, match="1 of 2 images are not there, such as 'a'"):
+            index.vectors(["b", "a"])
+        assert index.search(unit(1), 2).gallery_ids.tolist() == ["b"]

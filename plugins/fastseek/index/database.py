@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,6 +43,14 @@ class DatabaseIndex(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Close the connection."""
+
+    @abc.abstractmethod
+    def _reading(self, what: str) -> contextlib.AbstractContextManager[None]:
+        """A block that reads: `about` is read anew before it, as others may have changed it.
+
+        Args:
+            what: it does, for errors.
+        """
 
     @abc.abstractmethod
     def _read(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -85,27 +93,37 @@ class DatabaseIndex(abc.ABC):
 
     def known(self, ids: Sequence[str] | StringArray) -> BoolArray:
         """Which of some images [N] are there."""
-        there = self._read([str(name) for name in ids], [])
+        with self._reading("look for images"):
+            there = self._read([str(name) for name in ids], [])
         return np.array([str(name) in there for name in ids], bool)
 
     def metadata(
         self, ids: Sequence[str] | StringArray, columns: Sequence[str] | None = None
     ) -> dict[str, list[Any]]:
         """The metadata of some images by column, see `Store.metadata`."""
-        names = list(self.columns) if columns is None else list(columns)
-        for name in names:
-            if name not in self.columns:
-                hint = did_you_mean(name, self.columns)
-                raise UsageError(f"{self.name}: no column is called {name!r}{hint}")
         wanted = [str(name) for name in ids]
-        rows = self._read(wanted, names)
-        missing = [name for name in wanted if name not in rows]
+        with self._reading("read metadata"):
+            names = list(self.columns) if columns is None else list(columns)
+            for name in names:
+                if name not in self.columns:
+                    hint = did_you_mean(name, self.columns)
+                    raise UsageError(f"{self.name}: no column is called {name!r}{hint}")
+            rows = self._read(wanted, names)
+        self._check_all_there(wanted, rows)
+        return {column: [rows[name].get(column) for name in wanted] for column in names}
+
+    def _check_all_there(self, wanted: Sequence[str], there: Container[str]) -> None:
+        """Check that all wanted images are there.
+
+        Raises:
+            DataError: one is not.
+        """
+        missing = [name for name in wanted if name not in there]
         if missing:
             raise DataError(
                 f"{self.name}: {len(missing)} of {len(wanted)} images are not there, such as"
                 f" {shorten(missing[0])!r}"
             )
-        return {column: [rows[name].get(column) for name in wanted] for column in names}
 
     def _rank(
         self,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,8 @@ class MilvusIndex(DatabaseIndex):
         """Put in images, in the place of those that are there, see `Store.upsert`."""
         names = unique_ids(ids, "images")
         told: dict[str, Any] = dict(metadata or {})
-        there = self._read(names.tolist(), list(self.columns))
+        with self._reading("read metadata"):
+            there = self._read(names.tolist(), list(self.columns))
         for column in self.columns if there else ():
             if column not in told:
                 told[column] = [there.get(name, {}).get(column) for name in names.tolist()]
@@ -153,7 +155,8 @@ class MilvusIndex(DatabaseIndex):
 
     def select(self, filter: str) -> StringArray:
         """The ids of the images that fulfill a condition, sorted."""
-        wanted = parse_filter(filter, self.columns)
+        with self._reading("select images"):
+            wanted = parse_filter(filter, self.columns)
         return self.store.ids(spell_filter(wanted))
 
     def search(self, queries: Embeddings | np.ndarray, k: int = 10, filter: str = "") -> Ranking:
@@ -161,8 +164,9 @@ class MilvusIndex(DatabaseIndex):
         if not 1 <= k <= MOST:
             raise UsageError(f"k must be 1 to {MOST} here, got {k}")
         asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
-        self.check_fits(asked, "queries")
-        wanted = parse_filter(filter, self.columns) if filter else None
+        with self._reading("search"):
+            self.check_fits(asked, "queries")
+            wanted = parse_filter(filter, self.columns) if filter else None
         count = len(self)
         condition = spell_filter(wanted) if wanted else ""
         names = self.store.nearest(asked, k, condition) if count else [[] for _ in asked.ids]
@@ -177,17 +181,21 @@ class MilvusIndex(DatabaseIndex):
         Raises:
             DataError: an image is not there.
         """
-        self.metadata(ids, [])
-        found = self.store.vectors(list(ids))
+        wanted = [str(name) for name in ids]
+        with self._reading("read vectors"):
+            found = self.store.vectors(wanted)
         order = {name: row for row, name in enumerate(found.ids.tolist())}
-        rows = [order[str(name)] for name in ids]
-        return Embeddings(np.asarray(ids, str), found.vectors[rows], self.provenance)
+        self._check_all_there(wanted, order)
+        rows = [order[name] for name in wanted]
+        return Embeddings(np.array(wanted, str), found.vectors[rows], self.provenance)
 
     def info(self) -> dict[str, Any]:
         """What it holds."""
+        with self._reading("describe the index"):
+            count = len(self)
         return {
             "uri": self.name,
-            "images": len(self),
+            "images": count,
             "dim": self.dim,
             "metric": self.about["metric"],
             "model": self.provenance.get("model"),
@@ -207,7 +215,8 @@ class MilvusIndex(DatabaseIndex):
         if "vector" in metadata:
             raise UsageError("no column can be called 'vector' in Milvus")
         given = Embeddings(names, array, provenance)
-        self.check_fits(given)
+        with self._reading("describe the index"):
+            self.check_fits(given)
         columns = encode_columns(metadata, names, self.columns)
         kinds = {name: kind_of_column(column) for name, column in columns.items()}
         told = {
@@ -218,6 +227,11 @@ class MilvusIndex(DatabaseIndex):
         self.about = self.store.about()
         values = {name: decode_column(column) for name, column in columns.items()}
         self.store.upsert(given, metadata=_rows_of(values, len(names)))
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        self.about = self.store.about()
+        yield
 
     def _read(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The values of some images that are there, by id."""

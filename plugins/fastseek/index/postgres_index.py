@@ -47,8 +47,8 @@ class PostgresIndex(DatabaseIndex):
         self.name = hide_password(uri)
         self.connection, self.index = _connect(uri)
         try:
-            with self._transaction("read the index"):
-                self.about = self._read_about()
+            with self._reading("read the index"):
+                pass
         except BaseException:
             self.close()
             raise
@@ -136,8 +136,8 @@ class PostgresIndex(DatabaseIndex):
 
     def select(self, filter: str) -> StringArray:
         """The ids of the images that fulfill a condition, sorted."""
-        condition, values = spell_filter(filter, self.columns)
-        with self._transaction("select images"):
+        with self._reading("select images"):
+            condition, values = spell_filter(filter, self.columns)
             query = f"SELECT id FROM {{table}} WHERE {condition} ORDER BY id"
             rows = self._run(query, values).fetchall()
         return np.array([row[0] for row in rows], str)
@@ -147,12 +147,12 @@ class PostgresIndex(DatabaseIndex):
         if k < 1:
             raise UsageError(f"k must be 1 or more, got {k}")
         asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
-        self.check_fits(asked, "queries")
-        condition, values = spell_filter(filter, self.columns)
-        with self._transaction("search"):
+        with self._reading("search"):
+            self.check_fits(asked, "queries")
+            condition, values = spell_filter(filter, self.columns)
             names = self._propose(asked, k + SPARE, condition, values)
             listed = sorted({name for row in names for name in row})
-            gallery = Embeddings(np.array(listed, str), self._read_vectors(listed), self.provenance)
+            gallery = self._read_vectors(listed)
             count = int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
         call = f"postgres, index {self.index!r}, k={k}, engine={self.about['engine']!r}"
         told = {"search": call, "images": count} | ({"filter": filter} if filter else {})
@@ -164,15 +164,13 @@ class PostgresIndex(DatabaseIndex):
         Raises:
             DataError: an image is not there.
         """
-        self.metadata(ids, [])
-        names = [str(name) for name in ids]
-        with self._transaction("read vectors"):
-            return Embeddings(np.array(names, str), self._read_vectors(names), self.provenance)
+        with self._reading("read vectors"):
+            return self._read_vectors([str(name) for name in ids])
 
     def info(self) -> dict[str, Any]:
         """What it holds."""
-        count = len(self)
-        with self._transaction("measure the table"):
+        with self._reading("measure the table"):
+            count = len(self)
             size = self._run("SELECT pg_total_relation_size('{table}')").fetchone()[0]
         return {
             "uri": f"{self.name}#{self.index}",
@@ -231,7 +229,6 @@ class PostgresIndex(DatabaseIndex):
     ) -> int:
         array = vectors if hasattr(vectors, "shape") else np.asarray(vectors, np.float32)
         given = Embeddings(names, array, provenance)
-        self.check_fits(given)
         _check_texts(names.tolist())
         before = self.about
         try:
@@ -239,6 +236,7 @@ class PostgresIndex(DatabaseIndex):
                 # One writer at a time: columns and provenance are read, and then written.
                 self._run("SELECT pg_advisory_xact_lock(hashtext('{table}'))")
                 self.about = self._read_about()
+                self.check_fits(given)
                 columns = self._add_columns(metadata, names, provenance)
                 self._copy(given, columns)
                 known = self._find_arrived()
@@ -311,29 +309,38 @@ class PostgresIndex(DatabaseIndex):
                 found.append([row[0] for row in rows])
         return found
 
-    def _read_vectors(self, ids: Sequence[str]) -> np.ndarray:
-        """The vectors of images that are there, in the order of the ids."""
+    def _read_vectors(self, ids: Sequence[str]) -> Embeddings:
+        """The vectors of some images, in the order of the ids."""
         found: dict[str, list[float]] = {}
         for start in range(0, len(ids), ROWS):
             query = "SELECT id, vector::real[] FROM {table} WHERE id = ANY(%s)"
             found |= dict(self._run(query, [list(ids[start : start + ROWS])]).fetchall())
-        return np.array([found[name] for name in ids], np.float32).reshape(len(ids), self.dim)
+        self._check_all_there(ids, found)
+        vectors = np.array([found[name] for name in ids], np.float32).reshape(len(ids), self.dim)
+        return Embeddings(np.array(ids, str), vectors, self.provenance)
 
     def _read(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
         listed = ", ".join(f'"{name}"' for name in ("id", *columns))
         found: dict[str, dict[str, Any]] = {}
-        with self._transaction("read metadata"):
-            for start in range(0, len(ids), ROWS):
-                query = f"SELECT {listed} FROM {{table}} WHERE id = ANY(%s)"
-                rows = self._run(query, [list(ids[start : start + ROWS])]).fetchall()
-                for name, *values in rows:
-                    pairs = zip(columns, map(_plain, values), strict=True)
-                    found[name] = {key: value for key, value in pairs if value is not None}
+        for start in range(0, len(ids), ROWS):
+            query = f"SELECT {listed} FROM {{table}} WHERE id = ANY(%s)"
+            rows = self._run(query, [list(ids[start : start + ROWS])]).fetchall()
+            for name, *values in rows:
+                pairs = zip(columns, map(_plain, values), strict=True)
+                found[name] = {key: value for key, value in pairs if value is not None}
         return found
 
     def _run(self, query: str, values: Sequence[Any] | None = None) -> Any:
         """Do a statement; {table} stands for the table of the index."""
         return self.connection.execute(query.replace("{table}", f'"fastseek_{self.index}"'), values)
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """A transaction that sees one state of the index, which is described by `about`."""
+        with self._transaction(what):
+            self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            self.about = self._read_about()
+            yield
 
     @contextlib.contextmanager
     def _transaction(self, what: str) -> Iterator[None]:
