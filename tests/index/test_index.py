@@ -154,6 +154,16 @@ def test_the_ranking_tells_what_made_both_sides(tmp_path):
     assert "root" not in index.search(draw(1), 1).provenance["gallery"]
 
 
+def test_an_index_of_bare_vectors_is_of_the_first_model_that_is_told(tmp_path):
+    index = Index.create(tmp_path / "i")
+    index.add(["a"], draw(1))
+    index.add(["b"], draw(1), provenance={**MODEL, "name": "one"})
+    told = {key: value for key, value in MODEL.items() if key != "root"}
+    assert index.provenance == {**told, "name": "one"}
+    with pytest.raises(ArtefactError, match="differ in model"):
+        index.add(["c"], draw(1), provenance={**MODEL, "model": "m2"})
+
+
 @pytest.mark.parametrize(
     "ids, vectors, told",
     [

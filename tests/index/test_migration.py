@@ -10,7 +10,7 @@ from test_crashes import Disk, Killed
 from twin import draw
 
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
-from fastseek.index import Index, manifest, migration
+from fastseek.index import Index, folder_index, manifest, migration
 from fastseek.index.migration import (
     NewModel,
     compare_answers,
@@ -150,6 +150,92 @@ def test_a_third_model_starts_anew_and_leaves_no_line_behind(index):
     lines = {path.name for path in index.folder.iterdir() if path.is_dir()}
     pointer = manifest.read_pointer(index.folder)
     assert lines == {pointer.current, pointer.previous}
+
+
+def test_a_line_is_given_no_number_twice(index):
+    seen = []
+    for model in ("m2", "m3", "m4", "m5"):
+        migrate(index.folder, make_model({"model": model}), switch=model != "m4")
+        pointer = manifest.read_pointer(index.folder)
+        seen.append(pointer.upcoming or pointer.current)
+        if model == "m3":
+            roll_back(index.folder)
+    assert seen == ["2", "3", "4", "5"]
+
+
+def test_while_one_migration_is_at_work_another_one_is_refused(index, monkeypatch):
+    told = []
+
+    def compare(*args):
+        for model in ({"model": "m9"}, NEW):
+            with pytest.raises(RunError, match="already writing here") as error:
+                migrate(index.folder, make_model(model))
+            told.append(error)
+        return compare_answers(*args)
+
+    monkeypatch.setattr(migration, "compare_answers", compare)
+    migrate(index.folder, make_model())
+    assert len(told) == 2
+    assert_new(index.folder, NAMES)
+    pointer = manifest.read_pointer(index.folder)
+    assert (pointer.current, pointer.previous) == ("2", "1") and roll_back(index.folder) == 12
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    """A file system without locks."""
+    for module in (migration, folder_index):
+        monkeypatch.setattr(module, "hold_folder", lambda folder: contextlib.nullcontext())
+
+
+def test_a_migration_that_was_overtaken_by_another_one_does_not_switch(
+    index, no_locks, monkeypatch
+):
+    def overtake(*args):
+        monkeypatch.setattr(migration, "compare_answers", compare_answers)
+        migrate(index.folder, make_model({"model": "m9"}), switch=False)
+        return compare_answers(*args)
+
+    monkeypatch.setattr(migration, "compare_answers", overtake)
+    with pytest.raises(RunError, match="another migration was begun meanwhile"):
+        migrate(index.folder, make_model())
+    here = Index.open(index.folder)
+    assert len(here) == 12 and here.provenance["model"] == "m1"
+    migrate(index.folder, make_model())
+    assert_new(index.folder, NAMES)
+
+
+def test_the_same_migration_run_twice_at_once_switches_once_and_goes_back(
+    index, no_locks, monkeypatch
+):
+    def overtake(*args):
+        monkeypatch.setattr(migration, "compare_answers", compare_answers)
+        migrate(index.folder, make_model())
+        return compare_answers(*args)
+
+    monkeypatch.setattr(migration, "compare_answers", overtake)
+    migrate(index.folder, make_model())
+    assert_new(index.folder, NAMES)
+    assert roll_back(index.folder) == 12
+    assert Index.open(index.folder).provenance["model"] == "m1"
+
+
+def test_a_reader_that_slept_through_two_migrations_takes_no_segment_of_the_one_between(index):
+    migrate(index.folder, make_model({"model": "m9"}))
+    reader = Index.open(index.folder)
+    before = manifest.read_pointer(index.folder)
+    roll_back(index.folder)
+    # As a version before this one gave numbers.
+    manifest.write_pointer(index.folder, manifest.Pointer(current="1"))
+    shutil.rmtree(index.folder / before.current)
+    migrate(
+        index.folder,
+        NewModel(4, {"model": "m3"}, lambda ids, paths: [(ids, draw(len(ids), 4))]),
+    )
+    assert manifest.read_pointer(index.folder).current == before.current
+    reader.refresh()
+    expected = Index.open(index.folder).vectors(NAMES).vectors
+    np.testing.assert_array_equal(reader.vectors(NAMES).vectors, expected)
 
 
 def test_files_are_looked_for_where_they_were_and_below_the_root(tmp_path):

@@ -344,6 +344,10 @@ class Index:
         """Read every byte of the newest state; returns what is wrong, nothing when it is whole."""
         return check_view(self._line())
 
+    def _hold(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other writers away."""
+        return hold_folder(self.folder)
+
     def _line(self) -> pathlib.Path:
         return self.folder / read_pointer(self.folder).current
 
@@ -366,7 +370,7 @@ class Index:
 
     def _change(self, make: Callable[[Draft], int]) -> int:
         """Change the newest state; returns what `make` does, 0 for nothing."""
-        with self._lock, hold_folder(self.folder), describe_full_disk(self.folder):
+        with self._lock, self._hold(), describe_full_disk(self.folder):
             line = self._line()
             self._show(line)
             draft = Draft(self._view, sweep(line, self._view.manifest))

@@ -13,7 +13,7 @@ from ..knn.vectors import check_vectors
 from ..structures import Embeddings
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import Picked, StringArray
-from ..structures.provenance import check_same_model
+from ..structures.provenance import KEYS, check_same_model
 from .columns import Metadata, encode_columns, kind_of_column
 from .draft import Draft
 from .manifest import Manifest
@@ -67,7 +67,9 @@ class Given:
         draft.replace(
             dim=given.dim,
             columns={**manifest.columns, **kinds},
-            provenance=_merge_provenances(manifest, given.provenance),
+            provenance=merge_provenances(
+                manifest.provenance, given.provenance, first=not manifest.dim
+            ),
         )
         ordered = {name: column[self.order] for name, column in columns.items()}
         draft.put(self.keys, Picked(given.vectors, self.order), ordered)
@@ -91,16 +93,26 @@ def stand_in(manifest: Manifest) -> Embeddings:
     )
 
 
-def _merge_provenances(manifest: Manifest, given: Provenance) -> dict[str, Any]:
-    """What an index tells of its vectors after more of them: the first ones say what made them, a
-    root is told while all have the same.
+def merge_provenances(told: Provenance, given: Provenance, first: bool) -> dict[str, Any]:
+    """What an index tells of its vectors after more of them.
+
+    What it tells already stays, and what it lacks is taken over; the root is told while all images
+    have the same.
+
+    Args:
+        told: by the index.
+        given: with the new vectors; they fit.
+        first: whether there were no vectors yet.
     """
-    told = manifest.provenance
-    if not manifest.dim:
+    if first:
         return {**given, **told}
-    if told.get("root") == given.get("root"):
-        return told
-    return {key: value for key, value in told.items() if key != "root"}
+    made = dict(told)
+    for key in (*KEYS, "name"):
+        if key in given:
+            made.setdefault(key, given[key])
+    if told.get("root") != given.get("root"):
+        made.pop("root", None)
+    return made
 
 
 def number_queries(vectors: Any) -> Embeddings:

@@ -94,13 +94,17 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Pointer(msgspec.Struct, frozen=True):
-    """Which line is current, which was before, and which is being made, for which model."""
+    """Which line is current, which was before, and which is being made, for which model.
+
+    `lines` is the highest number that a line ever had: none is given twice.
+    """
 
     format: int = FORMAT
     current: str = "1"
     previous: str = ""
     upcoming: str = ""
     model: str = ""
+    lines: int = 1
 
 
 def read_pointer(folder: pathlib.Path) -> Pointer:

@@ -4,6 +4,7 @@ one step.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from ..errors import ArtefactError, DataError, UsageError, shorten
+from ..errors import ArtefactError, DataError, RunError, UsageError, shorten
 from ..io.digests import digest
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
@@ -65,10 +66,13 @@ class Comparison(NamedTuple):
 
 
 class Line(Index):
-    """One line of an index, also one that is not current."""
+    """One line of an index, also one that is not current; who writes to it holds its folder."""
 
     def _line(self) -> pathlib.Path:
         return self.folder
+
+    def _hold(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
 
 def plan_migration(folder: PathLike, model: NewModel, root: PathLike | None = None) -> Plan:
@@ -119,21 +123,35 @@ def migrate(
     Raises:
         UsageError: the index is of that model already.
         DataError: images cannot be embedded; nothing is switched.
-        RunError: another process is writing.
+        RunError: another process is writing, or migrates the index.
     """
     folder = pathlib.Path(folder)
     index = Index.open(folder)
     _refuse_same(index, model)
-    upcoming = Line(folder / _claim_line(folder, model))
-    _catch_up(index, upcoming, model, root)
-    compared = compare_answers(index, upcoming, sample, k)
-    if switch:
-        with hold_folder(folder):
-            index.refresh()
-            _catch_up(index, upcoming, model, root)
-            pointer = read_pointer(folder)
-            write_pointer(folder, Pointer(current=upcoming.folder.name, previous=pointer.current))
+    with contextlib.ExitStack() as held:
+        upcoming = Line(_claim_line(folder, model, held))
+        _catch_up(index, upcoming, model, root)
+        compared = compare_answers(index, upcoming, sample, k)
+        if switch:
+            _switch(index, upcoming, model, root)
     return compared
+
+
+def _switch(index: Index, upcoming: Line, model: NewModel, root: PathLike | None) -> None:
+    """Make the new vectors current, unless that is done already."""
+    folder, mine = index.folder, upcoming.folder.name
+    with hold_folder(folder):
+        pointer = read_pointer(folder)
+        if pointer.current == mine:
+            return
+        if (pointer.upcoming, pointer.model) != (mine, _key(model)):
+            raise RunError(
+                f"{folder}: another migration was begun meanwhile, so nothing was switched: run the"
+                " command again if this model is still wanted"
+            )
+        index.refresh()
+        _catch_up(index, upcoming, model, root)
+        write_pointer(folder, Pointer(current=mine, previous=pointer.current, lines=pointer.lines))
 
 
 def roll_back(folder: PathLike, force: bool = False) -> int:
@@ -209,30 +227,44 @@ def _key(model: NewModel) -> str:
     return digest({"dim": model.dim, **told})
 
 
-def _claim_line(folder: pathlib.Path, model: NewModel) -> str:
+def _claim_line(folder: pathlib.Path, model: NewModel, held: contextlib.ExitStack) -> pathlib.Path:
     """The line in which the new vectors are made: that of a killed migration to the same model, or
-    a new one.
+    a new one. It is held, so that a second migration is refused.
     """
     with hold_folder(folder):
         pointer = read_pointer(folder)
         if pointer.upcoming and pointer.model == _key(model):
-            return pointer.upcoming
-        kept = {pointer.current, pointer.previous}
-        number = str(1 + max(int(one) for one in kept if one))
-        # First nothing names what is removed, then it is.
-        write_pointer(folder, msgspec.structs.replace(pointer, previous="", upcoming="", model=""))
-        for path in folder.iterdir():
-            if path.is_dir() and path.name.isdigit() and path.name != pointer.current:
-                shutil.rmtree(path)
-        old = read_manifest(folder / pointer.current)
-        provenance = dict(model.provenance)
-        if "root" in old.provenance:
-            provenance["root"] = old.provenance["root"]
-        empty = Manifest(old.metric, old.engine, old.dtype, old.flat_below, provenance=provenance)
-        make_line(folder / number, empty)
-        made = Pointer(current=pointer.current, upcoming=number, model=_key(model))
-        write_pointer(folder, made)
-        return number
+            line = folder / pointer.upcoming
+            held.enter_context(hold_folder(line))
+            return line
+        if pointer.upcoming:
+            with hold_folder(folder / pointer.upcoming):
+                pass  # refused while another migration is at work there
+        return _make_line(folder, pointer, model, held)
+
+
+def _make_line(
+    folder: pathlib.Path, pointer: Pointer, model: NewModel, held: contextlib.ExitStack
+) -> pathlib.Path:
+    """A new line, in the place of all that are not current."""
+    lines = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    number = 1 + max(pointer.lines, *(int(path.name) for path in lines))
+    kept = Pointer(current=pointer.current, lines=number)
+    # First nothing names what is removed, then it is.
+    write_pointer(folder, kept)
+    for path in lines:
+        if path.name != pointer.current:
+            shutil.rmtree(path)
+    old = read_manifest(folder / pointer.current)
+    provenance = dict(model.provenance)
+    if "root" in old.provenance:
+        provenance["root"] = old.provenance["root"]
+    empty = Manifest(old.metric, old.engine, old.dtype, old.flat_below, provenance=provenance)
+    line = folder / str(number)
+    held.enter_context(hold_folder(line))
+    make_line(line, empty)
+    write_pointer(folder, msgspec.structs.replace(kept, upcoming=line.name, model=_key(model)))
+    return line
 
 
 def _catch_up(index: Index, upcoming: Index, model: NewModel, root: PathLike | None) -> None:

@@ -27,6 +27,7 @@ from .segment import Segment, make_embeddings
 CODED = 1 << 30  # bytes of vectors that are kept in memory as they are compared
 NARROW = 0.1  # a filter that leaves a smaller share is searched exactly
 TRIES = 20  # times a manifest is read anew because a writer was faster
+Key = tuple[int, tuple[tuple[str, str], ...]]
 logger = logging.getLogger("fastseek")
 
 
@@ -64,7 +65,7 @@ class View:
         self,
         line: pathlib.Path,
         manifest: Manifest,
-        known: Mapping[tuple[int, int], Segment] | None = None,
+        known: Mapping[Key, Segment] | None = None,
     ) -> None:
         self.line, self.manifest = line, manifest
         open_already = known or {}
@@ -77,7 +78,7 @@ class View:
     def __len__(self) -> int:
         return sum(map(len, self.segments))
 
-    def known(self) -> dict[tuple[int, int], Segment]:
+    def known(self) -> dict[Key, Segment]:
         """Its segments, for the next view."""
         return {_key(segment.entry): segment for segment in self.segments}
 
@@ -261,7 +262,7 @@ class View:
         return keys[order], place[back].reshape(rows.shape)
 
 
-def open_view(line: pathlib.Path, known: Mapping[tuple[int, int], Segment] | None = None) -> View:
+def open_view(line: pathlib.Path, known: Mapping[Key, Segment] | None = None) -> View:
     """The present state of a line.
 
     Raises:
@@ -280,9 +281,10 @@ def open_view(line: pathlib.Path, known: Mapping[tuple[int, int], Segment] | Non
     raise last
 
 
-def _key(entry: SegmentEntry) -> tuple[int, int]:
-    """What tells one state of a segment from another: its deleted rows only become more."""
-    return entry.number, entry.dead
+def _key(entry: SegmentEntry) -> Key:
+    """What tells one state of a segment from another: its number, and the content of its files."""
+    files = sorted((kind, file.sha256) for kind, file in entry.files.items())
+    return entry.number, tuple(files)
 
 
 def _is_narrow(segment: Segment, allowed: BoolArray | None) -> bool:
