@@ -14,6 +14,7 @@ from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.index import Index
 from fastseek.inference.index_images import Arrival, embed_queries, put, put_images, queries
 from fastseek.inference.pretrained import ImageModel
+from fastseek.structures import Embeddings
 
 
 class Counted:
@@ -122,6 +123,21 @@ def test_a_changed_image_is_refused_by_add_and_replaced_by_upsert(tmp_path, imag
     assert model.network.seen == 7 and "1 of them replaced; 5 were" in capsys.readouterr().out
     found = Index.open(tmp_path / "i").search(model.embed([images / "a" / "2.png"]), 1)
     assert found.gallery_ids.tolist() == ["a/2.png"] and found.scores[0, 0] > 0.99999
+
+
+def test_vectors_put_in_without_their_images_are_told_as_such_and_replaced_by_upsert(
+    tmp_path, images, model, capsys
+):
+    files = sorted(images.rglob("*.png"))
+    ids = [file.relative_to(images).as_posix() for file in files]
+    Embeddings(ids, model.embed(files), model.provenance).save(tmp_path / "e")
+    run(f"create --out {tmp_path}/i")
+    run(f"add {tmp_path}/i --embeddings {tmp_path}/e")
+    message = "6 of 6 ids are there as vectors put in without their images, such as 'a/0.png': ups"
+    with pytest.raises(DataError, match=message):
+        run(f"add {tmp_path}/i --images", images)
+    run(f"upsert {tmp_path}/i --images", images)
+    assert "6 of them replaced" in capsys.readouterr().out
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_put_in(tmp_path, images, model, capsys):

@@ -186,10 +186,22 @@ def _find_same(index: Store, ids: Sequence[str], contents: Sequence[str]) -> lis
 
 
 def _refuse_changed(index: Store, ids: Sequence[str], same: Sequence[bool]) -> None:
+    """Refuse images whose ids are there with another content, or with one that is not known.
+
+    Raises:
+        DataError: there are such; names the first.
+    """
     known = index.known(ids).tolist()
     changed = [one for one, there, kept in zip(ids, known, same, strict=True) if there > kept]
-    if changed:
-        raise DataError(
-            f"{index.name}: {len(changed)} of {len(ids)} ids are there with another content, such"
-            f" as {shorten(changed[0])!r}: upsert replaces them, --prefix gives new ids"
-        )
+    if not changed:
+        return
+    stored: list[Any] = [None] * len(changed)
+    if "content" in index.columns:
+        stored = index.metadata(changed, ["content"])["content"]
+    # Of bare vectors nothing tells whether they are of the images as they are now.
+    untold = [one for one, content in zip(changed, stored, strict=True) if not content]
+    what = "as vectors put in without their images" if untold else "with another content"
+    raise DataError(
+        f"{index.name}: {len(untold or changed)} of {len(ids)} ids are there {what}, such as"
+        f" {shorten((untold or changed)[0])!r}: upsert replaces them, --prefix gives new ids"
+    )
