@@ -11,8 +11,9 @@ from PIL import Image
 import toy
 from fastseek.cli import call_verb
 from fastseek.data.datasets._rendered_objects import FAMILY, draw_view
-from fastseek.errors import DataError
+from fastseek.errors import DataError, UsageError
 from fastseek.inference import pretrained
+from fastseek.inference.index_images import queries
 from fastseek.inference.pretrained import ImageModel
 from fastseek.report import browser
 
@@ -80,6 +81,19 @@ def test_the_commands_it_suggests_are_understood(home, capsys, folders):
         assert {word for word in words if word.startswith("--")} <= known
 
 
+def test_the_gallery_that_it_suggests_takes_one_more_image_later(home, capsys, monkeypatch):
+    monkeypatch.setattr(queries, "load_model", load)
+    call_verb("try", ["mine", "--pooling", "mean"])
+    told = re.search("gallery that grows: (.*)", capsys.readouterr().out)[1]
+    assert "--model default" in told and told.endswith("--images mine --pooling mean")
+    create, add = ([*shlex.split(one)][2:] for one in told.split(" && "))
+    call_verb("index", create)
+    call_verb("index", add)
+    toy.photo(0, 9).save(home / "mine" / "new.jpg")
+    call_verb("index", add)
+    assert "1 images embedded and put in; 6 were there already" in capsys.readouterr().out
+
+
 def test_neighbors_queries_and_k_reach_the_page(home):
     call_verb("try", ["mine", "--query", "mine/3.jpg", "mine/5.jpg", "-k", "2", "--out", "look"])
     text = (home / "look" / "answers.html").read_text()
@@ -106,6 +120,21 @@ def test_formats_that_are_asked_for_are_embedded_and_shown(home, monkeypatch, ca
     assert "7 of 7 images have a vector (1 new" in capsys.readouterr().out
     text = (home / "fastseek-try" / "mine" / "answers.html").read_text()
     assert 'data-id="x.tiff"' in text and "absent" not in text.partition("<body")[2]
+
+
+@pytest.mark.parametrize("name", ["answers.html", "ranking.npz", "rejects.csv"])
+def test_files_of_others_are_not_replaced_and_its_own_are(home, name):
+    (home / "look").mkdir()
+    (home / "look" / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"look is there and holds '{name}', which no run"):
+        call_verb("try", ["mine", "--out", "look"])
+    assert [path.name for path in (home / "look").iterdir()] == [name]
+    assert (home / "look" / name).read_text() == "mine"
+    (home / "look" / name).unlink()
+    (home / "mine" / "bad.jpg").write_text("x")
+    for _ in range(2):
+        call_verb("try", ["mine", "--out", "look"])
+    assert (home / "look" / name).exists()
 
 
 def test_a_folder_without_images_is_refused(home):

@@ -193,6 +193,46 @@ def test_embeddings_of_another_command_are_not_touched(folder, out):
     assert [path.name for path in (out / "embeddings").iterdir()] == ["store.json"]
 
 
+def test_embeddings_that_were_saved_by_a_program_are_not_touched(folder, out):
+    mine = Embeddings(["a"], np.ones((1, 3), np.float32), {"model": "other"})
+    mine.save(out / "embeddings")
+    before = {path.name: path.read_bytes() for path in (out / "embeddings").iterdir()}
+    with pytest.raises(UsageError, match="no `fastseek try` has written"):
+        look_at(folder, out, model())
+    assert {path.name: path.read_bytes() for path in (out / "embeddings").iterdir()} == before
+
+
+def test_a_first_look_that_was_killed_at_any_write_goes_on(folder, out, monkeypatch):
+    for last in range(9):
+        count = []
+
+        def die(plain, count=count, last=last):
+            def dying(*given, **named):
+                count.append(1)
+                if len(count) > last:
+                    raise KeyboardInterrupt
+                return plain(*given, **named)
+
+            return dying
+
+        here = out / str(last)
+        with monkeypatch.context() as patched:
+            for name in ("save_shard", "save_manifest", "write_json"):
+                patched.setattr(kept_vectors, name, die(getattr(kept_vectors, name)))
+            try:
+                look_at(folder, here, model())
+                finished = True
+            except KeyboardInterrupt:
+                finished = False
+        if last == 0:
+            (here / "embeddings" / ".images.json.tmp-1").touch()  # what a kill leaves
+        look_at(folder, here, model())
+        check_kept(folder, here, model())
+        if finished:
+            break
+    assert finished and last > 3
+
+
 def test_an_image_of_elsewhere_is_searched_for(folder, out, tmp_path):
     other = tmp_path / "elsewhere" / "0.png"
     other.parent.mkdir()

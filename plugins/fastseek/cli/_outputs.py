@@ -8,7 +8,7 @@ import pathlib
 import re
 import shlex
 import zipfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import UsageError
@@ -64,13 +64,17 @@ def check_replaceable(
         )
 
 
-def check_run_folder(out: PathLike) -> None:
+def check_run_folder(out: PathLike, files: Mapping[str, str] = RUN_FILES) -> None:
     """Check that what a run would write anew into its folder is not there yet, or is a run's.
+
+    Args:
+        out: the folder.
+        files: names in it, each with the kind that `check_replaceable` takes.
 
     Raises:
         UsageError: a file of something else is there.
     """
-    for name, kind in RUN_FILES.items():
+    for name, kind in files.items():
         try:
             check_replaceable(pathlib.Path(out) / name, kind)
         except UsageError as error:

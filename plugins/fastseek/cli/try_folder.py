@@ -19,12 +19,14 @@ from collections.abc import Sequence
 
 from ._arguments import add_formats_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
+from ._outputs import check_run_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..inference.first_look import Look
 
 HOME = "fastseek-try"  # folder of the pages where none is named
+RUN_AS = ("pooling", "size", "precision")  # options that decide about the vectors
 LISTS = ("labels.csv", "list.csv")  # id,label and path,label
 
 
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _look(args: argparse.Namespace) -> None:
     start = time.monotonic()
 
-    from ..inference.first_look import LookOptions, check_sources, look_at
+    from ..data.rejects import COLUMNS
+    from ..inference.first_look import PAGE, LookOptions, check_sources, look_at
     from ..inference.pretrained import load_model
 
     name = pathlib.Path(args.images).resolve().name or "root"
@@ -71,11 +74,13 @@ def _look(args: argparse.Namespace) -> None:
             _open(page)
 
     check_sources([args.images, *args.query])
+    rejects = f"table {','.join(COLUMNS)}"
+    check_run_folder(out, {PAGE: "page", "ranking.npz": "ranking", "rejects.csv": rejects})
     model = load_model(args.model, read_model_options(args))
     options = LookOptions(args.k, args.queries, args.threads)
     look = look_at(args.images, out, model, args.query, options, show)
     _tell(_describe(look, model.name, time.monotonic() - start))
-    _tell(_suggest(args.images, look))
+    _tell(_suggest(args, look))
 
 
 def _tell(line: str) -> None:
@@ -103,26 +108,32 @@ def _describe(look: Look, model: str, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _suggest(images: str, look: Look) -> str:
+def _suggest(args: argparse.Namespace, look: Look) -> str:
     """What to do next, in three lines."""
     vectors = shlex.quote(str(look.embeddings))
     adapter = shlex.quote(str(look.page.parent / "adapter.safetensors"))
     # Where all images lie in one folder, folders are no classes.
-    labels, data = ("folders", shlex.quote(images)) if look.folders > 1 else LISTS
+    labels, data = ("folders", shlex.quote(args.images)) if look.folders > 1 else LISTS
     named = "folders" if look.folders > 1 else "a list"
     return (
         "next:\n"
-        f"  a gallery that grows: {_grow(shlex.quote(images), vectors)}\n"
+        f"  a gallery that grows: {_grow(args)}\n"
         f"  adapt it to labels ({named}): fastseek adapt --embeddings {vectors} --labels {labels}"
         f" --out {adapter}\n"
         f"  train on labels ({named}): fastseek run Own/dolg --data {data} --out outputs/mine"
     )
 
 
-def _grow(images: str, vectors: str) -> str:
-    """Where the command of indexes is not installed, other images are searched for."""
+def _grow(args: argparse.Namespace) -> str:
+    """An index that takes the images themselves: vectors alone do not tell it their contents, so
+    that it could not tell new and changed images later. Where the command of indexes is not
+    installed, other images are searched for.
+    """
     from . import VERBS
 
+    images = shlex.quote(args.images)
     if "index" not in VERBS:
         return f"fastseek try {images} --query IMAGE"
-    return f"fastseek index create --out my-index && fastseek index add my-index --embeddings {vectors}"
+    how = [f"--{key} {getattr(args, key)}" for key in RUN_AS if getattr(args, key)]
+    create = f"fastseek index create --out my-index --model {shlex.quote(args.model)}"
+    return " ".join([f"{create} && fastseek index add my-index --images {images}", *how])

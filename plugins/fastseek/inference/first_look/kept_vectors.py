@@ -18,6 +18,7 @@ from ...structures import Embeddings, Item, save_manifest, save_shard
 from ...structures.provenance import first_difference
 
 logger = logging.getLogger("fastseek")
+STATES = "images.json"  # tells that a folder is one of these
 SHARD = re.compile(r"(\d{5,})\.(ids|vectors)\.npy")
 
 
@@ -35,7 +36,7 @@ class KeptVectors:
         items: all images; vectors of others, and of images that have changed, are forgotten.
 
     Raises:
-        UsageError: the folder holds embeddings that something else has made.
+        UsageError: the folder holds files that something else has made.
     """
 
     def __init__(
@@ -47,8 +48,9 @@ class KeptVectors:
         self._shards: list[dict[str, Any]] = []
         self._unsaved: list[str] = []
         make_folder(folder)
-        if (folder / "store.json").exists():
-            raise UsageError(f"{folder} holds embeddings of `fastseek embed`: name another --out")
+        if not (folder / STATES).exists():
+            _check_empty(folder)
+            write_json(folder / STATES, {})
         self._take_over()
 
     def __contains__(self, name: str) -> bool:
@@ -74,7 +76,7 @@ class KeptVectors:
         self._unsaved = []
         save_manifest(self._folder, self._shards, self._provenance)
         saved = {name: self._states[name] for name in self._vectors}
-        write_json(self._folder / "images.json", saved)
+        write_json(self._folder / STATES, saved)
 
     def select(self, names: Iterable[str]) -> Embeddings:
         """The embeddings of images by name, in that order; those without a vector are left out.
@@ -95,7 +97,7 @@ class KeptVectors:
             self._sweep(keep_manifest=False)
             return
         manifest: dict[str, Any] = read_json(self._folder / "manifest.json")
-        states = _read_states(self._folder / "images.json")
+        states = _read_states(self._folder / STATES)
         for name, vector in zip(earlier.ids.tolist(), np.asarray(earlier.vectors), strict=True):
             if name in self._states and states.get(name) == self._states[name]:
                 self._vectors[name] = vector
@@ -143,6 +145,21 @@ class KeptVectors:
         for path in self._folder.iterdir():
             if SHARD.fullmatch(path.name) and path.name not in named:
                 path.unlink()
+
+
+def _check_empty(folder: pathlib.Path) -> None:
+    """Refuse a folder that something else has written into.
+
+    Raises:
+        UsageError: it holds a file; a temporary one of a look that was killed is none.
+    """
+    names = sorted(path.name for path in folder.iterdir())
+    foreign = [name for name in names if not name.startswith(f".{STATES}.tmp-")]
+    if foreign:
+        raise UsageError(
+            f"{folder} holds {foreign[0]!r}, which no `fastseek try` has written: name another"
+            " folder with --out"
+        )
 
 
 def _state_of(path: str) -> str:

@@ -25,6 +25,7 @@ from .answers import find_answers
 from .kept_vectors import KeptVectors
 from .questions import ASKED, Question, read_questions
 
+PAGE = "answers.html"
 RENEW = 3  # seconds after which a growing page loads itself again
 REST = 5.0  # seconds between two pages at least
 SHARE = 4  # and so many times what it took to write one, so that embedding has the machine
@@ -110,7 +111,7 @@ def look_at(
         subject = _Subject(name, items, questions, kept, _embed_questions(model, questions))
         rejects = _embed_rest(model, subject, out, options, on_page or _do_nothing)
     return Look(
-        out / "answers.html",
+        out / PAGE,
         out / "embeddings",
         len(items),
         len(kept),
@@ -201,7 +202,7 @@ class _PageWriter:
         on_page: Callable[[pathlib.Path], None],
     ) -> None:
         self._subject, self._options, self._on_page = subject, options, on_page
-        self._page = out / "answers.html"
+        self._page = out / PAGE
         self._known: Thumbnails = {}
         self._written, self._took = 0.0, 0.0
 
