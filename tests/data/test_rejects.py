@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from disk_faults import KINDS, each_stop
 from fastseek.data.images import BadImage
 from fastseek.data.rejects import COLUMNS, RejectLog, append, reject
 from fastseek.errors import DataError
@@ -119,3 +120,34 @@ def test_a_resumed_run_names_nothing_twice(tmp_path):
     for _ in range(2):
         RejectLog(tmp_path / "x.csv", budget=9).add([entry("a.jpg")])
     assert len(read(tmp_path / "x.csv")) == 1
+
+
+ODD = ["a.jpg", '"quoted" and long\nof two lines.jpg', "z\r\n.jpg"]
+
+
+def test_a_table_cut_at_any_byte_is_whole_again_with_the_next_rejects(tmp_path):
+    file = tmp_path / "rejects.csv"
+    append(file, [entry(path) for path in ODD])
+    whole = file.read_bytes()
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        append(file, [entry(path) for path in ODD])
+        assert file.read_bytes() == whole, length
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rejects_that_were_told_stay_told_whatever_fails(tmp_path, kind):
+    before = tmp_path / "start" / "rejects.csv"
+    append(before, [entry("0.jpg")])
+
+    def work(home):
+        append(home / "rejects.csv", [entry("1.jpg"), entry("2, and long.jpg")])
+
+    paths = ["0.jpg", "1.jpg", "2, and long.jpg"]
+    for stop in each_stop(tmp_path / "start", work, kind):
+        file = stop.folder / "rejects.csv"
+        assert file.read_bytes().startswith(before.read_bytes()), stop.where
+        assert stop.error or len(read(file)) == 3, stop.where
+        work(stop.folder)
+        assert [row["path"] for row in read(file)] == paths, stop.where
+        assert all(None not in row.values() for row in read(file)), stop.where

@@ -1,6 +1,5 @@
 import json
 import os
-import pathlib
 import pickle
 import shutil
 
@@ -10,10 +9,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from disk_faults import KINDS, each_stop, names
 from fastseek.errors import ArtefactError, RunError
 from fastseek.io.digests import sha256
 from fastseek.training import checkpoint_manifest
 from fastseek.training.checkpoint import Checkpointer
+
+SUFFIXES = (
+    checkpoint_manifest.WEIGHTS,
+    checkpoint_manifest.STATE,
+    checkpoint_manifest.MANIFEST,
+)
 
 
 def model(value):
@@ -45,84 +51,49 @@ def what_resumes(folder):
     return state["mark"]
 
 
-class Failing:
-    """Fail at the n-th write, flush, rename, link or removal; n = None counts only."""
-
-    def __init__(self, monkeypatch, n=None, act=None):
-        self.n, self.done, self.act = n, 0, act or self.full
-        for place, name in (
-            (os, "replace"),
-            (os, "fsync"),
-            (os, "link"),
-            (pathlib.Path, "unlink"),
-            (torch, "save"),
-            (shutil, "disk_usage"),
-        ):
-            monkeypatch.setattr(place, name, self.wrapped(getattr(place, name)))
-
-    def full(self):
-        raise OSError(28, "No space left on device")
-
-    def wrapped(self, function):
-        def call(*args, **kwargs):
-            if self.done == self.n:
-                self.done += 1
-                self.act()
-            self.done += 1
-            return function(*args, **kwargs)
-
-        return call
-
-
 def save(folder, mark, name):
     checkpointer(folder, mark).save(name, mark=mark, run="r")
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Nothing waits for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "first, second", [("model_0000", "model_0001"), ("model_final", "model_final")]
 )
-@pytest.mark.parametrize("how", ["disk full", "killed"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_save_that_fails_at_any_operation_leaves_the_old_checkpoint_or_the_new(
-    tmp_path, forked, first, second, how
+    tmp_path, first, second, kind
 ):
-    with pytest.MonkeyPatch.context() as patch:
-        count = Failing(patch)
-        folder = tmp_path / "count"
-        save(folder, 1.0, first)
-        before = count.done
-        save(folder, 2.0, second)
-        operations = count.done - before
-    assert operations > 10
+    save(tmp_path / "start", 1.0, first)
     left = []
-    for n in range(operations):
-        folder = tmp_path / str(n)
-        save(folder, 1.0, first)
-
-        def work(folder=folder, n=n):
-            with pytest.MonkeyPatch.context() as patch:
-                Failing(patch, n, act=None if how == "disk full" else lambda: os._exit(9))
-                save(folder, 2.0, second)
-
-        if how == "killed":
-            assert forked(work) == 9
-        else:
-            try:
-                work()
-            except RunError:
-                pass  # a failure while the old files are swept away comes after the new ones stand
-        left.append(what_resumes(folder))
-        assert left[-1] in (1.0, 2.0)
-        save(folder, 3.0, second)
-        assert what_resumes(folder) == 3.0
-    assert 1.0 in left and (how == "disk full" or left == sorted(left))
+    for stop in each_stop(tmp_path / "start", lambda folder: save(folder, 2.0, second), kind):
+        left.append(what_resumes(stop.folder))
+        assert left[-1] in (1.0, 2.0), stop.where
+        assert stop.error or left[-1] == 2.0, stop.where
+        assert kind == "killed" or isinstance(stop.error, RunError | None), stop.where
+        save(stop.folder, 3.0, second)
+        assert what_resumes(stop.folder) == 3.0, stop.where
+        checkpointer(stop.folder).prune(1, "r")
+        kept = {second, first} if first == "model_final" else {second}
+        files = {f"{name}{suffix}" for name in kept for suffix in SUFFIXES}
+        assert names(stop.folder) == files | {"last_checkpoint"}, stop.where
+    assert 1.0 in left and (kind != "killed" or left == sorted(left))
 
 
-def test_a_checkpoint_that_never_was_leaves_nothing_to_resume(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        Failing(patch, 1)
-        with pytest.raises(RunError, match="could not be written"):
-            save(tmp_path, 1.0, "model_0000")
-    assert what_resumes(tmp_path) is None
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_never_was_leaves_nothing_to_resume(tmp_path, kind):
+    left = []
+    for stop in each_stop(tmp_path / "start", lambda folder: save(folder, 1.0, "model_0"), kind):
+        left.append(what_resumes(stop.folder))
+        assert left[-1] in (None, 1.0) and (stop.error or left[-1]), stop.where
+        assert not isinstance(stop.error, Exception) or "not be written" in str(stop.error)
+    assert None in left
 
 
 @pytest.mark.parametrize(

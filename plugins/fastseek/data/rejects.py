@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any
+from typing import IO, Any
 
 from ..errors import DataError
 from ..io.csv_rows import format_rows, guard_row, unguard_cell
 from ..io.digests import sha256
 from ..io.locks import wait_for_lock
-from ..io.paths import PathLike
+from ..io.paths import PathLike, tell_full_disk
 from .images import BadImage
 
 logger = logging.getLogger(__name__)
@@ -53,20 +54,39 @@ def append(file: PathLike, rejects: Sequence[Reject]) -> None:
         rejects: what `reject` gave.
     """
     pathlib.Path(file).parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "a+", encoding="utf-8", errors="surrogateescape", newline="") as table:
+    with (
+        tell_full_disk(file),
+        open(file, "a+", encoding="utf-8", errors="surrogateescape", newline="") as table,
+    ):
         wait_for_lock(table)
-        table.seek(0)
-        # Not by csv_rows, which refuses what a killed writer left behind: half a row.
+        whole = _drop_half_row(table)
         known = {
-            (unguard_cell(row.get("path") or ""), row.get("phase")) for row in csv.DictReader(table)
+            (unguard_cell(row.get("path") or ""), row.get("phase"))
+            for row in csv.DictReader(io.StringIO(whole, newline=""))
         }
-        rows: list[Sequence[Any]] = [] if table.tell() else [COLUMNS]
+        rows: list[Sequence[Any]] = [] if whole else [COLUMNS]
         for row in rejects:
             if (row["path"], row["phase"]) not in known:
                 known.add((row["path"], row["phase"]))
                 rows.append(guard_row(row[column] for column in COLUMNS))
         table.write("".join(format_rows(rows)))
         table.flush()
+
+
+def _drop_half_row(table: IO[str]) -> str:
+    """Take away the half row that a killed writer left, or a full disk, and give the rest."""
+    table.seek(0)
+    text = table.read()
+    end = place = quotes = 0
+    for line in io.StringIO(text, newline="\n"):
+        place, quotes = place + len(line), quotes + line.count('"')
+        # With an odd number of quotes it ends inside of a cell.
+        if line.endswith("\n") and quotes % 2 == 0:
+            end = place
+    if end < len(text):
+        table.truncate(len(text[:end].encode("utf-8", "surrogateescape")))
+        table.seek(0, os.SEEK_END)
+    return text[:end]
 
 
 class RejectLog:

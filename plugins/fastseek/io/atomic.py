@@ -47,9 +47,22 @@ def atomic(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
         except BaseException as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            if isinstance(error, OSError):
-                _name_file(error, path, temporary)
+            failed = _find_failure(error)
+            if failed is not None:
+                _name_file(failed, path, temporary)
+            if failed not in (None, error):
+                raise failed from None
             raise
+
+
+def _find_failure(error: BaseException) -> OSError | None:
+    """The failure of the disk that an error is, or that it hides: torch.save tells of its own
+    archive that is not whole, and not of the disk that is full.
+    """
+    if isinstance(error, OSError):
+        return error
+    hidden = error.__context__ if isinstance(error, RuntimeError) else None
+    return hidden if isinstance(hidden, OSError) and hidden.errno in NO_ROOM else None
 
 
 def _name_file(error: OSError, path: pathlib.Path, temporary: pathlib.Path) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import NO_FILES, NO_ROOM, RunError, UsageError
-from .paths import PathLike, make_folder
+from .paths import PathLike, make_folder, tell_full_disk
 
 if TYPE_CHECKING:
     import filelock
@@ -137,7 +137,8 @@ def _acquire(lock: filelock.BaseFileLock, folder: pathlib.Path) -> Iterator[None
     import filelock
 
     try:
-        lock.acquire()
+        with tell_full_disk(lock.lock_file):
+            lock.acquire()
     except filelock.Timeout as error:
         raise RunError(_tell_owner(folder, pathlib.Path(lock.lock_file))) from error
     except OSError as error:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from ..errors import NO_FILES, NO_ROOM, DataError, UsageError
 from ..suggestions import near_names
@@ -107,6 +107,17 @@ def unwritable(path: pathlib.Path, error: Exception) -> Exception:
     if not isinstance(error, OSError) or error.errno in (*NO_ROOM, *NO_FILES):
         return error
     return UsageError(f"{path}: cannot be written ({error.strerror}): name another place")
+
+
+@contextlib.contextmanager
+def tell_full_disk(path: PathLike) -> Iterator[None]:
+    """Put a file into the error of a full disk inside: a write knows no name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def recipe_root() -> pathlib.Path:
