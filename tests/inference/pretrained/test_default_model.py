@@ -15,6 +15,8 @@ from fastseek.errors import ArtefactError, DataError
 from fastseek.inference.pretrained import load_model
 from fastseek.modeling.layers import wheel_weights
 from fastseek.modeling.layers.tensor_files import read_tensors
+from fastseek.structures import Embeddings
+from fastseek.structures.provenance import check_same_model
 
 ROOT = pathlib.Path(__file__).parents[3]
 COUNTERS = "num_batches_tracked"
@@ -124,3 +126,18 @@ def test_the_file_is_read_without_running_what_it_holds():
     assert all(
         isinstance(one, torch.Tensor) for one in read_tensors(wheel_weights.find_weights()).values()
     )
+
+
+def test_two_networks_with_the_same_weights_are_two_models(tmp_path):
+    weights = tmp_path / "w.pth"
+    torch.save(wheel_weights.read_weights(), weights)
+    # They pad images otherwise, and no tensor says so.
+    names = ("tf_efficientnet_lite0", "efficientnet_lite0")
+    same, other = (load_model(f"timm:{name}@{weights}") for name in names)
+    assert same.provenance["model"] == load_model().provenance["model"]
+    assert other.provenance["weights"] == same.provenance["weights"]
+    file = paint(tmp_path / "a.png", (200, 30, 30))
+    one, two = (Embeddings(["a"], net.embed([file]), net.provenance) for net in (same, other))
+    assert float(one.vectors[0] @ two.vectors[0]) < 0.99
+    with pytest.raises(ArtefactError, match="differ in model"):
+        check_same_model(one, two)

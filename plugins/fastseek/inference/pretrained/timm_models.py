@@ -87,6 +87,8 @@ def _build(
     preprocessing = read_preprocessing(data_config(net, options.size), network)
     # Of what was read: position embeddings are resized, which is a matter of the size.
     weights = hash_tensors(leave_classifier(network, tensors))
+    # Two networks may have the same tensors, and differ in padding or activations.
+    architecture = network.partition(".")[0]
     described = _describe(preprocessing, options)
     engines = _start(
         net, preprocessing, options, digest([network, weights, described, timm.__version__])
@@ -97,7 +99,7 @@ def _build(
         dim=0,
         provenance={
             "name": name,
-            "model": weights,
+            "model": digest([architecture, weights]),
             "network": network,
             "weights": {"sha256": file.sha256, **origin},
             "preprocessing": described,
