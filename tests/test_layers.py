@@ -86,7 +86,7 @@ FLOORS = {
     ],
     "io": [
         "code_version hub_reach image_formats paths processors text_table",
-        "digests locks model_size yaml_lines",
+        "digests locks model_names model_size yaml_lines",
         "atomic spec_reader",
         "csv_rows json_files",
         "stage_record",

@@ -112,6 +112,21 @@ def test_later_images_and_queries_are_embedded_as_the_first_ones_were(tmp_path, 
         run(f"search {tmp_path}/i --pooling cls --images", images)
 
 
+def test_an_index_made_for_a_model_by_a_relative_path_is_used_from_any_folder(
+    tmp_path, images, monkeypatch
+):
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "net.safetensors")
+    monkeypatch.chdir(tmp_path)
+    run("create --out i --model timm:test_vit@net.safetensors")
+    monkeypatch.chdir(images)
+    run(f"add {tmp_path}/i --images", images / "a")
+    run(f"add {tmp_path}/i --model timm:test_vit@../net.safetensors --images", images)
+    run(f"search {tmp_path}/i --images", images)
+    with pytest.raises(UsageError, match="is made for the model"):
+        run(f"search {tmp_path}/i --model timm:test_vit --images", images)
+
+
 def test_a_changed_image_is_refused_by_add_and_replaced_by_upsert(tmp_path, images, model, capsys):
     run(f"create --out {tmp_path}/i --model toy")
     run(f"add {tmp_path}/i --images", images)

@@ -20,6 +20,7 @@ from ..index.open_store import check_folder_name, is_database
 from ..index.postgres_index import is_postgres
 from ..index.segment import ROWS
 from ..io.atomic import check_writable
+from ..io.model_names import anchor_name
 from ..io.paths import PathLike
 from ..knn.align import rows_of
 from ..structures import Embeddings, Ranking
@@ -33,7 +34,7 @@ SHOWN = 10  # queries whose answers are shown where no file is named
 
 def create_index(args: Namespace) -> str:
     """Make an empty index."""
-    provenance = {"name": args.model} if args.model else {}
+    provenance = {"name": anchor_name(args.model)} if args.model else {}
     if is_database(args.out):
         return _create_in_database(args, provenance)
     check_folder_name(args.out)

@@ -12,6 +12,7 @@ from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference.embed_images import embed_images as embed_by_recipe
 from fastseek.inference.pretrained import ModelOptions, load_model
+from fastseek.io.model_names import anchor_name
 from fastseek.modeling.build import build_model
 from fastseek.structures import Embeddings
 from fastseek.structures.provenance import check_same_model
@@ -69,6 +70,42 @@ def test_weights_elsewhere_take_the_recipe_that_is_named(run, images, tmp_path):
     files = sorted(images.iterdir())
     assert np.array_equal(named.embed(files), model.embed(files))
     assert named.provenance["model"] == model.provenance["model"]
+
+
+def test_a_model_by_a_relative_path_is_remembered_by_its_absolute_one(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_onnx(tmp_path / "m.onnx")
+    (tmp_path / "m.json").write_text(
+        '{"size": [32, 32], "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 0.5]}'
+    )
+    recipe, weights = "mine/train/config.yaml", "mine/train/model_final.safetensors"
+    absolute = {
+        "mine": run,
+        "run:mine/train": f"run:{run}/train",
+        weights: tmp_path / weights,
+        f"{recipe}@{weights}": f"{tmp_path / recipe}@{tmp_path / weights}",
+        "m.onnx": tmp_path / "m.onnx",
+    }
+    made = {given: load_model(given) for given in absolute}
+    for given, wanted in absolute.items():
+        assert made[given].provenance["name"] == str(wanted) and made[given].name == given
+    monkeypatch.chdir("/")
+    for model in made.values():
+        again = load_model(model.provenance["name"])
+        assert again.provenance == model.provenance
+
+
+def test_names_without_a_path_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "default").mkdir()
+    for name in ("default", "timm:vit_small", "timm:x@away.pth", "Grocery/dolg@w.pth", "", "away"):
+        assert anchor_name(name) == name
+    (tmp_path / "roots").mkdir()
+    (tmp_path / "roots" / "w.pth").touch()
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path / "roots"))
+    assert anchor_name("timm:x.y@w.pth") == f"timm:x.y@{tmp_path}/roots/w.pth"
+    monkeypatch.chdir(tmp_path / "roots")
+    assert anchor_name("Grocery/dolg@w.pth") == f"Grocery/dolg@{tmp_path}/roots/w.pth"
 
 
 def test_what_a_recipe_decides_cannot_be_asked_for(run, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 from ...data.own_images import images_of
 from ...errors import UsageError
 from ...index import Store
+from ...io.model_names import anchor_name
 from ...io.paths import PathLike
 from ...structures import Embeddings
 from ...structures.provenance import first_difference
@@ -33,7 +34,7 @@ def load_model_of(index: Store, name: str = "", options: ModelOptions = USUAL) -
         raise UsageError(
             f"{index.name} does not tell the model of its vectors: name it with --model"
         )
-    if name and remembered and name != remembered:
+    if name and remembered and anchor_name(name) != anchor_name(remembered):
         raise UsageError(
             f"{index.name} is made for the model {remembered}, not {name}: leave --model out, or"
             " migrate the index to the other model"

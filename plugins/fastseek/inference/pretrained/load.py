@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 from ...errors import UsageError
+from ...io.model_names import anchor_name
 from ...suggestions import did_you_mean
 from .catalog import list_names
 from .image_model import ImageModel
@@ -37,6 +39,12 @@ def load_model(name: str = DEFAULT, options: ModelOptions = OWN_WAY) -> ImageMod
         DataError: its weights are not here; says how to get them.
         ArtefactError: its weights do not fit, or are not those that were published.
     """
+    model = _load(name, options)
+    # A relative path would depend on the working folder whenever the vectors are used again.
+    return dataclasses.replace(model, provenance={**model.provenance, "name": anchor_name(name)})
+
+
+def _load(name: str, options: ModelOptions) -> ImageModel:
     if name == DEFAULT:
         return load_default(name, options)
     if name.startswith("timm:"):
