@@ -224,3 +224,28 @@ def test_an_image_that_is_deleted_during_a_search_is_found_or_not(server, monkey
         with pytest.raises(DataError, match="1 of 2 images are not there, such as 'a'"):
             index.vectors(["b", "a"])
         assert index.search(unit(1), 2).gallery_ids.tolist() == ["b"]
+
+
+def test_the_few_images_a_filter_lets_through_are_all_found_in_a_graph(server):
+    vectors = draw(1200, 3, 5)
+    flags = np.zeros(len(vectors), int)
+    chosen = np.argsort(vectors[:, 0])[-9:]
+    flags[chosen] = 1
+    expected = sorted(f"i{n}" for n in chosen)
+    # Far from the images that the filter lets through, and amid them.
+    queries = vectors[[np.argmin(vectors[:, 0]), chosen[0]]]
+    with PostgresIndex.create(f"{server}#few", 3, "l2", "hnsw") as index:
+        index.add([f"i{n}" for n in range(len(vectors))], vectors, {"flag": flags})
+        # As in a table of more than 20,000 images, which takes a minute to fill.
+        index.connection.execute("SET hnsw.max_scan_tuples = 200; SET enable_seqscan = off")
+        found = index.search(queries, 9, "flag == 1")
+        assert [sorted(name for name, _ in row) for row in answers(found)] == [expected] * 2
+        assert index.search(queries, 20, "flag == 1").indices.shape == (2, 9)
+        assert index.search(queries, 300).indices.shape == (2, 300)
+
+
+def test_ties_stand_in_the_order_of_the_ids_whatever_was_put_in_first(server):
+    with PostgresIndex.create(f"{server}#ties", 3) as index:
+        index.add([f"i{n:03}" for n in range(200, 0, -1)], np.ones((200, 3), np.float32))
+        found = index.search(np.ones((1, 3), np.float32), 3)
+        assert [name for name, _ in answers(found)[0]] == ["i001", "i002", "i003"]

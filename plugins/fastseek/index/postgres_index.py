@@ -150,7 +150,7 @@ class PostgresIndex(DatabaseIndex):
         with self._reading("search"):
             self.check_fits(asked, "queries")
             condition, values = spell_filter(filter, self.columns)
-            names = self._propose(asked, k + SPARE, condition, values)
+            names = self._propose(asked, k, condition, values)
             listed = sorted({name for row in names for name in row})
             gallery = self._read_vectors(listed)
             count = int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
@@ -291,23 +291,49 @@ class PostgresIndex(DatabaseIndex):
         )
 
     def _propose(
-        self, queries: Embeddings, depth: int, condition: str, values: list[Any]
+        self, queries: Embeddings, k: int, condition: str, values: list[Any]
     ) -> list[list[str]]:
-        metric = self.about["metric"]
-        sign = "<->" if metric == "l2" else "<#>"
-        if self.about["engine"] == "hnsw":
-            self._run(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, depth))}")
-            self._run("SET LOCAL hnsw.iterative_scan = strict_order")
-        query = (
-            f"SELECT id FROM {{table}} WHERE {condition}"
-            f" ORDER BY vector {sign} %s::vector LIMIT {depth}"
-        )
-        found = []
-        for _, block in blocks(queries, metric, ROWS):
-            for vector in block.tolist():
-                rows = self._run(query, [*values, _spell_vector(vector)]).fetchall()
-                found.append([row[0] for row in rows])
+        """The ids of the k best images of every query and of some more, as PostgreSQL finds them."""
+        vectors = [
+            _spell_vector(vector)
+            for _, block in blocks(queries, self.about["metric"], ROWS)
+            for vector in block.tolist()
+        ]
+        if self.about["engine"] == "flat":
+            return self._find_nearest(vectors, k + SPARE, condition, values)
+        self._run(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, k + SPARE))}")
+        self._run("SET LOCAL hnsw.iterative_scan = strict_order")
+        found = self._find_nearest(vectors, k + SPARE, condition, values, in_graph=True)
+        # The graph is left after hnsw.max_scan_tuples images, whatever a filter let through.
+        few = [row for row, names in enumerate(found) if len(names) < k]
+        if few and min(len(found[row]) for row in few) < self._count_up_to(k, condition, values):
+            exact = self._find_nearest([vectors[row] for row in few], k + SPARE, condition, values)
+            for row, names in zip(few, exact, strict=True):
+                found[row] = names
         return found
+
+    def _find_nearest(
+        self,
+        vectors: Sequence[str],
+        limit: int,
+        condition: str,
+        values: list[Any],
+        in_graph: bool = False,
+    ) -> list[list[str]]:
+        sign = "<->" if self.about["metric"] == "l2" else "<#>"
+        order = f"vector {sign} %s::vector"
+        # By a sum no graph is asked, so that all images are compared.
+        order = order if in_graph else f"({order}) + 0, id"
+        query = f"SELECT id FROM {{table}} WHERE {condition} ORDER BY {order} LIMIT {limit}"
+        answers = (self._run(query, [*values, vector]).fetchall() for vector in vectors)
+        return [[row[0] for row in rows] for rows in answers]
+
+    def _count_up_to(self, limit: int, condition: str, values: list[Any]) -> int:
+        """How many images fulfill a condition, counted no further than a limit."""
+        query = (
+            f"SELECT count(*) FROM (SELECT FROM {{table}} WHERE {condition} LIMIT {limit}) AS few"
+        )
+        return int(self._run(query, values).fetchone()[0])
 
     def _read_vectors(self, ids: Sequence[str]) -> Embeddings:
         """The vectors of some images, in the order of the ids."""
