@@ -156,3 +156,21 @@ def test_what_another_connection_changed_is_seen(tmp_path):
     fourth.upsert(["a"], unit(1))
     assert fourth.metadata(["a"])["size"] == ["big"]
     first.close()
+
+
+def test_a_root_is_told_while_all_images_have_it(tmp_path):
+    with MilvusIndex.create(f"{tmp_path}/a.db", 8, provenance={"name": "timm:x"}) as index:
+        index.add(["a"], unit(1), {}, {"root": "/r1", "size": 4})
+        assert index.provenance == {"name": "timm:x", "root": "/r1", "size": 4}
+        index.add(["b"], unit(1), {}, {"root": "/r1", **MODEL})
+        assert index.provenance == {"name": "timm:x", "root": "/r1", "size": 4, **MODEL}
+        index.add(["c"], unit(1), {}, {"root": "/r2", **MODEL})
+        assert "root" not in index.provenance
+        index.delete(["a", "b", "c"])
+        index.add(["c"], unit(1), {}, {"root": "/r3", **MODEL})
+        assert index.provenance == {"name": "timm:x", "root": "/r3", "size": 4, **MODEL}
+        index.delete(["c"])
+        index.add(["c"], unit(1), {}, {"root": "/r4", **MODEL})
+        assert index.provenance.get("root") in (None, "/r4")
+    with MilvusIndex(f"{tmp_path}/a.db") as index:
+        assert index.provenance["name"] == "timm:x" and index.provenance["model"] == "m1"

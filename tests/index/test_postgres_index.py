@@ -249,3 +249,21 @@ def test_ties_stand_in_the_order_of_the_ids_whatever_was_put_in_first(server):
         index.add([f"i{n:03}" for n in range(200, 0, -1)], np.ones((200, 3), np.float32))
         found = index.search(np.ones((1, 3), np.float32), 3)
         assert [name for name, _ in answers(found)[0]] == ["i001", "i002", "i003"]
+
+
+def test_a_root_is_told_while_all_images_have_it(server):
+    with PostgresIndex.create(f"{server}#root", 8, provenance={"name": "timm:x"}) as index:
+        index.add(["a"], unit(1), {}, {"root": "/r1", "size": 4})
+        assert index.provenance == {"name": "timm:x", "root": "/r1", "size": 4}
+        index.add(["b"], unit(1), {}, {"root": "/r1", **MODEL})
+        assert index.provenance == {"name": "timm:x", "root": "/r1", "size": 4, **MODEL}
+        index.add(["c"], unit(1), {}, {"root": "/r2", **MODEL})
+        assert "root" not in index.provenance
+        index.delete(["a", "b", "c"])
+        index.add(["c"], unit(1), {}, {"root": "/r3", **MODEL})
+        assert index.provenance == {"name": "timm:x", "root": "/r3", "size": 4, **MODEL}
+        index.delete(["c"])
+        index.add(["c"], unit(1), {}, {"root": "/r4", **MODEL})
+        assert index.provenance.get("root") in (None, "/r4")
+    with PostgresIndex(f"{server}#root") as index:
+        assert index.provenance["name"] == "timm:x" and index.provenance["model"] == "m1"

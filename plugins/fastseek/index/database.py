@@ -18,6 +18,7 @@ from ..structures.archive import Provenance
 from ..structures.arrays import BoolArray, StringArray
 from ..structures.provenance import check_same_model
 from ..suggestions import did_you_mean
+from .incoming import merge_provenances
 
 
 class DatabaseIndex(abc.ABC):
@@ -151,10 +152,11 @@ class DatabaseIndex(abc.ABC):
         provenance = {**told, "exact": False, **sides}
         return Ranking(queries.ids, gallery.ids[listed], indices, scores, provenance)
 
-    def _merge_passport(self, given: Provenance) -> dict[str, Any]:
-        """The provenance after images that fit: the first ones say what made them."""
+    def _merge_passport(self, given: Provenance, empty: bool) -> dict[str, Any]:
+        """The provenance after more images, which fit; `empty` where there are none yet."""
         told = self.provenance
-        return told if told.get("model") else {**given, **told}
+        # An index that was emptied may tell the root of images that are gone.
+        return merge_provenances(told, given, first=empty and "root" not in told)
 
 
 def refuse_known(name: str, known: Sequence[str], total: int) -> DataError:

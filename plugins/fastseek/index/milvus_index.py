@@ -221,7 +221,7 @@ class MilvusIndex(DatabaseIndex):
         kinds = {name: kind_of_column(column) for name, column in columns.items()}
         told = {
             "columns": {**self.columns, **kinds},
-            "passport": self._merge_passport(provenance),
+            "passport": self._merge_passport(provenance, not len(self)),
         }
         self.store.note(told)
         self.about = self.store.about()

@@ -263,9 +263,10 @@ class PostgresIndex(DatabaseIndex):
         for name in sorted(set(kinds) - set(self.columns)):
             kind = "double precision" if kinds[name] == NUMBER else 'text COLLATE "C"'
             self._run(f'ALTER TABLE {{table}} ADD COLUMN "{name}" {kind}')
+        empty = self._run("SELECT NOT EXISTS (SELECT FROM {table})").fetchone()[0]
         self.about |= {
             "columns": {**self.columns, **kinds},
-            "passport": self._merge_passport(provenance),
+            "passport": self._merge_passport(provenance, empty),
         }
         page = json.dumps(self.about, default=str)
         self._run(f"UPDATE {ABOUT} SET about = %s WHERE name = %s", [page, self.index])

@@ -135,13 +135,14 @@ class MilvusStore:
         Args:
             dim, metric, provenance: of the vectors.
             index: a Milvus index type.
-            metadata: whether images may have further fields.
+            metadata: whether images may have further fields; all of the provenance is kept then.
         """
+        kept = provenance if metadata else [key for key in KEYS if key in provenance]
         told = {
             "dim": dim,
             "metric": metric,
             "holds": "",
-            "passport": {key: provenance[key] for key in KEYS if key in provenance},
+            "passport": {key: provenance[key] for key in kept},
         }
         kinds = _import_pymilvus(self.local).DataType
         schema = self.client.create_schema(auto_id=False, enable_dynamic_field=metadata)
@@ -156,7 +157,7 @@ class MilvusStore:
                     schema=schema,
                     index_params=indexed,
                     consistency_level="Strong",
-                    properties={"fastseek": json.dumps(told)},
+                    properties={"fastseek": json.dumps(told, default=str)},
                 )
             except Exception:
                 # A cluster makes the collection before it refuses the index.
