@@ -8,6 +8,7 @@ from PIL import Image
 
 import fastseek as fs
 import toy
+from fastseek.inference.pretrained import in_memory
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +126,30 @@ def test_an_index_takes_images_embeds_each_once_and_finds_them(model, folder, tm
             index.add_images(images / "c0")
         assert index.upsert_images(images / "c0").replaced == 1
         with pytest.raises(fs.UsageError, match="is made for the model default, not timm:x"):
-            index.add_images(images / "c1", "timm:x")
+            index.upsert_images(images / "c1", "timm:x")
 
 
-def test_an_index_of_vectors_of_nobody_takes_no_images(folder, tmp_path):
+def test_an_index_of_vectors_of_nobody_takes_images_by_a_model_that_is_named(
+    folder, gallery, tmp_path
+):
     with fs.Index.create(tmp_path / "index") as index:
-        index.add(["a"], np.ones((1, 4), np.float32))
-        with pytest.raises(fs.DataError, match="not by a model by name"):
+        index.add(gallery.ids, gallery.vectors)
+        with pytest.raises(fs.UsageError, match="in Python with model="):
             index.search_images(folder / "c0" / "0.png")
+        with pytest.raises(fs.UsageError, match="in Python with model="):
+            index.add_images(folder / "c0")
+        ranking = index.search_images(folder / "c0" / "0.png", k=1, model="default")
+        assert ranking.indices.shape == (1, 1)
+        index.delete(gallery.ids)
+        assert index.add_images(folder / "c0", "default").embedded == 3
+    with fs.Index.create(tmp_path / "short") as index:
+        index.add(["a"], np.ones((1, 4), np.float32))
+        with pytest.raises(fs.ArtefactError, match="1280 dimensions"):
+            index.search_images(folder / "c0" / "0.png", model="default")
+
+
+def test_where_nothing_is_new_an_index_loads_no_model(model, folder, tmp_path, monkeypatch):
+    with fs.Index.create(tmp_path / "index") as index:
+        index.add_images(folder / "c0", model)
+        monkeypatch.setattr(in_memory, "load_kept", None)
+        assert index.add_images(folder / "c0").known == 3

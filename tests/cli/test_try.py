@@ -13,8 +13,7 @@ from fastseek.cli import call_verb
 from fastseek.data.datasets._rendered_objects import FAMILY, draw_view
 from fastseek.errors import DataError, UsageError
 from fastseek.inference import pretrained
-from fastseek.inference.index_images import queries
-from fastseek.inference.pretrained import ImageModel
+from fastseek.inference.pretrained import ImageModel, in_memory
 from fastseek.report import browser
 
 
@@ -82,7 +81,7 @@ def test_the_commands_it_suggests_are_understood(home, capsys, folders):
 
 
 def test_the_gallery_that_it_suggests_takes_one_more_image_later(home, capsys, monkeypatch):
-    monkeypatch.setattr(queries, "load_model", load)
+    monkeypatch.setattr(in_memory, "load_kept", load)
     call_verb("try", ["mine", "--pooling", "mean"])
     told = re.search("gallery that grows: (.*)", capsys.readouterr().out)[1]
     assert "--model default" in told and told.endswith("--images mine --pooling mean")

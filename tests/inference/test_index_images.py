@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.index import Index
-from fastseek.inference.index_images import Arrival, embed_queries, put, put_images, queries
-from fastseek.inference.pretrained import ImageModel
+from fastseek.inference.index_images import Arrival, embed_queries, put, put_images
+from fastseek.inference.pretrained import ImageModel, in_memory, load_model
 from fastseek.structures import Embeddings
 
 
@@ -46,7 +46,7 @@ def model(monkeypatch):
             return make_model(name, name)
         return made
 
-    monkeypatch.setattr(queries, "load_model", load)
+    monkeypatch.setattr(in_memory, "load_kept", load)
     return made
 
 
@@ -92,7 +92,7 @@ def test_adding_one_image_embeds_one_image(tmp_path, images, model, capsys):
 def test_where_nothing_is_new_no_model_is_loaded(tmp_path, images, model, monkeypatch, capsys):
     run(f"create --out {tmp_path}/i --model toy")
     run(f"add {tmp_path}/i --images", images)
-    monkeypatch.setattr(queries, "load_model", None)
+    monkeypatch.setattr(in_memory, "load_kept", None)
     run(f"add {tmp_path}/i --images", images)
     assert "0 images embedded and put in; 6 were there already" in capsys.readouterr().out
 
@@ -125,6 +125,25 @@ def test_an_index_made_for_a_model_by_a_relative_path_is_used_from_any_folder(
     run(f"search {tmp_path}/i --images", images)
     with pytest.raises(UsageError, match="is made for the model"):
         run(f"search {tmp_path}/i --model timm:test_vit --images", images)
+
+
+def test_device_and_engine_that_are_asked_for_count_where_the_index_was_made_in_another_way(
+    tmp_path, images, monkeypatch
+):
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "net.safetensors")
+    run(f"create --out {tmp_path}/i --model timm:test_vit@{tmp_path}/net.safetensors")
+    run(f"add {tmp_path}/i --pooling mean --size 64 --images", images)
+    asked = []
+
+    def watch(name, options):
+        asked.append(options)
+        return load_model(name, options)
+
+    monkeypatch.setattr(in_memory, "load_kept", watch)
+    run(f"search {tmp_path}/i --device cpu --engine eager --images", images)
+    assert [(one.pooling, one.size) for one in asked] == [("", 0), ("mean", 64)]
+    assert {(one.device, one.engine) for one in asked} == {("cpu", "eager")}
 
 
 def test_a_changed_image_is_refused_by_add_and_replaced_by_upsert(tmp_path, images, model, capsys):
@@ -204,7 +223,7 @@ def test_queries_are_embedded_by_the_model_of_the_index(tmp_path, images, model,
 def test_another_model_of_the_same_name_is_refused(tmp_path, images, model, monkeypatch):
     run(f"create --out {tmp_path}/i --model toy")
     run(f"add {tmp_path}/i --images", images)
-    monkeypatch.setattr(queries, "load_model", lambda *_: make_model("toy", "w2"))
+    monkeypatch.setattr(in_memory, "load_kept", lambda *_: make_model("toy", "w2"))
     draw_image(images / "a" / "new.png", 99)
     with pytest.raises(ArtefactError, match="differ in model"):
         run(f"add {tmp_path}/i --images", images)

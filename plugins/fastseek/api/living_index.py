@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
 from ..index import Index as VectorIndex
 from ..io.paths import PathLike
 from ..structures import Ranking
-from .embedding import embed, load_model
+from .embedding import embed
 
 if TYPE_CHECKING:
     from ..inference.index_images import Outcome
@@ -95,19 +94,14 @@ class Index(VectorIndex):
 
         table = None if metadata is None else MetadataTable(metadata, self.columns)
         arrival = Arrival(images, replace, table=table, threads=threads)
-        return put_images(self, arrival, self._load_model(model))
+        return put_images(self, arrival, lambda: self._load_model(model))
 
     def _load_model(self, model: str | ImageModel) -> ImageModel:
         """The model that is named, else the one that embedded what is there, run in the same way."""
-        from ..inference.pretrained.in_memory import load_model_of  # it needs torch
-
         if not isinstance(model, str):
             return model
-        remembered = self.provenance.get("name")
-        if model and remembered and model != remembered:
-            raise UsageError(
-                f"{self.folder} is made for the model {remembered}, not {model}: leave the model out"
-            )
-        if self.dim:
-            return load_model_of(self.provenance, str(self.folder))
-        return load_model(model or remembered or "default")
+
+        from ..inference.index_images import load_model_of  # it needs torch
+
+        empty = not (self.dim or self.provenance.get("name"))
+        return load_model_of(self, model or ("default" if empty else ""))

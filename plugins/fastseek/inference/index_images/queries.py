@@ -10,8 +10,7 @@ from ...index import Store
 from ...io.model_names import anchor_name
 from ...io.paths import PathLike
 from ...structures import Embeddings
-from ...structures.provenance import first_difference
-from ..pretrained import ImageModel, ModelOptions, in_memory, load_model
+from ..pretrained import ImageModel, ModelOptions, in_memory
 
 USUAL = ModelOptions()
 
@@ -32,26 +31,24 @@ def load_model_of(index: Store, name: str = "", options: ModelOptions = USUAL) -
     remembered = str(index.provenance.get("name", ""))
     if not (name or remembered):
         raise UsageError(
-            f"{index.name} does not tell the model of its vectors: name it with --model"
+            f"{index.name} does not tell the model of its vectors: name it with --model, in Python"
+            " with model="
         )
     if name and remembered and anchor_name(name) != anchor_name(remembered):
         raise UsageError(
             f"{index.name} is made for the model {remembered}, not {name}: leave --model out, or"
             " migrate the index to the other model"
         )
-    model = load_model(name or remembered, options)
-    said = options.pooling or options.size or options.precision
-    if index.dim and not said and _is_run_otherwise(model, index):
-        model = in_memory.load_model_of(index.provenance, index.name)
+    known = remembered or name
+    if options.pooling or options.size or options.precision:
+        model = in_memory.load_kept(known, options)
+    else:
+        before = index.provenance if index.dim else {}
+        model = in_memory.load_as_before(known, before, options)
     index.check_fits(
         Embeddings(np.zeros(0, str), np.zeros((0, model.dim), np.float32), model.provenance)
     )
     return model
-
-
-def _is_run_otherwise(model: ImageModel, index: Store) -> bool:
-    """Whether it is the model of the index, with another pooling or size."""
-    return first_difference(model.provenance, index.provenance) not in ("", "model")
 
 
 def embed_queries(

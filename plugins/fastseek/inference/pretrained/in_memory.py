@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from .embed import embed_batches
 from .image_model import ImageModel
 from .load import load_model
 from .options import PRECISIONS, ModelOptions
+
+USUAL = ModelOptions()
 
 
 def embed_in_memory(
@@ -69,15 +72,33 @@ def load_model_of(provenance: Mapping[str, Any], what: str) -> ImageModel:
             f"{what}: made by a recipe or by another program, not by a model by name: embed the"
             " queries as it was made, with `fastseek embed`, and name that folder"
         )
-    model = _load_kept(name, ModelOptions())
-    if not first_difference(model.provenance, provenance):
+    return load_as_before(name, provenance)
+
+
+def load_as_before(
+    name: str, provenance: Mapping[str, Any], options: ModelOptions = USUAL
+) -> ImageModel:
+    """A model by name, run with the pooling, size and precision that it had for some embeddings.
+
+    Args:
+        name: as for `load_model`.
+        provenance: of the embeddings; those of another model, or of nobody, tell nothing.
+        options: device and engine; pooling, size and precision only where the embeddings tell none.
+
+    Raises:
+        UsageError, DataError, ArtefactError: as `load_model`.
+    """
+    model = load_kept(name, options)
+    if first_difference(model.provenance, provenance) in ("", "model"):
         return model
-    return _load_kept(name, _read_options(provenance.get("preprocessing")))
+    known = _read_options(provenance.get("preprocessing"))
+    how = dataclasses.replace(known, device=options.device, engine=options.engine)
+    return load_kept(name, how)
 
 
 @functools.lru_cache(maxsize=2)
-def _load_kept(name: str, options: ModelOptions) -> ImageModel:
-    """The model; kept, since one searches again and again in the same gallery."""
+def load_kept(name: str, options: ModelOptions) -> ImageModel:
+    """What `load_model` gives; kept, since one searches again and again in the same gallery."""
     return load_model(name, options)
 
 
