@@ -174,3 +174,11 @@ def test_a_root_is_told_while_all_images_have_it(tmp_path):
         assert index.provenance.get("root") in (None, "/r4")
     with MilvusIndex(f"{tmp_path}/a.db") as index:
         assert index.provenance["name"] == "timm:x" and index.provenance["model"] == "m1"
+
+
+@pytest.mark.parametrize("name", ["exists", "Like", "true", "null", "AND", "interval", "vector"])
+def test_a_column_is_not_called_as_a_word_of_its_filters(tmp_path, name):
+    with MilvusIndex.create(f"{tmp_path}/a.db", 8) as index:
+        with pytest.raises(UsageError, match=f"no column can be called '{name}' in Milvus"):
+            index.add(["a"], unit(1), {name: [1]})
+        assert index.columns == {} and len(index) == 0

@@ -267,3 +267,34 @@ def test_a_root_is_told_while_all_images_have_it(server):
         assert index.provenance.get("root") in (None, "/r4")
     with PostgresIndex(f"{server}#root") as index:
         assert index.provenance["name"] == "timm:x" and index.provenance["model"] == "m1"
+
+
+def test_a_text_that_is_no_utf8_is_refused_wherever_it_stands(server):
+    bad, spelled = "a\udcff.jpg", "a\\udcff.jpg"
+    with PostgresIndex.create(f"{server}#texts", 8) as index:
+        index.add(["a"], unit(1), {"path": ["/a.jpg"]})
+        for change in (
+            lambda: index.add([bad], unit(1)),
+            lambda: index.upsert(["a"], unit(1), {"path": [f"/{bad}"]}),
+            lambda: index.delete([bad]),
+            lambda: index.known(["a", bad]),
+            lambda: index.vectors([bad]),
+            lambda: index.select(f"path == '{spelled}'"),
+            lambda: index.search(unit(1), 1, f"path in ('{spelled}', 'b')"),
+        ):
+            with pytest.raises(DataError, match=r"'/?a\\udcff.jpg' is no UTF-8"):
+                change()
+        assert index.metadata(["a"]) == {"path": ["/a.jpg"]} and len(index) == 1
+
+
+@pytest.mark.parametrize("name", ["x" * 64, "é" * 32, "ctid", "vector"])
+def test_a_column_is_called_what_postgresql_can_keep(server, name):
+    with PostgresIndex.create(
+        f"{server}#names_{len(name)}_{name[:4]}".replace("é", "e"), 8
+    ) as index:
+        with pytest.raises(UsageError, match="no column can be called"):
+            index.add(["a"], unit(1), {name: [1]})
+        assert index.columns == {} and len(index) == 0
+        longest = "é" * 31 + "x"
+        index.add(["a"], unit(1), {longest: [1], "Select": [2]})
+        assert index.select(f"{longest} == 1 and Select == 2").tolist() == ["a"]

@@ -22,6 +22,11 @@ from .filters import Column, Comparison, Filter, Joined, Literal, parse_filter
 from .incoming import number_queries
 
 SCHEME = "milvus://"
+WORDS = frozenset(  # of the filters of Milvus, in small letters
+    """and or not in is like null exists true false iso interval json_contains json_contains_all
+    json_contains_any array_contains array_contains_all array_contains_any array_length text_match
+    phrase_match random_sample""".split()
+)
 SPELLED: dict[type[ast.cmpop], str] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
@@ -212,13 +217,13 @@ class MilvusIndex(DatabaseIndex):
         self, names: StringArray, vectors: Any, metadata: Metadata, provenance: Provenance
     ) -> None:
         array = vectors if hasattr(vectors, "shape") else np.asarray(vectors, np.float32)
-        if "vector" in metadata:
-            raise UsageError("no column can be called 'vector' in Milvus")
         given = Embeddings(names, array, provenance)
         with self._reading("describe the index"):
             self.check_fits(given)
         columns = encode_columns(metadata, names, self.columns)
         kinds = {name: kind_of_column(column) for name, column in columns.items()}
+        for name in sorted(set(kinds) - set(self.columns)):
+            _check_column(name)
         told = {
             "columns": {**self.columns, **kinds},
             "passport": self._merge_passport(provenance, not len(self)),
@@ -244,6 +249,13 @@ def connect(uri: str, token: str = "") -> MilvusStore:
     if address.startswith(SCHEME):
         address = f"http://{address[len(SCHEME) :]}"
     return MilvusStore(address, collection or "gallery", token)
+
+
+def _check_column(name: str) -> None:
+    if name == "vector" or name.lower() in WORDS:
+        raise UsageError(
+            f"no column can be called {name!r} in Milvus, where it has a meaning: call it otherwise"
+        )
 
 
 def is_milvus(uri: str) -> bool:

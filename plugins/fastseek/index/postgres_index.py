@@ -24,6 +24,8 @@ ABOUT = "fastseek_indexes"  # the table in which every index says what it is
 ENGINES = ("flat", "hnsw")
 SPARE = 16  # candidates beside the k best: PostgreSQL scores in another precision
 ROWS = 1000  # ids asked for, and vectors written, at once
+LONGEST_NAME = 63  # bytes of the name of a column; PostgreSQL cuts the rest off
+KEPT_NAMES = ("vector", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # every table has
 HNSW_DIM = 2000  # numbers a vector may have in a graph of pgvector
 
 
@@ -229,7 +231,6 @@ class PostgresIndex(DatabaseIndex):
     ) -> int:
         array = vectors if hasattr(vectors, "shape") else np.asarray(vectors, np.float32)
         given = Embeddings(names, array, provenance)
-        _check_texts(names.tolist())
         before = self.about
         try:
             with self._transaction("store images"):
@@ -256,11 +257,10 @@ class PostgresIndex(DatabaseIndex):
     def _add_columns(
         self, metadata: Metadata, names: StringArray, provenance: Provenance
     ) -> dict[str, list[Any]]:
-        if "vector" in metadata:
-            raise UsageError("no column can be called 'vector' in PostgreSQL")
         encoded = encode_columns(metadata, names, self.columns)
         kinds = {name: kind_of_column(column) for name, column in encoded.items()}
         for name in sorted(set(kinds) - set(self.columns)):
+            _check_column(name)
             kind = "double precision" if kinds[name] == NUMBER else 'text COLLATE "C"'
             self._run(f'ALTER TABLE {{table}} ADD COLUMN "{name}" {kind}')
         empty = self._run("SELECT NOT EXISTS (SELECT FROM {table})").fetchone()[0]
@@ -377,6 +377,11 @@ class PostgresIndex(DatabaseIndex):
         try:
             with self.connection.transaction():
                 yield
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{shorten(str(error.object))!r} is no UTF-8, which PostgreSQL needs: rename the"
+                " file, or mend the text; nothing was changed"
+            ) from error
         except psycopg.Error as error:
             told = " ".join(str(error).split())
             raise RunError(
@@ -425,12 +430,12 @@ def _check_settings(dim: int, metric: str, engine: str) -> None:
         raise UsageError(f"hnsw of pgvector takes {HNSW_DIM} numbers at most, got {dim}: use flat")
 
 
-def _check_texts(names: Sequence[str]) -> None:
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"the id {name!r} is no UTF-8, which PostgreSQL needs") from error
+def _check_column(name: str) -> None:
+    if name in KEPT_NAMES or len(name.encode()) > LONGEST_NAME:
+        raise UsageError(
+            f"no column can be called {name!r} in PostgreSQL: a name has {LONGEST_NAME} bytes at"
+            f" most, and is none of {', '.join(KEPT_NAMES)}"
+        )
 
 
 def _spell_vector(vector: Sequence[float]) -> str:
