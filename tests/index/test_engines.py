@@ -1,5 +1,7 @@
 """Approximate engines: what they propose is scored exactly, and what they lack is found exactly."""
 
+import errno
+
 import numpy as np
 import pytest
 from twin import Twin, answers, assert_holds, draw
@@ -131,6 +133,28 @@ def test_a_structure_is_built_anew_when_a_third_is_new_and_not_before(tmp_path, 
     for number in range(100, 150, 10):
         index.add([f"p{number + n}" for n in range(10)], draw(10, seed=number))
     assert len(built) == 2 and index.check() == []
+
+
+@pytest.mark.parametrize("place", ["write_structure", "write_manifest"])
+def test_a_disk_that_is_full_when_the_structure_is_built_does_not_undo_the_change(
+    tmp_path, monkeypatch, caplog, place
+):
+    index = Index.create(tmp_path / "i", engine="hnsw", flat_below=50)
+    real = getattr(draft, place)
+
+    def fill(path, made):
+        if place == "write_manifest" and made.structure is None:
+            return real(path, made)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draft, place, fill)
+        assert index.add([f"p{n}" for n in range(60)], draw(60)) == 60
+    assert "the change is made, but the structure of hnsw is not built (No space" in caplog.text
+    assert len(index) == 60 == len(Index.open(tmp_path / "i")) and index.check() == []
+    assert index.search(draw(1), 5).provenance["exact"] is True
+    index.delete(["p0"])
+    assert index.search(draw(1), 5).provenance["exact"] is False
 
 
 def test_an_engine_that_faiss_lacks_is_refused_by_name(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from twin import Twin, answers, assert_holds, draw
 
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.index import Index, draft, manifest
+from fastseek.index.open_store import update_metadata
 from fastseek.io.locks import hold_folder
 from fastseek.structures import Embeddings
 
@@ -162,6 +163,76 @@ def test_an_index_of_bare_vectors_is_of_the_first_model_that_is_told(tmp_path):
     assert index.provenance == {**told, "name": "one"}
     with pytest.raises(ArtefactError, match="differ in model"):
         index.add(["c"], draw(1), provenance={**MODEL, "model": "m2"})
+
+
+def test_an_index_made_for_a_model_takes_images_of_no_other(tmp_path):
+    index = Index.create(tmp_path / "i", provenance={"name": "default"})
+    for provenance in ({"name": "timm:other"}, {"name": "timm:other", "model": "m2"}):
+        with pytest.raises(ArtefactError, match="made for the model default, and .* timm:other"):
+            index.add(["a"], draw(1), provenance=provenance)
+    index.add(["a"], draw(1))
+    with pytest.raises(ArtefactError, match="made for the model default"):
+        index.add(["b"], draw(1), provenance={"name": "timm:other", "model": "m2"})
+    index.add(["b"], draw(1), provenance={"name": "default", "model": "m1"})
+    assert index.provenance == {"name": "default", "model": "m1"}
+    made = Index.create(tmp_path / "j", provenance={"model": "m1"})
+    with pytest.raises(ArtefactError, match="differ in model: m2 and m1"):
+        made.add(["a"], draw(1), provenance={"model": "m2"})
+
+
+def test_a_model_by_a_relative_path_is_the_one_by_the_whole_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("timm:net@{}w.pt", "run:{}outputs", "{}w.onnx")):
+        index = Index.create(tmp_path / str(number), provenance={"name": name.format("")})
+        whole = name.removeprefix("run:").format(f"{tmp_path}/")
+        index.add(["a"], draw(1), provenance={"name": whole, "model": "m"})
+        assert index.provenance["name"] == whole
+
+
+def test_other_vectors_of_an_image_forget_its_file_and_content(tmp_path):
+    index = Index.create(tmp_path / "i")
+    told = {"path": ["/a.jpg"], "content": ["h1"], "price": [3]}
+    index.add(["a"], draw(1), told)
+    index.upsert(["a"], draw(1, seed=1))
+    assert index.metadata(["a"]) == {"path": [None], "content": [None], "price": [3]}
+
+
+def test_metadata_is_updated_beside_the_vectors_that_are_there_now(tmp_path):
+    index = Index.create(tmp_path / "i")
+    told = {"path": ["/a", "/b", "/c"], "price": [1, 2, 3]}
+    index.add(["a", "b", "c"], draw(3), told, MODEL)
+    stale = Index.open(tmp_path / "i")
+    index.upsert(["b"], draw(1, seed=7), {"path": ["/new"]}, MODEL)
+    assert stale.update(["c", "b"], {"price": [None, 20], "shop": ["north", None]}) == 2
+    index.refresh()
+    assert index.metadata(["a", "b", "c"]) == {
+        "path": ["/a", "/new", "/c"],
+        "price": [1, 20, None],
+        "shop": [None, None, "north"],
+    }
+    expected = np.stack([draw(3)[0], draw(1, seed=7)[0], draw(3)[2]])
+    np.testing.assert_array_equal(index.vectors(["a", "b", "c"]).vectors, expected)
+    assert index.provenance == MODEL and index.check() == [] and index.update([], {}) == 0
+    with pytest.raises(DataError, match="1 of 2 images are not there, such as 'z'"):
+        index.update(["a", "z"], {"price": [1, 2]})
+
+
+def test_a_database_keeps_its_vectors_when_metadata_is_updated():
+    calls = []
+
+    class Database:
+        provenance = MODEL
+
+        def vectors(self, ids):
+            return Embeddings(ids, draw(len(ids)), MODEL)
+
+        def upsert(self, *args):
+            calls.append(args)
+
+    update_metadata(Database(), ["a"], {"price": [1]})
+    ((ids, vectors, metadata, provenance),) = calls
+    assert (ids, metadata, provenance) == (["a"], {"price": [1]}, MODEL)
+    np.testing.assert_array_equal(vectors, draw(1))
 
 
 @pytest.mark.parametrize(

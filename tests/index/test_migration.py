@@ -18,6 +18,7 @@ from fastseek.index.migration import (
     plan_migration,
     roll_back,
 )
+from fastseek.structures import Embeddings
 
 OLD, NEW = {"model": "m1", "name": "one"}, {"model": "m2", "name": "two"}
 NAMES = [f"p{number}" for number in range(12)]
@@ -98,6 +99,53 @@ def test_it_does_not_go_back_over_later_changes_unless_told_to(index):
     assert roll_back(index.folder, force=True) == 12
 
 
+def test_it_does_not_go_back_over_images_that_were_replaced_unless_told_to(index):
+    migrate(index.folder, make_model())
+    now = Index.open(index.folder)
+    now.compact()
+    roll_back(index.folder)
+    roll_back(index.folder)
+    now.refresh()
+    now.upsert(["p0"], new_vector("p50")[None], {"content": ["other"]}, NEW)
+    with pytest.raises(ArtefactError, match="images were replaced, or given other metadata"):
+        roll_back(index.folder)
+    assert roll_back(index.folder, force=True) == 12
+    Index.open(index.folder).update(["p1"], {"price": [99]})
+    with pytest.raises(ArtefactError, match="images were replaced, or given other metadata"):
+        roll_back(index.folder)
+
+
+def test_metadata_that_was_cleared_during_a_migration_stays_so(index):
+    index.update(["p0"], {"shop": ["north"]})
+    migrate(index.folder, make_model(), switch=False)
+    index.refresh()
+    index.update(["p0"], {"price": [None], "shop": [None]})
+    vectors = index.vectors(["p1"]).vectors
+    index.upsert(["p1"], vectors, {"price": [None], "content": ["other"]}, OLD)
+    migrate(index.folder, make_model())
+    told = Index.open(index.folder).metadata(["p0", "p1"])
+    assert told == {"price": [None, None], "shop": [None, None], "content": ["h0", "other"]}
+
+
+@pytest.mark.parametrize("content", ["told", ""])
+def test_vectors_without_a_model_go_on_with_themselves_only(index, content):
+    def make_stored(vectors, calls):
+        def embed(ids, paths):
+            calls.extend(ids)
+            yield ids, vectors[: len(ids)]
+
+        told = migration.digest_vectors(Embeddings(NAMES, vectors)) if content else ""
+        return NewModel(4, {}, embed, told)
+
+    calls = []
+    migrate(index.folder, make_stored(draw(12, 4), calls), switch=False)
+    migrate(index.folder, make_stored(draw(12, 4), calls), switch=False)
+    assert len(calls) == (12 if content else 24)
+    migrate(index.folder, make_stored(draw(12, 4, seed=1), calls))
+    stored = Index.open(index.folder).vectors(Index.open(index.folder).ids).vectors
+    np.testing.assert_array_equal(stored, draw(12, 4, seed=1))
+
+
 def test_the_overlap_is_that_of_the_answers(index, tmp_path):
     assert compare_answers(index, index).overlap == 1.0
     other = Index.create(tmp_path / "other")
@@ -122,7 +170,7 @@ def test_built_but_not_switched_it_goes_on_and_catches_up_with_changes(index):
     index.delete(["p0", "p1"])
     index.add(["p20"], draw(1), {"price": [20], "content": ["h20"]}, OLD)
     index.upsert(["p5"], draw(1), {"content": ["other"]}, OLD)
-    index.upsert(["p6"], index.vectors(["p6"]).vectors, {"price": [66]}, OLD)
+    index.update(["p6"], {"price": [66]})
     calls.clear()
     told = plan_migration(index.folder, make_model())
     assert told == (11, 9, 11)

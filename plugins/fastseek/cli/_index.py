@@ -15,8 +15,8 @@ from ..errors import ArtefactError, DataError, UsageError
 from ..index import Index, MilvusIndex, PostgresIndex, Store, open_store
 from ..index.columns import RESERVED, MetadataTable
 from ..index.engines import FLAT, FLAT_BELOW
-from ..index.migration import NewModel, migrate, plan_migration, roll_back
-from ..index.open_store import check_folder_name, is_database
+from ..index.migration import NewModel, digest_vectors, migrate, plan_migration, roll_back
+from ..index.open_store import check_folder_name, is_database, update_metadata
 from ..index.postgres_index import is_postgres
 from ..index.segment import ROWS
 from ..io.atomic import check_writable
@@ -190,7 +190,8 @@ def _stored_model(new: Embeddings) -> NewModel:
             if len(mine):
                 yield new.ids[mine].tolist(), np.asarray(new.vectors[mine])
 
-    return NewModel(new.dim, new.provenance, embed)
+    content = "" if "model" in new.provenance else digest_vectors(new)
+    return NewModel(new.dim, new.provenance, embed, content)
 
 
 def read_vectors(path: PathLike) -> Embeddings:
@@ -246,8 +247,7 @@ def _load_model(args: Namespace, index: Store) -> Any:
 
 def _put_metadata(index: Store, table: MetadataTable) -> str:
     """New values for images that are there; their vectors stay."""
-    vectors = index.vectors(table.ids).vectors
-    index.upsert(table.ids, vectors, table.columns, index.provenance)
+    update_metadata(index, table.ids, table.columns)
     return f"{index.name}: metadata of {len(table.ids)} images replaced"
 
 

@@ -41,6 +41,7 @@ class Draft:
         self.added: list[SegmentEntry] = []
         self.absorbed: set[int] = set()
         self.structure = manifest.structure
+        self.is_edited = False
 
     def replace(self, **fields: Any) -> None:
         """Change what the manifest tells."""
@@ -51,6 +52,7 @@ class Draft:
         for number in np.unique(places.segments[places.segments >= 0]).tolist():
             rows = np.unique(places.rows[places.segments == number])
             self.dying[number] = np.union1d(self.dying.get(number, rows), rows)
+        self.is_edited |= bool(self.dying)
         return sum(map(len, self.dying.values()))
 
     def put(self, keys: BytesArray, vectors: VectorArray, columns: Columns) -> None:
@@ -60,6 +62,7 @@ class Draft:
         group = self._group(len(keys))
         self._write([(keys, vectors, columns), *map(self._rest, group)])
         self.absorbed |= set(group)
+        self.is_edited = True
 
     def is_changed(self) -> bool:
         """Whether there is anything to commit."""
@@ -116,8 +119,12 @@ class Draft:
         structure = self.structure
         if structure and structure.segment not in numbers:
             structure = None
+        generation = self.before.generation + 1
         self.replace(
-            segments=tuple(kept), structure=structure, generation=self.before.generation + 1
+            segments=tuple(kept),
+            structure=structure,
+            generation=generation,
+            edited=generation if self.is_edited else self.before.edited,
         )
         self.manifest = retire(self.before, self.manifest)
         write_manifest(self.line, self.manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import pathlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ from .manifest import (
 from .names import decode_names, encode_names
 from .view import Places, View, open_view
 
+logger = logging.getLogger("fastseek")
 DTYPES = ("float32", "float16")
 
 
@@ -207,7 +209,8 @@ class Index:
     ) -> int:
         """Put in images, in the place of those that are there, see `Store.upsert`.
 
-        A column that is not given keeps its values.
+        A column that is not given keeps its values; only `path` and `content`, which tell of the
+        image that was embedded, are cleared where they are not given.
         """
         given = Given(ids, vectors, metadata, provenance)
 
@@ -219,6 +222,28 @@ class Index:
             return replaced
 
         return self._change(put) if len(given.ids) else 0
+
+    def update(self, ids: Sequence[str] | StringArray, metadata: Metadata) -> int:
+        """Give images that are there other metadata; returns how many.
+
+        Their vectors stay, and so does a column that is not given.
+
+        Raises:
+            DataError: an image is not there, or a value cannot be stored.
+            RunError: another process is writing, or the disk is full; nothing was changed.
+        """
+
+        def put(draft: Draft) -> int:
+            places = self._find(ids)
+            told = draft.manifest.provenance
+            given = Given(ids, draft.view.vectors(places), metadata, told)
+            places = draft.view.place(given.keys)
+            given.keep(draft.view, places, lost=())
+            draft.kill(places)
+            given.put(draft, self.folder)
+            return len(ids)
+
+        return self._change(put) if len(ids) else 0
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there.
@@ -370,25 +395,39 @@ class Index:
 
     def _change(self, make: Callable[[Draft], int]) -> int:
         """Change the newest state; returns what `make` does, 0 for nothing."""
-        with self._lock, self._hold(), describe_full_disk(self.folder):
-            line = self._line()
-            self._show(line)
-            draft = Draft(self._view, sweep(line, self._view.manifest))
-            done = make(draft)
-            if draft.is_changed():
-                draft.commit()
+        with self._lock, self._hold():
+            with describe_full_disk(self.folder):
+                line = self._line()
                 self._show(line)
+                draft = Draft(self._view, sweep(line, self._view.manifest))
+                done = make(draft)
+                if draft.is_changed():
+                    draft.commit()
+                    self._show(line)
             self._build_stale(line)
         return done
 
     def _build_stale(self, line: pathlib.Path) -> None:
-        if self._batches:
-            return
+        """Build the structure where that is due; the change is made already, so that a full disk
+        is no failure.
+        """
         draft = Draft(self._view, self._view.manifest)
-        if draft.is_stale():
+        if self._batches or not draft.is_stale():
+            return
+        try:
             draft.build()
             draft.commit()
-            self._show(line)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            logger.warning(
+                "%s: the change is made, but the structure of %s is not built (%s): until a later"
+                " change builds it, more images are compared one by one",
+                self.folder,
+                self._view.manifest.engine,
+                error.strerror,
+            )
+        self._show(line)
 
 
 def make_line(line: pathlib.Path, manifest: Manifest) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ArtefactError, DataError
 from ..knn.vectors import check_vectors
 from ..structures import Embeddings
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import Picked, StringArray
 from ..structures.provenance import KEYS, check_same_model
-from .columns import Metadata, encode_columns, kind_of_column
+from .columns import RESERVED, Metadata, encode_columns, kind_of_column
 from .draft import Draft
 from .manifest import Manifest
 from .names import encode_names
@@ -45,12 +46,18 @@ class Given:
         self.order = np.argsort(keys, kind="stable")
         self.keys, self.metadata = keys[self.order], dict(metadata or {})
 
-    def keep(self, view: View, places: Places) -> None:
-        """Keep what is known of images that are there, in columns that are not given."""
+    def keep(self, view: View, places: Places, lost: Collection[str] = RESERVED) -> None:
+        """Keep what is known of images that are there, in columns that are not given.
+
+        Args:
+            view: the present state.
+            places: where the images are in it.
+            lost: columns that are not kept: of other vectors neither file nor content is known.
+        """
         known = np.flatnonzero(places.segments >= 0)
         there = Places(places.segments[known], places.rows[known])
         for name in view.manifest.columns if len(known) else ():
-            if name not in self.metadata:
+            if name not in self.metadata and name not in lost:
                 values: list[Any] = [None] * len(self.keys)
                 for row, value in zip(self.order[known], view.column(name, there), strict=True):
                     values[row] = value
@@ -59,8 +66,9 @@ class Given:
     def put(self, draft: Draft, folder: pathlib.Path) -> None:
         """Check the images against an index, and write them."""
         manifest, given = draft.manifest, self.embeddings
-        if manifest.dim:
-            check_same_model(given, stand_in(manifest), "images", f"index {folder}")
+        mine = stand_in(manifest, given.dim)
+        check_same_model(given, mine, "images", f"index {folder}")
+        _check_name(given.provenance, manifest.provenance, folder)
         self._check_vectors(manifest)
         columns = encode_columns(self.metadata, self.ids, manifest.columns)
         kinds = {name: kind_of_column(column) for name, column in columns.items()}
@@ -86,11 +94,27 @@ class Given:
             check_vectors(part, slice(0, len(part)), manifest.metric)
 
 
-def stand_in(manifest: Manifest) -> Embeddings:
-    """No images, of the dimension and provenance of an index."""
-    return Embeddings(
-        np.zeros(0, str), np.zeros((0, manifest.dim), np.float32), manifest.provenance
-    )
+def stand_in(manifest: Manifest, dim: int = 0) -> Embeddings:
+    """No images, of the provenance and dimension of an index; of `dim` while it has none."""
+    vectors = np.zeros((0, manifest.dim or dim), np.float32)
+    return Embeddings(np.zeros(0, str), vectors, manifest.provenance)
+
+
+def _check_name(given: Provenance, told: Provenance, folder: pathlib.Path) -> None:
+    """Refuse a model of another name, where no hash of its weights says that it is the same."""
+    both = [str(side.get("name", "")) for side in (given, told)]
+    if "model" in given and "model" in told or not all(both):
+        return
+    if _spell_in_full(both[0]) != _spell_in_full(both[1]):
+        raise ArtefactError(
+            f"{folder}: is made for the model {both[1]}, and the images are of {both[0]}: embed"
+            " them with the model of the index, or put them into another index"
+        )
+
+
+def _spell_in_full(name: str) -> list[str]:
+    """A model's name, its files by their whole paths."""
+    return [os.path.abspath(part) for part in name.removeprefix("run:").split("@")]
 
 
 def merge_provenances(told: Provenance, given: Provenance, first: bool) -> dict[str, Any]:
@@ -105,7 +129,8 @@ def merge_provenances(told: Provenance, given: Provenance, first: bool) -> dict[
         first: whether there were no vectors yet.
     """
     if first:
-        return {**given, **told}
+        name = {"name": given["name"]} if "name" in given else {}
+        return {**given, **told, **name}
     made = dict(told)
     for key in (*KEYS, "name"):
         if key in given:

@@ -69,8 +69,8 @@ class StructureEntry(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """The state of a line.
 
-    `next` numbers the next file; `dim` is 0 until the first vector; `retired` tells when a file
-    was last named.
+    `next` numbers the next file; `dim` is 0 until the first vector; `edited` is the generation that
+    last changed an image; `retired` tells when a file was last named.
     """
 
     metric: str
@@ -80,6 +80,7 @@ class Manifest(msgspec.Struct, frozen=True):
     format: int = FORMAT
     generation: int = 0
     next: int = 0
+    edited: int = 0
     dim: int = 0
     provenance: dict[str, Any] = {}
     columns: dict[str, str] = {}
@@ -96,7 +97,8 @@ class Manifest(msgspec.Struct, frozen=True):
 class Pointer(msgspec.Struct, frozen=True):
     """Which line is current, which was before, and which is being made, for which model.
 
-    `lines` is the highest number that a line ever had: none is given twice.
+    `lines` is the highest number that a line ever had: none is given twice. `edited` is that of the
+    current line when it became so; an older version does not tell it.
     """
 
     format: int = FORMAT
@@ -105,6 +107,7 @@ class Pointer(msgspec.Struct, frozen=True):
     upcoming: str = ""
     model: str = ""
     lines: int = 1
+    edited: int | None = None
 
 
 def read_pointer(folder: pathlib.Path) -> Pointer:

@@ -5,6 +5,7 @@ one step.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
@@ -24,6 +25,7 @@ from ..structures.arrays import StringArray
 from ..structures.provenance import KEYS, first_difference
 from .folder_index import Index, make_line
 from .manifest import Manifest, Pointer, read_manifest, read_pointer, write_pointer
+from .segment import read_blocks
 
 CHUNK = 2048  # images whose vectors are stored at once: what a kill can cost
 SAMPLE, DEPTH = 100, 10  # images, and answers of each, that are compared
@@ -38,11 +40,14 @@ class NewModel(NamedTuple):
         dim: numbers of a vector.
         provenance: what makes the vectors.
         embed: called with ids and the paths of their files, "" where none is known.
+        content: a hash of the vectors, for those whose provenance tells no model; without it a
+            migration of such vectors does not go on after a kill, but begins anew.
     """
 
     dim: int
     provenance: Provenance
     embed: Embed
+    content: str = ""
 
 
 class Plan(NamedTuple):
@@ -90,7 +95,7 @@ def plan_migration(folder: PathLike, model: NewModel, root: PathLike | None = No
     _refuse_same(index, model)
     pointer = read_pointer(index.folder)
     done = 0
-    if pointer.upcoming and pointer.model == _key(model):
+    if _is_begun(pointer, model):
         upcoming = Line(index.folder / pointer.upcoming)
         done = len(index) - len(_find_todo(index, upcoming))
     ids = index.ids.tolist()
@@ -151,7 +156,9 @@ def _switch(index: Index, upcoming: Line, model: NewModel, root: PathLike | None
             )
         index.refresh()
         _catch_up(index, upcoming, model, root)
-        write_pointer(folder, Pointer(current=mine, previous=pointer.current, lines=pointer.lines))
+        edited = read_manifest(upcoming.folder).edited
+        made = Pointer(current=mine, previous=pointer.current, lines=pointer.lines, edited=edited)
+        write_pointer(folder, made)
 
 
 def roll_back(folder: PathLike, force: bool = False) -> int:
@@ -160,13 +167,14 @@ def roll_back(folder: PathLike, force: bool = False) -> int:
 
     Args:
         folder: an index.
-        force: whether that is done although images were added or deleted since.
+        force: whether that is done although images were changed since.
 
     Returns:
         how many images there are now.
 
     Raises:
-        UsageError: there is no line before. ArtefactError: images were added or deleted since.
+        UsageError: there is no line before.
+        ArtefactError: images were added, deleted, replaced or given other metadata since.
         RunError: another process is writing.
     """
     folder = pathlib.Path(folder)
@@ -175,18 +183,35 @@ def roll_back(folder: PathLike, force: bool = False) -> int:
         if not pointer.previous:
             raise UsageError(f"{folder}: was not migrated, so there is nothing to go back to")
         now, before = (Line(folder / one) for one in (pointer.current, pointer.previous))
-        added = int(np.count_nonzero(~before.known(now.ids)))
-        gone = int(np.count_nonzero(~now.known(before.ids)))
-        if (added or gone) and not force:
-            raise ArtefactError(
-                f"{folder}: since the migration {added} images were added and {gone} deleted, which"
-                " the vectors from before do not know: say --force, and add or delete them again"
-            )
+        if not force:
+            _refuse_changed(pointer, now, before)
         write_pointer(
             folder,
-            msgspec.structs.replace(pointer, current=pointer.previous, previous=pointer.current),
+            msgspec.structs.replace(
+                pointer,
+                current=pointer.previous,
+                previous=pointer.current,
+                edited=read_manifest(before.folder).edited,
+            ),
         )
         return len(before)
+
+
+def _refuse_changed(pointer: Pointer, now: Index, before: Index) -> None:
+    """Refuse to lose what was changed since the switch."""
+    folder = now.folder.parent
+    added = int(np.count_nonzero(~before.known(now.ids)))
+    gone = int(np.count_nonzero(~now.known(before.ids)))
+    if added or gone:
+        raise ArtefactError(
+            f"{folder}: since the migration {added} images were added and {gone} deleted, which"
+            " the vectors from before do not know: say --force, and add or delete them again"
+        )
+    if pointer.edited not in (None, read_manifest(now.folder).edited):
+        raise ArtefactError(
+            f"{folder}: since the migration images were replaced, or given other metadata, which"
+            " the vectors from before do not know: say --force, and upsert them again"
+        )
 
 
 def compare_answers(one: Index, other: Index, sample: int = SAMPLE, k: int = DEPTH) -> Comparison:
@@ -222,9 +247,25 @@ def _refuse_same(index: Index, model: NewModel) -> None:
         raise UsageError(f"{index.folder}: its vectors are of this model already")
 
 
+def _is_begun(pointer: Pointer, model: NewModel) -> bool:
+    """Whether a migration to this model was begun."""
+    return bool(pointer.upcoming and pointer.model) and pointer.model == _key(model)
+
+
 def _key(model: NewModel) -> str:
+    """What tells a model from others; "" where nothing does."""
     told = {key: model.provenance[key] for key in KEYS if key in model.provenance}
-    return digest({"dim": model.dim, **told})
+    if "model" in told:
+        return digest({"dim": model.dim, **told})
+    return digest({"dim": model.dim, **told, "content": model.content}) if model.content else ""
+
+
+def digest_vectors(given: Embeddings) -> str:
+    """SHA-256 of ids and vectors, for `NewModel.content`."""
+    made = hashlib.sha256(digest(given.ids.tolist()).encode())
+    for block in read_blocks(given.vectors):
+        made.update(np.ascontiguousarray(block).data)
+    return made.hexdigest()
 
 
 def _claim_line(folder: pathlib.Path, model: NewModel, held: contextlib.ExitStack) -> pathlib.Path:
@@ -233,7 +274,7 @@ def _claim_line(folder: pathlib.Path, model: NewModel, held: contextlib.ExitStac
     """
     with hold_folder(folder):
         pointer = read_pointer(folder)
-        if pointer.upcoming and pointer.model == _key(model):
+        if _is_begun(pointer, model):
             line = folder / pointer.upcoming
             held.enter_context(hold_folder(line))
             return line
@@ -275,7 +316,7 @@ def _catch_up(index: Index, upcoming: Index, model: NewModel, root: PathLike | N
     todo = _find_todo(index, upcoming)
     with upcoming.batch():
         for names, vectors in _in_chunks(model.embed(todo, _paths(index, todo, root))):
-            columns = _columns(index, names)
+            columns = _columns(index, names, upcoming)
             upcoming.upsert(names, vectors, columns, model.provenance)
         left = _find_todo(index, upcoming)
         if left:
@@ -285,9 +326,7 @@ def _catch_up(index: Index, upcoming: Index, model: NewModel, root: PathLike | N
                 " delete them from the index; the rest is kept, the same command goes on"
             )
         changed = _find_changed(index, upcoming)
-        if changed:
-            kept = upcoming.vectors(changed).vectors
-            upcoming.upsert(changed, kept, _columns(index, changed), model.provenance)
+        upcoming.update(changed, _columns(index, changed, upcoming))
 
 
 def _in_chunks(
@@ -326,7 +365,7 @@ def _content(index: Index, names: Sequence[str]) -> list[Any]:
 def _find_changed(index: Index, upcoming: Index) -> list[str]:
     """The images whose metadata is another one."""
     ids = index.ids.tolist()
-    mine, theirs = _columns(index, ids), upcoming.metadata(ids)
+    mine, theirs = _columns(index, ids, upcoming), upcoming.metadata(ids)
     empty = [None] * len(ids)
     pairs = [(values, theirs.get(name, empty)) for name, values in mine.items()]
     return [
@@ -334,11 +373,17 @@ def _find_changed(index: Index, upcoming: Index) -> list[str]:
     ]
 
 
-def _columns(index: Index, names: Sequence[str]) -> dict[str, list[Any]]:
-    """The metadata of some images; a column of which none has a value is left out."""
-    found = index.metadata(names)
+def _columns(index: Index, names: Sequence[str], upcoming: Index) -> dict[str, list[Any]]:
+    """The metadata of some images as the new line must have it.
+
+    A column of which none has a value is left out where the new line does not know it: what is
+    missing does not tell its kind.
+    """
+    found = {name: [None] * len(names) for name in upcoming.columns} | index.metadata(names)
     return {
-        name: values for name, values in found.items() if any(one is not None for one in values)
+        name: values
+        for name, values in found.items()
+        if name in upcoming.columns or any(one is not None for one in values)
     }
 
 

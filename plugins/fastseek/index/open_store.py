@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from ..errors import UsageError
 from ..io.paths import PathLike
+from ..structures.arrays import StringArray
+from .columns import Metadata
 from .folder_index import Index
 from .milvus_index import MilvusIndex, is_milvus
 from .postgres_index import PostgresIndex, is_postgres
@@ -48,3 +51,18 @@ def check_folder_name(name: str) -> None:
             f"{name}: no such index can be opened: name a folder, a path that ends in .db,"
             " milvus://host:port or postgresql://host/database"
         )
+
+
+def update_metadata(index: Store, ids: Sequence[str] | StringArray, metadata: Metadata) -> None:
+    """Give images that are there other metadata; their vectors stay.
+
+    In a folder that is one change. A database is asked for the vectors first, so that there a
+    vector that is replaced at the same moment is lost.
+
+    Raises:
+        DataError: an image is not there, or a value cannot be stored.
+    """
+    if isinstance(index, Index):
+        index.update(ids, metadata)
+    else:
+        index.upsert(ids, index.vectors(ids).vectors, metadata, index.provenance)

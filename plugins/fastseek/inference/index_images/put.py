@@ -16,6 +16,7 @@ from ...errors import DataError, shorten
 from ...index import Store
 from ...index.columns import MetadataTable
 from ...index.names import LONGEST
+from ...index.open_store import update_metadata
 from ...io import csv_rows
 from ...io.digests import sha256
 from ...io.paths import PathLike
@@ -111,8 +112,7 @@ class _Writer:
         table = self.arrival.table
         wanted = [] if table is None else sorted(set(names) & set(table.ids))
         if table is not None and wanted:
-            vectors = self.index.vectors(wanted).vectors
-            self.index.upsert(wanted, vectors, table.pick(wanted), self.index.provenance)
+            update_metadata(self.index, wanted, table.pick(wanted))
 
     def put(self, items: Sequence[Item], contents: Sequence[str], model: ImageModel) -> None:
         """Embed images and put them in."""
