@@ -71,7 +71,7 @@ FLOORS = {
         "columns engines",
         "filters segment store",
         "_sql_filters view",
-        "_checks draft",
+        "_checks _descriptions draft",
         "incoming",
         "database",
         "folder_index milvus_index postgres_index",

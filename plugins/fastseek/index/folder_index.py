@@ -16,22 +16,21 @@ from ..errors import NO_ROOM, DataError, RunError, UsageError, shorten
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
 from ..knn.vectors import METRICS
-from ..search._faiss_index import import_faiss
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
 from ..structures.arrays import BoolArray, StringArray
 from ..structures.provenance import check_same_model
 from ..suggestions import did_you_mean
 from ._checks import check_view
+from ._descriptions import describe_index, describe_search
 from .columns import Metadata
 from .draft import Draft
 from .engines import FLAT, FLAT_BELOW, check_engine
-from .filters import Filter, parse_filter
+from .filters import parse_filter
 from .incoming import Given, number_queries, stand_in
 from .manifest import (
     Manifest,
     Pointer,
-    files_of,
     read_pointer,
     sweep,
     write_manifest,
@@ -266,7 +265,7 @@ class Index:
         if view.manifest.dim:
             check_same_model(asked, stand_in(view.manifest), "queries", "index")
         found = view.search(asked, k, wanted)
-        provenance = _describe_search(view, asked, k, wanted, found.exact)
+        provenance = describe_search(view, asked, k, wanted, found.exact)
         names = decode_names(found.keys)
         return Ranking(asked.ids, names, found.indices, found.scores, provenance)
 
@@ -344,26 +343,7 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """What the index holds: counts, model, engine, columns, bytes."""
-        manifest = self._view.manifest
-        size = sum(file.size for file in files_of(manifest))
-        structure = manifest.structure
-        return {
-            "folder": str(self.folder),
-            "images": manifest.live,
-            "deleted": sum(one.dead for one in manifest.segments),
-            "dim": manifest.dim,
-            "dtype": manifest.dtype,
-            "metric": manifest.metric,
-            "model": manifest.provenance.get("model"),
-            "columns": dict(manifest.columns),
-            "engine": manifest.engine,
-            "in use": _describe_engine(manifest),
-            "recall": structure.recall if structure else None,
-            "segments": len(manifest.segments),
-            "bytes": size,
-            "bytes an image": round(size / manifest.live, 1) if manifest.live else None,
-            "changes": manifest.generation,
-        }
+        return describe_index(self.folder, self._view.manifest)
 
     def check(self) -> list[str]:
         """Read every byte of the newest state; returns what is wrong, nothing when it is whole."""
@@ -461,29 +441,3 @@ def _check_empty(folder: pathlib.Path) -> None:
 
 def _wants_structure(manifest: Manifest) -> bool:
     return manifest.engine != FLAT and manifest.live >= max(1, manifest.flat_below)
-
-
-def _describe_engine(manifest: Manifest) -> str:
-    if manifest.engine == FLAT:
-        return FLAT
-    if manifest.structure is None:
-        return f"{FLAT} (below {manifest.flat_below} images no engine is faster)"
-    return manifest.engine
-
-
-def _describe_search(
-    view: View, queries: Embeddings, k: int, wanted: Filter | None, exact: bool
-) -> dict[str, Any]:
-    manifest, structure = view.manifest, view.manifest.structure
-    numpy_version = f"numpy {np.__version__}"
-    told: dict[str, Any] = {
-        "search": f"index(k={k}, metric={manifest.metric!r}, engine={manifest.engine!r})",
-        "exact": exact,
-        "engine": numpy_version if exact else f"faiss {import_faiss().__version__}",
-        "images": len(view),
-        "queries": dict(queries.provenance),
-        "gallery": dict(manifest.provenance),
-    }
-    if structure and not exact:
-        told["recall"] = dict(structure.recall)
-    return told | {"filter": wanted.text} if wanted else told
