@@ -1,10 +1,7 @@
 """Killed or failing at any write, the index is as it was before or as it is after."""
 
-import contextlib
-import errno
 import os
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,72 +10,16 @@ import numpy as np
 import pytest
 from twin import Twin, assert_holds, draw
 
-from fastseek.errors import RunError
+from disk_faults import KINDS, each_stop
 from fastseek.index import Index, draft, manifest
-from fastseek.io import atomic
 
 NAMES = [f"p{number}" for number in range(6)]
 
 
-class Killed(BaseException):
-    """What a signal looks like from inside."""
-
-
-class Disk:
-    """Counts what is asked of the disk, and ends the process, or fails, at one of it.
-
-    A dead process does nothing more: whatever it asks for later is not done either.
-    """
-
-    def __init__(self, patch, at, fails):
-        self.at, self.fails, self.count, self.dead = at, fails, 0, False
-        for name in ("replace", "unlink", "remove", "mkdir"):
-            patch.setattr(os, name, self.watched(getattr(os, name)))
-        # Nothing here depends on the disk having it, and it is slow.
-        patch.setattr(os, "fsync", self.watched(lambda handle: None))
-        real = atomic._open
-        patch.setattr(atomic, "_open", lambda path, mode: Watched(real(path, mode), self))
-
-    def watched(self, real):
-        def call(*args, **kwargs):
-            self.tick(str(args[0]))
-            return real(*args, **kwargs)
-
-        return call
-
-    def tick(self, what, half=lambda: None):
-        if what.endswith((".lock", ".turn")):
-            return
-        if self.dead:
-            raise Killed
-        self.count += 1
-        if self.count == self.at:
-            half()
-            self.dead = not self.fails
-            raise OSError(errno.ENOSPC, "No space left on device", what) if self.fails else Killed
-
-
-class Watched:
-    """An open file whose first two writes are counted; the fatal one writes half."""
-
-    def __init__(self, file, disk):
-        self.file, self.disk, self.left = file, disk, 2
-
-    def write(self, data):
-        data = data if isinstance(data, str) else memoryview(data).cast("B")
-        self.left -= 1
-        if self.left >= 0 or self.disk.dead:
-            self.disk.tick(self.file.name, lambda: self.file.write(data[: len(data) // 2]))
-        return self.file.write(data)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.file.close()
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
+@pytest.fixture
+def quick(monkeypatch):
+    """Nothing waits for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def start(folder, engine="flat"):
@@ -114,36 +55,32 @@ def compact(index, twin):
 CHANGES = [add, upsert, delete, compact]
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["killed", "full disk"])
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda one: one.__name__)
 def test_a_change_that_is_stopped_at_any_write_is_there_whole_or_not_at_all(
-    tmp_path, monkeypatch, change, fails
+    tmp_path, monkeypatch, change, kind
 ):
     monkeypatch.setattr(draft, "MOST_SMALL", 3)
     monkeypatch.setattr(manifest, "GRACE", 0.0)
     _, before = start(tmp_path / "start")
-    states, at, count = set(), 0, 1
-    while count >= at:
-        at += 1
-        folder = tmp_path / str(at)
-        shutil.copytree(tmp_path / "start", folder)
-        index, after = Index.open(folder), before.copy()
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, at, fails)
-            with contextlib.suppress(Killed, RunError):
-                change(index, after)
-        count = disk.count
-        done = Index.open(folder)
+    after = before.copy()
+    change(Discarded(), after)
+    states = set()
+    for stop in each_stop(
+        tmp_path / "start", lambda folder: change(Index.open(folder), Discarded()), kind
+    ):
+        done = Index.open(stop.folder)
         is_new = change is not compact and done._view.manifest.generation > 3
-        if is_new:
-            change(Discarded(), after)
-        assert_holds(done, after if is_new else before)
+        assert is_new or stop.error or change is compact, stop.where
+        expected = (after if is_new else before).copy()
+        assert_holds(done, expected)
         states.add(is_new)
         # Whoever writes next clears up, and goes on.
         done.delete(["p0"])
-        left = {path.name for path in (folder / "1").iterdir()}
-        assert left == named(done) | {"manifest.json"}
-    assert count > 8 and (states == {False, True} or change is compact)
+        left = {path.name for path in (stop.folder / "1").iterdir()}
+        assert left == named(done) | {"manifest.json"}, stop.where
+    assert states == {False, True} or change is compact
 
 
 class Discarded:
@@ -158,23 +95,16 @@ def named(index):
     return {file.name for file in manifest.files_of(state)} | set(state.retired)
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["killed", "full disk"])
-def test_a_create_that_is_stopped_can_be_run_again(tmp_path, monkeypatch, fails):
-    at, count = 0, 1
-    while count >= at:
-        at += 1
-        folder = tmp_path / str(at)
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, at, fails)
-            with contextlib.suppress(Killed, OSError, RunError):
-                Index.create(folder)
-        count = disk.count
-        if not (folder / "index.json").exists():
-            Index.create(folder)
-        index = Index.open(folder)
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_create_that_is_stopped_can_be_run_again(tmp_path, kind):
+    for stop in each_stop(tmp_path / "start", Index.create, kind):
+        assert stop.error or (stop.folder / "index.json").exists(), stop.where
+        if not (stop.folder / "index.json").exists():
+            Index.create(stop.folder)
+        index = Index.open(stop.folder)
         index.add(["a"], draw(1))
-        assert index.check() == []
-    assert count > 4
+        assert index.check() == [], stop.where
 
 
 def test_all_that_a_manifest_names_is_on_the_disk_before_it_is(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 """A first look at a folder: what the page shows and when, and what is embedded again."""
 
+import json
 import os
 import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ import torch
 from PIL import Image
 
 import toy
+from disk_faults import KINDS, each_stop, names
+from fastseek.data.own_images import images_of
 from fastseek.errors import DataError, UsageError
 from fastseek.inference import first_look
-from fastseek.inference.first_look import LookOptions, kept_vectors, look_at
+from fastseek.inference.first_look import LookOptions, look_at
+from fastseek.inference.first_look.kept_vectors import KeptVectors
 from fastseek.inference.pretrained import ImageModel
 from fastseek.structures import Embeddings, Ranking
 
@@ -136,36 +141,75 @@ def test_a_look_that_was_killed_goes_on(folder, out):
     check_kept(folder, out, model())
 
 
-def test_killed_at_any_write_the_next_look_ends_in_the_same(folder, out, monkeypatch):
-    look_at(folder, out, model())
-    Image.new("RGB", (41, 30), "lime").save(folder / "part 0" / "2.png")
-    for last in range(12):
-        count = []
+def vectors_of(items, value):
+    return [item.id for item in items], np.full((len(items), 4), value, np.float32)
 
-        def die(plain, count=count, last=last):
-            def dying(*given, **named):
-                count.append(1)
-                if len(count) > last:
-                    raise KeyboardInterrupt
-                return plain(*given, **named)
 
-            return dying
+def keep_all(home, items, value, name="colors"):
+    """Two saves of what has no vector yet, as a look makes them."""
+    kept = KeptVectors(home, {"model": name, "root": "r"}, items)
+    missing = [item for item in items if item.id not in kept]
+    for part in (missing[:1], missing[1:]):
+        if part:
+            kept.add(*vectors_of(part, value))
+        kept.save()
+    return [item.id for item in missing]
 
-        with monkeypatch.context() as patched:
-            for name in ("save_shard", "save_manifest", "write_json"):
-                patched.setattr(kept_vectors, name, die(getattr(kept_vectors, name)))
-            try:
-                look_at(folder, out, model())
-                finished = True
-            except KeyboardInterrupt:
-                finished = False
-        look_at(folder, out, model())
-        check_kept(folder, out, model())
-        if finished:
-            break
-        state = os.stat(folder / "part 0" / "2.png")
-        os.utime(folder / "part 0" / "2.png", ns=(state.st_atime_ns, state.st_mtime_ns + 1))
-    assert finished and last > 2
+
+def check_names(folder):
+    """There are the files of its shards, the manifest and the states, and nothing else."""
+    shards = json.loads((folder / "manifest.json").read_text())["shards"]
+    named = {shard[part] for shard in shards for part in ("ids", "vectors")}
+    assert names(folder) == named | {"manifest.json", "images.json"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["colors", "another model"])
+def test_vectors_are_kept_or_made_again_whatever_fails(folder, tmp_path, monkeypatch, kind, name):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    items, _ = images_of(folder)
+    keep_all(tmp_path / "start", items[:6], 1.0)
+    Image.new("RGB", (41, 30), "lime").save(items[2].path)
+    valid = {item.id for item in items[:5] if item is not items[2] and name == "colors"}
+    del items[5]
+    again = set()
+
+    def keep(home):
+        return keep_all(home, items, 2.0, name)
+
+    for stop in each_stop(tmp_path / "start", keep, kind, every=3):
+        shutil.copytree(stop.folder, tmp_path / "others")
+        keep_all(tmp_path / "others", items, 2.0, "others")
+        check_names(tmp_path / "others")
+        shutil.rmtree(tmp_path / "others")
+        again.add(len(keep(stop.folder)))
+        assert keep_all(stop.folder, items, 3.0, name) == [], stop.where
+        stored = Embeddings.load(stop.folder, verify=True)
+        assert sorted(stored.ids) == sorted(item.id for item in items), stop.where
+        for one, vector in zip(stored.ids.tolist(), np.asarray(stored.vectors), strict=True):
+            assert vector.tolist() == [1.0 if one in valid else 2.0] * 4, stop.where
+        check_names(stop.folder)
+    # What an earlier look has saved is never lost.
+    missing = 5 if name == "colors" else 9
+    assert missing in again and again <= {0, missing - 1, missing}
+
+
+@pytest.mark.parametrize("kind", ["killed", "full"])
+def test_a_look_stopped_while_it_writes_ends_in_the_same(folder, tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    for path in sorted(folder.rglob("*.png"))[3:]:
+        path.unlink()
+    (folder / "bad.png").write_bytes(b"no image")
+    look_at(folder, tmp_path / "whole", model())
+
+    def look(home):
+        look_at(folder, home, model())
+
+    for stop in each_stop(tmp_path / "out", look, kind, every=9):
+        look(stop.folder)
+        for name in ("answers.html", "rejects.csv"):
+            assert (stop.folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert names(stop.folder) == names(tmp_path / "whole"), stop.where
 
 
 def test_vectors_of_another_model_or_folder_are_not_taken_over(folder, out, tmp_path):
@@ -200,37 +244,6 @@ def test_embeddings_that_were_saved_by_a_program_are_not_touched(folder, out):
     with pytest.raises(UsageError, match="no `fastseek try` has written"):
         look_at(folder, out, model())
     assert {path.name: path.read_bytes() for path in (out / "embeddings").iterdir()} == before
-
-
-def test_a_first_look_that_was_killed_at_any_write_goes_on(folder, out, monkeypatch):
-    for last in range(9):
-        count = []
-
-        def die(plain, count=count, last=last):
-            def dying(*given, **named):
-                count.append(1)
-                if len(count) > last:
-                    raise KeyboardInterrupt
-                return plain(*given, **named)
-
-            return dying
-
-        here = out / str(last)
-        with monkeypatch.context() as patched:
-            for name in ("save_shard", "save_manifest", "write_json"):
-                patched.setattr(kept_vectors, name, die(getattr(kept_vectors, name)))
-            try:
-                look_at(folder, here, model())
-                finished = True
-            except KeyboardInterrupt:
-                finished = False
-        if last == 0:
-            (here / "embeddings" / ".images.json.tmp-1").touch()  # what a kill leaves
-        look_at(folder, here, model())
-        check_kept(folder, here, model())
-        if finished:
-            break
-    assert finished and last > 3
 
 
 def test_an_image_of_elsewhere_is_searched_for(folder, out, tmp_path):

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from ..errors import NO_ROOM, UsageError
 from .locks import try_lock
-from .paths import PathLike, make_folder, remove_folders, unwritable
+from .paths import PathLike, make_folder, remove_folders, tell_full_disk, unwritable
 
 _living: dict[str, object] = {}  # the temporary files that calls of this process hold now
 
@@ -86,7 +86,8 @@ def sync_folder(folder: PathLike) -> None:
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        with tell_full_disk(folder):
+            os.fsync(handle)
     finally:
         os.close(handle)
 

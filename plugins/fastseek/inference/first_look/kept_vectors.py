@@ -19,7 +19,8 @@ from ...structures.provenance import first_difference
 
 logger = logging.getLogger("fastseek")
 STATES = "images.json"  # tells that a folder is one of these
-SHARD = re.compile(r"(\d{5,})\.(ids|vectors)\.npy")
+# A file of a shard, or what a killed look left of it.
+SHARD = re.compile(r"\d{5,}\.(ids|vectors)\.npy|\.\d{5,}\.(ids|vectors)\.npy\.tmp-\d+(-\d+)?")
 
 
 class KeptVectors:
