@@ -169,3 +169,17 @@ def test_records_of_several_runs_stand_beside_one_another():
     write_record("r.json", "a", {"engine": "onnx"})
     write_record("r.json", "b", {"engine": "eager"})
     assert read_record("r.json") == {"a": {"engine": "onnx"}, "b": {"engine": "eager"}}
+
+
+def test_a_damaged_file_of_measurements_stops_nothing_and_is_made_anew(
+    name, images, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(engines, "WORTHWHILE", 3)
+    measured = {"engine": "eager", "images_per_second": {"eager": 1.0}}
+    monkeypatch.setattr(engines.Engines, "_measure", lambda self: measured)
+    file = cache_folder() / engines.RECORDS
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text('{"half')
+    embed_images(load_model(name, ModelOptions(size=64)), images, tmp_path / "e")
+    assert "engines.json" in caplog.text and "anew" in caplog.text
+    assert list(read_record(engines.RECORDS).values()) == [measured]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
 from collections.abc import Mapping
@@ -31,6 +32,12 @@ def read_record(name: str) -> dict[str, Any]:
     file = cache_folder() / name
     found = read_json(file) if file.exists() else {}
     return found if isinstance(found, dict) else {}
+
+
+def forget_records(name: str) -> None:
+    """Remove a file of records; for what is only slower to find out again, never for pins."""
+    with contextlib.suppress(OSError):
+        (cache_folder() / name).unlink(missing_ok=True)
 
 
 def write_record(name: str, key: str, value: Mapping[str, Any]) -> None:

@@ -7,16 +7,17 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.export import Dim
 
-from ...errors import ArtefactError, FastSeekError, RunError, UsageError, shorten
+from ...errors import ArtefactError, DataError, FastSeekError, RunError, UsageError, shorten
 from ...io.atomic import atomic
 from ...io.digests import digest
-from .cache import cache_folder, read_record, write_record
+from .cache import cache_folder, forget_records, read_record, write_record
 from .onnx_programs import (
     WRITING,
     OnnxNetwork,
@@ -121,7 +122,7 @@ class Engines:
         """
         if self.device.type != "cpu" or self.precision != "float32" or find_missing(WRITING):
             return EAGER
-        known = read_record(RECORDS).get(self._place())
+        known = _read_measured().get(self._place())
         if isinstance(known, dict) and known.get("engine") in (EAGER, ONNX):
             return str(known["engine"])
         if count < WORTHWHILE:
@@ -220,6 +221,16 @@ def start_engines(engines: Engines) -> Engines:
     """The same, its module on its device, its weights with the channels last."""
     module = engines.module.to(engines.device).to(memory_format=torch.channels_last).eval()
     return dataclasses.replace(engines, module=module)
+
+
+def _read_measured() -> dict[str, Any]:
+    """What was measured here before; a damaged file of it is removed, and measured anew."""
+    try:
+        return read_record(RECORDS)
+    except DataError as error:
+        logger.warning("%s: what runs the models fastest is measured anew", error)
+        forget_records(RECORDS)
+        return {}
 
 
 def _time(network: Network, images: torch.Tensor) -> float:
