@@ -104,6 +104,14 @@ def test_what_cannot_be_embedded_is_refused_and_named(model, folder, gallery, tm
         fs.search(folder / "c0" / "1.png", bare)
 
 
+def test_a_file_that_is_named_twice_is_told_before_anything_is_embedded(folder, monkeypatch):
+    monkeypatch.setattr(in_memory, "embed_batches", None)
+    files = sorted((folder / "c0").iterdir())
+    again = folder / "c1" / ".." / "c0" / files[1].name
+    with pytest.raises(fs.DataError, match=r"c0/1\.png: is file 2 and file 4 of the list"):
+        fs.embed([*files, again], object())
+
+
 def test_an_index_takes_images_embeds_each_once_and_finds_them(model, folder, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(folder, images)

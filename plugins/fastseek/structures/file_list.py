@@ -23,8 +23,19 @@ def list_files(files: Sequence[PathLike]) -> tuple[list[Item], str]:
 
     Args:
         files: at least one; none is opened.
+
+    Raises:
+        DataError: one stands there twice; names it.
     """
     paths = [os.path.abspath(one) for one in files]
+    known: dict[str, int] = {}
+    for number, path in enumerate(paths, 1):
+        before = known.setdefault(path, number)
+        if before != number:
+            raise DataError(
+                f"{path}: is file {before} and file {number} of the list, must be once: leave one"
+                " out"
+            )
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
     return [Item(path, id=name) for path, name in zip(paths, names, strict=True)], root
