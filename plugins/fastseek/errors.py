@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import unicodedata
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -17,6 +18,8 @@ NO_ROOM = (
     errno.EDQUOT,
     errno.EFBIG,
 )  # of an OSError: the disk, or one's share of it, is full
+STEERING = ("Cc", "Cf", "Zl", "Zp")  # kinds of letters: controls, marks of direction, line ends
+JOINERS = "\u200c\u200d"  # of the letters of Persian, and of emoji
 READER_LEFT = 141  # 128 and SIGPIPE
 
 
@@ -131,7 +134,7 @@ def exit_with(main: Callable[[], object]) -> None:
             raise
         sys.exit(READER_LEFT)
     except FastSeekError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {escape_controls(str(error), keep=chr(10))}\n")
         sys.exit(error.exit_code)
     except OSError as error:
         if type(error) is not OSError:
@@ -234,3 +237,23 @@ def shorten_value(value: object) -> str:
 def shorten(text: str, most: int = 200) -> str:
     """A text, cut where it is long."""
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    """A text for a terminal: what would steer it, or turn the letters around, is spelled out.
+
+    Args:
+        text: such as the name of a file.
+        keep: letters that stay, such as the line feeds between lines.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(one if one in keep or not _steers(one) else _spell(one) for one in text)
+
+
+def _steers(letter: str) -> bool:
+    return unicodedata.category(letter) in STEERING and letter not in JOINERS
+
+
+def _spell(letter: str) -> str:
+    return letter.encode("unicode_escape").decode("ascii")

@@ -183,8 +183,6 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_put_in(tmp_path, images, m
     )
     rejects = (tmp_path / "i" / "rejects.csv").read_text().splitlines()
     assert len(rejects) == 2 and "b/3.png" in rejects[1]
-    with pytest.raises(DataError, match="3.png"):
-        run(f"search {tmp_path}/i --images", images)
 
 
 def test_images_are_put_in_by_the_chunk_so_that_a_kill_costs_one(
@@ -280,8 +278,38 @@ def test_an_answer_is_a_page_with_the_images_that_may_be_shown(tmp_path, images,
 
 
 def test_queries_have_their_files_by_id(images, model):
-    asked, files = embed_queries(images, model)
+    asked, files, rejects = embed_queries(images, model)
+    assert not rejects
     assert len(asked) == 6 and files["a/0.png"] == str(images / "a" / "0.png")
+
+
+def test_queries_that_cannot_be_read_are_told_and_the_others_are_answered(
+    tmp_path, images, model, capsys
+):
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    (images / "a" / "bad.png").write_bytes(b"no image")
+    capsys.readouterr()
+    run(f"search {tmp_path}/i -k 1 --images {images}")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 13 and lines[-1] == "1 image could not be read: bad.png (of 7 queries)"
+    run(f"search {tmp_path}/i -k 1 --images {images} --out {tmp_path}/a.csv")
+    assert "1 image could not be read: bad.png (of 7 queries)" in capsys.readouterr().out
+    (tmp_path / "only").mkdir()
+    (images / "a" / "bad.png").rename(tmp_path / "only" / "bad.png")
+    with pytest.raises(DataError, match="none of 1 queries can be read"):
+        run(f"search {tmp_path}/i -k 1 --images {tmp_path}/only")
+
+
+def test_names_that_would_steer_the_terminal_are_spelled_out(tmp_path, images, model, capsys):
+    (images / "a" / "0.png").rename(images / "a" / "\x1b[31m\u202ered\n.png")
+    run(f"create --out {tmp_path}/i --model toy")
+    run(f"add {tmp_path}/i --images", images)
+    capsys.readouterr()
+    run(f"search {tmp_path}/i -k 1 --images {images}")
+    told = capsys.readouterr().out
+    assert "\x1b" not in told and "\u202e" not in told and len(told.splitlines()) == 12
+    assert told.count(r"a/\x1b[31m\u202ered\n.png") == 2
 
 
 def test_an_index_is_migrated_to_another_model_by_the_files_it_remembers(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError, UsageError
+from ..errors import ArtefactError, DataError, UsageError, escape_controls
 from ..index import Index, MilvusIndex, PostgresIndex, Store, open_store
 from ..index.columns import RESERVED, MetadataTable
 from ..index.engines import FLAT, FLAT_BELOW
@@ -97,18 +97,27 @@ def search_index(args: Namespace) -> str:
         raise UsageError(f"images are shown in a page only: name a {PAGE} file with --out")
     with open_store(args.index) as index:
         files: dict[str, str] = {}
+        lost = ""
         if args.queries is not None:
             queries = read_vectors(args.queries)
         else:
-            from ..inference.index_images import embed_queries
-
-            queries, files = embed_queries(args.images, _load_model(args, index), args.threads)
+            queries, files, lost = _embed_queries(args, index)
         ranking = index.search(queries, args.k, args.filter)
         if args.out is None:
-            return _show(ranking, index)
+            return _show(ranking, index) + lost
         _save(ranking, index, args, files)
         count, depth = ranking.indices.shape
-        return f"{count} queries, {depth} of {len(index)} images each: {args.out}"
+        return f"{count} queries, {depth} of {len(index)} images each: {args.out}{lost}"
+
+
+def _embed_queries(args: Namespace, index: Store) -> tuple[Embeddings, dict[str, str], str]:
+    """The queries, their files by id, and a line that names those that could not be read."""
+    from ..data.rejects import describe_rejects
+    from ..inference.index_images import embed_queries
+
+    queries, files, rejects = embed_queries(args.images, _load_model(args, index), args.threads)
+    of = f" (of {len(queries) + len(rejects)} queries)"
+    return queries, files, f"\n{describe_rejects(rejects)}{of}" if rejects else ""
 
 
 def info_index(args: Namespace) -> str:
@@ -320,6 +329,6 @@ def _show(ranking: Ranking, index: Store) -> str:
             lines.append(f"… {len(ranking.query_ids)} queries: --out writes all of them")
             break
         if answer.rank == 1:
-            lines.append(answer.query)
-        lines.append(f"{answer.rank:4d}  {answer.score:.4f}  {answer.id}")
+            lines.append(escape_controls(answer.query))
+        lines.append(f"{answer.rank:4d}  {answer.score:.4f}  {escape_controls(answer.id)}")
     return "\n".join(lines) if lines else f"{index.name}: nothing was found"

@@ -14,7 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..errors import UsageError
+from ..errors import UsageError, escape_controls
 from ._arguments import make_parser
 from ._model_options import MODEL_OPTIONS, add_named_model_options, read_model_options
 from ._recipe_arguments import (
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check_folder(args.out)
     work = _embed_by_name if args.model else _embed_by_recipe
-    sys.stdout.write(work(args) + "\n")
+    sys.stdout.write(escape_controls(work(args), keep="\n") + "\n")
 
 
 def _embed_by_recipe(args: argparse.Namespace) -> str:

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from ..errors import escape_controls
 from ._arguments import add_formats_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
 from ._outputs import check_run_folder
@@ -84,7 +85,7 @@ def _look(args: argparse.Namespace) -> None:
 
 
 def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    sys.stdout.write(escape_controls(line, keep="\n") + "\n")
     sys.stdout.flush()
 
 
@@ -97,7 +98,7 @@ def _open(page: pathlib.Path) -> None:
 
 
 def _describe(look: Look, model: str, seconds: float) -> str:
-    from ..inference.first_look import describe_rejects
+    from ..data.rejects import describe_rejects
 
     lines = [
         f"{look.known} of {look.images} images have a vector ({look.new} new, model {model}),"

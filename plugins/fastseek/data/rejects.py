@@ -10,7 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import IO, Any
 
-from ..errors import DataError
+from ..errors import DataError, escape_controls
 from ..io.csv_rows import format_rows, guard_row, unguard_cell
 from ..io.digests import sha256
 from ..io.locks import wait_for_lock
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
 _HASH_LIMIT = 2**30
+NAMED = 5  # images named in one sentence
 
 Reject = dict[str, Any]
 
@@ -43,6 +44,14 @@ def reject(path: str, row: int, phase: str, error: BadImage) -> Reject:
         "sha256": digest,
         "bytes": size,
     }
+
+
+def describe_rejects(rejects: Sequence[Reject]) -> str:
+    """Such as "2 images could not be read: a.jpg, b.jpg"."""
+    names = [os.path.basename(one["path"]) for one in rejects[:NAMED]]
+    more = ", …" if len(rejects) > NAMED else ""
+    count = "1 image" if len(rejects) == 1 else f"{len(rejects):,} images"
+    return f"{count} could not be read: {', '.join(map(escape_controls, names))}{more}"
 
 
 def append(file: PathLike, rejects: Sequence[Reject]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...data.own_images import images_of
-from ...data.rejects import Reject, append
+from ...data.rejects import Reject, append, describe_rejects
 from ...errors import DataError
 from ...io.locks import hold_folder
 from ...io.paths import PathLike
@@ -29,7 +29,6 @@ PAGE = "answers.html"
 RENEW = 3  # seconds after which a growing page loads itself again
 REST = 5.0  # seconds between two pages at least
 SHARE = 4  # and so many times what it took to write one, so that embedding has the machine
-NAMED = 5  # images named in one sentence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,11 +273,3 @@ class _PageWriter:
         if rejects:
             notes.append(f"{describe_rejects(rejects)}; rejects.csv says why.")
         return notes
-
-
-def describe_rejects(rejects: Sequence[Reject]) -> str:
-    """Such as "2 images could not be read: a.jpg, b.jpg"."""
-    names = [pathlib.PurePath(one["path"]).name for one in rejects[:NAMED]]
-    more = ", …" if len(rejects) > NAMED else ""
-    count = "1 image" if len(rejects) == 1 else f"{len(rejects):,} images"
-    return f"{count} could not be read: {', '.join(names)}{more}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from ...data.own_images import images_of
-from ...errors import UsageError
+from ...data.rejects import Reject
+from ...errors import DataError, UsageError
 from ...index import Store
 from ...io.model_names import anchor_name
 from ...io.paths import PathLike
 from ...structures import Embeddings
-from ..pretrained import ImageModel, ModelOptions, in_memory
+from ..pretrained import ImageModel, ModelOptions, embed_batches, in_memory
 
 USUAL = ModelOptions()
 
@@ -53,14 +54,25 @@ def load_model_of(index: Store, name: str = "", options: ModelOptions = USUAL) -
 
 def embed_queries(
     images: PathLike, model: ImageModel, threads: int = 0
-) -> tuple[Embeddings, dict[str, str]]:
-    """Images as queries, and the file of each by its id.
+) -> tuple[Embeddings, dict[str, str], list[Reject]]:
+    """Images as queries, the file of each by its id, and those that could not be read.
 
     Raises:
-        DataError: nothing is there, or an image cannot be read; names it.
+        DataError: nothing is there, or no image can be read; names the first.
     """
     items, root = images_of(images)
-    vectors = model.embed([item.path for item in items], threads)
-    ids = [item.id for item in items]
-    made = Embeddings(np.array(ids), vectors, {**model.provenance, "root": root})
-    return made, {item.id: item.path for item in items}
+    ids: list[str] = []
+    vectors: list[np.ndarray] = []
+    rejects: list[Reject] = []
+    for names, block, bad in embed_batches(model, items, threads=threads):
+        ids += names
+        vectors.append(block)
+        rejects += bad
+    if not ids:
+        first = rejects[0]
+        raise DataError(
+            f"{first['path']}: {first['code']}: {first['detail']}; none of {len(items)} queries can"
+            " be read: mend or replace them"
+        )
+    made = Embeddings(np.array(ids), np.concatenate(vectors), {**model.provenance, "root": root})
+    return made, {item.id: item.path for item in items}, rejects
