@@ -207,3 +207,64 @@ def test_identical_images_give_finite_scores(name, made):
 def test_every_reranker_is_described_and_names_its_source(name):
     told = inspect.getdoc(RERANKERS.get(name))
     assert "Args:" in told and "20" in told
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("key", ["model", "preprocessing", "views"])
+def test_a_ranking_takes_no_vectors_of_another_model(side, key, made):
+    told = {"model": "m", "preprocessing": {"size": 224}, "views": ["id"]}
+    sides = [Embeddings(one.ids, one.vectors, told) for one in pair()]
+    ranking = Exact(k=9)(*sides)
+    other = {**told, key: "another"}
+    sides[side] = Embeddings(sides[side].ids, sides[side].vectors, other)
+    with pytest.raises(ArtefactError, match=f"{key}.*another"):
+        made("k_reciprocal")(ranking, *sides)
+    both = [Embeddings(one.ids, one.vectors, other) for one in sides]
+    with pytest.raises(ArtefactError, match=f"of another {key}"):
+        made("k_reciprocal")(ranking, *both)
+
+
+def test_a_search_may_have_enhanced_the_vectors_further_but_not_otherwise(made):
+    def enhanced(*steps):
+        return [
+            Embeddings(one.ids, one.vectors, {"model": "m", "enhance": list(steps)})
+            for one in pair()
+        ]
+
+    ranking = Exact(k=9)(*enhanced("l2()", "aqe()"))
+    for given in (enhanced("l2()"), enhanced("l2()", "aqe()"), pair()):
+        made("k_reciprocal")(ranking, *given)
+    with pytest.raises(ArtefactError, match="of another enhance"):
+        made("k_reciprocal")(ranking, *enhanced("aqe()"))
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_embeddings_of_more_images_in_another_order_are_taken_by_id(name, made):
+    root = {"model": "m", "root": "/images"}
+    queries, gallery = (Embeddings(one.ids, one.vectors, root) for one in pair())
+    order = np.random.default_rng(5).permutation(len(gallery))
+    few = Embeddings(gallery.ids[order[:40]], gallery.vectors[order[:40]], root)
+    ranking = Exact(k=9)(queries, few)
+    expected = made(name)(ranking, queries, few)
+    everything = Embeddings(
+        np.concatenate([gallery.ids, queries.ids[::-1]]),
+        np.concatenate([gallery.vectors, queries.vectors[::-1]]),
+        root,
+    )
+    after = made(name)(ranking, everything, everything)
+    np.testing.assert_array_equal(after.indices, expected.indices)
+    np.testing.assert_allclose(after.scores, expected.scores, rtol=1e-5)
+    with pytest.raises(ArtefactError, match="not over these gallery"):
+        made(name)(ranking, queries, Embeddings(few.ids[1:], few.vectors[1:], root))
+
+
+def test_row_numbers_of_another_file_are_not_taken_for_those_of_the_ranking(made):
+    queries, gallery = (
+        Embeddings([str(n) for n in range(len(one))], one.vectors, {"root": "/one.npy"})
+        for one in pair()
+    )
+    ranking = Exact(k=9)(queries, gallery)
+    for root in ({"root": "/other.npy"}, {}):
+        longer = Embeddings([str(n) for n in range(61)], vectors(9, 61), root)
+        with pytest.raises(ArtefactError, match="not over these gallery"):
+            made("k_reciprocal")(ranking, queries, longer)

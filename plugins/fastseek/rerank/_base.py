@@ -3,31 +3,78 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError
+from ..errors import ArtefactError, shorten
+from ..knn.align import rows_of
 from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
 from ..knn.vectors import check_vectors
 from ..structures import Embeddings, Ranking
+from ..structures.archive import Provenance
+from ..structures.arrays import StringArray
+from ..structures.provenance import check_same_model, first_difference
 
 ROWS = 4096  # queries sorted at once
 
 
-def check_sides(ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> None:
-    """Check that the ranking is over these queries and this gallery.
+def fit_sides(
+    ranking: Ranking, queries: Embeddings, gallery: Embeddings
+) -> tuple[Embeddings, Embeddings]:
+    """Both sides in the order of the ranking.
+
+    Embeddings of the same root may hold more images, in another order; what is not in the ranking
+    is left out.
 
     Raises:
-        ArtefactError: it is not.
+        ArtefactError: the ranking is not over these images, or was searched with embeddings of
+            another model, or with others seen or treated otherwise.
     """
-    for what, side, ids in (
-        ("queries", queries, ranking.query_ids),
-        ("gallery", gallery, ranking.gallery_ids),
-    ):
-        if not np.array_equal(side.ids, ids):
-            raise ArtefactError(
-                f"the ranking is not over these {what}: search again with the same embeddings"
-            )
+    check_same_model(queries, gallery)
+    return (
+        _fit_side(queries, ranking.query_ids, ranking.provenance, "queries"),
+        _fit_side(gallery, ranking.gallery_ids, ranking.provenance, "gallery"),
+    )
+
+
+def _fit_side(side: Embeddings, ids: StringArray, provenance: Provenance, what: str) -> Embeddings:
+    told = provenance.get(what, {})
+    searched = told if isinstance(told, Mapping) else {}  # a list of what differs, where merged
+    _check_origin(side, searched, what)
+    if np.array_equal(side.ids, ids):
+        return side
+    rows = rows_of(ids, side.ids)
+    # Row 0 of one file is not row 0 of another: names are compared within one root.
+    root = searched.get("root")
+    if (rows < 0).any() or not root or root != side.provenance.get("root"):
+        raise ArtefactError(
+            f"the ranking is not over these {what}: search again with the same embeddings"
+        )
+    return Embeddings(side.ids[rows], np.asarray(side.vectors[rows]), side.provenance)
+
+
+def _check_origin(side: Embeddings, searched: Provenance, what: str) -> None:
+    """Check that a ranking may have been searched with these vectors.
+
+    A search may have enhanced them further, so of the enhancement only the beginning is compared.
+    """
+    found = dict(side.provenance)
+    if "enhance" in found and "enhance" in searched:
+        known, begun = _as_list(searched["enhance"]), _as_list(found["enhance"])
+        found["enhance"] = searched["enhance"] if known[: len(begun)] == begun else begun
+    key = first_difference(searched, found)
+    if key:
+        raise ArtefactError(
+            f"the ranking was searched with {what} of another {key}"
+            f" ({shorten(str(searched[key]))}; these are of {shorten(str(found[key]))}): give the"
+            " embeddings it was searched with, or search again with these"
+        )
+
+
+def _as_list(steps: Any) -> list[Any]:
+    return list(steps) if isinstance(steps, (list, tuple)) else [steps]
 
 
 def check_cosine(ranking: Ranking) -> None:

@@ -12,7 +12,7 @@ from ..errors import RunError
 from ..registry import Reranker
 from ..structures import Embeddings, Ranking
 from ..structures.provenance import add_call, attach_provenance
-from ._base import check_sides, sort_anew
+from ._base import fit_sides, sort_anew
 
 Answer = Ranking | np.ndarray | tuple[np.ndarray, np.ndarray]
 
@@ -30,13 +30,14 @@ def run(
         part: the re-ranker.
         compute: called with the part and what follows, gives what the part itself returns.
         ranking: over these queries and this gallery.
-        queries, gallery: the embeddings that were searched.
+        queries, gallery: the embeddings that were searched; more of them may be given, in another
+            order.
 
     Raises:
         ArtefactError: they do not belong together.
         RunError: the part returned a ranking of something else.
     """
-    check_sides(ranking, queries, gallery)
+    queries, gallery = fit_sides(ranking, queries, gallery)
     made = _as_ranking(part, ranking, compute(part, ranking, queries, gallery))
     return attach_provenance(made, add_call(ranking.provenance, "rerank", part.call))
 
