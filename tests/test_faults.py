@@ -10,11 +10,14 @@ import pytest
 
 from disk_faults import KINDS, each_stop, names
 from fastseek.enhance._fits import Fit
+from fastseek.errors import ArtefactError, DataError
 from fastseek.io.json_files import write_json
 from fastseek.io.locks import hold_folder, take_turn
 from fastseek.io.stage_record import StageRecord
 from fastseek.report.results import write_results
-from fastseek.structures import Ranking
+from fastseek.structures import Embeddings, Ranking
+from fastseek.structures.embeddings_writer import store
+from fastseek.structures.item_table import ItemTable, Kind
 from fastseek.training import results
 from fastseek.training.class_index import write_classes
 
@@ -132,3 +135,61 @@ def test_a_folder_whose_lock_fails_or_whose_holder_dies_can_be_held_again(tmp_pa
         assert stop.error or (stop.folder / "a.json").exists(), stop.where
         work(stop.folder)
         assert names(stop.folder) == {"a.json"}, stop.where
+
+
+def embed(home, model="new"):
+    def batches_from(start):
+        for row in range(start, 5):
+            yield [f"{row}.jpg"], np.full((1, 3), row + 1.0, np.float32), []
+
+    store(batches_from, 5, home, {"model": model}, shard_items=2)
+
+
+@kinds
+def test_an_embedding_stopped_at_any_operation_ends_in_the_same_bytes(tmp_path, kind):
+    embed(tmp_path / "whole")
+    whole = contents(tmp_path / "whole")
+    for stop in each_stop(tmp_path / "start", embed, kind, every=2):
+        assert stop.error or contents(stop.folder) == whole, stop.where
+        if (stop.folder / "manifest.json").exists():
+            Embeddings.load(stop.folder).verify(stop.folder)
+        embed(stop.folder)
+        assert contents(stop.folder) == whole, stop.where
+
+
+def contents(folder):
+    """The files of a folder; without locks the name of one may stay."""
+    return {name: (folder / name).read_bytes() for name in names(folder) - {".lock"}}
+
+
+def layout(name):
+    return f"{name}.jpg"
+
+
+def items_of(version):
+    names = np.array([f"{version}{row}" for row in range(2)], "S2")
+    of = [Kind("train", "")]
+    codes, kinds_of = np.zeros(2, np.int32), np.zeros(2, np.uint8)
+    return ItemTable(names, codes, kinds_of, [f"label {version}"], of, layout)
+
+
+@kinds
+def test_a_table_of_items_is_never_of_two(tmp_path, kind):
+    def found_in(folder):
+        try:
+            found = ItemTable.load(folder, layout)
+        except (DataError, ArtefactError):
+            return None
+        return [(item.id, item.label) for item in found]
+
+    items_of(0).save(tmp_path / "start")
+    old, found = found_in(tmp_path / "start"), set()
+    for stop in each_stop(tmp_path / "start", lambda home: items_of(1).save(home), kind):
+        there = found_in(stop.folder)
+        assert there is None or there == old or there[0][1] == "label 1" != old[0][1], stop.where
+        assert there is None or len({one[0][:1] for one in there}) == 1, stop.where
+        found.add(there and there[0])
+        items_of(1).save(stop.folder)
+        assert found_in(stop.folder) == [("10", "label 1"), ("11", "label 1")], stop.where
+        assert len(names(stop.folder)) == 5, stop.where
+    assert None in found and (kind == "full" or len(found) > 1)

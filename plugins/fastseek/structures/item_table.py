@@ -169,6 +169,8 @@ class ItemTable(Sequence[Item]):
         into it.
         """
         folder = pathlib.Path(folder)
+        # What stood here before no longer counts: its page must not stand for other columns.
+        (folder / "items.json").unlink(missing_ok=True)
         for name, column in zip(COLUMNS, self._columns(), strict=True):
             with atomic(folder / f"{name}.npy") as file:
                 np.save(file, column, allow_pickle=False)
