@@ -157,6 +157,16 @@ def test_a_disk_that_is_full_when_the_structure_is_built_does_not_undo_the_chang
     assert index.search(draw(1), 5).provenance["exact"] is False
 
 
+def test_compacting_one_whole_segment_builds_its_structure_anew(tmp_path):
+    index = Index.create(tmp_path / "i", engine="hnsw", flat_below=50)
+    index.add([f"p{n}" for n in range(60)], draw(60))
+    before = index._view.manifest.structure
+    index.compact()
+    after = index._view.manifest.structure
+    assert before.file.name != after.file.name and before.segment == after.segment
+    assert index.check() == [] and index.search(draw(1), 5).provenance["exact"] is False
+
+
 def test_an_engine_that_faiss_lacks_is_refused_by_name(tmp_path, monkeypatch):
     class Old:
         __version__ = "1.9"

@@ -254,6 +254,40 @@ def test_what_cannot_be_stored_is_refused_by_name_and_changes_nothing(tmp_path, 
     assert len(Index.open(tmp_path / "i")) == 0 and index.check() == []
 
 
+def test_an_id_is_as_wide_as_it_is_and_not_as_its_array(tmp_path):
+    index = Index.create(tmp_path / "i")
+    index.add(np.array(["a", "b"], "U900"), draw(2))
+    assert index._view.segments[0].keys.dtype == "S1"
+    assert index.known(np.array(["a", "z" * 2000])[:1]).tolist() == [True]
+    with pytest.raises(DataError, match="longer than 1024 bytes"):
+        index.known(["a", "z" * 2000])
+
+
+def test_a_number_too_large_for_64_bits_is_refused(tmp_path):
+    index = Index.create(tmp_path / "i")
+    index.add(["a"], draw(1), {"price": [3]})
+    with pytest.raises(DataError, match="column 'price' of 'b': 1000.* is no number"):
+        index.add(["b"], draw(1), {"price": [10**400]})
+    with pytest.raises(UsageError, match="is neither a column nor a number"):
+        index.select(f"price < 1{'0' * 400}")
+    index.add(["b"], draw(1), {"price": [float("nan")]})
+    assert index.metadata(["b"])["price"] == [None]
+
+
+def test_a_provenance_is_stored_as_json_gives_it_back(tmp_path):
+    index = Index.create(tmp_path / "i")
+    told = {"model": "m1", "preprocessing": {"size": np.int64(4), "mean": (np.float32(0.5),)}}
+    for name in "ab":
+        index.add([name], draw(1), provenance=told)
+    assert index.provenance["preprocessing"] == {"size": 4, "mean": [0.5]}
+    assert len(index.search(Embeddings(["q"], draw(1), told), 2).gallery_ids) == 2
+    wrong = {"model": "m1", "preprocessing": {"size": float("nan")}}
+    with pytest.raises(DataError, match="'preprocessing' of the provenance is nan"):
+        index.add(["c"], draw(1), provenance=wrong)
+    with pytest.raises(DataError, match="of the provenance is nan"):
+        Index.create(tmp_path / "j", provenance=wrong)
+
+
 def test_a_number_beyond_half_precision_is_refused(tmp_path):
     index = Index.create(tmp_path / "i", dtype="float16")
     with pytest.raises(DataError, match="'a' is not finite"):

@@ -61,6 +61,14 @@ def check_name(name: str) -> None:
         )
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number that 64 bits hold."""
+    try:
+        return isinstance(value, (bool, int, float)) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all measure
+        return False
+
+
 def kind_of_column(column: np.ndarray) -> str:
     """The kind of a stored column."""
     return NUMBER if column.dtype.kind == "f" else TEXT
@@ -180,8 +188,9 @@ def _encode_numbers(name: str, values: Sequence[Any], ids: StringArray) -> np.nd
     for row, value in enumerate(values):
         if value is None or value == "":
             continue
-        if not isinstance(value, (bool, int, float)) or math.isinf(value):
-            raise DataError(f"column {name!r} of {str(ids[row])!r}: {value!r} is no number")
+        if not is_number(value) and value == value:  # NaN is missing
+            told = shorten(repr(value))
+            raise DataError(f"column {name!r} of {str(ids[row])!r}: {told} is no number")
         numbers[row] = value
     return numbers
 

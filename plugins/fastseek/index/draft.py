@@ -66,7 +66,8 @@ class Draft:
 
     def is_changed(self) -> bool:
         """Whether there is anything to commit."""
-        return bool(self.dying or self.added or self.absorbed)
+        is_built = self.structure is not self.before.structure
+        return bool(self.dying or self.added or self.absorbed or is_built)
 
     def compact(self) -> None:
         """Write all that is left as one segment."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from ..errors import UsageError
 from ..structures.arrays import BoolArray
 from ..suggestions import did_you_mean
 from ._ast_lock import AST_LOCK
-from .columns import NUMBER, TEXT
+from .columns import NUMBER, TEXT, is_number
 
 GRAMMAR = (
     "a filter compares columns with numbers and quoted texts (==, !=, <, <=, >, >=, in, is None) and"
@@ -154,7 +153,7 @@ class _Reader:
             raise self._refuse(node, "is neither a column nor a number nor a text") from error
         if isinstance(value, str):
             return Literal(value, TEXT)
-        if isinstance(value, (bool, int, float)) and math.isfinite(value):
+        if is_number(value):
             return Literal(float(value), NUMBER)
         raise self._refuse(node, "is neither a column nor a number nor a text")
 

@@ -27,7 +27,7 @@ from .columns import Metadata
 from .draft import Draft
 from .engines import FLAT, FLAT_BELOW, check_engine
 from .filters import parse_filter
-from .incoming import Given, number_queries, stand_in
+from .incoming import Given, make_plain, number_queries, stand_in
 from .manifest import (
     Manifest,
     Pointer,
@@ -106,7 +106,7 @@ class Index:
         folder = pathlib.Path(folder)
         with hold_folder(folder):
             _check_empty(folder)
-            told = {**(provenance or {})}
+            told = make_plain(provenance or {})
             make_line(folder / "1", Manifest(metric, engine, dtype, flat_below, provenance=told))
             write_pointer(folder, Pointer())
         return cls(folder)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Given:
         if array.dtype.kind in "iub":
             array = np.asarray(array, np.float32)
         self.ids = unique_ids(ids, "images")
-        self.embeddings = Embeddings(self.ids, array, provenance or {})
+        self.embeddings = Embeddings(self.ids, array, make_plain(provenance or {}))
         keys = encode_names(self.ids, "id")
         self.order = np.argsort(keys, kind="stable")
         self.keys, self.metadata = keys[self.order], dict(metadata or {})
@@ -98,6 +99,28 @@ def stand_in(manifest: Manifest, dim: int = 0) -> Embeddings:
     """No images, of the provenance and dimension of an index; of `dim` while it has none."""
     vectors = np.zeros((0, manifest.dim or dim), np.float32)
     return Embeddings(np.zeros(0, str), vectors, manifest.provenance)
+
+
+def make_plain(provenance: Provenance) -> dict[str, Any]:
+    """A provenance as it comes back from JSON: numbers of numpy as numbers, tuples as lists, what
+    JSON does not know, such as the version of torch, as its text.
+
+    Raises:
+        DataError: a number is not finite, which JSON cannot hold.
+    """
+    return {str(key): _make_plain(value, str(key)) for key, value in provenance.items()}
+
+
+def _make_plain(value: Any, key: str) -> Any:
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _make_plain(value.tolist(), key)
+    if isinstance(value, Mapping):
+        return {str(name): _make_plain(one, key) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_make_plain(one, key) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(f"{key!r} of the provenance is {value}: only finite numbers can be stored")
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
 def _check_name(given: Provenance, told: Provenance, folder: pathlib.Path) -> None:

@@ -24,6 +24,7 @@ from ..structures.archive import Provenance
 from ..structures.arrays import StringArray
 from ..structures.provenance import KEYS, first_difference
 from .folder_index import Index, make_line
+from .incoming import make_plain
 from .manifest import Manifest, Pointer, read_manifest, read_pointer, write_pointer
 from .segment import read_blocks
 
@@ -297,7 +298,7 @@ def _make_line(
         if path.name != pointer.current:
             shutil.rmtree(path)
     old = read_manifest(folder / pointer.current)
-    provenance = dict(model.provenance)
+    provenance = make_plain(model.provenance)
     if "root" in old.provenance:
         provenance["root"] = old.provenance["root"]
     empty = Manifest(old.metric, old.engine, old.dtype, old.flat_below, provenance=provenance)

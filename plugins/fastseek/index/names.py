@@ -32,10 +32,13 @@ def encode_names(names: Any, what: str) -> BytesArray:
     except UnicodeEncodeError:
         # Bytes of a file name that are no UTF-8 pass too.
         made = np.char.encode(letters, "utf-8", "surrogatepass")
-    if made.dtype.itemsize > LONGEST:
-        long = letters[np.char.str_len(made) > LONGEST]
+    # An array may be wider than its texts, such as a part of another one.
+    lengths = np.char.str_len(made)
+    width = int(lengths.max(initial=1))
+    if width > LONGEST:
+        long = letters[lengths > LONGEST]
         raise DataError(f"the {what} {shorten(str(long[0]), 60)!r} is longer than {LONGEST} bytes")
-    return made if made.dtype.itemsize else made.astype("S1")
+    return made if made.dtype.itemsize == width else made.astype(f"S{width}")
 
 
 def decode_names(keys: BytesArray) -> StringArray:
