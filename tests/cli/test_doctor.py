@@ -59,6 +59,18 @@ def test_what_only_an_option_needs_is_no_error(capsys, monkeypatch):
     assert "needs pymilvus: pip install 'fastseek[milvus]'" in capsys.readouterr().out
 
 
+def test_the_databases_of_an_index_are_told(capsys, monkeypatch):
+    hide(monkeypatch, "psycopg", "milvus-lite")
+    cli.call_verb("doctor", [])
+    told = capsys.readouterr().out
+    options = lines_of(told, "Options")
+    needs = "needs psycopg: pip install 'fastseek[postgres]'"
+    assert options["index: postgresql://host/database"] == needs
+    needs = "needs milvus-lite: pip install 'fastseek[milvus]'"
+    assert options["index: NAME.db, milvus://host:port"] == needs
+    assert "psycopg" in lines_of(told, "Installed")
+
+
 def test_every_verb_that_runs_a_model_says_what_it_needs():
     whole = cli.MODEL_VERBS - {"index"}  # it works on vectors, too
     assert whole <= set(_needs.VERB_NEEDS) <= set(cli.VERBS)

@@ -6,7 +6,7 @@ from twin import Twin, answers, draw
 
 from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.index import Index, MilvusIndex, open_store
+from fastseek.index import Index, MilvusIndex, milvus_index, open_store
 from fastseek.structures import Embeddings
 
 pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
@@ -182,3 +182,16 @@ def test_a_column_is_not_called_as_a_word_of_its_filters(tmp_path, name):
         with pytest.raises(UsageError, match=f"no column can be called '{name}' in Milvus"):
             index.add(["a"], unit(1), {name: [1]})
         assert index.columns == {} and len(index) == 0
+
+
+def test_a_cluster_is_told_without_its_password(monkeypatch):
+    class Store:
+        there, close = False, lambda self: None
+        exists = about = lambda self: self.there
+
+    monkeypatch.setattr(milvus_index, "connect", lambda *_: Store())
+    with pytest.raises(DataError, match="milvus://host:19530#mine: holds no such") as caught:
+        open_store("milvus://me:secret@host:19530#mine")
+    assert "secret" not in str(caught.value)
+    monkeypatch.setattr(Store, "there", True)
+    assert open_store("milvus://me:secret@host:19530#mine").name == "milvus://host:19530#mine"

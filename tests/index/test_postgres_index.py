@@ -9,6 +9,7 @@ from twin import Twin, answers, draw
 from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.index import Index, PostgresIndex, open_store
+from fastseek.index.database import hide_password
 from fastseek.structures import Embeddings
 
 pgserver = pytest.importorskip(
@@ -298,3 +299,31 @@ def test_a_column_is_called_what_postgresql_can_keep(server, name):
         longest = "é" * 31 + "x"
         index.add(["a"], unit(1), {longest: [1], "Select": [2]})
         assert index.select(f"{longest} == 1 and Select == 2").tolist() == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("postgresql://me:secret@host:5432/db#shop", "postgresql://host:5432/db#shop"),
+        ("postgresql://host/db?password=secret", "postgresql://host/db"),
+        ("postgresql://host/db?password=secret@1&port=9#shop", "postgresql://host/db?port=9#shop"),
+        ("postgresql:///db?host=/run/pg&sslpassword=secret", "postgresql:///db?host=/run/pg"),
+        ("postgresql://me:s#secret?@host/db#shop", "postgresql://host/db#shop"),
+        ("postgresql://me:s/secret@host/db#shop", "postgresql://…"),
+        ("postgresql://me:s@secret@host/db#shop", "postgresql://…"),
+        ("milvus://me:secret@[::1]:19530#shop", "milvus://[::1]:19530#shop"),
+        ("some where/a@b.db#mine", "some where/a@b.db#mine"),
+    ],
+)
+def test_a_uri_is_told_without_its_password(uri, shown):
+    assert hide_password(uri) == shown
+
+
+def test_an_error_tells_no_password():
+    for name in (
+        "postgresql://127.0.0.1:9/x?password=secret&connect_timeout=2#none",
+        "redis://me:secret@somewhere",
+    ):
+        with pytest.raises((RunError, UsageError)) as caught:
+            open_store(name)
+        assert "secret" not in str(caught.value)

@@ -23,6 +23,7 @@ MORE = (
     "scikit-learn",
     "pymilvus",
     "milvus-lite",
+    "psycopg",
     "pyarrow",
     "opencv-python-headless",
     "cma",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import pathlib
+import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,13 @@ from ..structures.arrays import BoolArray, StringArray
 from ..structures.provenance import check_same_model
 from ..suggestions import did_you_mean
 from .incoming import merge_provenances
+
+# Before the first @, as libpq reads it, stand user and password.
+ADDRESS = re.compile(
+    r"\w+://(?:[^@/]*@)?(?P<host>[\w.,:%\[\]-]*)(?P<path>/[\w.%-]*)?"
+    r"(?:\?(?P<settings>[^#]*))?(?P<index>#\w*)?"
+)
+SHOWN = ("host", "hostaddr", "port", "dbname")  # settings that say which database it is
 
 
 class DatabaseIndex(abc.ABC):
@@ -157,6 +165,29 @@ class DatabaseIndex(abc.ABC):
         told = self.provenance
         # An index that was emptied may tell the root of images that are gone.
         return merge_provenances(told, given, first=empty and "root" not in told)
+
+
+def hide_password(uri: str) -> str:
+    """A URI as an error tells it: without user, password, and settings that need not be known.
+
+    What is no URI is a path, and stays as it is.
+    """
+    scheme, sign, _ = uri.partition("://")
+    if not sign:
+        return uri
+    parts = ADDRESS.fullmatch(uri)
+    if parts is None:
+        return f"{scheme}://…"
+    settings = (pair.partition("=") for pair in (parts["settings"] or "").split("&"))
+    shown = "&".join(f"{key}={value}" for key, _, value in settings if key in SHOWN)
+    pieces = (
+        f"{scheme}://",
+        parts["host"],
+        parts["path"],
+        f"?{shown}" if shown else "",
+        parts["index"],
+    )
+    return "".join(piece or "" for piece in pieces)
 
 
 def refuse_known(name: str, known: Sequence[str], total: int) -> DataError:

@@ -17,7 +17,7 @@ from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import StringArray
 from .columns import Metadata, decode_column, encode_columns, kind_of_column
-from .database import DatabaseIndex, refuse_known
+from .database import DatabaseIndex, hide_password, refuse_known
 from .filters import Column, Comparison, Filter, Joined, Literal, parse_filter
 from .incoming import number_queries
 
@@ -69,13 +69,13 @@ class MilvusIndex(DatabaseIndex):
     """
 
     def __init__(self, uri: str, token: str = "") -> None:
-        self.name = uri
+        self.name = hide_password(uri)
         self.store = connect(uri, token)
         if not self.store.exists():
             self.close()
             raise DataError(
-                f"{uri}: holds no such collection: make one with `fastseek index create --out"
-                f" {uri} --dim N`"
+                f"{self.name}: holds no such collection: make one with `fastseek index create"
+                f" --out {self.name} --dim N`"
             )
         self.about = self.store.about()
 
@@ -108,7 +108,9 @@ class MilvusIndex(DatabaseIndex):
             )
         with connect(uri, token) as store:
             if store.exists():
-                raise UsageError(f"{uri}: is an index already: name another collection")
+                raise UsageError(
+                    f"{hide_password(uri)}: is an index already: name another collection"
+                )
             store.create(dim, metric, provenance or {}, index, metadata=True)
         return cls(uri, token)
 

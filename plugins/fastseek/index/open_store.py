@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..io.paths import PathLike
 from ..structures.arrays import StringArray
 from .columns import Metadata
+from .database import hide_password
 from .folder_index import Index
 from .milvus_index import MilvusIndex, is_milvus
 from .postgres_index import PostgresIndex, is_postgres
@@ -48,8 +49,8 @@ def check_folder_name(name: str) -> None:
     """
     if "://" in name:
         raise UsageError(
-            f"{name}: no such index can be opened: name a folder, a path that ends in .db,"
-            " milvus://host:port or postgresql://host/database"
+            f"{hide_password(name)}: no such index can be opened: name a folder, a path that ends in"
+            " .db, milvus://host:port or postgresql://host/database"
         )
 
 

@@ -16,7 +16,7 @@ from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import StringArray
 from ._sql_filters import spell_filter
 from .columns import NUMBER, Metadata, decode_column, encode_columns, kind_of_column
-from .database import DatabaseIndex, refuse_known
+from .database import DatabaseIndex, hide_password, refuse_known
 from .incoming import number_queries
 
 SCHEMES = ("postgresql://", "postgres://")
@@ -46,7 +46,7 @@ class PostgresIndex(DatabaseIndex):
     """
 
     def __init__(self, uri: str) -> None:
-        self.name = hide_password(uri)
+        self.name = hide_password(uri).partition("#")[0]
         self.connection, self.index = _connect(uri)
         try:
             with self._reading("read the index"):
@@ -85,7 +85,7 @@ class PostgresIndex(DatabaseIndex):
             "passport": {**(provenance or {})},
         }
         made = cls.__new__(cls)
-        made.name = hide_password(uri)
+        made.name = hide_password(uri).partition("#")[0]
         made.connection, made.index = _connect(uri)
         made.about = told
         try:
@@ -394,12 +394,6 @@ def is_postgres(uri: str) -> bool:
     return uri.startswith(SCHEMES)
 
 
-def hide_password(uri: str) -> str:
-    """A URI as an error tells it, without what lies before the host and behind the index."""
-    scheme, _, rest = uri.partition("#")[0].partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
-
-
 def _connect(uri: str) -> tuple[Any, str]:
     """A connection, and the name of the index."""
     try:
@@ -414,7 +408,8 @@ def _connect(uri: str) -> tuple[Any, str]:
         return psycopg.connect(address, autocommit=True), index
     except psycopg.Error as error:
         told = " ".join(str(error).split())
-        raise RunError(f"PostgreSQL at {hide_password(uri)} does not answer: {told}") from error
+        where = hide_password(uri).partition("#")[0]
+        raise RunError(f"PostgreSQL at {where} does not answer: {told}") from error
 
 
 def _check_settings(dim: int, metric: str, engine: str) -> None:
