@@ -30,6 +30,8 @@ class NeighborsLayout:
         notes: sentences below the heading.
         renew: the seconds after which a browser loads the page again, for a page that is still
             growing; 0 for one that is whole.
+        until: the time, in seconds since 1970, from which on it does not, since whoever writes it
+            has stopped; a browser without scripts goes on.
         links: whether an image that is clicked links to its file, by a path relative to the page.
     """
 
@@ -38,6 +40,7 @@ class NeighborsLayout:
     queries: int = 200
     notes: Sequence[str] = ()
     renew: int = 0
+    until: int = 0
     links: bool = False
 
 
@@ -79,6 +82,7 @@ def neighbors_page(
         gallery=len(ranking.gallery_ids),
         notes=[hide_folders(note) for note in layout.notes],
         renew=layout.renew,
+        until=layout.until,
         below_zero=any((hit.score or 0) < 0 for one in cases for hit in one.hits),
         facts=facts(ranking.provenance),
         provenances=[("Ranking", flat(ranking.provenance))],
@@ -93,7 +97,7 @@ def neighbors_grid(
     """The first queries with their answers as a table in HTML, to stand in another page such as a
     notebook; it has neither a style nor a script of its own.
 
-    The arguments are those of `neighbors_page`; title, renew and links have no meaning here.
+    The arguments are those of `neighbors_page`; title, renew, until and links have no meaning here.
     """
     rows = np.arange(min(layout.queries, len(ranking.query_ids)))
     cases = _make_cases(ranking, rows, layout.depth)

@@ -6,6 +6,9 @@
   const find = by("find");
   const told = by("count").textContent;
   document.documentElement.classList.add("js");
+  const { renew, until } = document.body.dataset;
+  // What writes a growing page may have been killed: an old one stays as it is.
+  if (renew && Date.now() < 1000 * until) setTimeout(() => location.reload(), 1000 * renew);
 
   const sift = () => {
     const first = document.querySelector("input[name=show]:checked")?.value ?? "";

@@ -27,6 +27,7 @@ from .questions import ASKED, Question, read_questions
 
 PAGE = "answers.html"
 RENEW = 3  # seconds after which a growing page loads itself again
+PATIENCE = 600  # seconds without a new one after which it does not: its process was killed
 REST = 5.0  # seconds between two pages at least
 SHARE = 4  # and so many times what it took to write one, so that embedding has the machine
 
@@ -227,6 +228,7 @@ class _PageWriter:
             len(ranking.query_ids),
             self._write_notes(rejects, growing, len(ranking.query_ids)),
             RENEW if growing else 0,
+            int(time.time()) + PATIENCE if growing else 0,
             links=True,
         )
         neighbors_page(ranking, files, self._page, layout, self._known)
