@@ -231,3 +231,22 @@ def test_a_vector_without_direction_is_named():
     vectors[5] = 0
     with pytest.raises(DataError, match="0005.jpg.*zero"):
         fit_adapter(Embeddings(side.ids, vectors), labels)
+
+
+def test_a_method_that_cannot_be_fitted_is_left_out_with_its_reason():
+    random = np.random.default_rng(3)
+    classes = np.concatenate([np.arange(49), np.arange(4)])
+    ids = [f"{number:02d}" for number in range(53)]
+    embeddings = Embeddings(ids, random.normal(size=(53, 64)).astype(np.float32))
+    labels = dict(zip(ids, map(str, classes), strict=True))
+    adapted = fit_adapter(embeddings, labels, Trying(folds=4))
+    judged = adapted.judgement
+    ((call, why),) = judged.unfit.items()
+    assert judged.candidate[0].startswith("ridge(") and call.startswith("lda(")
+    assert "no class has two images that differ" in why
+    if judged.verdict == HARMS:
+        with pytest.raises(RunError, match="lda.* was left out"):
+            check_harmless(adapted)
+    assert judged.to_json()["unfit"] == judged.unfit
+    with pytest.raises(DataError, match="no method can be fitted.*lda.*two images that differ"):
+        fit_adapter(embeddings, labels, Trying(methods=("lda()",), folds=4))

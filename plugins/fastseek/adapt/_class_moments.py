@@ -78,6 +78,11 @@ def factor(scatter: np.ndarray) -> np.ndarray:
     Raises:
         DataError: it has no inverse.
     """
+    if not scatter.any():
+        raise DataError(
+            "no class has two images that differ, so nothing tells how far apart images of a class"
+            " lie: label more images of the same classes"
+        )
     try:
         lower: np.ndarray = scipy.linalg.cholesky(scatter, lower=True)
     except scipy.linalg.LinAlgError as error:

@@ -14,7 +14,7 @@ from ..knn.vectors import check_vectors
 from ..registry import ADAPTERS, Adapter, build
 from ..structures import Embeddings
 from ._folds import draw_classes, make_folds
-from ._judgement import HARMS, Judgement, judge
+from ._judgement import HARMS, Judgement, describe_unfit, judge
 from ._trials import try_candidates
 
 BLENDS = (0.25, 0.5, 0.75, 1.0)
@@ -124,9 +124,10 @@ def check_harmless(adapted: Adapted) -> None:
         for one in judgement.changes
         if one.gain < 0
     )
+    left_out = "".join(f"; {line}" for line in describe_unfit(judgement))
     raise RunError(
         f"the adapter harms ({told}): nothing was written; try other methods, label more images, or"
-        " say --force to write it all the same"
+        f" say --force to write it all the same{left_out}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ class Judgement:
             a fold are those of the candidate that the other folds choose.
         queries: group -> how many were asked.
         classes: how many the queries are of.
+        unfit: methods that could not be fitted, each with the reason.
     """
 
     candidate: Candidate
@@ -47,6 +48,7 @@ class Judgement:
     changes: tuple[Change, ...]
     queries: dict[str, int]
     classes: int
+    unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
@@ -57,7 +59,16 @@ class Judgement:
             "changes": [change._asdict() for change in self.changes],
             "queries": self.queries,
             "classes": self.classes,
+            **({"unfit": dict(self.unfit)} if self.unfit else {}),
         }
+
+
+def describe_unfit(judgement: Judgement) -> list[str]:
+    """A line for every method that was left out, with the reason."""
+    return [
+        f"{call} was left out, as it cannot be fitted without the classes it is judged by: {why}"
+        for call, why in judgement.unfit.items()
+    ]
 
 
 def judge(trials: Trials, seed: int = 0) -> Judgement:
@@ -89,6 +100,7 @@ def judge(trials: Trials, seed: int = 0) -> Judgement:
         changes,
         {group: int(_rows_of(asked, group).sum()) for group in GROUPS},
         len(np.unique(asked.classes)),
+        trials.unfit,
     )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..enhance._blended_map import BlendedMap
+from ..errors import DataError
 from ..metrics._base import OnHits
 from ..metrics._relevance_ranks import from_scores
 from ..metrics.map import Map
@@ -43,10 +44,12 @@ class Trials:
     Args:
         asked: the queries.
         values: candidate -> metric -> [Q], NaN where a query has no answer; FROZEN among them.
+        unfit: call of a method that could not be fitted in a fold -> why; it is no candidate.
     """
 
     asked: Asked
     values: Mapping[Candidate, Mapping[str, np.ndarray]]
+    unfit: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def try_candidates(
@@ -64,7 +67,11 @@ def try_candidates(
         folds: as `make_folds` gives them.
         methods: of ADAPTERS.
         blends: shares above 0.
+
+    Raises:
+        DataError: no method can be fitted in every fold; says why.
     """
+    unfit: dict[str, str] = {}
     values: dict[Candidate, list[np.ndarray]] = {FROZEN: []}
     values |= {(method.call, blend): [] for method in methods for blend in blends}
     for fold in progress(folds, "judging adapters", unit="folds"):
@@ -72,16 +79,26 @@ def try_candidates(
         values[FROZEN].append(_score(vectors, classes, fold, frozen, (0.0,))[0])
         seen = np.unique(classes[fold.fit], return_inverse=True)[1]
         for method in methods:
-            layer = BlendedMap(*method(vectors[fold.fit], seen), 1)
+            if method.call in unfit:
+                continue
+            try:
+                layer = BlendedMap(*method(vectors[fold.fit], seen), 1)
+            except DataError as error:
+                unfit[method.call] = str(error)
+                continue
             scored = _score(vectors, classes, fold, layer, blends)
             for blend, found in zip(blends, scored, strict=True):
                 values[method.call, blend].append(found)
+    if len(unfit) == len(methods):
+        reasons = "; ".join(f"{call}: {why}" for call, why in unfit.items())
+        raise DataError(f"no method can be fitted without the classes it is judged by: {reasons}")
     asked = Asked(
         np.repeat(np.arange(len(folds)), [len(fold.queries) for fold in folds]),
         np.concatenate([fold.unseen for fold in folds]),
         np.concatenate([classes[fold.queries] for fold in folds]),
     )
-    return Trials(asked, {key: _by_metric(parts) for key, parts in values.items()})
+    fitted = {key: parts for key, parts in values.items() if key[0] not in unfit}
+    return Trials(asked, {key: _by_metric(parts) for key, parts in fitted.items()}, unfit)
 
 
 def _by_metric(parts: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..adapt import Adapted, Trying, check_harmless, fit_adapter
+from ..adapt import Adapted, Trying, check_harmless, describe_unfit, fit_adapter
 from ..data.datasets.folder import label_by_folder
 from ..errors import UsageError
 from ..io.atomic import check_writable
@@ -118,7 +118,7 @@ def _describe_figures(adapted: Adapted, figures: pathlib.Path) -> list[str]:
         queries = str(judged.queries[one.group])
         table.append([f"{one.group} classes, {one.metric}", queries, *numbers, span])
     note = f"Intervals are over {judged.classes} classes; figures are in {figures}"
-    return [align_columns(table), VERDICTS[judged.verdict], note]
+    return [*describe_unfit(judged), align_columns(table), VERDICTS[judged.verdict], note]
 
 
 def _list_rows(adapted: Adapted) -> list[dict[str, Any]]:
