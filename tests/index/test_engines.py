@@ -7,7 +7,7 @@ import pytest
 from twin import Twin, answers, assert_holds, draw
 
 from fastseek.errors import UsageError
-from fastseek.index import Index, draft, engines, view
+from fastseek.index import Index, draft, engines, manifest, view
 
 ENGINES = ["hnsw", "ivf_rabitq"]
 
@@ -165,6 +165,22 @@ def test_compacting_one_whole_segment_builds_its_structure_anew(tmp_path):
     after = index._view.manifest.structure
     assert before.file.name != after.file.name and before.segment == after.segment
     assert index.check() == [] and index.search(draw(1), 5).provenance["exact"] is False
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_reader_keeps_its_structure_also_when_it_first_searches_after_it_was_removed(
+    tmp_path, engine, monkeypatch
+):
+    monkeypatch.setattr(manifest, "GRACE", 0.0)
+    index = Index.create(tmp_path / "i", engine=engine, flat_below=50)
+    index.add([f"p{n}" for n in range(60)], draw(60))
+    reader, other = Index.open(tmp_path / "i"), Index.open(tmp_path / "i")
+    expected = answers(other.search(draw(3, seed=1), 5))
+    index.compact()
+    index.delete(["nothing"])
+    assert len(list((tmp_path / "i" / "1").glob("*.faiss"))) == 1
+    ranking = reader.search(draw(3, seed=1), 5)
+    assert ranking.provenance["exact"] is False and answers(ranking) == expected
 
 
 def test_an_engine_that_faiss_lacks_is_refused_by_name(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -109,6 +109,15 @@ def read_structure(path: pathlib.Path) -> Any:
         RuntimeError: faiss cannot read it.
     """
     return import_faiss().read_index(str(path))
+
+
+def read_open_structure(file: IO[bytes]) -> Any:
+    """Read what `write_structure` wrote from a file that is open, and may have no name any more.
+
+    Raises:
+        RuntimeError: faiss cannot read it.
+    """
+    return import_faiss().read_index(import_faiss().PyCallbackIOReader(file.read))
 
 
 def _faiss_metric(metric: str) -> int:

@@ -183,6 +183,11 @@ def describe_file(path: pathlib.Path) -> FileEntry:
     return FileEntry(path.name, sha256(path), state.st_size, state.st_mtime_ns)
 
 
+def is_as_written(state: os.stat_result, file: FileEntry) -> bool:
+    """Whether a file has the size and time of change with which it was written."""
+    return (state.st_size, state.st_mtime_ns) == (file.size, file.time)
+
+
 def check_file(line: pathlib.Path, file: FileEntry, verify: bool = False) -> None:
     """Check that a file is the one that was written.
 
@@ -198,7 +203,7 @@ def check_file(line: pathlib.Path, file: FileEntry, verify: bool = False) -> Non
     except OSError as error:
         refuse_exhausted(error, path)
         raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from error
-    known = (state.st_size, state.st_mtime_ns) == (file.size, file.time)
+    known = is_as_written(state, file)
     if verify and sha256(path) != file.sha256:
         raise ArtefactError(f"{path}: the bytes are not those that were written")
     if not known and not verify:

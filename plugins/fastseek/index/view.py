@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import pathlib
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +20,9 @@ from ..search._rescoring import rescore_in_order
 from ..structures import Embeddings
 from ..structures.arrays import BoolArray, FloatArray, IntArray
 from .columns import decode_column, missing_column
-from .engines import Query, propose, read_structure
+from .engines import Query, propose, read_open_structure, read_structure
 from .filters import Filter, select_rows
-from .manifest import Manifest, SegmentEntry, check_file, read_manifest
+from .manifest import Manifest, SegmentEntry, check_file, is_as_written, read_manifest
 from .names import BytesArray
 from .segment import Segment, make_embeddings
 
@@ -73,6 +75,9 @@ class View:
             open_already.get(_key(entry)) or Segment(line, entry) for entry in manifest.segments
         ]
         self._structure: Any = None
+        # Open like all the others: it may be removed before it is first needed.
+        entry = manifest.structure
+        self._kept = None if entry is None else _keep_open(self, line / entry.file.name)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -207,8 +212,13 @@ class View:
         if entry is None:
             return None
         try:
-            check_file(self.line, entry.file)
-            return read_structure(self.line / entry.file.name)
+            if self._kept is None or not is_as_written(os.fstat(self._kept), entry.file):
+                check_file(self.line, entry.file)
+            if self._kept is None:
+                return read_structure(self.line / entry.file.name)
+            with open(os.dup(self._kept), "rb") as file:
+                file.seek(0)
+                return read_open_structure(file)
         except (FastSeekError, OSError, RuntimeError) as error:
             logger.warning(
                 "%s cannot be used (%s): all images are compared; the next change builds it anew",
@@ -285,6 +295,16 @@ def _key(entry: SegmentEntry) -> Key:
     """What tells one state of a segment from another: its number, and the content of its files."""
     files = sorted((kind, file.sha256) for kind, file in entry.files.items())
     return entry.number, tuple(files)
+
+
+def _keep_open(owner: View, path: pathlib.Path) -> int | None:
+    """The handle of a file, open as long as its owner is there; None where it cannot be opened."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    except OSError:
+        return None  # told when it is needed
+    weakref.finalize(owner, os.close, handle)
+    return handle
 
 
 def _is_narrow(segment: Segment, allowed: BoolArray | None) -> bool:
