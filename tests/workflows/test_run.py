@@ -169,10 +169,10 @@ def test_a_few_photos_of_ones_own_are_enough_and_a_bad_one_stops_nothing(tmp_pat
     assert rejects.count("0003.jpg,") == 2
 
 
-def test_a_warm_up_is_a_quarter_of_the_training_at_most(photos, tmp_path):
+def test_a_warm_up_is_half_of_the_training_at_most(photos, tmp_path):
     cfg = recipe.load(RECIPE, [*SHORT, "SOLVER.WARMUP_ITERS", "20", "SOLVER.IMS_PER_BATCH", "6"])
     assert pipeline._shorten_warm_up(cfg, 6 * 80).SOLVER.WARMUP_ITERS == 20
-    assert pipeline._shorten_warm_up(cfg, 6 * 10).SOLVER.WARMUP_ITERS == 5
+    assert pipeline._shorten_warm_up(cfg, 6 * 10).SOLVER.WARMUP_ITERS == 10
     assert pipeline._shorten_warm_up(cfg, 6).SOLVER.WARMUP_ITERS == 1
 
 

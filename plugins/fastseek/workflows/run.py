@@ -97,9 +97,9 @@ def _replace_data(cfg: Any, data: str) -> Any:
 
 
 def _shorten_warm_up(cfg: Any, images: int) -> Any:
-    """The recipe with a warm-up of a quarter of the training at most: few images make few steps."""
+    """The recipe with a warm-up of half the training at most: few images make few steps."""
     steps = phase_epochs(cfg) * (images // cfg.SOLVER.IMS_PER_BATCH)
-    most = max(1, steps // 4)
+    most = max(1, steps // 2)
     if cfg.SEEK.SCHEDULE or cfg.SOLVER.WARMUP_ITERS <= most:
         return cfg
     logger.info(
