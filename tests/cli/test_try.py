@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -134,6 +135,17 @@ def test_files_of_others_are_not_replaced_and_its_own_are(home, name):
     for _ in range(2):
         call_verb("try", ["mine", "--out", "look"])
     assert (home / "look" / name).exists()
+
+
+def test_two_folders_of_one_name_have_a_page_each(home, capsys):
+    (home / "b").mkdir()
+    shutil.copytree(home / "mine", home / "b" / "mine")
+    for images in ("mine", "b/mine", "b/mine", "mine"):
+        call_verb("try", [images])
+    told = capsys.readouterr().out
+    assert told.count(f"fastseek-try/mine belongs to {home / 'mine'}: these images go to") == 2
+    assert told.count("(6 new,") == 2 and told.count("(0 new,") == 2
+    assert len(list((home / "fastseek-try").iterdir())) == 2
 
 
 def test_a_folder_without_images_is_refused(home):

@@ -152,3 +152,9 @@ def test_numbers_may_be_numpy_and_missing_ones_nan(tmp_path):
     assert index.metadata(["a", "b"]) == {"price": [1.5, None], "n": [3, 4]}
     assert index.select("price != 7").tolist() == ["a"]
     assert index.select("not price == 7").tolist() == ["a", "b"]
+
+
+def test_a_truth_value_is_no_number():
+    for text in ("price == True", "price in (False, 1)"):
+        with pytest.raises(UsageError, match="neither a column nor a number nor a text"):
+            parse_filter(text, {"price": "number"})

@@ -436,3 +436,12 @@ def test_a_closed_index_and_a_lone_id_are_refused(tmp_path):
     for call in (lambda: index.search(draw(1)), lambda: len(index), index.info):
         with pytest.raises(UsageError, match="was closed"):
             call()
+
+
+def test_ids_with_zero_bytes_name_no_image(tmp_path):
+    with Index.create(tmp_path / "i") as index:
+        index.add(["a", "c"], np.eye(2, dtype=np.float32))
+        for change in (lambda: index.add(["b\0"], np.eye(2)[:1]), lambda: index.delete(["c\0"])):
+            with pytest.raises(DataError, match="zero byte"):
+                change()
+        assert index.ids.tolist() == ["a", "c"]

@@ -429,3 +429,13 @@ def test_saving_over_older_embeddings_leaves_no_moment_of_mixture(tmp_path, monk
         embeddings(count=5).save(tmp_path, rows=4)
     with pytest.raises(DataError):
         Embeddings.load(tmp_path)
+
+
+def test_empty_ids_zero_bytes_and_vectors_of_no_numbers_are_refused():
+    for ids, dim, told in (
+        (["a", ""], 2, "an id is empty"),
+        (["a", "b\0"], 2, "zero byte"),
+        (["a", "b"], 0, "vectors of no numbers"),
+    ):
+        with pytest.raises(DataError, match=told):
+            Embeddings(ids, np.zeros((2, dim), np.float32))

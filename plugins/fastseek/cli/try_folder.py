@@ -11,13 +11,16 @@ the same command again embeds new and changed images only.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import pathlib
 import shlex
 import sys
 import time
 from collections.abc import Sequence
 
-from ..errors import escape_controls
+from ..errors import DataError, escape_controls
+from ..io.json_files import read_json
 from ._arguments import add_formats_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
 from ._outputs import check_run_folder
@@ -66,8 +69,7 @@ def _look(args: argparse.Namespace) -> None:
     from ..inference.first_look import PAGE, LookOptions, check_sources, look_at
     from ..inference.pretrained import load_model
 
-    name = pathlib.Path(args.images).resolve().name or "root"
-    out = args.out or pathlib.Path(HOME) / name
+    out = args.out or _choose_folder(args.images)
 
     def show(page: pathlib.Path) -> None:
         _tell(f"page: {page} ({time.monotonic() - start:.0f} s)")
@@ -82,6 +84,30 @@ def _look(args: argparse.Namespace) -> None:
     look = look_at(args.images, out, model, args.query, options, show)
     _tell(_describe(look, model.name, time.monotonic() - start))
     _tell(_suggest(args, look))
+
+
+def _choose_folder(images: str) -> pathlib.Path:
+    """The output folder of images: that of their name, unless another folder so called has it."""
+    place = pathlib.Path(images).resolve()
+    out = pathlib.Path(HOME) / (place.name or "root")
+    owner = _read_owner(out)
+    if not place.is_dir() or owner in ("", str(place)):
+        return out
+    mark = hashlib.sha256(os.fsencode(place)).hexdigest()[:6]
+    other = out.with_name(f"{out.name}-{mark}")
+    _tell(f"{out} belongs to {owner}: these images go to {other}")
+    return other
+
+
+def _read_owner(out: pathlib.Path) -> str:
+    """The folder whose vectors lie in an output folder, "" where none do."""
+    try:
+        found = read_json(out / "embeddings" / "manifest.json")
+    except DataError:
+        return ""
+    provenance = found.get("passport") if isinstance(found, dict) else None
+    root = provenance.get("root") if isinstance(provenance, dict) else None
+    return os.path.realpath(root) if isinstance(root, str) else ""
 
 
 def _tell(line: str) -> None:

@@ -153,7 +153,7 @@ class _Reader:
             raise self._refuse(node, "is neither a column nor a number nor a text") from error
         if isinstance(value, str):
             return Literal(value, TEXT)
-        if is_number(value):
+        if not isinstance(value, bool) and is_number(value):
             return Literal(float(value), NUMBER)
         raise self._refuse(node, "is neither a column nor a number nor a text")
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, shorten
+from ..structures.archive import strings
 from ..structures.arrays import IntArray, StringArray
 
 BytesArray = NDArray[np.bytes_]
@@ -24,9 +25,9 @@ def encode_names(names: Any, what: str) -> BytesArray:
         what: what an error calls one of them.
 
     Raises:
-        DataError: one is longer than 1,024 bytes.
+        DataError: one is longer than 1,024 bytes, or holds a zero byte.
     """
-    letters = np.asarray(names, str)
+    letters = strings(names, what)
     try:
         made = letters.astype(np.bytes_)
     except UnicodeEncodeError:

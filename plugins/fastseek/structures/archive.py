@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError, FastSeekError, refuse_exhausted
+from ..errors import ArtefactError, DataError, FastSeekError, refuse_exhausted, shorten_value
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from .arrays import FloatArray, IntArray, StringArray
@@ -46,8 +46,11 @@ def strings(values: Any, what: str) -> StringArray:
     """A list as an array of strings [N].
 
     Raises:
-        DataError: it is no list, or holds bytes that are no ASCII.
+        DataError: it is no list, or holds bytes that are no ASCII, or a zero byte.
     """
+    # An array has lost the zero bytes at the end of its strings already.
+    if isinstance(values, (list, tuple)):
+        _refuse_zero_bytes(values, what)
     try:
         made = np.asarray(values, str)
     except (TypeError, ValueError) as error:
@@ -55,6 +58,12 @@ def strings(values: Any, what: str) -> StringArray:
     if made.ndim != 1:
         raise DataError(f"{what}: expected a list of strings, got an array {made.shape}")
     return made
+
+
+def _refuse_zero_bytes(values: Sequence[Any], what: str) -> None:
+    bad = next((one for one in values if isinstance(one, str) and "\0" in one), None)
+    if bad is not None:
+        raise DataError(f"{what}: {shorten_value(bad)} holds a zero byte: call it otherwise")
 
 
 def whole_numbers(values: Any, what: str) -> IntArray:

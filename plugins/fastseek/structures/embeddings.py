@@ -42,7 +42,8 @@ class Embeddings:
         provenance: what made them (model, preprocessing, views, versions, parents); {} when unknown.
 
     Raises:
-        DataError: lengths differ, an id stands twice, or the vectors are not [N, D] floats.
+        DataError: lengths differ, an id stands twice or is empty, or the vectors are not [N, D] floats of one
+            number or more.
     """
 
     ids: StringArray
@@ -57,6 +58,11 @@ class Embeddings:
             )
         if len(self.ids) != len(self.vectors):
             raise DataError(f"{len(self.ids)} ids for {len(self.vectors)} vectors")
+
+        if len(self.ids) and not self.dim:
+            raise DataError("vectors of no numbers cannot be compared: embed the images again")
+        if (self.ids == "").any():
+            raise DataError("an id is empty: every image needs a name")
 
     def __len__(self) -> int:
         return len(self.ids)
