@@ -6,9 +6,9 @@ import shutil
 
 import numpy as np
 import pytest
-from test_crashes import Disk, Killed
 from twin import draw
 
+from disk_faults import Disk, Killed
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.index import Index, folder_index, manifest, migration
 from fastseek.index.migration import (
