@@ -170,6 +170,22 @@ def test_what_cannot_be_searched_is_refused_in_one_line(given, error, sides):
     assert "\n" not in str(caught.value)
 
 
+def test_arguments_of_a_wrong_type_are_refused_with_what_is_expected(sides):
+    ranking = fs.search(*sides, k=np.int64(3))
+    assert ranking.indices.shape == (6, 3)
+    wrong = {
+        "numpy.asarray": lambda: fs.Embeddings(["a", "b"], [[1, 2], [3, 4]]),
+        "make it a numpy array": lambda: fs.search([[1.0, 2.0]], sides[1]),
+        "call string": lambda: fs.rerank(ranking, *sides, None),
+        "list of rankings": lambda: fs.fuse(ranking),
+        "mapping id -> label": lambda: fs.evaluate(ranking, None),
+        "path of a table": lambda: fs.adapt(sides[1], 5),
+    }
+    for told, call in wrong.items():
+        with pytest.raises(fs.FastSeekError, match=told):
+            call()
+
+
 def test_a_truth_is_told_in_four_ways(sides, tmp_path):
     ranking = fs.search(*sides)
     labels = {f"q{n}": f"c{n % 3}" for n in range(6)} | {f"g{n}": f"c{n % 3}" for n in range(24)}

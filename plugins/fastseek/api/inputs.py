@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -43,11 +43,17 @@ def load_truth(table: Truth, ranking: Ranking) -> GroundTruth:
 
     Raises:
         DataError: it cannot be read. ArtefactError: an image of the ranking is not in it.
+        UsageError: it is something else.
     """
     if isinstance(table, GroundTruth):
         return table
     if isinstance(table, Mapping | tuple):
         return label_truth(table, ranking)
+    if not isinstance(table, str | os.PathLike):
+        raise UsageError(
+            "the truth: expected a GroundTruth, a path, a mapping id -> label or a pair of labels,"
+            f" got {type(table).__name__}"
+        )
     return read_truth(table, ranking)
 
 
@@ -65,6 +71,12 @@ def as_embeddings(vectors: Vectors, what: str) -> Embeddings:
         return vectors
     if isinstance(vectors, str | os.PathLike):
         return load_embeddings(vectors)
+    if isinstance(vectors, list | tuple) or hasattr(vectors, "__array__"):
+        if not isinstance(vectors, np.ndarray):
+            raise UsageError(
+                f"{what}: expected embeddings, an array [N, D] or a path, got"
+                f" {type(vectors).__name__}; make it a numpy array: numpy.asarray(vectors)"
+            )
     if not isinstance(vectors, np.ndarray):
         raise UsageError(
             f"{what}: expected embeddings, an array [N, D] or a path, got"
@@ -74,8 +86,18 @@ def as_embeddings(vectors: Vectors, what: str) -> Embeddings:
 
 
 def as_calls(calls: Calls) -> list[str]:
-    """One call string, or several, as a list."""
-    return [calls] if isinstance(calls, str) else list(calls)
+    """One call string, or several, as a list.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    several = [calls] if isinstance(calls, str) else calls
+    made = list(several) if isinstance(several, Iterable) else [several]
+    if not all(isinstance(one, str) for one in made):
+        raise UsageError(
+            f"expected a call string such as 'name()', or a list of them, got {calls!r}"
+        )
+    return made
 
 
 def number_rows(vectors: np.ndarray, what: str) -> Embeddings:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..adapt import METHODS, Adapted, Trying, fit_adapter
 from ..errors import UsageError
@@ -101,6 +104,11 @@ def adapt(
         DataError: there are too few classes, or a vector cannot be used. UsageError: a call string
             is wrong.
     """
+    if not isinstance(labels, Mapping | str | os.PathLike):
+        raise UsageError(
+            "labels: expected a mapping id -> label or the path of a table, got"
+            f" {type(labels).__name__}"
+        )
     side = as_embeddings(embeddings, "embeddings")
     known = labels if isinstance(labels, Mapping) else read_labels(labels, allow_empty=True)
     return fit_adapter(side, known, Trying(tuple(as_calls(methods)) or METHODS, blend, folds, seed))
@@ -117,7 +125,12 @@ def fuse(rankings: Sequence[Ranking], call: str = "reciprocal_rank()") -> Rankin
         UsageError: the call string is wrong, or there is no ranking. ArtefactError: the rankings
             are not of the same queries.
     """
-    return build(call, FUSERS)(list(rankings), None)
+    members = list(rankings) if isinstance(rankings, Iterable) else []
+    if not isinstance(rankings, Iterable) or not all(isinstance(one, Ranking) for one in members):
+        raise UsageError(
+            f"expected a list of rankings, got {type(rankings).__name__}: fuse([one, other])"
+        )
+    return build(call, FUSERS)(members, None)
 
 
 def evaluate(ranking: Ranking, truth: Truth, metrics: Calls = ()) -> list[Score]:
@@ -155,6 +168,8 @@ def _set_k(call: str, k: int | None) -> str:
     """
     if k is None:
         return call
+    if isinstance(k, np.integer):
+        k = int(k)
     name, args, kwargs = parse(call)
     signature = inspect.signature(SEARCHERS.get(name))
     try:

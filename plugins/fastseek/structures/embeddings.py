@@ -52,6 +52,11 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", unique_ids(self.ids, "embeddings"))
+        if not hasattr(self.vectors, "shape") or not hasattr(self.vectors, "dtype"):
+            raise DataError(
+                f"vectors must be an array [N, D] of floats, got {type(self.vectors).__name__}:"
+                " numpy.asarray(vectors, numpy.float32)"
+            )
         if len(self.vectors.shape) != 2 or self.vectors.dtype.kind != "f":
             raise DataError(
                 f"vectors must be [N, D] floats, got {self.vectors.dtype} {self.vectors.shape}"
