@@ -8,6 +8,7 @@ from PIL import Image
 
 import fastseek as fs
 import toy
+from fastseek.errors import DataError, UsageError
 from fastseek.inference.pretrained import in_memory
 
 
@@ -161,3 +162,12 @@ def test_where_nothing_is_new_an_index_loads_no_model(model, folder, tmp_path, m
         index.add_images(folder / "c0", model)
         monkeypatch.setattr(in_memory, "load_kept", None)
         assert index.add_images(folder / "c0").known == 3
+
+
+def test_what_is_no_image_and_what_is_not_there_are_told_as_such(monkeypatch):
+    model = object()
+    for given, told in ((5, "got int"), (None, "got NoneType"), (b"x", "got bytes")):
+        with pytest.raises(UsageError, match=told):
+            fs.embed(given, model)
+    with pytest.raises(DataError, match="nosuch.d not found: name a folder"):
+        fs.embed("nosuch.d", model)

@@ -128,7 +128,7 @@ def test_an_index_is_migrated_to_other_vectors_and_back(home, capsys):
     assert Index.open("i").provenance["model"] == "m1"
     run("migrate i --embeddings new -k 3")
     told = capsys.readouterr().out.splitlines()
-    assert told[0] == "i: 9 of 9 images to embed"
+    assert told[0] == "i: 9 of 9 vectors to take over"
     assert "overlap@3" in told[1] and "old vectors stay current" in told[1]
     assert "new vectors are current; --rollback goes back" in told[2]
     index = Index.open("i")
@@ -142,3 +142,27 @@ def test_an_index_is_migrated_to_other_vectors_and_back(home, capsys):
     Embeddings(["p0"], draw(1)[:, :3], {"model": "m3"}).save(home / "few")
     with pytest.raises(DataError, match="8 images cannot be embedded anew, such as 'p1'"):
         run("migrate i --embeddings few")
+
+
+def test_messages_name_the_line_the_column_and_what_is_taken_over(home, capsys):
+    (home / "twice.csv").write_text("id,price\np1,1\np2,2\np1,3\n")
+    with pytest.raises(DataError, match="twice.csv:4: 'p1' stands in line 2 already"):
+        run("upsert i --metadata twice.csv")
+    (home / "none.csv").write_text("name,price\np1,1\n")
+    with pytest.raises(DataError, match=r"none.csv:1: the header must hold id \(or path\)"):
+        run("upsert i --metadata none.csv")
+    Embeddings([f"p{n}" for n in range(9)], draw(9, 1), {"model": "m2"}).save("n")
+    capsys.readouterr()
+    run("migrate i --embeddings n --dry-run")
+    assert "9 of 9 vectors to take over" in capsys.readouterr().out
+    one = {"model": "m" * 64, "name": "default", "preprocessing": {"pooling": "gem", "size": 4}}
+    Embeddings(["a"], draw(1), one).save("one")
+    run("create --out j")
+    run("add j --embeddings one")
+    capsys.readouterr()
+    run("info j")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"], told["name"], told["pooling"]) == ("m" * 12, "default", "gem")
+    Embeddings(["b"], draw(1), {**one, "preprocessing": {"pooling": "gem", "size": 5}}).save("two")
+    with pytest.raises(ArtefactError, match="differ in preprocessing: size 5 and 4; embed"):
+        run("add j --embeddings two")

@@ -91,7 +91,7 @@ def test_the_gallery_that_it_suggests_takes_one_more_image_later(home, capsys, m
     call_verb("index", add)
     toy.photo(0, 9).save(home / "mine" / "new.jpg")
     call_verb("index", add)
-    assert "1 images embedded and put in; 6 were there already" in capsys.readouterr().out
+    assert "1 image embedded and put in; 6 were there already" in capsys.readouterr().out
 
 
 def test_neighbors_queries_and_k_reach_the_page(home):

@@ -76,7 +76,7 @@ def test_adding_one_image_embeds_one_image(tmp_path, images, model, capsys):
     run(f"add {tmp_path}/i --images", images)
     assert model.network.seen == 7
     assert (
-        "1 images embedded and put in; 6 were there already; 7 are there" in capsys.readouterr().out
+        "1 image embedded and put in; 6 were there already; 7 are there" in capsys.readouterr().out
     )
     index = Index.open(tmp_path / "i")
     assert index.ids.tolist() == [

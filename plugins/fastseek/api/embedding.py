@@ -130,9 +130,12 @@ def _list_items(images: Any) -> tuple[list[Item], str]:
         return images_of(images)
     several = list(images) if isinstance(images, Sequence | np.ndarray) else []
     if not several or not all(isinstance(one, str | os.PathLike) for one in several):
+        if not isinstance(images, list | tuple | np.ndarray):
+            several = []
         kinds = sorted({type(one).__name__ for one in several}) or [type(images).__name__]
+        listed = isinstance(images, list | tuple | np.ndarray)
         raise UsageError(
             f"images: expected a folder, a file, a list of files or of images of Pillow, got"
-            f" {', '.join(kinds) if several else f'an empty {kinds[0]}'}"
+            f" {', '.join(kinds) if several else ('an empty ' if listed else '') + kinds[0]}"
         )
     return list_files(several)

@@ -29,6 +29,7 @@ from ..structures.identity import root_of
 from ..structures.provenance import tell_root
 from ._outputs import PAGE, TABLES, check_ranking_suffix, check_replaceable, save_ranking
 
+HASH = 12  # letters of the hash of a model that are shown
 SHOWN = 10  # queries whose answers are shown where no file is named
 
 
@@ -123,7 +124,15 @@ def _embed_queries(args: Namespace, index: Store) -> tuple[Embeddings, dict[str,
 def info_index(args: Namespace) -> str:
     """What an index holds, as JSON."""
     with open_store(args.index) as index:
-        return json.dumps(index.info(), indent=1)
+        return json.dumps(_tell_model(index.info(), index.provenance), indent=1)
+
+
+def _tell_model(info: dict[str, Any], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What an index holds, its model by the name and the pooling, and by the start of its hash."""
+    told = {**info, "model": str(info["model"])[:HASH] if info.get("model") else None}
+    preprocessing = provenance.get("preprocessing")
+    pooling = preprocessing.get("pooling") if isinstance(preprocessing, Mapping) else None
+    return {**told, "name": provenance.get("name"), "pooling": pooling}
 
 
 def check_index(args: Namespace) -> str:
@@ -159,7 +168,8 @@ def migrate_index(args: Namespace) -> str:
     if args.dry_run:
         missing = 0 if args.embeddings else plan.missing
         lost = f"; the files of {missing} are not there" if missing else ""
-        return f"{args.index}: {plan.images - plan.done} of {plan.images} images to embed{lost}"
+        what = "vectors to take over" if args.embeddings else "images to embed"
+        return f"{args.index}: {plan.images - plan.done} of {plan.images} {what}{lost}"
     found = migrate(args.index, model, args.images, not args.no_switch, args.sample, args.k)
     share = "nothing to compare" if found.overlap is None else f"overlap@{found.k} {found.overlap}"
     how = "the old vectors stay current" if args.no_switch else "the new vectors are current"
@@ -227,7 +237,8 @@ def _put_images(args: Namespace, index: Store, table: MetadataTable | None, repl
 
     arrival = Arrival(args.images, replace, args.prefix, table, args.threads)
     done = put_images(index, arrival, lambda: _load_model(args, index))
-    told = [f"{index.name}: {done.embedded} images embedded and put in"]
+    noun = "image" if done.embedded == 1 else "images"
+    told = [f"{index.name}: {done.embedded} {noun} embedded and put in"]
     told += [f"{done.replaced} of them replaced"] if replace else []
     told += [f"{done.known} were there already"] if done.known else []
     told += [f"{done.rejected} could not be read, see {index.rejects}"] * (done.rejected > 0)

@@ -126,8 +126,9 @@ def _open(page: pathlib.Path) -> None:
 def _describe(look: Look, model: str, seconds: float) -> str:
     from ..data.rejects import describe_rejects
 
+    verb = "image has" if look.images == 1 else "images have"
     lines = [
-        f"{look.known} of {look.images} images have a vector ({look.new} new, model {model}),"
+        f"{look.known} of {look.images} {verb} a vector ({look.new} new, model {model}),"
         f" {seconds:.0f} s"
     ]
     if look.rejects:

@@ -15,6 +15,7 @@ from ..structures.identity import unique_items
 from .datasets import folder, manifest
 from .single_image import read_single_image
 
+TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv")
 HELD_OUT = 0.2  # of every class, where nobody says which images are queries
 
 
@@ -33,11 +34,24 @@ def images_of(images: PathLike) -> tuple[list[Item], str]:
     elif os.path.isdir(images):
         items, root = folder.list_images(os.fspath(images)), os.fspath(images)
     else:
+        _check_there(images)
         table = manifest.Manifest(os.fspath(images))
         items, root = unique_items(table.items, os.fspath(images)), table.root
     if not items:
         raise DataError(f"{images}: no image found in it or below")
     return items, os.path.abspath(root)
+
+
+def _check_there(images: PathLike) -> None:
+    """Tables alone are looked for below the data roots, too.
+
+    Raises:
+        DataError: it is no table, and is not there.
+    """
+    path = os.fspath(images)
+    if "://" in path or os.path.exists(path) or pathlib.Path(path).suffix.lower() in TABLES:
+        return
+    raise DataError(f"{path} not found: name a folder of images, an image, or a table or list")
 
 
 def source_of(items: Sequence[Item]) -> str:

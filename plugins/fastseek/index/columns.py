@@ -102,11 +102,20 @@ def read_metadata(
     """
     header = csv_rows.read_header(path)
     key = "id" if "id" in header else "path"
+    if key not in header:
+        raise DataError(
+            f"{path}:1: the header must hold id (or path), found {shorten(','.join(header))!r}"
+        )
     names = [name for name in header if name not in ("id", "path")]
     ids: list[str] = []
     columns: dict[str, list[Any]] = {name: [] for name in names}
-    for _, row in csv_rows.read(path, [key, *names], allow_mark=True, raw_names=True):
+    lines: dict[str, int] = {}
+    for line, row in csv_rows.read(path, [key, *names], allow_mark=True, raw_names=True):
         ids.append(csv_rows.unguard_cell(row[0]))
+        before = lines.setdefault(ids[-1], line)
+        if before != line:
+            told = shorten(ids[-1])
+            raise DataError(f"{path}:{line}: {told!r} stands in line {before} already")
         for name, value in zip(names, row[1:], strict=True):
             columns[name].append(value)
     for name, values in columns.items():

@@ -76,8 +76,9 @@ def check_same_model(
         _refuse_former_hash(gallery, found, queries.provenance)
     if key:
         raise ArtefactError(
-            f"{asked} and {found} differ in {key}: {_describe(queries.provenance[key])} and "
-            f"{_describe(gallery.provenance[key])}; embed both in the same way"
+            f"{asked} and {found} differ in {key}:"
+            f" {_contrast(queries.provenance[key], gallery.provenance[key])}; embed both in the same"
+            " way"
         )
 
 
@@ -107,6 +108,15 @@ def _as_lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _as_lists(inner) for key, inner in value.items()}
     return [_as_lists(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def _contrast(one: Any, other: Any) -> str:
+    """Two values; of mappings only the first key in which they differ."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys([*one, *other]):
+            if _as_lists(one.get(key)) != _as_lists(other.get(key)):
+                return f"{key} {shorten(str(one.get(key)))} and {shorten(str(other.get(key)))}"
+    return f"{_describe(one)} and {_describe(other)}"
 
 
 def _describe(value: Any) -> str:

@@ -78,7 +78,10 @@ def _network_of(name: str) -> str:
     """
     kind, _, network = name.partition(":")
     if kind != "timm" or "@" in network:
-        raise UsageError(f"{name!r}: expected {DEFAULT}, or timm:NETWORK with weights of the hub")
+        raise UsageError(
+            f"{name!r}: expected {DEFAULT}, or timm:NETWORK with weights of the hub: `models` knows"
+            " these names only, no files and no folders"
+        )
     check_network_name(network)
     return network
 
