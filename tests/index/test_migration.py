@@ -1,14 +1,13 @@
 """From one model to another: beside, compared, switched in one step, and back."""
 
 import contextlib
-import os
 import shutil
 
 import numpy as np
 import pytest
 from twin import draw
 
-from disk_faults import Disk, Killed
+from disk_faults import KINDS, each_stop
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.index import Index, folder_index, manifest, migration
 from fastseek.index.migration import (
@@ -299,33 +298,21 @@ def test_files_are_looked_for_where_they_were_and_below_the_root(tmp_path):
         plan_migration(index.folder, NewModel(6, OLD, make_model().embed))
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["killed", "full disk"])
-def test_stopped_at_any_write_it_is_the_old_or_the_new_and_goes_on(
-    index, tmp_path, monkeypatch, fails
-):
+@pytest.mark.parametrize("kind", KINDS)
+def test_stopped_at_any_write_it_is_the_old_or_the_new_and_goes_on(index, monkeypatch, kind):
     monkeypatch.setattr(migration, "CHUNK", 8)
     monkeypatch.setattr(manifest, "GRACE", 0.0)
-    states, at, count = set(), 0, 1
-    while count >= at:
-        at += 7 if fails else 3
-        folder = tmp_path / str(at)
-        shutil.copytree(index.folder, folder)
-        with pytest.MonkeyPatch.context() as patch:
-            disk = Disk(patch, at, fails)
-            with contextlib.suppress(Killed, RunError, OSError):
-                migrate(folder, make_model())
-        count = disk.count
-        here = Index.open(folder)
-        assert here.check() == [] and here.ids.tolist() == sorted(NAMES)
+    states = set()
+    for stop in each_stop(index.folder, lambda folder: migrate(folder, make_model()), kind, 3):
+        here = Index.open(stop.folder)
+        assert here.check() == [] and here.ids.tolist() == sorted(NAMES), stop.where
         model = here.provenance["model"]
         states.add(model)
         if model == "m1":
             np.testing.assert_array_equal(here.vectors(NAMES).vectors, draw(12))
             calls = []
-            migrate(folder, make_model(calls=calls))
-            assert len(calls) <= 12
-        assert_new(folder, NAMES)
-        assert roll_back(folder) == 12
-        shutil.rmtree(folder)
-    assert states == {"m1", "m2"} and count > 30
-    assert os.listdir(tmp_path) == ["i"]
+            migrate(stop.folder, make_model(calls=calls))
+            assert len(calls) <= 12, stop.where
+        assert_new(stop.folder, NAMES)
+        assert roll_back(stop.folder) == 12
+    assert states == {"m1", "m2"}
