@@ -441,7 +441,10 @@ def test_a_closed_index_and_a_lone_id_are_refused(tmp_path):
 def test_ids_with_zero_bytes_name_no_image(tmp_path):
     with Index.create(tmp_path / "i") as index:
         index.add(["a", "c"], np.eye(2, dtype=np.float32))
-        for change in (lambda: index.add(["b\0"], np.eye(2)[:1]), lambda: index.delete(["c\0"])):
+        for name in ("b\0", "b\0b"):
             with pytest.raises(DataError, match="zero byte"):
-                change()
+                index.add([name], np.eye(2, dtype=np.float32)[:1])
+        for name in ("c\0", "c\0c"):
+            with pytest.raises(DataError, match="zero byte"):
+                index.delete([name])
         assert index.ids.tolist() == ["a", "c"]

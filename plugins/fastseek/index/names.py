@@ -28,6 +28,9 @@ def encode_names(names: Any, what: str) -> BytesArray:
         DataError: one is longer than 1,024 bytes, or holds a zero byte.
     """
     letters = strings(names, what)
+    zero = next((one for one in letters.tolist() if "\0" in one), None)
+    if zero is not None:
+        raise DataError(f"the {what} {shorten(zero, 60)!r} holds a zero byte: call it otherwise")
     try:
         made = letters.astype(np.bytes_)
     except UnicodeEncodeError:

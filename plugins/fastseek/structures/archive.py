@@ -46,11 +46,11 @@ def strings(values: Any, what: str) -> StringArray:
     """A list as an array of strings [N].
 
     Raises:
-        DataError: it is no list, or holds bytes that are no ASCII, or a zero byte.
+        DataError: it is no list, or holds bytes that are no ASCII, or a string ends with a zero byte.
     """
-    # An array has lost the zero bytes at the end of its strings already.
+    # An array loses the zero bytes at the end of its strings, and so would name something else.
     if isinstance(values, (list, tuple)):
-        _refuse_zero_bytes(values, what)
+        _refuse_zero_ends(values, what)
     try:
         made = np.asarray(values, str)
     except (TypeError, ValueError) as error:
@@ -60,10 +60,10 @@ def strings(values: Any, what: str) -> StringArray:
     return made
 
 
-def _refuse_zero_bytes(values: Sequence[Any], what: str) -> None:
-    bad = next((one for one in values if isinstance(one, str) and "\0" in one), None)
+def _refuse_zero_ends(values: Sequence[Any], what: str) -> None:
+    bad = next((one for one in values if isinstance(one, str) and one.endswith("\0")), None)
     if bad is not None:
-        raise DataError(f"{what}: {shorten_value(bad)} holds a zero byte: call it otherwise")
+        raise DataError(f"{what}: {shorten_value(bad)} ends with a zero byte: call it otherwise")
 
 
 def whole_numbers(values: Any, what: str) -> IntArray:
