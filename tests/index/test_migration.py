@@ -199,6 +199,29 @@ def test_a_third_model_starts_anew_and_leaves_no_line_behind(index):
     assert lines == {pointer.current, pointer.previous}
 
 
+@pytest.mark.parametrize("lost", [(), ("p3",)])
+def test_a_migration_that_does_not_switch_keeps_the_way_back(index, lost):
+    before = index.vectors(NAMES).vectors.copy()
+    migrate(index.folder, make_model())
+    third = make_model({"model": "m3"}, lost)
+    with pytest.raises(DataError) if lost else contextlib.nullcontext():
+        migrate(index.folder, third, switch=False)
+    roll_back(index.folder)
+    np.testing.assert_array_equal(Index.open(index.folder).vectors(NAMES).vectors, before)
+
+
+def test_vectors_that_tell_no_model_are_not_migrated_to_themselves(index):
+    before = index.vectors(NAMES).vectors.copy()
+    made = make_model({})
+    bare = NewModel(made.dim, made.provenance, made.embed, "c1")
+    migrate(index.folder, bare)
+    with pytest.raises(UsageError, match="already"):
+        migrate(index.folder, bare)
+    roll_back(index.folder)
+    np.testing.assert_array_equal(Index.open(index.folder).vectors(NAMES).vectors, before)
+    migrate(index.folder, bare)
+
+
 def test_a_line_is_given_no_number_twice(index):
     seen = []
     for model in ("m2", "m3", "m4", "m5"):

@@ -98,7 +98,8 @@ class Pointer(msgspec.Struct, frozen=True):
     """Which line is current, which was before, and which is being made, for which model.
 
     `lines` is the highest number that a line ever had: none is given twice. `edited` is that of the
-    current line when it became so; an older version does not tell it.
+    current line when it became so; an older version does not tell it. `source` is the model that the
+    last switch brought, "" where it is not known.
     """
 
     format: int = FORMAT
@@ -108,6 +109,7 @@ class Pointer(msgspec.Struct, frozen=True):
     model: str = ""
     lines: int = 1
     edited: int | None = None
+    source: str = ""
 
 
 def read_pointer(folder: pathlib.Path) -> Pointer:

@@ -116,7 +116,7 @@ def migrate(
 
     Others search and change the index meanwhile; what they change is caught up with before the
     switch, which is one rename. Killed, the same call goes on. The old vectors are kept until the
-    next migration, for `roll_back`.
+    next switch, for `roll_back`.
 
     Args:
         folder: an index.
@@ -158,8 +158,15 @@ def _switch(index: Index, upcoming: Line, model: NewModel, root: PathLike | None
         index.refresh()
         _catch_up(index, upcoming, model, root)
         edited = read_manifest(upcoming.folder).edited
-        made = Pointer(current=mine, previous=pointer.current, lines=pointer.lines, edited=edited)
+        made = Pointer(
+            current=mine,
+            previous=pointer.current,
+            lines=pointer.lines,
+            edited=edited,
+            source=pointer.model,
+        )
         write_pointer(folder, made)
+        _remove_unnamed(folder, made)
 
 
 def roll_back(folder: PathLike, force: bool = False) -> int:
@@ -193,6 +200,7 @@ def roll_back(folder: PathLike, force: bool = False) -> int:
                 current=pointer.previous,
                 previous=pointer.current,
                 edited=read_manifest(before.folder).edited,
+                source="",
             ),
         )
         return len(before)
@@ -244,7 +252,10 @@ def _answers(index: Index, names: StringArray, depth: int) -> list[set[str]]:
 def _refuse_same(index: Index, model: NewModel) -> None:
     told, new = index.provenance, dict(model.provenance)
     known = any(key in told and key in new for key in KEYS)
-    if known and index.dim == model.dim and not first_difference(told, new):
+    same = known and index.dim == model.dim and not first_difference(told, new)
+    # Vectors that tell no model are known by their content.
+    source = read_pointer(index.folder).source
+    if same or source and source == _key(model):
         raise UsageError(f"{index.folder}: its vectors are of this model already")
 
 
@@ -288,15 +299,12 @@ def _claim_line(folder: pathlib.Path, model: NewModel, held: contextlib.ExitStac
 def _make_line(
     folder: pathlib.Path, pointer: Pointer, model: NewModel, held: contextlib.ExitStack
 ) -> pathlib.Path:
-    """A new line, in the place of all that are not current."""
-    lines = [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
-    number = 1 + max(pointer.lines, *(int(path.name) for path in lines))
-    kept = Pointer(current=pointer.current, lines=number)
+    """A new line, in the place of what an unfinished migration left; the way back stays."""
+    number = 1 + max(pointer.lines, *(int(path.name) for path in _lines_of(folder)))
+    kept = msgspec.structs.replace(pointer, upcoming="", model="", lines=number)
     # First nothing names what is removed, then it is.
     write_pointer(folder, kept)
-    for path in lines:
-        if path.name != pointer.current:
-            shutil.rmtree(path)
+    _remove_unnamed(folder, kept)
     old = read_manifest(folder / pointer.current)
     provenance = make_plain(model.provenance)
     if "root" in old.provenance:
@@ -307,6 +315,17 @@ def _make_line(
     make_line(line, empty)
     write_pointer(folder, msgspec.structs.replace(kept, upcoming=line.name, model=_key(model)))
     return line
+
+
+def _remove_unnamed(folder: pathlib.Path, pointer: Pointer) -> None:
+    """Remove the lines that are neither current nor the way back."""
+    for path in _lines_of(folder):
+        if path.name not in (pointer.current, pointer.previous):
+            shutil.rmtree(path)
+
+
+def _lines_of(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
 
 
 def _catch_up(index: Index, upcoming: Index, model: NewModel, root: PathLike | None) -> None:
