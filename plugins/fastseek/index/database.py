@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..errors import DataError, UsageError, shorten
+from ..knn.vectors import METRICS
 from ..search._rescoring import look_up_rows, rescore_pairs
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
@@ -190,9 +191,13 @@ def hide_password(uri: str) -> str:
     return "".join(piece or "" for piece in pieces)
 
 
-def refuse_known(name: str, known: Sequence[str], total: int) -> DataError:
-    """The error of images that are there already."""
-    return DataError(
-        f"{name}: {len(known)} of {total} images are there already, such as"
-        f" {shorten(known[0])!r}: upsert replaces them"
-    )
+def check_space(dim: int, metric: str) -> None:
+    """Check what the vectors of a new index are said to be.
+
+    Raises:
+        UsageError: an argument makes no sense.
+    """
+    if dim < 1 or metric not in METRICS:
+        raise UsageError(
+            f"dim must be 1 or more and metric one of {', '.join(METRICS)}, got {dim} and {metric!r}"
+        )

@@ -27,7 +27,7 @@ from .columns import Metadata
 from .draft import Draft
 from .engines import FLAT, FLAT_BELOW, check_engine
 from .filters import parse_filter
-from .incoming import Given, make_plain, number_queries, stand_in
+from .incoming import Given, as_queries, check_list, make_plain, refuse_known, stand_in
 from .manifest import (
     Manifest,
     Pointer,
@@ -189,11 +189,8 @@ class Index:
             places = draft.view.place(given.keys)
             known = np.flatnonzero(places.segments >= 0)
             if len(known):
-                first = str(given.ids[given.order[known[0]]])
-                raise DataError(
-                    f"{self.folder}: {len(known)} of {len(given.ids)} images are there already, such"
-                    f" as {shorten(first)!r}: upsert replaces them"
-                )
+                names = given.ids[given.order[known]].tolist()
+                raise refuse_known(self.folder, names, len(given.ids))
             given.put(draft, self.folder)
             return len(given.ids)
 
@@ -250,8 +247,7 @@ class Index:
         Raises:
             RunError: another process is writing, or the disk is full; nothing was changed.
         """
-        if isinstance(ids, str):
-            raise UsageError(f"delete takes a list of ids, got the text {shorten(ids)!r}")
+        check_list(ids)
         keys = np.unique(encode_names(list(ids), "id"))
         return self._change(lambda draft: draft.kill(draft.view.place(keys)))
 
@@ -260,7 +256,7 @@ class Index:
         view = self._view
         if k < 1:
             raise UsageError(f"k must be 1 or more, got {k}")
-        asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
+        asked = as_queries(queries)
         wanted = parse_filter(filter, view.manifest.columns) if filter else None
         if view.manifest.dim:
             check_same_model(asked, stand_in(view.manifest), "queries", "index")

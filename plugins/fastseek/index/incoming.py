@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError
+from ..errors import ArtefactError, DataError, UsageError, shorten
 from ..knn.vectors import check_vectors
 from ..structures import Embeddings
 from ..structures.archive import Provenance, unique_ids
@@ -163,7 +163,29 @@ def merge_provenances(told: Provenance, given: Provenance, first: bool) -> dict[
     return made
 
 
-def number_queries(vectors: Any) -> Embeddings:
-    """Bare vectors [Q, D], their row numbers as ids; a single one [D] is a query too."""
-    array = np.atleast_2d(np.asarray(vectors, np.float32))
+def as_queries(queries: Any) -> Embeddings:
+    """Embeddings as they are; bare vectors [Q, D] with their row numbers as ids, where a single one
+    [D] is a query too.
+    """
+    if isinstance(queries, Embeddings):
+        return queries
+    array = np.atleast_2d(np.asarray(queries, np.float32))
     return Embeddings(np.arange(len(array)).astype(str), array)
+
+
+def refuse_known(name: str | os.PathLike[str], known: Sequence[str], total: int) -> DataError:
+    """The error of images that are there already."""
+    return DataError(
+        f"{name}: {len(known)} of {total} images are there already, such as"
+        f" {shorten(known[0])!r}: upsert replaces them"
+    )
+
+
+def check_list(ids: Any) -> None:
+    """Refuse one text where ids are wanted: its letters would be taken for them.
+
+    Raises:
+        UsageError: it is a text.
+    """
+    if isinstance(ids, str):
+        raise UsageError(f"delete takes a list of ids, got the text {shorten(ids)!r}")

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError, shorten
-from ..knn.vectors import METRICS
+from ..errors import DataError, UsageError
 from ..search._milvus_store import MOST, MilvusStore, encode_id
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import StringArray
 from .columns import Metadata, decode_column, encode_columns, kind_of_column
-from .database import DatabaseIndex, hide_password, refuse_known
+from .database import DatabaseIndex, check_space, hide_password
 from .filters import Column, Comparison, Filter, Joined, Literal, parse_filter
-from .incoming import number_queries
+from .incoming import as_queries, check_list, refuse_known
 
 SCHEME = "milvus://"
 WORDS = frozenset(  # of the filters of Milvus, in small letters
@@ -101,11 +100,7 @@ class MilvusIndex(DatabaseIndex):
         Raises:
             UsageError: the collection is there already, or an argument makes no sense.
         """
-        if dim < 1 or metric not in METRICS:
-            raise UsageError(
-                f"dim must be 1 or more and metric one of {', '.join(METRICS)}, got {dim} and"
-                f" {metric!r}"
-            )
+        check_space(dim, metric)
         with connect(uri, token) as store:
             if store.exists():
                 raise UsageError(
@@ -156,8 +151,7 @@ class MilvusIndex(DatabaseIndex):
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
-        if isinstance(ids, str):
-            raise UsageError(f"delete takes a list of ids, got the text {shorten(ids)!r}")
+        check_list(ids)
         return self.store.delete(dict.fromkeys(ids))
 
     def select(self, filter: str) -> StringArray:
@@ -170,7 +164,7 @@ class MilvusIndex(DatabaseIndex):
         """The k best images of every query, see `Store.search`."""
         if not 1 <= k <= MOST:
             raise UsageError(f"k must be 1 to {MOST} here, got {k}")
-        asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
+        asked = as_queries(queries)
         with self._reading("search"):
             self.check_fits(asked, "queries")
             wanted = parse_filter(filter, self.columns) if filter else None

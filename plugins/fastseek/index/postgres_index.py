@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, RunError, UsageError, shorten
-from ..knn.vectors import METRICS, blocks
+from ..knn.vectors import blocks
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import StringArray
 from ._sql_filters import spell_filter
 from .columns import NUMBER, Metadata, decode_column, encode_columns, kind_of_column
-from .database import DatabaseIndex, hide_password, refuse_known
-from .incoming import number_queries
+from .database import DatabaseIndex, check_space, hide_password
+from .incoming import as_queries, check_list, refuse_known
 
 SCHEMES = ("postgresql://", "postgres://")
 ABOUT = "fastseek_indexes"  # the table in which every index says what it is
@@ -129,8 +129,7 @@ class PostgresIndex(DatabaseIndex):
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
-        if isinstance(ids, str):
-            raise UsageError(f"delete takes a list of ids, got the text {shorten(ids)!r}")
+        check_list(ids)
         names = [str(name) for name in ids]
         with self._transaction("delete images"):
             done = self._run("DELETE FROM {table} WHERE id = ANY(%s)", [names])
@@ -148,7 +147,7 @@ class PostgresIndex(DatabaseIndex):
         """The k best images of every query, see `Store.search`."""
         if k < 1:
             raise UsageError(f"k must be 1 or more, got {k}")
-        asked = queries if isinstance(queries, Embeddings) else number_queries(queries)
+        asked = as_queries(queries)
         with self._reading("search"):
             self.check_fits(asked, "queries")
             condition, values = spell_filter(filter, self.columns)
@@ -413,10 +412,7 @@ def _connect(uri: str) -> tuple[Any, str]:
 
 
 def _check_settings(dim: int, metric: str, engine: str) -> None:
-    if dim < 1 or metric not in METRICS:
-        raise UsageError(
-            f"dim must be 1 or more and metric one of {', '.join(METRICS)}, got {dim} and {metric!r}"
-        )
+    check_space(dim, metric)
     if engine not in ENGINES:
         raise UsageError(
             f"engine in PostgreSQL must be one of {', '.join(ENGINES)}, got {engine!r}"
