@@ -12,9 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import NO_ROOM, DataError, RunError, UsageError, shorten
+from ..errors import NO_ROOM, DataError, UsageError, shorten
 from ..io.locks import hold_folder
-from ..io.paths import PathLike
+from ..io.paths import PathLike, refuse_full_disk
 from ..knn.vectors import METRICS
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
@@ -372,7 +372,7 @@ class Index:
     def _change(self, make: Callable[[Draft], int]) -> int:
         """Change the newest state; returns what `make` does, 0 for nothing."""
         with self._lock, self._hold():
-            with describe_full_disk(self.folder):
+            with refuse_full_disk(self.folder, "the index is as it was"):
                 line = self._line()
                 self._show(line)
                 draft = Draft(self._view, sweep(line, self._view.manifest))
@@ -410,20 +410,6 @@ def make_line(line: pathlib.Path, manifest: Manifest) -> None:
     """Make an empty line of an index."""
     line.mkdir(exist_ok=True)
     write_manifest(line, manifest)
-
-
-@contextlib.contextmanager
-def describe_full_disk(folder: pathlib.Path) -> Iterator[None]:
-    """A full disk as an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise RunError(
-            f"{folder}: {error.strerror}; the index is as it was: make room and run the same"
-            " command again"
-        ) from error
 
 
 def _check_empty(folder: pathlib.Path) -> None:

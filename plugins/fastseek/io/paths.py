@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
-from ..errors import NO_FILES, NO_ROOM, DataError, UsageError
+from ..errors import NO_FILES, NO_ROOM, DataError, RunError, UsageError
 from ..suggestions import near_names
 
 logger = logging.getLogger(__name__)
@@ -118,6 +118,27 @@ def tell_full_disk(path: PathLike) -> Iterator[None]:
         if error.errno in NO_ROOM and error.filename is None:
             error.filename = str(path)
         raise
+
+
+@contextlib.contextmanager
+def refuse_full_disk(folder: PathLike, left: str) -> Iterator[None]:
+    """A full disk inside as an error of ours.
+
+    Args:
+        folder: what is written.
+        left: what became of it, for the error.
+
+    Raises:
+        RunError: there is no room.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise RunError(
+            f"{folder}: {error.strerror}; {left}: make room and run the same command again"
+        ) from error
 
 
 def recipe_root() -> pathlib.Path:

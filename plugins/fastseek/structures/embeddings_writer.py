@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import logging
@@ -13,17 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import NO_ROOM, ArtefactError, DataError, RunError, UsageError
+from ..errors import ArtefactError, DataError, RunError, UsageError
 from ..io import csv_rows
 from ..io.json_files import read_json, write_json
 from ..io.locks import LOCK, hold_folder
-from ..io.paths import PathLike
+from ..io.paths import PathLike, refuse_full_disk
 from . import Embeddings, save_manifest, save_shard
 from .shard_files import check_digest
 
 COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
 DTYPES = ("float32", "float16")
 SHARD_ITEMS = 2048
+WHOLE = "what is saved is whole"
 MANIFEST, STORE = "manifest.json", "store.json"
 # What an embeddings folder is made of, and what a killed writer may leave there.
 OURS = re.compile(
@@ -83,7 +83,7 @@ def store(
         )
     folder = pathlib.Path(folder)
     plan = _plan(total, provenance, source, shard_items, dtype)
-    with hold_folder(folder), _full_disk(folder):
+    with hold_folder(folder), refuse_full_disk(folder, WHOLE):
         return _store_held(batches_from, folder, plan)
 
 
@@ -105,7 +105,7 @@ def store_anew(
     """
     folder = pathlib.Path(folder)
     plan = _plan(total, provenance, source, SHARD_ITEMS, DTYPES[0])
-    with hold_folder(folder), _full_disk(folder):
+    with hold_folder(folder), refuse_full_disk(folder, WHOLE):
         if _is_for_another(folder, plan):
             logger.info("%s holds other embeddings: they are made anew", folder)
             _empty(folder)
@@ -421,8 +421,7 @@ def _finish(
 ) -> Embeddings:
     """Write rejects.csv and then the manifest."""
     rejects = [reject for shard in shards for reject in shard["rejects"]]
-    rows = ([reject[column] for column in COLUMNS] for reject in rejects)
-    csv_rows.write(folder / "rejects.csv", COLUMNS, map(csv_rows.guard_row, rows))
+    write_rejects(folder / "rejects.csv", rejects)
     entries = [shard["entry"] for shard in shards if shard["entry"]]
     if not entries:
         raise DataError(
@@ -432,14 +431,7 @@ def _finish(
     return Embeddings.load(folder)
 
 
-@contextlib.contextmanager
-def _full_disk(folder: pathlib.Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise RunError(
-            f"{folder}: {error.strerror}; what is saved is whole: make room and run the same"
-            " command again"
-        ) from error
+def write_rejects(file: PathLike, rejects: Iterable[Reject]) -> None:
+    """Name what could not be read in a table of `COLUMNS`."""
+    rows = ([reject[column] for column in COLUMNS] for reject in rejects)
+    csv_rows.write(file, COLUMNS, map(csv_rows.guard_row, rows))

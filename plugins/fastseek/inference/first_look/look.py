@@ -20,7 +20,7 @@ from ...report import ImageSources, NeighborsLayout, neighbors_page
 from ...report.query_cases import pick
 from ...report.thumbnails import Thumbnails
 from ...structures import Embeddings, Item, Ranking
-from ..pretrained import ImageModel, embed_batches
+from ..pretrained import ImageModel, count_images, embed_batches
 from .answers import find_answers
 from .kept_vectors import KeptVectors
 from .questions import ASKED, Question, read_questions
@@ -164,7 +164,7 @@ def _embed_rest(
     what = f"embedding {subject.name}"
     try:
         for ids, vectors, bad in progress(
-            parts, what, len(missing), unit="images", count=lambda part: len(part[0]) + len(part[2])
+            parts, what, len(missing), unit="images", count=count_images
         ):
             kept.add(ids, vectors)
             rejects += bad

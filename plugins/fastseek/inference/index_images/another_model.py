@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ...data.rejects import Reject
 from ...index.migration import NewModel
 from ...progress import progress
 from ...structures import Item
-from ..pretrained import ImageModel, embed_batches
+from ..pretrained import ImageModel, count_images, embed_batches
 
 
 def make_new_model(model: ImageModel, threads: int = 0) -> NewModel:
@@ -26,13 +25,9 @@ def make_new_model(model: ImageModel, threads: int = 0) -> NewModel:
         items = [Item(path=path, id=name) for name, path in pairs if path]
         parts = embed_batches(model, items, 0, threads)
         for names, vectors, _ in progress(
-            parts, "migrating", len(items), unit="images", count=_count
+            parts, "migrating", len(items), unit="images", count=count_images
         ):
             if names:
                 yield names, vectors
 
     return NewModel(model.dim, dict(model.provenance), embed)
-
-
-def _count(part: tuple[list[str], np.ndarray, list[Reject]]) -> int:
-    return len(part[0]) + len(part[2])

@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...data.own_images import images_of
-from ...data.rejects import COLUMNS, Reject
+from ...data.rejects import Reject
 from ...errors import DataError, shorten
 from ...index import Store
 from ...index.columns import MetadataTable
 from ...index.names import LONGEST
 from ...index.open_store import update_metadata
-from ...io import csv_rows
 from ...io.digests import sha256
 from ...io.paths import PathLike
 from ...progress import progress
 from ...structures import Item
-from ..pretrained import ImageModel, embed_batches
+from ...structures.embeddings_writer import write_rejects
+from ..pretrained import ImageModel, count_images, embed_batches
 
 CHUNK = 2048  # images that are put in at once: what a kill can cost
 LETTERS = 32  # of the hash of a file that are kept: 128 bits
@@ -125,7 +125,9 @@ class _Writer:
         what = f"embedding {pathlib.Path(self.arrival.images).name}"
         names: list[str] = []
         vectors: list[np.ndarray] = []
-        for ids, block, rejects in progress(parts, what, len(items), unit="images", count=_count):
+        for ids, block, rejects in progress(
+            parts, what, len(items), unit="images", count=count_images
+        ):
             self.rejects += rejects
             names += ids
             vectors.append(block)
@@ -152,12 +154,7 @@ class _Writer:
     def write_rejects(self) -> None:
         """Name the images that could not be read."""
         if self.rejects:
-            rows = ([reject[column] for column in COLUMNS] for reject in self.rejects)
-            csv_rows.write(self.index.rejects, COLUMNS, map(csv_rows.guard_row, rows))
-
-
-def _count(part: tuple[list[str], np.ndarray, list[Reject]]) -> int:
-    return len(part[0]) + len(part[2])
+            write_rejects(self.index.rejects, self.rejects)
 
 
 def _hash(path: str) -> str:

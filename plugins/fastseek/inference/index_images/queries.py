@@ -11,7 +11,7 @@ from ...index import Store
 from ...io.model_names import anchor_name
 from ...io.paths import PathLike
 from ...structures import Embeddings
-from ..pretrained import ImageModel, ModelOptions, embed_batches, in_memory
+from ..pretrained import ImageModel, ModelOptions, embed_batches, in_memory, join_parts
 
 USUAL = ModelOptions()
 
@@ -61,18 +61,13 @@ def embed_queries(
         DataError: nothing is there, or no image can be read; names the first.
     """
     items, root = images_of(images)
-    ids: list[str] = []
-    vectors: list[np.ndarray] = []
-    rejects: list[Reject] = []
-    for names, block, bad in embed_batches(model, items, threads=threads):
-        ids += names
-        vectors.append(block)
-        rejects += bad
+    parts = embed_batches(model, items, threads=threads)
+    ids, vectors, rejects = join_parts(parts, model.dim)
     if not ids:
         first = rejects[0]
         raise DataError(
             f"{first['path']}: {first['code']}: {first['detail']}; none of {len(items)} queries can"
             " be read: mend or replace them"
         )
-    made = Embeddings(np.array(ids), np.concatenate(vectors), {**model.provenance, "root": root})
+    made = Embeddings(np.array(ids), vectors, {**model.provenance, "root": root})
     return made, {item.id: item.path for item in items}, rejects

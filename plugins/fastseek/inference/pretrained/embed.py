@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ def embed_items(
     def batches_from(start: int) -> Iterator[Part]:
         parts = embed_batches(tuned, items, start, threads)
         what = f"embedding {pathlib.Path(root).name}"
-        for part in progress(parts, what, len(items) - start, unit="images", count=_count):
+        for part in progress(parts, what, len(items) - start, unit="images", count=count_images):
             if watch is not None:
                 watch(part[0], part[1])
             yield part
@@ -111,5 +111,23 @@ def _embed_batch(model: ImageModel, items: Sequence[Item], batch: Decoded) -> Pa
     return ids, vectors, rejects
 
 
-def _count(part: Part) -> int:
+def count_images(part: Part) -> int:
+    """How many images a part of `embed_batches` is of, for the progress."""
     return len(part[0]) + len(part[2])
+
+
+def join_parts(parts: Iterable[Part], dim: int) -> Part:
+    """The parts of `embed_batches` as one.
+
+    Args:
+        parts: in their order.
+        dim: D, the length of a vector.
+    """
+    ids: list[str] = []
+    vectors = [np.empty((0, dim), np.float32)]
+    lost: list[Reject] = []
+    for names, block, rejects in parts:
+        ids += names
+        vectors.append(block)
+        lost += rejects
+    return ids, np.concatenate(vectors), lost

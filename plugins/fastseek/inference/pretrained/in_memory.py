@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...data.rejects import Reject
 from ...errors import DataError
 from ...progress import progress
 from ...structures import Embeddings, Item
 from ...structures.provenance import first_difference
-from .embed import embed_batches
+from .embed import embed_batches, join_parts
 from .image_model import ImageModel
 from .load import load_model
 from .options import PRECISIONS, ModelOptions
@@ -36,15 +35,10 @@ def embed_in_memory(
     Raises:
         DataError: an image cannot be read; names the first, and says how many.
     """
-    ids: list[str] = []
-    vectors = [np.empty((0, model.dim), np.float32)]
-    lost: list[Reject] = []
-    # One image needs no bar.
     parts = embed_batches(model, items, threads=threads)
-    for names, block, rejects in progress(parts, "embedding") if len(items) > 1 else parts:
-        ids += names
-        vectors.append(block)
-        lost += rejects
+    # One image needs no bar.
+    shown = progress(parts, "embedding") if len(items) > 1 else parts
+    ids, vectors, lost = join_parts(shown, model.dim)
     if lost:
         first = lost[0]
         raise DataError(
@@ -52,7 +46,7 @@ def embed_in_memory(
             f" {len(items)} images cannot be used: mend or remove them, or embed into a folder,"
             " which names them in its rejects.csv and goes on"
         )
-    return Embeddings(np.array(ids), np.concatenate(vectors), {**model.provenance, "root": root})
+    return Embeddings(np.array(ids), vectors, {**model.provenance, "root": root})
 
 
 def load_model_of(provenance: Mapping[str, Any], what: str) -> ImageModel:
