@@ -51,3 +51,11 @@ def test_printing_twice_changes_nothing_and_the_text_around_stays(root):
 def test_a_benchmark_without_columns_is_refused_with_the_form(root):
     with pytest.raises(UsageError, match="columns: key=Head"):
         _filled(root, "bench.json")
+
+
+def test_the_spread_between_trainings_stands_beside_the_interval_over_queries(root):
+    metrics = {"map": 0.5, "map spread": 0.02}
+    rows = [{"name": "step", "metrics": metrics, "interval": {"map": [0.4, 0.6]}, "seconds": 1}]
+    (root / "seeds.json").write_text(json.dumps({"rows": rows}))
+    assert _filled(root, "seeds.json")[2] == "|  | map | seconds |"
+    assert _filled(root, "seeds.json")[4] == "| step | 50.0 ± 2.0 (40.0 to 60.0) | 1 |"

@@ -85,6 +85,14 @@ def test_a_step_has_the_changes_of_those_before_and_one_alone_passes_nothing_on(
     assert [step.before for step in (first, flip, larger, last)] == [None, 0, 1, 1]
 
 
+def test_a_step_is_compared_with_the_earlier_one_it_names(files):
+    named = "ALONE: true\n    OVER: baseline"
+    files.write_text(files.read_text().replace("ALONE: true", named))
+    steps = read_ablation(files).steps
+    assert [step.before for step in steps] == [None, 0, 0, 1]
+    assert opts(steps[2])["SEEK.TRAIN"] == ["resize(32)", "hflip(0.5)"]
+
+
 def test_the_long_setting_and_the_command_line_reach_every_step(files):
     long = read_ablation(files, True, ["SOLVER.MAX_EPOCH", "3"])
     assert long.seeds == (0, 1) and read_ablation(files).seeds == (0,)
@@ -136,6 +144,11 @@ def test_the_long_setting_and_the_command_line_reach_every_step(files):
         ("BASE: tiny.yml\n", "", "BASE .* and STEPS .* are needed"),
         ("{larger: ", "{smaller: ", "ablation.yml:6: 'smaller': expected the name of a step"),
         ("ALONE: true", "PLAN: absent.yml", r"ablation.yml:12: PLAN absent.yml is not there"),
+        (
+            "ALONE: true",
+            'OVER: "+ re-ranking"',
+            r"ablation.yml:12: OVER '\+ re-ranking': expected the name of an earlier step; they are baseline, \+ flip",
+        ),
         (
             "NAME: A tiny",
             "TITLE: A tiny",

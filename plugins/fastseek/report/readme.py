@@ -16,13 +16,15 @@ _BLOCK = re.compile(
     r"<!-- results: (?P<file>\S+)(?: columns: (?P<columns>[^>]+?))? -->\n" r".*?<!-- /results -->",
     re.DOTALL,
 )
+SPREAD = " spread"  # ends the name of a standard deviation over trainings
 Row = Mapping[str, Any]
 
 
 def fill(text: str, root: PathLike) -> str:
     """Print every table anew between `<!-- results: FILE -->` and `<!-- /results -->`.
 
-    The file of a run gives its steps, in percent with their intervals. That of a benchmark gives
+    The file of a run gives its steps, in percent: the mean over trainings, ± their standard
+    deviation where there were several, and the interval over queries. That of a benchmark gives
     one line a row and wants its columns named: `<!-- results: FILE columns: images=Images;
     ours.cpu=Ours, s -->`, where a dot leads into a nested object.
 
@@ -51,7 +53,7 @@ def _run(rows: Sequence[Row], file: str) -> str:
             f"{file} is a benchmark: name the columns, <!-- results: {file} columns: key=Head;"
             " … -->"
         )
-    names = metric_names(rows)
+    names = [name for name in metric_names(rows) if not name.endswith(SPREAD)]
     body = [
         [row["name"], *(_figure(row, name) for name in names), f"{row.get('seconds', 0):.0f}"]
         for row in rows
@@ -64,7 +66,9 @@ def _figure(row: Row, name: str) -> str:
         return "-"
     span = row.get("interval", {}).get(name)
     between = f" ({100 * span[0]:.1f} to {100 * span[1]:.1f})" if span else ""
-    return f"{100 * row['metrics'][name]:.1f}{between}"
+    spread = row["metrics"].get(f"{name}{SPREAD}")
+    trainings = "" if spread is None else f" ± {100 * spread:.1f}"
+    return f"{100 * row['metrics'][name]:.1f}{trainings}{between}"
 
 
 def _benchmark(rows: Sequence[Row], columns: str) -> str:

@@ -36,6 +36,7 @@ class StepSpec(Spec, frozen=True, kw_only=True):
     set: dict[str, Any] = {}
     add: dict[str, Any] = {}
     alone: bool = False
+    over: str = ""
     plan: str = ""
     ensemble: dict[str, float] | None = None
     blend: BlendSpec | None = None
@@ -132,6 +133,7 @@ def read_ablation(path: PathLike, long: bool = False, opts: Sequence[Any] = ()) 
             SET: {KEY: VALUE}             from this step on
             ADD: {KEY: [calls]}           the same at the end of a list
             ALONE: true                   the next step is without these again
+            OVER: "+ warm-up"             the earlier step it is compared with, instead of the one before
             PLAN: plan                    train by a plan, whose steps get all of these changes; images are then
                                           embedded as BASE says, which is its last step's recipe; of a plan of
                                           rounds (tools/grow.py) the model of the last round counts
@@ -264,8 +266,21 @@ class _Reader:
         given = {one.key: one.value for one in overrides(self.opts)}
         values = {key: setting.value for key, setting in changed.items()} | given
         opts = tuple(part for pair in values.items() for part in pair)
-        step = AblationStep(one.name, self.config, opts, self._plan(one, key), before)
+        compared = self._compared_with(one, key, before)
+        step = AblationStep(one.name, self.config, opts, self._plan(one, key), compared)
         return self._join(step, one, where)
+
+    def _compared_with(self, one: StepSpec, key: str, before: int | None) -> int | None:
+        """The number of the step whose figures a step's gain is counted from."""
+        if not one.over:
+            return before
+        names = [step.name for step in self.made]
+        if one.over in names:
+            return names.index(one.over)
+        told = (
+            f"OVER {one.over!r}: expected the name of an earlier step; they are {', '.join(names)}"
+        )
+        raise self.document.error(f"{key}.OVER", told)
 
     def _load(self, name: str, where: str, changed: Settings) -> CfgNode:
         try:

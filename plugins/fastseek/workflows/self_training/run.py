@@ -4,6 +4,7 @@ page.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import pathlib
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...config.sources import overrides
 from ...distributed.run_lock import hold_run_folder
 from ...errors import UsageError
 from ...inference import embedding
@@ -47,7 +49,8 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
         file: see `rounds_plan.read_rounds`.
         out: the folder of the run.
         short: with the plan's SHORT.
-        opts: KEY VALUE changes to every training.
+        opts: KEY VALUE changes to every training; SEED is the plan's, too: that of hidden labels and
+            clusters.
 
     Returns:
         the table as text, why it ended, and the path of the page.
@@ -57,7 +60,7 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
             trained.
         DataError: images are missing. FastSeekError: as a training does; what is finished stays.
     """
-    plan, out = read_rounds(file, short), pathlib.Path(out)
+    plan, out = _with_seed(read_rounds(file, short), opts), pathlib.Path(out)
     if not any(step.kind == "train" for step in plan.steps):
         raise UsageError(f"{plan.path}: no step trains")
     with hold_run_folder(out):
@@ -85,6 +88,20 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
             f"page: {out / 'report.html'}",
         ]
     )
+
+
+def _with_seed(plan: RoundsPlan, opts: Sequence[Any]) -> RoundsPlan:
+    """The plan with the seed that the changes name."""
+    for one in overrides(opts):
+        if one.key == "SEED":
+            plan = dataclasses.replace(plan, seed=_seed(one.value))
+    return plan
+
+
+def _seed(value: Any) -> int:
+    if str(value).isdecimal():
+        return int(value)
+    raise UsageError(f"SEED {value}: a whole number of 0 or more is needed")
 
 
 class _Run:
