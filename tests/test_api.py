@@ -326,6 +326,20 @@ def test_elsewhere_a_page_is_written_and_opened_where_there_is_a_browser(
     assert mine.page == folder / "mine.html" and len(opened) == bool(display)
 
 
+def test_a_page_replaces_a_page_and_nothing_foreign_unless_forced(shown):
+    ranking, folder, _ = shown
+    theirs = folder / "theirs.html"
+    theirs.write_text("<!doctype html><title>mine</title>")
+    with pytest.raises(fs.UsageError, match=r"theirs\.html is there and is no page.*force=True"):
+        ranking.show(folder, out=theirs)
+    assert "mine" in theirs.read_text()
+    for force in (True, False):
+        assert ranking.show(folder, out=theirs, force=force).page == theirs
+    for name in ("page.csv", "page"):
+        with pytest.raises(fs.UsageError, match=r"is written as \.html"):
+            fs.show(ranking, folder, out=folder / name)
+
+
 def test_a_ranking_of_the_inner_modules_says_what_to_import_to_be_shown(tmp_path):
     code = (
         "from fastseek.structures import Ranking\n"

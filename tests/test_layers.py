@@ -90,7 +90,7 @@ FLOORS = {
         "digests locks model_names model_size yaml_lines",
         "atomic spec_reader",
         "csv_rows json_files",
-        "stage_record",
+        "file_kinds stage_record",
     ],
     "metrics": [
         "_align _gap_interval _origin _paired",

@@ -1,6 +1,7 @@
 """What a command writes: never over a file of another kind, and in the form its name says."""
 
 import csv
+import gzip
 import json
 import pathlib
 
@@ -11,15 +12,10 @@ import toy
 from fastseek import cli
 from fastseek.classification.predictions import Prediction, write_predictions
 from fastseek.cli._audit import disagreeing
-from fastseek.cli._outputs import (
-    KINDS,
-    Beside,
-    check_replaceable,
-    check_run_folder,
-    save_ranking,
-)
+from fastseek.cli._outputs import Beside, check_run_folder, save_ranking
 from fastseek.data.transforms.denoise import read_table
 from fastseek.errors import UsageError
+from fastseek.io.file_kinds import KINDS, check_replaceable
 from fastseek.report import write_results
 from fastseek.structures import Embeddings, Ranking
 
@@ -126,21 +122,21 @@ def short_ranking():
 ANSWERS = [("a,b", 1, "w", 0.1), ("a,b", 2, "x", -0.25), ("=1+1", 1, 'y "z"', 3e-7)]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".json", ".jsonl"])
 @pytest.mark.parametrize("labelled", [False, True])
 def test_F36_a_ranking_is_written_in_the_form_its_name_says(suffix, labelled, tmp_path):
     labels = tmp_path / "labels.csv"
     labels.write_text("id,label\nx,one\nw,two\n")
     out = tmp_path / f"r{suffix}"
     told = save_ranking(short_ranking(), out, Beside(labels if labelled else None))
-    if suffix == ".csv":
-        with open(out, newline="", encoding="utf-8") as file:
+    if suffix.startswith(".csv"):
+        with (gzip.open if suffix == ".csv.gz" else open)(out, "rt", encoding="utf-8") as file:
             rows = [{**row, "rank": int(row["rank"])} for row in csv.DictReader(file)]
     elif suffix == ".json":
         rows = json.loads(out.read_text())
     else:
         rows = [json.loads(line) for line in out.read_text().splitlines()]
-    if suffix == ".csv":  # opened in a spreadsheet, where it would be a formula (F66)
+    if suffix.startswith(".csv"):  # opened in a spreadsheet, where it would be a formula (F66)
         assert rows[2]["query"] == "'=1+1"
         rows[2]["query"] = "=1+1"
     found = [(row["query"], row["rank"], row["id"], float(row["score"])) for row in rows]
@@ -152,7 +148,7 @@ def test_F36_a_ranking_is_written_in_the_form_its_name_says(suffix, labelled, tm
 
 def test_F36_a_ranking_without_an_answer_is_a_table_without_a_row(tmp_path):
     empty = Ranking(np.array(["a"]), np.array(["x"]), np.full((1, 1), -1), np.full((1, 1), -np.inf))
-    for suffix in (".csv", ".json", ".jsonl"):
+    for suffix in (".csv", ".csv.gz", ".json", ".jsonl"):
         save_ranking(empty, tmp_path / f"r{suffix}")
         check_replaceable(tmp_path / f"r{suffix}", "ranking")
     assert json.loads((tmp_path / "r.json").read_text()) == []
@@ -164,7 +160,8 @@ def test_F36_a_ranking_without_an_answer_is_a_table_without_a_row(tmp_path):
 def test_F36_a_suffix_that_says_another_kind_of_file_is_refused(verb, name, home):
     before = files(home)
     with pytest.raises(
-        UsageError, match=r"a ranking is written as \.npz, \.csv, \.json, \.jsonl or \.html"
+        UsageError,
+        match=r"a ranking is written as \.npz, \.csv, \.csv\.gz, \.json, \.jsonl or \.html",
     ):
         run(COMMANDS[verb].replace("OUT", name))
     with pytest.raises(UsageError, match="labels are written into"):

@@ -1,9 +1,10 @@
+import gzip
 import os
 
 import numpy as np
 import pytest
 
-from fastseek.errors import ArtefactError, DataError
+from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.structures import Embeddings, Ranking
 
 INDICES, SCORES = [[2, 0], [1, -1]], [[0.9, 0.5], [0.1, -np.inf]]
@@ -216,3 +217,55 @@ def test_an_empty_file_is_told_to_be_empty(tmp_path):
     (tmp_path / "r.npz").touch()
     with pytest.raises(ArtefactError, match=r"r\.npz: not a whole \.npz file \(it is empty\)"):
         Ranking.load(tmp_path / "r.npz")
+
+
+WRITERS = {
+    "answers.csv": Ranking.to_csv,
+    "answers.csv.gz": Ranking.to_csv,
+    "answers.json": Ranking.to_json,
+    "answers.jsonl": Ranking.to_json,
+    "answers.npz": Ranking.save,
+    "answers": Ranking.save,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_writer_replaces_what_it_wrote_and_nothing_foreign_unless_forced(name, tmp_path):
+    write, path = WRITERS[name], tmp_path / name
+    for content in (b"day,hours\nmonday,3\n", b'{"mine": 1}\n', b"PK\x05\x06" + bytes(18)):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=f"{name} is there and is no ranking.*force=True"):
+            write(ranking(), path)
+        assert path.read_bytes() == content
+        write(ranking(), path, force=True)
+    first = path.read_bytes()
+    write(ranking(), path)
+    assert path.read_bytes() == first and first
+    for other, form in WRITERS.items():
+        if form is write:
+            write(ranking(), tmp_path / other)
+
+
+@pytest.mark.parametrize("write", [Ranking.to_csv, Ranking.to_json, Ranking.save])
+def test_a_writer_refuses_a_name_of_another_kind_of_file(write, tmp_path):
+    others = {name for name, form in WRITERS.items() if form is not write and "." in name}
+    for name in (
+        ({"answers"} if write is not Ranking.save else set()) | others | {"a.xlsx", ".csv.bz2"}
+    ):
+        with pytest.raises(UsageError, match=r"a ranking is written as \.\w+"):
+            write(ranking(), tmp_path / name)
+    for nothing in (None, 7, b"a.csv"):
+        with pytest.raises(UsageError, match="expected the name of a file that ends in"):
+            write(ranking(), nothing)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_compressed_table_is_the_table_compressed_and_the_same_every_time(tmp_path):
+    odd = os.fsdecode(b"x\xff.jpg")
+    made = ranking(query_ids=[odd, "q"])
+    made.to_csv(tmp_path / "a.csv")
+    made.to_csv(tmp_path / "a.csv.gz")
+    made.to_csv(tmp_path / "b.csv.gz")
+    packed = (tmp_path / "a.csv.gz").read_bytes()
+    assert gzip.decompress(packed) == (tmp_path / "a.csv").read_bytes()
+    assert packed == (tmp_path / "b.csv.gz").read_bytes()

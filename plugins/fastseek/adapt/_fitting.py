@@ -9,6 +9,7 @@ import numpy as np
 
 from ..enhance._fits import Fit
 from ..errors import DataError, RunError, UsageError
+from ..io.file_kinds import check_written_over
 from ..io.paths import PathLike
 from ..knn.vectors import check_vectors
 from ..registry import ADAPTERS, Adapter, build
@@ -57,8 +58,17 @@ class Adapted:
     classes: int
     singles: int
 
-    def save(self, path: PathLike) -> None:
-        """Write the .safetensors file that `adapter(file)` applies."""
+    def save(self, path: PathLike, force: bool = False) -> None:
+        """Write the .safetensors file that `adapter(file)` applies.
+
+        Args:
+            path: the file.
+            force: whether a file that is no adapter is replaced, too.
+
+        Raises:
+            UsageError: a file of another kind is there.
+        """
+        check_written_over(path, "adapter", force)
         self.fit.save(path)
 
 

@@ -8,8 +8,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 
+from ..io.file_kinds import PAGE, check_written_over
 from ..io.paths import PathLike
 from ..structures import Ranking
+from ..structures.answers import find_form
 from ..structures.identity import root_of
 
 Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
@@ -58,6 +60,7 @@ def show(
     queries: int = 10,
     depth: int = 8,
     out: PathLike | None = None,
+    force: bool = False,
 ) -> Shown:
     """Show queries with the images that were found for them.
 
@@ -71,13 +74,18 @@ def show(
             names are not looked into unasked.
         queries: queries shown in a notebook; a page has up to 200.
         depth: answers shown for each.
-        out: the page; it is written in a notebook, too, and is not opened.
+        out: the page, .html; it is written in a notebook, too, and is not opened.
+        force: whether a file that is no page is replaced, too.
 
     Raises:
-        UsageError: `out` cannot be written.
+        UsageError: `out` cannot be written, its name says another kind of file, or one of another
+            kind is there.
     """
     from ..report import NeighborsLayout, neighbors_page  # a search does without pages
 
+    if out is not None:
+        find_form(out, (PAGE,))
+        check_written_over(out, "page", force)
     notes = [] if images is not None else _suggest_images(ranking)
     if out is None and _is_notebook():
         return Shown(ranking, images, queries, depth, notes)

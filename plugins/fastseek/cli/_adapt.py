@@ -11,12 +11,12 @@ from ..data.datasets.folder import label_by_folder
 from ..errors import UsageError
 from ..io.atomic import check_writable
 from ..io.code_version import current_commit
+from ..io.file_kinds import check_replaceable
 from ..io.paths import PathLike
 from ..io.text_table import align_columns
 from ..report.results import write_results
 from ..structures import Embeddings
 from ..structures.label_file import read_labels
-from ._outputs import check_replaceable
 
 FOLDERS = "folders"  # in place of a table: labels are the folders of the ids
 SUFFIX = ".safetensors"

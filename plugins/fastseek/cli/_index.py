@@ -20,14 +20,15 @@ from ..index.open_store import check_folder_name, is_database, update_metadata
 from ..index.postgres_index import is_postgres
 from ..index.segment import ROWS
 from ..io.atomic import check_writable
+from ..io.file_kinds import PAGE, check_replaceable
 from ..io.model_names import anchor_name
 from ..io.paths import PathLike
 from ..knn.align import rows_of
 from ..structures import Embeddings, Ranking
-from ..structures.answers import AnswerTable
+from ..structures.answers import TABLES, AnswerTable, find_form
 from ..structures.identity import root_of
 from ..structures.provenance import tell_root
-from ._outputs import PAGE, TABLES, check_ranking_suffix, check_replaceable, save_ranking
+from ._outputs import check_ranking_suffix, save_ranking
 
 HASH = 12  # letters of the hash of a model that are shown
 SHOWN = 10  # queries whose answers are shown where no file is named
@@ -94,7 +95,7 @@ def search_index(args: Namespace) -> str:
         check_ranking_suffix(args.out)
         check_replaceable(args.out, "ranking", args.force, (given, args.index))
         check_writable(args.out, [given, args.index])
-    if args.show and pathlib.Path(args.out or "").suffix != PAGE:
+    if args.show and not (args.out and find_form(args.out) == PAGE):
         raise UsageError(f"images are shown in a page only: name a {PAGE} file with --out")
     with open_store(args.index) as index:
         files: dict[str, str] = {}
@@ -283,19 +284,15 @@ def _read_ids(path: PathLike | None) -> list[str]:
 
 def _save(ranking: Ranking, index: Store, args: Namespace, files: Mapping[str, str]) -> None:
     """Write a ranking; a table has the metadata as columns of its own."""
-    out, suffix = args.out, pathlib.Path(args.out).suffix
-    if suffix == PAGE:
+    out, form = args.out, find_form(args.out)
+    if form == PAGE:
         from ..report import neighbors_page  # other answers need no Pillow
         from ..report.thumbnails import ImageSources
 
         sources = ImageSources(files or args.show, _shown_files(ranking, index, args.show))
         neighbors_page(ranking, sources, out)
-    elif suffix in TABLES:
-        table = _tabulate(ranking, index)
-        if suffix == ".csv":
-            table.to_csv(out)
-        else:
-            table.to_json(out, lines=suffix == ".jsonl")
+    elif form in TABLES:
+        _tabulate(ranking, index).write(out)
     else:
         save_ranking(ranking, out)
 

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     module, run = args.pop("run")
     what, force = args.pop("what"), args.pop("force", False)
     if what in WRITTEN:
-        from ._outputs import check_replaceable
+        from ..io.file_kinds import check_replaceable
 
         kind = "page" if args["out"].endswith(".html") else WRITTEN[what]
         read = ("images", "weights", "classes", "ranking", "labels", "inliers")

@@ -70,8 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_force_option(parser)
     args = parser.parse_args(argv)
 
+    from ..io.file_kinds import check_replaceable
     from ._blend import BlendOptions, blend_files
-    from ._outputs import check_folder, check_replaceable
+    from ._outputs import check_folder
 
     if bool(args.probabilities) == bool(args.embeddings):
         parser.error("give --probabilities, or --embeddings with --train and --labels")

@@ -51,8 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def print_comparison(args: argparse.Namespace) -> None:
     """Compare, and print the table or the JSON object."""
+    from ..io.file_kinds import check_replaceable
     from ._diff import compare_files
-    from ._outputs import check_replaceable
 
     import_plugins(args.plugin)
     inputs = args.a, args.b, args.truth

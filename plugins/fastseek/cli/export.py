@@ -52,7 +52,7 @@ def _export(args: argparse.Namespace) -> str:
         return export_fastreid(args.config_file, args.weights, args.out, tuple(args.opts))
 
     from ..inference.export import export
-    from ._outputs import check_replaceable
+    from ..io.file_kinds import check_replaceable
 
     check_replaceable(args.out, "model", args.force, [args.config_file, args.weights])
     size = (args.size * 2)[:2]

@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
+    from ..io.file_kinds import check_replaceable
     from ._fuse import fuse_files
-    from ._outputs import Beside, check_replaceable
+    from ._outputs import Beside
 
     check_replaceable(args.out, "ranking", args.force, [*args.rankings, args.truth])
     tuning = args.tune, args.truth, args.seed

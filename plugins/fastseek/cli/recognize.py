@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_force_option(parser)
     args = parser.parse_args(argv)
 
-    from ._outputs import check_replaceable
+    from ..io.file_kinds import check_replaceable
     from ._recognize import recognize_classified_files, recognize_files
 
     others = args.class_scores or args.non_landmarks

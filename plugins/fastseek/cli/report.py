@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
-    from ._outputs import check_replaceable
+    from ..io.file_kinds import check_replaceable
     from ._report import Shown, show_files
 
     check_replaceable(args.out, "page", args.force, [args.ranking, args.truth, args.results])

@@ -22,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser().parse_args(argv)
     import_plugins(args.plugin)
 
+    from ..io.file_kinds import check_replaceable
     from . import _score as score
     from . import _score_contests as score_contests
-    from ._outputs import check_replaceable
 
     if args.what != "compare":  # which looks itself
         check_replaceable(args.json, "figures", args.force, _inputs(args))

@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     import_plugins(args.plugin)
 
-    from ._outputs import Beside, check_replaceable
+    from ..io.file_kinds import check_replaceable
+    from ._outputs import Beside
     from ._search import seek_files
 
     sides = args.queries, args.gallery

@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from ..inference.multi_object import SubjectChoice, TrainedModel, search_subjects
     from ..io.atomic import check_apart
+    from ..io.file_kinds import check_replaceable
     from ._audit import disagreeing
-    from ._outputs import check_replaceable
 
     inputs = args.ranking, args.queries, args.gallery, args.weights, args.config_file
     check_replaceable(args.out, "ranking", args.force, inputs)

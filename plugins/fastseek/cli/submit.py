@@ -67,7 +67,7 @@ HEADERS = {
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    from ._outputs import check_replaceable
+    from ..io.file_kinds import check_replaceable
 
     read = (
         "ranking",

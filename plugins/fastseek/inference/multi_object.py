@@ -117,7 +117,7 @@ def search_subjects(
     found = parts_of(cfg, load_model(cfg, trained.weights), items, root, choice.on, choice.every)
     write_json(pathlib.Path(out).with_suffix(".boxes.json"), dict(found.boxes))
     lost = _write_rejects(pathlib.Path(out).with_suffix(".rejects.csv"), found.rejects)
-    search_parts(whole, found, known).save(out)
+    search_parts(whole, found, known).save(out, force=True)
     return (
         f"{len(found.boxes)} of {len(items)} images show"
         f" {'a subject' if choice.every else 'several subjects'}, {len(found.owner)} parts"

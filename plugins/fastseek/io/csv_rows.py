@@ -6,7 +6,10 @@ All readers of the package share the errors here, so that a damaged file is refu
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import itertools
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -113,14 +116,19 @@ def read_rows(path: PathLike, allow_mark: bool = False, raw_names: bool = False)
 
 
 def write(path: PathLike, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a header and rows, whole or not at all; file names that are no UTF-8 as on disk.
+    """Write a header and rows, whole or not at all; file names that are no UTF-8 as on disk. A name
+    that ends in .gz makes it a file of gzip.
 
     Raises:
         UsageError: nothing can be written there.
     """
-    with atomic(path, "w") as file:
-        file.writelines(format_rows([columns]))
-        file.writelines(format_rows(rows))
+    lines = itertools.chain(format_rows([columns]), format_rows(rows))
+    if not os.fspath(path).endswith(".gz"):
+        with atomic(path, "w") as file:
+            file.writelines(lines)
+        return
+    with atomic(path) as out, gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed:
+        packed.writelines(line.encode("utf-8", "surrogateescape") for line in lines)
 
 
 def format_rows(rows: Iterable[Iterable[object]]) -> Iterator[str]:

@@ -5,18 +5,47 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from ..errors import UsageError
 from ..io import csv_rows
 from ..io.atomic import atomic
+from ..io.file_kinds import PAGE
 from ..io.paths import PathLike
 from .arrays import FloatArray, IntArray, StringArray
 
+# What a ranking is written as, by the end of the name.
+TABLES = (".csv", ".csv.gz", ".json", ".jsonl")
+FORMS = (".npz", *TABLES, PAGE)
 COLUMNS = ("query", "rank", "id", "path", "score")
 Cell = str | int | float
+
+
+def find_form(path: PathLike, forms: Sequence[str] = FORMS) -> str:
+    """Which form the name of an output says; ".npz" where it says none and that is one of them.
+
+    Args:
+        path: the output.
+        forms: those that can be written, of FORMS.
+
+    Raises:
+        UsageError: it says another, or is no name.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(
+            f"expected the name of a file that ends in {' or '.join(forms)}, got {path!r}"
+        )
+    form = next((one for one in forms if os.fspath(path).endswith(one)), "")
+    if not form and ".npz" in forms and not os.path.splitext(path)[1]:
+        return ".npz"
+    if not form:
+        most, last = ", ".join(forms[:-1]), forms[-1]
+        known = f"{most} or {last}" if most else last
+        raise UsageError(f"{path}: a ranking is written as {known}: name one")
+    return form
 
 
 class Answer(NamedTuple):
@@ -74,6 +103,18 @@ class AnswerTable:
         label = {} if labels is None else {"label": labels}
         self._more: dict[str, Mapping[str, Cell | None]] = {**label, **(more or {})}
         self.columns = (*COLUMNS, *self._more)
+
+    def write(self, path: PathLike) -> None:
+        """Write the table that the name says: one of TABLES.
+
+        Raises:
+            UsageError: it says none.
+        """
+        form = find_form(path, TABLES)
+        if form in (".json", ".jsonl"):
+            self.to_json(path, lines=form == ".jsonl")
+        else:
+            self.to_csv(path)
 
     def to_csv(self, path: PathLike) -> None:
         """Write a CSV file, whole or not at all; a name that a spreadsheet would take for a formula

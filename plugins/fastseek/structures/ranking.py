@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, UsageError
+from ..io.file_kinds import check_written_over
 from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
-from .answers import Answer, AnswerTable, iterate_answers
+from .answers import Answer, AnswerTable, find_form, iterate_answers
 from .archive import (
     Provenance,
     describe_file,
@@ -117,22 +117,34 @@ class Ranking:
         """Yield every answer (query, rank from 1, id, score), query by query, best first."""
         yield from iterate_answers(self.query_ids, self.gallery_ids, self.indices, self.scores)
 
-    def to_csv(self, path: PathLike, labels: Mapping[str, str] | None = None) -> None:
+    def to_csv(
+        self, path: PathLike, labels: Mapping[str, str] | None = None, force: bool = False
+    ) -> None:
         """Write a CSV file with a row an answer: query, rank, id, path, score, and label.
 
         Args:
-            path: the file, written whole or not at all.
+            path: the file, .csv or .csv.gz, written whole or not at all.
             labels: id -> label of the gallery; without it there is no column of labels.
-        """
-        self._tabulate(labels).to_csv(path)
+            force: whether a file that is no ranking is replaced, too.
 
-    def to_json(self, path: PathLike, labels: Mapping[str, str] | None = None) -> None:
+        Raises:
+            UsageError: the name says another kind of file, or one of another kind is there.
+        """
+        self._tabulate(path, (".csv", ".csv.gz"), labels, force).write(path)
+
+    def to_json(
+        self, path: PathLike, labels: Mapping[str, str] | None = None, force: bool = False
+    ) -> None:
         """Write a JSON list with an object an answer, whose keys are the columns of `to_csv`; where
-        the name ends in .jsonl, an object a line.
+        the name ends in .jsonl, an object a line. The arguments are those of `to_csv`.
         """
-        self._tabulate(labels).to_json(path, lines=pathlib.Path(path).suffix == ".jsonl")
+        self._tabulate(path, (".json", ".jsonl"), labels, force).write(path)
 
-    def _tabulate(self, labels: Mapping[str, str] | None) -> AnswerTable:
+    def _tabulate(
+        self, path: PathLike, forms: Sequence[str], labels: Mapping[str, str] | None, force: bool
+    ) -> AnswerTable:
+        find_form(path, forms)
+        check_written_over(path, "ranking", force)
         return AnswerTable(self.rows(), root_of(self.provenance, "gallery"), labels)
 
     def show(self, images: Any = None, **options: Any) -> Any:
@@ -145,10 +157,19 @@ class Ranking:
             raise UsageError("import fastseek.api first, or call fastseek.show(ranking)")
         return _viewer(self, images, **options)
 
-    def save(self, path: PathLike) -> None:
+    def save(self, path: PathLike, force: bool = False) -> None:
         """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the provenance as
         JSON.
+
+        Args:
+            path: the file; a name without a suffix is taken as it is.
+            force: whether a file that is no ranking is replaced, too.
+
+        Raises:
+            UsageError: the name says another kind of file, or one of another kind is there.
         """
+        find_form(path, (".npz",))
+        check_written_over(path, "ranking", force)
         save_npz(path, self, ("indices", "scores", "query_ids", "gallery_ids"), self.provenance)
 
     @classmethod

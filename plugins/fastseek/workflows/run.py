@@ -230,7 +230,7 @@ def _after(
         scores = score(ranking, truth, list(cfg.SEEK.METRICS))
         rows.append(row(f"after {name}", scores, time.monotonic() - start))
         start = time.monotonic()
-    ranking.save(out / "ranking.npz")
+    ranking.save(out / "ranking.npz", force=True)
     return rows, ranking, truth, scores
 
 

@@ -180,7 +180,7 @@ def _embed_rest(
             f"none of the {len(subject.items)} images of {subject.name} can be read, first"
             f" {rejects[0]['path']} ({rejects[0]['detail']}): see {out / 'rejects.csv'}"
         )
-    writer.write(rejects, growing=False).save(out / "ranking.npz")
+    writer.write(rejects, growing=False).save(out / "ranking.npz", force=True)
     return rejects
 
 

@@ -284,7 +284,7 @@ def _search(answer: Answer, cfg: CfgNode, model: nn.Module) -> None:
     folder = _short(embedding.describe_model(cfg, model, root(sides.queries)))
     pair, truth = embed_sides(cfg, model, sides, answer.training / "embeddings" / folder)
     ranking = retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE, cfg.SEEK.RERANK)[-1]
-    ranking.save(answer.folder / RANKING)
+    ranking.save(answer.folder / RANKING, force=True)
     truth.save(answer.folder / TRUTH)
 
 

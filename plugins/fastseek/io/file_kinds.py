@@ -1,0 +1,166 @@
+"""Files that are there already: only those of a kind that FastSeek writes are replaced unasked."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+
+from ..errors import UsageError
+from .atomic import check_apart
+from .csv_rows import GZIP
+from .paths import PathLike
+
+HEAD = 4096  # bytes of a file that tell its kind
+PAGE = ".html"
+COMPARED = {"a", "b", "difference", "interval"}  # what diff tells of a metric
+# The tables that commands write, by their first columns.
+HEADERS = (
+    *("query,rank,id", "query,overlap,disagrees", "path,class,share,sigma"),
+    *("landmark_id,images", "id,images", "id,landmarks"),
+    *("filename,cultivar", "Id,Predicted", "Id,Category"),
+)
+
+
+def check_replaceable(
+    out: PathLike | None,
+    kind: str,
+    force: bool = False,
+    inputs: Iterable[PathLike | None] = (),
+    advice: str = "say --force",
+) -> None:
+    """Check that an output is not there yet, or is a file of the kind that is written.
+
+    Args:
+        out: the output; None or "-" for none.
+        kind: one of KINDS, or "table a,b,…" for a CSV file with that header.
+        force: whether anything is replaced.
+        inputs: as for `check_apart`; an output that is one is told as such.
+        advice: how the error says that force is asked for.
+
+    Raises:
+        UsageError: a file of another kind is there, or the output is an input.
+    """
+    if out is None or out == "-":
+        return
+    check_apart(out, inputs)
+    path = pathlib.Path(out)
+    if force or not path.is_file() or not path.stat().st_size:
+        return
+    head = _read_head(path)
+    name, _, header = kind.partition(" ")
+    known = _is_table(path, head) if header else KINDS[name](path, head)
+    if not (known or header and _starts_with(head, header)):
+        raise UsageError(
+            f"{out} is there and is no {name} of FastSeek: name another file, or {advice} to"
+            " replace it"
+        )
+
+
+def check_written_over(out: PathLike, kind: str, force: bool) -> None:
+    """`check_replaceable` for a function of the Python API, which has an argument `force`."""
+    check_replaceable(out, kind, force, advice="pass force=True")
+
+
+def _read_head(path: pathlib.Path) -> bytes:
+    """The first bytes of a file, unpacked where it is one of gzip."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD)
+    if not head.startswith(GZIP):
+        return head
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, HEAD)
+    except zlib.error:
+        return head
+
+
+def _is_ranking(path: pathlib.Path, head: bytes) -> bool:
+    return (
+        _has_members(path, {"indices.npy", "scores.npy"})
+        or _starts_with(head, "query,rank,id")
+        or re.match(rb'\s*\[?\s*\{"query": ', head) is not None
+        or path.suffix == ".json"
+        and head.strip() == b"[]"
+        or path.suffix == PAGE
+        and _is_page(path, head)
+    )
+
+
+def _is_page(path: pathlib.Path, head: bytes) -> bool:
+    return b'<meta name="generator" content="FastSeek">' in head
+
+
+def _is_table(path: pathlib.Path, head: bytes) -> bool:
+    """A table that any command writes: one may take the place of another. DIGIX has no header:
+    query,{first,second,…}.
+    """
+    known = any(_starts_with(head, header) for header in HEADERS)
+    return known or re.match(rb"[^\r\n,]+,\{[^\r\n]*", head) is not None
+
+
+def _is_figures(path: pathlib.Path, head: bytes) -> bool:
+    """What score and diff write, figures by the name of a metric with how each came about; or what
+    blend and audit do.
+    """
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(page, dict) or not page:
+        return False
+    if {"members", "weights", "scored"} <= set(page) or {"groups", "tau", "classes"} <= set(page):
+        return True
+    protocol = page.get("protocol")
+    if isinstance(protocol, dict):
+        return set(protocol) == set(page) - {"protocol"}
+    return all(isinstance(one, dict) and COMPARED <= set(one) for one in page.values())
+
+
+def _is_model(path: pathlib.Path, head: bytes) -> bool:
+    """An ONNX file of torch begins with its version and producer; a .pt2 file is an archive."""
+    onnx = head[:1] == b"\x08" and b"pytorch" in head[:64]
+    return onnx or path.suffix == ".pt2" and zipfile.is_zipfile(path)
+
+
+def _is_adapter(path: pathlib.Path, head: bytes) -> bool:
+    """A .safetensors file begins with its metadata, in which ours is a JSON string."""
+    return rb"\"kind\": \"adapter\"" in head
+
+
+def _is_results(path: pathlib.Path, head: bytes) -> bool:
+    """What a run, a training, an adapter or a report of a classifier has reached."""
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    told = {"commit", "seed"} <= set(page) if isinstance(page, dict) else False
+    return told and bool({"rows", "metrics"} & set(page))
+
+
+def _has_members(path: pathlib.Path, names: set[str]) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return names <= set(archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _starts_with(head: bytes, header: str) -> bool:
+    """Whether the first line begins with these columns."""
+    lines = head.decode("utf-8", "replace").lstrip("\ufeff").splitlines()
+    return bool(lines) and f"{lines[0]},".startswith(f"{header},")
+
+
+# What a command writes -> whether a file is of that kind.
+KINDS: dict[str, Callable[[pathlib.Path, bytes], bool]] = {
+    "ranking": _is_ranking,
+    "page": _is_page,
+    "submission": _is_table,
+    "figures": _is_figures,
+    "results": _is_results,
+    "model": _is_model,
+    "adapter": _is_adapter,
+}
