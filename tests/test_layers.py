@@ -110,8 +110,8 @@ FLOORS = {
         "am_softmax arcface center circle curricular prototype triplet xbm",
     ],
     "report": [
-        "browser interval provenance_table query_cases readme sanitize thumbnails",
-        "classes heat_map image_names render results widgets",
+        "browser interval provenance_table query_cases sanitize several_runs thumbnails",
+        "classes heat_map image_names readme render results widgets",
         "classified neighbors page predictions",
     ],
     "rerank": [

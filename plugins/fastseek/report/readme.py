@@ -11,12 +11,13 @@ from ..errors import UsageError
 from ..io.json_files import read_json
 from ..io.paths import PathLike
 from ..io.text_table import metric_names
+from .several_runs import SPREAD
 
 _BLOCK = re.compile(
     r"<!-- results: (?P<file>\S+)(?: columns: (?P<columns>[^>]+?))? -->\n" r".*?<!-- /results -->",
     re.DOTALL,
 )
-SPREAD = " spread"  # ends the name of a standard deviation over trainings
+
 Row = Mapping[str, Any]
 
 
