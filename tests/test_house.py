@@ -10,6 +10,7 @@ import subprocess
 import tokenize
 
 import pytest
+from sources import nodes, parse
 
 from fastseek import compat, register, registry  # noqa: F401
 
@@ -60,10 +61,6 @@ def told(path):
     return path.relative_to(ROOT).as_posix()
 
 
-def tree(path):
-    return ast.parse(path.read_text())
-
-
 def comments(path):
     for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
         if token.type == tokenize.COMMENT:
@@ -78,7 +75,7 @@ def members():
 
 def test_nothing_is_imported_by_star_and_no_path_is_bent():
     for path in EVERYTHING:
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.ImportFrom):
                 assert all(alias.name != "*" for alias in node.names), f"{told(path)}:{node.lineno}"
             if (
@@ -93,7 +90,7 @@ def test_only_the_command_line_prints():
     for path in [path for path in SOURCES if path.parent != PACKAGE / "cli"]:
         calls = [
             node.lineno
-            for node in ast.walk(tree(path))
+            for node in nodes(path)
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id in ("print", "input", "breakpoint")
@@ -103,7 +100,7 @@ def test_only_the_command_line_prints():
 
 def test_nothing_in_the_package_runs_text_as_code():
     for path in SOURCES:
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Call):
                 name = node.func.id if isinstance(node.func, ast.Name) else ""
                 assert name not in ("eval", "exec", "compile"), f"{told(path)}:{node.lineno}"
@@ -165,7 +162,7 @@ def test_every_registry_has_members_and_each_says_what_it_does(name):
 def test_every_module_and_every_public_name_has_a_docstring():
     bare = []
     for path in SOURCES:
-        parsed = tree(path)
+        parsed = parse(path)
         if not ast.get_docstring(parsed):
             bare.append(told(path))
         for node in parsed.body:
@@ -183,7 +180,7 @@ def test_files_and_functions_stay_short():
     for path in SOURCES:
         lines = len(path.read_text().splitlines())
         long += [f"{told(path)}: {lines} lines"] if lines > 450 else []
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.FunctionDef):
                 doc = node.body[0] if ast.get_docstring(node) else None
                 size = (

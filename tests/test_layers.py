@@ -1,12 +1,14 @@
 """Who may import whom: the table of DESIGN.md section 3, read from the sources."""
 
 import ast
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from sources import nodes, parse
 
 ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 
@@ -186,12 +188,17 @@ def modules():
 MODULES = modules()
 
 
-def imports(name, nodes=ast.walk):
-    """What a module imports: ("ours", dotted name) and ("other", top name, line)."""
+@functools.cache
+def imports(name, top_level=False):
+    """What a module imports: ("ours", dotted name, line) and ("other", top name, line)."""
+    return tuple(_imports(name, parse(MODULES[name]).body if top_level else nodes(MODULES[name])))
+
+
+def _imports(name, found):
     path = MODULES[name]
     home = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     home = [part for part in home if part]
-    for node in nodes(ast.parse(path.read_text())):
+    for node in found:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from known(alias.name.split("."), "", node.lineno)
@@ -212,10 +219,6 @@ def known(base, last, line):
     inner = ".".join(base[1:])
     full = ".".join([*base[1:], last])
     yield "ours", full if full in MODULES else inner, line
-
-
-def top_level(tree):
-    return tree.body
 
 
 def group(name):
@@ -272,9 +275,7 @@ def compat_of(package):
 
 def test_no_import_makes_a_circle():
     graph = {
-        name: {
-            other for kind, other, _ in imports(name, top_level) if kind == "ours" and other != name
-        }
+        name: {other for kind, other, _ in imports(name, True) if kind == "ours" and other != name}
         for name in MODULES
     }
     done, path = set(), []
@@ -310,10 +311,10 @@ def neighbors(name):
     """The modules of its own room that a module imports, also through the room's `__init__`."""
     room = room_of(name)
     offered = {}
-    for node in ast.parse(MODULES[room].read_text()).body:
+    for node in parse(MODULES[room]).body:
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
             offered |= {alias.asname or alias.name: node.module for alias in node.names}
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in nodes(MODULES[name]):
         if isinstance(node, ast.ImportFrom) and node.level == 1:
             for alias in node.names:
                 other = node.module or offered.get(alias.name, alias.name)
