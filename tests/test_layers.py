@@ -130,8 +130,8 @@ FLOORS = {
     ],
     "structures": [
         "_old_field_name arrays class_file item label_file",
-        "answers archive file_list item_table",
-        "geolocation identity score shard_files splits",
+        "answers archive file_list item_table letters",
+        "geolocation id_column identity score shard_files splits",
         "embeddings ranking",
         "ground_truth",
         "embeddings_writer ground_truth_file provenance",
