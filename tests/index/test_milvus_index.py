@@ -1,5 +1,6 @@
-"""The same index in Milvus, embedded: it does what the folder does."""
+"""The same index in Milvus, embedded and on a server: it does what the folder does."""
 
+import milvus_server
 import numpy as np
 import pytest
 from twin import Twin, answers, draw
@@ -19,11 +20,17 @@ def unit(count, seed=0):
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory):
+SERVER = pytest.mark.skipif(not milvus_server.THERE, reason="the wheel milvus is not installed")
+
+
+@pytest.fixture(scope="module", params=["lite", pytest.param("server", marks=SERVER)])
+def both(request, tmp_path_factory):
     """The same images in Milvus, in a folder, and in a dict."""
     home = tmp_path_factory.mktemp("both")
-    lite = MilvusIndex.create(f"{home}/a.db#mine", 8, provenance=MODEL)
+    uri = f"{home}/a.db"
+    if request.param == "server":
+        uri = milvus_server.shared_uri().replace("http://", "milvus://")
+    lite = MilvusIndex.create(f"{uri}#mine_{home.name}", 8, provenance=MODEL)
     folder, twin = Index.create(home / "i"), Twin()
     metadata = {
         "price": [None if n % 5 == 0 else n for n in range(40)],
@@ -37,6 +44,8 @@ def both(tmp_path_factory):
     twin.put(NAMES[:2] + ["new"], unit(3, 7), {"price": [1, 2, 3]})
     twin.delete(["p3", "p4"])
     yield lite, folder, twin
+    if request.param == "server":
+        lite.store.drop()
     lite.close()
 
 

@@ -284,7 +284,7 @@ def _spell(condition: Comparison | Joined, negated: bool) -> str:
         raise UsageError("ids in Milvus can be compared by ==, != and in with texts only")
     if sides:
         left, right = (_encode_ids(side) for side in (left, right))
-    there = " and ".join(f"exists {name}" for name in names)
+    there = " and ".join(f"(exists {name})" for name in names)
     told = (
         f"{_spell_side(left)} {SPELLED[OPPOSITE[sign] if negated else sign]} {_spell_side(right)}"
     )
