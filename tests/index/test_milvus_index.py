@@ -1,10 +1,10 @@
 """The same index in Milvus, embedded and on a server: it does what the folder does."""
 
-import milvus_server
 import numpy as np
 import pytest
 from twin import Twin, answers, draw
 
+import milvus_server
 from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.index import Index, MilvusIndex, milvus_index, open_store
