@@ -129,7 +129,7 @@ FLOORS = {
         "faiss_hnsw faiss_ivf faiss_pq",
     ],
     "structures": [
-        "_old_field_name arrays class_file item label_file",
+        "_old_field_name arrays class_file item known_digests label_file",
         "answers archive file_list item_table letters",
         "geolocation id_column identity score shard_files splits",
         "embeddings ranking",
