@@ -168,9 +168,9 @@ def layout(name):
 
 def items_of(version):
     names = np.array([f"{version}{row}" for row in range(2)], "S2")
-    of = [Kind("train", "")]
+    of = [Kind("train", "", layout)]
     codes, kinds_of = np.zeros(2, np.int32), np.zeros(2, np.uint8)
-    return ItemTable(names, codes, kinds_of, [f"label {version}"], of, layout)
+    return ItemTable(names, codes, kinds_of, [f"label {version}"], of)
 
 
 @kinds

@@ -39,7 +39,7 @@ FLOORS = {
     "cli": [
         "_machine _needs _reference_pages",
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
-        _score _listed_images _submit _submit_classes _terminal _threads""",
+        _score _submit _submit_classes _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse index
@@ -49,8 +49,8 @@ FLOORS = {
     "data.datasets": [
         """_fetch _image_scan _query_share _rendered_objects extended gldv2 inat landmarks
         planted_places""",
-        "_official_layouts grocery manifest rendered sorghum",
-        "folder",
+        "_official_layouts _table_blocks grocery rendered sorghum",
+        "folder manifest",
         "semi_inat",
     ],
     "data.transforms": [
@@ -129,9 +129,12 @@ FLOORS = {
         "faiss_hnsw faiss_ivf faiss_pq",
     ],
     "structures": [
-        "_old_field_name arrays class_file item known_digests label_file",
-        "answers archive file_list item_table letters",
-        "geolocation id_column identity score shard_files splits",
+        "_old_field_name arrays class_file item label_file",
+        "answers archive file_list letters",
+        "id_column",
+        "item_columns",
+        "item_table",
+        "geolocation identity item_table_builder score shard_files splits",
         "embeddings ranking",
         "ground_truth",
         "embeddings_writer ground_truth_file provenance",

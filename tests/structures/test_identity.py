@@ -235,7 +235,7 @@ def test_F05_galleries_of_two_folders_are_not_fused_by_name():
 def test_F05_a_table_of_items_knows_images_of_two_folders_apart():
     of = [Kind("train", "/a"), Kind("gallery", "/b"), Kind("query", "/a")]
     ids, codes = np.array([b"i", b"i", b"i"]), np.zeros(3, np.int32)
-    table = ItemTable(ids, codes, np.arange(3, dtype=np.uint8), ["x"], of, str)
+    table = ItemTable(ids, codes, np.arange(3, dtype=np.uint8), ["x"], of)
     trained = [item.path for item in table.all_trained_on() if item.split == "train"]
     assert trained == ["/a/i", "/b/i"]
 

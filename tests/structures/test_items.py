@@ -12,15 +12,16 @@ from fastseek.data.label_index import TrainSet, columns
 from fastseek.errors import ArtefactError, DataError
 from fastseek.structures import Item, ItemTable, Kind, paths_of, with_split
 
-OF = [
-    Kind("train", "/photos/train"),
-    Kind("query", "/photos/test"),
-    Kind("gallery", "/photos/train"),
-]
-
 
 def layout(name):
     return f"{name[0]}/{name}.jpg"
+
+
+OF = [
+    Kind("train", "/photos/train", layout),
+    Kind("query", "/photos/test", layout),
+    Kind("gallery", "/photos/train", layout),
+]
 
 
 def slow(items):
@@ -49,7 +50,6 @@ def drawn(draw):
         np.asarray(kinds, np.uint8),
         ["2", "9", "10", "x"],
         OF,
-        layout,
     )
 
 
@@ -80,7 +80,6 @@ def made(count=6):
         np.zeros(count, np.uint8),
         ["2", "9", "10"],
         OF,
-        layout,
     )
 
 
@@ -119,7 +118,7 @@ def test_what_is_not_whole_is_refused(tmp_path):
     with pytest.raises(DataError):
         ItemTable.load(tmp_path / "none", layout)
     with pytest.raises(ValueError, match="as many"):
-        ItemTable(np.zeros(2, "S1"), np.zeros(1, np.int32), np.zeros(2, np.uint8), [], OF, layout)
+        ItemTable(np.zeros(2, "S1"), np.zeros(1, np.int32), np.zeros(2, np.uint8), [], OF)
 
 
 def test_classes_keep_the_order_of_their_numbers():
@@ -130,7 +129,7 @@ def test_classes_keep_the_order_of_their_numbers():
     assert TrainSet(list(items)).classes == ["10", "2", "9"]
     assert train.items is items and train.counts.tolist() == [2, 2, 2] and train.num_cameras == 1
     some = ItemTable(
-        items.ids, np.asarray([2, 0, 2, 2, 0, 2], np.int32), items.kinds, items.labels, OF, layout
+        items.ids, np.asarray([2, 0, 2, 2, 0, 2], np.int32), items.kinds, items.labels, OF
     )
     assert columns(some)[0][0] == ["2", "10"] and columns(some)[0][1].tolist() == [1, 0, 1, 1, 0, 1]
 
@@ -151,7 +150,6 @@ def test_all_photos_can_be_trained_on():
         np.asarray([0, 1, 2, 2], np.uint8),
         ["5", "7"],
         OF,
-        layout,
     )
     combined = items.all_trained_on()
     assert list(combined)[:4] == list(items)

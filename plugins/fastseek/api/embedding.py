@@ -118,7 +118,7 @@ def _is_drawn(image: Any) -> bool:
     return any(one.__module__ == "PIL.Image" for one in type(image).__mro__)
 
 
-def _list_items(images: Any) -> tuple[list[Item], str]:
+def _list_items(images: Any) -> tuple[Sequence[Item], str]:
     """The files, and the folder their ids are relative to.
 
     Raises:

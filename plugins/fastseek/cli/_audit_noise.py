@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import collections
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..data.datasets.folder import list_images
-from ..data.datasets.manifest import Manifest
 from ..data.images import BadImage, decode
-from ..data.single_image import read_single_image
+from ..data.own_images import images_of
 from ..data.transforms import _noise_level
-from ..errors import DataError
 from ..io import csv_rows
 from ..io.atomic import check_apart, check_writable
 from ..io.paths import PathLike
@@ -42,15 +38,7 @@ def noise_file(images: PathLike, out: PathLike, share: float = 0.01, sigma: floa
     """
     check_writable(out, [images])
     check_apart(f"{out}.rejects.csv", [images])
-    single = read_single_image(images)
-    if single is not None:
-        items = [single]
-    elif os.path.isdir(images):
-        items = list_images(os.fspath(images))
-    else:
-        items = Manifest(os.fspath(images)).items
-    if not items:
-        raise DataError(f"{images}: no image found in it or below")
+    items, _ = images_of(images)
 
     def look(item: Item) -> _noise_level.Noise | BadImage:
         try:

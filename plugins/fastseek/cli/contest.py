@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import add_recipe_changes, parse_with_changes
-from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,4 +36,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ..workflows.contest.run import run_files
 
     recipes = [find_recipe(name) for name in args.recipe]
-    tell(run_files(recipes, args.out, args.short, args.opts))
+    print(run_files(recipes, args.out, args.short, args.opts))

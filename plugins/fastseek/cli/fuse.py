@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
-from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,4 +45,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check_replaceable(args.out, "ranking", args.force, [*args.rankings, args.truth])
     tuning = args.tune, args.truth, args.seed
-    tell(fuse_files(args.rankings, args.fuse, args.out, *tuning, Beside(args.labels, args.images)))
+    print(fuse_files(args.rankings, args.fuse, args.out, *tuning, Beside(args.labels, args.images)))

@@ -21,7 +21,6 @@ from collections.abc import Sequence
 from ..errors import UsageError
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import check_changes
-from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -85,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.command == "keys":
         sys.stdout.write(_keys(args))
     else:
-        tell(_describe(args, changes))
+        sys.stdout.write(_describe(args, changes) + "\n")
 
 
 def _keys(args: argparse.Namespace) -> str:
@@ -139,7 +138,10 @@ def run_check(files: list[str], large: bool) -> None:
     failed = []
     for outcome in check(files, large):
         mark = "FAILED" if outcome.failed else "ok"
-        tell(f"{mark:6}  {outcome.path}  {outcome.summary}  ({outcome.seconds:.1f} s)")
+        sys.stdout.write(
+            f"{mark:6}  {outcome.path}  {outcome.summary}  ({outcome.seconds:.1f} s)\n"
+        )
+        sys.stdout.flush()
         failed += [outcome.path] if outcome.failed else []
     if failed:
         raise UsageError(f"{len(failed)} of {len(files)} recipes fail: {', '.join(failed)}")

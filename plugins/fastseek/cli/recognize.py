@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
-from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_replaceable(args.out, "table id,landmarks", args.force, inputs)
     if args.class_scores:
         sides = args.queries, args.reference, args.labels, args.class_scores
-        tell(recognize_classified_files(*sides, args.out))
+        print(recognize_classified_files(*sides, args.out))
         return
-    tell(
+    print(
         recognize_files(
             args.queries,
             args.reference,

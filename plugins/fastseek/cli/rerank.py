@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
-from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,4 +39,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     inputs = args.ranking, args.queries, args.gallery
     check_replaceable(args.out, "ranking", args.force, inputs)
-    tell(rerank_files(*inputs, args.out, args.rerank, Beside(args.labels, args.images)))
+    print(rerank_files(*inputs, args.out, args.rerank, Beside(args.labels, args.images)))

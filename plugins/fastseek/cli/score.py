@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from . import diff
 from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
-from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,15 +29,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.what != "compare":  # which looks itself
         check_replaceable(args.json, "figures", args.force, _inputs(args))
     if args.what == "ranking":
-        tell(score.score_file(args.ranking, args.truth, args.metrics, args.json))
+        print(score.score_file(args.ranking, args.truth, args.metrics, args.json))
     elif args.what == "revisited":
-        tell(
+        print(
             score_contests.revisited_file(
                 args.ranking, args.gnd, args.protocol, args.json, args.crop, args.overlap_removed
             )
         )
     elif args.what == "digix":
-        tell(
+        print(
             score_contests.digix_file(
                 args.predictions, args.queries, args.gallery, args.json, args.divisor
             )
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.what == "compare":
         diff.print_comparison(args)
     else:
-        tell(
+        print(
             score_contests.gldv2_file(
                 args.what.removeprefix("gldv2-"), args.predictions, args.solution, args.json
             )

@@ -15,7 +15,6 @@ import argparse
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
-from ._terminal import tell
 
 KINDS = {
     "gldv2-retrieval": "100 images a query, id,images",
@@ -37,15 +36,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.what in CLASS_KINDS:
         from ._submit_classes import submit_classes
 
-        tell(submit_classes(args.what, args.classified, args.images, args.out))
+        print(submit_classes(args.what, args.classified, args.images, args.out))
         return
 
     from . import _submit as submit
 
     if args.what == "check":
-        tell(submit.check_file(args.kind, args.file, args.queries, args.gallery))
+        print(submit.check_file(args.kind, args.file, args.queries, args.gallery))
     else:
-        tell(
+        print(
             submit.submit_file(
                 args.what,
                 args.ranking,

@@ -19,12 +19,11 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ..errors import DataError
+from ..errors import DataError, escape_controls
 from ..io.json_files import read_json
-from ._arguments import add_force_option, add_formats_option, make_parser, positive
+from ._arguments import add_formats_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
 from ._outputs import check_run_folder
-from ._terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +57,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--no-open", action="store_true", help="open no browser")
     add_formats_option(parser)
-    add_force_option(parser)
     add_named_model_options(parser, "default")
     args = parser.parse_args(argv)
     _look(args)
@@ -74,19 +72,18 @@ def _look(args: argparse.Namespace) -> None:
     out = args.out or _choose_folder(args.images)
 
     def show(page: pathlib.Path) -> None:
-        tell(f"page: {page} ({time.monotonic() - start:.0f} s)")
+        _tell(f"page: {page} ({time.monotonic() - start:.0f} s)")
         if not args.no_open:
             _open(page)
 
     check_sources([args.images, *args.query])
     rejects = f"table {','.join(COLUMNS)}"
-    files = {PAGE: "page", "ranking.npz": "ranking", "rejects.csv": rejects}
-    check_run_folder(out, files, args.force)
+    check_run_folder(out, {PAGE: "page", "ranking.npz": "ranking", "rejects.csv": rejects})
     model = load_model(args.model, read_model_options(args))
     options = LookOptions(args.k, args.queries, args.threads)
     look = look_at(args.images, out, model, args.query, options, show)
-    tell(_describe(look, model.name, time.monotonic() - start))
-    tell(_suggest(args, look))
+    _tell(_describe(look, model.name, time.monotonic() - start))
+    _tell(_suggest(args, look))
 
 
 def _choose_folder(images: str) -> pathlib.Path:
@@ -98,7 +95,7 @@ def _choose_folder(images: str) -> pathlib.Path:
         return out
     mark = hashlib.sha256(os.fsencode(place)).hexdigest()[:6]
     other = out.with_name(f"{out.name}-{mark}")
-    tell(f"{out} belongs to {owner}: these images go to {other}")
+    _tell(f"{out} belongs to {owner}: these images go to {other}")
     return other
 
 
@@ -111,6 +108,11 @@ def _read_owner(out: pathlib.Path) -> str:
     provenance = found.get("passport") if isinstance(found, dict) else None
     root = provenance.get("root") if isinstance(provenance, dict) else None
     return os.path.realpath(root) if isinstance(root, str) else ""
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(escape_controls(line, keep="\n") + "\n")
+    sys.stdout.flush()
 
 
 def _open(page: pathlib.Path) -> None:

@@ -19,6 +19,7 @@ from ..errors import DataError, UsageError
 from ..registry import CROPS, SAMPLERS, Sampler, build
 from ..structures import Item, ItemTable, paths_of, with_split
 from ..structures.geolocation import count_geolocations, geolocations_of
+from ..structures.item_table import join_items
 from .fastreid_datasets import resolve
 from .image_cache import cache_images, split_fixed
 from .label_index import TrainSet
@@ -102,8 +103,11 @@ def training_items(cfg: Any) -> Sequence[Item]:
     found = [
         with_split(resolve(name, combine_all=combine_all), "train") for name in cfg.DATASETS.NAMES
     ]
-    # A single table stays one: its millions of rows are not made into objects.
-    return found[0] if len(found) == 1 else [item for items in found for item in items]
+    joined = join_items(found)
+    # Of several sets classes stand in the order of the alphabet, as in fast-reid.
+    if len(found) > 1 and isinstance(joined, ItemTable):
+        return joined.with_labels_sorted()
+    return joined
 
 
 def _tell_places(branches: Sequence[str], items: Sequence[Item]) -> None:
@@ -251,7 +255,7 @@ def _prepare_files(
 
 def _tell_unused_boxes(items: Sequence[Item]) -> None:
     """Log that images have boxes, as a column of a manifest gives them, and nothing cuts them."""
-    if isinstance(items, ItemTable):
+    if isinstance(items, ItemTable) and "box" not in items.details.meta:
         return
     count = sum(bool(item.meta.get("box")) for item in items)
     if count:

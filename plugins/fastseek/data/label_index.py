@@ -66,7 +66,7 @@ def columns(
     # Only classes that occur get a number; a contest's order of labels is kept.
     known, labels = np.unique(items.codes, return_inverse=True)
     names = [items.labels[code] if code >= 0 else "" for code in known.tolist()]
-    return (names, labels.astype(np.int64, copy=False)), ([""], np.zeros(len(items), np.int64))
+    return (names, labels.astype(np.int64, copy=False)), items.number_groups()
 
 
 def codes(names: Sequence[str]) -> tuple[list[str], np.ndarray]:

@@ -19,7 +19,7 @@ TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv")
 HELD_OUT = 0.2  # of every class, where nobody says which images are queries
 
 
-def images_of(images: PathLike) -> tuple[list[Item], str]:
+def images_of(images: PathLike) -> tuple[Sequence[Item], str]:
     """The images of a folder (every image below it) or a table, each image once, of a text file that
     lists files, or one image; and the folder ids are relative to.
 
@@ -29,6 +29,7 @@ def images_of(images: PathLike) -> tuple[list[Item], str]:
     single, listed = read_single_image(images), read_list(images)
     if listed is not None:
         return listed
+    items: Sequence[Item]
     if single is not None:
         items, root = [single], os.path.dirname(images)
     elif os.path.isdir(images):
@@ -37,7 +38,7 @@ def images_of(images: PathLike) -> tuple[list[Item], str]:
         _check_there(images)
         table = manifest.Manifest(os.fspath(images))
         items, root = unique_items(table.items, os.fspath(images)), table.root
-    if not items:
+    if not len(items):
         raise DataError(f"{images}: no image found in it or below")
     return items, os.path.abspath(root)
 
@@ -49,11 +50,6 @@ def _check_there(images: PathLike) -> None:
         DataError: it is no table, and is not there.
     """
     path = os.fspath(images)
-    if path == "-":
-        raise DataError(
-            "-: a list on standard input is read by embed --model and by search --queries; here,"
-            " write it into a .txt file and name that"
-        )
     if "://" in path or os.path.exists(path) or pathlib.Path(path).suffix.lower() in TABLES:
         return
     raise DataError(f"{path} not found: name a folder of images, an image, or a table or list")

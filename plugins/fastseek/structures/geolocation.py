@@ -31,7 +31,10 @@ def geolocations_of(items: Sequence[Item]) -> np.ndarray | None:
     Raises:
         DataError: a value that cannot be; names the image.
     """
-    if isinstance(items, ItemTable) or not any(key in item.meta for item in items for key in KEYS):
+    if isinstance(items, ItemTable):
+        if not items.details.meta.keys() & set(KEYS):
+            return None
+    elif not any(key in item.meta for item in items for key in KEYS):
         return None
     found = np.array([parse_geolocation(item.meta, item.id) for item in items], np.float32)
     return None if np.isnan(found[:, :3]).all() else found

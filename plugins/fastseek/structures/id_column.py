@@ -141,8 +141,10 @@ class IdColumn:
 
     def take(self, rows: IntArray) -> IdColumn:
         """Some rows, by number from 0, as a column in memory."""
-        letters, lengths = self._gather(np.asarray(rows, np.int64))
-        return IdColumn(letters, offsets_of(lengths))
+        wanted = np.asarray(rows, np.int64)
+        # Block by block: a number for every letter is gathered by.
+        starts = range(0, len(wanted), ROWS)
+        return IdColumn._of([self._gather(wanted[at : at + ROWS]) for at in starts])
 
     @functools.cached_property
     def digest(self) -> str:

@@ -18,6 +18,8 @@ from ..errors import DataError
 from .archive import Provenance
 from .arrays import StringArray
 from .item import Item
+from .item_columns import find_first
+from .item_table import ItemTable
 
 ONE_ROOT = "junk"  # what a truth's protocol says where a query can stand in the gallery
 OTHER_ROOTS = "none: ids of other roots"
@@ -84,7 +86,7 @@ def share_root(provenances: Sequence[Provenance]) -> dict[str, str]:
     return {"root": root} if isinstance(root, str) and root else {}
 
 
-def unique_items(items: Sequence[Item], source: str) -> list[Item]:
+def unique_items(items: Sequence[Item], source: str) -> Sequence[Item]:
     """Every image once: of items with one id and one file the last counts.
 
     Args:
@@ -94,16 +96,36 @@ def unique_items(items: Sequence[Item], source: str) -> list[Item]:
     Raises:
         DataError: one id names two files; names both.
     """
+    if isinstance(items, ItemTable):
+        return _unique_rows(items, source)
     known: dict[str, Item] = {}
     for item in items:
         before = known.get(item.id)
-        if before is not None and not is_same_file(before, item):
-            raise DataError(
-                f"{source}: the id {item.id!r} names two images, {before.path} ({before.split}) and"
-                f" {item.path} ({item.split}): give every image an id of its own"
-            )
+        if before is not None:
+            _refuse_two_files(before, item, source)
         known[item.id] = item
     return list(known.values())
+
+
+def _unique_rows(items: ItemTable, source: str) -> ItemTable:
+    """`unique_items` of a table: only rows whose id stands twice are made into items."""
+    first, rows = find_first(items.ids), np.arange(len(items))
+    last = rows.copy()
+    for row in np.flatnonzero(first != rows).tolist():
+        before = last[first[row]]
+        if items.path(before) != items.path(row):
+            _refuse_two_files(items[before], items[row], source)
+        last[first[row]] = row
+    alone = first == rows
+    return items if alone.all() else items[last[alone]]
+
+
+def _refuse_two_files(one: Item, other: Item, source: str) -> None:
+    if not is_same_file(one, other):
+        raise DataError(
+            f"{source}: the id {other.id!r} names two images, {one.path} ({one.split}) and"
+            f" {other.path} ({other.split}): give every image an id of its own"
+        )
 
 
 def is_same_file(one: Item, other: Item) -> bool:

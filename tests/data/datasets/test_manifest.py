@@ -1,11 +1,11 @@
 """Laws of tables of images."""
 
 import csv
-import pathlib
 
 import pytest
 
 import toy
+from fastseek.data.datasets import _table_blocks
 from fastseek.data.own_images import spell_data_set
 from fastseek.errors import DataError, UsageError
 from fastseek.registry import DATASETS, build
@@ -237,9 +237,9 @@ def test_F64_a_list_that_may_not_be_read_is_told_in_one_line(tmp_path, monkeypat
     path = tmp_path / "list.csv"
     path.write_text("path,label\n")
 
-    def refuse(path):
+    def refuse(path, *rest, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(pathlib.Path, "read_bytes", refuse)
+    monkeypatch.setattr(_table_blocks, "open", refuse, raising=False)
     with pytest.raises(DataError, match="list.csv: cannot be read .Permission denied.$"):
         list(manifest(path).items)

@@ -12,13 +12,16 @@ from ...errors import DataError
 from ...io.image_formats import accepted_suffixes
 from ...io.paths import locate
 from ...registry import DATASETS
-from ...structures import Item
+from ...structures import Item, ItemTable, Kind, with_split
+from ...structures.item_table import join_items, join_tables
+from ...structures.item_table_builder import ItemTableBuilder
 from ._image_scan import scan_images
 from ._official_layouts import find_layout, read_layout
-from ._query_share import hold_out
+from ._query_share import part_queries
 
 logger = logging.getLogger(__name__)
 
+BLOCK = 16384  # images that are taken into the table at a time
 _SPLITS = {"train": "train", "query": "query", "gallery": "gallery", "test": "gallery", "val": ""}
 _PAIRS = (
     {"train", "query"},
@@ -60,12 +63,12 @@ class Folder:
         if query is not None and (layout or _are_splits(names)):
             raise ValueError(f"{self.root} has split folders, so query= has no meaning")
         if layout:
-            self.items = read_layout(self.root, layout)
+            self.items: Sequence[Item] = read_layout(self.root, layout)
         elif _are_splits(names):
             self.items = _from_splits(self.root, names)
         else:
             self.items = _flat(self.root, query)
-        if not self.items:
+        if not len(self.items):
             raise DataError(
                 f"{self.root}: no image found (looked for {' '.join(accepted_suffixes())} in it and below)"
             )
@@ -80,18 +83,19 @@ def has_splits(root: str) -> bool:
     return find_layout(root) is not None or _are_splits(_folder_names(root))
 
 
-def list_images(root: str, below: str = "", split: str = "train") -> list[Item]:
+def list_images(root: str, below: str = "", split: str = "train") -> ItemTable:
     """The images below `root/below`, sorted; ids are relative to `root`, labels to `root/below`.
 
     What is passed over is named and counted in the log.
     """
     found = scan_images(os.path.join(root, below) if below else root)
     found.report()
-    names = [pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in found.images]
-    return [
-        Item(path=os.path.join(root, name), label=_label(name, below), split=split, id=name)
-        for name in names
-    ]
+    builder = ItemTableBuilder([Kind(split, root)])
+    for start in range(0, len(found.images), BLOCK):
+        block = found.images[start : start + BLOCK]
+        names = [pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in block]
+        builder.add(names, labels=[_label(name, below) for name in names])
+    return builder.build()
 
 
 def label_by_folder(names: Sequence[str]) -> list[str]:
@@ -124,7 +128,7 @@ def _label(name: str, below: str) -> str:
     return "/".join(part.strip() for part in (parts[1:] if below else parts))
 
 
-def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
+def _from_splits(root: str, names: Sequence[str]) -> ItemTable:
     """The items of split folders; a role that no folder has is taken by one that can have it."""
     roles = {name: _SPLITS[name] for name in names if name in _SPLITS}
     if "query" not in roles:
@@ -135,29 +139,29 @@ def _from_splits(root: str, names: Sequence[str]) -> list[Item]:
     left_out = [name for name in names if not roles.get(name)]
     if left_out:
         logger.info("%s: folders that are no split are passed over: %s", root, ", ".join(left_out))
-    found = [
-        item for name, split in roles.items() if split for item in list_images(root, name, split)
-    ]
+    found = join_tables([list_images(root, name, split) for name, split in roles.items() if split])
     kinds = set(roles.values())
     if "gallery" not in kinds:
-        return found + _again(found, "train", "gallery")
+        return join_tables([found, found.with_split("train").in_split("gallery")])
     if "train" not in kinds:
         logger.info("%s: there is no train folder, so the gallery is trained on", root)
-        return _again(found, "gallery", "train") + found
+        return join_tables([found.with_split("gallery").in_split("train"), found])
     return found
 
 
-def _again(items: Sequence[Item], split: str, other: str) -> list[Item]:
-    """The items of one split once more, in another."""
-    return [dataclasses.replace(item, split=other) for item in items if item.split == split]
-
-
-def _flat(root: str, query: str | float | None) -> list[Item]:
-    items, queries = list_images(root), []
+def _flat(root: str, query: str | float | None) -> Sequence[Item]:
+    items = list_images(root)
     if isinstance(query, str):
         asked = Folder(query).items
         # Whatever the other folder calls its images, here they ask.
-        queries = _again(asked, asked[0].split, "query")
-    elif query is not None:
-        queries, items = hold_out(items, query)
-    return items + queries + _again(items, "train", "gallery")
+        queries = _in_split(with_split(asked, asked[0].split), "query")
+        return join_items([items, queries, items.in_split("gallery")])
+    if query is not None and len(items):
+        return part_queries(items, query)
+    return join_tables([items, items.in_split("gallery")])
+
+
+def _in_split(items: Sequence[Item], split: str) -> Sequence[Item]:
+    if isinstance(items, ItemTable):
+        return items.in_split(split)
+    return [dataclasses.replace(item, split=split) for item in items]

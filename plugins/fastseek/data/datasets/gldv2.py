@@ -187,8 +187,7 @@ class Gldv2:
             np.concatenate([part.codes for part in parts]).astype(np.int32),
             np.concatenate(kinds),
             labels.names,
-            [Kind(split, os.path.join(self.root, below)) for split, below in OF],
-            layout,
+            [Kind(split, os.path.join(self.root, below), layout) for split, below in OF],
         )
 
     def _select_training(self) -> tuple[Labelled, dict[str, int]]:

@@ -4,26 +4,28 @@ and others.
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import importlib.util
-import io
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import DataError, UsageError
-from ...io.csv_rows import GZIP
+import numpy as np
+
+from ...errors import DataError
 from ...io.paths import locate
 from ...registry import DATASETS
-from ...structures import Item, parse_geolocation
-from ._query_share import hold_out
+from ...structures import Item, ItemTable, Kind, parse_geolocation
+from ...structures.geolocation import KEYS
+from ...structures.item_columns import find_first, take
+from ...structures.item_table_builder import ItemTableBuilder
+from ._query_share import part_queries
+from ._table_blocks import Block, read_blocks
 
 SPLITS = ("train", "query", "gallery")
 COLUMNS = ("path", "label", "group", "split", "id")
-
-Row = tuple[str, dict[str, Any]]
+KIND_OF = {"": 0, **{split: kind for kind, split in enumerate(SPLITS)}}
+# What a path between two line ends that is an id already has none of.
+_ODD = ("//", "/./", "\n/", "\n./", "/\n", "/.\n", "\n.\n")
 
 
 @DATASETS.register()
@@ -65,21 +67,23 @@ class Manifest:
         table = locate(path, "the list of images")
         self.root = str(table.parent if root is None else locate(root, "the images"))
         reader = _ItemReader(self.root, _name_columns(columns or {}))
-        self.items = [reader.read(where, row) for where, row in _read_rows(table, reader.columns)]
-        if not self.items:
+        for block in read_blocks(table, reader.columns):
+            reader.add(block)
+        items = reader.table(table)
+        if not len(items):
             raise DataError(f"{table}: has no rows below its header")
         if query is not None:
             if reader.has_splits:
                 raise ValueError(f"{table} has splits, so query= has no meaning")
-            queries, rest = hold_out(self.items, query)
-            gallery = [dataclasses.replace(item, split="gallery") for item in rest]
-            self.items = [*rest, *queries, *gallery]
+            items = part_queries(items, query)
+        self.items: Sequence[Item] = items
 
 
 def has_splits(path: str) -> bool:
     """Whether a row of a table says which split it belongs to."""
     table = locate(path, "the list of images")
-    return any(row.get("split") for _, row in _read_rows(table, {"path": "path"}))
+    blocks = read_blocks(table, {"path": "path"})
+    return any(any(block.columns.get("split", ())) for block in blocks)
 
 
 def _name_columns(given: Mapping[str, str]) -> dict[str, str]:
@@ -98,7 +102,10 @@ def _name_columns(given: Mapping[str, str]) -> dict[str, str]:
 
 
 class _ItemReader:
-    """Rows to items.
+    """Blocks of rows to a table of items.
+
+    A block is looked through column by column; only one in which something is wrong is read row by
+    row, for the first fault and its place.
 
     Args:
         root: the folder relative paths start from.
@@ -108,155 +115,128 @@ class _ItemReader:
     def __init__(self, root: str, columns: dict[str, str]) -> None:
         self.root, self.columns = root, columns
         self.has_splits = False
+        self._whole_root = os.path.join(os.path.abspath(root), "")
         self._known = set(columns.values())
-        self._seen: dict[tuple[str, str], str] = {}
         self._checked_backslash = False
+        self._builder = ItemTableBuilder([Kind(split, root) for split in SPLITS])
 
-    def read(self, where: str, row: dict[str, Any]) -> Item:
-        """The item of one row.
+    def add(self, block: Block) -> None:
+        """The images of a block.
 
         Raises:
-            DataError: what is wrong there.
+            DataError: what is wrong in its first bad row.
         """
-        path = _text(where, row, self.columns["path"])
-        self._check_path(where, path)
-        label, group, split = (
-            _text(where, row, self.columns[name]).strip() for name in ("label", "group", "split")
+        paths, labels, groups, splits, ids = (
+            self._texts(block, name, strip=name != "path") for name in COLUMNS
         )
-        self.has_splits |= bool(split)
-        split = split or "train"
-        if split not in SPLITS:
-            raise DataError(f"{where}: split {split!r} is none of {', '.join(SPLITS)}")
-        name = _text(where, row, self.columns["id"]).strip() or _id(path, self.root)
-        before = self._seen.setdefault((split, name), where)
-        if before != where:
-            raise DataError(
-                f"{where}: id {name!r} stands already in {before} with the same split; ids must"
-                " differ"
-            )
-        meta = {column: value for column, value in row.items() if column not in self._known}
-        parse_geolocation(meta, where)
-        return Item(os.path.join(self.root, path), label, group, split, name, meta)
+        joined = "\n".join(paths)
+        if "" in paths or not KIND_OF.keys() >= set(splits) or "\\" in joined:
+            self._check_rows(block, paths, splits)
+        self.has_splits |= any(splits)
+        own = self._ids_of(paths) if _is_odd(joined) else paths
+        ids = [given or name for given, name in zip(ids, own, strict=True)] if any(ids) else own
+        meta = {name: cells for name, cells in block.columns.items() if name not in self._known}
+        if meta.keys() & set(KEYS):
+            for row, cells in enumerate(zip(*meta.values(), strict=True)):
+                parse_geolocation(dict(zip(meta, cells, strict=True)), block.where(row))
+        kinds = [KIND_OF[split] for split in splits] if any(splits) else 0
+        names = self._names_of(paths, ids)
+        self._builder.add(ids, kinds, labels, names=names, groups=groups, meta=meta)
 
-    def _check_path(self, where: str, path: str) -> None:
-        if not path:
-            raise DataError(f"{where}: the path is empty")
+    def table(self, file: pathlib.Path) -> ItemTable:
+        """All images.
+
+        Raises:
+            DataError: an id stands twice in one split.
+        """
+        items = self._builder.build()
+        repeated = [_find_repeated(items, kind) for kind in range(len(SPLITS))]
+        found = min((one for one in repeated if one is not None), default=None)
+        if found is not None:
+            row, before = found
+            places = [_place_of(file, self.columns, one) for one in (row, before)]
+            raise DataError(
+                f"{places[0]}: id {items[row].id!r} stands already in {places[1]} with the same"
+                " split; ids must differ"
+            )
+        return items
+
+    def _texts(self, block: Block, name: str, strip: bool) -> Sequence[str]:
+        column = self.columns[name]
+        cells = block.columns.get(column)
+        if cells is None:
+            return [""] * len(block)
+        texts = cells
+        if not set(map(type, cells)) <= {str}:
+            texts = [_text(block, row, column, cell) for row, cell in enumerate(cells)]
+        return [text.strip() for text in texts] if strip else texts
+
+    def _check_rows(self, block: Block, paths: Sequence[str], splits: Sequence[str]) -> None:
+        """Refuse the first row with a path or split that cannot be."""
+        for row, (path, split) in enumerate(zip(paths, splits, strict=True)):
+            if not path:
+                raise DataError(f"{block.where(row)}: the path is empty")
+            self._check_backslash(block, row, path)
+            if split not in KIND_OF:
+                raise DataError(
+                    f"{block.where(row)}: split {split!r} is none of {', '.join(SPLITS)}"
+                )
+
+    def _check_backslash(self, block: Block, row: int, path: str) -> None:
         # A file may have a backslash in its name; where the first does not exist, Windows wrote it.
         if "\\" in path and os.sep == "/" and not self._checked_backslash:
             self._checked_backslash = True
             if not os.path.exists(os.path.join(self.root, path)):
                 raise DataError(
-                    f"{where}: path {path!r} is one of Windows, where \\ divides folders: write /,"
-                    " and leave out a drive such as C:"
+                    f"{block.where(row)}: path {path!r} is one of Windows, where \\ divides folders:"
+                    " write /, and leave out a drive such as C:"
                 )
 
+    def _ids_of(self, paths: Sequence[str]) -> Sequence[str]:
+        """Paths as ids: below the root relative to it, so that a folder that is moved keeps them."""
+        inside = [path.removeprefix(self._whole_root) for path in paths]
+        return [pathlib.PurePath(path).as_posix() if _is_odd(path) else path for path in inside]
 
-def _id(path: str, root: str) -> str:
-    pure = pathlib.PurePath(path)
-    if pure.is_absolute() and pure.is_relative_to(os.path.abspath(root)):
-        # Relative, so that a folder that is moved keeps its ids.
-        pure = pure.relative_to(os.path.abspath(root))
-    return pure.as_posix()
+    def _names_of(self, paths: Sequence[str], ids: Sequence[str]) -> Sequence[str] | None:
+        """What the files are called below the root, where the ids do not tell."""
+        if paths is ids or all(
+            os.path.join(self.root, path) == os.path.join(self.root, image)
+            for path, image in zip(paths, ids, strict=True)
+            if path is not image
+        ):
+            return None
+        return paths
 
 
-def _text(where: str, row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
+def _is_odd(paths: str) -> bool:
+    """Whether a path, or one of several in a line each, may not be an id as it is."""
+    lines = f"\n{paths}\n"
+    return any(sign in lines for sign in _ODD)
+
+
+def _find_repeated(items: ItemTable, kind: int) -> tuple[int, int] | None:
+    """The first row of a kind whose id stood before in it, and where; None where there is none."""
+    rows = np.flatnonzero(items.kinds == kind)
+    first = find_first(take(items.ids, rows))
+    again = np.flatnonzero(first != np.arange(len(rows)))
+    return (int(rows[again[0]]), int(rows[first[again[0]]])) if len(again) else None
+
+
+def _place_of(file: pathlib.Path, columns: Mapping[str, str], row: int) -> str:
+    """What a message calls a row, by its number in the whole table."""
+    for block in read_blocks(file, columns):
+        if row < len(block):
+            return block.where(row)
+        row -= len(block)
+    return str(file)
+
+
+def _text(block: Block, row: int, column: str, value: Any) -> str:
     if value is None:
         return ""
     # A column that was read as numbers with gaps is one of floats: 1.0 would be no class of ours.
     if isinstance(value, (bool, float)) or not isinstance(value, (str, int)):
-        raise DataError(f"{where}: {column} is {value!r}; expected text or a whole number")
+        raise DataError(
+            f"{block.where(row)}: {column} is {value!r}; expected text or a whole number"
+        )
     return str(value)
-
-
-def _read_rows(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    parquet = table.suffix.lower() in (".parquet", ".pq")
-    return _parquet(table, columns) if parquet else _csv(table, columns)
-
-
-def _csv(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    text = _decode(table)
-    # The header decides: cells may hold the other signs.
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
-    line = 1
-    try:
-        header = _header(table, next(reader, []), columns)
-        line = reader.line_num + 1
-        for cells in reader:
-            where = f"{table}:{line}"
-            if cells and len(cells) != len(header):
-                raise DataError(
-                    f"{where}: {len(cells)} cells, expected {len(header)} ({', '.join(header)})"
-                )
-            if cells:
-                yield where, dict(zip(header, cells, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{table}:{line}: not a CSV row ({error})") from error
-
-
-def _decode(table: pathlib.Path) -> str:
-    try:
-        data = table.read_bytes()
-    except OSError as error:
-        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
-    if data.startswith(GZIP):
-        raise DataError(f"{table}: is compressed: unpack it first (gunzip {table})")
-    if b"\0" in data:
-        raise DataError(
-            f"{table}:{_line_of(data, data.index(0))}: holds a NUL byte; expected plain UTF-8 text"
-        )
-    try:
-        # Spreadsheets begin a file with a byte order mark.
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = _line_of(data, error.start)
-        raise DataError(f"{table}:{line}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-
-
-def _line_of(data: bytes, position: int) -> int:
-    return data.count(b"\n", 0, position) + 1
-
-
-def _header(table: pathlib.Path, cells: Sequence[str], columns: Mapping[str, str]) -> list[str]:
-    """The names of the columns.
-
-    Raises:
-        DataError: that of the paths, or one that was named, is missing, or one stands there twice.
-    """
-    names = [cell.strip() for cell in cells]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    found = ", ".join(names) or "nothing"
-    if columns["path"] == "path" and "path" not in names:
-        raise DataError(
-            f"{table}:1: no column is called 'path'; found {found}, expected"
-            " path,label[,group,split,id]; a recipe may name others: manifest('list.csv',"
-            " columns={'path': 'image', 'label': 'class'})"
-        )
-    missing = [name for ours, name in columns.items() if name != ours and name not in names]
-    if missing:
-        raise DataError(f"{table}:1: no column is called {missing[0]!r}; found {found}")
-    if doubled:
-        raise DataError(f"{table}:1: the column {doubled[0]!r} stands there twice")
-    return names
-
-
-def _parquet(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError(f"{table}: reading Parquet needs pyarrow: pip install pyarrow")
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(table) as file:
-            _header(table, file.schema_arrow.names, columns)
-            number = 0
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{table}:row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{table}: not a Parquet file ({error})") from error

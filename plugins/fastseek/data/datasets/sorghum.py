@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
+
+import numpy as np
 
 from ...errors import DataError
 from ...formats import sorghum as lists
@@ -49,8 +52,10 @@ class Sorghum:
             _item(self.root, f"{TRAIN}/{name}", label, "train")
             for name, label in sorted(found.labels.items())
         ]
-        asked, rest = hold_out(images, query)
-        self.items = [*rest, *asked]
+        held = hold_out(np.unique([image.label for image in images], return_inverse=True)[1], query)
+        pairs = list(zip(images, held.tolist(), strict=True))
+        asked = [dataclasses.replace(image, split="query") for image, asks in pairs if asks]
+        self.items = [*(image for image, asks in pairs if not asks), *asked]
         if test:
             folder = home / TEST
             if not folder.is_dir():

@@ -115,7 +115,7 @@ def _split(items: Sequence[Item], side: str, call: str) -> Sequence[Item]:
 
 def _unique(items: Sequence[Item], call: str) -> Sequence[Item]:
     """Every image once; a table of items holds each once already."""
-    return unique_items(items, call) if isinstance(items, list) else items
+    return unique_items(items, call)
 
 
 def train_member(spec: MemberSpec, out: pathlib.Path, opts: Sequence[str]) -> TrainedMember:
