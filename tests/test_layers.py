@@ -105,7 +105,9 @@ FLOORS = {
     "modeling.layers": [
         """atrous classes drop_rectangle gather geo_encoding margin part_protocols precision
         sampled tensor_files virtual_token""",
-        "attention gem orthogonal streamed subcenter trainer_contract wheel_weights",
+        "attention gem orthogonal subcenter trainer_contract wheel_weights",
+        "class_shard",
+        "streamed",
     ],
     "modeling.losses": [
         "_hard_pairs _margin_softmax _memory cross_entropy subcenter_arcface",
@@ -141,7 +143,7 @@ FLOORS = {
     ],
     "training": [
         """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state
-        results sanity_check writers""",
+        results sanity_check whole_tensors writers""",
         "attention_crops checkpoint evaluation optimizer run_setup schedule step",
         "hooks recipe_border resume_check",
         "lr_table trainer",

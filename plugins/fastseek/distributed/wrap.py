@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..modeling.layers.class_shard import exclude_from_averaging, shards
 from . import process_group
 
 from fastreid.utils import comm
@@ -41,10 +42,16 @@ class DeviceLoader:
 def distribute(model: nn.Module) -> nn.Module:
     """The model whose gradients are averaged over the processes, on GPUs or CPUs; with one process
     the model itself.
+
+    Class weights that are shared out stay each process's own, drawn from the seed of rank 0.
     """
     if comm.get_world_size() == 1:
         return model
     process_group.share_buffers(model)
+    for shard, weight in shards(model).values():
+        shard.draw(weight, process_group.share(shard.seed))
+        shard.told_apart = True
+    exclude_from_averaging(model)
     on_cpu = next(model.parameters()).device.type == "cpu"
     # The buffers stay each process's own between evaluations, as in fast-reid; torch 2.14 has
     # renamed the switch.

@@ -15,6 +15,7 @@ from torch import nn
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..errors import UsageError
 from ..registry import BACKBONES, BLOCKS, BRANCHES, LOSSES, build, parse
+from .layers.class_shard import exclude_from_averaging
 from .layers.classes import UNKNOWN, class_counts
 from .layers.part_protocols import (
     Backbone,
@@ -70,6 +71,7 @@ class Seeker(nn.Module):
         self.losses = _build_losses(
             [] if counts is None else cfg.SEEK.LOSSES, dims=dims, counts=counts
         )
+        exclude_from_averaging(self)  # whoever wraps it
         self.contract = TrainerContract(cfg)
         self.why_not_trained = (
             UNKNOWN if counts is None else "SEEK.LOSSES is empty: nothing to train with"

@@ -13,6 +13,7 @@ from ..distributed.process_group import inner
 from ..errors import ArtefactError
 from ..io.paths import PathLike, locate
 from .class_weights import class_names_in_file, class_weight_names
+from .layers.class_shard import rows_here
 from .layers.tensor_files import SHOWN, Tensors, list_some, read_tensors
 
 logger = logging.getLogger("fastreid.fastseek")
@@ -118,14 +119,19 @@ def fit_tensors(
     _check_pixels(model, tensors, path)
     class_names = class_weight_names(model) | set(of_classes)
     tensors = rename_keys(tensors, own)
+    rows = rows_here(model)
+    shapes = {
+        name: (rows[name].whole, *one.shape[1:]) if name in rows else tuple(one.shape)
+        for name, one in own.items()
+    }
     aliases = _aliases(model)
     differences = {
         NEW: [name for name in own if name not in tensors and not aliases[name] & set(tensors)],
         UNKNOWN: [name for name in tensors if name not in own],
         RESHAPED: [
-            f"{name} {tuple(tensors[name].shape)}, model {tuple(own[name].shape)}"
+            f"{name} {tuple(tensors[name].shape)}, model {shapes[name]}"
             for name in own
-            if name in tensors and tensors[name].shape != own[name].shape
+            if name in tensors and tensors[name].shape != shapes[name]
         ],
     }
 
@@ -147,9 +153,9 @@ def fit_tensors(
     if accepted and may_differ is None:
         logger.info("%s: class weights not taken from it: %s", path, list_some(accepted))
     fitting = {
-        name: value
+        name: value[rows[name].first : rows[name].last] if name in rows else value
         for name, value in tensors.items()
-        if name in own and value.shape == own[name].shape
+        if name in own and value.shape == shapes[name]
     }
     model.load_state_dict(fitting, strict=False)
     return differences

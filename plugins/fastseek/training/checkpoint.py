@@ -9,7 +9,7 @@ import json
 import pathlib
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -23,8 +23,10 @@ from ..io.json_files import write_json
 from ..io.model_size import CLASS_WEIGHTS
 from ..modeling import weight_files, weight_transfer
 from ..modeling.class_weights import class_weight_names
-from . import checkpoint_manifest
-from .checkpoint_manifest import MANIFEST, STATE, WEIGHTS
+from ..modeling.layers.tensor_files import is_finite
+from . import checkpoint_manifest, whole_tensors
+from .checkpoint_manifest import MANIFEST, MEMORY, STATE, WEIGHTS
+from .whole_tensors import SharedTensor
 
 from fastreid.utils.checkpoint import Checkpointer as FastreidCheckpointer
 
@@ -62,6 +64,8 @@ class Checkpointer(FastreidCheckpointer):
     def save(self, name: str, **kwargs: Any) -> None:
         """Write a checkpoint that a run can go on from, and tag it as the last.
 
+        Where class weights are shared out, every process must call it.
+
         Args:
             name: without suffix.
             kwargs: more state; tensors and plain values in dicts and lists.
@@ -70,29 +74,51 @@ class Checkpointer(FastreidCheckpointer):
             RunError: a weight is not finite, there is not enough free space, or a write failed;
                 what was saved before is intact.
         """
-        if not (self.save_dir and self.save_to_disk):
+        shared = whole_tensors.shared_weights(self.model)
+        self._check_finite(name, shared)
+        if not (self.save_dir and (self.save_to_disk or shared)):
             return
-        tensors = self._tensors(name)
-        state = {key: thing.state_dict() for key, thing in self.checkpointables.items()} | kwargs
-        with self._writing(name, tensors, state), self._keep_spare(name):
-            self._write_tensors(name, tensors)
+        state = {key: thing.state_dict() for key, thing in self.checkpointables.items()}
+        memory: dict[str, SharedTensor] = {}
+        if shared:
+            memory = whole_tensors.take_memory(
+                state["optimizer"], whole_tensors.rows_of(self.model)
+            )
+        if not self.save_to_disk:
+            whole_tensors.take_part(shared)
+            whole_tensors.take_part(memory)
+            return
+        tensors, state = self._tensors(name, shared), state | kwargs
+        with self._writing(name, tensors, state, shared, memory), self._keep_spare(name):
+            self._write_tensors(name, tensors, shared)
             with atomic(self.folder / f"{name}{STATE}") as file:
                 torch.save(state, file)
-            checkpoint_manifest.write(self.folder, name, [WEIGHTS, STATE], _describe(kwargs))
+            if memory:
+                with atomic(self.folder / f"{name}{MEMORY}") as file:
+                    whole_tensors.write(file, {}, memory, {"format": "pt"})
+            suffixes = [WEIGHTS, STATE, MEMORY] if memory else [WEIGHTS, STATE]
+            checkpoint_manifest.write(self.folder, name, suffixes, _describe(kwargs))
+            if not memory:  # of the checkpoint of the same name before
+                (self.folder / f"{name}{MEMORY}").unlink(missing_ok=True)
             self.tag_last_checkpoint(f"{name}{WEIGHTS}")
         self.logger.info("saved %s", self.folder / f"{name}{WEIGHTS}")
 
     def save_weights(self, name: str, **told: Any) -> None:
-        """Write the weights alone, for a model that is used and not trained on.
+        """Write the weights alone, for a model that is used and not trained on; every process must
+        call it where class weights are shared out.
 
         Raises:
             RunError: as `save`.
         """
+        shared = whole_tensors.shared_weights(self.model)
+        self._check_finite(name, shared)
         if self.save_dir and self.save_to_disk:
-            tensors = self._tensors(name)
-            with self._writing(name, tensors):
-                self._write_tensors(name, tensors)
+            tensors = self._tensors(name, shared)
+            with self._writing(name, tensors, shared):
+                self._write_tensors(name, tensors, shared)
                 checkpoint_manifest.write(self.folder, name, [WEIGHTS], _describe(told))
+        elif self.save_dir:
+            whole_tensors.take_part(shared)
 
     def note(self, name: str, **kwargs: Any) -> None:
         """Replace plain state of a saved checkpoint, in its manifest: the tensors are not written
@@ -155,10 +181,21 @@ class Checkpointer(FastreidCheckpointer):
         weight_files.fit_tensors(self.model, weight_files.read_tensors(path), path, strict=True)
         name = pathlib.Path(path).name.removesuffix(WEIGHTS)
         state = self._read_state(name) | checkpoint_manifest.read_notes(self.folder, name)
+        self._put_memory_back(name, state.get("optimizer"))
         for key in self.checkpointables if checkpointables is None else checkpointables:
             if key in state:
                 self._load_state(key, state.pop(key), path)
         return state
+
+    def _put_memory_back(self, name: str, state: dict[str, Any] | None) -> None:
+        """Let the optimizer's state have what stands in a file of its own, and of shared weights the
+        rows of this process alone.
+        """
+        rows = whole_tensors.rows_of(self.model)
+        apart = checkpoint_manifest.is_listed(self.folder, name, MEMORY)
+        if state is not None and (rows or apart):
+            path = self.folder / f"{name}{MEMORY}" if apart else ""
+            whole_tensors.put_memory_back(state, path, rows)
 
     def _load_state(self, key: str, state: dict[str, Any], path: str) -> None:
         try:
@@ -269,18 +306,25 @@ class Checkpointer(FastreidCheckpointer):
         yield
         checkpoint_manifest.delete(self.folder, spare)
 
-    def _write_tensors(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    def _write_tensors(
+        self, name: str, tensors: dict[str, torch.Tensor], shared: dict[str, SharedTensor]
+    ) -> None:
         (self.folder / f"{name}{MANIFEST}").unlink(missing_ok=True)
+        of_classes = json.dumps(sorted(class_weight_names(self.model)))
+        metadata = {"format": "pt", CLASS_WEIGHTS: of_classes}
         with atomic(self.folder / f"{name}{WEIGHTS}") as file:
-            of_classes = json.dumps(sorted(class_weight_names(self.model)))
-            metadata = {"format": "pt", CLASS_WEIGHTS: of_classes}
-            file.write(safetensors_bytes(tensors, metadata=metadata))
+            if shared:
+                whole_tensors.write(file, tensors, shared, metadata)
+            else:
+                file.write(safetensors_bytes(tensors, metadata=metadata))
 
-    def _tensors(self, name: str) -> dict[str, torch.Tensor]:
+    def _tensors(self, name: str, left_out: Container[str] = ()) -> dict[str, torch.Tensor]:
         """The model's tensors on the CPU; safetensors wants none to share memory with another."""
         seen: set[int] = set()
         made: dict[str, torch.Tensor] = {}
         for key, tensor in self.model.state_dict().items():
+            if key in left_out:
+                continue
             flat = tensor.detach().cpu().contiguous()
             storage = flat.untyped_storage()
             made[key] = (
@@ -289,18 +333,20 @@ class Checkpointer(FastreidCheckpointer):
                 else flat
             )
             seen.add(storage.data_ptr())
-        bad = [
-            key
-            for key, tensor in made.items()
-            if tensor.is_floating_point() and not tensor.isfinite().all()
-        ]
+        bad = [key for key, tensor in made.items() if not is_finite(tensor)]
         if bad:
-            raise RunError(
-                f"{name} was not saved: {len(bad)} tensors of the model hold NaN or infinity"
-                f" ({bad[0]} …). The checkpoint before it is intact; lower SOLVER.BASE_LR or clip"
-                " gradients"
-            )
+            raise _not_finite(name, bad)
         return made
+
+    def _check_finite(self, name: str, shared: dict[str, SharedTensor]) -> None:
+        """Refuse shared weights that are not finite, in every process alike: one alone that refuses
+        leaves the others waiting.
+        """
+        if shared:
+            bad = [key for key, one in shared.items() if not is_finite(one.here)]
+            told = sorted({key for keys in process_group.collect(bad) for key in keys})
+            if told:
+                raise _not_finite(name, told)
 
     def _read_state(self, name: str) -> dict[str, Any]:
         path = self.folder / f"{name}{STATE}"
@@ -319,13 +365,20 @@ def _describe(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _not_finite(name: str, bad: list[str]) -> RunError:
+    return RunError(
+        f"{name} was not saved: {len(bad)} tensors of the model hold NaN or infinity ({bad[0]} …)."
+        " The checkpoint before it is intact; lower SOLVER.BASE_LR or clip gradients"
+    )
+
+
 def _listed_files(faults: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {why}" for name, why in faults.items())
 
 
 def _bytes(thing: Any) -> int:
     """Bytes of all tensors in nested dicts and lists."""
-    if isinstance(thing, torch.Tensor):
+    if isinstance(thing, torch.Tensor | SharedTensor):
         return thing.nbytes
     inside = (
         thing.values()

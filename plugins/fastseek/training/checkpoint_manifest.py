@@ -2,7 +2,8 @@
 they were written.
 
 Checkpoint NAME is `NAME.safetensors`, mostly `NAME.state.pt`, and `NAME.json`, the manifest with
-their sizes and SHA-256, written last.
+their sizes and SHA-256, written last. Where class weights are shared out over processes, what the
+optimizer keeps of them is in `NAME.optimizer`, in the format of safetensors.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 
 FORMAT = 1
-WEIGHTS, STATE, MANIFEST = ".safetensors", ".state.pt", ".json"
+WEIGHTS, STATE, MEMORY, MANIFEST = ".safetensors", ".state.pt", ".optimizer", ".json"
 Manifest = dict[str, Any]
 
 
@@ -92,6 +93,13 @@ def candidates(folder: pathlib.Path, tagged: str) -> list[str]:
     ]
 
 
+def is_listed(folder: pathlib.Path, name: str, suffix: str) -> bool:
+    """Whether the manifest of a checkpoint vouches for its file of that suffix."""
+    with contextlib.suppress(DataError):
+        return f"{name}{suffix}" in read_json(folder / f"{name}{MANIFEST}").get("files", {})
+    return False
+
+
 def fault(folder: pathlib.Path, name: str) -> str | None:
     """Why a run cannot go on from a checkpoint; None when it can."""
     try:
@@ -121,9 +129,11 @@ def _file_fault(path: pathlib.Path, entry: Mapping[str, Any]) -> str | None:
 
 def copy(folder: pathlib.Path, name: str, to: str) -> None:
     """Give a checkpoint a second name, with hard links where the disk has them."""
-    for suffix in (WEIGHTS, STATE):
+    for suffix in (WEIGHTS, STATE, MEMORY):
         source, target = folder / f"{name}{suffix}", folder / f"{to}{suffix}"
         target.unlink(missing_ok=True)
+        if not source.exists():
+            continue
         try:
             os.link(source, target)
         except OSError:
@@ -135,7 +145,7 @@ def copy(folder: pathlib.Path, name: str, to: str) -> None:
 
 def delete(folder: pathlib.Path, name: str) -> None:
     """Remove a checkpoint, its manifest first."""
-    for suffix in (MANIFEST, STATE, WEIGHTS):
+    for suffix in (MANIFEST, MEMORY, STATE, WEIGHTS):
         (folder / f"{name}{suffix}").unlink(missing_ok=True)
 
 
@@ -145,7 +155,8 @@ def sweep(folder: pathlib.Path) -> None:
     """
     for path in folder.glob(".model_*.tmp-*"):
         path.unlink(missing_ok=True)
-    for path in [*folder.glob(f"model_*{STATE}"), *folder.glob(f"model_step_*{WEIGHTS}")]:
-        name = path.name.removesuffix(STATE).removesuffix(WEIGHTS)
+    left = (f"model_*{STATE}", f"model_*{MEMORY}", f"model_step_*{WEIGHTS}")
+    for path in [found for pattern in left for found in folder.glob(pattern)]:
+        name = path.name.removesuffix(STATE).removesuffix(WEIGHTS).removesuffix(MEMORY)
         if not (folder / f"{name}{MANIFEST}").exists():
             path.unlink(missing_ok=True)

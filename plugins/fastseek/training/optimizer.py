@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from ..errors import UsageError
+from ..modeling.layers.class_shard import shards
 from . import lr_groups
 
 from fastreid.solver.build import get_default_optimizer_params
 
 logger = logging.getLogger("fastreid.fastseek")
+LOOKS_AT_WHOLE = ("Adafactor", "LBFGS", "Muon")  # at more than one number of a weight at a time
 
 
 def build_optimizer(
@@ -66,6 +70,56 @@ def optimizer_class(name: str) -> type[torch.optim.Optimizer]:
     if name not in known:
         raise UsageError(f"SOLVER.OPT {name!r} is not one of {', '.join(sorted(known))}")
     return known[name]
+
+
+def check_shards(kind: type[torch.optim.Optimizer], model: nn.Module) -> None:
+    """Whether an optimizer treats every number of a weight by itself, where weights are shared out.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if kind.__name__ in LOOKS_AT_WHOLE and shards(model):
+        raise UsageError(
+            f"SOLVER.OPT {kind.__name__} looks at whole weights, and shard=True shares them out over"
+            " the processes: take SGD, Adam or AdamW"
+        )
+
+
+def clip_shared_norms(
+    kind: type[torch.optim.Optimizer], model: nn.Module, most: float, norm: float
+) -> type[torch.optim.Optimizer]:
+    """An optimizer that clips the gradient of every parameter by its norm before each step, as
+    fast-reid's does; of weights that are shared out the norm is that of all processes together.
+
+    Args:
+        kind: the optimizer.
+        model: has the weights.
+        most: the largest norm.
+        norm: which one, such as 2.0; `inf` is the largest number.
+    """
+    shared = {id(weight) for _, weight in shards(model).values()}
+
+    @torch.no_grad()
+    def clip(parameter: torch.nn.Parameter) -> None:
+        if parameter.grad is None or id(parameter) not in shared:
+            torch.nn.utils.clip_grad_norm_(parameter, most, norm)
+            return
+        total = torch.linalg.vector_norm(parameter.grad, norm)
+        if norm == math.inf:
+            dist.all_reduce(total, dist.ReduceOp.MAX)
+        else:
+            total = total.pow(norm)
+            dist.all_reduce(total)
+            total = total.pow(1 / norm)
+        parameter.grad.mul_((most / (total + 1e-6)).clamp(max=1.0))
+
+    def step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                clip(parameter)
+        return kind.step(self, closure)
+
+    return type(f"{kind.__name__}WithGradientClip", (kind,), {"step": step})
 
 
 def group_rates(optimizer: torch.optim.Optimizer) -> list[float]:

@@ -20,6 +20,7 @@ from ..distributed.process_group import inner
 from ..errors import UsageError
 from ..inference import embedding
 from ..modeling.freezing import Frozen
+from ..modeling.layers.class_shard import shards
 from ..registry import SCHEDULES as PARTS
 from ..registry import build
 from . import optimizer as optimizers
@@ -49,12 +50,19 @@ def build_optimizer(cfg: Any, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer SOLVER and SEEK.RATES ask for, see `optimizer.build_optimizer`.
 
     Raises:
-        UsageError: unknown SOLVER.OPT, a value it refuses, or no trainable parameter.
+        UsageError: unknown SOLVER.OPT, a value it refuses, or no trainable parameter; or one that
+            looks at whole weights, where some are shared out.
     """
     solver = cfg.SOLVER
     if solver.BASE_LR < 0:
         raise UsageError(f"SOLVER.BASE_LR {solver.BASE_LR}: a learning rate is not negative")
-    kind = maybe_add_gradient_clipping(cfg, optimizers.optimizer_class(solver.OPT))
+    kind = optimizers.optimizer_class(solver.OPT)
+    optimizers.check_shards(kind, model)
+    clip = solver.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE == "norm" and shards(model):
+        kind = optimizers.clip_shared_norms(kind, model, clip.CLIP_VALUE, clip.NORM_TYPE)
+    else:
+        kind = maybe_add_gradient_clipping(cfg, kind)
     grouping = {
         "base_lr": solver.BASE_LR,
         "weight_decay": solver.WEIGHT_DECAY,
@@ -77,6 +85,19 @@ def build_optimizer(cfg: Any, model: nn.Module) -> torch.optim.Optimizer:
             solver.FREEZE_ITERS,
         )
     return made
+
+
+def check_scores(cfg: Any, model: nn.Module) -> None:
+    """Whether the class metrics of a recipe can be had where class weights are shared out.
+
+    Raises:
+        UsageError: they cannot, as no process has the scores of all classes.
+    """
+    if cfg.SEEK.CLASS_METRICS and shards(model):
+        raise UsageError(
+            "SEEK.CLASS_METRICS needs the scores of all classes, and shard=True shares these out over"
+            " the processes: leave one of them out, and evaluate the saved weights in one process"
+        )
 
 
 def build_schedule(cfg: Any, base: Sequence[float], iters_per_epoch: int) -> Schedule:

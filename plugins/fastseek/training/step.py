@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from ..distributed import process_group
 from ..distributed.wrap import to_device
 from ..errors import RunError, UsageError
 from ..modeling.freezing import Frozen
+from ..modeling.layers.class_shard import shards
 from ..modeling.layers.part_protocols import FollowsSteps
 from .accumulation import Windows
 
@@ -263,7 +265,10 @@ class AmpStep(Step):
         super().__init__(model, loader, optimizer, *args, **kwargs)
         self.dtype = dtype
         if dtype == torch.float16:
-            self.grad_scaler = torch.amp.GradScaler(self.device.type)
+            # An overflow in the weights of one process must be the step of none.
+            apart = bool(shards(process_group.inner(model)))
+            kind = ShardedGradScaler if apart else torch.amp.GradScaler
+            self.grad_scaler = kind(self.device.type)
 
     def _forward(self, batch: dict[str, Any]) -> Losses:
         with torch.autocast(self.device.type, dtype=self.dtype):

@@ -19,6 +19,7 @@ from ..config.solver_values import phase_epochs
 from ..config.validation import check_training
 from ..data import builders as loaders
 from ..data.fastreid_datasets import resolve
+from ..distributed import process_group
 from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
@@ -76,6 +77,7 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
         random_state.seed_all(cfg.SEED)
         model = self.build_model(cfg)
+        recipe_border.check_scores(cfg, model)
         frozen = freeze(model, cfg.SEEK.FREEZE)
         optimizer, _ = self.build_optimizer(cfg, model)
         self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
@@ -272,7 +274,7 @@ class Trainer(DefaultTrainer):
     def _keep_best(self, results: dict[str, float]) -> None:
         """Keep the best model; the first test set decides."""
         first = self.cfg.DATASETS.TESTS[0]
-        metric = results.get("metric", results.get(f"{first}/metric"))
+        metric = process_group.share(results.get("metric", results.get(f"{first}/metric")))
         if (
             metric is not None
             and math.isfinite(metric)

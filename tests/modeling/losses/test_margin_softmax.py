@@ -143,18 +143,18 @@ def test_curricular_counts_a_harder_class_by_t_plus_its_cosine():
         made("arcface('e', s=1.0, margin=0.3)"),
     )
     loss.t.fill_(0.5)
-    cosine, targets, margin = (
+    cosine, own, margin = (
         torch.tensor([[0.6, 0.5, 0.1]]),
-        torch.tensor([0]),
-        torch.full((3,), 0.3),
+        torch.tensor([[0.6]]),
+        torch.tensor([[0.3]]),
     )
     border = math.cos(math.acos(0.6) + 0.3)
     assert 0.1 < border < 0.5
-    moved = loss.eval().apply_margin(cosine, targets, margin)
-    assert moved[0].tolist() == pytest.approx([border, 0.5 * (0.5 + 0.5), 0.1])
-    assert arcface.apply_margin(cosine, targets, margin)[0].tolist() == pytest.approx(
-        [border, 0.5, 0.1]
-    )
+    others, moved = loss.eval().apply_margin(cosine, own, margin)
+    assert moved.item() == pytest.approx(border)
+    assert others[0, 1:].tolist() == pytest.approx([0.5 * (0.5 + 0.5), 0.1])
+    others, moved = arcface.apply_margin(cosine, own, margin)
+    assert moved.item() == pytest.approx(border) and torch.equal(others, cosine)
 
 
 def test_the_average_of_curricular_is_no_gradient_and_stands_still_in_evaluation():
@@ -219,7 +219,8 @@ def test_the_gradient_is_right_in_float64(name):
 def test_the_weights_of_circle_loss_get_no_gradient():
     loss = made("circle('e', s=2.0, margin=0.25)")
     cosine = torch.tensor([[0.3, 0.4]], requires_grad=True)
-    loss.apply_margin(cosine, torch.tensor([0]), torch.full((2,), 0.25)).sum().backward()
+    others, own = loss.apply_margin(cosine, cosine[:, :1], torch.full((1, 1), 0.25))
+    (others[:, 1:].sum() + own.sum()).backward()
     assert cosine.grad[0].tolist() == pytest.approx([1.25 - 0.3, 0.4 + 0.25])
 
 

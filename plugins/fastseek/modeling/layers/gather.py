@@ -26,10 +26,7 @@ def gather_rows(
     Returns:
         [processes * B, D] and int64 [processes * B].
     """
-    embedding, targets = embedding.detach(), targets.detach()
-    if not has_several_processes():
-        return embedding, targets
-    return _gather(embedding), _gather(targets)
+    return gather_tensor(embedding.detach()), gather_tensor(targets.detach())
 
 
 def gather_with_gradient(embedding: torch.Tensor) -> torch.Tensor:
@@ -61,7 +58,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, embedding: torch.Tensor) -> torch.Tensor:
         ctx.rows = len(embedding)
-        return _gather(embedding)
+        return gather_tensor(embedding)
 
     @staticmethod
     @once_differentiable
@@ -72,7 +69,12 @@ class _Gather(torch.autograd.Function):
         return total[start : start + ctx.rows]
 
 
-def _gather(tensor: torch.Tensor) -> torch.Tensor:
+def gather_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    """The rows of all processes, by rank, of a tensor that is equally large in each; without
+    gradient. In one process they are what was given.
+    """
+    if not has_several_processes():
+        return tensor
     rows = [
         torch.empty_like(tensor, memory_format=torch.contiguous_format)
         for _ in range(dist.get_world_size())

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from .class_shard import Block, combine, nearest_class, own_columns
 from .margin import penalize
 from .precision import full_precision
 
@@ -52,14 +53,15 @@ def streamed_loss(
     targets: torch.Tensor,
     margin: torch.Tensor,
     how: Classifier,
+    block: Block | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The mean cross-entropy over s * cosine with a margin at the own class, and the class nearest
     to every row.
 
-    Between forward and backward it keeps nothing but its inputs and one number a row: the log of
-    the summed exponentials, gathered chunk by chunk. Backward computes every chunk again. Its
-    memory is the gradient of `weight` and three tensors of `chunk * k` rows. Value and gradients
-    are those of the plain computation; there is no second derivative.
+    Between forward and backward it keeps nothing but its inputs and two numbers a row: the margin,
+    and the log of the summed exponentials, gathered chunk by chunk. Backward computes every chunk
+    again. Its memory is the gradient of `weight` and three tensors of `chunk * k` rows. Value and
+    gradients are those of the plain computation; there is no second derivative.
 
     Args:
         embedding: float32 (or float64) [B, D], of unit length.
@@ -67,11 +69,15 @@ def streamed_loss(
         targets: int64 [B].
         margin: [C], radians.
         how: k, s, smoothing and chunk.
+        block: which of the C classes `weight` holds, where other processes hold the others; None
+            for all.
 
     Returns:
         scalar, and int64 [B].
     """
-    return _Streamed.apply(embedding, weight, targets, margin.to(embedding.dtype), how)
+    block = block or Block(0, len(margin), False)
+    angle = margin.to(embedding.dtype).gather(0, targets)[:, None]
+    return _Streamed.apply(embedding, weight, targets, angle, how, block)
 
 
 class _Streamed(torch.autograd.Function):
@@ -83,43 +89,48 @@ class _Streamed(torch.autograd.Function):
         embedding: torch.Tensor,
         weight: torch.Tensor,
         targets: torch.Tensor,
-        margin: torch.Tensor,
+        angle: torch.Tensor,
         how: Classifier,
+        block: Block,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         total = embedding.new_full((len(embedding),), -torch.inf)
         own, everything = torch.zeros_like(total), torch.zeros_like(total)
         best, nearest = total.clone(), torch.zeros_like(targets)
-        for start in range(0, len(margin), how.chunk):
+        for start in range(0, len(weight) // how.k, how.chunk):
             cosine, _, _ = _cosines(embedding, weight, start, how)
             top, place = cosine.max(dim=1)
-            nearest = torch.where(top > best, place + start, nearest)
+            part = block._replace(first=block.first + start)
+            nearest = torch.where(top > best, place + part.first, nearest)
             best = torch.maximum(top, best)
-            logits, column, here = _logits(cosine, targets, margin, start, how)
+            logits, column, here = _logits(cosine, targets, angle, part, how)
             total = torch.logaddexp(total, logits.logsumexp(dim=1))
             own += torch.where(here, logits.gather(1, column), 0).squeeze(1)
             everything += logits.sum(dim=1)
-        ctx.save_for_backward(embedding, weight, targets, margin, total)
-        ctx.how = how
+        total, own, everything = combine(total, own, everything, block)
+        nearest = nearest_class(best, nearest, block)
+        ctx.save_for_backward(embedding, weight, targets, angle, total)
+        ctx.how, ctx.block = how, block
         ctx.mark_non_differentiable(nearest)
-        aim = (1 - how.smoothing) * own + how.smoothing / len(margin) * everything
+        aim = (1 - how.smoothing) * own + how.smoothing / block.classes * everything
         return (total - aim).mean(), nearest
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
-        embedding, weight, targets, margin, total = ctx.saved_tensors
-        how = ctx.how
+        embedding, weight, targets, angle, total = ctx.saved_tensors
+        how: Classifier = ctx.how
         to_embedding, to_weight = torch.zeros_like(embedding), torch.empty_like(weight)
         factor = how.s * grad / len(embedding)
         with full_precision(embedding):
-            for start in range(0, len(margin), how.chunk):
+            for start in range(0, len(weight) // how.k, how.chunk):
                 cosine, unit, place = _cosines(embedding, weight, start, how)
-                slope = _slope(cosine, targets, margin, total, start, how).mul_(factor)
+                part = ctx.block._replace(first=ctx.block.first + start)
+                slope = _slope(cosine, targets, angle, total, part, how).mul_(factor)
                 if how.k > 1:
                     slope = slope.new_zeros(len(slope), len(unit)).scatter_(1, place, slope)
                 to_embedding += slope @ unit
                 _through_length(slope.T @ embedding, unit, weight, start * how.k, to_weight)
-        return to_embedding, to_weight, None, None, None
+        return to_embedding, to_weight, None, None, None, None
 
 
 def _cosines(
@@ -139,34 +150,32 @@ def _cosines(
 
 
 def _logits(
-    cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor, start: int, how: Classifier
+    cosine: torch.Tensor, targets: torch.Tensor, angle: torch.Tensor, part: Block, how: Classifier
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scaled cosines with the margin [B, n]; the column of the own class and whether it is in this
     chunk, [B, 1].
     """
-    column = (targets - start).unsqueeze(1)
-    here = (column >= 0) & (column < cosine.shape[1])
-    column = column.clamp(0, cosine.shape[1] - 1)
+    column, here = own_columns(cosine, targets, part)
     own = cosine.gather(1, column)
-    moved = torch.where(here, penalize(own, margin.gather(0, targets)[:, None]), own)
+    moved = torch.where(here, penalize(own, angle), own)
     return cosine.scatter(1, column, moved).mul_(how.s), column, here
 
 
 def _slope(
     cosine: torch.Tensor,
     targets: torch.Tensor,
-    margin: torch.Tensor,
+    angle: torch.Tensor,
     total: torch.Tensor,
-    start: int,
+    part: Block,
     how: Classifier,
 ) -> torch.Tensor:
     """The derivative of every row's loss by the cosines of one chunk, over s, [B, n]."""
-    logits, column, here = _logits(cosine, targets, margin, start, how)
-    slope = (logits - total[:, None]).exp_().sub_(how.smoothing / len(margin))
+    logits, column, here = _logits(cosine, targets, angle, part, how)
+    slope = (logits - total[:, None]).exp_().sub_(how.smoothing / part.classes)
     other = slope.gather(1, column)
     with torch.enable_grad():
         own = cosine.gather(1, column).detach().requires_grad_()
-        (bend,) = torch.autograd.grad(penalize(own, margin.gather(0, targets)[:, None]).sum(), own)
+        (bend,) = torch.autograd.grad(penalize(own, angle).sum(), own)
     return slope.scatter_(1, column, torch.where(here, (other - (1 - how.smoothing)) * bend, other))
 
 

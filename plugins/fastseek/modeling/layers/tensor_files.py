@@ -22,6 +22,7 @@ from ...io.paths import PathLike
 logger = logging.getLogger("fastreid.fastseek")
 Tensors = dict[str, torch.Tensor]
 SHOWN = 10
+LOOKED_AT = 2**24  # numbers that are looked at together
 
 
 def read_tensors(path: PathLike) -> Tensors:
@@ -36,14 +37,19 @@ def read_tensors(path: PathLike) -> Tensors:
         raise DataError(f"{path}: there is no such weight file")
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     tensors = strip_wrappers(found)
-    bad = [
-        name
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point() and not tensor.isfinite().all()
-    ]
+    bad = [name for name, tensor in tensors.items() if not is_finite(tensor)]
     if bad:
         raise ArtefactError(f"{path}: {len(bad)} tensors hold NaN or infinity: {list_some(bad)}")
     return tensors
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; looked at in parts, since class weights can
+    fill the memory.
+    """
+    if not tensor.is_floating_point():
+        return True
+    return all(bool(part.isfinite().all()) for part in tensor.reshape(-1).split(LOOKED_AT))
 
 
 def _read_safetensors(path: pathlib.Path) -> Tensors:

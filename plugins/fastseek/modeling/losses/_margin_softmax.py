@@ -12,9 +12,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import pick
+from ..layers.class_shard import (
+    ClassShard,
+    cross_entropy,
+    nearest_class,
+    own_columns,
+    own_scores,
+)
 from ..layers.margin import margins
 from ..layers.precision import at_least_float, full_precision
-from ..layers.subcenter import centers
 
 # DIGIX 2020, second place: what the authors wrote, and what their configuration files say.
 PRESETS = {
@@ -43,12 +49,13 @@ class MarginSoftmax(nn.Module):
         warm: steps over which the margin grows from 0 to its value, linearly; 0 has it from the
             start.
         preset: "paper" or "repo" (see `PRESETS`), or ""; fills in what is None.
+        shard: share the classes out over the processes of the run, see `ClassShard`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
     Raises:
         ValueError: unknown embedding or preset, or an illegal margin, s, dropout, smoothing or
-            warm.
+            warm; or shard with fewer classes than processes.
     """
 
     defaults: Mapping[str, float]
@@ -65,6 +72,7 @@ class MarginSoftmax(nn.Module):
         smoothing: float = 0.0,
         warm: int = 0,
         preset: str = "",
+        shard: bool = False,
         *,
         dims: Mapping[str, int],
         counts: torch.Tensor,
@@ -91,7 +99,8 @@ class MarginSoftmax(nn.Module):
                 f"dropout must be in [0, 1) and smoothing in [0, 1], got {self.dropout},"
                 f" {smoothing}"
             )
-        self.weight = centers(len(counts), 1, pick(dims, on, "embedding of the branches"))
+        self.shard = ClassShard(len(counts), 1, shard)
+        self.weight = self.shard.centers(pick(dims, on, "embedding of the branches"))
         table = margins(usual["margin"] if margin is None else margin, counts)
         self.register_buffer("margins", table, persistent=False)
         for name in self.statistics:
@@ -112,25 +121,53 @@ class MarginSoftmax(nn.Module):
         in `accuracy`.
         """
         with full_precision(embedding):
-            cosine = self.cosine(embedding)
-            self.accuracy = (cosine.detach().argmax(dim=1) == targets).float().mean()
-            logits = self.s * self.apply_margin(cosine, targets, self.margin_share * self.margins)
-            return self.factor * F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
+            block = self.shard.block
+            unit, targets = self.shard.gather(self._unit(embedding), targets)
+            cosine = self._cosine(unit)
+            best, place = cosine.detach().max(dim=1)
+            nearest = nearest_class(best, place + block.first, block)
+            self.accuracy = (nearest == targets).float().mean()
+            angle = (self.margin_share * self.margins).to(cosine.dtype)[targets].unsqueeze(1)
+            others, own = self.apply_margin(cosine, own_scores(cosine, targets, block), angle)
+            column, here = own_columns(cosine, targets, block)
+            if block.shared:
+                own = torch.where(here, own, others.gather(1, column))
+            logits = self.s * others.scatter(1, column, own)
+            return self.factor * cross_entropy(logits, targets, block, self.smoothing)
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """[B, D] -> float32 [B, C] without margin, whose softmax is the probability of every
         class.
+
+        Raises:
+            UsageError: the classes are shared out over several processes.
         """
+        self.shard.check_whole()
         with full_precision(embedding):
             return self.s * self.cosine(embedding)
 
     def cosine(self, embedding: torch.Tensor) -> torch.Tensor:
-        """[B, D] -> [B, C] in [-1, 1], of what dropout leaves."""
-        unit = F.dropout(F.normalize(at_least_float(embedding)), self.dropout, self.training)
-        return F.linear(unit, F.normalize(self.weight.to(unit.dtype))).clamp(-1, 1)
+        """[B, D] -> [B, classes here] in [-1, 1], of what dropout leaves."""
+        return self._cosine(self._unit(embedding))
 
     def apply_margin(
-        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
-    ) -> torch.Tensor:
-        """Cosines [B, C], int64 [B] and the margins [C] of now -> [B, C], to be scaled."""
+        self, cosine: torch.Tensor, own: torch.Tensor, margin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What counts in place of the cosines, to be scaled.
+
+        Args:
+            cosine: [B, C].
+            own: [B, 1], the cosine of the own class.
+            margin: [B, 1], that of the own class now.
+
+        Returns:
+            [B, C] as if every class were another one, and [B, 1] for the own class. The first takes
+            no gradient to `own`: with `shard` its class may be in another process.
+        """
         raise NotImplementedError
+
+    def _unit(self, embedding: torch.Tensor) -> torch.Tensor:
+        return F.dropout(F.normalize(at_least_float(embedding)), self.dropout, self.training)
+
+    def _cosine(self, unit: torch.Tensor) -> torch.Tensor:
+        return F.linear(unit, F.normalize(self.weight.to(unit.dtype))).clamp(-1, 1)

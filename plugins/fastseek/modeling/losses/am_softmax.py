@@ -24,6 +24,7 @@ class AmSoftmax(MarginSoftmax):
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
         preset: "paper" or "repo", as for `arcface`.
+        shard: share the classes out over the processes of the run, as for `subcenter_arcface`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -38,8 +39,7 @@ class AmSoftmax(MarginSoftmax):
     defaults = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
     def apply_margin(
-        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
-    ) -> torch.Tensor:
+        self, cosine: torch.Tensor, own: torch.Tensor, margin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The cosine of the own class is lowered by its margin."""
-        own = targets.unsqueeze(1)
-        return cosine.scatter_add(1, own, -margin.to(cosine.dtype)[own])
+        return cosine, own - margin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ...registry import LOSSES
-from ..layers.margin import add_margin
+from ..layers.margin import penalize
 from ._margin_softmax import MarginSoftmax
 
 
@@ -28,6 +28,7 @@ class Arcface(MarginSoftmax):
         preset: "paper" (s 30, margin 0.35, weight 0.25) or "repo" (s 35, margin 0.30, weight 1,
             dropout 0.2) of the DIGIX 2020 second place for what is not given. What their repository
             calls ArcFace is `curricular`.
+        shard: share the classes out over the processes of the run, as for `subcenter_arcface`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -42,7 +43,7 @@ class Arcface(MarginSoftmax):
     defaults = {"s": 30.0, "margin": 0.35, "weight": 1.0, "dropout": 0.0}
 
     def apply_margin(
-        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
-    ) -> torch.Tensor:
+        self, cosine: torch.Tensor, own: torch.Tensor, margin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The cosine of the own class becomes that of the angle plus the margin."""
-        return add_margin(cosine, targets, margin)
+        return cosine, penalize(own, margin)

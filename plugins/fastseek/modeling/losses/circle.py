@@ -26,6 +26,7 @@ class Circle(MarginSoftmax):
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
         preset: "paper" or "repo", as for `arcface`.
+        shard: share the classes out over the processes of the run, as for `subcenter_arcface`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -40,12 +41,9 @@ class Circle(MarginSoftmax):
     defaults = {"s": 64.0, "margin": 0.25, "weight": 1.0, "dropout": 0.0}
 
     def apply_margin(
-        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
-    ) -> torch.Tensor:
+        self, cosine: torch.Tensor, own: torch.Tensor, margin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Every cosine times its own weight."""
-        column = targets.unsqueeze(1)
-        m = margin.to(cosine.dtype)[column]  # the margin of the row's own class
-        still = cosine.detach()
-        others = (still + m).clamp(min=0) * (cosine - m)
-        own = (1 + m - still).clamp(min=0) * (cosine - (1 - m))
-        return others.scatter(1, column, own.gather(1, column))
+        still, mine = cosine.detach(), own.detach()
+        others = (still + margin).clamp(min=0) * (cosine - margin)
+        return others, (1 + margin - mine).clamp(min=0) * (own - (1 - margin))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from ...registry import LOSSES
-from ..layers.gather import gather_rows
-from ..layers.margin import add_margin
+from ..layers.gather import gather_tensor
+from ..layers.margin import penalize
 from ._margin_softmax import PRESETS, MarginSoftmax
 from ._memory import is_training_step
 
@@ -32,6 +32,7 @@ class Curricular(MarginSoftmax):
         smoothing: label smoothing of the cross-entropy.
         warm: steps over which the margin grows from 0.
         preset: "paper" or "repo", as for `arcface`; "repo" is what is usual here.
+        shard: share the classes out over the processes of the run, as for `subcenter_arcface`.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class.
 
@@ -48,18 +49,15 @@ class Curricular(MarginSoftmax):
     t: torch.Tensor
 
     def apply_margin(
-        self, cosine: torch.Tensor, targets: torch.Tensor, margin: torch.Tensor
-    ) -> torch.Tensor:
+        self, cosine: torch.Tensor, own: torch.Tensor, margin: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """The own class as in ArcFace, classes harder than it re-weighted."""
-        column = targets.unsqueeze(1)
-        own = cosine.gather(1, column)
+        still = own.detach()
         if is_training_step(self):
-            everyone, _ = gather_rows(own, targets)
+            # shared out, the rows of all processes are here already
+            everyone = still if self.shard.shared else gather_tensor(still)
             self.t.lerp_(everyone.mean().to(self.t.dtype), 1 - MOMENTUM)
-        angle = margin.to(own.dtype)[column]
-        border = own * angle.cos() - (1 - own.square()).clamp(min=1e-12).sqrt() * angle.sin()
+        border = still * margin.cos() - (1 - still.square()).clamp(min=1e-12).sqrt() * margin.sin()
         # A copy: the next forward changes t, and this backward still needs it.
-        hard = torch.where(
-            cosine > border.detach(), cosine * (self.t.clone().to(cosine.dtype) + cosine), cosine
-        )
-        return hard.scatter(1, column, add_margin(cosine, targets, margin).gather(1, column))
+        t = self.t.clone().to(cosine.dtype)
+        return torch.where(cosine > border, cosine * (t + cosine), cosine), penalize(own, margin)

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ...registry import LOSSES, pick
+from ..layers.class_shard import Block, ClassShard
 from ..layers.margin import add_margin, margins
 from ..layers.precision import at_least_float, full_precision
 from ..layers.sampled import Sampled
 from ..layers.streamed import Classifier, chunk_for, streamed_loss
-from ..layers.subcenter import centers, subcenter_cosine
+from ..layers.subcenter import subcenter_cosine
 
 logger = logging.getLogger("fastreid.fastseek")
 
@@ -47,11 +48,15 @@ class SubcenterArcface(nn.Module):
         sample: share of the classes a training step looks at, in (0, 1]: those of the batch and
             others drawn anew in every step; with 1 all.
         seed: of that draw, which is a function of it and of the step, the same in every process.
+        shard: share the classes out over the processes of the run: each holds a block of the
+            weights, their gradient and what the optimizer keeps of them. Loss and gradients are
+            those of one process with the whole batch.
         dims: embedding name -> D.
         counts: int64 [C], training images of every class; a class without any keeps its row.
 
     Raises:
-        ValueError: unknown embedding, or an illegal margin, k, s, chunk or sample.
+        ValueError: unknown embedding, or an illegal margin, k, s, chunk or sample; or
+            shard with fewer classes than processes.
 
     Source: Deng et al., Sub-center ArcFace: Boosting Face Recognition by Large-Scale Noisy Web
         Faces, ECCV 2020
@@ -71,6 +76,7 @@ class SubcenterArcface(nn.Module):
         chunk: int | None = None,
         sample: float = 1.0,
         seed: int = 0,
+        shard: bool = False,
         *,
         dims: Mapping[str, int],
         counts: torch.Tensor,
@@ -88,7 +94,8 @@ class SubcenterArcface(nn.Module):
         self.smoothing = smoothing
         self.factor = weight
         self.chunk = chunk
-        self.weight = centers(len(counts), k, pick(dims, on, "embedding of the branches"))
+        self.shard = ClassShard(len(counts), k, shard)
+        self.weight = self.shard.centers(pick(dims, on, "embedding of the branches"))
         self.register_buffer("margins", margins(margin, counts), persistent=False)
         self.sampled = Sampled(len(counts), sample, seed)
         self.accuracy: torch.Tensor | None = None
@@ -106,24 +113,42 @@ class SubcenterArcface(nn.Module):
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """[B, D] -> float32 [B, C] without margin, whose softmax is the probability of every
         class.
+
+        Raises:
+            UsageError: the classes are shared out over several processes.
         """
+        self.shard.check_whole()
         return self.s * subcenter_cosine(embedding, self.weight, self.k)
 
     def forward(self, embedding: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """[B, D] and int64 [B] -> scalar.
 
         Keeps the share of rows whose nearest class is their own in `accuracy`; of sampled classes,
-        the nearest there.
+        the nearest there. With `shard` the rows are those of all processes.
         """
-        weight, table = self.weight, self.margins
-        if self.training and self.sampled.share < 1:
-            chosen, targets = self.sampled(targets)
-            weight = weight.unflatten(0, (-1, self.k)).index_select(0, chosen).flatten(0, 1)
-            table = table[chosen]
+        table, block = self.margins, self.shard.block
+        weight: torch.Tensor = self.weight
         with full_precision(embedding):
-            loss, nearest = self._loss(at_least_float(embedding), weight, targets, table)
+            rows, targets = self.shard.gather(at_least_float(embedding), targets)
+            if self.training and self.sampled.share < 1:
+                chosen, targets = self.sampled(targets)
+                table = table[chosen]
+                weight, block = self._choose(chosen)
+            loss, nearest = self._loss(rows, weight, targets, table, block)
             self.accuracy = (nearest == targets).float().mean()
             return self.factor * loss
+
+    def _choose(self, chosen: torch.Tensor) -> tuple[torch.Tensor, Block]:
+        """The centers of those of the chosen classes that are here, and which of the chosen these
+        are.
+        """
+        many, first = len(chosen), 0
+        if self.shard.shared:
+            first = int((chosen < self.shard.first).sum())
+            here = (chosen >= self.shard.first) & (chosen < self.shard.last)
+            chosen = chosen[here] - self.shard.first
+        weight = self.weight.unflatten(0, (-1, self.k)).index_select(0, chosen).flatten(0, 1)
+        return weight, Block(first, many, self.shard.shared)
 
     def _loss(
         self,
@@ -131,14 +156,18 @@ class SubcenterArcface(nn.Module):
         weight: torch.Tensor,
         targets: torch.Tensor,
         table: torch.Tensor,
+        block: Block,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        chunk = (
-            chunk_for(len(table), self.k, *embedding.shape) if self.chunk is None else self.chunk
-        )
+        classes = len(weight) // self.k
+        chunk = self.chunk
+        if chunk is None:
+            chunk = chunk_for(classes, self.k, *embedding.shape)
+        if block.shared and not chunk:
+            chunk = max(1, classes)  # the plain computation knows one process only
         if chunk:
             self._log_memory(chunk, *embedding.shape)
-            how = Classifier(self.k, self.s, self.smoothing, min(chunk, len(table)))
-            return streamed_loss(F.normalize(embedding), weight, targets, table, how)
+            how = Classifier(self.k, self.s, self.smoothing, min(chunk, max(1, classes)))
+            return streamed_loss(F.normalize(embedding), weight, targets, table, how, block)
         cosine = subcenter_cosine(embedding, weight, self.k)
         logits = self.s * add_margin(cosine, targets, table)
         loss = F.cross_entropy(logits, targets, label_smoothing=self.smoothing)
@@ -150,7 +179,7 @@ class SubcenterArcface(nn.Module):
             logger.info(
                 "subcenter_arcface: %d classes x %d centers x %d: %.2f GB of weights and as much of"
                 " gradient; %d classes at a time, %.0f MB a tensor",
-                len(self.margins),
+                self.shard.last - self.shard.first,
                 self.k,
                 dim,
                 4e-9 * self.weight.numel(),

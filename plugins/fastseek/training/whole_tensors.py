@@ -1,0 +1,191 @@
+"""Tensors that are shared out over processes, as whole ones in a file: written block by block from
+every process's rows, read by any number of processes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import IO, Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ..distributed import process_group
+from ..errors import ArtefactError
+from ..io.paths import PathLike
+from ..modeling.layers.class_shard import Rows, rows_here, shards
+
+from fastreid.utils import comm
+
+BLOCK = 2**24  # numbers that travel together
+# The names of the safetensors format, by what torch calls them.
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+class SharedTensor(NamedTuple):
+    """The rows a process holds of a tensor.
+
+    Args:
+        here: [rows, …], on any device.
+        rows: which they are.
+    """
+
+    here: torch.Tensor
+    rows: Rows
+
+    @property
+    def shape(self) -> list[int]:
+        """Of the whole."""
+        return [self.rows.whole, *self.here.shape[1:]]
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole."""
+        return self.rows.whole * self.here[:1].nbytes
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """All rows in order, on the CPU of rank 0; every process must take part, and the others get
+        none.
+        """
+        here = self.here.detach()
+        many = max(1, BLOCK // max(1, here[:1].numel()))
+        sizes = process_group.collect(len(here))
+        mine = comm.get_rank()
+        for owner, size in enumerate(sizes):
+            for start in range(0, size, many):
+                stop = min(start + many, size)
+                if owner == mine == 0:
+                    yield here[start:stop].cpu()
+                elif owner == mine:
+                    dist.send(here[start:stop].contiguous(), 0)
+                elif mine == 0:
+                    block = torch.empty_like(here[:1]).repeat(stop - start, *[1] * (here.ndim - 1))
+                    dist.recv(block, owner)
+                    yield block.cpu()
+
+
+def shared_weights(model: nn.Module) -> dict[str, SharedTensor]:
+    """The weights of a model that are shared out over the processes, by their names."""
+    return {
+        name: SharedTensor(weight.detach(), shard.rows)
+        for name, (shard, weight) in shards(process_group.inner(model)).items()
+    }
+
+
+def take_memory(state: dict[str, Any], rows: Mapping[str, Rows]) -> dict[str, SharedTensor]:
+    """Take what an optimizer keeps of shared weights, row by row, out of its state.
+
+    Args:
+        state: of an `OptimizerMemory`; changed.
+        rows: those here, by the names of the weights.
+
+    Returns:
+        what was taken, by "name of the weight:name of the value".
+    """
+    taken = {}
+    for number, name in enumerate(state["names"]):
+        kept = state["state"].get(number, {})
+        for key, value in list(kept.items() if name in rows else ()):
+            if isinstance(value, torch.Tensor) and value.ndim:
+                taken[f"{name}:{key}"] = SharedTensor(value, rows[name])
+        if name in rows:
+            kept = {key: value for key, value in kept.items() if f"{name}:{key}" not in taken}
+            state["state"] = {**state["state"], number: kept}
+    return taken
+
+
+def put_memory_back(state: dict[str, Any], path: PathLike, rows: Mapping[str, Rows]) -> None:
+    """Put what an optimizer keeps of shared weights into its state, the rows of this process.
+
+    Args:
+        state: of an `OptimizerMemory`; changed.
+        path: what `write` made of what was taken; "" where nothing was.
+        rows: those here, by the names of the weights; a weight that is not among them is whole.
+
+    Raises:
+        ArtefactError: the file cannot be read.
+    """
+    numbers = {name: number for number, name in enumerate(state.get("names", []))}
+    for name in numbers.keys() & rows.keys():
+        first, last, whole = rows[name]
+        kept = state["state"].get(numbers[name], {})
+        for key, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.ndim and len(value) == whole:
+                kept[key] = value[first:last].clone()
+    if not path:
+        return
+    try:
+        with safe_open(str(path), "pt") as file:
+            for title in file.keys():
+                name, _, key = title.rpartition(":")
+                if name in numbers:
+                    part = file.get_slice(title)
+                    first, last, _ = rows.get(name, Rows(0, part.get_shape()[0], 0))
+                    state["state"].setdefault(numbers[name], {})[key] = part[first:last].clone()
+    except (SafetensorError, OSError) as error:
+        raise ArtefactError(f"{path}: the optimizer's state cannot be read ({error})") from error
+
+
+def take_part(shared: Mapping[str, SharedTensor]) -> None:
+    """In the processes that write nothing: send what is here."""
+    for _, tensor in sorted(shared.items()):
+        for _ in tensor.blocks():
+            pass
+
+
+def write(
+    file: IO[bytes],
+    tensors: Mapping[str, torch.Tensor],
+    shared: Mapping[str, SharedTensor],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write a .safetensors file, in rank 0, while the other processes call `take_part`.
+
+    Of shared tensors no more than a block is held beside what this process has of them.
+
+    Args:
+        file: open for writing.
+        tensors: by name, whole, on the CPU.
+        shared: by name.
+        metadata: of the file.
+    """
+    sizes = {name: (one.dtype, list(one.shape), one.nbytes) for name, one in tensors.items()}
+    sizes |= {name: (one.here.dtype, one.shape, one.nbytes) for name, one in shared.items()}
+    order = [*sorted(shared), *sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))]
+    head: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        dtype, shape, size = sizes[name]
+        head[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(head).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little") + text)
+    for name in order:
+        blocks = shared[name].blocks() if name in shared else iter([tensors[name]])
+        for block in blocks:
+            file.write(_bytes_of(block))
+
+
+def _bytes_of(tensor: torch.Tensor) -> Any:
+    """The numbers of a tensor as a buffer, without a copy."""
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def rows_of(model: nn.Module) -> dict[str, Rows]:
+    """Which rows of its shared weights this process holds, by their names."""
+    return rows_here(process_group.inner(model))

@@ -1,0 +1,108 @@
+"""Trainings whose class weights are shared out over processes: saved, loaded by other numbers of
+processes, clipped, refused.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fastseek.distributed import process_group
+from fastseek.distributed.launch import launch
+from fastseek.training import checkpoint_manifest
+from fastseek.training.trainer import Trainer
+
+WEIGHT = "losses.subcenter_arcface.weight"
+RECIPE = {
+    # Without batch statistics and draws of its own the parts of a batch are the whole batch.
+    "SEEK__BACKBONE": "timm(name='test_efficientnet', stages=(4,), bn_eval=True)",
+    "SEEK__LOSSES": ["subcenter_arcface(on='gem', s=20, shard=True)"],
+    "SEEK__TRAIN": ["resize(32)"],
+    "SOLVER__OPT": "AdamW",
+    "SOLVER__BASE_LR": 0.0003,
+    "SOLVER__CLIP_GRADIENTS__ENABLED": True,
+    "SOLVER__CLIP_GRADIENTS__CLIP_TYPE": "norm",
+    "SOLVER__CLIP_GRADIENTS__CLIP_VALUE": 0.05,
+}
+
+
+def train(cfg, resume=False):
+    """In one of several processes; a function of a module, because new processes import it."""
+    torch.set_num_threads(1)
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume)
+    trainer.train()
+    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+    state = trainer.optimizer.state
+    held = process_group.inner(trainer.model).get_parameter(WEIGHT)
+    told = {
+        "rows": len(held),
+        "bytes": held.nbytes + sum(state[held][key].nbytes for key in ("exp_avg", "exp_avg_sq")),
+    }
+    (pathlib.Path(cfg.OUTPUT_DIR) / f"held_{rank}.json").write_text(json.dumps(told))
+
+
+def losses(folder):
+    lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    return [line["total_loss"] for line in lines if "total_loss" in line]
+
+
+def final(folder):
+    return load_file(folder / "model_final.safetensors"), load_file(
+        folder / "model_final.optimizer"
+    )
+
+
+@pytest.fixture
+def run(recipe_of, tmp_path, launch_forks):
+    """run(name, processes, resume=False, **changes) -> its folder."""
+
+    def start(name, processes, resume=False, **changes):
+        folder = tmp_path / name
+        cfg = recipe_of(**{**RECIPE, "OUTPUT_DIR": str(folder), **changes})
+        launch(train, num_gpus=processes, args=(cfg, resume), device="cpu")
+        return folder
+
+    return start
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path):
+    whole = run("whole", 2)
+    half = run("half", 2, SEEK__STOP_AT=1)
+    weights, memory = final(whole)
+    assert weights[WEIGHT].shape == (18, 32) and set(memory) == {
+        f"{WEIGHT}:exp_avg",
+        f"{WEIGHT}:exp_avg_sq",
+    }
+    for processes in (1, 2, 3, 4):
+        name = f"with{processes}"
+        shutil.copytree(half, tmp_path / name)
+        folder = run(name, processes, resume=True)
+        others = load_file(folder / "model_final.safetensors")
+        held = [json.loads((folder / f"held_{n}.json").read_text()) for n in range(processes)]
+        rows = [one["rows"] for one in held]
+        assert sum(rows) == 18 and max(rows) == 3 * -(-6 // processes)
+        for key, value in weights.items():
+            same = torch.equal(others[key], value)
+            assert same if processes == 2 else torch.allclose(others[key], value, atol=1e-5), key
+        if processes == 2:
+            assert losses(folder)[-3:] == losses(whole)[-3:]
+            assert all(torch.equal(final(folder)[1][key], one) for key, one in memory.items())
+        if processes == 1:
+            assert not (folder / "model_final.optimizer").exists()
+
+
+@pytest.mark.slow
+def test_one_process_trains_as_two_do(run):
+    one, two = run("one", 1), run("two", 2)
+    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+    first, second = (load_file(folder / "model_final.safetensors") for folder in (one, two))
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5)
+    assert checkpoint_manifest.fault(two, "model_final") is None
