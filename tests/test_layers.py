@@ -39,7 +39,7 @@ FLOORS = {
     "cli": [
         "_machine _needs _reference_pages",
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
-        _score _submit _submit_classes _threads""",
+        _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse index
@@ -131,7 +131,7 @@ FLOORS = {
         "faiss_hnsw faiss_ivf faiss_pq",
     ],
     "structures": [
-        "_old_field_name arrays class_file item label_file",
+        "_old_field_name arrays class_file item known_digests label_file",
         "answers archive file_list letters",
         "id_column",
         "item_columns",

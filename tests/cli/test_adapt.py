@@ -50,7 +50,7 @@ def test_an_adapter_is_fitted_judged_written_and_searched_with(home, capsys):
     told = capsys.readouterr().out
     assert "fitted on 96 images of 12 classes: a.safetensors" in told
     assert "48 of 144 images have no label: c12/096.jpg, c12/097.jpg, c12/098.jpg, …" in told
-    assert "1 labels are of images without vectors: gone.jpg" in told
+    assert "1 label of images without vectors: gone.jpg" in told
     assert "unseen classes, map" in told and "It helps classes it was not fitted on." in told
     before, after = search(), search("--enhance", "adapter('a.safetensors')")
     for labeled in (slice(0, 96), slice(96, 144)):  # the last were never labeled
@@ -98,6 +98,14 @@ def test_the_rows_of_one_split_can_be_meant(home, capsys):
     (home / "split.csv").write_text("\n".join(["id,label,split", *table, ""]))
     adapt("--split", "train", labels="split.csv")
     assert "48 images of 6 classes" in capsys.readouterr().out
+
+
+def test_one_class_is_one_class(home, capsys):
+    lines = (home / "labels.csv").read_text().splitlines()
+    (home / "single.csv").write_text("\n".join([*lines, ""]).replace(lines[1], f"{lines[1]}alone"))
+    adapt("--method", "lda()", labels="single.csv")
+    told = capsys.readouterr().out
+    assert "1 class of one image only" in told and "1 classes" not in told
 
 
 def test_one_that_harms_is_not_written_unless_it_is_forced(home, capsys):

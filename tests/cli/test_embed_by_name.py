@@ -1,5 +1,8 @@
 """`fastseek embed --model NAME`, as it is called."""
 
+import io
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,6 +43,24 @@ def test_a_table_and_one_image_are_taken_too(images, tmp_path, capsys):
     table, one = (Embeddings.load(tmp_path / name) for name in ("t", "o"))
     assert table.ids.tolist() == ["images/1.png"] and one.ids.tolist() == ["1.png"]
     assert np.array_equal(table.vectors, one.vectors)
+
+
+def test_a_list_on_standard_input_is_embedded_and_elsewhere_refused(images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    monkeypatch.setattr("sys.stdin", io.StringIO("1.png\n./0.png\n"))
+    embed("--model", "default", "--images", "-", "--out", tmp_path / "s")
+    embed("--model", "default", "--images", images, "--out", tmp_path / "e")
+    listed, folder = Embeddings.load(tmp_path / "s"), Embeddings.load(tmp_path / "e")
+    assert listed.ids.tolist() == ["1.png", "0.png"] and folder.ids.tolist() == ["0.png", "1.png"]
+    assert np.array_equal(listed.vectors[::-1], folder.vectors)
+    for line in (
+        ["index", "add", tmp_path / "shop", "--images", "-"],
+        ["index", "search", tmp_path / "shop", "--images", "-"],
+    ):
+        call_verb("index", ["create", "--out", str(tmp_path / "shop"), "--model", "default"])
+        with pytest.raises(DataError, match="-: a list on standard input is read by embed"):
+            call_verb(line[0], [str(word) for word in line[1:]])
+        shutil.rmtree(tmp_path / "shop")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -182,6 +183,28 @@ def test_a_ranking_as_a_page_is_the_report_without_a_truth(verb, home, capsys):
     pathlib.Path("mine.html").write_bytes(FOREIGN["index.html"])
     with pytest.raises(UsageError, match=r"mine\.html is there"):
         run(COMMANDS[verb].replace("OUT", "mine.html"))
+
+
+@pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])
+def test_a_page_names_the_labels_that_a_table_would_have(verb, home, capsys):
+    pathlib.Path("some.csv").write_text("id,label\n0,hat\n")
+    run(COMMANDS[verb].replace("OUT", "new.html") + " --labels some.csv --images nowhere")
+    assert 'data-label="hat"' in pathlib.Path("new.html").read_text()
+    told = capsys.readouterr().out
+    assert "11 of 12 images have no label in some.csv" in told and "nowhere" in told
+
+
+@pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])
+def test_what_a_command_prints_does_not_steer_the_terminal(verb, home, capsys):
+    run(COMMANDS[verb].split()[:-1] + ["a\x1b[31m.npz"])
+    told = capsys.readouterr().out
+    assert "a\\x1b[31m.npz" in told and "\x1b" not in told
+
+
+def test_every_command_prints_through_the_one_function_that_spells_out_what_steers():
+    for path in pathlib.Path(cli.__file__).parent.glob("[a-z]*.py"):
+        calls = re.findall(r"(?<![\w.])print\(|stdout\.write\((.*)", path.read_text())
+        assert set(calls) <= {"parts_page())", "_keys(args))"}, path
 
 
 @pytest.mark.parametrize("verb", ["search", "rerank", "fuse"])

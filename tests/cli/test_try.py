@@ -130,7 +130,9 @@ def test_files_of_others_are_not_replaced_and_its_own_are(home, name):
         call_verb("try", ["mine", "--out", "look"])
     assert [path.name for path in (home / "look").iterdir()] == [name]
     assert (home / "look" / name).read_text() == "mine"
-    (home / "look" / name).unlink()
+    call_verb("try", ["mine", "--out", "look", "--force"])
+    assert "rejects" in name or (home / "look" / name).read_bytes() != b"mine"
+    (home / "look" / name).unlink(missing_ok=True)
     (home / "mine" / "bad.jpg").write_text("x")
     for _ in range(2):
         call_verb("try", ["mine", "--out", "look"])

@@ -67,9 +67,24 @@ def test_more_queries_than_the_page_may_hold_are_spread_evenly_and_counted(tmp_p
 
 
 def test_only_a_page_that_is_still_growing_renews_itself(tmp_path):
-    renews = '<meta http-equiv="refresh" content="4">'
-    assert renews in made(tmp_path, small(), renew=4)
-    assert "refresh" not in made(tmp_path, small())
+    growing, whole = made(tmp_path, small(), renew=4, until=9), made(tmp_path, small())
+    assert 'data-renew="4" data-until="9"' in growing and "data-renew" not in whole
+    # A browser without scripts would load it for ever, also after its process was killed.
+    assert 'http-equiv="refresh' not in growing
+    assert "<noscript>" in growing and 'id="stopped" hidden' in growing
+    assert "<noscript>" not in whole and 'id="stopped"' not in whole
+
+
+def test_labels_stand_with_the_answers_and_with_queries_of_the_gallery_only(tmp_path):
+    labels = {"a.jpg": "<hat>", "b.jpg": "shoe"}
+    same = made(tmp_path, small(), labels=labels)
+    assert "<b>&lt;hat&gt;</b> a.jpg" in same and "<b>shoe</b> b.jpg" in same
+    assert "</b> c.jpg" not in same and "<b></b>" not in same
+    assert re.findall(r'data-text="([^"]+)"', same) == ["a.jpg &lt;hat&gt;", "b.jpg shoe", "c.jpg"]
+    provenance = {"queries": {"root": "/x"}, "gallery": {"root": "/y"}}
+    other = made(tmp_path, small(provenance=provenance), labels=labels)
+    assert re.findall(r'data-text="([^"]+)"', other) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert other.count('data-label="shoe"') == 3
 
 
 def test_heading_and_notes_tell_no_full_path(tmp_path):

@@ -16,7 +16,7 @@ from fastseek.io.csv_rows import read_header
 from fastseek.io.json_files import read_json, write_json
 from fastseek.io.locks import hold_folder
 from fastseek.io.yaml_lines import read_yaml
-from fastseek.structures import Embeddings, GroundTruth, Shards, shard_files
+from fastseek.structures import Embeddings, GroundTruth, Shards, known_digests
 
 
 def embeddings(count=10, dim=3, provenance=None, dtype=np.float32):
@@ -290,11 +290,10 @@ def test_F49_a_flipped_byte_among_the_ids_is_refused_when_they_are_read(tmp_path
 
 def test_F49_a_file_is_hashed_once_and_anew_when_it_has_changed(tmp_path, monkeypatch):
     embeddings().save(tmp_path, rows=4)
-    for path in tmp_path.iterdir():
-        os.utime(path, (1e9, 1e9))
+    monkeypatch.setattr(known_digests, "SETTLED", -1e9)
     hashed = []
-    real = shard_files.sha256
-    monkeypatch.setattr(shard_files, "sha256", lambda path: hashed.append(path) or real(path))
+    real = known_digests.sha256
+    monkeypatch.setattr(known_digests, "sha256", lambda path: hashed.append(path) or real(path))
     for verify in (True, False, True):
         list(Embeddings.load(tmp_path, verify=verify).blocks())
     assert len(hashed) == 6

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.io.locks import hold_folder
-from fastseek.structures import Embeddings, shard_files
+from fastseek.structures import Embeddings, known_digests
 from fastseek.structures import embeddings_writer as module
 from fastseek.structures.embeddings_writer import COLUMNS, fits, store, store_anew
 
@@ -433,10 +433,9 @@ def test_F47_shards_whose_job_is_unknown_are_taken_for_nobodys(tmp_path):
 
 def test_what_the_writer_has_compared_is_not_hashed_again_by_its_reader(tmp_path, monkeypatch):
     store(feed(20), 20, tmp_path, PASSPORT, shard_items=10)
-    for path in tmp_path.iterdir():
-        os.utime(path, (1e9, 1e9))
-    hashed, real = [], shard_files.sha256
-    monkeypatch.setattr(shard_files, "sha256", lambda path: hashed.append(path) or real(path))
+    monkeypatch.setattr(known_digests, "SETTLED", -1e9)
+    hashed, real = [], known_digests.sha256
+    monkeypatch.setattr(known_digests, "sha256", lambda path: hashed.append(path) or real(path))
     again = store(feed(20), 20, tmp_path, PASSPORT, shard_items=10)
     np.testing.assert_array_equal(again.vectors[:], [vector(item) for item in range(20)])
     assert len(hashed) == 4  # ids and vectors of two shards

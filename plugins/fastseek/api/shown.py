@@ -7,12 +7,17 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..io.file_kinds import PAGE, check_written_over
 from ..io.paths import PathLike
+from ..io.text_table import count_noun
 from ..structures import Ranking
 from ..structures.answers import find_form
 from ..structures.identity import root_of
+
+if TYPE_CHECKING:
+    from ..report import NeighborsLayout
 
 Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
 
@@ -23,8 +28,7 @@ class Shown:
     Args:
         ranking: what was found.
         images: where the images are.
-        queries, depth: how many of them, and answers for each, are shown in a notebook.
-        notes: sentences below them.
+        layout: what is shown in a notebook.
         page: the page that was written; None without one.
     """
 
@@ -32,26 +36,22 @@ class Shown:
         self,
         ranking: Ranking,
         images: Images,
-        queries: int,
-        depth: int,
-        notes: Sequence[str] = (),
+        layout: NeighborsLayout,
         page: pathlib.Path | None = None,
     ) -> None:
         self.page = page
-        self._ranking, self._images, self._notes = ranking, images, notes
-        self._queries, self._depth = queries, depth
+        self._ranking, self._images, self._layout = ranking, images, layout
 
     def __repr__(self) -> str:
         count = len(self._ranking.query_ids)
-        return f"{count} {'query' if count == 1 else 'queries'}" + (
+        return count_noun(count, "query", "queries") + (
             f", shown on {self.page}" if self.page else ""
         )
 
     def _repr_html_(self) -> str:
-        from ..report import NeighborsLayout, neighbors_grid  # a search does without pages
+        from ..report import neighbors_grid  # a search does without pages
 
-        layout = NeighborsLayout(queries=self._queries, depth=self._depth, notes=self._notes)
-        return neighbors_grid(self._ranking, self._images, layout)
+        return neighbors_grid(self._ranking, self._images, self._layout)
 
 
 def show(
@@ -61,6 +61,7 @@ def show(
     depth: int = 8,
     out: PathLike | None = None,
     force: bool = False,
+    labels: Mapping[str, str] | None = None,
 ) -> Shown:
     """Show queries with the images that were found for them.
 
@@ -76,6 +77,7 @@ def show(
         depth: answers shown for each.
         out: the page, .html; it is written in a notebook, too, and is not opened.
         force: whether a file that is no page is replaced, too.
+        labels: id -> label of the gallery, shown with the answers.
 
     Raises:
         UsageError: `out` cannot be written, its name says another kind of file, or one of another
@@ -87,15 +89,16 @@ def show(
         find_form(out, (PAGE,))
         check_written_over(out, "page", force)
     notes = [] if images is not None else _suggest_images(ranking)
+    told: dict[str, Any] = {"depth": depth, "notes": notes, "labels": labels}
     if out is None and _is_notebook():
-        return Shown(ranking, images, queries, depth, notes)
+        return Shown(ranking, images, NeighborsLayout(queries=queries, **told))
     page = _name_page() if out is None else pathlib.Path(out)
-    neighbors_page(ranking, images, page, NeighborsLayout(depth=depth, notes=notes))
+    neighbors_page(ranking, images, page, NeighborsLayout(**told))
     if out is None:
         from ..report.browser import open_page
 
         open_page(page)
-    return Shown(ranking, images, queries, depth, notes, page)
+    return Shown(ranking, images, NeighborsLayout(queries=queries, **told), page)
 
 
 def _suggest_images(ranking: Ranking) -> list[str]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from ..adapt import Adapted, Trying, check_harmless, describe_unfit, fit_adapter
 from ..data.datasets.folder import label_by_folder
-from ..errors import UsageError
+from ..errors import UsageError, escape_controls
 from ..io.atomic import check_writable
 from ..io.code_version import current_commit
 from ..io.file_kinds import check_replaceable
 from ..io.paths import PathLike
-from ..io.text_table import align_columns
+from ..io.text_table import align_columns, count_noun
 from ..report.results import write_results
 from ..structures import Embeddings
 from ..structures.label_file import read_labels
@@ -90,8 +90,9 @@ def _describe(
     provenance = adapted.fit.provenance
     blend = float(adapted.fit.arrays["blend"][0])
     lines = [
-        f"{provenance['method']}, blend {blend:g}, fitted on {adapted.images} images of"
-        f" {adapted.classes} classes: {out}"
+        f"{provenance['method']}, blend {blend:g}, fitted on"
+        f" {count_noun(adapted.images, 'image')} of"
+        f" {count_noun(adapted.classes, 'class', 'classes')}: {out}"
     ]
     names = side.ids.tolist()
     bare = [name for name in names if not labels.get(name)]
@@ -100,9 +101,14 @@ def _describe(
     there = set(names)
     unknown = [name for name in labels if name not in there]
     if unknown:
-        lines.append(f"{len(unknown)} labels are of images without vectors: {_name(unknown)}")
+        lines.append(
+            f"{count_noun(len(unknown), 'label')} of images without vectors: {_name(unknown)}"
+        )
     if adapted.singles:
-        lines.append(f"{adapted.singles} classes have one image, which cannot be asked for")
+        lines.append(
+            f"{count_noun(adapted.singles, 'class', 'classes')} of one image only, which cannot be"
+            " asked for"
+        )
     return lines
 
 
@@ -117,7 +123,8 @@ def _describe_figures(adapted: Adapted, figures: pathlib.Path) -> list[str]:
         span = f"[{one.low:+.3f}, {one.high:+.3f}]"
         queries = str(judged.queries[one.group])
         table.append([f"{one.group} classes, {one.metric}", queries, *numbers, span])
-    note = f"Intervals are over {judged.classes} classes; figures are in {figures}"
+    over = count_noun(judged.classes, "class", "classes")
+    note = f"Intervals are over {over}; figures are in {figures}"
     return [*describe_unfit(judged), align_columns(table), VERDICTS[judged.verdict], note]
 
 
@@ -136,4 +143,4 @@ def _list_rows(adapted: Adapted) -> list[dict[str, Any]]:
 
 
 def _name(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+    return ", ".join(map(escape_controls, names[:SHOWN])) + (", …" if len(names) > SHOWN else "")

@@ -98,7 +98,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         metavar="CSV",
-        help="id,label of the gallery: one column more in .csv, .json and .jsonl",
+        help="id,label of the gallery: one column more in a table, and named on a page",
     )
     parser.add_argument(
         "--images",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..errors import UsageError
 from ..io.file_kinds import PAGE, check_replaceable
 from ..io.paths import PathLike
+from ..io.text_table import count_noun
 from ..structures import Ranking
 from ..structures.answers import TABLES, find_form
 from ..structures.embeddings_writer import find_foreign
@@ -21,23 +22,26 @@ from ..structures.label_file import read_labels
 RUN_FILES = {"report.html": "page", "ranking.npz": "ranking", "results.json": "results"}
 
 
-def check_run_folder(out: PathLike, files: Mapping[str, str] = RUN_FILES) -> None:
+def check_run_folder(
+    out: PathLike, files: Mapping[str, str] = RUN_FILES, force: bool | None = None
+) -> None:
     """Check that what a run would write anew into its folder is not there yet, or is a run's.
 
     Args:
         out: the folder.
         files: names in it, each with the kind that `check_replaceable` takes.
+        force: whether anything is replaced; None where the verb has no such option.
 
     Raises:
         UsageError: a file of something else is there.
     """
     for name, kind in files.items():
         try:
-            check_replaceable(pathlib.Path(out) / name, kind)
+            check_replaceable(pathlib.Path(out) / name, kind, bool(force))
         except UsageError as error:
             raise UsageError(
                 f"{out} is there and holds {name!r}, which no run of FastSeek has written: name"
-                " another folder"
+                f" another folder{_or_force(force)}"
             ) from error
 
 
@@ -55,15 +59,19 @@ def check_folder(out: PathLike | None, force: bool | None = None) -> None:
     if foreign:
         raise UsageError(
             f"{out} is there and holds {foreign!r}, which is no file of embeddings: name another"
-            f" folder{'' if force is None else ', or say --force'}"
+            f" folder{_or_force(force)}"
         )
+
+
+def _or_force(force: bool | None) -> str:
+    return "" if force is None else ", or say --force"
 
 
 class Beside(NamedTuple):
     """What is told beside the answers of a ranking.
 
     Args:
-        labels: a CSV file with the columns id and label of the gallery, for a table.
+        labels: a CSV file with the columns id and label of the gallery, for a table or a page.
         images: folders the ids are relative to, for a page.
     """
 
@@ -82,8 +90,8 @@ def check_ranking_suffix(out: PathLike, beside: Beside = NOTHING) -> None:
             images.
     """
     form = find_form(out)
-    if beside.labels is not None and form not in TABLES:
-        raise UsageError(f"{out}: labels are written into {', '.join(TABLES)} only")
+    if beside.labels is not None and form == ".npz":
+        raise UsageError(f"{out}: labels are written into {', '.join((*TABLES, PAGE))} only")
     if beside.images and form != PAGE:
         raise UsageError(f"{out}: images are shown in a page only: name a {PAGE} file")
 
@@ -99,7 +107,7 @@ def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> s
         out: .npz or no suffix (with the provenance), .csv, .csv.gz, .json (a list of objects),
             .jsonl, or .html, a page that `fastseek report` makes without a truth. What stands there
             is replaced: `check_replaceable` has looked at it.
-        beside: labels for a table, folders of images for a page.
+        beside: labels for a table or a page, folders of images for a page.
 
     Returns:
         what is to be told of the labels or images; mostly nothing.
@@ -109,15 +117,14 @@ def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> s
     """
     check_ranking_suffix(out, beside)
     form = find_form(out)
-    if form == PAGE:
-        from ..report import neighbors_page  # other answers need no Pillow
-
-        neighbors_page(ranking, list(beside.images), out)
-        return say_images(ranking, beside.images)
     known = None
     if beside.labels is not None:
         known = read_labels(beside.labels, "gallery", allow_empty=True)
-    if form == ".npz":
+    if form == PAGE:
+        from ..report import NeighborsLayout, neighbors_page  # other answers need no Pillow
+
+        neighbors_page(ranking, list(beside.images), out, NeighborsLayout(labels=known))
+    elif form == ".npz":
         ranking.save(out, force=True)
     elif form.startswith(".csv"):
         ranking.to_csv(out, known, force=True)
@@ -125,13 +132,14 @@ def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> s
         ranking.to_json(out, known, force=True)
     missing = 0 if known is None else sum(one not in known for one in ranking.gallery_ids.tolist())
     total = len(ranking.gallery_ids)
-    return f"; {missing} of {total} images have no label in {beside.labels}" if missing else ""
+    told = f"; {missing} of {total} images have no label in {beside.labels}" if missing else ""
+    return told + say_images(ranking, beside.images) if form == PAGE else told
 
 
 def describe_ranking(ranking: Ranking, out: PathLike) -> str:
     """A line telling how many queries have how many answers, and where they are."""
     count, depth = ranking.indices.shape
-    asked = f"{count} {'query' if count == 1 else 'queries'}"
+    asked = count_noun(count, "query", "queries")
     return f"{asked}, {depth} of {len(ranking.gallery_ids)} images each: {out}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +13,9 @@ from ..io.paths import PathLike
 from ..knn.vectors import blocks
 from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
-from ..structures.file_list import list_lines, names_image
+from ..structures.file_list import names_image
 from ..structures.provenance import tell_root
+from ._listed_images import STDIN, read_images
 from ._outputs import NOTHING, Beside, check_ranking_suffix, describe_ranking, save_ranking
 
 READ = (
@@ -126,14 +126,14 @@ def read_queries(path: PathLike, gallery: Embeddings, source: PathLike) -> Embed
         DataError, ArtefactError: as `read_side`.
     """
     given = os.fspath(path)
-    if given != "-" and not given.lower().endswith(".txt") and not names_image(path):
+    if given != STDIN and not given.lower().endswith(".txt") and not names_image(path):
         return read_side(path)
-    from ..data.own_images import images_of  # vectors are searched without torch
-    from ..inference.pretrained.in_memory import embed_in_memory, load_model_of
-
-    items, root = (
-        list_lines(sys.stdin, os.curdir, "standard input") if given == "-" else images_of(path)
+    from ..inference.pretrained.in_memory import (  # vectors are searched without torch
+        embed_in_memory,
+        load_model_of,
     )
+
+    items, root = read_images(path)
     return embed_in_memory(load_model_of(gallery.provenance, str(source)), items, root)
 
 

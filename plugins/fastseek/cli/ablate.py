@@ -10,11 +10,11 @@ Several files, separated by commas, give the rows of all, one folder a file.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import add_recipe_changes, check_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from ..workflows.ablation.run import ablate_files
 
-    sys.stdout.write(
+    tell(
         ablate_files(
             [find_recipe(name) for name in args.file.split(",")],
             args.out,
@@ -49,5 +49,4 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.opts,
             args.jobs,
         )
-        + "\n"
     )

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     more = {"methods": tuple(args.method)} if args.method else {}
     trying = Trying(blend=args.blend, folds=args.folds, seed=args.seed, **more)
-    print(adapt_files(args.embeddings, args.labels, args.out, trying, args.split, args.force))
+    tell(adapt_files(args.embeddings, args.labels, args.out, trying, args.split, args.force))
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

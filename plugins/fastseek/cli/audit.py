@@ -15,6 +15,7 @@ import importlib
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
+from ._terminal import tell
 
 Commands = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
 
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         inputs = [*(args.get(name) for name in read), *args.get("rankings", ())]
         check_replaceable(args["out"], kind, force, inputs)
     # Imported when it is asked for: each question needs other libraries.
-    print(getattr(importlib.import_module(f".{module}", __package__), run)(**args))
+    tell(getattr(importlib.import_module(f".{module}", __package__), run)(**args))
 
 
 def add_noise(commands: Commands) -> None:

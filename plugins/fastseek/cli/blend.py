@@ -10,10 +10,10 @@ fastseek blend --embeddings a b --train train-a train-b --labels train.csv --out
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,12 +83,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_folder(args.out, args.force)
     wanted = BlendOptions(args.mean, args.evolve, args.prior, args.power, args.seed, args.weights)
     if args.embeddings:
-        sys.stdout.write(_join(args) + "\n")
+        tell(_join(args))
         folders, out = [args.out], None
         if not args.metrics:
             return
     told = blend_files(folders, wanted, args.truth, args.metrics, args.classes, out, args.json)
-    sys.stdout.write(told + "\n")
+    tell(told)
 
 
 def _add_embedding_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ A gate is what `fastseek classify-report` writes: images it turns away are "none
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ._arguments import make_parser
@@ -19,6 +18,7 @@ from ._recipe_arguments import (
     add_recipe_changes,
     parse_with_changes,
 )
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     done = classify_images(
         args.config_file, args.weights, args.images, args.out, args.opts, args.gate
     )
-    sys.stdout.write(done + "\n")
+    tell(done)

@@ -6,11 +6,11 @@ that are taken for each other.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ._arguments import make_parser
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,4 +63,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.on,
         GateChoice(args.keep, args.outside, args.by),
     )
-    sys.stdout.write(done + "\n")
+    tell(done)

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import add_recipe_changes, parse_with_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,4 +37,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ..workflows.contest.run import run_files
 
     recipes = [find_recipe(name) for name in args.recipe]
-    print(run_files(recipes, args.out, args.short, args.opts))
+    tell(run_files(recipes, args.out, args.short, args.opts))

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import add_recipe_changes, parse_with_changes
+from ._terminal import tell
 
 RECIPE = "Grocery/dolg_mobilenetv2"
 DRAWN = "Rendered/dolg_efficientnet_lite0"
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     rendered = args.rendered or not _has_grocery()
     recipe = find_recipe(DRAWN if rendered else RECIPE)
     changes = [] if rendered else _replace_backbone(recipe)
-    print(run_file(recipe, args.out, None, [*changes, *args.opts]))
+    tell(run_file(recipe, args.out, None, [*changes, *args.opts]))
 
 
 def _has_grocery() -> bool:

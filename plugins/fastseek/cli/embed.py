@@ -2,6 +2,7 @@
 
     fastseek embed --model default --images /my/images --out mine
     fastseek embed --model timm:vit_small_patch16_dinov3 --pooling cls --images /my/images --out mine
+    find . -name "*.jpg" | fastseek embed --model default --images - --out mine
     fastseek embed config.yaml --weights model_final.safetensors --images /my/images --out mine
 
 config.yaml is the complete recipe that a training wrote beside its weights. `fastseek models list`
@@ -11,10 +12,9 @@ shows models by name.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from ..errors import UsageError, escape_controls
+from ..errors import UsageError
 from ._arguments import make_parser
 from ._model_options import MODEL_OPTIONS, add_named_model_options, read_model_options
 from ._recipe_arguments import (
@@ -23,6 +23,7 @@ from ._recipe_arguments import (
     add_recipe_changes,
     parse_with_changes,
 )
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check_folder(args.out)
     work = _embed_by_name if args.model else _embed_by_recipe
-    sys.stdout.write(escape_controls(work(args), keep="\n") + "\n")
+    tell(work(args))
 
 
 def _embed_by_recipe(args: argparse.Namespace) -> str:
@@ -63,11 +64,12 @@ def _embed_by_name(args: argparse.Namespace) -> str:
     if args.config_file or args.weights or args.opts:
         raise UsageError("--model takes no recipe, no --weights and no KEY VALUE: leave them out")
 
-    from ..data.own_images import describe_embeddings, images_of
+    from ..data.own_images import describe_embeddings
     from ..inference.pretrained import load_model
     from ..inference.pretrained.embed import embed_items
+    from ._listed_images import read_images
 
-    items, root = images_of(args.images)
+    items, root = read_images(args.images)
     model = load_model(args.model, read_model_options(args))
     found = embed_items(model, items, root, args.out, args.threads)
     return describe_embeddings(found, len(items), "numbers each", args.out)

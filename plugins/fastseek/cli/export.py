@@ -11,11 +11,11 @@ of fast-reid's.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.to in ("onnx", "pt2") and not args.out.endswith(f".{args.to}"):
         parser.error(f"--to {args.to}: name a file that ends in .{args.to}")
 
-    sys.stdout.write(_export(args) + "\n")
+    tell(_export(args))
 
 
 def _export(args: argparse.Namespace) -> str:

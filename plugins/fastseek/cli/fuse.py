@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -45,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     check_replaceable(args.out, "ranking", args.force, [*args.rankings, args.truth])
     tuning = args.tune, args.truth, args.seed
-    print(fuse_files(args.rankings, args.fuse, args.out, *tuning, Beside(args.labels, args.images)))
+    tell(fuse_files(args.rankings, args.fuse, args.out, *tuning, Beside(args.labels, args.images)))

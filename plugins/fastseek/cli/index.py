@@ -18,8 +18,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ._arguments import add_force_option, make_parser
+from ._arguments import add_force_option, add_formats_option, make_parser
 from ._model_options import add_named_model_options
+from ._terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from . import _index  # help is shown without it
 
-    print(getattr(_index, f"{args.command}_index")(args))
+    tell(getattr(_index, f"{args.command}_index")(args))
 
 
 def _add_command(commands: Commands, name: str, text: str) -> argparse.ArgumentParser:
@@ -104,6 +105,7 @@ def _add_add(commands: Commands, name: str, text: str) -> None:
         "--metadata", metavar="CSV", help="id (or path), and columns of texts or numbers"
     )
     parser.add_argument("--prefix", default="", help="is put before every id, such as shop2/")
+    add_formats_option(parser)
     add_named_model_options(parser)
 
 
@@ -122,6 +124,7 @@ def _add_search(commands: Commands) -> None:
     parser.add_argument(
         "--filter", default="", help="a condition on the metadata: price < 20 and shop == 'north'"
     )
+    add_formats_option(parser)
     add_named_model_options(parser)
     parser.add_argument(
         "--out",

@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Sequence
 
 from ._arguments import make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     fetch = commands.add_parser("fetch", help="fetch a model's weights for later")
     fetch.add_argument("name", metavar="NAME", help="timm:NETWORK")
     args = parser.parse_args(argv)
-    print("\n".join(WORK[args.command](args)))
+    tell("\n".join(WORK[args.command](args)))
 
 
 def _list(args: argparse.Namespace) -> list[str]:

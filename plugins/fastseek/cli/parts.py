@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import UsageError
 from ..suggestions import did_you_mean
 from ._arguments import add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         sys.stdout.write(parts_page())
     else:
-        print(describe(args.kind, args.name))
+        tell(describe(args.kind, args.name))
 
 
 def describe(kind: str = "", name: str = "") -> str:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from ..errors import UsageError
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import check_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.command == "keys":
         sys.stdout.write(_keys(args))
     else:
-        sys.stdout.write(_describe(args, changes) + "\n")
+        tell(_describe(args, changes))
 
 
 def _keys(args: argparse.Namespace) -> str:
@@ -138,10 +139,7 @@ def run_check(files: list[str], large: bool) -> None:
     failed = []
     for outcome in check(files, large):
         mark = "FAILED" if outcome.failed else "ok"
-        sys.stdout.write(
-            f"{mark:6}  {outcome.path}  {outcome.summary}  ({outcome.seconds:.1f} s)\n"
-        )
-        sys.stdout.flush()
+        tell(f"{mark:6}  {outcome.path}  {outcome.summary}  ({outcome.seconds:.1f} s)")
         failed += [outcome.path] if outcome.failed else []
     if failed:
         raise UsageError(f"{len(failed)} of {len(files)} recipes fail: {', '.join(failed)}")

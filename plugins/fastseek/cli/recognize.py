@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -64,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_replaceable(args.out, "table id,landmarks", args.force, inputs)
     if args.class_scores:
         sides = args.queries, args.reference, args.labels, args.class_scores
-        print(recognize_classified_files(*sides, args.out))
+        tell(recognize_classified_files(*sides, args.out))
         return
-    print(
+    tell(
         recognize_files(
             args.queries,
             args.reference,

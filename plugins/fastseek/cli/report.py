@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser, positive
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,4 +66,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_replaceable(args.out, "page", args.force, [args.ranking, args.truth, args.results])
     shown = Shown(args.title, args.order, args.depth, args.queries, args.links)
     inputs = args.ranking, args.truth
-    print(show_files(*inputs, args.out, args.images, args.metrics, args.results, shown))
+    tell(show_files(*inputs, args.out, args.images, args.metrics, args.results, shown))

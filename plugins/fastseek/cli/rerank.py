@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,4 +40,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     inputs = args.ranking, args.queries, args.gallery
     check_replaceable(args.out, "ranking", args.force, inputs)
-    print(rerank_files(*inputs, args.out, args.rerank, Beside(args.labels, args.images)))
+    tell(rerank_files(*inputs, args.out, args.rerank, Beside(args.labels, args.images)))

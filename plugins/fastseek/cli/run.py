@@ -6,11 +6,11 @@ fastseek run Own/dolg --data /my/images --out outputs/mine SOLVER.MAX_EPOCH 10
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ._arguments import add_formats_option, make_parser
 from ._recipe_arguments import add_recipe_changes, add_recipe_option, parse_with_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -32,4 +32,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ._outputs import check_run_folder
 
     check_run_folder(args.out)
-    sys.stdout.write(run_file(args.config_file, args.out, args.data, args.opts) + "\n")
+    tell(run_file(args.config_file, args.out, args.data, args.opts))

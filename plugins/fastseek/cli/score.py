@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from . import diff
 from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,15 +30,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.what != "compare":  # which looks itself
         check_replaceable(args.json, "figures", args.force, _inputs(args))
     if args.what == "ranking":
-        print(score.score_file(args.ranking, args.truth, args.metrics, args.json))
+        tell(score.score_file(args.ranking, args.truth, args.metrics, args.json))
     elif args.what == "revisited":
-        print(
+        tell(
             score_contests.revisited_file(
                 args.ranking, args.gnd, args.protocol, args.json, args.crop, args.overlap_removed
             )
         )
     elif args.what == "digix":
-        print(
+        tell(
             score_contests.digix_file(
                 args.predictions, args.queries, args.gallery, args.json, args.divisor
             )
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.what == "compare":
         diff.print_comparison(args)
     else:
-        print(
+        tell(
             score_contests.gldv2_file(
                 args.what.removeprefix("gldv2-"), args.predictions, args.solution, args.json
             )

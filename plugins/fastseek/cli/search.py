@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,4 +50,4 @@ def main(argv: Sequence[str] | None = None) -> None:
     sides = args.queries, args.gallery
     check_replaceable(args.out, "ranking", args.force, sides)
     calls = args.search, args.enhance, args.rerank
-    print(seek_files(*sides, args.out, *calls, Beside(args.labels, args.images)))
+    tell(seek_files(*sides, args.out, *calls, Beside(args.labels, args.images)))

@@ -6,11 +6,11 @@ fastseek self-train SemiINat2021/plans/small --out outputs/short --short MODEL.D
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
 from ._recipe_arguments import add_recipe_changes, check_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,4 +25,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from ..workflows.self_training.run import run_rounds
 
-    sys.stdout.write(run_rounds(find_recipe(args.plan), args.out, args.short, args.opts) + "\n")
+    tell(run_rounds(find_recipe(args.plan), args.out, args.short, args.opts))

@@ -7,11 +7,11 @@ Beside the ranking, b.boxes.json names the boxes that were searched.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -60,4 +60,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.out,
         SubjectChoice(args.on, args.every, only),
     )
-    sys.stdout.write(done + "\n")
+    tell(done)

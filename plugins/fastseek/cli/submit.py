@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
+from ._terminal import tell
 
 KINDS = {
     "gldv2-retrieval": "100 images a query, id,images",
@@ -36,15 +37,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.what in CLASS_KINDS:
         from ._submit_classes import submit_classes
 
-        print(submit_classes(args.what, args.classified, args.images, args.out))
+        tell(submit_classes(args.what, args.classified, args.images, args.out))
         return
 
     from . import _submit as submit
 
     if args.what == "check":
-        print(submit.check_file(args.kind, args.file, args.queries, args.gallery))
+        tell(submit.check_file(args.kind, args.file, args.queries, args.gallery))
     else:
-        print(
+        tell(
             submit.submit_file(
                 args.what,
                 args.ranking,

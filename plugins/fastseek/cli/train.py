@@ -13,12 +13,12 @@ The same command again skips the finished steps of a plan; a recipe goes on with
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from ..errors import UsageError
 from ._arguments import make_parser
 from ._recipe_arguments import add_recipe_changes, parse_with_changes
+from ._terminal import tell
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.check:
         from ..workflows.plan.spec import describe_plan, read_plan
 
-        sys.stdout.write(describe_plan(read_plan(args.plan), args.opts) + "\n")
+        tell(describe_plan(read_plan(args.plan), args.opts))
     else:
         from ..workflows.plan.run import start as start_plan
 

@@ -19,11 +19,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from ..errors import DataError, escape_controls
+from ..errors import DataError
 from ..io.json_files import read_json
-from ._arguments import add_formats_option, make_parser, positive
+from ._arguments import add_force_option, add_formats_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
 from ._outputs import check_run_folder
+from ._terminal import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--no-open", action="store_true", help="open no browser")
     add_formats_option(parser)
+    add_force_option(parser)
     add_named_model_options(parser, "default")
     args = parser.parse_args(argv)
     _look(args)
@@ -72,18 +74,19 @@ def _look(args: argparse.Namespace) -> None:
     out = args.out or _choose_folder(args.images)
 
     def show(page: pathlib.Path) -> None:
-        _tell(f"page: {page} ({time.monotonic() - start:.0f} s)")
+        tell(f"page: {page} ({time.monotonic() - start:.0f} s)")
         if not args.no_open:
             _open(page)
 
     check_sources([args.images, *args.query])
     rejects = f"table {','.join(COLUMNS)}"
-    check_run_folder(out, {PAGE: "page", "ranking.npz": "ranking", "rejects.csv": rejects})
+    files = {PAGE: "page", "ranking.npz": "ranking", "rejects.csv": rejects}
+    check_run_folder(out, files, args.force)
     model = load_model(args.model, read_model_options(args))
     options = LookOptions(args.k, args.queries, args.threads)
     look = look_at(args.images, out, model, args.query, options, show)
-    _tell(_describe(look, model.name, time.monotonic() - start))
-    _tell(_suggest(args, look))
+    tell(_describe(look, model.name, time.monotonic() - start))
+    tell(_suggest(args, look))
 
 
 def _choose_folder(images: str) -> pathlib.Path:
@@ -95,7 +98,7 @@ def _choose_folder(images: str) -> pathlib.Path:
         return out
     mark = hashlib.sha256(os.fsencode(place)).hexdigest()[:6]
     other = out.with_name(f"{out.name}-{mark}")
-    _tell(f"{out} belongs to {owner}: these images go to {other}")
+    tell(f"{out} belongs to {owner}: these images go to {other}")
     return other
 
 
@@ -108,11 +111,6 @@ def _read_owner(out: pathlib.Path) -> str:
     provenance = found.get("passport") if isinstance(found, dict) else None
     root = provenance.get("root") if isinstance(provenance, dict) else None
     return os.path.realpath(root) if isinstance(root, str) else ""
-
-
-def _tell(line: str) -> None:
-    sys.stdout.write(escape_controls(line, keep="\n") + "\n")
-    sys.stdout.flush()
 
 
 def _open(page: pathlib.Path) -> None:

@@ -50,6 +50,11 @@ def _check_there(images: PathLike) -> None:
         DataError: it is no table, and is not there.
     """
     path = os.fspath(images)
+    if path == "-":
+        raise DataError(
+            "-: a list on standard input is read by embed --model and by search --queries; here,"
+            " write it into a .txt file and name that"
+        )
     if "://" in path or os.path.exists(path) or pathlib.Path(path).suffix.lower() in TABLES:
         return
     raise DataError(f"{path} not found: name a folder of images, an image, or a table or list")

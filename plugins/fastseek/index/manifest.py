@@ -27,7 +27,7 @@ from ..errors import ArtefactError, DataError, refuse_exhausted
 from ..io.atomic import sync_folder
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
-from ..structures.shard_files import check_digest
+from ..structures.known_digests import check_digest
 
 FORMAT = 1
 GRACE = 60.0  # seconds a file outlives the manifests that name it

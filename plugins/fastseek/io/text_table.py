@@ -8,6 +8,11 @@ from typing import Any
 Row = Mapping[str, Any]
 
 
+def count_noun(number: int, one: str, several: str = "") -> str:
+    """Such as "1 class" or "2,000 classes"; `several` where it is not `one` with an s."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def metric_names(rows: Sequence[Row]) -> list[str]:
     """The metrics of all rows, each once, in the order in which they come."""
     return list(dict.fromkeys(name for row in rows for name in row["metrics"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..io.atomic import atomic
 from ..io.paths import PathLike
 from ..structures import Ranking
 from ..structures.identity import compare_ids
-from .image_names import ImageNames
+from .image_names import ImageNames, Labels
 from .provenance_table import facts, flat, hide_folders
 from .query_cases import Case, Hit, pick
 from .render import render, text_of
@@ -31,8 +31,10 @@ class NeighborsLayout:
         renew: the seconds after which a browser loads the page again, for a page that is still
             growing; 0 for one that is whole.
         until: the time, in seconds since 1970, from which on it does not, since whoever writes it
-            has stopped; a browser without scripts goes on.
+            has stopped, and the page says so.
         links: whether an image that is clicked links to its file, by a path relative to the page.
+        labels: id -> label of the gallery, shown with every answer; and with a query, where that is
+            an image of the gallery's folder.
     """
 
     title: str = ""
@@ -42,6 +44,7 @@ class NeighborsLayout:
     renew: int = 0
     until: int = 0
     links: bool = False
+    labels: Mapping[str, str] | None = None
 
 
 USUAL = NeighborsLayout()
@@ -69,7 +72,8 @@ def neighbors_page(
     rows = pick(np.arange(len(ranking.query_ids)), layout.queries, worst=0.0)
     cases = _make_cases(ranking, rows, layout.depth)
     home = pathlib.Path(out).parent if layout.links else None
-    names = ImageNames(ranking, images, *_list_rows(cases), home=home, known=known)
+    labels = _find_labels(ranking, layout.labels)
+    names = ImageNames(ranking, images, *_list_rows(cases), labels, home=home, known=known)
     html = render(
         "neighbors.html",
         f":root {{ --columns: {min(layout.depth, 10)}; }}\n{names.album.css()}",
@@ -101,8 +105,19 @@ def neighbors_grid(
     """
     rows = np.arange(min(layout.queries, len(ranking.query_ids)))
     cases = _make_cases(ranking, rows, layout.depth)
-    names = ImageNames(ranking, images, *_list_rows(cases))
+    names = ImageNames(ranking, images, *_list_rows(cases), _find_labels(ranking, layout.labels))
     return render("grid.html", names=names, cases=cases, notes=layout.notes)
+
+
+def _find_labels(ranking: Ranking, labels: Mapping[str, str] | None) -> Labels | None:
+    """The labels of both sides; row 0 of one file is not row 0 of another, so that only queries of
+    the gallery's folder have one.
+    """
+    if labels is None:
+        return None
+    same = compare_ids(ranking.query_ids, ranking.gallery_ids, ranking.provenance) is not None
+    asked = [labels.get(name, "") if same else "" for name in ranking.query_ids.tolist()]
+    return Labels(asked, [labels.get(name, "") for name in ranking.gallery_ids.tolist()])
 
 
 def _list_rows(cases: Sequence[Case]) -> tuple[list[int], list[int]]:

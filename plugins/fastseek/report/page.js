@@ -9,6 +9,7 @@
   const { renew, until } = document.body.dataset;
   // What writes a growing page may have been killed: an old one stays as it is.
   if (renew && Date.now() < 1000 * until) setTimeout(() => location.reload(), 1000 * renew);
+  else if (renew) by("stopped").hidden = false;
 
   const sift = () => {
     const first = document.querySelector("input[name=show]:checked")?.value ?? "";

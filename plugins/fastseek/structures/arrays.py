@@ -72,10 +72,13 @@ class Shards(Lazy):
         rows = np.asarray(rows)
         wanted = np.where(rows < 0, rows + len(self), rows)
         out = np.empty((*wanted.shape, self.shape[1]), self.dtype)
-        shard = np.searchsorted(self.starts, wanted, side="right") - 1
-        for number in np.unique(shard):
-            here = shard == number
-            out[here] = self.parts[number][wanted[here] - self.starts[number]]
+        flat, rest = wanted.ravel(), out.reshape(wanted.size, self.shape[1])
+        shard = np.searchsorted(self.starts, flat, side="right") - 1
+        # Sorted, so that the work grows with the rows and not with rows times parts.
+        order = np.argsort(shard, kind="stable")
+        numbers, firsts = np.unique(shard[order], return_index=True)
+        for number, here in zip(numbers, np.split(order, firsts[1:]), strict=False):
+            rest[here] = self.parts[number][flat[here] - self.starts[number]]
         return out
 
     def _run(self, start: int, stop: int, step: int) -> np.ndarray:

@@ -18,7 +18,8 @@ from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
 from .archive import Provenance, check_open, describe_file, unique_ids
 from .arrays import Shards, StringArray, VectorArray, Window
-from .shard_files import MappedShard, check_digest, map_array, read_checked
+from .known_digests import check_digest
+from .shard_files import MappedShard, map_array, read_checked
 
 FORMAT = 1
 # What the manifest tells of a shard.
@@ -116,7 +117,7 @@ class Embeddings:
         Args:
             path: the folder or file.
             verify: whether all bytes of a folder are compared with their hashes now; else those of
-                a shard are when it is first read.
+                a shard are when it is first read. What was compared is remembered: `check_digest`.
 
         Raises:
             DataError: nothing readable is there, or no vectors; names the file.
@@ -135,8 +136,13 @@ class Embeddings:
             embeddings.verify(path)
         return embeddings
 
-    def verify(self, folder: PathLike) -> None:
+    def verify(self, folder: PathLike, anew: bool = False) -> None:
         """Compare every file in `folder` with the hash in its manifest.
+
+        Args:
+            folder: where these embeddings were loaded from.
+            anew: whether files are read again that this or an earlier command has compared; a disk
+                may lose what nobody has changed.
 
         Raises:
             ArtefactError: a file was changed; names it.
@@ -144,7 +150,7 @@ class Embeddings:
         folder = pathlib.Path(folder)
         for shard in _load_manifest(folder)["shards"]:
             for name in ("ids", "vectors"):
-                check_digest(folder / shard[name], shard[f"{name}_sha256"])
+                check_digest(folder / shard[name], shard[f"{name}_sha256"], anew=anew)
 
 
 def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embeddings:

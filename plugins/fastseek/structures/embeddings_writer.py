@@ -18,7 +18,7 @@ from ..io.json_files import read_json, write_json
 from ..io.locks import LOCK, hold_folder
 from ..io.paths import PathLike, refuse_full_disk
 from . import Embeddings, save_manifest, save_shard
-from .shard_files import check_digest
+from .known_digests import check_digest
 
 COLUMNS = ("path", "row", "phase", "code", "detail", "sha256", "bytes")
 DTYPES = ("float32", "float16")

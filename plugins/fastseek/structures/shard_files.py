@@ -13,27 +13,22 @@ import math
 import os
 import pathlib
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArtefactError, DataError, refuse_exhausted
-from ..io.digests import sha256
 from .archive import check_open
 from .arrays import Lazy, Rows
+from .known_digests import Signature, check_digest
 
 MOST_OPEN = 64  # maps that are kept: each takes a file descriptor
 SHARE_OPEN = 8  # of the descriptors a process may have, one in eight at most
 START = 4096  # bytes in which the header of a shard stands
 MAGIC = b"\x93NUMPY"
-SETTLED = 2.0  # seconds after which a change of a file is sure to change its time
-
-Signature = tuple[int, int, int]
 
 _maps: collections.OrderedDict[tuple[str, str], np.ndarray] = collections.OrderedDict()
-_known: dict[tuple[str, str], Signature] = {}
 _lock = threading.Lock()
 
 
@@ -103,40 +98,6 @@ class MappedShard(Lazy):
         except (OSError, ValueError) as error:
             refuse_exhausted(error, self.path)
             raise ArtefactError(f"{self.path}: not a whole .npy file ({error})") from error
-
-
-def check_digest(
-    path: str | pathlib.Path, digest: str, before: Signature | None = None
-) -> Signature:
-    """Compare a file with its hash, unless it is known that it has it.
-
-    What was compared is remembered by size, inode and time of change while the process lives. A
-    file that has just been written is not: its time would be the same after another change.
-
-    Args:
-        path: the file.
-        digest: its SHA-256.
-        before: what this gave for the same file, to be trusted whatever its age.
-
-    Raises:
-        ArtefactError: its bytes are not those that were written, or it is gone.
-        RunError: the process has too many files open.
-    """
-    key = str(path), digest
-    try:
-        state = os.stat(path)
-        signature = state.st_size, state.st_ino, state.st_mtime_ns
-        if signature == before or _known.get(key) == signature:
-            return signature
-        same = sha256(path) == digest
-    except OSError as error:
-        refuse_exhausted(error, path)
-        raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from error
-    if not same:
-        raise ArtefactError(f"{path}: the bytes are not those that were written")
-    if time.time() - state.st_mtime > SETTLED:
-        _known[key] = signature
-    return signature
 
 
 class Header(NamedTuple):

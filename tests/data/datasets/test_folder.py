@@ -143,6 +143,17 @@ def test_what_is_no_image_is_passed_over(tmp_path):
     }
 
 
+def test_hidden_folders_and_images_are_counted_and_those_of_programs_are_not(tmp_path, caplog):
+    put(
+        tmp_path, "a/1.jpg", "a/._1.jpg", ".best/2.jpg", "a/.old/3.jpg", "a/.DS_Store", ".git/4.jpg"
+    )
+    assert [item.id for item in list_images(str(tmp_path))] == ["a/1.jpg"]
+    told = [one.getMessage() for one in caplog.records if "hidden" in one.getMessage()]
+    assert told == [
+        f"{tmp_path}: 3 hidden folders and images are passed over: .best, a/._1.jpg, a/.old"
+    ]
+
+
 def test_images_in_no_class_folder_have_no_label(tmp_path):
     assert {item.label for item in folder(put(tmp_path, "1.jpg")).items} == {""}
 

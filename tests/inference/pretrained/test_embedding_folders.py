@@ -146,7 +146,8 @@ def test_weights_of_another_network_are_refused_by_their_names(tmp_path):
         ({"pooling": "max"}, "pooling 'max' is none of cls, mean, gem, head"),
         ({"precision": "fp8"}, "precision 'fp8' is none of"),
         ({"engine": "onx"}, "did you mean 'onnx'"),
-        ({"size": -1}, "size -1: expected 1 to"),
+        ({"size": 7}, "size 7: expected 32 to 4096 pixels, or 0"),
+        ({"size": -1}, "size -1: expected 32 to"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(given, told):

@@ -18,6 +18,8 @@ UNREAD = frozenset(
     """.tif .tiff .heic .heif .avif .jp2 .j2k .jxl .jxr .psd .svg .ico .tga .dds .exr .hdr .ppm .pgm
     .pbm .pnm .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .raw""".split()
 )
+# Hidden folders of programs, in which nobody looks for images of theirs.
+TOOLS = frozenset(".git .svn .hg .ipynb_checkpoints .idea .vscode .Trash".split())
 SHOWN = 5  # names in one message
 
 
@@ -31,6 +33,7 @@ class ImageScan:
         unread: files of image formats that are not read, or whose name has no suffix.
         others: files that are no images.
         empty: folders without an image in them or below, the topmost only.
+        hidden: hidden folders, which are not looked into, and hidden files called as images are.
     """
 
     base: str
@@ -38,6 +41,7 @@ class ImageScan:
     unread: list[str] = dataclasses.field(default_factory=list)
     others: list[str] = dataclasses.field(default_factory=list)
     empty: list[str] = dataclasses.field(default_factory=list)
+    hidden: list[str] = dataclasses.field(default_factory=list)
 
     def report(self) -> None:
         """Log what is passed over, by its number, kind and first names."""
@@ -56,6 +60,13 @@ class ImageScan:
                 self.base,
                 len(self.empty),
                 self._name(self.empty),
+            )
+        if self.hidden:
+            logger.warning(
+                "%s: %d hidden folders and images are passed over: %s",
+                self.base,
+                len(self.hidden),
+                self._name(self.hidden),
             )
         if self.others:
             logger.info(
@@ -85,6 +96,7 @@ def scan_images(base: str) -> ImageScan:
             continue
         real_folders.add(real)
         visited.append(here)
+        found.hidden += _find_hidden(here, folders, files, suffixes)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         before = len(found.images)
         for name in sorted(files):
@@ -96,6 +108,17 @@ def scan_images(base: str) -> ImageScan:
         path for path in visited if path not in filled and os.path.dirname(path) in filled
     ]
     return found
+
+
+def _find_hidden(
+    here: str, folders: Sequence[str], files: Sequence[str], suffixes: Sequence[str]
+) -> list[str]:
+    """What an image could be missed for; of what lies beside images for programs, such as
+    .DS_Store, nothing is said.
+    """
+    images = [name for name in files if pathlib.PurePath(name).suffix.lower() in suffixes]
+    names = sorted(name for name in (*folders, *images) if name.startswith("."))
+    return [os.path.join(here, name) for name in names if name not in TOOLS]
 
 
 def _sort_file(found: ImageScan, path: str, suffixes: Sequence[str]) -> None:

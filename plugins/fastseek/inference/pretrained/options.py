@@ -13,7 +13,7 @@ AUTO = ""  # an engine chosen by measurement
 POOLINGS = ("cls", "mean", "gem", "head")
 PRECISIONS = ("float32", "bf16", "fp16")
 ENGINES = ("eager", "compile", "onnx")
-MAX_SIZE = 4096
+MIN_SIZE, MAX_SIZE = 32, 4096  # below the stride of most networks nothing is left of an image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ModelOptions:
         pooling: "cls" (the class token), "mean" (of all places), "gem" (their generalized mean,
             p = 3) or "head" (what the network has between its features and its classifier, such as
             SigLIP's attention pool); "" is the model's own, "head".
-        size: side of the images in pixels; 0 is the model's own.
+        size: side of the images in pixels, at least 32; 0 is the model's own.
         device: "cpu", "cuda", "cuda:1" …; "" is a GPU where there is one.
         precision: "float32", "bf16" or "fp16" of the network; pooling and length are always
             computed in float32. "" is float32.
@@ -46,8 +46,10 @@ class ModelOptions:
         _check("engine", self.engine, ENGINES)
         if isinstance(self.size, bool) or not isinstance(self.size, int):
             raise UsageError(f"size {self.size!r}: expected a whole number of pixels")
-        if not 0 <= self.size <= MAX_SIZE:
-            raise UsageError(f"size {self.size}: expected 1 to {MAX_SIZE} pixels, or 0 for its own")
+        if self.size and not MIN_SIZE <= self.size <= MAX_SIZE:
+            raise UsageError(
+                f"size {self.size}: expected {MIN_SIZE} to {MAX_SIZE} pixels, or 0 for the model's own"
+            )
 
 
 def _check(what: str, value: str, known: Sequence[str]) -> None:
