@@ -125,10 +125,13 @@ FLOORS = {
         "k_reciprocal k_reciprocal_query",
     ],
     "search": [
-        "_frame _merge _milvus_lite _recall _rescoring exact",
-        "_milvus_store quantized sharded",
-        "_faiss_index milvus",
-        "faiss_hnsw faiss_ivf faiss_pq",
+        "_faiss_library _frame _merge _milvus_lite _recall _rescoring _row_digests exact",
+        "_faiss_file _milvus_store quantized sharded",
+        "_faiss_index _faiss_lists milvus",
+        "_faiss_probes",
+        "_faiss_kept",
+        "_faiss_on_disk",
+        "faiss_hnsw faiss_ivf faiss_ivf_pq faiss_ivf_rabitq faiss_pq",
     ],
     "structures": [
         "_old_field_name arrays class_file item known_digests label_file",

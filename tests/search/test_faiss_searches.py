@@ -9,17 +9,26 @@ import pytest
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import SEARCHERS, build
-from fastseek.search import _faiss_index
+from fastseek.search import _faiss_library
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
 
 faiss = pytest.importorskip("faiss")
-NAMES = ["faiss_ivf", "faiss_hnsw", "faiss_pq"]
-THOROUGH = {"faiss_ivf": "probes=10000", "faiss_hnsw": "ef=600, m=64", "faiss_pq": "refine=1000"}
+ON_DISK = ["faiss_ivf_rabitq", "faiss_ivf_pq"]
+NAMES = ["faiss_ivf", "faiss_hnsw", "faiss_pq", *ON_DISK]
+THOROUGH = {
+    "faiss_ivf": "probes=10000",
+    "faiss_hnsw": "ef=600, m=64",
+    "faiss_pq": "refine=1000",
+    "faiss_ivf_rabitq": "bits=8, recall=1.0, sample=100",
+    "faiss_ivf_pq": "bytes_=16, recall=1.0, sample=100",
+}
 POOR = {
     "faiss_ivf": "lists=60, probes=1",
     "faiss_hnsw": "m=2, build=1, ef=1",
     "faiss_pq": "bytes_=1, refine=1",
+    "faiss_ivf_rabitq": "bits=1, recall=0.01",
+    "faiss_ivf_pq": "bytes_=1, recall=0.01",
 }
 
 
@@ -130,7 +139,8 @@ def test_an_index_on_disk_gives_the_answer_of_the_one_in_memory(name, tmp_path):
     same(first, build(f"{name}(k=9, {POOR[name]})", SEARCHERS)(queries, gallery))
     assert (tmp_path / "i.faiss").read_bytes() == kept
     assert second.provenance == first.provenance
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["i.faiss", "i.faiss.json"]
+    more = ["i.faiss.rows.npy"] if name in ON_DISK else []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["i.faiss", "i.faiss.json", *more]
 
 
 def test_an_index_on_disk_is_read_not_built(tmp_path, monkeypatch):
@@ -278,7 +288,7 @@ def test_without_faiss_one_line_says_what_to_install(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UsageError, match="pip install faiss-cpu"):
-        _faiss_index.import_faiss()
+        _faiss_library.import_faiss()
 
 
 class OnGpus:

@@ -49,7 +49,7 @@ def describe_gpus() -> str:
 
 
 def describe_faiss() -> str:
-    """The build of faiss: for CPUs, GPUs or with cuVS, and whether it has RaBitQ."""
+    """The build of faiss: for CPUs, GPUs or with cuVS, and whether it has RaBitQ of several bits."""
     try:
         import faiss
     except ImportError as error:
@@ -57,7 +57,8 @@ def describe_faiss() -> str:
     options = faiss.get_compile_options().split()
     build = "cuVS" if "CUVS" in options else "GPU" if "GPU" in options else "CPU"
     gpus = f", sees {faiss.get_num_gpus()} GPUs" if build != "CPU" else ""
-    rabitq = "with" if hasattr(faiss, "IndexIVFRaBitQ") else "without"
+    has_bits = hasattr(getattr(faiss, "RaBitQuantizer", None), "nb_bits")
+    rabitq = "with" if has_bits else "without"
     return f"{build} build{gpus}, {rabitq} RaBitQ"
 
 

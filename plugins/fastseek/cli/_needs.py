@@ -28,7 +28,7 @@ OPTION_NEEDS = {
     "index: NAME.db, milvus://host:port": ("pymilvus", "milvus-lite"),
     "index: postgresql://host/database": ("psycopg",),
     "models fetch": ("huggingface_hub",),
-    "search: faiss_ivf, faiss_hnsw, faiss_pq": ("faiss",),
+    "search: faiss_ivf, faiss_hnsw, faiss_pq, faiss_ivf_rabitq, faiss_ivf_pq": ("faiss",),
     "search: milvus": ("pymilvus", "milvus-lite"),
     "search: quantized": ("torch",),
     "enhance: quantile": ("scikit-learn",),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..search._faiss_index import import_faiss
+from ..search._faiss_library import import_faiss
 from ..structures import Embeddings
 from .engines import FLAT
 from .filters import Filter

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UsageError
 from ..io.atomic import atomic
 from ..knn.vectors import blocks, unit_vectors
-from ..search._faiss_index import import_faiss
+from ..search._faiss_library import import_faiss
 from ..structures import Embeddings
 from ..structures.arrays import BoolArray, IntArray
 from ..suggestions import did_you_mean

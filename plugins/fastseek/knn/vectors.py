@@ -19,15 +19,23 @@ STACKED_ROWS = 8192  # vectors copied at once
 LONGEST = 1e18  # products of longer vectors leave float32
 
 
-def blocks(embeddings: Embeddings, metric: str, rows: int) -> Iterator[tuple[slice, np.ndarray]]:
+def blocks(
+    embeddings: Embeddings, metric: str, rows: int, first: int = 0, stop: int | None = None
+) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield (slice, those vectors as float32); for "cosine" copies of length 1.
+
+    Args:
+        embeddings: of which rows `first` to `stop` are read, all when not given.
+        metric: "cosine", "ip" or "l2".
+        rows: at a time.
 
     Raises:
         DataError: a vector is not finite, is zero and so has no cosine, or is too long to score;
             names its id.
     """
-    for start in range(0, len(embeddings), rows):
-        here = slice(start, min(start + rows, len(embeddings)))
+    stop = len(embeddings) if stop is None else min(stop, len(embeddings))
+    for start in range(first, stop, rows):
+        here = slice(start, min(start + rows, stop))
         yield here, check_vectors(embeddings, here, metric)
 
 

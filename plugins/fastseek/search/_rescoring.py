@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,12 +31,16 @@ def rescore_pairs(
     Raises:
         DataError: a query is not finite, or zero under "cosine"; names its id.
     """
-    order, place = id_order(gallery.ids)
-    best = _best_keys(queries, gallery, proposed, metric, place)[:, :k]
-    indices = np.where(
-        best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
-    )
-    return indices, scores_of(best)
+    # Only the ids of proposed rows are read and put in order: there may be very many others.
+    rows = np.unique(proposed[proposed >= 0])
+    order, place = id_order(gallery.ids[rows])
+
+    def find_places(found: np.ndarray) -> np.ndarray:
+        return place[np.searchsorted(rows, found)]
+
+    best = _best_keys(queries, gallery, proposed, metric, find_places)[:, :k]
+    ranked = np.append(rows[order], -1)  # the last one stands for none
+    return ranked[np.minimum(places_of(best), len(rows))], scores_of(best)
 
 
 def rescore_in_order(
@@ -45,15 +49,20 @@ def rescore_in_order(
     """What `rescore_pairs` gives, for a gallery whose rows stand in the order of their ids, which
     are not read.
     """
-    place = np.arange(len(gallery), dtype=np.uint32)
-    best = _best_keys(queries, gallery, proposed, metric, place)[:, :k]
+    best = _best_keys(queries, gallery, proposed, metric, lambda found: found)[:, :k]
     return np.where(best == EMPTY, -1, places_of(best)), scores_of(best)
 
 
 def _best_keys(
-    queries: Embeddings, gallery: Embeddings, proposed: np.ndarray, metric: str, place: np.ndarray
+    queries: Embeddings,
+    gallery: Embeddings,
+    proposed: np.ndarray,
+    metric: str,
+    find_places: Callable[[np.ndarray], np.ndarray],
 ) -> np.ndarray:
-    """The sort keys [Q, M] of the proposed rows, rising."""
+    """The sort keys [Q, M] of the proposed rows, rising; `find_places` gives the places of rows in
+    the order of their ids.
+    """
     keys = np.full(proposed.shape, EMPTY, np.uint64)
     step = max(1, CELLS // max(1, proposed.shape[1] * queries.dim))
     for mine, q in blocks(queries, metric, step):
@@ -62,7 +71,9 @@ def _best_keys(
         theirs = np.asarray(gallery.vectors[found], np.float32)
         theirs = unit_vectors(theirs)[0] if metric == "cosine" else theirs
         block = keys[mine]
-        block[rows, cols] = sort_keys(matched_scores(q[rows], theirs, metric), place[found])
+        block[rows, cols] = sort_keys(
+            matched_scores(q[rows], theirs, metric), find_places(found).astype(np.uint32)
+        )
         block.sort(axis=1)
         block[:, 1:][block[:, 1:] == block[:, :-1]] = EMPTY
         block.sort(axis=1)

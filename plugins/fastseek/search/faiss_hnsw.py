@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from ._faiss_index import FaissIndex, Options, import_faiss
+from ._faiss_index import FaissIndex, Options
+from ._faiss_library import faiss_metric, import_faiss
 
 NEIGHBORS = 65536  # more in a graph faiss answers with a crash
 
@@ -54,7 +55,7 @@ class FaissHnsw(FaissIndex):
         super().__init__(options, {"m": m, "build": build}, {"ef": ef})
 
     def create_index(self, count: int, dim: int) -> Any:
-        index = import_faiss().IndexHNSWFlat(dim, self.built["m"], self.faiss_metric())
+        index = import_faiss().IndexHNSWFlat(dim, self.built["m"], faiss_metric(self.metric))
         index.hnsw.rng = import_faiss().RandomGenerator(self.seed)
         index.hnsw.efConstruction = self.built["build"]
         return index

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from ._faiss_index import FaissIndex, Options, import_faiss
+from ._faiss_index import FaissIndex, Options
+from ._faiss_library import faiss_metric, import_faiss
 
 
 @SEARCHERS.register()
@@ -55,7 +56,10 @@ class FaissIvf(FaissIndex):
             self.built["lists"] or max(1, round(4 * count**0.5)), count, self.train or count
         )
         index = import_faiss().IndexIVFFlat(
-            import_faiss().IndexFlat(dim, self.faiss_metric()), dim, lists, self.faiss_metric()
+            import_faiss().IndexFlat(dim, faiss_metric(self.metric)),
+            dim,
+            lists,
+            faiss_metric(self.metric),
         )
         index.cp.seed, index.cp.min_points_per_centroid, index.cp.spherical = (
             self.seed,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import SEARCHERS
-from ._faiss_index import FaissIndex, Options, import_faiss
+from ._faiss_index import FaissIndex, Options
+from ._faiss_library import count_bits, count_parts, faiss_metric, import_faiss
 
 
 @SEARCHERS.register()
@@ -50,11 +51,8 @@ class FaissPq(FaissIndex):
         super().__init__(options, {"bytes_": bytes_}, {})
 
     def create_index(self, count: int, dim: int) -> Any:
-        parts = next(
-            size for size in range(min(self.built["bytes_"], dim), 0, -1) if dim % size == 0
-        )
-        bits = min(8, min(count, self.train or count).bit_length() - 1)
-        index = import_faiss().IndexPQ(dim, parts, max(1, bits), self.faiss_metric())
+        parts, bits = count_parts(dim, self.built["bytes_"]), count_bits(count, self.train)
+        index = import_faiss().IndexPQ(dim, parts, bits, faiss_metric(self.metric))
         index.pq.cp.seed, index.pq.cp.min_points_per_centroid = self.seed, 1
         return index
 
