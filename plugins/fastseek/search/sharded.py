@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 
-import numpy as np
-
 from ..errors import ArtefactError
+from ..knn.fingerprint import fingerprint
 from ..progress import progress
 from ..registry import SEARCHERS, build
 from ..structures import Embeddings, Ranking
 from ..structures.embeddings import slice_embeddings
 from ..structures.provenance import attach_provenance
 from ._merge import merge
+
+__all__ = ["Sharded", "fingerprint"]
 
 
 @SEARCHERS.register()
@@ -87,12 +87,3 @@ class Sharded:
                 f"{file} is of another {' and '.join(other)}: delete it or name another folder"
             )
         return ranking
-
-
-def fingerprint(embeddings: Embeddings, rows: int = 4096) -> str:
-    """SHA-256 over ids, type and numbers of some embeddings, read in blocks of `rows`."""
-    digest = hashlib.sha256(f"{embeddings.vectors.dtype} {embeddings.vectors.shape}".encode())
-    digest.update("\n".join(embeddings.ids.tolist()).encode("utf-8", "surrogateescape"))
-    for start in range(0, len(embeddings), rows):
-        digest.update(np.ascontiguousarray(embeddings.vectors[start : start + rows]).data)
-    return digest.hexdigest()
