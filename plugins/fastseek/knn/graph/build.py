@@ -36,10 +36,10 @@ METRICS = ("cosine", "l2")
 
 
 class _Shape(NamedTuple):
-    """How a graph is written: shards of `rows` images, `count` of them, `k` neighbors of `kind`."""
+    """How a graph is written: `shards` files of `rows` images, `k` neighbors of `kind`."""
 
     rows: int
-    count: int
+    shards: int
     k: int
     kind: type
 
@@ -132,7 +132,7 @@ def _build(
             del divided
     shape = _shape(plan)
     cells = load_cells(folder) if plan["cells"] else None
-    mine = range(part[0], shape.count, part[1])
+    mine = range(part[0], shape.shards, part[1])
     for shard in progress([one for one in mine if not _is_made(folder, one)], "kNN graph"):
         start, stop = shard * shape.rows, min((shard + 1) * shape.rows, plan["images"])
         if cells is None:
@@ -143,7 +143,7 @@ def _build(
     del cells
     with take_turn(folder):
         if not (folder / PAGE).exists():
-            if not all(_is_made(folder, shard) for shard in range(shape.count)):
+            if not all(_is_made(folder, shard) for shard in range(shape.shards)):
                 return None
             _finish(embeddings, folder, plan, shape)
         return KnnGraph.load(folder)
@@ -201,7 +201,7 @@ def _is_made(folder: pathlib.Path, shard: int) -> bool:
 def _save_shard(
     folder: pathlib.Path, shard: int, shape: _Shape, neighbors: np.ndarray, scores: FloatArray
 ) -> None:
-    made = neighbors.astype(shape.kind), scores
+    made: tuple[np.ndarray, ...] = neighbors.astype(shape.kind), scores
     for file, array in zip(_shard_files(folder, shard), made, strict=True):
         with atomic(file) as out:
             np.save(out, array, allow_pickle=False)
@@ -219,7 +219,7 @@ def _finish(
         position = np.empty(len(rows), np.int64)
         position[rows] = np.arange(len(rows))
         order = id_order(embeddings.ids)[0]
-    files = [_shard_files(folder, shard) for shard in range(shape.count)]
+    files = [_shard_files(folder, shard) for shard in range(shape.shards)]
     for name, some in zip((NEIGHBORS, SCORES), zip(*files, strict=True), strict=True):
         shards = Shards([map_array(file) for file in some])
         _put_together(folder / name, shards, position, order if name == NEIGHBORS else None)

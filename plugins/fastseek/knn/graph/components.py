@@ -40,7 +40,7 @@ class UnionFind:
 
     def find(self, images: np.ndarray) -> IntArray:
         """The first image [n] of every image's group."""
-        roots = self._parent[images]
+        roots: IntArray = self._parent[images]
         while True:
             above = self._parent[roots]
             if np.array_equal(above, roots):
@@ -52,7 +52,8 @@ class UnionFind:
     def groups(self) -> IntArray:
         """The group [N] of every image, numbered in the order of their first images."""
         roots = self.find(np.arange(len(self._parent)))
-        return np.unique(roots, return_inverse=True)[1].reshape(-1)
+        groups: IntArray = np.unique(roots, return_inverse=True)[1].reshape(-1)
+        return groups
 
 
 def connect_images(count: int, edges: Iterable[tuple[np.ndarray, ...]]) -> IntArray:
