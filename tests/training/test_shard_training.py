@@ -1,5 +1,5 @@
-"""Trainings whose class weights are shared out over processes: saved, loaded by other numbers of
-processes, clipped, refused.
+"""Trainings whose class weights, or all weights, are shared out over processes: saved, loaded by
+other numbers of processes, clipped, refused.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fastseek.distributed import process_group
+from fastseek.distributed import fully_sharded, process_group
+from fastseek.distributed.fully_sharded import here
 from fastseek.distributed.launch import launch
+from fastseek.errors import UsageError
 from fastseek.training import checkpoint_manifest
 from fastseek.training.trainer import Trainer
 
@@ -39,10 +41,11 @@ def train(cfg, resume=False):
     trainer.train()
     rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
     state = trainer.optimizer.state
-    held = process_group.inner(trainer.model).get_parameter(WEIGHT)
+    model = process_group.inner(trainer.model)
     told = {
-        "rows": len(held),
-        "bytes": held.nbytes + sum(state[held][key].nbytes for key in ("exp_avg", "exp_avg_sq")),
+        "rows": len(model.get_parameter(WEIGHT)),
+        "numbers": sum(here(one).numel() for one in model.parameters()),
+        "moments": sum(here(one["exp_avg"]).numel() for one in state.values()),
     }
     (pathlib.Path(cfg.OUTPUT_DIR) / f"held_{rank}.json").write_text(json.dumps(told))
 
@@ -50,6 +53,10 @@ def train(cfg, resume=False):
 def losses(folder):
     lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
     return [line["total_loss"] for line in lines if "total_loss" in line]
+
+
+def held(folder, processes):
+    return [json.loads((folder / f"held_{rank}.json").read_text()) for rank in range(processes)]
 
 
 def final(folder):
@@ -85,8 +92,7 @@ def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path
         shutil.copytree(half, tmp_path / name)
         folder = run(name, processes, resume=True)
         others = load_file(folder / "model_final.safetensors")
-        held = [json.loads((folder / f"held_{n}.json").read_text()) for n in range(processes)]
-        rows = [one["rows"] for one in held]
+        rows = [one["rows"] for one in held(folder, processes)]
         assert sum(rows) == 18 and max(rows) == 3 * -(-6 // processes)
         for key, value in weights.items():
             same = torch.equal(others[key], value)
@@ -106,3 +112,40 @@ def test_one_process_trains_as_two_do(run):
     for key, value in first.items():
         torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5)
     assert checkpoint_manifest.fault(two, "model_final") is None
+
+
+@pytest.mark.slow
+def test_weights_that_are_all_shared_out_train_as_in_one_process(run, tmp_path, monkeypatch):
+    """With the class weights by class, all others by FSDP2; gradients gathered over two batches."""
+    monkeypatch.setattr(fully_sharded, "TOGETHER", 4000)  # blocks of a small network
+    options = {"SEEK__FSDP": True, "SEEK__ACCUMULATE": 2}
+    one, two = (run(f"whole{count}", count, **options) for count in (1, 2))
+    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+    first, second = (load_file(folder / "model_final.safetensors") for folder in (one, two))
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5)
+    (whole,), halves = held(one, 1), held(two, 2)
+    for name in ("numbers", "moments"):
+        assert sum(half[name] for half in halves) == whole[name]
+        assert max(half[name] for half in halves) < 0.55 * whole[name]
+    half = run("half", 2, SEEK__STOP_AT=1, **options)
+    for processes in (2, 1):
+        shutil.copytree(half, tmp_path / f"on{processes}")
+        folder = run(f"on{processes}", processes, resume=True, **options)
+        others = load_file(folder / "model_final.safetensors")
+        for key, value in second.items():
+            same = torch.equal(others[key], value)
+            assert same if processes == 2 else torch.allclose(others[key], value, atol=1e-5), key
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"SEEK__FSDP": True, "DATASETS__TESTS": ("folder('x')",)}, "SEEK.FSDP does not go with"),
+        ({"SEEK__FSDP": True, "SOLVER__AMP__ENABLED": True}, "take bf16"),
+    ],
+)
+def test_what_all_shared_out_weights_cannot_do_is_refused(recipe_of, changes, told):
+    with pytest.raises(UsageError, match=told):
+        Trainer(recipe_of(**changes))

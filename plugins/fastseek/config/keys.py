@@ -127,6 +127,12 @@ OURS = (
         legal=COUNT,
     ),
     Key(
+        "SEEK.FSDP",
+        False,
+        "share all weights out over the processes, for a model that fits no single GPU",
+        RUNS,
+    ),
+    Key(
         "SEEK.STOP_AT",
         0,
         "training ends after this many epochs, with the schedule of MAX_EPOCH; 0 never",

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..modeling.layers.class_shard import exclude_from_averaging, shards
 from . import process_group
+from .fully_sharded import is_fully_sharded
 
 from fastreid.utils import comm
 
@@ -43,7 +44,8 @@ def distribute(model: nn.Module) -> nn.Module:
     """The model whose gradients are averaged over the processes, on GPUs or CPUs; with one process
     the model itself.
 
-    Class weights that are shared out stay each process's own, drawn from the seed of rank 0.
+    Class weights that are shared out stay each process's own, drawn from the seed of rank 0. What
+    `shard_fully` has shared out averages its gradients itself.
     """
     if comm.get_world_size() == 1:
         return model
@@ -51,6 +53,8 @@ def distribute(model: nn.Module) -> nn.Module:
     for shard, weight in shards(model).values():
         shard.draw(weight, process_group.share(shard.seed))
         shard.told_apart = True
+    if is_fully_sharded(model):
+        return model
     exclude_from_averaging(model)
     on_cpu = next(model.parameters()).device.type == "cpu"
     # The buffers stay each process's own between evaluations, as in fast-reid; torch 2.14 has

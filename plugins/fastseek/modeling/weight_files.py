@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import nn
 
+from ..distributed.fully_sharded import as_model_holds
 from ..distributed.process_group import inner
 from ..errors import ArtefactError
 from ..io.paths import PathLike, locate
@@ -157,7 +158,7 @@ def fit_tensors(
         for name, value in tensors.items()
         if name in own and value.shape == shapes[name]
     }
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(as_model_holds(own, fitting), strict=False)
     return differences
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from ..distributed import process_group
+from ..distributed.fully_sharded import here, is_fully_sharded
 from ..errors import ArtefactError, RunError, UsageError
 from ..io.atomic import atomic
 from ..io.json_files import write_json
@@ -26,7 +27,7 @@ from ..modeling.class_weights import class_weight_names
 from ..modeling.layers.tensor_files import is_finite
 from . import checkpoint_manifest, whole_tensors
 from .checkpoint_manifest import MANIFEST, MEMORY, STATE, WEIGHTS
-from .whole_tensors import SharedTensor
+from .whole_tensors import FullTensor, Shared, SharedTensor
 
 from fastreid.utils.checkpoint import Checkpointer as FastreidCheckpointer
 
@@ -79,7 +80,7 @@ class Checkpointer(FastreidCheckpointer):
         if not (self.save_dir and (self.save_to_disk or shared)):
             return
         state = {key: thing.state_dict() for key, thing in self.checkpointables.items()}
-        memory: dict[str, SharedTensor] = {}
+        memory: dict[str, Shared] = {}
         if shared:
             memory = whole_tensors.take_memory(
                 state["optimizer"], whole_tensors.rows_of(self.model)
@@ -191,11 +192,11 @@ class Checkpointer(FastreidCheckpointer):
         """Let the optimizer's state have what stands in a file of its own, and of shared weights the
         rows of this process alone.
         """
-        rows = whole_tensors.rows_of(self.model)
+        rows, own = whole_tensors.rows_of(self.model), dict(self.model.named_parameters())
         apart = checkpoint_manifest.is_listed(self.folder, name, MEMORY)
-        if state is not None and (rows or apart):
+        if state is not None and (rows or apart or is_fully_sharded(self.model)):
             path = self.folder / f"{name}{MEMORY}" if apart else ""
-            whole_tensors.put_memory_back(state, path, rows)
+            whole_tensors.put_memory_back(state, path, rows, own)
 
     def _load_state(self, key: str, state: dict[str, Any], path: str) -> None:
         try:
@@ -307,7 +308,7 @@ class Checkpointer(FastreidCheckpointer):
         checkpoint_manifest.delete(self.folder, spare)
 
     def _write_tensors(
-        self, name: str, tensors: dict[str, torch.Tensor], shared: dict[str, SharedTensor]
+        self, name: str, tensors: dict[str, torch.Tensor], shared: dict[str, Shared]
     ) -> None:
         (self.folder / f"{name}{MANIFEST}").unlink(missing_ok=True)
         of_classes = json.dumps(sorted(class_weight_names(self.model)))
@@ -338,12 +339,12 @@ class Checkpointer(FastreidCheckpointer):
             raise _not_finite(name, bad)
         return made
 
-    def _check_finite(self, name: str, shared: dict[str, SharedTensor]) -> None:
+    def _check_finite(self, name: str, shared: dict[str, Shared]) -> None:
         """Refuse shared weights that are not finite, in every process alike: one alone that refuses
         leaves the others waiting.
         """
         if shared:
-            bad = [key for key, one in shared.items() if not is_finite(one.here)]
+            bad = [key for key, one in shared.items() if not is_finite(here(one.here))]
             told = sorted({key for keys in process_group.collect(bad) for key in keys})
             if told:
                 raise _not_finite(name, told)
@@ -378,7 +379,7 @@ def _listed_files(faults: Mapping[str, str]) -> str:
 
 def _bytes(thing: Any) -> int:
     """Bytes of all tensors in nested dicts and lists."""
-    if isinstance(thing, torch.Tensor | SharedTensor):
+    if isinstance(thing, torch.Tensor | SharedTensor | FullTensor):
         return thing.nbytes
     inside = (
         thing.values()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from ..errors import UsageError
 from ..modeling.layers.class_shard import shards
@@ -190,10 +191,13 @@ def _rate_groups(
 
 
 def _merge(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One group for all parameters with the same settings, in order of appearance."""
+    """One group for all parameters with the same settings, in order of appearance; torch updates
+    no group that holds parts and whole tensors.
+    """
     merged: dict[tuple, dict[str, Any]] = {}
     for group in groups:
         settings = {key: value for key, value in group.items() if key != "params"}
-        found = merged.setdefault(tuple(sorted(settings.items())), {**settings, "params": []})
+        held = isinstance(group["params"][0], DTensor), *sorted(settings.items())
+        found = merged.setdefault(held, {**settings, "params": []})
         found["params"].extend(group["params"])
     return list(merged.values())

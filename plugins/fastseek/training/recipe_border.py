@@ -16,10 +16,11 @@ from torch import nn
 
 from ..config.edits import replace_values
 from ..config.solver_values import SCHEDULES
+from ..distributed.fully_sharded import shard_fully
 from ..distributed.process_group import inner
 from ..errors import UsageError
 from ..inference import embedding
-from ..modeling.freezing import Frozen
+from ..modeling.freezing import Frozen, freeze
 from ..modeling.layers.class_shard import shards
 from ..registry import SCHEDULES as PARTS
 from ..registry import build
@@ -87,17 +88,23 @@ def build_optimizer(cfg: Any, model: nn.Module) -> torch.optim.Optimizer:
     return made
 
 
-def check_scores(cfg: Any, model: nn.Module) -> None:
-    """Whether the class metrics of a recipe can be had where class weights are shared out.
+def prepare_model(cfg: Any, model: nn.Module) -> Frozen:
+    """Freeze what SEEK.FREEZE names and share out what SEEK.FSDP asks for, in place, before the
+    optimizer is built.
 
     Raises:
-        UsageError: they cannot, as no process has the scores of all classes.
+        UsageError: an entry of SEEK.FREEZE fits nothing, or SEEK.CLASS_METRICS wants the scores of
+            all classes where no process has them.
     """
     if cfg.SEEK.CLASS_METRICS and shards(model):
         raise UsageError(
             "SEEK.CLASS_METRICS needs the scores of all classes, and shard=True shares these out over"
             " the processes: leave one of them out, and evaluate the saved weights in one process"
         )
+    frozen = freeze(model, cfg.SEEK.FREEZE)
+    if cfg.SEEK.FSDP:
+        shard_fully(model)
+    return frozen
 
 
 def build_schedule(cfg: Any, base: Sequence[float], iters_per_epoch: int) -> Schedule:

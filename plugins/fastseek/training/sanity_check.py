@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
+from ..distributed.fully_sharded import here
 from ..errors import RunError
 
 from fastreid.engine.train_loop import HookBase
@@ -58,10 +58,10 @@ class MovedGuard(HookBase):
         if not self._done and not (overflow and self._skipped < self.PATIENCE):
             raise RunError(f"no parameter moved in step {self.trainer.iter + 1}: {self._reason()}")
 
-    def _trainable(self) -> list[nn.Parameter]:
-        return [
-            parameter for parameter in self.trainer.model.parameters() if parameter.requires_grad
-        ]
+    def _trainable(self) -> list[torch.Tensor]:
+        """What this process holds of the parameters that may move."""
+        parameters = self.trainer.model.parameters()
+        return [here(parameter) for parameter in parameters if parameter.requires_grad]
 
     def _scaler_scale(self) -> float:
         scaler = self.trainer.grad_scaler

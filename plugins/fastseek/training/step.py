@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
 from ..distributed import process_group
+from ..distributed.fully_sharded import here
 from ..distributed.wrap import to_device
 from ..errors import RunError, UsageError
 from ..modeling.freezing import Frozen
@@ -137,6 +139,8 @@ class Step(SimpleTrainer):
 
     def _own_gradients(self, more: bool) -> contextlib.AbstractContextManager:
         """Processes exchange gradients with the last batch of an update only."""
+        if isinstance(self.model, FSDPModule):
+            self.model.set_requires_gradient_sync(not more)
         wrapped = isinstance(self.model, nn.parallel.DistributedDataParallel)
         return self.model.no_sync() if more and wrapped else contextlib.nullcontext()
 
@@ -218,7 +222,7 @@ class Step(SimpleTrainer):
     def _gradient_norm(self) -> torch.Tensor:
         """Not finite when a gradient is not; 0 where a scaler looks itself and skips the step."""
         grads = [
-            parameter.grad
+            here(parameter.grad)
             for group in self.optimizer.param_groups
             for parameter in group["params"]
             if parameter.grad is not None

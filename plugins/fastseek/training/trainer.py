@@ -24,7 +24,6 @@ from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
 from ..modeling.build import build_model
-from ..modeling.freezing import freeze
 from ..modeling.layers.trainer_contract import announce_length
 from ..structures.splits import select_split
 from . import checkpoint_manifest, evaluation, random_state, recipe_border
@@ -77,8 +76,7 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg = self.auto_scale_hyperparams(cfg, loader.dataset.num_classes)
         random_state.seed_all(cfg.SEED)
         model = self.build_model(cfg)
-        recipe_border.check_scores(cfg, model)
-        frozen = freeze(model, cfg.SEEK.FREEZE)
+        frozen = recipe_border.prepare_model(cfg, model)
         optimizer, _ = self.build_optimizer(cfg, model)
         self.iters_per_epoch = len(loader.dataset) // cfg.SOLVER.IMS_PER_BATCH
         self.windows = Windows(cfg.SEEK.ACCUMULATE, self.iters_per_epoch)

@@ -12,8 +12,10 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from ..distributed import process_group
+from ..distributed.fully_sharded import as_held
 from ..errors import ArtefactError
 from ..io.paths import PathLike
 from ..modeling.layers.class_shard import Rows, rows_here, shards
@@ -48,6 +50,11 @@ class SharedTensor(NamedTuple):
     rows: Rows
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of its numbers."""
+        return self.here.dtype
+
+    @property
     def shape(self) -> list[int]:
         """Of the whole."""
         return [self.rows.whole, *self.here.shape[1:]]
@@ -78,69 +85,116 @@ class SharedTensor(NamedTuple):
                     yield block.cpu()
 
 
-def shared_weights(model: nn.Module) -> dict[str, SharedTensor]:
+class FullTensor(NamedTuple):
+    """A parameter of a model that is fully shared out, or what the optimizer keeps of it.
+
+    Args:
+        here: torch's distributed tensor.
+    """
+
+    here: DTensor
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its numbers."""
+        return self.here.dtype
+
+    @property
+    def shape(self) -> list[int]:
+        """Of the whole."""
+        return list(self.here.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole."""
+        return self.here.numel() * self.here.element_size()
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """All of it at once, on the CPU of rank 0; every process must take part."""
+        with torch.no_grad():
+            whole = self.here.full_tensor()
+        if comm.is_main_process():
+            yield whole.cpu()
+
+
+Shared = SharedTensor | FullTensor
+
+
+def shared_weights(model: nn.Module) -> dict[str, Shared]:
     """The weights of a model that are shared out over the processes, by their names."""
-    return {
+    model = process_group.inner(model)
+    full = {
+        name: FullTensor(value)
+        for name, value in model.state_dict().items()
+        if isinstance(value, DTensor)
+    }
+    return full | {
         name: SharedTensor(weight.detach(), shard.rows)
-        for name, (shard, weight) in shards(process_group.inner(model)).items()
+        for name, (shard, weight) in shards(model).items()
     }
 
 
-def take_memory(state: dict[str, Any], rows: Mapping[str, Rows]) -> dict[str, SharedTensor]:
-    """Take what an optimizer keeps of shared weights, row by row, out of its state.
+def take_memory(state: dict[str, Any], rows: Mapping[str, Rows]) -> dict[str, Shared]:
+    """Take what an optimizer keeps of shared weights, number by number, out of its state.
 
     Args:
         state: of an `OptimizerMemory`; changed.
-        rows: those here, by the names of the weights.
+        rows: those here of weights that are shared out by rows, by the names of the weights.
 
     Returns:
         what was taken, by "name of the weight:name of the value".
     """
-    taken = {}
-    for number, name in enumerate(state["names"]):
-        kept = state["state"].get(number, {})
-        for key, value in list(kept.items() if name in rows else ()):
-            if isinstance(value, torch.Tensor) and value.ndim:
+    taken: dict[str, Shared] = {}
+    left = dict(state["state"])
+    for number, kept in state["state"].items():
+        name = state["names"][number]
+        for key, value in kept.items():
+            if isinstance(value, DTensor):
+                taken[f"{name}:{key}"] = FullTensor(value)
+            elif name in rows and isinstance(value, torch.Tensor) and value.ndim:
                 taken[f"{name}:{key}"] = SharedTensor(value, rows[name])
-        if name in rows:
-            kept = {key: value for key, value in kept.items() if f"{name}:{key}" not in taken}
-            state["state"] = {**state["state"], number: kept}
+        left[number] = {key: one for key, one in kept.items() if f"{name}:{key}" not in taken}
+    state["state"] = left
     return taken
 
 
-def put_memory_back(state: dict[str, Any], path: PathLike, rows: Mapping[str, Rows]) -> None:
-    """Put what an optimizer keeps of shared weights into its state, the rows of this process.
+def put_memory_back(
+    state: dict[str, Any], path: PathLike, rows: Mapping[str, Rows], own: Mapping[str, torch.Tensor]
+) -> None:
+    """Put what an optimizer keeps of shared weights into its state, as this process holds them.
 
     Args:
         state: of an `OptimizerMemory`; changed.
         path: what `write` made of what was taken; "" where nothing was.
         rows: those here, by the names of the weights; a weight that is not among them is whole.
+        own: the parameters, by name.
 
     Raises:
         ArtefactError: the file cannot be read.
     """
-    numbers = {name: number for number, name in enumerate(state.get("names", []))}
-    for name in numbers.keys() & rows.keys():
-        first, last, whole = rows[name]
-        kept = state["state"].get(numbers[name], {})
+    numbers = {name: number for number, name in enumerate(state.get("names", [])) if name in own}
+    for name, number in numbers.items():
+        kept = state["state"].get(number, {})
         for key, value in kept.items():
-            if isinstance(value, torch.Tensor) and value.ndim and len(value) == whole:
-                kept[key] = value[first:last].clone()
+            if name in rows and isinstance(value, torch.Tensor) and value.ndim:
+                value = value[rows[name].first : rows[name].last].clone()
+            kept[key] = as_held(own[name], value)
     if not path:
         return
     try:
         with safe_open(str(path), "pt") as file:
-            for title in file.keys():
+            for title in file.keys():  # noqa: SIM118 (the file is no mapping)
                 name, _, key = title.rpartition(":")
                 if name in numbers:
                     part = file.get_slice(title)
                     first, last, _ = rows.get(name, Rows(0, part.get_shape()[0], 0))
-                    state["state"].setdefault(numbers[name], {})[key] = part[first:last].clone()
+                    found = as_held(own[name], part[first:last].clone())
+                    state["state"].setdefault(numbers[name], {})[key] = found
     except (SafetensorError, OSError) as error:
         raise ArtefactError(f"{path}: the optimizer's state cannot be read ({error})") from error
 
 
-def take_part(shared: Mapping[str, SharedTensor]) -> None:
+def take_part(shared: Mapping[str, Shared]) -> None:
     """In the processes that write nothing: send what is here."""
     for _, tensor in sorted(shared.items()):
         for _ in tensor.blocks():
@@ -150,7 +204,7 @@ def take_part(shared: Mapping[str, SharedTensor]) -> None:
 def write(
     file: IO[bytes],
     tensors: Mapping[str, torch.Tensor],
-    shared: Mapping[str, SharedTensor],
+    shared: Mapping[str, Shared],
     metadata: Mapping[str, str],
 ) -> None:
     """Write a .safetensors file, in rank 0, while the other processes call `take_part`.
@@ -164,7 +218,7 @@ def write(
         metadata: of the file.
     """
     sizes = {name: (one.dtype, list(one.shape), one.nbytes) for name, one in tensors.items()}
-    sizes |= {name: (one.here.dtype, one.shape, one.nbytes) for name, one in shared.items()}
+    sizes |= {name: (one.dtype, one.shape, one.nbytes) for name, one in shared.items()}
     order = [*sorted(shared), *sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))]
     head: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
