@@ -2,12 +2,15 @@
 
 import errno
 
+import faiss
+import msgspec
 import numpy as np
 import pytest
 from twin import Twin, answers, assert_holds, draw
 
 from fastseek.errors import UsageError
 from fastseek.index import Index, draft, engines, manifest, view
+from fastseek.search import _faiss_library, _faiss_lists
 
 ENGINES = ["hnsw", "ivf_rabitq"]
 
@@ -35,7 +38,7 @@ def built(request, tmp_path_factory):
     return index, twin
 
 
-def recall(found, expected):
+def recall_of(found, expected):
     hits = sum(
         len({*dict(one)} & {*dict(other)}) for one, other in zip(found, expected, strict=True)
     )
@@ -47,7 +50,7 @@ def test_nearly_all_of_the_nearest_are_found_and_every_score_is_exact(built):
     queries = clusters(40, seed=3)
     ranking = index.search(queries, 10)
     expected, found = twin.search(queries, 10), answers(ranking)
-    assert recall(found, expected) > 0.95
+    assert recall_of(found, expected) > 0.95
     exact = [dict(one) for one in twin.search(queries, 1500)]
     assert all(exact[row][name] == score for row, one in enumerate(found) for name, score in one)
     assert all(len(one) == 10 for one in found)
@@ -66,7 +69,7 @@ def test_a_filter_holds_and_its_answers_are_as_many_as_there_can_be(built, text)
     assert [len(one) for one in found] == [len(one) for one in kept]
     names = {name for name, (_, told) in twin.rows.items() if eval(text, {}, told)}
     assert {name for one in found for name, _ in one} <= names
-    assert not names or recall(found, kept) > 0.9
+    assert not names or recall_of(found, kept) > 0.9
 
 
 def test_all_that_is_there_can_be_asked_for(built):
@@ -135,16 +138,16 @@ def test_a_structure_is_built_anew_when_a_third_is_new_and_not_before(tmp_path, 
     assert len(built) == 2 and index.check() == []
 
 
-@pytest.mark.parametrize("place", ["write_structure", "write_manifest"])
+@pytest.mark.parametrize("place", ["build_structure", "write_manifest"])
 def test_a_disk_that_is_full_when_the_structure_is_built_does_not_undo_the_change(
     tmp_path, monkeypatch, caplog, place
 ):
     index = Index.create(tmp_path / "i", engine="hnsw", flat_below=50)
     real = getattr(draft, place)
 
-    def fill(path, made):
-        if place == "write_manifest" and made.structure is None:
-            return real(path, made)
+    def fill(*given):
+        if place == "write_manifest" and given[1].structure is None:
+            return real(*given)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -183,12 +186,62 @@ def test_a_reader_keeps_its_structure_also_when_it_first_searches_after_it_was_r
     assert ranking.provenance["exact"] is False and answers(ranking) == expected
 
 
+def test_lists_stay_on_disk_and_the_manifest_tells_how_they_are_searched(built):
+    index, _ = built
+    index.search(clusters(1, seed=6), 5)
+    told, structure = index.info(), index._view._structure
+    if told["engine"] == "hnsw":
+        assert told["probes"] is None
+        return
+    lists = _faiss_lists.lists_of(structure)
+    assert isinstance(faiss.downcast_InvertedLists(lists.invlists), faiss.OnDiskInvertedLists)
+    assert 1 <= told["probes"] <= lists.nlist and told["recall"]["value"] >= engines.RECALL
+
+
+def test_the_lists_of_an_older_version_are_still_searched(tmp_path):
+    index = Index.create(tmp_path / "i", engine="ivf_rabitq", flat_below=50)
+    vectors = clusters(800)
+    index.add([f"p{n:03d}" for n in range(800)], vectors)
+    state, line = index._view.manifest, tmp_path / "i" / "1"
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    flat = faiss.IndexFlat(16, faiss.METRIC_INNER_PRODUCT)
+    old = faiss.IndexIVFRaBitQ(flat, 16, 20, faiss.METRIC_INNER_PRODUCT, True, 4)
+    old.train(unit)
+    old.add(unit)
+    path = line / "00000099.structure.faiss"
+    faiss.write_index(old, str(path))
+    number, recall = state.structure.segment, {"k": 10, "value": 1.0}
+    entry = manifest.StructureEntry("ivf_rabitq", number, manifest.describe_file(path), recall)
+    manifest.write_manifest(line, msgspec.structs.replace(state, structure=entry))
+    index, twin = Index.open(tmp_path / "i"), Twin()
+    twin.put([f"p{n:03d}" for n in range(800)], vectors)
+    ranking = index.search(clusters(20, seed=3), 10)
+    assert ranking.provenance["exact"] is False and index.check() == []
+    assert recall_of(answers(ranking), twin.search(clusters(20, seed=3), 10)) > 0.95
+
+
+def test_a_killed_build_of_lists_goes_on_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    learnt, usual = [], engines._learn_lists
+    monkeypatch.setattr(engines, "_learn_lists", lambda *given: learnt.append(1) or usual(*given))
+    index = Index.create(tmp_path / "i", engine="ivf_rabitq", flat_below=50)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_faiss_lists, "_fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        index.add([f"p{n}" for n in range(60)], draw(60))
+    index = Index.open(tmp_path / "i")
+    assert len(index) == 60 and index.search(draw(1), 5).provenance["exact"] is True
+    index.delete(["nothing", "p0"])
+    index.add(["p0"], draw(1))
+    assert index.search(draw(1), 5).provenance["exact"] is False
+    assert not (tmp_path / "i" / "1" / ".structure.parts").exists()
+    assert index.check() == []
+
+
 def test_an_engine_that_faiss_lacks_is_refused_by_name(tmp_path, monkeypatch):
     class Old:
         __version__ = "1.9"
 
-    monkeypatch.setattr(engines, "import_faiss", lambda: Old)
-    with pytest.raises(UsageError, match=r"ivf_rabitq needs faiss 1.12 or newer, here is 1.9"):
+    monkeypatch.setattr(_faiss_library, "import_faiss", lambda: Old)
+    with pytest.raises(UsageError, match=r"ivf_rabitq needs faiss 1.13.2 or newer, here is 1.9"):
         Index.create(tmp_path / "i", engine="ivf_rabitq")
 
 
@@ -201,4 +254,4 @@ def test_other_metrics_are_those_of_the_exact_search(tmp_path, engine, metric, m
     index.add(names, clusters(400))
     twin.put(names, clusters(400))
     expected = twin.search(clusters(10, seed=2), 5, metric=metric)
-    assert recall(answers(index.search(clusters(10, seed=2), 5)), expected) > 0.9
+    assert recall_of(answers(index.search(clusters(10, seed=2), 5)), expected) > 0.9

@@ -355,3 +355,14 @@ def test_the_index_of_no_file_leaves_none(tmp_path, monkeypatch):
     first = searcher(queries, gallery)
     assert list(pathlib.Path(tmp_path).iterdir()) == []
     np.testing.assert_array_equal(first.indices, searcher(queries, gallery).indices)
+
+
+def test_a_folder_keeps_an_index_for_every_run_of_a_sharded_search(tmp_path, monkeypatch):
+    inner = f"faiss_ivf_rabitq(k=5, recall=1.0, bits=8, file={f'{tmp_path}/kept/'!r})"
+    call = f"sharded(search={inner!r}, rows=150)"
+    gallery, queries = embed(draw(400)), embed(draw(20, 1), "q")
+    ranking = build(call, SEARCHERS)(queries, gallery)
+    np.testing.assert_array_equal(ranking.indices, Exact(k=5)(queries, gallery).indices)
+    assert len(list((tmp_path / "kept").glob("*.faiss"))) == 3
+    monkeypatch.setattr(_faiss_kept, "_learn", lambda *_: pytest.fail("learnt anew"))
+    np.testing.assert_array_equal(build(call, SEARCHERS)(queries, gallery).indices, ranking.indices)

@@ -30,6 +30,7 @@ def describe_index(folder: pathlib.Path, manifest: Manifest) -> dict[str, Any]:
         "columns": dict(manifest.columns),
         "engine": manifest.engine,
         "in use": describe_engine(manifest),
+        "probes": structure.settings[0]["probes"] if structure and structure.settings else None,
         "recall": structure.recall if structure else None,
         "segments": len(manifest.segments),
         "bytes": size,

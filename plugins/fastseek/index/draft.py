@@ -11,10 +11,11 @@ import numpy as np
 
 from ..knn.nearest import nearest_in_order
 from ..knn.vectors import check_vectors
+from ..search._faiss_probes import SAMPLE as TUNED_WITH
 from ..search._rescoring import rescore_in_order
 from ..structures.arrays import IntArray, Picked, Shards, VectorArray
 from .columns import Columns, missing_column
-from .engines import FLAT, Query, build_structure, propose, write_structure
+from .engines import FLAT, Query, build_structure, propose, read_structure, tune_structure
 from .manifest import Manifest, SegmentEntry, StructureEntry, retire, write_manifest
 from .names import BytesArray
 from .segment import Segment, make_embeddings, write_dead, write_segment
@@ -100,10 +101,13 @@ class Draft:
         number = self._take_number()
         vectors = make_embeddings(segment.keys, segment.vectors, {})
         engine, metric = self.manifest.engine, self.manifest.metric
-        made = build_structure(engine, vectors, metric)
-        file = write_structure(self.line / f"{number:08d}.structure.faiss", made)
-        recall = _measure(made, segment, self.manifest)
-        self.structure = StructureEntry(engine, segment.entry.number, file, recall)
+        path = self.line / f"{number:08d}.structure.faiss"
+        key = segment.entry.files["vectors"].sha256
+        file = build_structure(engine, path, vectors, metric, key)
+        made = read_structure(path)
+        settings = tune_structure(engine, made, vectors, metric)
+        recall = _tell(settings) if settings else _measure(made, segment, self.manifest)
+        self.structure = StructureEntry(engine, segment.entry.number, file, recall, settings)
 
     def commit(self) -> Manifest:
         """Make the change the present state."""
@@ -191,6 +195,13 @@ class Draft:
 
 def _step_of(rows: int) -> int:
     return max(0, 1 + math.floor(math.log(max(1, rows) / SMALL, STEP))) if rows >= SMALL else 0
+
+
+def _tell(settings: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """The recall that was measured when the settings were chosen, as `_measure` tells it."""
+    few = settings[0]
+    told = {"k": few["k"], "value": few["recall"]}
+    return {**told, "queries": TUNED_WITH, "of": "stored images"}
 
 
 def _measure(structure: Any, segment: Segment, manifest: Manifest) -> dict[str, Any]:

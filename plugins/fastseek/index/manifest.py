@@ -58,12 +58,15 @@ class SegmentEntry(msgspec.Struct, frozen=True):
 
 
 class StructureEntry(msgspec.Struct, frozen=True):
-    """A faiss structure of one segment, and the recall that was measured when it was built."""
+    """A faiss structure of one segment, the recall that was measured when it was built, and the
+    settings with which it is searched.
+    """
 
     engine: str
     segment: int
     file: FileEntry
     recall: dict[str, Any]
+    settings: tuple[dict[str, Any], ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -181,13 +181,14 @@ class View:
         compared with all.
         """
         metric, engine = self.manifest.metric, self.manifest.engine
+        settings = self.manifest.structure.settings if self.manifest.structure else ()
         there = segment.entry.rows if allowed is None else int(np.count_nonzero(allowed))
         depth = min(k, there)
         indices = np.full((len(queries), depth), -1, np.int64)
         scores = np.full((len(queries), depth), -np.inf, np.float32)
         gallery = make_embeddings(segment.keys, segment.vectors, {})
         for mine, block in blocks(queries, metric, 1024):
-            proposed = propose(engine, self._structure, Query(block, depth, allowed))
+            proposed = propose(engine, self._structure, Query(block, depth, allowed), settings)
             asked = make_embeddings(queries.ids[mine], np.asarray(queries.vectors[mine]), {})
             found = rescore_in_order(asked, gallery, proposed, depth, metric)
             indices[mine], scores[mine] = found

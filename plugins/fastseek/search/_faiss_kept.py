@@ -31,7 +31,7 @@ from ._faiss_lists import (
     write_lists,
 )
 from ._faiss_probes import measure_settings
-from ._row_digests import DigestArray, digest_rows, match_rows
+from ._row_digests import DigestArray, match_rows
 
 STALE = 1 / 3  # of a gallery: where more is new, or more gone, the lists are learnt anew
 GROWN = 2  # times what it was when the lists were learnt: the same
@@ -42,12 +42,13 @@ logger = logging.getLogger("fastseek")
 class Wanted(NamedTuple):
     """An index that is wanted.
 
-    `kept` where; `gallery` of what; `metric` and `seed` as for a search; `train` how many vectors
-    it learns from, 0 for enough; `create` makes it, not trained.
+    `kept` where; `gallery` of what, and the `digests` of its rows; `metric` and `seed` as for a
+    search; `train` how many vectors it learns from, 0 for enough; `create` makes it, not trained.
     """
 
     kept: IndexFile
     gallery: Embeddings
+    digests: DigestArray
     metric: str
     seed: int
     train: int
@@ -65,24 +66,24 @@ def open_kept(wanted: Wanted, provenance: Provenance) -> tuple[Any, dict[str, An
         ArtefactError: the file is damaged, or of another index or model.
         UsageError: it is no index. RunError: another process is building it.
     """
-    kept, digests = wanted.kept, digest_rows(wanted.gallery.vectors)
+    kept, digest = wanted.kept, join_digests(wanted.digests)
     page = kept.read_page(provenance) if kept.is_there() else None
     if page and not (kept.is_older_than_page() or kept.has_digest(page)):
         raise kept.damaged()
-    if page is None or page["gallery"] != _join(digests):
+    if page is None or page["gallery"] != digest:
         with hold_work_folder(kept.path) as work:
-            page = (page and _update(wanted, work, page, digests)) or _build(wanted, work, digests)
+            page = (page and _update(wanted, work, page)) or _build(wanted, work)
     return open_lists(kept.path), page
 
 
-def _build(wanted: Wanted, work: pathlib.Path, digests: DigestArray) -> dict[str, Any]:
-    kept = wanted.kept
+def _build(wanted: Wanted, work: pathlib.Path) -> dict[str, Any]:
+    kept, digest = wanted.kept, join_digests(wanted.digests)
     kept.check_ours(wanted.create())
     _check_rows(_rows_file(kept))
     kept.page.unlink(missing_ok=True)  # what stood here before no longer counts
-    source = Source(wanted.gallery, wanted.metric, f"{_join(digests)} {kept.options}")
+    source = Source(wanted.gallery, wanted.metric, f"{digest} {kept.options}")
     write_lists(kept.path, work, source, lambda: _learn(wanted))
-    return _finish(wanted, digests, len(digests))
+    return _finish(wanted, len(wanted.digests))
 
 
 def _learn(wanted: Wanted) -> Any:
@@ -97,15 +98,13 @@ def _learn(wanted: Wanted) -> Any:
     return index
 
 
-def _update(
-    wanted: Wanted, work: pathlib.Path, page: dict[str, Any], digests: DigestArray
-) -> dict[str, Any] | None:
+def _update(wanted: Wanted, work: pathlib.Path, page: dict[str, Any]) -> dict[str, Any] | None:
     """Put in the rows that are new and take out those that are gone; None where the file is better
     made anew.
     """
-    kept, gallery = wanted.kept, wanted.gallery
+    kept, gallery, digests = wanted.kept, wanted.gallery, wanted.digests
     old = _read_rows(_rows_file(kept))
-    if old is None or _join(old) != page["gallery"]:
+    if old is None or join_digests(old) != page["gallery"]:
         return None
     rows = match_rows(old, digests)
     is_new = np.ones(len(digests), bool)
@@ -122,27 +121,28 @@ def _update(
     parts = [Part(open_lists(kept.path), rows)]
     if len(fresh):
         some = Embeddings(gallery.ids[fresh], Picked(gallery.vectors, fresh))
-        source = Source(some, wanted.metric, f"{_join(digests)} {page['sha256']}")
+        source = Source(some, wanted.metric, f"{join_digests(digests)} {page['sha256']}")
         write_lists(work / "new.faiss", work, source, lambda: empty_lists(kept.path))
         parts.append(Part(open_lists(work / "new.faiss"), fresh))
     with atomic(kept.path) as file:
         merge_lists(file, empty_lists(kept.path), parts)
         kept.page.unlink()  # what stood here before no longer counts
-    return _finish(wanted, digests, page["learnt of"])
+    return _finish(wanted, page["learnt of"])
 
 
-def _finish(wanted: Wanted, digests: DigestArray, learnt: int) -> dict[str, Any]:
+def _finish(wanted: Wanted, learnt: int) -> dict[str, Any]:
     """Make the index count."""
     kept = wanted.kept
     with atomic(_rows_file(kept)) as file:
-        np.save(file, digests, allow_pickle=False)
+        np.save(file, wanted.digests, allow_pickle=False)
     index = open_lists(kept.path)
     settings = measure_settings(index, wanted.gallery, wanted.metric, wanted.seed)
     more = {"learnt of": learnt, "settings": settings}
-    return kept.write_page(_join(digests), wanted.gallery.provenance, **more)
+    return kept.write_page(join_digests(wanted.digests), wanted.gallery.provenance, **more)
 
 
-def _join(digests: DigestArray) -> str:
+def join_digests(digests: DigestArray) -> str:
+    """What tells a gallery from others by its vectors, in their order."""
     return hashlib.sha256(digests.tobytes()).hexdigest()
 
 

@@ -57,10 +57,10 @@ class Source(NamedTuple):
 
 
 def count_lists(count: int, train: int = 0) -> int:
-    """How many lists a gallery of `count` vectors gets: four times the root of its size, and no
-    more than k-means has vectors for; with `train`, no more than it is given.
+    """How many lists a gallery of `count` vectors gets: twice the root of its size, and no more
+    than k-means has vectors for; with `train`, no more than it is given.
     """
-    return max(1, min(round(4 * count**0.5), count // POINTS, train or count))
+    return max(1, min(round(2 * count**0.5), count // POINTS, train or count))
 
 
 def make_rabitq(dim: int, lists: int, kind: int, bits: int, seed: int) -> Any:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..structures import Embeddings
-from ._faiss_file import IndexFile
 from ._faiss_index import FaissIndex, Options
-from ._faiss_kept import Wanted, open_kept
+from ._faiss_kept import Wanted, join_digests, open_kept
 from ._faiss_lists import lists_of
 from ._faiss_probes import Setting, choose_setting
+from ._row_digests import digest_rows
 
 
 class FaissOnDisk(FaissIndex):
@@ -75,16 +75,17 @@ class FaissOnDisk(FaissIndex):
         return {**told, "of": "stored images", "seed": self.seed}
 
     def _open(self, queries: Embeddings, gallery: Embeddings) -> tuple[Any, dict[str, Any]]:
-        if self.file:
-            return self._open_in(self.kept, queries, gallery)
-        # Once it is mapped it needs no name.
-        with tempfile.TemporaryDirectory(prefix="fastseek-", ignore_cleanup_errors=True) as folder:
-            kept = IndexFile(pathlib.Path(folder) / "index.faiss", self.kept.options)
-            return self._open_in(kept, queries, gallery)
-
-    def _open_in(
-        self, kept: IndexFile, queries: Embeddings, gallery: Embeddings
-    ) -> tuple[Any, dict[str, Any]]:
+        kept, digests = self.kept, digest_rows(gallery.vectors)
         create = functools.partial(self.create_index, len(gallery), gallery.dim)
-        wanted = Wanted(kept, gallery, self.metric, self.seed, self.train, create)
+        wanted = Wanted(kept, gallery, digests, self.metric, self.seed, self.train, create)
+        name = f"{join_digests(digests)[:16]}.faiss"
+        if not self.file:
+            # Once it is mapped it needs no name.
+            with tempfile.TemporaryDirectory(
+                prefix="fastseek-", ignore_cleanup_errors=True
+            ) as home:
+                kept = kept._replace(path=pathlib.Path(home) / name)
+                return open_kept(wanted._replace(kept=kept), queries.provenance)
+        if self.file.endswith("/") or kept.path.is_dir():
+            wanted = wanted._replace(kept=kept._replace(path=kept.path / name))
         return open_kept(wanted, queries.provenance)

@@ -131,7 +131,20 @@ def choose_setting(
             recall,
             best["recall"],
         )
-    deeper = max(1, k / depth)
-    candidates = max(k, round(best["candidates"] * deeper))
+    candidates = _widen(best["candidates"], k, depth)
     probes = ALL if recall == 1 else best["probes"]
     return Setting(probes, candidates, depth, best["recall"])
+
+
+def deepen_setting(settings: Sequence[Mapping[str, Any]], k: int) -> Setting | None:
+    """The setting for k answers of those that were chosen for some depths, rising; None of none."""
+    if not settings:
+        return None
+    best = next((one for one in settings if one["k"] >= k), settings[-1])
+    candidates = _widen(best["candidates"], k, best["k"])
+    return Setting(best["probes"], candidates, best["k"], best["recall"])
+
+
+def _widen(candidates: int, k: int, depth: int) -> int:
+    """As many candidates for k answers as were enough for `depth`, or in proportion more."""
+    return max(k, round(candidates * max(1, k / depth)))

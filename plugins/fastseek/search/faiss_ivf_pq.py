@@ -30,7 +30,8 @@ class FaissIvfPq(FaissOnDisk):
         sample: queries on which the recall in the provenance is measured, which compares them with
             all of the gallery; 0 to tell that of stored images.
         seed: of lists, codes, training vectors and samples.
-        file: where the index is kept; "" for a temporary file.
+        file: where the index is kept; a folder keeps one for every gallery, as the runs of
+            `sharded` are; "" for a temporary file.
 
     Raises:
         UsageError: faiss is not installed.
