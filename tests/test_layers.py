@@ -50,8 +50,8 @@ FLOORS = {
         """_fetch _image_scan _query_share _rendered_objects extended gldv2 inat landmarks
         planted_places""",
         "_official_layouts _table_blocks grocery rendered sorghum",
-        "folder manifest",
-        "semi_inat",
+        "_tar_index folder manifest",
+        "semi_inat webdataset",
     ],
     "data.transforms": [
         "_filters _image_ops _rng",
@@ -89,7 +89,7 @@ FLOORS = {
     ],
     "io": [
         "code_version hub_reach image_formats paths processors text_table",
-        "digests locks model_names model_size yaml_lines",
+        "digests locations locks model_names model_size yaml_lines",
         "atomic spec_reader",
         "csv_rows json_files",
         "file_kinds stage_record",

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import sys
 import tarfile
 
 import numpy as np
@@ -32,7 +33,7 @@ def home(tmp_path, monkeypatch):
     for name, count in (("q", 6), ("g", 12)):
         np.save(f"{name}.npy", toy.circle(np.arange(count) % 3, count, 0.4))
     np.savez("v.npz", vectors=np.load("q.npy"))
-    with tarfile.open("images.tar", "w") as archive:
+    with tarfile.open("images.tar.gz", "w:gz") as archive:
         archive.add("images")
     pathlib.Path("one.jpg").write_bytes(next((tmp_path / "images").rglob("*.jpg")).read_bytes())
     pathlib.Path("cut.jpg").write_bytes(pathlib.Path("one.jpg").read_bytes()[:200])
@@ -58,12 +59,12 @@ def test_F29_one_image_is_taken_as_it_is(home):
     assert pathlib.Path("noise.csv").read_text().splitlines()[1].startswith("one.jpg,")
 
 
-@pytest.mark.parametrize("name", ["images.tar", "cut.jpg", "cars.json", "v.npz"])
+@pytest.mark.parametrize("name", ["images.tar.gz", "cut.jpg", "cars.json", "v.npz"])
 def test_F29_a_file_that_is_neither_image_nor_table_is_told_as_such(name, home, capsys):
     for take in (read_single_image, images_of):
         with pytest.raises(
             DataError,
-            match=f"{name} is neither an image .* an archive or a compressed table is unpacked",
+            match=f"{name} is neither an image .* what is compressed is unpacked first",
         ):
             take(name)
     command = ["audit", "noise", "--images", name, "--out", "n.csv"]
@@ -71,13 +72,16 @@ def test_F29_a_file_that_is_neither_image_nor_table_is_told_as_such(name, home, 
 
 
 @pytest.mark.parametrize("name", ["s3://bucket/images", "https://host/list.csv", "gs://b/x"])
-def test_F29_what_is_on_another_machine_is_not_looked_for_in_folders(name):
-    for ask in (locate, images_of, Manifest):
-        with pytest.raises(DataError, match="is not on this machine: download it") as caught:
+def test_F29_what_is_on_another_machine_is_not_looked_for_in_folders(name, monkeypatch):
+    with pytest.raises(DataError, match="is not on this machine: download it") as caught:
+        locate(name)
+    assert "put it below" not in str(caught.value)
+    for package in ("s3fs", "aiohttp", "gcsfs"):
+        monkeypatch.setitem(sys.modules, package, None)
+    needed = {"s3": "s3fs", "https": "aiohttp", "gs": "gcsfs"}[name.partition(":")[0]]
+    for ask in (images_of, Manifest, lambda name: build(f"folder({name!r})", DATASETS)):
+        with pytest.raises(UsageError, match=f"reading .*:// needs {needed}"):
             ask(name)
-        assert "put it below" not in str(caught.value)
-    with pytest.raises(DataError, match="is not on this machine"):
-        build(f"folder({name!r})", DATASETS)
 
 
 def test_F29_an_absolute_path_that_is_not_there_is_not_sent_to_the_data_roots(tmp_path):

@@ -40,7 +40,7 @@ def add_images_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         required=True,
-        help="a folder (searched through), one image, or a CSV/Parquet file with path",
+        help="a folder (searched through), one image, a CSV/Parquet file with path, a .tar, or an address",
     )
     add_formats_option(parser)
 

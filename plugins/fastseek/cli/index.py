@@ -96,7 +96,8 @@ def _add_create(commands: Commands) -> None:
 def _add_add(commands: Commands, name: str, text: str) -> None:
     parser = _add_command(commands, name, text)
     parser.add_argument(
-        "--images", help="a folder (searched through), one image, or a CSV/Parquet file with path"
+        "--images",
+        help="a folder (searched through), one image, a CSV/Parquet file with path, a .tar, or an address",
     )
     parser.add_argument(
         "--embeddings", help="an embeddings folder, or an .npy file (row numbers as ids)"

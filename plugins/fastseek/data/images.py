@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import refuse_exhausted
+from ..io import locations
 from ..io.image_formats import accepted_formats, name_of_format, name_option
 from ..io.paths import PathLike
 
@@ -72,14 +73,14 @@ def decode(
     broken EXIF block leaves the image as stored.
 
     Args:
-        source: a file, or the bytes of one.
+        source: a file, another location (see `io.locations`), or the bytes themselves.
         max_pixels: larger images are refused from their header, before any pixel is decoded.
         formats: Pillow's names of the formats accepted; those of `io.image_formats` when not given.
 
     Raises:
         BadImage: it cannot be used; half-decoded pixels are never returned.
     """
-    data = source if isinstance(source, bytes) else _read_bytes(source, 8 * max_pixels + 2**20)
+    data = source if isinstance(source, bytes) else read_image_bytes(source, max_pixels)
     image = _open(data, max_pixels, formats or accepted_formats())
     try:
         image.load()
@@ -93,12 +94,23 @@ def decode(
         raise BadImage("TRUNCATED" if cut else "DECODE_ERROR", _line(error)) from error
 
 
+def read_image_bytes(source: PathLike, max_pixels: int = MAX_PIXELS) -> bytes:
+    """The bytes of an image file, no more than an image of so many pixels can need.
+
+    Raises:
+        BadImage: there are none, or more.
+    """
+    return _read_bytes(source, 8 * max_pixels + 2**20)
+
+
 def shape_of(path: PathLike) -> float:
     """Width / height of an image as `decode` turns it, from its header alone; 1 where that cannot be
     read.
     """
+    text = os.fspath(path)
     try:
-        with Image.open(path, formats=accepted_formats()) as image:
+        held = text if locations.is_file(text) else io.BytesIO(read_image_bytes(path))
+        with Image.open(held, formats=accepted_formats()) as image:
             turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
             width, height = image.size
             return height / width if turned else width / height
@@ -107,7 +119,13 @@ def shape_of(path: PathLike) -> float:
 
 
 def _read_bytes(path: PathLike, max_bytes: int) -> bytes:
+    text = os.fspath(path)
     try:
+        if not locations.is_file(text):
+            data = locations.read_bytes(text, max_bytes + 1)
+            if len(data) > max_bytes:
+                raise BadImage("TOO_LARGE", f"more than {max_bytes} bytes")
+            return data
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # a FIFO or device would block the reader for ever
             raise BadImage("MISSING", "is not a regular file")

@@ -5,57 +5,90 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 
 from ..errors import DataError
+from ..io.image_formats import accepted_suffixes
+from ..io.locations import (
+    States,
+    absolute,
+    check_url,
+    find_location,
+    is_file,
+    is_url,
+    parent,
+)
 from ..io.paths import PathLike
+from ..registry import DATASETS, build
 from ..structures import Embeddings, Item, geolocation
 from ..structures.file_list import read_list
 from ..structures.identity import unique_items
-from .datasets import folder, manifest
+from .datasets import folder, manifest, webdataset
 from .single_image import read_single_image
 
 TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv")
+_CALL = re.compile(r"[a-z_0-9]+\(.*\)", re.DOTALL)
 HELD_OUT = 0.2  # of every class, where nobody says which images are queries
 
 
 def images_of(images: PathLike) -> tuple[Sequence[Item], str]:
-    """The images of a folder (every image below it) or a table, each image once, of a text file that
-    lists files, or one image; and the folder ids are relative to.
+    """The images of a folder (every image below it), of a table or of tar files, each image once, of
+    a text file that lists files, or one image; and what ids are relative to.
+
+    Args:
+        images: a path; an address (s3://…); a pattern of tar files; or the call string of a data
+            set, such as "manifest('list.csv', columns={'path': 'image'})".
 
     Raises:
         DataError: nothing is there, a file of another kind, or an id of the table names two files.
     """
-    single, listed = read_single_image(images), read_list(images)
+    text = os.fspath(images)
+    single, listed = read_single_image(text), read_list(text)
     if listed is not None:
         return listed
     items: Sequence[Item]
     if single is not None:
-        items, root = [single], os.path.dirname(images)
-    elif os.path.isdir(images):
-        items, root = folder.list_images(os.fspath(images)), os.fspath(images)
+        items, root = [single], os.path.dirname(text)
+    elif _CALL.fullmatch(text):
+        found = build(text, DATASETS)
+        items, root = unique_items(found.items, text), str(getattr(found, "root", ""))
+    elif is_url(text) and _names_image(text):
+        items, root = [Item(check_url(text), id=text.rpartition("/")[2])], parent(text)
+    elif webdataset.names_tars(text):
+        items, root = webdataset.list_tars(text)
+    elif os.path.isdir(text) or is_url(text) and not _is_table(text):
+        root = find_location(text, "images")
+        items = folder.list_images(root)
     else:
-        _check_there(images)
-        table = manifest.Manifest(os.fspath(images))
-        items, root = unique_items(table.items, os.fspath(images)), table.root
+        _check_there(text)
+        table = manifest.Manifest(text)
+        items, root = unique_items(table.items, text), table.root
     if not len(items):
         raise DataError(f"{images}: no image found in it or below")
-    return items, os.path.abspath(root)
+    return items, absolute(root)
 
 
-def _check_there(images: PathLike) -> None:
+def _names_image(path: str) -> bool:
+    return pathlib.PurePath(path).suffix.lower() in accepted_suffixes()
+
+
+def _is_table(path: str) -> bool:
+    return pathlib.PurePath(path).suffix.lower() in TABLES
+
+
+def _check_there(path: str) -> None:
     """Tables alone are looked for below the data roots, too.
 
     Raises:
         DataError: it is no table, and is not there.
     """
-    path = os.fspath(images)
     if path == "-":
         raise DataError(
             "-: a list on standard input is read by embed --model and by search --queries; here,"
             " write it into a .txt file and name that"
         )
-    if "://" in path or os.path.exists(path) or pathlib.Path(path).suffix.lower() in TABLES:
+    if not is_file(path) or os.path.exists(path) or _is_table(path):
         return
     raise DataError(f"{path} not found: name a folder of images, an image, or a table or list")
 
@@ -64,14 +97,9 @@ def source_of(items: Sequence[Item]) -> str:
     """SHA-256 over ids, sizes, times of change, places and boxes: another value means other or
     changed images.
     """
-    digest = hashlib.sha256()
+    digest, states = hashlib.sha256(), States()
     for item in items:
-        try:
-            # Times instead of contents: nobody reads a million images twice to learn that none changed.
-            state = os.stat(item.path)
-            described = f"{state.st_size} {state.st_mtime_ns}"
-        except OSError:
-            described = "missing"
+        described = states.of(item.path)
         for key in (*geolocation.KEYS, "box"):
             described += f" {key} {item.meta[key]}" if key in item.meta else ""
         digest.update(f"{item.id}\0{described}\0".encode("utf-8", "surrogateescape"))
@@ -88,19 +116,23 @@ def describe_embeddings(found: Embeddings, total: int, what: str, out: PathLike)
 
 
 def spell_data_set(images: PathLike) -> str:
-    """The call string of a folder or table of images; a fifth of every class is held out as queries
+    """The call string of a folder, table or tar of images, or one as it is; a fifth of every class is held out as queries
     where it has no splits of its own.
 
     Raises:
         DataError: nothing is there, it is one image, or a benchmark that is not read.
     """
     path = os.fspath(images)
+    if _CALL.fullmatch(path):
+        return path
     if read_single_image(path) is not None:
         raise DataError(
             f"{path} is one image: name the folder that holds one folder a class, or a table with the"
             " columns path,label"
         )
-    if os.path.isdir(path):
+    if webdataset.names_tars(path):
+        part, splits = "webdataset", False
+    elif os.path.isdir(path) or is_url(path) and not _is_table(path):
         part, splits = "folder", folder.has_splits(path)
     else:
         part, splits = "manifest", manifest.has_splits(path)

@@ -10,7 +10,7 @@ from ..io.paths import PathLike
 from ..structures import Item
 from .images import BadImage, decode
 
-TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv", "")
+TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv", ".tar", "")
 
 
 def read_single_image(images: PathLike) -> Item | None:
@@ -27,6 +27,6 @@ def read_single_image(images: PathLike) -> Item | None:
     except BadImage as error:
         raise DataError(
             f"{path} is neither an image ({error.detail}) nor a .csv or .parquet table: name one of"
-            " these, or a folder of images; an archive or a compressed table is unpacked first"
+            " these, a .tar, or a folder of images; what is compressed is unpacked first"
         ) from error
     return Item(path=os.fspath(path), label="", split="train", id=path.name)

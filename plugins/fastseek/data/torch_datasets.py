@@ -9,6 +9,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from torch.utils.data import Dataset, default_collate
 
 from .. import compat  # noqa: F401  (a spawned worker imports this before fast-reid)
 from ..errors import DataError, FastSeekError, RunError
+from ..io.locations import is_remote
 from ..structures.item_table import Paths
 from .image_cache import ArrayCache
-from .images import MAX_PIXELS, BadImage, decode
+from .images import MAX_PIXELS, BadImage, decode, read_image_bytes
 from .rejects import Reject, reject
 from .transforms._image_ops import to_pil
 from .transforms._pipeline import Pipeline
 
+REQUESTS = 16  # that are on their way at once
 ToTensor = Callable[[Image.Image], torch.Tensor]
 Batch = dict[str, Any]
 
@@ -50,6 +53,12 @@ class ImageFiles:
         # one array of bytes: a list of strings would be copied to every worker, object by object
         self.paths = paths if isinstance(paths, Paths) else _encode_paths(paths)
         self.max_pixels, self.cache, self.boxes = max_pixels, cache, boxes
+        self.remote = cache is None and len(self.paths) > 0 and is_remote(self.path(0))
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting: dict[int, Future[bytes]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None, "_waiting": {}}
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -58,6 +67,18 @@ class ImageFiles:
         """The file of a row."""
         return os.fsdecode(self.paths[row])
 
+    def expect(self, rows: np.ndarray) -> None:
+        """Begin to read the images that are wanted next, all at once, where each of them is a
+        request.
+        """
+        if not self.remote:
+            return
+        self._pool = self._pool or ThreadPoolExecutor(REQUESTS, thread_name_prefix="read")
+        self._waiting = {
+            row: self._pool.submit(read_image_bytes, self.path(row), self.max_pixels)
+            for row in rows.tolist()
+        }
+
     def read(self, row: int) -> Image.Image:
         """The image, with its file's name in `info["path"]` and its row in `info["row"]` for
         transforms that want them.
@@ -65,8 +86,12 @@ class ImageFiles:
         Raises:
             BadImage: it cannot be used.
         """
-        path = self.path(row)
-        image = self.cache[row] if self.cache is not None else decode(path, self.max_pixels)
+        path, waiting = self.path(row), self._waiting.pop(row, None)
+        if self.cache is not None:
+            image = self.cache[row]
+        else:
+            source = path if waiting is None else waiting.result()
+            image = decode(source, self.max_pixels)
         image.info["path"], image.info["row"] = path, row
         return image
 
@@ -206,6 +231,7 @@ class TrainImages(ImageBatches):
         these alone.
         """
         step, first, rows = draw
+        self.files.expect(rows)
         # A seed for every place of the global batch, whoever reads it.
         sequence = np.random.SeedSequence([self.seed, step])
         seeds = sequence.generate_state(first + len(rows), np.uint64)[first:]
@@ -250,6 +276,7 @@ class TestImages(ImageBatches):
 
     def batch(self, rows: np.ndarray) -> Batch:
         """The batch of these rows."""
+        self.files.expect(rows)
         rejects: list[Reject] = []
         kept, views = [], []
         for row in rows.tolist():

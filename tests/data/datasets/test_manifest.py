@@ -1,6 +1,7 @@
 """Laws of tables of images."""
 
 import csv
+import sys
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_a_parquet_file_that_is_none_is_named(tmp_path):
 
 
 def test_without_pyarrow_the_command_that_installs_it_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match="pip install pyarrow"):
         manifest(table(tmp_path, b"", "x.parquet"))
 
@@ -240,6 +241,6 @@ def test_F64_a_list_that_may_not_be_read_is_told_in_one_line(tmp_path, monkeypat
     def refuse(path, *rest, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(_table_blocks, "open", refuse, raising=False)
+    monkeypatch.setattr(_table_blocks, "open_location", refuse)
     with pytest.raises(DataError, match="list.csv: cannot be read .Permission denied.$"):
         list(manifest(path).items)

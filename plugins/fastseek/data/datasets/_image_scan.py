@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ...io.image_formats import ON_REQUEST, accepted_suffixes, name_option
+from ...io.locations import list_below
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +47,8 @@ class ImageScan:
     def report(self) -> None:
         """Log what is passed over, by its number, kind and first names."""
         if self.unread:
-            logger.warning(
-                "%s: %d files are passed over (%s), such as %s: %s",
-                self.base,
-                len(self.unread),
-                _count_suffixes(self.unread),
-                self._name(self.unread),
-                _remedy(self.unread),
-            )
+            names = [os.path.relpath(path, self.base) for path in self.unread]
+            logger.warning("%s: %s", self.base, describe_unread(names))
         if self.empty:
             logger.warning(
                 "%s: %d folders hold no image and make no class: %s",
@@ -78,7 +73,7 @@ class ImageScan:
 
     def _name(self, paths: Sequence[str]) -> str:
         names = [os.path.relpath(path, self.base) for path in paths[:SHOWN]]
-        return ", ".join(names) + (", …" if len(paths) > SHOWN else "")
+        return _join_first(names, len(paths))
 
 
 def scan_images(base: str) -> ImageScan:
@@ -110,6 +105,25 @@ def scan_images(base: str) -> ImageScan:
     return found
 
 
+def scan_address(url: str) -> ImageScan:
+    """Look through what lies below an address, in the order of `scan_images`."""
+    base, suffixes = url.rstrip("/"), accepted_suffixes()
+    found = ImageScan(base)
+    for name in sorted(list_below(base), key=_walking_order):
+        path = f"{base}/{name}"
+        if not any(part.startswith(".") for part in name.split("/")):
+            _sort_file(found, path, suffixes)
+        elif pathlib.PurePath(name).suffix.lower() in suffixes:
+            found.hidden.append(path)
+    return found
+
+
+def _walking_order(name: str) -> tuple[list[str], str]:
+    """A folder's files before those of the folders in it."""
+    *folders, last = name.split("/")
+    return folders, last
+
+
 def _find_hidden(
     here: str, folders: Sequence[str], files: Sequence[str], suffixes: Sequence[str]
 ) -> list[str]:
@@ -137,6 +151,18 @@ def _above(folder: str, base: str) -> list[str]:
     while found[-1] != base:
         found.append(os.path.dirname(found[-1]))
     return found
+
+
+def describe_unread(names: Sequence[str]) -> str:
+    """How many files of images are passed over, and what can be done about it."""
+    return (
+        f"{len(names)} files are passed over ({_count_suffixes(names)}), such as"
+        f" {_join_first(names[:SHOWN], len(names))}: {_remedy(names)}"
+    )
+
+
+def _join_first(names: Sequence[str], count: int) -> str:
+    return ", ".join(names) + (", …" if count > SHOWN else "")
 
 
 def _remedy(paths: Sequence[str]) -> str:

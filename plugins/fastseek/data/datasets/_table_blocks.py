@@ -6,16 +6,19 @@ import contextlib
 import csv
 import dataclasses
 import functools
-import importlib.util
+import io
 import itertools
-import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
-from ...errors import DataError, UsageError, refuse_exhausted
+from ...errors import DataError, refuse_exhausted
 from ...io.csv_rows import GZIP
+from ...io.locations import open_location, open_parquet
 
 ROWS = 16384  # of a block
+# Columns of a table that holds its images: the number of a row, and what its image was called.
+ROW, PATH_INSIDE = "\0row", "\0path"
+IMAGE = "image"
 PARQUET = (".parquet", ".pq")
 
 
@@ -35,34 +38,42 @@ class Block:
         return len(next(iter(self.columns.values())))
 
 
-def read_blocks(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Block]:
+def read_blocks(table: str, columns: Mapping[str, str]) -> Iterator[Block]:
     """Yield the rows below the header.
 
     Args:
-        table: a file named .parquet or .pq, or one of CSV.
+        table: a file or an address, named .parquet or .pq, or of CSV.
         columns: what we call a column -> what the table calls it.
 
     Raises:
         DataError: it cannot be read; names file and row. UsageError: a package is missing.
     """
-    parquet = table.suffix.lower() in PARQUET
-    return _parquet(table, columns) if parquet else _csv(table, columns)
+    return _parquet(table, columns) if is_parquet(table) else _csv(table, columns)
 
 
-def _csv(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Block]:
+def is_parquet(table: str) -> bool:
+    """Whether a table is one of Parquet, by its name."""
+    return table.lower().endswith(PARQUET)
+
+
+def _csv(table: str, columns: Mapping[str, str]) -> Iterator[Block]:
     try:
-        with open(table, "rb") as file:
+        with open_location(table) as file:
             if file.read(len(GZIP)) == GZIP:
                 raise DataError(f"{table}: is compressed: unpack it first (gunzip {table})")
-        # Spreadsheets begin a file with a byte order mark.
-        with open(table, encoding="utf-8-sig", newline="") as text:
+        with _open_text(table) as text:
             yield from _csv_blocks(table, text, columns)
     except OSError as error:
         refuse_exhausted(error, table)
-        raise DataError(f"{table}: cannot be read ({error.strerror})") from error
+        raise DataError(f"{table}: cannot be read ({error.strerror or error})") from error
 
 
-def _csv_blocks(table: pathlib.Path, text: IO[str], columns: Mapping[str, str]) -> Iterator[Block]:
+def _open_text(table: str, errors: str = "strict") -> IO[str]:
+    # Spreadsheets begin a file with a byte order mark.
+    return io.TextIOWrapper(open_location(table), encoding="utf-8-sig", errors=errors, newline="")
+
+
+def _csv_blocks(table: str, text: IO[str], columns: Mapping[str, str]) -> Iterator[Block]:
     try:
         first = text.readline()
     except UnicodeDecodeError as error:
@@ -116,10 +127,10 @@ def _next_rows(reader: Iterator[list[str]]) -> tuple[list[list[str]], Exception 
     return rows, None
 
 
-def _name_row(table: pathlib.Path, start: int, row: int = 0) -> str:
+def _name_row(table: str, start: int, row: int = 0) -> str:
     """File and line of row `start` + `row` below the header, blank ones not counted."""
     line, number = 1, start + row
-    with open(table, encoding="utf-8-sig", newline="", errors="replace") as text:
+    with _open_text(table, errors="replace") as text:
         reader = _open_rows(text.readline(), text)
         # The row that is no CSV ends this, too: it is the one that is asked for.
         with contextlib.suppress(csv.Error):
@@ -133,29 +144,78 @@ def _name_row(table: pathlib.Path, start: int, row: int = 0) -> str:
     return f"{table}:{line}"
 
 
-def _number_row(table: pathlib.Path, start: int, row: int) -> str:
+def _number_row(table: str, start: int, row: int) -> str:
     return f"{table}:row {start + row + 1}"
 
 
-def _refuse_zero(table: pathlib.Path, texts: Iterable[Sequence[str]]) -> None:
+def _refuse_zero(table: str, texts: Iterable[Sequence[str]]) -> None:
     if any("\0" in "".join(cells) for cells in texts):
-        with open(table, "rb") as file:
+        with open_location(table) as file:
             line = next(number for number, line in enumerate(file, 1) if b"\0" in line)
         raise DataError(f"{table}:{line}: holds a NUL byte; expected plain UTF-8 text")
 
 
-def _not_utf8(table: pathlib.Path, error: UnicodeDecodeError) -> DataError:
+def _not_utf8(table: str, error: UnicodeDecodeError) -> DataError:
     line = 0
-    with open(table, "rb") as file, contextlib.suppress(UnicodeDecodeError):
+    with open_location(table) as file, contextlib.suppress(UnicodeDecodeError):
         for content in file:
             line += 1
             content.decode("utf-8")
     return DataError(f"{table}:{line}: not UTF-8 ({error.reason}); save it as UTF-8")
 
 
-def check_header(
-    table: pathlib.Path, cells: Sequence[str], columns: Mapping[str, str]
-) -> list[str]:
+class ImageColumn(NamedTuple):
+    """A column of Parquet whose cells are image files.
+
+    Args:
+        name: the table's.
+        inside: where the bytes are, "image" or "image.bytes".
+        path: where the file's name is, "image.path"; "" where it is not told.
+    """
+
+    name: str
+    inside: str
+    path: str
+
+
+def image_column(table: str, columns: Mapping[str, str]) -> ImageColumn | None:
+    """The column that holds the images of a table; None where it names files.
+
+    It is the one that `columns` calls image or path, or the one called so, where it is of bytes or,
+    as Hugging Face writes them, of bytes and path.
+
+    Raises:
+        DataError: no Parquet file, or the column of the images holds none. UsageError: pyarrow is
+            missing.
+    """
+    found = _find_images(table, columns) if is_parquet(table) else None
+    if found is None and IMAGE in columns:
+        raise DataError(
+            f"{table}: column {columns[IMAGE]!r} holds no images: expected one of bytes in a Parquet"
+            " file; one that names files is called path: columns={'path': …}"
+        )
+    return found
+
+
+def _find_images(table: str, columns: Mapping[str, str]) -> ImageColumn | None:
+    with open_parquet(table) as file:
+        schema = file.schema_arrow
+    import pyarrow  # it is there: a file was opened
+
+    for ours in (IMAGE, "path"):
+        name = columns.get(ours, ours)
+        if name not in schema.names:
+            continue
+        kind = schema.field(name).type
+        if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
+            return ImageColumn(name, name, "")
+        if pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+            told = kind.get_field_index("path") >= 0
+            return ImageColumn(name, f"{name}.bytes", f"{name}.path" if told else "")
+    return None
+
+
+def check_header(table: str, cells: Sequence[str], columns: Mapping[str, str]) -> list[str]:
     """The names of the columns.
 
     Raises:
@@ -178,18 +238,27 @@ def check_header(
     return names
 
 
-def _parquet(table: pathlib.Path, columns: Mapping[str, str]) -> Iterator[Block]:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError(f"{table}: reading Parquet needs pyarrow: pip install pyarrow")
+def _parquet(table: str, columns: Mapping[str, str]) -> Iterator[Block]:
+    held = image_column(table, columns)
     import pyarrow
-    from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(table) as file:
-            check_header(table, file.schema_arrow.names, columns)
+        with open_parquet(table) as file:
+            names = file.schema_arrow.names
+            told = columns["path"] in names or columns["path"] != "path"
+            path = columns["path"] if held is None or told else held.name
+            check_header(table, names, {**columns, "path": path})
+            # Of a column that holds images no more is read than what they are called.
+            wanted = [name for name in names if held is None or name != held.name]
+            if held is not None and held.path:
+                wanted.append(held.path)
             done = 0
-            for batch in file.iter_batches(ROWS):
+            for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False):
                 cells = {name: batch.column(name).to_pylist() for name in batch.schema.names}
+                if held is not None:
+                    paths = cells.pop(held.name, [{}] * len(batch))
+                    cells[PATH_INSIDE] = [(one or {}).get("path") or "" for one in paths]
+                    cells[ROW] = range(done, done + len(batch))
                 yield Block(cells, functools.partial(_number_row, table, done))
                 done += len(batch)
     except (pyarrow.ArrowException, OSError) as error:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from ...errors import DataError
 from ...io.image_formats import accepted_suffixes
-from ...io.paths import locate
+from ...io.locations import find_location, is_file, join_location, list_below
 from ...registry import DATASETS
 from ...structures import Item, ItemTable, Kind, with_split
 from ...structures.item_table import join_items, join_tables
 from ...structures.item_table_builder import ItemTableBuilder
-from ._image_scan import scan_images
-from ._official_layouts import find_layout, read_layout
+from ._image_scan import scan_address, scan_images
+from ._official_layouts import Folders, find_layout, read_layout
 from ._query_share import part_queries
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Folder:
     refused by name. Hidden files are left out, others that are no images named and counted.
 
     Args:
-        root: the folder, as it stands or below one of the data roots.
+        root: the folder, as it stands or below one of the data roots, or its address (s3://…).
         query: without split folders: another folder of class folders whose images are the queries,
             or the share (0..1) of every class held out as queries; a class keeps at least one
             image.
@@ -58,8 +58,8 @@ class Folder:
     """
 
     def __init__(self, root: str, query: str | float | None = None) -> None:
-        self.root = str(locate(root, "the images"))
-        names, layout = _folder_names(self.root), find_layout(self.root)
+        self.root = find_location(root, "the images")
+        names, layout = _folder_names(self.root), _find_layout(self.root)
         if query is not None and (layout or _are_splits(names)):
             raise ValueError(f"{self.root} has split folders, so query= has no meaning")
         if layout:
@@ -80,7 +80,7 @@ def has_splits(root: str) -> bool:
     Raises:
         DataError: a benchmark that is not read.
     """
-    return find_layout(root) is not None or _are_splits(_folder_names(root))
+    return _find_layout(root) is not None or _are_splits(_folder_names(root))
 
 
 def list_images(root: str, below: str = "", split: str = "train") -> ItemTable:
@@ -88,13 +88,14 @@ def list_images(root: str, below: str = "", split: str = "train") -> ItemTable:
 
     What is passed over is named and counted in the log.
     """
-    found = scan_images(os.path.join(root, below) if below else root)
+    scan = scan_images if is_file(root) else scan_address
+    found = scan(join_location(root, below) if below else root)
     found.report()
     builder = ItemTableBuilder([Kind(split, root)])
     for start in range(0, len(found.images), BLOCK):
         block = found.images[start : start + BLOCK]
         names = [pathlib.PurePath(os.path.relpath(path, root)).as_posix() for path in block]
-        builder.add(names, labels=[_label(name, below) for name in names])
+        builder.add(names, labels=[label_of(name, below) for name in names])
     return builder.build()
 
 
@@ -104,10 +105,17 @@ def label_by_folder(names: Sequence[str]) -> list[str]:
     """
     tops = sorted({name.split("/")[0] for name in names if "/" in name})
     below = tops[0] if _are_splits(tops) else ""
-    return [_label(name, below) for name in names]
+    return [label_of(name, below) for name in names]
+
+
+def _find_layout(root: str) -> Folders | None:
+    return find_layout(root) if is_file(root) else None
 
 
 def _folder_names(root: str) -> list[str]:
+    if not is_file(root):
+        tops = {name.split("/")[0] for name in list_below(root) if "/" in name}
+        return sorted(name for name in tops if not name.startswith("."))
     if not os.path.isdir(root):
         raise DataError(
             f"{root} is not a folder; a table of images is read with manifest({root!r})"
@@ -122,8 +130,13 @@ def _are_splits(names: Sequence[str]) -> bool:
     return bool(known) and (known <= set(_SPLITS) or any(pair <= known for pair in _PAIRS))
 
 
-def _label(name: str, below: str) -> str:
-    """The folders of an image; white space around a name is no part of it."""
+def label_of(name: str, below: str = "") -> str:
+    """The folders of an image; white space around a name is no part of it.
+
+    Args:
+        name: its path below the root.
+        below: its first folder, where that is no part of the label.
+    """
     parts = pathlib.PurePosixPath(name).parent.parts
     return "/".join(part.strip() for part in (parts[1:] if below else parts))
 

@@ -12,17 +12,33 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ...io.paths import locate
+from ...io.locations import (
+    absolute,
+    find_location,
+    is_file,
+    join_location,
+    leads_out,
+    parent,
+    parquet_root,
+)
 from ...registry import DATASETS
 from ...structures import Item, ItemTable, Kind, parse_geolocation
 from ...structures.geolocation import KEYS
 from ...structures.item_columns import find_first, take
 from ...structures.item_table_builder import ItemTableBuilder
 from ._query_share import part_queries
-from ._table_blocks import Block, read_blocks
+from ._table_blocks import (
+    PATH_INSIDE,
+    ROW,
+    Block,
+    ImageColumn,
+    image_column,
+    read_blocks,
+)
 
 SPLITS = ("train", "query", "gallery")
 COLUMNS = ("path", "label", "group", "split", "id")
+OPTIONAL = ("image",)  # looked for in Parquet, or where it is named
 KIND_OF = {"": 0, **{split: kind for kind, split in enumerate(SPLITS)}}
 # What a path between two line ends that is an id already has none of.
 _ODD = ("//", "/./", "\n/", "\n./", "/\n", "/.\n", "\n.\n")
@@ -41,9 +57,15 @@ class Manifest:
     space around a label, group, split or id is no part of it. An empty split means "train". To
     train on an image and search in it too, list it twice with two splits.
 
+    A Parquet file may hold the images, too: in a column of bytes, or of bytes and path as Hugging
+    Face writes them, that is called image. The id is then what `id` or `path` tells, else the number
+    of the row.
+
     Args:
-        path: the table, as it stands or below one of the data roots.
-        root: the folder relative paths start from; the table's own when not given.
+        path: the table, as it stands or below one of the data roots, or its address (s3://…,
+            https://…).
+        root: the folder or address relative paths start from; the table's own when not given. Rows
+            may name addresses below it, and no others.
         columns: where the table calls them otherwise: our name of a column -> the table's, such as
             {"path": "image", "label": "cultivar"}.
         query: where no row has a split: the share (0..1) of every class held out as queries, the
@@ -64,10 +86,16 @@ class Manifest:
         columns: Mapping[str, str] | None = None,
         query: float | None = None,
     ) -> None:
-        table = locate(path, "the list of images")
-        self.root = str(table.parent if root is None else locate(root, "the images"))
-        reader = _ItemReader(self.root, _name_columns(columns or {}))
-        for block in read_blocks(table, reader.columns):
+        table, names = find_location(path, "the list of images"), _name_columns(columns or {})
+        held = image_column(table, names)
+        if held is not None and root is not None:
+            raise ValueError(f"{table} holds its images, so root= has no meaning")
+        if held is not None:
+            self.root = absolute(table)
+        else:
+            self.root = parent(table) if root is None else find_location(root, "the images")
+        reader = _ItemReader(self.root, names, held)
+        for block in read_blocks(table, names):
             reader.add(block)
         items = reader.table(table)
         if not len(items):
@@ -81,7 +109,7 @@ class Manifest:
 
 def has_splits(path: str) -> bool:
     """Whether a row of a table says which split it belongs to."""
-    table = locate(path, "the list of images")
+    table = find_location(path, "the list of images")
     blocks = read_blocks(table, {"path": "path"})
     return any(any(block.columns.get("split", ())) for block in blocks)
 
@@ -92,13 +120,13 @@ def _name_columns(given: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ValueError: a name that is none of ours.
     """
-    unknown = sorted(set(given) - set(COLUMNS))
+    unknown = sorted(set(given) - {*COLUMNS, *OPTIONAL})
     if unknown or not all(isinstance(name, str) for name in given.values()):
         raise ValueError(
             f"columns={dict(given)!r}: expected what the table calls {', '.join(COLUMNS)}, such as"
             " {'path': 'image', 'label': 'cultivar'}"
         )
-    return {name: given.get(name, name) for name in COLUMNS}
+    return {**{name: name for name in COLUMNS}, **given}
 
 
 class _ItemReader:
@@ -110,15 +138,18 @@ class _ItemReader:
     Args:
         root: the folder relative paths start from.
         columns: what we call a column -> what the table calls it.
+        held: the column that holds the images themselves, if one does.
     """
 
-    def __init__(self, root: str, columns: dict[str, str]) -> None:
-        self.root, self.columns = root, columns
+    def __init__(self, root: str, columns: dict[str, str], held: ImageColumn | None) -> None:
+        self.root, self.columns, self.held = root, columns, held
         self.has_splits = False
-        self._whole_root = os.path.join(os.path.abspath(root), "")
-        self._known = set(columns.values())
+        self._whole_root = join_location(absolute(root), "")
+        self._known = {*columns.values(), ROW, PATH_INSIDE}
         self._checked_backslash = False
-        self._builder = ItemTableBuilder([Kind(split, root) for split in SPLITS])
+        place = root if held is None else parquet_root(root, held.inside)
+        of = [Kind(split, place, with_id=held is not None) for split in SPLITS]
+        self._builder = ItemTableBuilder(of)
 
     def add(self, block: Block) -> None:
         """The images of a block.
@@ -129,8 +160,15 @@ class _ItemReader:
         paths, labels, groups, splits, ids = (
             self._texts(block, name, strip=name != "path") for name in COLUMNS
         )
+        if self.held is not None:
+            inside = zip(paths, block.columns[PATH_INSIDE], block.columns[ROW], strict=True)
+            paths = [path or name or str(row) for path, name, row in inside]
         joined = "\n".join(paths)
-        if "" in paths or not KIND_OF.keys() >= set(splits) or "\\" in joined:
+        if (
+            not KIND_OF.keys() >= set(splits)
+            or self.held is None
+            and self._are_unusual(paths, joined)
+        ):
             self._check_rows(block, paths, splits)
         self.has_splits |= any(splits)
         own = self._ids_of(paths) if _is_odd(joined) else paths
@@ -140,10 +178,10 @@ class _ItemReader:
             for row, cells in enumerate(zip(*meta.values(), strict=True)):
                 parse_geolocation(dict(zip(meta, cells, strict=True)), block.where(row))
         kinds = [KIND_OF[split] for split in splits] if any(splits) else 0
-        names = self._names_of(paths, ids)
+        names = [*map(str, block.columns[ROW])] if self.held else self._names_of(paths, ids)
         self._builder.add(ids, kinds, labels, names=names, groups=groups, meta=meta)
 
-    def table(self, file: pathlib.Path) -> ItemTable:
+    def table(self, file: str) -> ItemTable:
         """All images.
 
         Raises:
@@ -171,12 +209,20 @@ class _ItemReader:
             texts = [_text(block, row, column, cell) for row, cell in enumerate(cells)]
         return [text.strip() for text in texts] if strip else texts
 
+    def _are_unusual(self, paths: Sequence[str], joined: str) -> bool:
+        """Whether one of the paths may be one that is refused."""
+        if "" in paths or "\\" in joined or "://" in joined:
+            return True
+        return not is_file(self.root) and (".." in joined or "\n/" in f"\n{joined}")
+
     def _check_rows(self, block: Block, paths: Sequence[str], splits: Sequence[str]) -> None:
         """Refuse the first row with a path or split that cannot be."""
         for row, (path, split) in enumerate(zip(paths, splits, strict=True)):
             if not path:
                 raise DataError(f"{block.where(row)}: the path is empty")
-            self._check_backslash(block, row, path)
+            if self.held is None:
+                self._check_backslash(block, row, path)
+                self._check_address(block, row, path)
             if split not in KIND_OF:
                 raise DataError(
                     f"{block.where(row)}: split {split!r} is none of {', '.join(SPLITS)}"
@@ -192,6 +238,15 @@ class _ItemReader:
                     " write /, and leave out a drive such as C:"
                 )
 
+    def _check_address(self, block: Block, row: int, path: str) -> None:
+        # A list may come from a stranger, and this machine may reach what the stranger may not.
+        below = path.removeprefix(self._whole_root)
+        if not is_file(below) or not is_file(self.root) and leads_out(below):
+            raise DataError(
+                f"{block.where(row)}: {path!r} is not below {self.root}: say where the images are"
+                " with root=, such as manifest('list.csv', root='https://host/images')"
+            )
+
     def _ids_of(self, paths: Sequence[str]) -> Sequence[str]:
         """Paths as ids: below the root relative to it, so that a folder that is moved keeps them."""
         inside = [path.removeprefix(self._whole_root) for path in paths]
@@ -205,7 +260,9 @@ class _ItemReader:
             if path is not image
         ):
             return None
-        return paths
+        if is_file(self.root):
+            return paths
+        return [path.removeprefix(self._whole_root) for path in paths]
 
 
 def _is_odd(paths: str) -> bool:
@@ -222,13 +279,13 @@ def _find_repeated(items: ItemTable, kind: int) -> tuple[int, int] | None:
     return (int(rows[again[0]]), int(rows[first[again[0]]])) if len(again) else None
 
 
-def _place_of(file: pathlib.Path, columns: Mapping[str, str], row: int) -> str:
+def _place_of(file: str, columns: Mapping[str, str], row: int) -> str:
     """What a message calls a row, by its number in the whole table."""
     for block in read_blocks(file, columns):
         if row < len(block):
             return block.where(row)
         row -= len(block)
-    return str(file)
+    return file
 
 
 def _text(block: Block, row: int, column: str, value: Any) -> str:

@@ -13,9 +13,11 @@ from PIL import Image
 
 from ...data.images import BadImage, decode, turn_upright
 from ...errors import RunError, UsageError
+from ...io.locations import is_remote
 from ...io.paths import PathLike
 
 MOST_THREADS = 8
+REQUESTS = 32
 AHEAD = 2  # batches that are read while one is embedded
 Source = PathLike | Image.Image
 Outcome = torch.Tensor | BadImage
@@ -80,6 +82,9 @@ def decode_batches(
         RunError: the transform failed; names the image.
     """
     count = count_threads(threads)
+    asked = sources[start] if start < len(sources) else ""
+    if not threads and isinstance(asked, str) and is_remote(asked):
+        count = REQUESTS  # they wait for another machine
     with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
         waiting: collections.deque[tuple[int, list[Future[Outcome]]]] = collections.deque()
         try:

@@ -14,7 +14,7 @@ from ...data.rejects import Reject, reject
 from ...io.json_files import read_json
 from ...io.paths import PathLike
 from ...progress import progress
-from ...structures import Embeddings, Item
+from ...structures import Embeddings, Item, paths_of
 from ...structures.embeddings_writer import store
 from .decoding import Decoded, decode_batches
 from .image_model import ImageModel
@@ -93,7 +93,7 @@ def embed_batches(
     Yields:
         ids, float32 vectors [b, D] of those that could be read, and the others' rejects.
     """
-    paths = [item.path for item in items]
+    paths = paths_of(items)
     for batch in decode_batches(paths, model.transform, model.batch_size, threads, start):
         yield _embed_batch(model, items, batch)
 
