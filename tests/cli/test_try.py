@@ -85,10 +85,15 @@ def test_the_gallery_that_it_suggests_takes_one_more_image_later(home, capsys, m
     monkeypatch.setattr(in_memory, "load_kept", load)
     call_verb("try", ["mine", "--pooling", "mean"])
     told = re.search("gallery that grows: (.*)", capsys.readouterr().out)[1]
-    assert "--model default" in told and told.endswith("--images mine --pooling mean")
+    assert (
+        "--model default" in told
+        and "--images mine --embeddings" in told
+        and told.endswith("--pooling mean")
+    )
     create, add = ([*shlex.split(one)][2:] for one in told.split(" && "))
     call_verb("index", create)
     call_verb("index", add)
+    assert "6 images put in with vectors of fastseek-try/mine/" in capsys.readouterr().out
     toy.photo(0, 9).save(home / "mine" / "new.jpg")
     call_verb("index", add)
     assert "1 image embedded and put in; 6 were there already" in capsys.readouterr().out

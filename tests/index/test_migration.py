@@ -55,6 +55,14 @@ def assert_new(folder, names):
     np.testing.assert_array_equal(index.vectors(sorted(names)).vectors, expected)
 
 
+def test_the_root_of_the_ids_outlives_a_migration_in_many_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(migration, "CHUNK", 5)
+    index = Index.create(tmp_path / "i")
+    index.add(NAMES, draw(12), provenance={**OLD, "root": "/images"})
+    migrate(index.folder, make_model())
+    assert Index.open(index.folder).provenance["root"] == "/images"
+
+
 def test_the_new_vectors_take_the_place_of_the_old_with_their_metadata(index):
     compared = migrate(index.folder, make_model())
     assert compared.k == 10 and compared.queries == 12 and 0 <= compared.overlap <= 1

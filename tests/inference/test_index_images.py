@@ -1,5 +1,7 @@
 """Images into an index: only what is not known is embedded."""
 
+import dataclasses
+import os
 import shutil
 
 import numpy as np
@@ -10,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fastseek.cli import call_verb
+from fastseek.data.own_images import images_of
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.index import Index
 from fastseek.inference.index_images import Arrival, embed_queries, put, put_images
@@ -172,6 +175,103 @@ def test_vectors_put_in_without_their_images_are_told_as_such_and_replaced_by_up
         run(f"add {tmp_path}/i --images", images)
     run(f"upsert {tmp_path}/i --images", images)
     assert "6 of them replaced" in capsys.readouterr().out
+
+
+def keep_vectors(folder, images, model):
+    """Vectors of all images as `fastseek embed` writes them, a second after the images."""
+    files = sorted(images.rglob("*.png"))
+    ids = [file.relative_to(images).as_posix() for file in files]
+    provenance = {**model.provenance, "root": str(images)}
+    Embeddings(ids, model.embed(files), provenance).save(folder)
+    for file in files:
+        os.utime(file, (1, 1))
+    for file in folder.glob("*.npy"):
+        os.utime(file, (2e9, 2e9))
+    model.network.seen = 0
+
+
+@pytest.mark.parametrize("prefix", ["", "shop2/"])
+def test_images_with_vectors_that_were_made_before_are_not_embedded_again(
+    tmp_path, images, model, capsys, prefix
+):
+    keep_vectors(tmp_path / "e", images, model)
+    draw_image(images / "a" / "new.png", 99)
+    changed, late = images / "a" / "0.png", 3e9
+    draw_image(changed, 77)
+    os.utime(changed, (late, late))
+    run(f"create --out {tmp_path}/i --model toy")
+    more = ["--images", images, "--embeddings", tmp_path / "e", "--prefix", prefix]
+    run(f"add {tmp_path}/i", *more)
+    told = capsys.readouterr().out
+    # That which came later and that which has changed since: the others have theirs.
+    assert model.network.seen == 2 and "2 images embedded and put in; 5 images put in with" in told
+    index, whole = Index.open(tmp_path / "i"), Index.create(tmp_path / "w")
+    put_images(whole, Arrival(images, prefix=prefix), model)
+    assert index.ids.tolist() == whole.ids.tolist() and len(index) == 7
+    assert index.metadata(index.ids) == whole.metadata(index.ids)
+    assert np.array_equal(index.vectors(index.ids).vectors, whole.vectors(index.ids).vectors)
+    assert index.provenance == whole.provenance
+    run(f"add {tmp_path}/i", *more)
+    assert "0 images embedded" in (told := capsys.readouterr().out) and "7 were there" in told
+
+
+def test_an_index_of_bare_vectors_learns_its_images_without_embedding_them(
+    tmp_path, images, model, monkeypatch, capsys
+):
+    keep_vectors(tmp_path / "e", images, model)
+    run(f"create --out {tmp_path}/i")
+    run(f"add {tmp_path}/i --embeddings {tmp_path}/e")
+    monkeypatch.setattr(in_memory, "load_kept", None)
+    run(f"upsert {tmp_path}/i --embeddings {tmp_path}/e --images", images)
+    assert "6 of them replaced" in capsys.readouterr().out
+    run(f"add {tmp_path}/i --images", images)
+    assert "6 were there already" in capsys.readouterr().out
+
+
+def test_vectors_of_other_images_are_refused(tmp_path, images, model):
+    keep_vectors(tmp_path / "e", images, model)
+    shutil.copytree(images, tmp_path / "others")
+    np.save(tmp_path / "bare.npy", np.ones((6, 48), np.float32))
+    run(f"create --out {tmp_path}/i --model toy")
+    with pytest.raises(UsageError, match=r"its vectors are of .*images, not of .*others"):
+        run(f"add {tmp_path}/i --embeddings {tmp_path}/e --images {tmp_path}/others")
+    with pytest.raises(UsageError, match="images whose folder it does not tell"):
+        run(f"add {tmp_path}/i --embeddings {tmp_path}/bare.npy --images", images)
+    assert len(Index.open(tmp_path / "i")) == model.network.seen == 0
+
+
+class Engines:
+    """Two engines that are the same network; from five images on the second is taken."""
+
+    def __init__(self, network):
+        self.network, self.built = network, []
+
+    def choose(self, count):
+        return "onnx" if count >= 5 else "eager"
+
+    def build(self, name):
+        self.built.append(name)
+        return self.network
+
+
+def test_every_engine_that_ran_the_model_is_told_and_answers_queries_of_any(
+    tmp_path, images, model
+):
+    engines = Engines(model.network)
+    both = dataclasses.replace(
+        model, engines=engines, provenance={**model.provenance, "engine": "eager"}
+    )
+    index = Index.create(tmp_path / "i")
+    put_images(index, Arrival(images), both)
+    assert index.provenance["engine"] == "onnx" and engines.built == ["onnx"]
+    draw_image(images / "a" / "new.png", 99)
+    put_images(index, Arrival(images), both)
+    assert index.provenance["engine"] == "eager, onnx" and engines.built == ["onnx", "eager"]
+    queries, _, _ = embed_queries(images / "a" / "new.png", both)
+    assert queries.provenance["engine"] == "eager"
+    assert index.search(queries, 1).gallery_ids.tolist() == ["a/new.png"]
+    items, root = images_of(images)
+    assert in_memory.embed_in_memory(both, items, root).provenance["engine"] == "onnx"
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_put_in(tmp_path, images, model, capsys):

@@ -10,7 +10,7 @@ import pytest
 from fastseek.errors import ArtefactError
 from fastseek.io.digests import sha256
 from fastseek.structures import Embeddings, known_digests
-from fastseek.structures.known_digests import WORTHWHILE, check_digest
+from fastseek.structures.known_digests import WORTHWHILE, check_digest, find_digest
 
 
 @pytest.fixture
@@ -155,3 +155,21 @@ def test_earlier_states_do_not_make_a_record_grow_without_end(tmp_path, hashed, 
     forget(monkeypatch)
     check_digest(path, sha256(path))
     assert len(hashed) == 20
+
+
+@pytest.mark.parametrize("change", [None, flip, set_back, replace_by_a_copy])
+def test_a_large_file_is_read_for_its_hash_again_only_when_it_has_changed(
+    tmp_path, hashed, monkeypatch, change
+):
+    path = tmp_path / "e" / "large"
+    write(path)
+    first = find_digest(path)
+    forget(monkeypatch)
+    if change:
+        change(path)
+    assert find_digest(path) == sha256(path)
+    assert len(hashed) == (1 if change is None else 2) and (first == sha256(path)) == (
+        change in (None, replace_by_a_copy)
+    )
+    with pytest.raises(FileNotFoundError):
+        find_digest(path.with_name("gone"))

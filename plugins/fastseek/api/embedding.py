@@ -105,8 +105,9 @@ def _embed(images: Any, model: ImageModel, out: PathLike | None, threads: int) -
     if isinstance(drawn, list | tuple) and drawn and all(map(_is_drawn, drawn)):
         if out is not None:
             raise UsageError("images of Pillow have no files: leave out `out`, and save the result")
-        vectors = number_rows(model.embed(list(drawn), threads), "images")
-        return Embeddings(vectors.ids, vectors.vectors, {**model.provenance, **vectors.provenance})
+        tuned = model.tuned(len(drawn))
+        vectors = number_rows(tuned.embed(list(drawn), threads), "images")
+        return Embeddings(vectors.ids, vectors.vectors, {**tuned.provenance, **vectors.provenance})
     items, root = _list_items(images)
     if out is None:
         return embed_in_memory(model, items, root, threads)

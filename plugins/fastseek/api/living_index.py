@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..index import Index as VectorIndex
 from ..io.paths import PathLike
@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from ..inference.index_images import Outcome
     from ..inference.pretrained import ImageModel
     from .embedding import Images
+
+
+class _Reading(NamedTuple):
+    replace: bool
+    threads: int
+    embeddings: PathLike | None
 
 
 class Index(VectorIndex):
@@ -35,6 +41,7 @@ class Index(VectorIndex):
         model: str | ImageModel = "",
         metadata: PathLike | None = None,
         threads: int = 0,
+        embeddings: PathLike | None = None,
     ) -> Outcome:
         """Embed images and put them in; those that are there with the same content are passed over.
 
@@ -44,15 +51,17 @@ class Index(VectorIndex):
                 embedded by the same.
             metadata: a CSV file with a column id, and others that become columns of the index.
             threads: that read images; 0 chooses.
+            embeddings: a folder of vectors of these images, made before; only the rest is embedded.
 
         Returns:
-            how many were embedded, replaced, known already, and not readable.
+            how many were embedded, replaced, known already, not readable, and put in with vectors
+            that were made before.
 
         Raises:
             DataError: nothing is there, or an id is there with another content.
             UsageError, ArtefactError: another model than the index is made for.
         """
-        return self._put(images, model, metadata, threads, replace=False)
+        return self._put(images, model, metadata, _Reading(False, threads, embeddings))
 
     def upsert_images(
         self,
@@ -60,9 +69,10 @@ class Index(VectorIndex):
         model: str | ImageModel = "",
         metadata: PathLike | None = None,
         threads: int = 0,
+        embeddings: PathLike | None = None,
     ) -> Outcome:
         """As `add_images`, but an image that is there with another content is replaced."""
-        return self._put(images, model, metadata, threads, replace=True)
+        return self._put(images, model, metadata, _Reading(True, threads, embeddings))
 
     def search_images(
         self, images: Images, k: int = 10, filter: str = "", model: str | ImageModel = ""
@@ -86,14 +96,13 @@ class Index(VectorIndex):
         images: PathLike,
         model: str | ImageModel,
         metadata: PathLike | None,
-        threads: int,
-        replace: bool,
+        reading: _Reading,
     ) -> Outcome:
         from ..index.columns import MetadataTable
         from ..inference.index_images import Arrival, put_images  # it needs torch
 
         table = None if metadata is None else MetadataTable(metadata, self.columns)
-        arrival = Arrival(images, replace, table=table, threads=threads)
+        arrival = Arrival(images, table=table, **reading._asdict())
         return put_images(self, arrival, lambda: self._load_model(model))
 
     def _load_model(self, model: str | ImageModel) -> ImageModel:

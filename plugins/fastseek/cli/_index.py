@@ -23,6 +23,7 @@ from ..io.atomic import check_writable
 from ..io.file_kinds import PAGE, check_replaceable
 from ..io.model_names import anchor_name
 from ..io.paths import PathLike
+from ..io.text_table import count_noun
 from ..knn.align import rows_of
 from ..structures import Embeddings, Ranking
 from ..structures.answers import TABLES, AnswerTable, find_form
@@ -220,8 +221,6 @@ def read_vectors(path: PathLike) -> Embeddings:
 
 
 def _put(args: Namespace, replace: bool) -> str:
-    if args.images is not None and args.embeddings is not None:
-        raise UsageError("name either --images or --embeddings, not both")
     with open_store(args.index) as index:
         table = None if args.metadata is None else MetadataTable(args.metadata, index.columns)
         if args.images is not None:
@@ -236,10 +235,11 @@ def _put(args: Namespace, replace: bool) -> str:
 def _put_images(args: Namespace, index: Store, table: MetadataTable | None, replace: bool) -> str:
     from ..inference.index_images import Arrival, put_images
 
-    arrival = Arrival(args.images, replace, args.prefix, table, args.threads)
+    arrival = Arrival(args.images, replace, args.prefix, table, args.threads, args.embeddings)
     done = put_images(index, arrival, lambda: _load_model(args, index))
-    noun = "image" if done.embedded == 1 else "images"
-    told = [f"{index.name}: {done.embedded} {noun} embedded and put in"]
+    told = [f"{index.name}: {count_noun(done.embedded, 'image')} embedded and put in"]
+    if done.taken:
+        told.append(f"{count_noun(done.taken, 'image')} put in with vectors of {args.embeddings}")
     told += [f"{done.replaced} of them replaced"] if replace else []
     told += [f"{done.known} were there already"] if done.known else []
     told += [f"{done.rejected} could not be read, see {index.rejects}"] * (done.rejected > 0)

@@ -100,7 +100,9 @@ def _add_add(commands: Commands, name: str, text: str) -> None:
         help="a folder (searched through), one image, a CSV/Parquet file with path, a .tar, or an address",
     )
     parser.add_argument(
-        "--embeddings", help="an embeddings folder, or an .npy file (row numbers as ids)"
+        "--embeddings",
+        help="an embeddings folder, or an .npy file (row numbers as ids); with --images what was"
+        " made of them before, so that only the rest is embedded",
     )
     parser.add_argument(
         "--metadata", metavar="CSV", help="id (or path), and columns of texts or numbers"

@@ -143,17 +143,17 @@ def _suggest(args: argparse.Namespace, look: Look) -> str:
     named = "folders" if look.folders > 1 else "a list"
     return (
         "next:\n"
-        f"  a gallery that grows: {_grow(args)}\n"
+        f"  a gallery that grows: {_grow(args, vectors)}\n"
         f"  adapt it to labels ({named}): fastseek adapt --embeddings {vectors} --labels {labels}"
         f" --out {adapter}\n"
         f"  train on labels ({named}): fastseek run Own/dolg --data {data} --out outputs/mine"
     )
 
 
-def _grow(args: argparse.Namespace) -> str:
-    """An index that takes the images themselves: vectors alone do not tell it their contents, so
-    that it could not tell new and changed images later. Where the command of indexes is not
-    installed, other images are searched for.
+def _grow(args: argparse.Namespace, vectors: str) -> str:
+    """An index of the images with the vectors that were made: vectors alone do not tell it their
+    contents, so that it could not tell new and changed images later. Where the command of indexes
+    is not installed, other images are searched for.
     """
     from . import VERBS
 
@@ -162,4 +162,5 @@ def _grow(args: argparse.Namespace) -> str:
         return f"fastseek try {images} --query IMAGE"
     how = [f"--{key} {getattr(args, key)}" for key in RUN_AS if getattr(args, key)]
     create = f"fastseek index create --out my-index --model {shlex.quote(args.model)}"
-    return " ".join([f"{create} && fastseek index add my-index --images {images}", *how])
+    add = f"fastseek index add my-index --images {images} --embeddings {vectors}"
+    return " ".join([f"{create} && {add}", *how])

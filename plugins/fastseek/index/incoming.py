@@ -15,7 +15,7 @@ from ..knn.vectors import check_vectors
 from ..structures import Embeddings
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import Picked, StringArray
-from ..structures.provenance import KEYS, check_same_model
+from ..structures.provenance import KEYS, check_same_model, join_engines
 from .columns import RESERVED, Metadata, encode_columns, kind_of_column
 from .draft import Draft
 from .manifest import Manifest
@@ -144,7 +144,7 @@ def merge_provenances(told: Provenance, given: Provenance, first: bool) -> dict[
     """What an index tells of its vectors after more of them.
 
     What it tells already stays, and what it lacks is taken over; the root is told while all images
-    have the same.
+    have the same, and every engine that ran the model.
 
     Args:
         told: by the index.
@@ -160,7 +160,7 @@ def merge_provenances(told: Provenance, given: Provenance, first: bool) -> dict[
             made.setdefault(key, given[key])
     if told.get("root") != given.get("root"):
         made.pop("root", None)
-    return made
+    return {**made, **join_engines(told, given)}
 
 
 def as_queries(queries: Any) -> Embeddings:

@@ -334,10 +334,13 @@ def _catch_up(index: Index, upcoming: Index, model: NewModel, root: PathLike | N
     if len(gone):
         upcoming.delete(gone.tolist())
     todo = _find_todo(index, upcoming)
+    # The root of the ids is that of the old line, which a model does not tell.
+    root_known = {key: value for key, value in upcoming.provenance.items() if key == "root"}
+    provenance = {**model.provenance, **root_known}
     with upcoming.batch():
         for names, vectors in _in_chunks(model.embed(todo, _paths(index, todo, root))):
             columns = _columns(index, names, upcoming)
-            upcoming.upsert(names, vectors, columns, model.provenance)
+            upcoming.upsert(names, vectors, columns, provenance)
         left = _find_todo(index, upcoming)
         if left:
             raise DataError(

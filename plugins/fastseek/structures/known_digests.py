@@ -69,10 +69,27 @@ def check_digest(
         raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from error
     if not same:
         raise ArtefactError(f"{path}: the bytes are not those that were written")
-    if time.time() - max(signature.modified, signature.changed) / 1e9 > SETTLED:
+    if _is_settled(signature):
         _known[key] = signature
         _remember(key[0], wanted, signature)
     return signature
+
+
+def find_digest(path: PathLike) -> str:
+    """SHA-256 of a file; one that was hashed before, and has not changed since, is not read again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    signature = _sign(os.stat(path))
+    folder, name = os.path.split(os.path.realpath(path))
+    known = _record(folder).get(name)
+    if known is not None and known[1] == signature:
+        return known[0]
+    found = sha256(path)
+    if _is_settled(signature):
+        _remember(os.fspath(path), found, signature)
+    return found
 
 
 def record_folder() -> pathlib.Path:
@@ -90,6 +107,18 @@ def _sign(state: os.stat_result) -> Signature:
     )
 
 
+def _is_settled(signature: Signature) -> bool:
+    """Whether another change would be seen in the times."""
+    return time.time() - max(signature.modified, signature.changed) / 1e9 > SETTLED
+
+
+def _record(folder: str) -> Record:
+    """What is written down of a folder."""
+    if folder not in _records:
+        _records[folder] = _read(folder)
+    return _records[folder]
+
+
 def _is_known(key: tuple[str, str], signature: Signature, before: Signature | None) -> bool:
     """Whether a file had its hash when its signature was this one."""
     if signature in (before, _known.get(key)):
@@ -97,9 +126,7 @@ def _is_known(key: tuple[str, str], signature: Signature, before: Signature | No
     if signature.size < WORTHWHILE:
         return False
     folder, name = os.path.split(os.path.realpath(key[0]))
-    if folder not in _records:
-        _records[folder] = _read(folder)
-    if _records[folder].get(name) != (key[1], signature):
+    if _record(folder).get(name) != (key[1], signature):
         return False
     _known[key] = signature
     return True

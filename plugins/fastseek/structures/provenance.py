@@ -29,6 +29,15 @@ def add_call(provenance: Provenance, kind: str, call: str) -> dict[str, Any]:
     return {**provenance, kind: [*steps, call]}
 
 
+def join_engines(told: Provenance, given: Provenance) -> dict[str, str]:
+    """What ran the model, of vectors of which some were there and others came: "eager, onnx" where
+    they were not made in one way; nothing where nobody tells it.
+    """
+    names = (str(side.get("engine") or "") for side in (told, given))
+    every = {one for name in names for one in name.split(", ") if one}
+    return {"engine": ", ".join(sorted(every))} if every else {}
+
+
 def attach_provenance(noun: Noun, provenance: Provenance) -> Noun:
     """The same embeddings or ranking with another provenance; the arrays are shared.
 

@@ -114,7 +114,8 @@ def test_the_faster_engine_is_chosen_once_and_remembered(name, monkeypatch, onnx
     assert made.choose(engines.WORTHWHILE) == faster
     assert [one["engine"] for one in read_record(engines.RECORDS).values()] == [faster]
     monkeypatch.setattr(engines.Engines, "_measure", lambda self: pytest.fail("measured again"))
-    assert made.choose(10) == made.choose(10**6) == faster
+    assert made.choose(engines.FEW) == made.choose(10**6) == faster
+    assert made.choose(engines.FEW - 1) == "eager"  # opening the file would cost more than it saves
 
 
 def test_a_network_that_onnx_cannot_hold_is_run_by_plain_torch(name, monkeypatch):
@@ -175,6 +176,7 @@ def test_a_damaged_file_of_measurements_stops_nothing_and_is_made_anew(
     name, images, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(engines, "WORTHWHILE", 3)
+    monkeypatch.setattr(engines, "FEW", 0)
     measured = {"engine": "eager", "images_per_second": {"eager": 1.0}}
     monkeypatch.setattr(engines.Engines, "_measure", lambda self: measured)
     file = cache_folder() / engines.RECORDS

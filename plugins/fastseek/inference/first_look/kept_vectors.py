@@ -15,7 +15,7 @@ from ...errors import ArtefactError, DataError, UsageError
 from ...io.json_files import read_json, write_json
 from ...io.paths import make_folder
 from ...structures import Embeddings, Item, save_manifest, save_shard
-from ...structures.provenance import first_difference
+from ...structures.provenance import first_difference, join_engines
 
 logger = logging.getLogger("fastseek")
 STATES = "images.json"  # tells that a folder is one of these
@@ -60,6 +60,11 @@ class KeptVectors:
     def __len__(self) -> int:
         return len(self._vectors)
 
+    def tell_engine(self, provenance: Mapping[str, Any]) -> None:
+        """Say what will run the model; where vectors are there already, that joins what ran it then."""
+        before = self._provenance if self._vectors else {}
+        self._provenance |= join_engines(before, provenance)
+
     def add(self, ids: Sequence[str], vectors: np.ndarray) -> None:
         """Take vectors [b, D]; `save` writes them."""
         self._vectors.update(zip(ids, vectors, strict=True))
@@ -102,6 +107,7 @@ class KeptVectors:
         for name, vector in zip(earlier.ids.tolist(), np.asarray(earlier.vectors), strict=True):
             if name in self._states and states.get(name) == self._states[name]:
                 self._vectors[name] = vector
+        self._provenance |= join_engines(earlier.provenance, {})
         self._shards = manifest["shards"]
         if len(self._vectors) < len(earlier):
             self._rewrite()

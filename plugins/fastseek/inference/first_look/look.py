@@ -108,8 +108,10 @@ def look_at(
     with hold_folder(out):
         kept = KeptVectors(out / "embeddings", {**model.provenance, "root": root}, items)
         before = len(kept)
-        subject = _Subject(name, items, questions, kept, _embed_questions(model, questions))
-        rejects = _embed_rest(model, subject, out, options, on_page or _do_nothing)
+        tuned = model.tuned(len(items) - before)
+        kept.tell_engine(tuned.provenance)
+        subject = _Subject(name, items, questions, kept, _embed_questions(tuned, questions))
+        rejects = _embed_rest(tuned, subject, out, options, on_page or _do_nothing)
     return Look(
         out / PAGE,
         out / "embeddings",

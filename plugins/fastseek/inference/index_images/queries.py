@@ -61,13 +61,14 @@ def embed_queries(
         DataError: nothing is there, or no image can be read; names the first.
     """
     items, root = images_of(images)
-    parts = embed_batches(model, items, threads=threads)
-    ids, vectors, rejects = join_parts(parts, model.dim)
+    tuned = model.tuned(len(items))
+    parts = embed_batches(tuned, items, threads=threads)
+    ids, vectors, rejects = join_parts(parts, tuned.dim)
     if not ids:
         first = rejects[0]
         raise DataError(
             f"{first['path']}: {first['code']}: {first['detail']}; none of {len(items)} queries can"
             " be read: mend or replace them"
         )
-    made = Embeddings(np.array(ids), vectors, {**model.provenance, "root": root})
+    made = Embeddings(np.array(ids), vectors, {**tuned.provenance, "root": root})
     return made, {item.id: item.path for item in items}, rejects

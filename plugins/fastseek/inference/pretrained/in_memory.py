@@ -35,7 +35,8 @@ def embed_in_memory(
     Raises:
         DataError: an image cannot be read; names the first, and says how many.
     """
-    parts = embed_batches(model, items, threads=threads)
+    tuned = model.tuned(len(items))
+    parts = embed_batches(tuned, items, threads=threads)
     # One image needs no bar.
     shown = progress(parts, "embedding") if len(items) > 1 else parts
     ids, vectors, lost = join_parts(shown, model.dim)
@@ -46,7 +47,7 @@ def embed_in_memory(
             f" {len(items)} images cannot be used: mend or remove them, or embed into a folder,"
             " which names them in its rejects.csv and goes on"
         )
-    return Embeddings(np.array(ids), vectors, {**model.provenance, "root": root})
+    return Embeddings(np.array(ids), vectors, {**tuned.provenance, "root": root})
 
 
 def load_model_of(provenance: Mapping[str, Any], what: str) -> ImageModel:
