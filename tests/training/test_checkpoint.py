@@ -12,8 +12,11 @@ from torch import nn
 from disk_faults import KINDS, each_stop, names
 from fastseek.errors import ArtefactError, RunError
 from fastseek.io.digests import sha256
+from fastseek.modeling.layers.class_shard import ClassShard
 from fastseek.training import checkpoint_manifest
 from fastseek.training.checkpoint import Checkpointer
+from fastseek.training.optimizer import OptimizerMemory
+from toy import flip
 
 SUFFIXES = (
     checkpoint_manifest.WEIGHTS,
@@ -83,6 +86,72 @@ def test_a_save_that_fails_at_any_operation_leaves_the_old_checkpoint_or_the_new
         files = {f"{name}{suffix}" for name in kept for suffix in SUFFIXES}
         assert names(stop.folder) == files | {"last_checkpoint"}, stop.where
     assert 1.0 in left and (kind != "killed" or left == sorted(left))
+
+
+class Shared(nn.Module):
+    """Weights that are shared out over processes, of which there is one here."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.shard = ClassShard(5, 1, True)
+        self.shard.shared = True
+        self.weight = nn.Parameter(torch.full((5, 3), value))
+
+
+def shared_checkpointer(folder, value=0.0):
+    """Weights, and a momentum that tells them."""
+    net = Shared(value)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0, momentum=0.9)
+    net.weight.grad = torch.full((5, 3), value)
+    optimizer.step()
+    return Checkpointer(net, str(folder), optimizer=OptimizerMemory(optimizer, net)), optimizer
+
+
+def which_shared(folder):
+    """The value of the checkpoint a run would go on from, None without any."""
+    found, optimizer = shared_checkpointer(folder, 9.0)
+    if not found.has_checkpoint():
+        return None
+    found.resume_or_load("")
+    momentum = optimizer.state[found.model.weight]["momentum_buffer"]
+    assert torch.equal(momentum, found.model.weight)
+    return float(momentum[0, 0])
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_save_of_shared_weights_that_fails_leaves_the_old_checkpoint_or_the_new(tmp_path, kind):
+    shared_checkpointer(tmp_path / "start", 1.0)[0].save("model_final", run="r")
+    files = {f"model_final{suffix}" for suffix in (*SUFFIXES, checkpoint_manifest.MEMORY)}
+    assert names(tmp_path / "start") == files | {"last_checkpoint"}
+    left = []
+    for stop in each_stop(
+        tmp_path / "start",
+        lambda folder: shared_checkpointer(folder, 2.0)[0].save("model_final", run="r"),
+        kind,
+    ):
+        left.append(which_shared(stop.folder))
+        assert left[-1] in (1.0, 2.0), stop.where
+        assert stop.error or left[-1] == 2.0, stop.where
+        shared_checkpointer(stop.folder, 3.0)[0].save("model_final", run="r")
+        assert which_shared(stop.folder) == 3.0, stop.where
+        shared_checkpointer(stop.folder)[0].prune(1, "r")
+        assert names(stop.folder) == files | {"last_checkpoint"}, stop.where
+    assert 1.0 in left
+
+
+def test_damage_of_the_shared_optimizer_state_is_noticed(tmp_path):
+    shared_checkpointer(tmp_path, 1.0)[0].save("model_0000", run="r")
+    shared_checkpointer(tmp_path, 2.0)[0].save("model_0001", run="r")
+    flip(tmp_path / f"model_0001{checkpoint_manifest.MEMORY}")
+    assert which_shared(tmp_path) == 1.0
+
+
+def test_shared_weights_that_are_not_finite_are_not_saved(tmp_path):
+    saver, _ = shared_checkpointer(tmp_path, float("nan"))
+    with pytest.raises(RunError, match="hold NaN"):
+        saver.save("model_0000")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("quick")

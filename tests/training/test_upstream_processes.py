@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fastseek.distributed.launch import launch
+from fastseek.errors import UsageError
 
 RECIPE = {
     # Without batch statistics two halves of a batch are the whole batch.
@@ -79,3 +80,14 @@ def test_F13_F14_two_processes_under_fast_reids_trainer_train_and_evaluate_as_on
     for name in ("losses", "figures"):
         one, two = (np.load(pathlib.Path(cfg.OUTPUT_DIR) / f"{name}.npy") for cfg in cfgs)
         assert one == pytest.approx(two, rel=1e-4) and (one[-1] > 0).all(), name
+
+
+@pytest.mark.slow
+def test_class_weights_that_are_shared_out_are_refused_under_fast_reids_trainer(
+    recipe_of, tmp_path, launch_forks
+):
+    """It would average and save the weights of different classes."""
+    losses = ["arcface(on='gem', shard=True)"]
+    cfg = recipe_of(**RECIPE | {"SEEK__LOSSES": losses, "OUTPUT_DIR": str(tmp_path / "two")})
+    with pytest.raises(UsageError, match="fastseek train"):
+        launch(train, num_gpus=2, args=(cfg,), device="cpu")

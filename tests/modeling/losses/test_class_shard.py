@@ -1,5 +1,7 @@
 """Class weights shared out over 2 and 4 processes, beside one process with the whole batch."""
 
+import math
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -16,6 +18,8 @@ from fastseek.modeling.layers.class_shard import (
     shards,
 )
 from fastseek.registry import LOSSES, build
+from fastseek.training.optimizer import clip_shared_norms
+from fastseek.training.step import AmpStep
 
 COUNTS = torch.arange(1, 22)
 ROWS, DIM = 8, 6
@@ -58,7 +62,9 @@ def steps(call, rank, world):
         shard.told_apart = True
     exclude_from_averaging(net)
     wrapped = DistributedDataParallel(net) if world > 1 else net
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
+    norm = math.inf if "curricular" in call else 2.0
+    clipped = clip_shared_norms(torch.optim.SGD, net, 0.05, norm)
+    optimizer = clipped(net.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01)
     rows, targets = (one[rank * ROWS // world : (rank + 1) * ROWS // world] for one in batch())
     values = []
     for _ in range(2):
@@ -66,16 +72,32 @@ def steps(call, rank, world):
         loss = wrapped(rows, targets)
         loss.backward()
         values.append(loss.detach())
+        gradients = [one.grad.clone() for one in (net.layer.weight, net.loss.weight)]
         optimizer.step()
     moment = optimizer.state[net.loss.weight]["momentum_buffer"]
     return {
         "values": torch.stack([*values, net.loss.accuracy]),
-        "layer": net.layer.weight.grad.clone(),
+        "layer": gradients[0],
         "bias": net.layer.bias.detach().clone(),
         "weight": net.loss.weight.detach().clone(),
-        "gradient": net.loss.weight.grad.clone(),
+        "gradient": gradients[1],
         "bytes": torch.tensor(net.loss.weight.nbytes + net.loss.weight.grad.nbytes + moment.nbytes),
     }
+
+
+def step_with_overflow(rank):
+    """How far the weights of this process go in a step in which those of rank 1 alone overflow."""
+    net = Net(CALLS[3])
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    step = AmpStep(net, [], optimizer, dtype=torch.float16)
+    step.grad_scaler.scale(torch.ones(()))
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    if rank == 1:
+        net.loss.weight.grad[0, 0] = math.inf
+    before = net.loss.weight.detach().clone()
+    step._update()
+    return (net.loss.weight - before).abs().max()
 
 
 def process(rank, world, folder):
@@ -96,7 +118,8 @@ def process(rank, world, folder):
         except (UsageError, ValueError) as error:
             refused.append(str(error))
     rows = [list(one) for one in rows_here(Net(CALLS[0])).values()]
-    torch.save({"found": found, "refused": refused, "rows": rows}, f"{folder}/{rank}.pt")
+    told = {"found": found, "refused": refused, "rows": rows, "moved": step_with_overflow(rank)}
+    torch.save(told, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -153,6 +176,10 @@ def test_a_wrapper_that_does_not_know_the_shards_scores_and_too_few_classes_are_
         average, scores, others, few = one["refused"]
         assert "fastseek train" in average and "no single process" in scores and scores == others
         assert "cannot be shared out" in few
+
+
+def test_an_overflow_in_the_weights_of_one_process_is_the_step_of_none(told):
+    assert [float(one["moved"].detach()) for one in told[2]] == [0.0, 0.0]
 
 
 def test_the_first_weights_are_those_of_the_class_whatever_process_holds_it():
