@@ -37,7 +37,7 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
-        "_machine _needs _reference_pages",
+        "_machine _needs _rankings _reference_pages",
         """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
@@ -135,10 +135,10 @@ FLOORS = {
     ],
     "structures": [
         "_old_field_name arrays class_file item known_digests label_file",
-        "answers archive file_list letters",
+        "archive file_list letters",
         "id_column",
-        "item_columns",
-        "item_table",
+        "item_columns listed_ids",
+        "answers item_table",
         "geolocation identity item_table_builder score shard_files splits",
         "embeddings ranking",
         "ground_truth",

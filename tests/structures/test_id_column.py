@@ -69,6 +69,7 @@ def test_names_are_found_where_the_list_has_them_first(names, others):
     assert column.find(wanted).tolist() == slow_find(names, wanted)
     assert column.find(np.asarray(wanted, str)).tolist() == slow_find(names, wanted)
     assert all((name in column) == (name in names) for name in wanted)
+    assert column.order().tolist() == sorted(range(len(names)), key=names.__getitem__)
     repeated = column.find_repeated()
     most = max((names.count(name) for name in names), default=0)
     assert (repeated is None) == (most < 2)
@@ -111,6 +112,29 @@ def test_what_is_saved_is_loaded(tmp_path_factory, names):
     assert loaded.find(names).tolist() == slow_find(names, names)
     again = pickle.loads(pickle.dumps((loaded, loaded.part(1, 5), IdColumn.from_strings(names))))
     assert [column.tolist() for column in again] == [names, names[1:5], names]
+
+
+def test_that_no_id_stands_twice_is_found_once_and_told_by_the_file(tmp_path, monkeypatch):
+    column = IdColumn.from_strings(["a", "b", "c"])
+    column.check_unique("gallery")
+    column.save(tmp_path / "ids")
+    monkeypatch.setattr(IdColumn, "find_repeated", lambda column: pytest.fail("looked again"))
+    for known in (
+        column,
+        IdColumn.load(tmp_path / "ids"),
+        IdColumn.load(tmp_path / "ids").part(1, 3),
+    ):
+        known.check_unique("gallery")
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="gallery: id 'a' stands 2 times"):
+        IdColumn.from_strings(["a", "b", "a"]).check_unique("gallery")
+
+
+def test_a_whole_file_is_told_by_its_name_and_a_part_is_not(tmp_path):
+    IdColumn.from_strings(["a", "b", "c"]).save(tmp_path / "ids")
+    loaded = IdColumn.load(tmp_path / "ids")
+    assert loaded.file == loaded.part(0, 3).file == str(tmp_path / "ids")
+    assert loaded.part(0, 2).file == IdColumn.from_strings(["a"]).file == ""
 
 
 def test_a_column_of_a_file_goes_to_another_process_as_the_name_of_the_file(tmp_path):

@@ -86,6 +86,16 @@ def add_formats_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_searched_option(parser: argparse.ArgumentParser) -> None:
+    """Add --gallery to a parser of rankings."""
+    parser.add_argument(
+        "--gallery",
+        metavar="E",
+        help="the embeddings that were searched: needed where they are more than 65,536 and the file"
+        " of their ids is not where it was",
+    )
+
+
 def add_force_option(parser: argparse.ArgumentParser) -> None:
     """Let the parser take `--force`."""
     parser.add_argument(

@@ -19,6 +19,7 @@ from ..metrics._paired import SAME, gain
 from ..report import PageLayout, page, row
 from ..structures import GroundTruth, Ranking, Score
 from ..structures.ground_truth_file import read_truth
+from ._rankings import load_ranking
 from ._score import check_told
 
 
@@ -84,6 +85,7 @@ def compare_files(
     to: PathLike | None = None,
     out: PathLike | None = None,
     images: Sequence[str] = (),
+    gallery: PathLike | None = None,
 ) -> str:
     """Compare two ranking files.
 
@@ -94,14 +96,15 @@ def compare_files(
         to: also write the figures as JSON to this file; "-" returns them instead of the table.
         out: also write a page of B, its queries in the order of what got worse by the first metric.
         images: folders the images' ids are relative to.
+        gallery: the embeddings that both were searched in, see `load_ranking`.
 
     Raises:
         UsageError, ArtefactError, DataError: as for `compare`; UsageError also for a file that
             cannot be written or is an input.
     """
     for path in (to, out):
-        check_told(path, [a, b, truth])
-    before, after = Ranking.load(a), Ranking.load(b)
+        check_told(path, [a, b, truth, gallery])
+    before, after = load_ranking(a, gallery), load_ranking(b, gallery)
     known = read_truth(truth, before)
     found = compare(before, after, known, calls)
     if out is not None:

@@ -17,6 +17,7 @@ from ..structures.answers import TABLES, find_form
 from ..structures.embeddings_writer import find_foreign
 from ..structures.identity import root_of
 from ..structures.label_file import read_labels
+from ..structures.listed_ids import ListedIds
 
 # What a run writes at the top of its folder.
 RUN_FILES = {"report.html": "page", "ranking.npz": "ranking", "results.json": "results"}
@@ -130,10 +131,18 @@ def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> s
         ranking.to_csv(out, known, force=True)
     else:
         ranking.to_json(out, known, force=True)
-    missing = 0 if known is None else sum(one not in known for one in ranking.gallery_ids.tolist())
-    total = len(ranking.gallery_ids)
-    told = f"; {missing} of {total} images have no label in {beside.labels}" if missing else ""
+    told = _count_unlabeled(ranking, known, beside)
     return told + say_images(ranking, beside.images) if form == PAGE else told
+
+
+def _count_unlabeled(ranking: Ranking, known: Mapping[str, str] | None, beside: Beside) -> str:
+    """Which of the images that a ranking tells have no label; "" where none is without."""
+    if known is None:
+        return ""
+    ids = ranking.gallery_ids
+    names = ids.names if isinstance(ids, ListedIds) else ids
+    missing = sum(one not in known for one in names.tolist())
+    return f"; {missing} of {len(names)} images have no label in {beside.labels}" if missing else ""
 
 
 def describe_ranking(ranking: Ranking, out: PathLike) -> str:

@@ -16,6 +16,7 @@ from ..report import NeighborsLayout, PageLayout, neighbors_page, page
 from ..structures import GroundTruth, Ranking
 from ..structures.ground_truth_file import read_truth
 from ._outputs import say_images
+from ._rankings import load_ranking
 
 
 class Shown(NamedTuple):
@@ -27,6 +28,7 @@ class Shown(NamedTuple):
         depth: answers shown for a query at most.
         queries: queries shown at most.
         links: whether an image that is clicked links to its file.
+        gallery: the embeddings that were searched, see `load_ranking`.
     """
 
     title: str = ""
@@ -34,6 +36,7 @@ class Shown(NamedTuple):
     depth: int = 10
     queries: int = 200
     links: bool = False
+    gallery: PathLike | None = None
 
 
 USUAL = Shown()
@@ -71,7 +74,7 @@ def show_files(
             not known or given without a truth, or `out` cannot be written or is an input.
     """
     check_writable(out, [ranking, truth, results])
-    loaded = Ranking.load(ranking)
+    loaded = load_ranking(ranking, shown.gallery)
     if truth is None:
         _refuse_figures(metrics, results, shown)
         layout = NeighborsLayout(shown.title, shown.depth, shown.queries, links=shown.links)

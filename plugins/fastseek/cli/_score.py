@@ -11,12 +11,17 @@ from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..io.text_table import align_columns
 from ..metrics._evaluate import evaluate
-from ..structures import Ranking, Score, describe_protocol, interval
+from ..structures import Score, describe_protocol, interval
 from ..structures.ground_truth_file import read_truth
+from ._rankings import load_ranking
 
 
 def score_file(
-    ranking: PathLike, truth: PathLike, calls: Sequence[str], to: PathLike | None = None
+    ranking: PathLike,
+    truth: PathLike,
+    calls: Sequence[str],
+    to: PathLike | None = None,
+    gallery: PathLike | None = None,
 ) -> str:
     """Score a ranking file.
 
@@ -25,6 +30,7 @@ def score_file(
         truth: an .npz truth or a CSV file, as `read_truth` takes it.
         calls: call strings of METRICS.
         to: also write one JSON object to this file, see `describe_score`.
+        gallery: the embeddings that were searched, see `load_ranking`.
 
     Returns:
         a table with 95 % intervals, and how the figures came about; with to="-" the JSON object
@@ -34,8 +40,8 @@ def score_file(
         DataError, ArtefactError, UsageError: as `read_truth` and `evaluate`; UsageError also for a
             `to` that cannot be written or is an input.
     """
-    check_told(to, [ranking, truth])
-    loaded = Ranking.load(ranking)
+    check_told(to, [ranking, truth, gallery])
+    loaded = load_ranking(ranking, gallery)
     return describe_score(evaluate(loaded, read_truth(truth, loaded), calls), to)
 
 

@@ -16,6 +16,8 @@ from ..io.paths import PathLike
 from ..metrics import evaluate
 from ..metrics._contest_scores import SPLITS, score_digix, score_recognition, score_retrieval
 from ..structures import Ranking, Score
+from ..structures.listed_ids import Ids
+from ._rankings import load_ranking
 from ._score import check_told, describe_score
 
 Answer = TypeVar("Answer", int, str)  # a landmark, or the name of an image
@@ -72,6 +74,7 @@ def revisited_file(
     to: PathLike | None = None,
     crop: str = "not told",
     overlap: str = "not told",
+    gallery: PathLike | None = None,
 ) -> str:
     """Score a ranking of revisited Oxford or Paris.
 
@@ -86,6 +89,7 @@ def revisited_file(
         crop: whether the query images were cropped to their boxes.
         overlap: whether classes that overlap the benchmark were taken out of the training set
             (RGLDv2-clean).
+        gallery: the embeddings that were searched, see `load_ranking`.
 
     Returns:
         the table, with a line below it of what scores depend on and readers cannot see in them; or
@@ -95,8 +99,8 @@ def revisited_file(
         ArtefactError: the ranking is not of this benchmark. DataError: a file cannot be used.
         UsageError: `to` cannot be written or is an input.
     """
-    check_told(to, [ranking, gnd])
-    truth, loaded = revisited.read_gnd(gnd), Ranking.load(ranking)
+    check_told(to, [ranking, gnd, gallery])
+    truth, loaded = revisited.read_gnd(gnd), load_ranking(ranking, gallery)
     named, distractors = _benchmark(loaded, truth, ranking)
     right = revisited.truth(truth, protocol, distractors)
     scores = evaluate(named, right, ["revisited(1, 5, 10)"])
@@ -193,7 +197,7 @@ def _benchmark(ranking: Ranking, truth: revisited.Gnd, path: PathLike) -> tuple[
     return named, distractors
 
 
-def _name_rows(ids: np.ndarray, names: tuple[str, ...]) -> list[str]:
+def _name_rows(ids: Ids, names: tuple[str, ...]) -> list[str]:
     """Ids as the benchmark's names: row numbers are looked up, of paths the bare name is taken if
     it is known.
     """

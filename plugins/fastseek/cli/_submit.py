@@ -18,6 +18,7 @@ from ..io.atomic import check_writable
 from ..io.paths import PathLike
 from ..structures import Ranking
 from ..structures.arrays import StringArray
+from ..structures.listed_ids import Ids, ListedIds
 
 KINDS = ("gldv2-retrieval", "digix")
 CHECKED = (*KINDS, "gldv2-recognition")
@@ -73,12 +74,10 @@ def submit_file(
         query_ids=_name_rows(
             found.query_ids, ids_of_queries, form, f"{ranking}: queries", "--ids-of-queries"
         ),
-        gallery_ids=_name_rows(
-            found.gallery_ids, ids_of_gallery, form, f"{ranking}: gallery", "--ids-of-gallery"
-        ),
+        gallery_ids=_name_gallery(found.gallery_ids, ids_of_gallery, form, ranking),
     )
     asked = read_names(queries) if queries is not None else found.query_ids.tolist()
-    known = read_names(gallery) if gallery is not None else found.gallery_ids.tolist()
+    known = read_names(gallery) if gallery is not None else _told(found.gallery_ids).tolist()
     form.write(out, found, asked, known)
     return f"{len(asked)} queries, {min(found.indices.shape[1], form.answers)} images each: {out}"
 
@@ -153,6 +152,22 @@ def _name_rows(
             "vectors"
         )
     return np.array([known[int(number)] for number in ids.tolist()], str)
+
+
+def _name_gallery(ids: Ids, names: PathLike | None, form: _Form, ranking: PathLike) -> Ids:
+    """The ids of the gallery under the contest's names, or those that are listed."""
+    if isinstance(ids, ListedIds) and names is None and not _are_rows(ids):
+        told = [form.name(name) for name in ids.names.tolist()]
+        return ListedIds(ids.rows, np.array(told, str), ids.count, ids.digest)
+    return _name_rows(np.asarray(ids), names, form, f"{ranking}: gallery", "--ids-of-gallery")
+
+
+def _are_rows(ids: ListedIds) -> bool:
+    return ids.names.tolist() == [str(row) for row in ids.rows.tolist()]
+
+
+def _told(ids: Ids) -> np.ndarray:
+    return ids.names if isinstance(ids, ListedIds) else np.asarray(ids)
 
 
 def _bare(name: str) -> str:

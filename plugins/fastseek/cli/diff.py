@@ -8,7 +8,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
+from ._arguments import (
+    add_force_option,
+    add_plugin_option,
+    add_searched_option,
+    import_plugins,
+    make_parser,
+)
 from ._terminal import tell
 
 TRUTH = "an .npz truth, or a CSV file: id,label[,split,group]"
@@ -27,6 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", help="a ranking")
     parser.add_argument("b", help="the ranking that may be better")
     parser.add_argument("--truth", required=True, help=TRUTH)
+    add_searched_option(parser)
     parser.add_argument(
         "--metrics",
         "--metric",
@@ -56,8 +63,10 @@ def print_comparison(args: argparse.Namespace) -> None:
     from ._diff import compare_files
 
     import_plugins(args.plugin)
-    inputs = args.a, args.b, args.truth
+    inputs = args.a, args.b, args.truth, args.gallery
     check_replaceable(args.json, "figures", args.force, inputs)
     check_replaceable(args.out, "page", args.force, inputs)
-    text = compare_files(args.a, args.b, args.truth, args.metrics, args.json, args.out, args.images)
+    text = compare_files(
+        args.a, args.b, args.truth, args.metrics, args.json, args.out, args.images, args.gallery
+    )
     tell(text)

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser, positive
+from ._arguments import (
+    add_force_option,
+    add_plugin_option,
+    add_searched_option,
+    import_plugins,
+    make_parser,
+    positive,
+)
 from ._terminal import tell
 
 
@@ -20,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--truth",
         help="an .npz truth, or a CSV file: id,label[,split,group]; without it no answer is marked",
     )
+    add_searched_option(parser)
     parser.add_argument("--out", required=True, help="the page")
     parser.add_argument(
         "--images",
@@ -64,6 +72,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ._report import Shown, show_files
 
     check_replaceable(args.out, "page", args.force, [args.ranking, args.truth, args.results])
-    shown = Shown(args.title, args.order, args.depth, args.queries, args.links)
+    shown = Shown(args.title, args.order, args.depth, args.queries, args.links, args.gallery)
     inputs = args.ranking, args.truth
     tell(show_files(*inputs, args.out, args.images, args.metrics, args.results, shown))

@@ -14,7 +14,13 @@ import argparse
 from collections.abc import Sequence
 
 from . import diff
-from ._arguments import add_force_option, add_plugin_option, import_plugins, make_parser
+from ._arguments import (
+    add_force_option,
+    add_plugin_option,
+    add_searched_option,
+    import_plugins,
+    make_parser,
+)
 from ._terminal import tell
 
 
@@ -30,11 +36,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.what != "compare":  # which looks itself
         check_replaceable(args.json, "figures", args.force, _inputs(args))
     if args.what == "ranking":
-        tell(score.score_file(args.ranking, args.truth, args.metrics, args.json))
+        tell(score.score_file(args.ranking, args.truth, args.metrics, args.json, args.gallery))
     elif args.what == "revisited":
         tell(
             score_contests.revisited_file(
-                args.ranking, args.gnd, args.protocol, args.json, args.crop, args.overlap_removed
+                args.ranking,
+                args.gnd,
+                args.protocol,
+                args.json,
+                args.crop,
+                args.overlap_removed,
+                args.gallery,
             )
         )
     elif args.what == "digix":
@@ -66,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     ranking = commands.add_parser("ranking", help="score a ranking by labels")
     ranking.add_argument("--ranking", required=True, help="what `fastseek search` wrote")
     ranking.add_argument("--truth", required=True, help=diff.TRUTH)
+    add_searched_option(ranking)
     ranking.add_argument(
         "--metrics", required=True, nargs="+", help='call strings, such as "map(100)" "gap()"'
     )
@@ -81,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     revisited.add_argument(
         "--ranking", required=True, help="ids: the benchmark's names, or row numbers in its order"
     )
+    add_searched_option(revisited)
     revisited.add_argument(
         "--gnd", required=True, help="gnd_roxford5k.pkl, gnd_rparis6k.pkl, or the same as .json"
     )

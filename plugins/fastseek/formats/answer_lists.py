@@ -38,9 +38,10 @@ class Lists:
     @classmethod
     def from_ranking(cls, ranking: Ranking, k: int) -> Lists:
         """The first k answers of every query."""
-        names = np.asarray(ranking.gallery_ids, object)
+        names = ranking.gallery_ids
         return cls(
-            ranking.query_ids, [" ".join(names[row[row >= 0]]) for row in ranking.indices[:, :k]]
+            ranking.query_ids,
+            [" ".join(names[row[row >= 0]].tolist()) for row in ranking.indices[:, :k]],
         )
 
     def __iter__(self) -> Iterator[tuple[str, list[str]]]:

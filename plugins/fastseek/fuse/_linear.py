@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import UsageError
 from ..registry import parse, unparse
 from ..structures import Ranking
+from ..structures.listed_ids import Ids
 from ._members import Members, Scale, keep_scores
 
 NOWHERE = np.iinfo(np.int32).max
@@ -181,7 +182,7 @@ class Linear(abc.ABC):
 
 
 def select_best(
-    candidates: Candidates, weights: np.ndarray, gallery_ids: np.ndarray, keep: int
+    candidates: Candidates, weights: np.ndarray, gallery_ids: Ids, keep: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gallery rows [b, k] int64 and scores [b, k] float32 of the best `keep` images a query, -1 and
     -inf at the end.

@@ -13,6 +13,7 @@ from ..errors import ArtefactError, DataError, UsageError
 from ..knn.align import rows_of
 from ..structures import Ranking
 from ..structures.identity import root_of
+from ..structures.listed_ids import Ids, ListedIds, same_ids
 
 UNLIKE = 10  # times as far: then the narrower scores hardly count
 logger = logging.getLogger("fastseek")
@@ -50,7 +51,7 @@ class Members:
 
     rankings: tuple[Ranking, ...]
     query_ids: np.ndarray
-    gallery_ids: np.ndarray
+    gallery_ids: Ids
     query_rows: tuple[np.ndarray, ...]
     gallery_rows: tuple[np.ndarray, ...]
     scales: tuple[Scale, ...]
@@ -163,14 +164,14 @@ def _check_scores(ranking: Ranking, name: str) -> None:
         )
 
 
-def _check_same(ids: np.ndarray, expected: np.ndarray, name: str, first: str, what: str) -> None:
-    if np.array_equal(ids, expected):
+def _check_same(ids: Ids, expected: Ids, name: str, first: str, what: str) -> None:
+    if same_ids(ids, expected):
         return
     for one, other, sign in (
         (expected, ids, "lacks"),
         (ids, expected, "has, unlike " + first + ","),
     ):
-        missing = np.setdiff1d(one, other)
+        missing = np.setdiff1d(np.asarray(one), np.asarray(other))
         if len(missing):
             raise ArtefactError(
                 f"{name} does not fit {first}: it {sign} {len(missing)} {what}, the first is "
@@ -183,7 +184,7 @@ def _check_one_meaning(ranking: Ranking, first: Ranking, name: str, first_name: 
     roots = [root_of(one.provenance, "gallery") for one in (first, ranking)]
     if not all(roots) or roots[0] == roots[1]:
         return
-    shared = np.intersect1d(first.gallery_ids, ranking.gallery_ids)
+    shared = np.intersect1d(np.asarray(first.gallery_ids), np.asarray(ranking.gallery_ids))
     if len(shared):
         raise ArtefactError(
             f"{first_name} and {name} both have gallery images {str(shared[0])!r}, of {roots[0]}"
@@ -192,15 +193,20 @@ def _check_one_meaning(ranking: Ranking, first: Ranking, name: str, first_name: 
         )
 
 
-def _join_ids(ids: Sequence[np.ndarray]) -> np.ndarray:
-    """The first ids in their order, then what the others have besides, sorted."""
-    if all(np.array_equal(some, ids[0]) for some in ids):
-        return ids[0]
-    return np.concatenate([ids[0], np.setdiff1d(np.concatenate(ids[1:]), ids[0])])
+def _join_ids(ids: Sequence[Ids]) -> Ids:
+    """The first ids in their order, then what the others have besides, sorted; of one gallery all
+    that the rankings tell of it.
+    """
+    if all(same_ids(some, ids[0]) for some in ids):
+        listed = [some for some in ids if isinstance(some, ListedIds)]
+        whole = next((some for some in ids if not isinstance(some, ListedIds)), None)
+        return ListedIds.join(listed) if whole is None else whole
+    first, *others = map(np.asarray, ids)
+    return np.concatenate([first, np.setdiff1d(np.concatenate(others), first)])
 
 
-def _find_rows(wanted: np.ndarray, owned: np.ndarray) -> np.ndarray:
+def _find_rows(wanted: Ids, owned: Ids) -> np.ndarray:
     """For every wanted id its row among the owned ones, which hold them all."""
-    if np.array_equal(wanted, owned):  # the usual case, and no sorting
+    if same_ids(wanted, owned):  # the usual case, and no sorting
         return np.arange(len(owned))
-    return rows_of(wanted, owned)
+    return rows_of(np.asarray(wanted), np.asarray(owned))

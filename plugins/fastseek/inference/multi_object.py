@@ -25,6 +25,7 @@ from ..regions.merge import merge_answers
 from ..regions.subjects import subjects
 from ..search.exact import Exact
 from ..structures import Embeddings, Item, Ranking
+from ..structures.listed_ids import same_ids
 from . import embedding
 from .embed_images import load_model
 from .feature_maps import embed_part, maps_of
@@ -110,7 +111,7 @@ def search_subjects(
     check_writable(out, [trained.config_file, trained.weights, ranking, queries, gallery])
     cfg = recipe.load(trained.config_file, trained.opts)
     whole, known = Ranking.load(ranking), Embeddings.load(gallery, verify=True)
-    if not np.array_equal(whole.gallery_ids, known.ids):
+    if not same_ids(whole.gallery_ids, known.ids):
         raise ArtefactError(f"{ranking} is not over the images of {gallery}: search there again")
     images, root = images_of(queries)
     items = _chosen_items(images, whole, choice.only, f"{ranking}", f"{queries}")

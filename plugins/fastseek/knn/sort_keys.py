@@ -7,20 +7,36 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..structures.arrays import FloatArray, IntArray, StringArray
+from ..structures.arrays import FloatArray, IntArray
+from ..structures.id_column import IdColumn
+from ..structures.listed_ids import Ids, ListedIds
 
 KeyArray = NDArray[np.uint64]
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-def id_order(ids: StringArray) -> tuple[IntArray, NDArray[np.uint32]]:
+def id_order(ids: Ids) -> tuple[IntArray, NDArray[np.uint32]]:
     """Rows in the order of their ids [N] int64, and the place of every row in that order [N]
     uint32.
     """
-    order = np.argsort(ids, kind="stable")
+    order = ids.order() if isinstance(ids, IdColumn) else np.argsort(np.asarray(ids), kind="stable")
     place = np.empty(len(order), np.uint32)
     place[order] = np.arange(len(order), dtype=np.uint32)
     return order, place
+
+
+def listed_order(ids: Ids, indices: IntArray) -> tuple[IntArray, NDArray[np.uint32]]:
+    """As `id_order`, of the rows that are listed: these in the order of their ids [L] int64, and the
+    place in that order of every row in `indices`, in their shape; that of -1 means nothing.
+    """
+    if len(ids) <= indices.size and not isinstance(ids, ListedIds):
+        order, place = id_order(ids)
+        return order, place[indices]
+    rows = np.unique(indices[indices >= 0])
+    if not len(rows):
+        return np.full(1, -1), np.zeros(indices.shape, np.uint32)
+    order, place = id_order(ids[rows])
+    return rows[order], place[np.minimum(np.searchsorted(rows, indices), len(rows) - 1)]
 
 
 def sort_keys(scores: FloatArray, place: np.ndarray) -> KeyArray:

@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import ArtefactError
 from ..knn.align import rows_of
 from ..structures import GroundTruth, Ranking
+from ..structures.listed_ids import same_ids
 
 
 def align(ranking: Ranking, truth: GroundTruth) -> Ranking:
@@ -16,16 +17,17 @@ def align(ranking: Ranking, truth: GroundTruth) -> Ranking:
         ArtefactError: one holds images the other does not know; names the first.
     """
     # The usual case, and nothing is sorted.
-    if np.array_equal(ranking.query_ids, truth.query_ids) and np.array_equal(
-        ranking.gallery_ids, truth.gallery_ids
-    ):
+    same_gallery = same_ids(ranking.gallery_ids, truth.gallery_ids)
+    if same_gallery and np.array_equal(ranking.query_ids, truth.query_ids):
         return ranking
     _same(ranking.query_ids, truth.query_ids, "queries")
-    _same(ranking.gallery_ids, truth.gallery_ids, "gallery images")
     queries = rows_of(truth.query_ids, ranking.query_ids)
-    gallery = rows_of(ranking.gallery_ids, truth.gallery_ids)
     indices = ranking.indices[queries]
-    indices = np.where(indices < 0, -1, gallery[indices])
+    if not same_gallery:
+        ranked = np.asarray(ranking.gallery_ids)
+        _same(ranked, truth.gallery_ids, "gallery images")
+        gallery = rows_of(ranked, truth.gallery_ids)
+        indices = np.where(indices < 0, -1, gallery[indices])
     return Ranking(
         truth.query_ids, truth.gallery_ids, indices, ranking.scores[queries], ranking.provenance
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import ArtefactError
 from ..structures import Ranking
+from ..structures.listed_ids import Ids, same_ids
 
 
 def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> Ranking:
@@ -25,7 +26,7 @@ def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> R
     Raises:
         ArtefactError: another gallery, lists that are shorter, or a part of no image.
     """
-    if not np.array_equal(whole.gallery_ids, parts.gallery_ids):
+    if not same_ids(whole.gallery_ids, parts.gallery_ids):
         raise ArtefactError(
             "queries and their parts were searched in different galleries: search the same one"
         )
@@ -59,14 +60,14 @@ def merge_answers(whole: Ranking, parts: Ranking, owner: Mapping[str, str]) -> R
 
 
 def _best(
-    found: np.ndarray, values: np.ndarray, ids: np.ndarray, depth: int
+    found: np.ndarray, values: np.ndarray, ids: Ids, depth: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The `depth` best, each image once with its largest score; short rows are filled up as in
     `Ranking`.
     """
-    order = np.lexsort((ids[found], -values))
     # Padding goes first, or it would count as one more image.
-    order = order[found[order] >= 0]
+    found, values = found[found >= 0], values[found >= 0]
+    order = np.lexsort((ids[found], -values))
     order = order[np.sort(np.unique(found[order], return_index=True)[1])][:depth]
     rest = depth - len(order)
     return np.append(found[order], np.full(rest, -1)), np.append(

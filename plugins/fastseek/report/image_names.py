@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 import urllib.parse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +13,17 @@ import numpy as np
 from ..io.paths import PathLike
 from ..structures import Ranking
 from ..structures.identity import root_of
+from ..structures.listed_ids import Ids
 from .thumbnails import Album, Images, ImageSources, Thumbnails, find
 
 
 class Labels(NamedTuple):
-    """The labels of the two sides, "" where an image has none: [Q] and [G] strings."""
+    """The labels of the two sides, "" where an image has none: [Q] and [G] strings, or of the gallery
+    those of the rows that are shown.
+    """
 
     queries: Sequence[str] | np.ndarray
-    gallery: Sequence[str] | np.ndarray
+    gallery: Sequence[str] | np.ndarray | Mapping[int, str]
 
 
 class ImageNames:
@@ -78,7 +81,7 @@ class ImageNames:
 
 
 def _find_files(
-    rows: Iterable[int], ids: np.ndarray, images: Images, root: str
+    rows: Iterable[int], ids: Ids, images: Images, root: str
 ) -> dict[int, pathlib.Path | None]:
     return {row: find(str(ids[row]), images, root) for row in dict.fromkeys(rows)}
 

@@ -72,7 +72,7 @@ def neighbors_page(
     rows = pick(np.arange(len(ranking.query_ids)), layout.queries, worst=0.0)
     cases = _make_cases(ranking, rows, layout.depth)
     home = pathlib.Path(out).parent if layout.links else None
-    labels = _find_labels(ranking, layout.labels)
+    labels = _find_labels(ranking, cases, layout.labels)
     names = ImageNames(ranking, images, *_list_rows(cases), labels, home=home, known=known)
     html = render(
         "neighbors.html",
@@ -105,19 +105,26 @@ def neighbors_grid(
     """
     rows = np.arange(min(layout.queries, len(ranking.query_ids)))
     cases = _make_cases(ranking, rows, layout.depth)
-    names = ImageNames(ranking, images, *_list_rows(cases), _find_labels(ranking, layout.labels))
+    names = ImageNames(
+        ranking, images, *_list_rows(cases), _find_labels(ranking, cases, layout.labels)
+    )
     return render("grid.html", names=names, cases=cases, notes=layout.notes)
 
 
-def _find_labels(ranking: Ranking, labels: Mapping[str, str] | None) -> Labels | None:
+def _find_labels(
+    ranking: Ranking, cases: Sequence[Case], labels: Mapping[str, str] | None
+) -> Labels | None:
     """The labels of both sides; row 0 of one file is not row 0 of another, so that only queries of
     the gallery's folder have one.
     """
     if labels is None:
         return None
-    same = compare_ids(ranking.query_ids, ranking.gallery_ids, ranking.provenance) is not None
+    found = np.array(_list_rows(cases)[1], np.int64)
+    names = ranking.gallery_ids[found]
+    same = compare_ids(ranking.query_ids, names, ranking.provenance) is not None
     asked = [labels.get(name, "") if same else "" for name in ranking.query_ids.tolist()]
-    return Labels(asked, [labels.get(name, "") for name in ranking.gallery_ids.tolist()])
+    told = [labels.get(name, "") for name in names.tolist()]
+    return Labels(asked, dict(zip(found.tolist(), told, strict=True)))
 
 
 def _list_rows(cases: Sequence[Case]) -> tuple[list[int], list[int]]:
@@ -127,8 +134,10 @@ def _list_rows(cases: Sequence[Case]) -> tuple[list[int], list[int]]:
 
 def _make_cases(ranking: Ranking, rows: np.ndarray, depth: int) -> list[Case]:
     """The queries of some rows, each with the first `depth` of its list, itself left out."""
-    comparable = compare_ids(ranking.query_ids, ranking.gallery_ids, ranking.provenance)
-    row_of = {} if comparable is None else _number(comparable.gallery)
+    listed = np.unique(ranking.indices[rows])
+    listed = listed[listed >= 0]
+    comparable = compare_ids(ranking.query_ids, ranking.gallery_ids[listed], ranking.provenance)
+    row_of = {} if comparable is None else _number(comparable.gallery, listed)
     cases = []
     for row in rows.tolist():
         own = -1 if comparable is None else row_of.get(str(comparable.queries[row]), -1)
@@ -137,8 +146,8 @@ def _make_cases(ranking: Ranking, rows: np.ndarray, depth: int) -> list[Case]:
     return cases
 
 
-def _number(names: np.ndarray) -> dict[str, int]:
-    return {name: row for row, name in enumerate(names.tolist())}
+def _number(names: np.ndarray, rows: np.ndarray) -> dict[str, int]:
+    return dict(zip(names.tolist(), rows.tolist(), strict=True))
 
 
 def _list_answers(ranking: Ranking, row: int, own: int) -> list[Hit]:

@@ -14,6 +14,7 @@ from ..errors import ArtefactError
 from ..io.atomic import atomic
 from ..io.paths import PathLike
 from ..structures import GroundTruth, Ranking, Score
+from ..structures.listed_ids import same_ids
 from .classes import class_rows, first_answers
 from .image_names import ImageNames, Labels
 from .provenance_table import facts, flat, hide_folders
@@ -136,7 +137,7 @@ def _accept_former(layout: PageLayout, former: Mapping[str, Any]) -> PageLayout:
 def _check(ranking: Ranking, truth: GroundTruth, scores: Sequence[Score]) -> None:
     for what in ("query_ids", "gallery_ids"):
         ours, theirs = getattr(ranking, what), getattr(truth, what)
-        if not np.array_equal(ours, theirs):
+        if not same_ids(ours, theirs):
             raise ArtefactError(
                 f"the ranking's {len(ours)} {what} are not the truth's {len(theirs)}: "
                 f"make the truth from the same lists that were searched"

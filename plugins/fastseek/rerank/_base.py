@@ -10,11 +10,11 @@ import numpy as np
 
 from ..errors import ArtefactError, shorten
 from ..knn.align import rows_of
-from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..knn.sort_keys import EMPTY, listed_order, places_of, scores_of, sort_keys
 from ..knn.vectors import check_vectors
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
-from ..structures.arrays import StringArray
+from ..structures.listed_ids import Ids, same_ids
 from ..structures.provenance import check_same_model, first_difference
 
 ROWS = 4096  # queries sorted at once
@@ -39,13 +39,13 @@ def fit_sides(
     )
 
 
-def _fit_side(side: Embeddings, ids: StringArray, provenance: Provenance, what: str) -> Embeddings:
+def _fit_side(side: Embeddings, ids: Ids, provenance: Provenance, what: str) -> Embeddings:
     told = provenance.get(what, {})
     searched = told if isinstance(told, Mapping) else {}  # a list of what differs, where merged
     _check_origin(side, searched, what)
-    if np.array_equal(side.ids, ids):
+    if same_ids(side.ids, ids):
         return side
-    rows = rows_of(ids, side.ids)
+    rows = rows_of(np.asarray(ids), np.asarray(side.ids))
     # Row 0 of one file is not row 0 of another: names are compared within one root.
     root = searched.get("root")
     if (rows < 0).any() or not root or root != side.provenance.get("root"):
@@ -102,13 +102,13 @@ def sort_anew(ranking: Ranking, scores: np.ndarray) -> Ranking:
         scores: [Q, K], for the answers as the ranking lists them; what stands at an empty place is
             not read.
     """
-    order, place = id_order(ranking.gallery_ids)
+    order, places = listed_order(ranking.gallery_ids, ranking.indices)
     indices, sorted_ = np.empty_like(ranking.indices), np.empty_like(ranking.scores)
     for start in range(0, len(indices) if indices.size else 0, ROWS):
         here = slice(start, start + ROWS)
         listed = ranking.indices[here]
         # As float32, which is what the ranking keeps: scores that become equal there stand by id.
-        keys = sort_keys(scores[here].astype(np.float32), place[listed])
+        keys = sort_keys(scores[here].astype(np.float32), places[here])
         keys = np.sort(np.where(listed < 0, EMPTY, keys), axis=1)
         sorted_[here] = scores_of(keys)
         indices[here] = np.where(

@@ -4,6 +4,7 @@ out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from ..errors import RunError
 from ..registry import Reranker
 from ..structures import Embeddings, Ranking
+from ..structures.listed_ids import same_ids
 from ..structures.provenance import add_call, attach_provenance
 from ._base import fit_sides, sort_anew
 
@@ -38,6 +40,8 @@ def run(
         RunError: the part returned a ranking of something else.
     """
     queries, gallery = fit_sides(ranking, queries, gallery)
+    # One that was read from a file may know only the ids it lists.
+    ranking = dataclasses.replace(ranking, gallery_ids=gallery.ids)
     made = _as_ranking(part, ranking, compute(part, ranking, queries, gallery))
     return attach_provenance(made, add_call(ranking.provenance, "rerank", part.call))
 
@@ -52,7 +56,7 @@ def _as_ranking(part: Reranker, ranking: Ranking, made: Answer) -> Ranking:
         ("queries", made.query_ids, ranking.query_ids),
         ("gallery", made.gallery_ids, ranking.gallery_ids),
     ):
-        if ids is not given and not np.array_equal(ids, given):
+        if not same_ids(ids, given):
             raise RunError(f"{part.call} returned a ranking over other {what} than it was given")
     return made
 

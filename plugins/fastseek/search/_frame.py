@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import RunError
 from ..registry import Searcher
 from ..structures import Embeddings, Ranking
+from ..structures.listed_ids import same_ids
 from ..structures.provenance import attach_provenance, check_same_model
 
 Answer = Ranking | tuple[np.ndarray, np.ndarray]
@@ -38,6 +39,6 @@ def run(
         ("queries", made.query_ids, queries.ids),
         ("gallery", made.gallery_ids, gallery.ids),
     ):
-        if ids is not given and not np.array_equal(ids, given):
+        if not same_ids(ids, given):
             raise RunError(f"{part.call} returned a ranking over other {what} than it was given")
     return attach_provenance(made, {**made.provenance, "search": part.call, **parents})

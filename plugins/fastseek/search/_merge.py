@@ -8,8 +8,9 @@ import numpy as np
 
 from ..errors import ArtefactError, UsageError
 from ..knn.align import rows_of
-from ..knn.sort_keys import EMPTY, id_order, places_of, scores_of, sort_keys
+from ..knn.sort_keys import EMPTY, listed_order, places_of, scores_of, sort_keys
 from ..structures import Ranking
+from ..structures.listed_ids import Ids, ListedIds
 from ..structures.provenance import first_difference
 
 
@@ -35,14 +36,21 @@ def merge(rankings: Sequence[Ranking], k: int = 0) -> Ranking:
     aligned = [
         _align_queries(member, number, first, depth) for number, member in enumerate(rankings)
     ]
-    ids = np.concatenate([member.gallery_ids for member in rankings])
+    ids = _chain_ids([member.gallery_ids for member in rankings])
     starts = np.cumsum([0] + [len(member.gallery_ids) for member in rankings])
-    order, place = id_order(ids)
-    keys = [
-        _make_keys(member.indices[rows], member.scores[rows], place[start:])
-        for member, rows, start in zip(rankings, aligned, starts, strict=False)
-    ]
-    best = np.sort(np.concatenate(keys, axis=1), axis=1)[:, :depth]
+    listed = np.concatenate(
+        [
+            np.where(member.indices[rows] < 0, -1, member.indices[rows] + start)
+            for member, rows, start in zip(rankings, aligned, starts, strict=False)
+        ],
+        axis=1,
+    )
+    scores = np.concatenate(
+        [member.scores[rows] for member, rows in zip(rankings, aligned, strict=True)], axis=1
+    )
+    order, places = listed_order(ids, listed)
+    keys = np.where(listed < 0, EMPTY, sort_keys(scores, places))
+    best = np.sort(keys, axis=1)[:, :depth]
     indices = np.where(
         best == EMPTY, -1, order[np.minimum(places_of(best), max(0, len(order) - 1))]
     )
@@ -86,8 +94,19 @@ def _find_difference(one: Ranking, other: Ranking) -> str:
     )
 
 
-def _make_keys(indices: np.ndarray, scores: np.ndarray, place: np.ndarray) -> np.ndarray:
-    return np.where(indices < 0, EMPTY, sort_keys(scores, place[np.maximum(indices, 0)]))
+def _chain_ids(parts: Sequence[Ids]) -> Ids:
+    """The ids of galleries one below the other; only those that are listed where one ranking tells no
+    more.
+    """
+    listed = [part for part in parts if isinstance(part, ListedIds)]
+    if not listed:
+        return np.concatenate([np.asarray(part) for part in parts])
+    if len(listed) < len(parts):
+        raise ArtefactError(
+            "some of the rankings tell all ids of their galleries and others only those they list:"
+            " merge such as are alike"
+        )
+    return ListedIds.chain(listed)
 
 
 def _merge_provenances(rankings: Sequence[Ranking]) -> dict[str, object]:

@@ -16,6 +16,7 @@ from ..io.atomic import atomic
 from ..io.file_kinds import PAGE
 from ..io.paths import PathLike
 from .arrays import FloatArray, IntArray, StringArray
+from .listed_ids import Ids
 
 # What a ranking is written as, by the end of the name.
 TABLES = (".csv", ".csv.gz", ".json", ".jsonl")
@@ -65,15 +66,13 @@ class Answer(NamedTuple):
 
 
 def iterate_answers(
-    query_ids: StringArray, gallery_ids: StringArray, indices: IntArray, scores: FloatArray
+    query_ids: StringArray, gallery_ids: Ids, indices: IntArray, scores: FloatArray
 ) -> Iterator[Answer]:
     """Yield every answer, query by query, best first; the arguments are those of a `Ranking`."""
-    gallery = gallery_ids.tolist()
     for query, rows, values in zip(query_ids.tolist(), indices, scores, strict=True):
-        for rank, (row, score) in enumerate(zip(rows.tolist(), values.tolist(), strict=True), 1):
-            if row < 0:
-                break  # the list is short
-            yield Answer(query, rank, gallery[row], score)
+        names = gallery_ids[rows[rows >= 0]].tolist()  # a short list is filled up at its end
+        for rank, (name, score) in enumerate(zip(names, values.tolist(), strict=False), 1):
+            yield Answer(query, rank, name, score)
 
 
 class AnswerTable:

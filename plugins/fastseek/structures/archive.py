@@ -122,15 +122,27 @@ def unique_ids(ids: Any, what: str) -> StringArray:
 
 def save_npz(path: PathLike, noun: Any, names: Sequence[str], provenance: Provenance) -> None:
     """Write the named arrays of a noun and its provenance as an .npz file."""
-    arrays: dict[str, Any] = {name: np.asarray(getattr(noun, name)) for name in names}
+    save_arrays(path, {name: np.asarray(getattr(noun, name)) for name in names}, provenance)
+
+
+def save_arrays(path: PathLike, named: Mapping[str, np.ndarray], provenance: Provenance) -> None:
+    """Write some arrays and a provenance as an .npz file."""
+    arrays: dict[str, Any] = dict(named)
     arrays["passport"] = np.asarray(json.dumps(dict(provenance), sort_keys=True))
     with atomic(path) as file:
         np.savez(file, **arrays)
 
 
-def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_npz(
+    path: PathLike, names: Sequence[str], other: Sequence[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read the named arrays and the provenance of an .npz file; one without provenance has an empty
     one.
+
+    Args:
+        path: the file.
+        names: what it holds.
+        other: what it may hold instead.
 
     Raises:
         DataError: it is missing, or holds something else. ArtefactError: it is damaged.
@@ -141,6 +153,8 @@ def load_npz(path: PathLike, names: Sequence[str]) -> tuple[dict[str, np.ndarray
         if not isinstance(loaded, np.lib.npyio.NpzFile):
             raise DataError(f"{path}: one array, expected an .npz file with {', '.join(names)}")
         with loaded as file:
+            if other and all(name in file for name in other):
+                names = other
             missing = [name for name in names if name not in file]
             if missing:
                 raise DataError(

@@ -14,6 +14,7 @@ from . import GroundTruth, Ranking
 from .arrays import StringArray
 from .ground_truth import LabeledSide
 from .identity import OTHER_ROOTS, ROW_NUMBERS, compare_ids, root_of, roots_differ
+from .listed_ids import Ids
 
 Rows = list[dict[str, str]]
 Side = dict[str, dict[str, str]]  # id -> row
@@ -64,7 +65,7 @@ def label_truth(labels: Labels, ranking: Ranking) -> GroundTruth:
     return _make_truth(queries, gallery, ranking)
 
 
-def _label_side(ids: StringArray, labels: Sequence[str], what: str) -> Side:
+def _label_side(ids: Ids, labels: Sequence[str], what: str) -> Side:
     if len(ids) != len(labels):
         raise ArtefactError(f"{len(labels)} labels for {len(ids)} {what}, must be as many")
     return {
@@ -171,7 +172,7 @@ def _unique(rows: Rows, path: pathlib.Path) -> dict[str, dict[str, str]]:
 
 
 def _pick(
-    known: dict[str, dict[str, str]], ids: np.ndarray, path: pathlib.Path
+    known: dict[str, dict[str, str]], ids: Ids, path: pathlib.Path
 ) -> dict[str, dict[str, str]]:
     missing = [str(name) for name in ids if name not in known]
     if missing:

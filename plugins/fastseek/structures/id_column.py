@@ -24,9 +24,11 @@ from .letters import (
     encode,
     hash_letters,
     offsets_of,
+    sort_words,
 )
 
 FORMAT = "fastseek ids 1"
+WORDS = 16  # of eight letters: longer ids are sorted as numpy's strings
 ROWS = 65536  # ids that are encoded, decoded or hashed at a time
 LONGEST_HEADER = 1 << 20
 
@@ -46,6 +48,7 @@ class IdColumn:
     def __init__(self, letters: Letters, offsets: IntArray) -> None:
         self.letters, self.offsets = letters, offsets
         self._source: _Source | None = None
+        self._unique = False  # whether it is known that none stands twice
 
     @classmethod
     def from_strings(cls, ids: Iterable[str] | StringArray | IdColumn) -> IdColumn:
@@ -121,6 +124,12 @@ class IdColumn:
             return _reopen, tuple(self._source)
         return IdColumn, (np.asarray(self.letters), np.asarray(self.offsets))
 
+    @property
+    def file(self) -> str:
+        """The file it is, "" where it is none or a part of one."""
+        source = self._source
+        return source.path if source and source[1:] == (0, source.rows, source.rows) else ""
+
     def tolist(self) -> list[str]:
         """All ids as Python's strings."""
         return list(self)
@@ -134,6 +143,7 @@ class IdColumn:
         """Rows start to stop as a column; nothing is copied."""
         start, stop, _ = slice(start, stop).indices(len(self))
         made = IdColumn(self.letters, self.offsets[start : max(start, stop) + 1])
+        made._unique = self._unique
         if self._source is not None:
             first = self._source.start
             made._source = self._source._replace(start=first + start, stop=first + stop)
@@ -200,12 +210,39 @@ class IdColumn:
         most = int(counts.argmax())
         return (str(names[most]), int(counts[most])) if counts[most] > 1 else None
 
+    def check_unique(self, what: str) -> None:
+        """Check that every id stands there once; what was found is remembered, in a file too.
+
+        Args:
+            what: what an error calls them.
+
+        Raises:
+            DataError: one stands twice.
+        """
+        if not self._unique:
+            twice = self.find_repeated()
+            if twice is not None:
+                raise DataError(f"{what}: id {twice[0]!r} stands {twice[1]} times, must be once")
+            self._unique = True
+
+    def order(self) -> IntArray:
+        """The rows [N] int64 in the order of their ids, as numpy's strings sort."""
+        longest = int(np.diff(self.offsets).max(initial=0))
+        if longest > 8 * WORDS:
+            return np.argsort(self[:], kind="stable")
+        keys = np.zeros((max(1, -(-longest // 8)), len(self)), np.uint64)
+        for start in range(0, len(self), ROWS):
+            stop = min(start + ROWS, len(self))
+            keys[:, start:stop] = sort_words(*self._run(start, stop), len(keys))
+        # UTF-8 sorts as its letters do; the last key of `lexsort` is the first to count.
+        return np.lexsort(tuple(keys[::-1]))
+
     def save(self, path: PathLike) -> None:
         """Write a .safetensors file with `offsets` and `letters`, and the digest in its metadata."""
         first, last = int(self.offsets[0]), int(self.offsets[-1])
         ends = 8 * len(self.offsets), 8 * len(self.offsets) + last - first
         header = {
-            "__metadata__": {"format": FORMAT, "sha256": self.digest},
+            "__metadata__": {"format": FORMAT, "sha256": self.digest, "unique": str(self._unique)},
             "offsets": {"dtype": "I64", "shape": [len(self) + 1], "data_offsets": [0, ends[0]]},
             "letters": {"dtype": "U8", "shape": [last - first], "data_offsets": [*ends]},
         }
@@ -226,10 +263,11 @@ class IdColumn:
             DataError: it is not there or cannot be read. ArtefactError: it is not whole; a changed
                 letter is found by `verify` only.
         """
-        letters, offsets, digest = _open(path)
+        letters, offsets, about = _open(path)
         made = cls(letters, offsets)
-        made._source = _Source(os.path.abspath(path), 0, len(made))
-        made.__dict__["digest"] = digest  # known, and so not computed
+        made._unique = about["unique"] == "True"
+        made._source = _Source(os.path.abspath(path), 0, len(made), len(made))
+        made.__dict__["digest"] = about["sha256"]  # known, and so not computed
         return made
 
     def _run(self, start: int, stop: int) -> tuple[Letters, IntArray]:
@@ -314,11 +352,12 @@ class IdColumn:
 
 
 class _Source(NamedTuple):
-    """Rows start to stop of a file."""
+    """Rows start to stop of a file that holds `rows`."""
 
     path: str
     start: int
     stop: int
+    rows: int
 
 
 def digest_ids(ids: Iterable[str] | StringArray | IdColumn) -> str:
@@ -341,7 +380,7 @@ def load_digest(path: PathLike) -> str:
     Raises:
         DataError: it is not there or cannot be read. ArtefactError: it is not whole.
     """
-    return _open(path)[2]
+    return _open(path)[2]["sha256"]
 
 
 def _cut(ids: Iterable[str] | StringArray) -> Iterator[StringArray]:
@@ -361,8 +400,8 @@ def _join(parts: Sequence[StringArray]) -> StringArray:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _open(path: PathLike) -> tuple[Letters, IntArray, str]:
-    """Letters, offsets and digest of a file, mapped."""
+def _open(path: PathLike) -> tuple[Letters, IntArray, dict[str, str]]:
+    """Letters, offsets and metadata of a file, the first two mapped."""
     check_open(path)
     try:
         with open(path, "rb") as file:
@@ -372,7 +411,7 @@ def _open(path: PathLike) -> tuple[Letters, IntArray, str]:
             header = json.loads(file.read(size))
             held = os.fstat(file.fileno()).st_size - 8 - size
         about, offsets, letters = (header[name] for name in ("__metadata__", "offsets", "letters"))
-        if about["format"] != FORMAT:
+        if about["format"] != FORMAT or about["unique"] not in ("True", "False"):
             raise ValueError(f"of format {about['format']!r}")
         rows, count = offsets["shape"][0], letters["shape"][0]
         middle, end = 8 * rows, 8 * rows + count
@@ -383,7 +422,7 @@ def _open(path: PathLike) -> tuple[Letters, IntArray, str]:
         made = whole[:middle].view("<i8")
         if made[0] != 0 or made[-1] != count or not isinstance(about["sha256"], str):
             raise ValueError("its offsets are not those of its letters")
-        return whole[middle:], made, about["sha256"]
+        return whole[middle:], made, about
     except MemoryError:
         raise
     except Exception as error:  # a flipped byte can make the header tell nearly anything
@@ -391,7 +430,7 @@ def _open(path: PathLike) -> tuple[Letters, IntArray, str]:
         raise ArtefactError(f"{path}: not a whole file of ids ({error}): make it anew") from error
 
 
-def _reopen(path: str, start: int, stop: int) -> IdColumn:
+def _reopen(path: str, start: int, stop: int, rows: int) -> IdColumn:
     """A column of a file in another process."""
     whole = IdColumn.load(path)
-    return whole if (start, stop) == (0, len(whole)) else whole.part(start, stop)
+    return whole if (start, stop) == (0, rows) else whole.part(start, stop)

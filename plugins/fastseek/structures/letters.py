@@ -5,6 +5,7 @@ back, their digest and their hashes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,19 +67,34 @@ def offsets_of(lengths: IntArray) -> IntArray:
 
 
 def hash_letters(letters: Letters, lengths: IntArray) -> HashArray:
-    """64 bits for every id, eight letters at a time."""
-    padded = np.zeros(len(letters) + 8, np.uint8)
-    padded[: len(letters)] = letters
-    words = np.ndarray(len(letters) + 1, "<u8", padded.data, strides=(1,))
-    starts = np.cumsum(lengths) - lengths
+    """64 bits for every id."""
     made = (lengths.astype(np.uint64) + np.uint64(1)) * MIX[0]
-    for at in range(0, int(lengths.max(initial=0)), 8):
-        longer = np.flatnonzero(lengths > at)
-        word = words[starts[longer] + at] & MASKS[np.minimum(lengths[longer] - at, 8)]
+    for longer, word in _read_words(letters, lengths):
         mixed = (made[longer] ^ word) * MIX[1]
         made[longer] = mixed ^ (mixed >> np.uint64(29))
     made *= MIX[0]
     return made ^ (made >> np.uint64(32))
+
+
+def sort_words(letters: Letters, lengths: IntArray, words: int) -> HashArray:
+    """Numbers [words, N] that sort as the ids do, the first row before the second."""
+    made = np.zeros((words, len(lengths)), np.uint64)
+    for number, (longer, word) in enumerate(_read_words(letters, lengths)):
+        made[number, longer] = word.byteswap()
+    return made
+
+
+def _read_words(letters: Letters, lengths: IntArray) -> Iterator[tuple[IntArray, HashArray]]:
+    """Eight letters at a time: the ids [n] that have so many, and their letters as one number, the
+    first one lowest.
+    """
+    padded = np.zeros(len(letters) + 8, np.uint8)
+    padded[: len(letters)] = letters
+    words = np.ndarray(len(letters) + 1, "<u8", padded.data, strides=(1,))
+    starts = np.cumsum(lengths) - lengths
+    for at in range(0, int(lengths.max(initial=0)), 8):
+        longer = np.flatnonzero(lengths > at)
+        yield longer, words[starts[longer] + at] & MASKS[np.minimum(lengths[longer] - at, 8)]
 
 
 class LetterDigest:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import ArtefactError, DataError, UsageError
 from ..io.file_kinds import check_written_over
 from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
@@ -18,13 +19,19 @@ from .archive import (
     describe_file,
     float32,
     load_npz,
+    save_arrays,
     save_npz,
     unique_ids,
     whole_numbers,
 )
 from .arrays import FloatArray, IntArray, StringArray
 from .identity import root_of
+from .listed_ids import Ids, ListedIds, check_ids, same_ids
 
+WHOLE = 65536  # images of a gallery whose ids are all written beside a ranking
+_RANKED = ("indices", "scores", "query_ids")
+_WHOLE = (*_RANKED, "gallery_ids")
+_LISTED = (*_RANKED, "listed_rows", "listed_ids", "gallery")
 # What shows a ranking stands far above it, and says so when it is imported: see `set_viewer`.
 _viewer: Callable[..., Any] | None = None
 
@@ -42,7 +49,8 @@ class Ranking:
 
     Args:
         query_ids: [Q] strings.
-        gallery_ids: [G] strings.
+        gallery_ids: [G] strings, an array or a column; or those that are listed, with what tells the
+            gallery from others, see `ListedIds`.
         indices: [Q, K] int64 rows of the gallery, none twice in a row; -1 fills a short row at its
             end.
         scores: [Q, K] float32, larger is better, falling; -inf where the index is -1.
@@ -54,7 +62,7 @@ class Ranking:
     """
 
     query_ids: StringArray
-    gallery_ids: StringArray
+    gallery_ids: Ids
     indices: IntArray
     scores: FloatArray
     provenance: Provenance = dataclasses.field(default_factory=dict)
@@ -62,7 +70,7 @@ class Ranking:
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "query_ids", unique_ids(self.query_ids, "queries"))
-        put(self, "gallery_ids", unique_ids(self.gallery_ids, "gallery"))
+        put(self, "gallery_ids", check_ids(self.gallery_ids, "gallery"))
         put(self, "indices", whole_numbers(self.indices, "indices"))
         put(self, "scores", float32(self.scores, "scores"))
         self._check_provenance()
@@ -88,6 +96,13 @@ class Ranking:
             self.gallery_ids
         ):
             raise DataError(f"an index is outside the gallery of {len(self.gallery_ids)}")
+        if isinstance(self.gallery_ids, ListedIds):
+            listed = np.unique(self.indices[self.indices >= 0])
+            nameless = listed[~np.isin(listed, self.gallery_ids.rows)]
+            if len(nameless):
+                raise DataError(
+                    f"the id of row {nameless[0]} of the gallery, which is listed, is missing"
+                )
 
     def _check_rows(self) -> None:
         if np.isnan(self.scores).any():
@@ -157,9 +172,31 @@ class Ranking:
             raise UsageError("import fastseek.api first, or call fastseek.show(ranking)")
         return _viewer(self, images, **options)
 
+    def with_gallery(self, ids: Ids) -> Ranking:
+        """The same ranking with all ids of its gallery; one that was read from a file may know only
+        those that it lists.
+
+        Args:
+            ids: of the embeddings that were searched.
+
+        Raises:
+            ArtefactError: they are of another gallery, or in another order.
+        """
+        if not same_ids(self.gallery_ids, ids):
+            raise ArtefactError(
+                f"the ranking is not of this gallery: it was searched in {len(self.gallery_ids)}"
+                f" images, these are {len(ids)} images, others or in another order; give the"
+                " embeddings it was searched in"
+            )
+        return dataclasses.replace(self, gallery_ids=ids)
+
     def save(self, path: PathLike, force: bool = False) -> None:
-        """Write an .npz with `indices`, `scores`, `query_ids`, `gallery_ids` and the provenance as
-        JSON.
+        """Write an .npz with `indices` (rows of the gallery), `scores`, `query_ids` and the provenance
+        as JSON.
+
+        Of a gallery of up to 65,536 images it holds all `gallery_ids`. Of a larger one it holds
+        `listed_rows` [L], the rows that are listed, `listed_ids` [L], their ids, and `gallery`, JSON
+        with the count of its ids, their digest and the file they are read from, see `ListedIds`.
 
         Args:
             path: the file; a name without a suffix is taken as it is.
@@ -170,7 +207,16 @@ class Ranking:
         """
         find_form(path, (".npz",))
         check_written_over(path, "ranking", force)
-        save_npz(path, self, ("indices", "scores", "query_ids", "gallery_ids"), self.provenance)
+        ids = self.gallery_ids
+        if len(ids) <= WHOLE and not isinstance(ids, ListedIds):
+            save_npz(path, self, _WHOLE, self.provenance)
+            return
+        listed = ListedIds.pick(ids, self.indices)
+        about = {"count": len(listed), "digest": listed.digest, "file": listed.file}
+        arrays = {name: np.asarray(getattr(self, name)) for name in _RANKED}
+        arrays |= {"listed_rows": listed.rows, "listed_ids": listed.names}
+        arrays["gallery"] = np.asarray(json.dumps(about, sort_keys=True))
+        save_arrays(path, arrays, self.provenance)
 
     @classmethod
     def load(cls, path: PathLike) -> Ranking:
@@ -179,9 +225,25 @@ class Ranking:
         Raises:
             DataError: the file is missing or not a ranking. ArtefactError: it is damaged.
         """
-        arrays, provenance = load_npz(path, ("indices", "scores", "query_ids", "gallery_ids"))
+        arrays, provenance = load_npz(path, _WHOLE, _LISTED)
         with describe_file(path):
-            return cls(provenance=provenance, **arrays)
+            ids: Ids
+            if "gallery" in arrays:
+                ids = _read_listed(*(arrays.pop(name) for name in _LISTED[len(_RANKED) :]))
+            else:
+                ids = arrays.pop("gallery_ids")
+            return cls(gallery_ids=ids, provenance=provenance, **arrays)
+
+
+def _read_listed(rows: np.ndarray, names: np.ndarray, about: np.ndarray) -> ListedIds:
+    try:
+        told = json.loads(str(about))
+        count, digest, file = (told[name] for name in ("count", "digest", "file"))
+        if not (isinstance(count, int) and isinstance(digest, str) and isinstance(file, str)):
+            raise ValueError(f"it tells {str(told)[:80]}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtefactError(f"what it tells of its gallery is not whole ({error})") from error
+    return ListedIds(whole_numbers(rows, "listed_rows"), names, count, digest, file)
 
 
 def _of_side(told: Any, member: bool = False) -> bool:
