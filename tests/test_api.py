@@ -22,6 +22,7 @@ from fastseek.registry import registries
 from fastseek.structures import GroundTruth
 
 ROOT = pathlib.Path(__file__).parents[1]
+OFFERED = [name for name in fs.__all__ if name not in ("__version__", "register")]
 QUERY_LABELS, GALLERY_LABELS = np.arange(6) % 3, np.arange(24) % 3
 
 
@@ -62,9 +63,8 @@ def test_the_import_loads_nothing_and_a_search_needs_no_torch(tmp_path):
 
 
 def test_every_name_of_the_api_is_offered_by_the_package_and_documented():
-    assert set(fs.__all__) == {*api.__all__, "__version__", "register"}
     assert set(fs.__all__) <= set(dir(fs))
-    for name in api.__all__:
+    for name in OFFERED:
         offered = getattr(fs, name)
         if name not in fs.VERBS:
             assert offered is getattr(api, name)
@@ -82,8 +82,8 @@ def test_what_is_offered_to_a_type_checker_is_what_is_there():
         if isinstance(node, ast.ImportFrom) and node.level == 1
         for alias in node.names
     }
-    assert set(shown) == {*api.__all__, "register"}
-    for name in api.__all__:
+    assert set(shown) == {*OFFERED, "register"}
+    for name in OFFERED:
         assert getattr(importlib.import_module(shown[name]), name) is getattr(api, name)
 
 
@@ -94,6 +94,14 @@ def test_a_room_of_parts_is_called_as_the_verb_of_its_name(sides):
     assert fastseek.search is fs.search and fs.search.exact.Exact is Exact
     assert list(inspect.signature(fs.search).parameters)[:3] == ["queries", "gallery", "k"]
     assert np.array_equal(fs.search(*sides, 5).indices, Exact(5)(*sides).indices)
+
+
+@pytest.mark.parametrize("name", fs.VERBS)
+def test_help_on_a_verb_is_help_on_the_function_and_not_on_the_room_of_parts(name, capsys):
+    help(getattr(fs, name))
+    told = capsys.readouterr().out
+    first = inspect.getdoc(getattr(api, name)).splitlines()[0]
+    assert first in told and f"{name}(" in told.partition("Args:")[0]
 
 
 def test_a_search_by_python_is_the_search_by_command(sides, tmp_path, monkeypatch):

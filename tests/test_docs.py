@@ -24,7 +24,7 @@ PAGES = sorted(DOCS.glob("*.md"))
 # Pages whose commands need what an earlier page of the same row has made.
 ROWS = (
     ("quickstart.md", "scale.md"),
-    ("own-images.md", "train.md"),
+    ("try.md", "own-images.md", "train.md"),
     ("adapt.md",),
     ("living-index.md",),
     ("models.md",),

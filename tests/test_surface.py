@@ -8,6 +8,7 @@ import inspect
 import json
 import pathlib
 
+import fastseek
 from fastseek import api, compat, register, registry  # noqa: F401
 from fastseek.config.nested import flatten, get_value
 
@@ -55,7 +56,7 @@ def surface():
 def python_api():
     """What `import fastseek as fs` offers: functions, classes and their own methods, with arguments."""
     made = {}
-    for name in api.__all__:
+    for name in [one for one in fastseek.__all__ if one not in ("__version__", "register")]:
         offered = getattr(api, name)
         if inspect.isclass(offered) and not issubclass(offered, Exception):
             methods = {

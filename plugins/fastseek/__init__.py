@@ -78,7 +78,8 @@ def __dir__() -> list[str]:
 
 
 class _VerbRoom(ModuleType):
-    """A room of parts that can be called as the function of the API of its name."""
+    # Of itself it says what the function says, so that help(fastseek.search) helps.
+    __doc__ = property(lambda self: self._describe())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._verb(*args, **kwargs)
@@ -88,6 +89,12 @@ class _VerbRoom(ModuleType):
         import inspect
 
         return inspect.signature(self._verb)
+
+    def _describe(self) -> str:
+        import inspect
+
+        name = self.__name__.rpartition(".")[2]
+        return f"{name}{self.__signature__}\n\n{inspect.getdoc(self._verb)}"
 
     @property
     def _verb(self) -> Any:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from fastseek import registry
-from fastseek.config import keys, recipe
+from fastseek.config import keys, recipe, their_keys
 from fastseek.config.nested import flatten, get_value
 from fastseek.config.plugins import register
 
@@ -36,6 +36,13 @@ def test_every_key_has_exactly_one_tag(name):
     cfg = defaults()
     selected = [tag for tag in keys.TAGS if name in keys.select_values(cfg, tag)]
     assert selected == [keys.tag_of(name)]
+
+
+def test_every_key_of_fastreid_has_a_meaning_and_nothing_else_has_one():
+    assert sorted(their_keys.MEANINGS) == sorted(THEIRS)
+    for name, meaning in their_keys.MEANINGS.items():
+        assert meaning[0].islower() or meaning.split()[0].rstrip(":") in meaning, name
+        assert not meaning.endswith(".") and len(meaning) < 160, name
 
 
 def test_every_beginning_in_the_table_is_of_some_key():

@@ -1,6 +1,7 @@
 """The Python API: what `import fastseek` offers, `fastseek.search(…)` and its fellows.
 
-`fastseek` imports this package when one of its names is first asked for.
+`fastseek` imports this package when one of its names is first asked for; which there are stands in
+`fastseek.__all__`.
 """
 
 from __future__ import annotations
@@ -14,33 +15,5 @@ from .listing import PartInfo, load_recipe, parts
 from .living_index import Index
 from .shown import Shown, show
 from .verbs import adapt, evaluate, fuse, rerank, search
-
-__all__ = [
-    "Answer",
-    "ArtefactError",
-    "DataError",
-    "Embeddings",
-    "FastSeekError",
-    "GroundTruth",
-    "Index",
-    "PartInfo",
-    "Ranking",
-    "RunError",
-    "Score",
-    "Shown",
-    "UsageError",
-    "adapt",
-    "embed",
-    "evaluate",
-    "fuse",
-    "load_embeddings",
-    "load_model",
-    "load_recipe",
-    "load_truth",
-    "parts",
-    "rerank",
-    "search",
-    "show",
-]
 
 set_viewer(show)

@@ -42,8 +42,9 @@ Made by `make docs` from the package: change `config/keys.py`, not this page.
 THEIRS_HEAD = """
 ## fast-reid's keys
 
-An unchanged fast-reid recipe runs as it is. fast-reid 1.4.0's
-[defaults](https://github.com/JDAI-CV/fast-reid/blob/master/fastreid/config/defaults.py) say what its keys mean.
+An unchanged fast-reid recipe runs as it is. The defaults are those of
+[fast-reid 1.4.0](https://github.com/JDAI-CV/fast-reid/blob/master/fastreid/config/defaults.py); what is said of a key was read from what
+the code does with it. Sizes are height and width in pixels.
 """
 
 # Plugins add to what these may be.
@@ -95,9 +96,10 @@ def keys_page() -> str:
     from ..config.keys import OURS, tag_of
     from ..config.nested import flatten
     from ..config.plugins import default_config
+    from ..config.their_keys import MEANINGS
 
     own = {key.name for key in OURS}
-    head = ["key", "type", "default", "legal", "tag"]
+    head = ["key", "type", "default", "legal", "tag", "what it is"]
     ours = [
         (
             _code(key.name),
@@ -110,11 +112,18 @@ def keys_page() -> str:
         for key in OURS
     ]
     theirs = [
-        (_code(name), _type_name(value), _value(value), _their_legal(name), f"`{tag_of(name)}`")
+        (
+            _code(name),
+            _type_name(value),
+            _value(value),
+            _their_legal(name),
+            f"`{tag_of(name)}`",
+            _escape(MEANINGS.get(name, "")),
+        )
         for name, value in flatten(default_config()).items()
         if name not in own
     ]
-    lines = [KEYS_HEAD, "## FastSeek's keys", "", *_table([*head, "what it is"], ours)]
+    lines = [KEYS_HEAD, "## FastSeek's keys", "", *_table(head, ours)]
     lines += [THEIRS_HEAD, *_table(head, theirs)]
     return "\n".join(lines) + "\n"
 
