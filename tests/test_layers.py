@@ -146,7 +146,7 @@ FLOORS = {
     ],
     "training": [
         """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state
-        results sanity_check whole_tensors writers""",
+        results sanity_check weight_average whole_tensors writers""",
         "attention_crops checkpoint evaluation optimizer run_setup schedule step",
         "hooks recipe_border resume_check",
         "lr_table trainer",
