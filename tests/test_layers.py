@@ -47,7 +47,7 @@ FLOORS = {
         "score",
     ],
     "data.datasets": [
-        """_fetch _image_scan _query_share _rendered_objects extended gldv2 inat landmarks
+        """_fetch _file_patterns _image_scan _query_share _rendered_objects extended gldv2 inat landmarks
         planted_places""",
         "_official_layouts _table_blocks grocery rendered sorghum",
         "_tar_index folder manifest",
@@ -89,8 +89,8 @@ FLOORS = {
     ],
     "io": [
         "code_version hub_reach image_formats paths processors text_table",
-        "digests locations locks model_names model_size yaml_lines",
-        "atomic spec_reader",
+        "digests locks model_names model_size yaml_lines",
+        "atomic locations spec_reader",
         "csv_rows json_files",
         "file_kinds stage_record",
     ],

@@ -210,6 +210,28 @@ def test_a_parquet_file_of_hugging_face_and_cells_that_are_empty_or_too_large(tm
         Manifest(str(tmp_path / "t.parquet"), columns={"image": "label"})
 
 
+def test_several_parquet_files_and_tables_are_named_by_a_pattern(tmp_path):
+    for number in range(2):
+        photo = io.BytesIO()
+        toy.photo(number, 1).save(photo, "png")
+        table = pyarrow.table({"image": [photo.getvalue()], "label": [number]})
+        parquet.write_table(table, tmp_path / f"train-{number}-of-2.parquet")
+        (tmp_path / f"{number}.csv").write_text(f"path,label\n{number}.png,{number}\n")
+    items, root = images_of(tmp_path / "train-*.parquet")
+    assert [(item.id, item.label) for item in items] == [
+        ("train-0-of-2/0", "0"),
+        ("train-1-of-2/0", "1"),
+    ]
+    assert root == str(tmp_path) and decode(items[1].path).tobytes() == toy.photo(1, 1).tobytes()
+    tables, root = images_of(tmp_path / "{0..1}.csv")
+    assert [item.path for item in tables] == [f"{tmp_path}/{number}.png" for number in range(2)]
+    (tmp_path / "1.csv").write_text("path,label\n0.png,1\n")
+    with pytest.raises(DataError, match="'0.png' stands in two of the tables"):
+        images_of(tmp_path / "{0..1}.csv")
+    with pytest.raises(DataError, match="no file is called so"):
+        images_of(tmp_path / "test-*.parquet")
+
+
 def test_rows_name_no_address_but_one_below_the_root(tmp_path):
     photo = io.BytesIO()
     toy.photo(1, 1).save(photo, "png")

@@ -173,7 +173,7 @@ def check_names(folder):
 @pytest.mark.parametrize("name", ["colors", "another model"])
 def test_vectors_are_kept_or_made_again_whatever_fails(folder, tmp_path, monkeypatch, kind, name):
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    items, _ = images_of(folder)
+    items = list(images_of(folder)[0])
     keep_all(tmp_path / "start", items[:6], 1.0)
     Image.new("RGB", (41, 30), "lime").save(items[2].path)
     valid = {item.id for item in items[:5] if item is not items[2] and name == "colors"}

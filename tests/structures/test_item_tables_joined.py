@@ -13,7 +13,7 @@ from fastseek.structures import Item, ItemTable, Kind, with_split
 from fastseek.structures import item_columns as held
 from fastseek.structures.identity import unique_items
 from fastseek.structures.item_table import join_items, join_tables
-from fastseek.structures.item_table_builder import ItemTableBuilder
+from fastseek.structures.item_table_builder import ItemTableBuilder, as_table
 
 OF = [Kind("train", "/a"), Kind("query", "/b"), Kind("gallery", "/a")]
 TEXTS = st.sampled_from(["", "x", "é", "über/ein", "10", "9", "\udce9.jpg"])
@@ -83,6 +83,16 @@ def test_joined_tables_are_the_joined_lists(first, second, block):
         )
     mixed = join_tables([tables[0], builder.build()])
     assert list(mixed) == [*slow(first), *bare]
+
+
+@given(found=rows())
+@settings(max_examples=40, deadline=None)
+def test_a_list_as_a_table_is_the_list(found):
+    listed = slow(found)
+    some = [
+        dataclasses.replace(item, meta={}) if row % 2 else item for row, item in enumerate(listed)
+    ]
+    assert list(as_table(some)) == some and as_table(build(found)).nbytes == build(found).nbytes
 
 
 @given(found=rows(1))

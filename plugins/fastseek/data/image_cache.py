@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import time
 import zlib
@@ -22,6 +21,7 @@ from ..errors import ArtefactError, DataError, RunError, UsageError
 from ..io.atomic import atomic
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
+from ..io.locations import States
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
 from ..io.processors import count_processors
@@ -189,18 +189,10 @@ def digest_of(
         [sha256(one) for one in files],
     ]
     digest = hashlib.sha256(json.dumps(settings).encode())
+    states = States()
     for path in paths:
-        digest.update(f"{path}\0{_state_of(path)}\0".encode("utf-8", "surrogateescape"))
+        digest.update(f"{path}\0{states.of(path)}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
-
-
-def _state_of(path: str) -> str:
-    """Length and time of change of a file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return "missing"
-    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _read_files(parts: Sequence[Transform]) -> list[PathLike]:

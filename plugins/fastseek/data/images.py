@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 NORMAL_FORM = 1  # rises whenever the same file would give other pixels
 MAX_PIXELS = 64_000_000
+MOST_BYTES = 8 * MAX_PIXELS + 2**20  # of a file that can hold so many
 MIN_SIDE = 4
 
 _MAGIC = {

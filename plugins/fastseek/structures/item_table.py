@@ -373,6 +373,8 @@ class Paths(Sequence[str]):
 
 def join_tables(tables: Sequence[ItemTable]) -> ItemTable:
     """Tables, one after the other. Classes keep the first one's order, and sorted ones stay so."""
+    if len(tables) == 1:
+        return tables[0]
     of = list(dict.fromkeys(kind for table in tables for kind in table.of))
     width = np.min_scalar_type(max(0, len(of) - 1))
     kinds = []

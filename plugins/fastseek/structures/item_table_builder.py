@@ -7,8 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from .item import Item
 from .item_columns import CodeCollector, TextCollector, ValueCollector
-from .item_table import Details, ItemTable, Kind
+from .item_table import ABSENT, Details, ItemTable, Kind
+
+SPLITS = ("train", "query", "gallery")
+BLOCK = 16384  # items that are taken at a time
+
+
+def as_table(items: Sequence[Item]) -> ItemTable:
+    """A table as it is, or a list of items as one."""
+    if isinstance(items, ItemTable):
+        return items
+    builder = ItemTableBuilder([Kind(split, "") for split in SPLITS])
+    names = dict.fromkeys(name for item in items for name in item.meta)
+    for start in range(0, len(items), BLOCK):
+        block = items[start : start + BLOCK]
+        builder.add(
+            [item.id for item in block],
+            [SPLITS.index(item.split) for item in block],
+            [item.label for item in block],
+            [item.path for item in block],
+            [item.group for item in block],
+            {name: [item.meta.get(name, ABSENT) for item in block] for name in names},
+        )
+    return builder.build()
 
 
 class ItemTableBuilder:

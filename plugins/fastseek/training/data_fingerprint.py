@@ -12,6 +12,7 @@ import numpy as np
 
 from ..distributed import process_group
 from ..errors import ArtefactError
+from ..io.locations import absolute, measure, read_bytes
 from ..structures import Item
 
 from fastreid.utils import comm
@@ -42,7 +43,7 @@ def fingerprint(items: Sequence[Item]) -> Fingerprint:
     """
     names, sizes, times = (hashlib.sha256() for _ in range(3))
     for item in _space_evenly(items, LOOKED_AT):
-        size, time = _stat(item.path)
+        size, time = measure(item.path)
         names.update(repr((item.id, item.label)).encode("utf-8", "surrogateescape"))
         sizes.update(f"{size} ".encode())
         times.update(f"{time} ".encode())
@@ -94,7 +95,7 @@ def common_folder(items: Sequence[Item]) -> str:
     """The folder that holds the training images, as far as evenly spaced ones tell; "" where there
     is none, such as on two drives of Windows.
     """
-    paths = [os.path.abspath(item.path) for item in _space_evenly(items, READ)]
+    paths = [absolute(item.path) for item in _space_evenly(items, READ)]
     try:
         return os.path.commonpath(paths)
     except ValueError:
@@ -108,17 +109,8 @@ def _space_evenly(items: Sequence[Item], most: int) -> list[Item]:
     return [items[int(row)] for row in np.linspace(0, len(items) - 1, most).round()]
 
 
-def _stat(path: str) -> tuple[int, int]:
+def _start_of(location: str) -> bytes:
     try:
-        found = os.stat(path)
-    except OSError:
-        return -1, -1
-    return found.st_size, found.st_mtime_ns
-
-
-def _start_of(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.sha256(file.read(READ_BYTES)).digest()
+        return hashlib.sha256(read_bytes(location, READ_BYTES)).digest()
     except OSError:
         return b"unreadable"

@@ -13,7 +13,7 @@ import toy
 from fastseek.data.datasets import extended
 from fastseek.data.fastreid_datasets import resolve
 from fastseek.errors import DataError, UsageError
-from fastseek.structures import Item
+from fastseek.structures import Item, ItemTable
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_F25_every_file_is_read_once_at_most(tmp_path, monkeypatch):
         calls.append(f"folder({str(tmp_path / folder)!r})")
     (tmp_path / "more" / "x" / "alone.bmp").write_bytes(b"another length")
     real = extended._digest
-    monkeypatch.setattr(extended, "_digest", lambda item: read.append(item.path) or real(item))
+    monkeypatch.setattr(extended, "_digest", lambda path: read.append(path) or real(path))
     items = items_of(f"extended({calls[0]!r}, {calls[1]!r})")
     added = {item.id for item in items if item.id.startswith("1/")}
     assert added == {"1/x/alone.bmp", *(f"1/x/{number}.bmp" for number in range(1, 40, 2))}
@@ -107,10 +107,18 @@ def test_F25_what_is_new_is_what_no_file_before_it_equals(data):
             for item, content in zip(side, contents, strict=True):
                 if content is not None:
                     pathlib.Path(item.path).write_bytes(content)
-        found = list(extended._new(*items))
+        paths = [[item.path for item in side] for side in items]
+        found = [items[1][row] for row in extended._find_new(*paths).tolist()]
     before, expected = list(sides[0]), []
     for item, content in zip(items[1], sides[1], strict=True):
         if content is None or content not in before:
             expected.append(item)
         before.append(content)
     assert found == expected
+
+
+def test_F25_what_is_extended_stays_a_table(sets):
+    base, more = sets
+    found = items_of(f"extended({base!r}, {more!r})")
+    assert isinstance(found, ItemTable) and list(found.labels) == sorted(found.labels)
+    assert all(os.path.isfile(item.path) for item in found)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
-import hashlib
 import logging
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from ...errors import DataError, refuse_exhausted
+from ...io.locations import measure, sha256_of
 from ...registry import DATASETS, build
-from ...structures import Item, with_split
+from ...structures import ItemTable
+from ...structures.item_table import join_tables
+from ...structures.item_table_builder import as_table
+from ..images import MOST_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -47,73 +50,78 @@ class Extended:
             raise ValueError(
                 f"extended needs a data set and one that extends it, got {len(calls)} call strings"
             )
-        first = _describe(build(calls[0], DATASETS).items, calls[0])
-        known = with_split(first, "train")
-        classes = {item.label for item in known}
+        first = as_table(build(calls[0], DATASETS).items).with_meta("source", calls[0])
+        known = first.with_split("train")
+        classes = {known.labels[code] for code in np.unique(known.codes).tolist() if code >= 0}
         more = [
-            dataclasses.replace(item, id=f"{number}/{item.id}")
+            _pick(as_table(build(call, DATASETS).items), classes if known_only else None)
+            .with_prefix(f"{number}/")
+            .with_meta("source", call)
             for number, call in enumerate(calls[1:], 1)
-            for item in _describe(build(call, DATASETS).items, call)
-            if item.split == "train" and item.label and (item.label in classes or not known_only)
         ]
-        self.items = first + list(_new(known, more))
-        added = len(self.items) - len(first)
-        if not added:
+        found = join_tables(more)
+        rows = _find_new(known.paths, found.paths)
+        if not len(rows):
             raise DataError(
-                f"{', '.join(calls[1:])}: none of {len(more)} images is new to {calls[0]}"
+                f"{', '.join(calls[1:])}: none of {len(found)} images is new to {calls[0]}"
             )
+        # Classes of several sets stand in the order of the alphabet.
+        self.items = join_tables([first, found[rows]]).with_labels_sorted()
         logger.info(
             "%s: %d images added to %d, %d copies left out",
             ", ".join(calls[1:]),
-            added,
+            len(rows),
             len(known),
-            len(more) - added,
+            len(found) - len(rows),
         )
 
 
-def _describe(items: Iterable[Item], call: str) -> list[Item]:
-    """The items with the call string of their data set."""
-    source = {"source": call}  # one for all that have no meta of their own: there may be millions
-    return [
-        dataclasses.replace(item, meta={**item.meta, **source} if item.meta else source)
-        for item in items
-    ]
+def _pick(items: ItemTable, classes: set[str] | None) -> ItemTable:
+    """The training images that have a label, one of `classes` where these are told."""
+    trained = items.with_split("train")
+    wanted = [classes is None or label in classes for label in trained.labels]
+    # The last one stands for -1, an image without a label.
+    return trained[np.flatnonzero(np.array([*wanted, False])[trained.codes])]
 
 
-def _new(known: Sequence[Item], more: Sequence[Item]) -> Iterator[Item]:
-    """Those of `more` whose bytes no image before them has.
+def _find_new(known: Sequence[str], more: Sequence[str]) -> np.ndarray:
+    """The rows of `more` whose bytes no image before them has.
 
     Every file is read once at most, and only where another one has its length.
     """
-    lengths = list(map(_length, more))
-    counts = collections.Counter(lengths)
+    lengths = np.fromiter(map(_length, more), np.int64, len(more))
+    doubled = _doubled(lengths)
     seen: dict[int, set[bytes]] = collections.defaultdict(set)
-    for item in known:
-        length = _length(item)
-        if length in counts:
-            seen[length].add(_digest(item))
-    for item, length in zip(more, lengths, strict=True):
-        if length in seen or counts[length] > 1:
-            mine = _digest(item)
+    wanted = set(np.unique(lengths).tolist())
+    for path in known:
+        length = _length(path)
+        if length in wanted:
+            seen[length].add(_digest(path))
+    rows = []
+    for row, (path, length) in enumerate(zip(more, lengths.tolist(), strict=True)):
+        if length in seen or length in doubled:
+            mine = _digest(path)
             if mine in seen[length]:
                 continue
             seen[length].add(mine)
-        yield item
+        rows.append(row)
+    return np.array(rows, np.int64)
 
 
-def _length(item: Item) -> int:
-    """Bytes of an image's file; one that is not there has a length of its own."""
+def _doubled(lengths: np.ndarray) -> set[int]:
+    values, counts = np.unique(lengths, return_counts=True)
+    return set(values[counts > 1].tolist())
+
+
+def _length(path: str) -> int:
+    """Bytes of an image; one that is not there, or does not tell, has a length of its own."""
+    return measure(path)[0]
+
+
+def _digest(path: str) -> bytes:
+    """Of an image's bytes; one that cannot be read is like no other, the loader tells of it."""
     try:
-        return os.stat(item.path).st_size
-    except OSError:
-        return -1
-
-
-def _digest(item: Item) -> bytes:
-    """Of a file's bytes; an image that cannot be read is like no other, the loader tells of it."""
-    try:
-        with open(item.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(sha256_of(path, MOST_BYTES))
     except OSError as error:
-        refuse_exhausted(error, item.path)
-        return item.path.encode("utf-8", "surrogateescape")
+        refuse_exhausted(error, path)
+        return path.encode("utf-8", "surrogateescape")

@@ -24,8 +24,10 @@ from ...io.locations import (
 from ...registry import DATASETS
 from ...structures import Item, ItemTable, Kind, parse_geolocation
 from ...structures.geolocation import KEYS
-from ...structures.item_columns import find_first, take
+from ...structures.item_columns import find_first, take, text_at
+from ...structures.item_table import join_tables
 from ...structures.item_table_builder import ItemTableBuilder
+from ._file_patterns import common_root, find_files, name_below, names_several
 from ._query_share import part_queries
 from ._table_blocks import (
     PATH_INSIDE,
@@ -38,6 +40,7 @@ from ._table_blocks import (
 
 SPLITS = ("train", "query", "gallery")
 COLUMNS = ("path", "label", "group", "split", "id")
+PATH_ALONE = {"path": "path"}
 OPTIONAL = ("image",)  # looked for in Parquet, or where it is named
 KIND_OF = {"": 0, **{split: kind for kind, split in enumerate(SPLITS)}}
 # What a path between two line ends that is an id already has none of.
@@ -59,11 +62,11 @@ class Manifest:
 
     A Parquet file may hold the images, too: in a column of bytes, or of bytes and path as Hugging
     Face writes them, that is called image. The id is then what `id` or `path` tells, else the number
-    of the row.
+    of the row; where a pattern names several files, below the name of each.
 
     Args:
-        path: the table, as it stands or below one of the data roots, or its address (s3://…,
-            https://…).
+        path: the table, as it stands or below one of the data roots; a pattern that names several,
+            with * or braces as of a shell; or an address (s3://…, https://…).
         root: the folder or address relative paths start from; the table's own when not given. Rows
             may name addresses below it, and no others.
         columns: where the table calls them otherwise: our name of a column -> the table's, such as
@@ -86,32 +89,56 @@ class Manifest:
         columns: Mapping[str, str] | None = None,
         query: float | None = None,
     ) -> None:
-        table, names = find_location(path, "the list of images"), _name_columns(columns or {})
-        held = image_column(table, names)
-        if held is not None and root is not None:
-            raise ValueError(f"{table} holds its images, so root= has no meaning")
-        if held is not None:
-            self.root = absolute(table)
-        else:
-            self.root = parent(table) if root is None else find_location(root, "the images")
-        reader = _ItemReader(self.root, names, held)
-        for block in read_blocks(table, names):
-            reader.add(block)
-        items = reader.table(table)
-        if not len(items):
-            raise DataError(f"{table}: has no rows below its header")
+        names, tables = _name_columns(columns or {}), _find_tables(path)
+        base = common_root(tables) if names_several(path) else ""
+        parts, splits = [], False
+        for table in tables:
+            held = image_column(table, names)
+            if held is not None and root is not None:
+                raise ValueError(f"{table} holds its images, so root= has no meaning")
+            if held is not None:
+                self.root = absolute(table)
+            else:
+                self.root = parent(table) if root is None else find_location(root, "the images")
+            reader = _ItemReader(self.root, names, held)
+            items = reader.read(table)
+            splits |= reader.has_splits
+            below = f"{name_below(base, table)}/" if base and held is not None else ""
+            parts.append(items.with_prefix(below) if below else items)
+        items = join_tables(parts)
+        if base:
+            self.root = base if root is None else self.root
+            _check_apart(path, items)
         if query is not None:
-            if reader.has_splits:
-                raise ValueError(f"{table} has splits, so query= has no meaning")
+            if splits:
+                raise ValueError(f"{path} has splits, so query= has no meaning")
             items = part_queries(items, query)
         self.items: Sequence[Item] = items
 
 
 def has_splits(path: str) -> bool:
     """Whether a row of a table says which split it belongs to."""
-    table = find_location(path, "the list of images")
-    blocks = read_blocks(table, {"path": "path"})
+    blocks = (block for table in _find_tables(path) for block in read_blocks(table, PATH_ALONE))
     return any(any(block.columns.get("split", ())) for block in blocks)
+
+
+def _find_tables(path: str) -> list[str]:
+    """The tables that a name or pattern stands for."""
+    if names_several(path):
+        return find_files(path, "the list of images")
+    return [find_location(path, "the list of images")]
+
+
+def _check_apart(path: str, items: ItemTable) -> None:
+    """Refuse several tables of which two have one id in one split."""
+    for kind in {kind.split for kind in items.of}:
+        ids = items.with_split(kind).ids
+        again = np.flatnonzero(find_first(ids) != np.arange(len(ids)))
+        if len(again):
+            raise DataError(
+                f"{path}: id {text_at(ids, int(again[0]))!r} stands in two of the tables with the"
+                " same split; ids must differ"
+            )
 
 
 def _name_columns(given: Mapping[str, str]) -> dict[str, str]:
@@ -181,13 +208,17 @@ class _ItemReader:
         names = [*map(str, block.columns[ROW])] if self.held else self._names_of(paths, ids)
         self._builder.add(ids, kinds, labels, names=names, groups=groups, meta=meta)
 
-    def table(self, file: str) -> ItemTable:
-        """All images.
+    def read(self, file: str) -> ItemTable:
+        """All images of a table.
 
         Raises:
-            DataError: an id stands twice in one split.
+            DataError: it has none, or an id stands twice in one split.
         """
+        for block in read_blocks(file, self.columns):
+            self.add(block)
         items = self._builder.build()
+        if not len(items):
+            raise DataError(f"{file}: has no rows below its header")
         repeated = [_find_repeated(items, kind) for kind in range(len(SPLITS))]
         found = min((one for one in repeated if one is not None), default=None)
         if found is not None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
 
 import numpy as np
 
 from ...errors import DataError
-from ...io.locations import absolute, expand_braces, find_location, is_file, parent, tar_root
+from ...io.locations import tar_root
 from ...registry import DATASETS
 from ...structures import ItemTable, Kind
 from ...structures.item_columns import find_first, text_at
 from ...structures.item_table import join_tables
 from ...structures.item_table_builder import ItemTableBuilder
+from ._file_patterns import common_root, find_files, name_below, names_several
 from ._query_share import part_queries
 from ._tar_index import BLOCK, read_tar
 from .folder import label_of
@@ -64,28 +63,13 @@ def list_tars(tars: str) -> tuple[ItemTable, str]:
     Raises:
         DataError: no such file, no tar file, or no image in it.
     """
-    files, several = _find_tars(tars)
-    root = os.path.commonpath(list(map(parent, files))) if is_file(files[0]) else parent(files[0])
-    parts = []
-    for file in files:
-        below = file[len(root) :].lstrip("/").removesuffix(SUFFIX) if several else ""
-        parts.append(_list_tar(file, f"{below}/" if several else ""))
+    files, several = find_files(tars, "images"), names_several(tars)
+    root = common_root(files) if several else files[0]
+    parts = [_list_tar(file, f"{name_below(root, file)}/" if several else "") for file in files]
     items = join_tables(parts)
     if not len(items):
         raise DataError(f"{tars}: no image found in it")
-    return items, root if several else files[0]
-
-
-def _find_tars(tars: str) -> tuple[list[str], bool]:
-    """The files that a name or pattern stands for, and whether it is a pattern."""
-    names = list(expand_braces(tars))
-    several = len(names) > 1
-    if is_file(tars) and glob.has_magic(tars) and not os.path.exists(tars):
-        several, names = True, [file for name in names for file in sorted(glob.glob(name))]
-    if not names:
-        raise DataError(f"{tars}: no file is called so")
-    files = [absolute(find_location(name, "images")) for name in names]
-    return sorted(set(files)), several
+    return items, root
 
 
 def _list_tar(file: str, prefix: str) -> ItemTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from ...errors import ArtefactError, DataError, UsageError
 from ...io.json_files import read_json, write_json
+from ...io.locations import States
 from ...io.paths import make_folder
 from ...structures import Embeddings, Item, save_manifest, save_shard
 from ...structures.provenance import first_difference, join_engines
@@ -44,7 +44,8 @@ class KeptVectors:
         self, folder: pathlib.Path, provenance: Mapping[str, Any], items: Sequence[Item]
     ) -> None:
         self._folder, self._provenance = folder, dict(provenance)
-        self._states = {item.id: _state_of(item.path) for item in items}
+        states = States()
+        self._states = {item.id: states.of(item.path) for item in items}
         self._vectors: dict[str, np.ndarray] = {}
         self._shards: list[dict[str, Any]] = []
         self._unsaved: list[str] = []
@@ -167,15 +168,6 @@ def _check_empty(folder: pathlib.Path) -> None:
             f"{folder} holds {foreign[0]!r}, which no `fastseek try` has written: name another"
             " folder with --out"
         )
-
-
-def _state_of(path: str) -> str:
-    """Size and time of change: another value means another image."""
-    try:
-        state = os.stat(path)
-    except OSError:
-        return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _read_states(file: pathlib.Path) -> dict[str, str]:

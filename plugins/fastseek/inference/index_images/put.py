@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...data.images import MOST_BYTES
 from ...data.own_images import images_of
 from ...data.rejects import Reject
 from ...errors import DataError, UsageError, shorten
@@ -17,6 +18,7 @@ from ...index import Store
 from ...index.columns import MetadataTable
 from ...index.names import LONGEST
 from ...index.open_store import update_metadata
+from ...io.locations import absolute, is_file, sha256_of
 from ...io.paths import PathLike
 from ...progress import progress
 from ...structures import Embeddings, Item
@@ -83,7 +85,8 @@ def put_images(
         ArtefactError: the index, or what the vectors are of, is of another model.
     """
     items, root = images_of(arrival.images)
-    items = [dataclasses.replace(item, id=arrival.prefix + item.id) for item in items]
+    if arrival.prefix:
+        items = [dataclasses.replace(item, id=arrival.prefix + item.id) for item in items]
     ids = [item.id for item in items]
     if arrival.table is not None:
         arrival.table.check_ids(ids)
@@ -231,7 +234,7 @@ class _Writer:
 def _tell_files(items: Sequence[Item], contents: Sequence[str]) -> dict[str, tuple[str, str]]:
     """The whole path and the content of images by their ids."""
     return {
-        item.id: (os.path.abspath(item.path), content)
+        item.id: (absolute(item.path), content)
         for item, content in zip(items, contents, strict=True)
     }
 
@@ -239,7 +242,9 @@ def _tell_files(items: Sequence[Item], contents: Sequence[str]) -> dict[str, tup
 def _hash(path: str) -> str:
     """The start of a file's SHA-256, "" where it cannot be read; the model tells why."""
     try:
-        return find_digest(path)[:LETTERS]
+        if is_file(path):
+            return find_digest(path)[:LETTERS]
+        return sha256_of(path, MOST_BYTES)[:LETTERS]
     except OSError:
         return ""
 
