@@ -2,6 +2,7 @@
 whoever writes next goes on and clears up.
 """
 
+import itertools
 import os
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from fastseek.io.locks import hold_folder, take_turn
 from fastseek.io.stage_record import StageRecord
 from fastseek.report.results import write_results
 from fastseek.structures import Embeddings, Ranking
+from fastseek.structures.embedding_job import EmbeddingJob
 from fastseek.structures.embeddings_writer import store
 from fastseek.structures.item_table import ItemTable, Kind
 from fastseek.training import results
@@ -138,11 +140,11 @@ def test_a_folder_whose_lock_fails_or_whose_holder_dies_can_be_held_again(tmp_pa
 
 
 def embed(home, model="new"):
-    def batches_from(start):
-        for row in range(start, 5):
+    def batches_of(runs):
+        for row in itertools.chain(*runs):
             yield [f"{row}.jpg"], np.full((1, 3), row + 1.0, np.float32), []
 
-    store(batches_from, 5, home, {"model": model}, shard_items=2)
+    store(batches_of, EmbeddingJob(5, {"model": model}, shard_items=2), home)
 
 
 @kinds
@@ -159,7 +161,7 @@ def test_an_embedding_stopped_at_any_operation_ends_in_the_same_bytes(tmp_path, 
 
 def contents(folder):
     """The files of a folder; without locks the name of one may stay."""
-    return {name: (folder / name).read_bytes() for name in names(folder) - {".lock"}}
+    return {name: (folder / name).read_bytes() for name in names(folder) - {".lock", ".turn"}}
 
 
 def layout(name):

@@ -38,7 +38,7 @@ FLOORS = {
     ],
     "cli": [
         "_machine _needs _rankings _reference_pages",
-        """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _recognize
+        """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
@@ -134,7 +134,7 @@ FLOORS = {
         "faiss_hnsw faiss_ivf faiss_ivf_pq faiss_ivf_rabitq faiss_pq",
     ],
     "structures": [
-        "_old_field_name arrays class_file item known_digests label_file",
+        "_old_field_name arrays class_file item job_part known_digests label_file",
         "archive file_list letters",
         "id_column",
         "item_columns listed_ids",
@@ -142,11 +142,13 @@ FLOORS = {
         "geolocation identity item_table_builder score shard_files splits",
         "embeddings ranking",
         "ground_truth",
-        "embeddings_writer ground_truth_file provenance",
+        "embedding_job ground_truth_file provenance",
+        "shard_records",
+        "embeddings_writer",
     ],
     "training": [
         """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state
-        results sanity_check weight_average whole_tensors writers""",
+        results sanity_check whole_tensors writers""",
         "attention_crops checkpoint evaluation optimizer run_setup schedule step",
         "hooks recipe_border resume_check",
         "lr_table trainer",

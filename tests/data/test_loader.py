@@ -465,26 +465,32 @@ def test_bad_images_are_left_out_of_test_batches_and_named(cfg, damaged, workers
         list(build_test_loader(cfg, items))
 
 
-@pytest.mark.parametrize(
-    "count, world_size, start",
-    [(64, 1, 0), (64, 3, 0), (5, 8, 0), (64, 2, 31), (10, 2, 10), (10, 2, 99), (0, 2, 0)],
-)
-def test_shards_are_runs_that_hold_everything_once(count, world_size, start):
-    runs = [shard(count, rank, world_size, start) for rank in range(world_size)]
-    assert [row for run in runs for row in run] == list(range(start, count))
+@pytest.mark.parametrize("count, world_size", [(64, 1), (64, 3), (5, 8), (0, 2)])
+def test_shards_are_runs_that_hold_everything_once(count, world_size):
+    runs = [shard(count, rank, world_size) for rank in range(world_size)]
+    assert [row for run in runs for row in run] == list(range(count))
     assert max(map(len, runs)) - min(map(len, runs)) <= 1
 
 
 def test_test_batches_of_the_processes_hold_everything_once(cfg):
     items = items_of(cfg)
-    whole = torch.cat([batch["images"] for batch in build_test_loader(cfg, items, start=7)])
+    whole = torch.cat([batch["images"] for batch in build_test_loader(cfg, items)])
     parts = [
         batch
         for rank in range(3)
-        for batch in build_test_loader(cfg, items, rank=rank, world_size=3, start=7)
+        for batch in build_test_loader(cfg, items, rank=rank, world_size=3)
     ]
     assert torch.equal(torch.cat([batch["images"] for batch in parts]), whole)
-    assert torch.cat([batch["rows"] for batch in parts]).tolist() == list(range(7, 64))
+    assert torch.cat([batch["rows"] for batch in parts]).tolist() == list(range(64))
+
+
+def test_a_test_batch_never_holds_items_of_two_runs(cfg):
+    items, runs = items_of(cfg), [range(3, 14), range(14, 15), range(40, 64)]
+    loader = build_test_loader(cfg, items, runs=runs)
+    rows = [batch["rows"].tolist() for batch in loader]
+    assert [row for batch in rows for row in batch] == [row for run in runs for row in run]
+    assert all(any(set(batch) <= set(run) for run in runs) for batch in rows)
+    assert loader.total == 36
 
 
 def test_test_batch_size_below_one_a_process_is_refused(cfg):

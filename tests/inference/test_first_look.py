@@ -164,8 +164,8 @@ def keep_all(home, items, value, name="colors"):
 
 def check_names(folder):
     """There are the files of its shards, the manifest and the states, and nothing else."""
-    shards = json.loads((folder / "manifest.json").read_text())["shards"]
-    named = {shard[part] for shard in shards for part in ("ids", "vectors")}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    named = {manifest["ids"]["file"], *(shard["vectors"] for shard in manifest["shards"])}
     assert names(folder) == named | {"manifest.json", "images.json"}
 
 

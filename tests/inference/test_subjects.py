@@ -14,7 +14,8 @@ import toy
 from fastseek.config import recipe
 from fastseek.data.own_images import images_of
 from fastseek.errors import ArtefactError, UsageError
-from fastseek.inference.embed_images import embed_images, load_model
+from fastseek.inference.embed_images import load_model
+from fastseek.inference.embed_parts.embed_request import EmbedRequest, embed_request
 from fastseek.inference.embedding import in_memory
 from fastseek.inference.feature_maps import embed_part, maps_of
 from fastseek.inference.multi_object import (
@@ -40,6 +41,11 @@ SEEK:
   TEST: ["resize(160)"]
   METRICS: ["recall(1)"]
 """
+
+
+def embed_images(recipe, weights, images, out, opts=()):
+    how = str(recipe), str(weights), tuple(opts)
+    return embed_request(EmbedRequest(str(images), str(out), recipe=how)).line
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,19 @@ from fastseek.data.images import decode
 from fastseek.errors import ArtefactError, DataError, RunError, exit_with
 from fastseek.formats import restricted_pickle
 from fastseek.io.csv_rows import read_header
+from fastseek.io.digests import sha256
 from fastseek.io.json_files import read_json, write_json
 from fastseek.io.locks import hold_folder
 from fastseek.io.yaml_lines import read_yaml
-from fastseek.structures import Embeddings, GroundTruth, Shards, known_digests
+from fastseek.structures import (
+    Embeddings,
+    GroundTruth,
+    Shards,
+    known_digests,
+    shard_files,
+)
+from fastseek.structures import embeddings as module
+from fastseek.structures.embeddings import slice_embeddings
 
 
 def embeddings(count=10, dim=3, provenance=None, dtype=np.float32):
@@ -283,9 +292,12 @@ def test_F49_a_byte_that_flips_after_a_first_reading_is_refused_when_opened_agai
 
 def test_F49_a_flipped_byte_among_the_ids_is_refused_when_they_are_read(tmp_path):
     embeddings().save(tmp_path, rows=4)
-    flip(tmp_path / "00001.ids.npy")
-    with pytest.raises(ArtefactError, match="00001.ids.npy: the bytes are not those"):
-        Embeddings.load(tmp_path)
+    flip(tmp_path / "ids.safetensors")
+    for read in (lambda made: made.ids, lambda made: made.id_column):
+        with pytest.raises(ArtefactError, match="ids.safetensors: the bytes are not those"):
+            read(Embeddings.load(tmp_path))
+    with pytest.raises(ArtefactError, match="ids.safetensors: the bytes are not those"):
+        Embeddings.load(tmp_path, verify=True)
 
 
 def test_F49_a_file_is_hashed_once_and_anew_when_it_has_changed(tmp_path, monkeypatch):
@@ -296,7 +308,7 @@ def test_F49_a_file_is_hashed_once_and_anew_when_it_has_changed(tmp_path, monkey
     monkeypatch.setattr(known_digests, "sha256", lambda path: hashed.append(path) or real(path))
     for verify in (True, False, True):
         list(Embeddings.load(tmp_path, verify=verify).blocks())
-    assert len(hashed) == 6
+    assert len(hashed) == 4
     flip(tmp_path / "00000.vectors.npy")
     with pytest.raises(ArtefactError, match="00000.vectors.npy"):
         Embeddings.load(tmp_path, verify=True)
@@ -416,8 +428,6 @@ def test_a_folder_without_manifest_is_no_embeddings(tmp_path):
 
 
 def test_saving_over_older_embeddings_leaves_no_moment_of_mixture(tmp_path, monkeypatch):
-    from fastseek.structures import embeddings as module
-
     embeddings().save(tmp_path, rows=4)
 
     def dies(*args):
@@ -438,3 +448,79 @@ def test_empty_ids_zero_bytes_and_vectors_of_no_numbers_are_refused():
     ):
         with pytest.raises(DataError, match=told):
             Embeddings(ids, np.zeros((2, dim), np.float32))
+
+
+def test_a_folder_is_opened_without_reading_ids_or_vectors(tmp_path, monkeypatch):
+    made = embeddings(count=40)
+    made.save(tmp_path, rows=4)
+    for name in ("read_header", "check_digest"):
+        monkeypatch.setattr(shard_files, name, None)
+    monkeypatch.setattr(module, "check_digest", None)
+    loaded = Embeddings.load(tmp_path)
+    part = slice_embeddings(slice_embeddings(loaded, 3, 30), 5, 99)
+    assert (len(loaded), loaded.dim, len(part)) == (40, 3, 22)
+    monkeypatch.undo()
+    assert part.ids.tolist() == made.ids[8:30].tolist() and part.id_column[-1] == made.ids[29]
+    np.testing.assert_array_equal(np.asarray(loaded.ids), made.ids)
+    np.testing.assert_array_equal(part.vectors[2:4], made.vectors[10:12])
+    assert loaded.ids is loaded.ids and isinstance(loaded.ids, np.ndarray)
+    with pytest.raises(AttributeError, match="nothing"):
+        loaded.nothing  # noqa: B018
+
+
+def write_as_before(folder, made, rows):
+    """A folder of format 1, as versions before this one wrote it."""
+    folder.mkdir(exist_ok=True)
+    entries = []
+    for number, start in enumerate(range(0, len(made), rows)):
+        entry = {"rows": len(made.ids[start : start + rows])}
+        for name, array in (("ids", made.ids), ("vectors", made.vectors)):
+            file = folder / f"{number:05d}.{name}.npy"
+            np.save(file, array[start : start + rows])
+            entry |= {name: file.name, f"{name}_sha256": sha256(file)}
+        entries.append(entry)
+    page = {"format": 1, "shards": entries, "passport": dict(made.provenance)}
+    write_json(folder / "manifest.json", page)
+    return entries
+
+
+def test_a_folder_of_an_older_version_is_read_and_compared_with_its_hashes(tmp_path):
+    made = embeddings(provenance={"model": "abc"})
+    write_as_before(tmp_path, made, 4)
+    loaded = Embeddings.load(tmp_path, verify=True)
+    assert loaded.ids.tolist() == made.ids.tolist() and loaded.provenance == made.provenance
+    np.testing.assert_array_equal(loaded.vectors[:], made.vectors)
+    assert loaded.id_column.digest == made.id_column.digest
+    flip(tmp_path / "00001.ids.npy")
+    with pytest.raises(ArtefactError, match="00001.ids.npy: the bytes are not those"):
+        Embeddings.load(tmp_path)
+
+
+def test_shards_are_cut_by_their_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_BYTES", 64)
+    for dim, rows in ((1, 16), (4, 4), (15, 1), (99, 1)):
+        made = embeddings(count=18, dim=dim)
+        made.save(tmp_path / f"{dim}")
+        assert len(list((tmp_path / f"{dim}").glob("*.vectors.npy"))) == -(-18 // rows)
+        np.testing.assert_array_equal(Embeddings.load(tmp_path / f"{dim}").vectors[:], made.vectors)
+
+
+def test_rows_of_many_shards_cost_no_more_than_the_rows(tmp_path):
+    parts = [Counted(np.full((1, 2), n, np.float32)) for n in range(5000)]
+    shards = Shards(parts)
+    assert shards[2000:2003][:, 0].tolist() == [2000, 2001, 2002]
+    rows = np.array([[7, 4999, 7], [-1, 0, 3]])
+    assert shards[rows][..., 0].tolist() == [[7, 4999, 7], [4999, 0, 3]]
+    assert sum(part.reads for part in parts) == 7  # a part once, however often its rows are asked
+
+
+class Counted:
+    def __init__(self, array):
+        self.array, self.reads, self.shape, self.dtype = array, 0, array.shape, array.dtype
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows):
+        self.reads += 1
+        return self.array[rows]

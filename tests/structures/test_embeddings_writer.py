@@ -14,15 +14,30 @@ from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.io.locks import hold_folder
-from fastseek.structures import Embeddings, known_digests
+from fastseek.structures import Embeddings, embedding_job, known_digests, shard_records
 from fastseek.structures import embeddings_writer as module
-from fastseek.structures.embeddings_writer import COLUMNS, fits, store, store_anew
+from fastseek.structures.embedding_job import EmbeddingJob
+from fastseek.structures.shard_records import COLUMNS
 
 PASSPORT = {
     "model": "abc",
     "views": ["hflip()"],
     "preprocessing": {"test": ["resize(224)"], "size": (1, 2)},
 }
+
+
+def store(batches, total, folder, provenance, shard_items=0, dtype="float32", source="", **how):
+    job = EmbeddingJob(total, provenance, source, dtype, shard_items=shard_items)
+    return module.store(batches, job, folder, **how)
+
+
+def store_anew(batches, total, folder, provenance):
+    return store(batches, total, folder, provenance, replace=True)
+
+
+def fits(folder, total, provenance, source, shard_items=0, dtype="float32"):
+    job = EmbeddingJob(total, provenance, source, dtype, shard_items=shard_items)
+    return not embedding_job.is_for_another(folder, job)
 
 
 class Killed(BaseException):
@@ -36,11 +51,10 @@ def vector(item):
 def feed(total, bad=(), batch=4, die_at=None, calls=None):
     """Items in batches from anywhere; `bad` ones are rejected; dies when it comes to `die_at`."""
 
-    def batches_from(start):
+    def batches_of(runs):
         if calls is not None:
-            calls.append(start)
-        for first in range(start, total, batch):
-            numbers = range(first, min(first + batch, total))
+            calls.extend(run.start for run in runs)
+        for numbers in cut(runs, batch):
             if die_at is not None and die_at in numbers:
                 raise Killed
             good = [n for n in numbers if n not in bad]
@@ -64,7 +78,13 @@ def feed(total, bad=(), batch=4, die_at=None, calls=None):
                 len(numbers),
             )
 
-    return batches_from
+    return batches_of
+
+
+def cut(runs, size):
+    for run in runs:
+        for first in range(run.start, run.stop, size):
+            yield range(first, min(first + size, run.stop))
 
 
 def files(folder):
@@ -113,10 +133,10 @@ def test_only_the_missing_shards_are_made_again(tmp_path):
         store(feed(40, die_at=21, calls=calls), 40, tmp_path, PASSPORT, shard_items=8)
     store(feed(40, calls=calls), 40, tmp_path, PASSPORT, shard_items=8)
     store(feed(40, calls=calls), 40, tmp_path, PASSPORT, shard_items=8)
-    assert calls == [0, 16]
+    assert calls == [0, 8, 16, 24, 32, 16, 24, 32]
 
 
-@pytest.mark.parametrize("name", ["00001.vectors.npy", "00001.ids.npy", "00001.json"])
+@pytest.mark.parametrize("name", ["00001.vectors.npy", "00001.json"])
 def test_a_damaged_or_missing_shard_alone_is_made_again(tmp_path, name):
     calls = []
     store(feed(40), 40, tmp_path, PASSPORT, shard_items=8)
@@ -149,7 +169,7 @@ def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
         [{"path": bad, "row": 1, "code": "TRUNCATED", "detail": bad}],
     )
     for _ in range(2):  # the second run reads what the first one wrote
-        made = store(lambda start: [batch], 2, tmp_path, {"root": bad}, source="aa")
+        made = store(lambda runs: [batch], 2, tmp_path, {"root": bad}, source="aa")
     assert made.ids.tolist() == [good] and made.provenance["root"] == bad
     with open(
         tmp_path / "rejects.csv", encoding="utf-8", errors="surrogateescape", newline=""
@@ -168,7 +188,7 @@ def test_file_names_that_are_no_utf8_go_out_and_in(tmp_path):
 def test_a_vector_that_is_not_finite_or_zero_is_rejected(tmp_path, value, detail):
     vectors = np.ones((3, 5), np.float32)
     vectors[1] = value
-    result = store(lambda start: [(["a", "b", "c"], vectors, [])], 3, tmp_path, {})
+    result = store(lambda runs: [(["a", "b", "c"], vectors, [])], 3, tmp_path, {})
     lines = (tmp_path / "rejects.csv").read_text().splitlines()[1:]
     assert result.ids.tolist() == (["a", "c"] if detail else ["a", "b", "c"])
     assert len(lines) == bool(detail)
@@ -180,7 +200,7 @@ def test_a_vector_that_is_not_finite_or_zero_is_rejected(tmp_path, value, detail
 def test_half_precision_halves_the_space_and_rejects_what_it_cannot_hold(tmp_path):
     """landmark row 39."""
     vectors = np.array([[1.5, 2], [1e6, 1]], np.float32)
-    result = store(lambda start: [(["a", "b"], vectors, [])], 2, tmp_path, {}, dtype="float16")
+    result = store(lambda runs: [(["a", "b"], vectors, [])], 2, tmp_path, {}, dtype="float16")
     assert result.vectors.dtype == np.float16 and result.ids.tolist() == ["a"]
 
 
@@ -250,9 +270,7 @@ def test_a_folder_fits_when_it_is_new_or_this_very_job(tmp_path, die_at):
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"passport": 3}'])
 def test_a_folder_whose_plan_cannot_be_read_fits_nothing(tmp_path, content):
     (tmp_path / "store.json").write_text(content)
-    assert not fits(tmp_path, 3, PASSPORT, "") and not fits(
-        tmp_path / "store.json", 3, PASSPORT, ""
-    )
+    assert not fits(tmp_path, 3, PASSPORT, "")
     with pytest.raises((ArtefactError, DataError), match="store.json"):
         store(feed(3), 3, tmp_path, PASSPORT)
 
@@ -270,8 +288,8 @@ def test_nothing_embedded_is_told_and_the_rejects_are_written(tmp_path):
 
 
 def test_an_id_that_stands_twice_is_refused_also_across_shards_and_runs(tmp_path):
-    def twice(start):
-        return ([(f"p{n % 7}",), np.ones((1, 2)), []] for n in range(start, 9))
+    def twice(runs):
+        return ([(f"p{n % 7}",), np.ones((1, 2)), []] for run in runs for n in run)
 
     for _ in range(2):
         with pytest.raises(DataError, match="'p0'"):
@@ -290,39 +308,39 @@ def test_an_id_that_stands_twice_is_refused_also_across_shards_and_runs(tmp_path
 )
 def test_items_that_go_missing_are_an_error(tmp_path, total, batches, told):
     with pytest.raises(RunError, match=told):
-        store(lambda start: batches, total, tmp_path, {})
+        store(lambda runs: batches, total, tmp_path, {})
 
 
 def test_impossible_settings_are_refused(tmp_path):
-    for wrong in ({"dtype": "int8"}, {"shard_items": 0}):
+    for wrong in ({"dtype": "int8"}, {"shard_items": -1}):
         with pytest.raises(UsageError):
             store(feed(3), 3, tmp_path, {}, **wrong)
 
 
 def test_a_full_disk_keeps_what_is_saved(tmp_path, monkeypatch):
-    usual = module.save_shard
+    usual = shard_records.save_shard
 
-    def full(folder, number, *rest):
-        if number == 1:
+    def full(folder, name, *rest):
+        if name == "00001":
             raise OSError(28, "No space left on device")
-        return usual(folder, number, *rest)
+        return usual(folder, name, *rest)
 
-    monkeypatch.setattr(module, "save_shard", full)
+    monkeypatch.setattr(shard_records, "save_shard", full)
     with pytest.raises(RunError, match="No space left.*make room"):
         store(feed(12), 12, tmp_path, PASSPORT, shard_items=4)
     monkeypatch.undo()
     calls = []
     store(feed(12, calls=calls), 12, tmp_path, PASSPORT, shard_items=4)
-    assert calls == [4]
+    assert calls == [4, 8]
 
 
 def hold(folder, ready):
-    def batches_from(start):
+    def batches_of(runs):
         yield ["p0.jpg"], vector(0)[None], []
         ready.set()
         signal.pause()
 
-    store(batches_from, 2, folder, PASSPORT, shard_items=1)
+    store(batches_of, 2, folder, PASSPORT, shard_items=1)
 
 
 def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
@@ -346,10 +364,10 @@ def test_a_lock_left_by_a_dead_process_of_any_host_is_taken_over(tmp_path):
 
 
 def test_one_process_does_not_write_twice_at_once(tmp_path):
-    def nested(start):
+    def nested(runs):
         with pytest.raises(RunError, match="this process"):
             store(feed(2), 2, tmp_path, PASSPORT)
-        return feed(2)(start)
+        return feed(2)(runs)
 
     assert len(store(nested, 2, tmp_path, PASSPORT)) == 2
     assert os.listdir(tmp_path).count(".lock") == 0
@@ -438,4 +456,4 @@ def test_what_the_writer_has_compared_is_not_hashed_again_by_its_reader(tmp_path
     monkeypatch.setattr(known_digests, "sha256", lambda path: hashed.append(path) or real(path))
     again = store(feed(20), 20, tmp_path, PASSPORT, shard_items=10)
     np.testing.assert_array_equal(again.vectors[:], [vector(item) for item in range(20)])
-    assert len(hashed) == 4  # ids and vectors of two shards
+    assert len(hashed) == 2  # vectors of two shards

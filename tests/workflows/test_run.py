@@ -14,7 +14,7 @@ from fastseek.data.fastreid_datasets import resolve
 from fastseek.data.own_images import images_of
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference import embedding
-from fastseek.inference.embed_images import embed_images
+from fastseek.inference.embed_parts.embed_request import EmbedRequest, embed_request
 from fastseek.modeling.build import build_model
 from fastseek.structures import Embeddings, GroundTruth, Ranking
 from fastseek.training.random_state import seed_all
@@ -22,6 +22,11 @@ from fastseek.workflows import run as pipeline
 
 RECIPE = pathlib.Path(__file__).parents[2] / "configs" / "quick" / "dolg.yml"
 SHORT = ["SOLVER.MAX_EPOCH", "2", "MODEL.DEVICE", "cpu"]
+
+
+def embed_images(recipe, weights, images, out, opts=()):
+    how = str(recipe), str(weights), tuple(opts)
+    return embed_request(EmbedRequest(str(images), str(out), recipe=how)).line
 
 
 @pytest.fixture(scope="module")

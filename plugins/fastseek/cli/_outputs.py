@@ -14,7 +14,7 @@ from ..io.paths import PathLike
 from ..io.text_table import count_noun
 from ..structures import Ranking
 from ..structures.answers import TABLES, find_form
-from ..structures.embeddings_writer import find_foreign
+from ..structures.embedding_job import find_foreign
 from ..structures.identity import root_of
 from ..structures.label_file import read_labels
 from ..structures.listed_ids import ListedIds

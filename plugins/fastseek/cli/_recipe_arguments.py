@@ -45,6 +45,17 @@ def add_images_option(parser: argparse.ArgumentParser) -> None:
     add_formats_option(parser)
 
 
+def add_part_option(parser: argparse.ArgumentParser) -> None:
+    """Let the parser take `--part`."""
+    parser.add_argument(
+        "--part",
+        default="",
+        metavar="i/n",
+        help="do every n-th shard from shard i on, 0/n to (n-1)/n; a launcher's processes take"
+        " theirs (RANK and WORLD_SIZE, SLURM_ARRAY_TASK_ID, SLURM_PROCID)",
+    )
+
+
 def add_recipe_changes(
     parser: argparse.ArgumentParser, whose: str = "the recipe", nargs: str = argparse.REMAINDER
 ) -> None:

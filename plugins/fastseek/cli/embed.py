@@ -5,25 +5,36 @@
     find . -name "*.jpg" | fastseek embed --model default --images - --out mine
     fastseek embed config.yaml --weights model_final.safetensors --images /my/images --out mine
 
-config.yaml is the complete recipe that a training wrote beside its weights. `fastseek models list`
-shows models by name.
+    fastseek embed --model default --images /my/images --out mine --part 3/64
+
+A part embeds every n-th shard; parts run in any order on any machines that see the folder, and the
+one that ends last makes it whole. Under torchrun, srun and in a job array of Slurm every process
+takes its own part. config.yaml is the complete recipe that a training wrote beside its weights.
+`fastseek models list` shows models by name.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 
 from ..errors import UsageError
 from ._arguments import make_parser
+from ._listed_images import STDIN, read_images
 from ._model_options import MODEL_OPTIONS, add_named_model_options, read_model_options
 from ._recipe_arguments import (
     add_images_option,
     add_model_options,
+    add_part_option,
     add_recipe_changes,
     parse_with_changes,
 )
 from ._terminal import tell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..inference.embed_parts.embed_request import EmbedRequest
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,40 +47,54 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", required=True, help="folder of the embeddings; the same command again goes on"
     )
     add_recipe_changes(parser)
+    add_part_option(parser)
+    parser.add_argument(
+        "--ray",
+        type=int,
+        default=0,
+        metavar="N",
+        help="let a Ray cluster embed in N parts; --gpus-per-part G reserves GPUs for each",
+    )
+    parser.add_argument("--gpus-per-part", type=float, default=0, help=argparse.SUPPRESS)
     args = parse_with_changes(parser, argv)
+    request = _read_request(args)
 
+    from ..inference.embed_parts.embed_request import choose_part, embed_request
     from ._outputs import check_folder  # help is shown without it
 
     check_folder(args.out)
-    work = _embed_by_name if args.model else _embed_by_recipe
-    tell(work(args))
+    if args.ray:
+        from ..inference.embed_parts.ray_parts import embed_on_ray
+
+        tell(embed_on_ray(request, args.ray, gpus=args.gpus_per_part))
+    else:
+        tell(embed_request(request, choose_part(args.part)).line)
 
 
-def _embed_by_recipe(args: argparse.Namespace) -> str:
-    if not args.config_file or not args.weights:
+def _read_request(args: argparse.Namespace) -> EmbedRequest:
+    """What is asked for.
+
+    Raises:
+        UsageError: no model is named, two are, or an option does not go with it.
+    """
+    if args.model and (args.config_file or args.weights or args.opts):
+        raise UsageError("--model takes no recipe, no --weights and no KEY VALUE: leave them out")
+    if not args.model and not (args.config_file and args.weights):
         raise UsageError(
             "no model is named: say --model default (see fastseek models list), or a recipe and"
             " --weights"
         )
     given = [name for name in MODEL_OPTIONS if getattr(args, name)]
-    if given:
+    if given and not args.model:
         raise UsageError(f"--{given[0]} goes with --model: a recipe says itself how it is run")
+    if args.ray and args.part:
+        raise UsageError("--ray divides the job itself: leave out --part")
 
-    from ..inference.embed_images import embed_images
+    from ..inference.embed_parts.embed_request import EmbedRequest
 
-    return embed_images(args.config_file, args.weights, args.images, args.out, args.opts)
-
-
-def _embed_by_name(args: argparse.Namespace) -> str:
-    if args.config_file or args.weights or args.opts:
-        raise UsageError("--model takes no recipe, no --weights and no KEY VALUE: leave them out")
-
-    from ..data.own_images import describe_embeddings
-    from ..inference.pretrained import load_model
-    from ..inference.pretrained.embed import embed_items
-    from ._listed_images import read_images
-
-    items, root = read_images(args.images)
-    model = load_model(args.model, read_model_options(args))
-    found = embed_items(model, items, root, args.out, args.threads)
-    return describe_embeddings(found, len(items), "numbers each", args.out)
+    recipe = (args.config_file or "", args.weights or "", tuple(args.opts))
+    how = read_model_options(args)
+    request = EmbedRequest(args.images, args.out, args.model or "", how, args.threads, recipe)
+    if args.images == STDIN:
+        return dataclasses.replace(request, listed=read_images(STDIN))
+    return request

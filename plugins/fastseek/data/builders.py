@@ -73,17 +73,16 @@ def build_test_loader(
     *,
     rank: int = 0,
     world_size: int = 1,
-    start: int = 0,
+    runs: Sequence[range] | None = None,
     context: str | None = None,
 ) -> TestLoader:
-    """Batches of items in their order; process `rank` gets one contiguous run of items `start` … N
-    - 1.
+    """Batches of items in their order; process `rank` gets one contiguous run of them.
 
     Args:
         cfg: fast-reid's config with our keys.
         items: what to embed.
         rank, world_size: this process and how many there are.
-        start: items before it are left out.
+        runs: runs of item numbers that are read instead, each in batches of its own.
         context: how workers start ("fork", "spawn"); the platform's way when not given.
     """
     size = cfg.TEST.IMS_PER_BATCH // world_size
@@ -93,8 +92,9 @@ def build_test_loader(
             " process"
         )
     images = TestImages(*_prepare_files(cfg, items, train=False))
-    rows = shard(len(items), rank, world_size, start)
-    return TestLoader(items, images, rows, size, _fails(cfg), _loader_options(cfg, context))
+    if runs is None:
+        runs = [shard(len(items), rank, world_size)]
+    return TestLoader(items, images, runs, size, _fails(cfg), _loader_options(cfg, context))
 
 
 def training_items(cfg: Any) -> Sequence[Item]:
@@ -128,12 +128,9 @@ def _tell_places(branches: Sequence[str], items: Sequence[Item]) -> None:
     )
 
 
-def shard(count: int, rank: int, world_size: int, start: int = 0) -> range:
-    """Run `rank` of `world_size` of the numbers start … count - 1; lengths differ by one at
-    most.
-    """
-    length = max(0, count - start)
-    return range(start + length * rank // world_size, start + length * (rank + 1) // world_size)
+def shard(count: int, rank: int, world_size: int) -> range:
+    """Run `rank` of `world_size` of the numbers 0 … count - 1; lengths differ by one at most."""
+    return range(count * rank // world_size, count * (rank + 1) // world_size)
 
 
 def build_sampler(cfg: Any, dataset: TrainSet, world_size: int = 1) -> Sampler:

@@ -129,8 +129,8 @@ class TestLoader:
     Args:
         items: all of them.
         images: reads batches in the workers.
-        rows: those that are read.
-        batch_size: the last batch may be smaller.
+        runs: numbers of those that are read; a batch never holds items of two runs.
+        batch_size: the last batch of a run may be smaller.
         fail: whether an image that cannot be read is an error; else it is left out and named.
         options: how batches are read.
     """
@@ -141,15 +141,16 @@ class TestLoader:
         self,
         items: Sequence[Item],
         images: TestImages,
-        rows: range,
+        runs: Sequence[range],
         batch_size: int,
         fail: bool,
         options: LoaderOptions,
     ) -> None:
         self.items, self.images, self.fail = items, images, fail
         self.chunks = [
-            np.arange(start, min(start + batch_size, rows.stop), dtype=np.int64)
-            for start in range(rows.start, rows.stop, batch_size)
+            np.arange(start, min(start + batch_size, run.stop), dtype=np.int64)
+            for run in runs
+            for start in range(run.start, run.stop, batch_size)
         ]
         (_, labels), (cameras, groups) = columns(items)
         self._options, self._cameras_known = options, cameras != [""]

@@ -5,7 +5,7 @@ them.
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from ..classification import class_numbers, evaluate
 from ..classification.gate import NONE, SCORES, Gate, load_gate
 from ..classification.predictions import Prediction, count_labels, predict, write_predictions
 from ..config import recipe
-from ..data.builders import build_test_loader
 from ..data.own_images import describe_embeddings, images_of
 from ..errors import ArtefactError
 from ..io.paths import PathLike
@@ -26,7 +25,8 @@ from ..registry import VIEWS, build
 from ..report.predictions import PredictedImage, predictions_page
 from ..structures import Embeddings, Item, Score
 from ..structures.class_file import read_class_file
-from ..structures.embeddings_writer import store
+from ..structures.embedding_job import EmbeddingJob
+from ..structures.embeddings_writer import Batches, store
 from ..views._embedding import Seen, all_views
 from . import embedding
 from .embed_images import classes_beside, with_classes
@@ -102,14 +102,16 @@ def to_store(
     Raises:
         ArtefactError: the folder holds the work of another model, or of other images.
     """
-    made_by = describe_classifier(cfg, model, root)
-    function = classifier(cfg, model)
+    return store(*job_of(cfg, model, items, root), folder)
 
-    def batches_from(start: int) -> Iterator[embedding.Part]:
-        loader = build_test_loader(cfg, items, start=start)
-        return (part for _, part in embedding.parts(loader, model, function, "classifying"))
 
-    return store(batches_from, len(items), folder, made_by, source=embedding.source_of(items))
+def job_of(
+    cfg: Any, model: nn.Module, items: Sequence[Item], root: str = "", what: str = "classifying"
+) -> tuple[Batches, EmbeddingJob]:
+    """What `store` and `store_part` are called with; the arguments are those of `to_store`."""
+    made_by, source = describe_classifier(cfg, model, root), embedding.source_of(items)
+    job = EmbeddingJob(len(items), made_by, source, dim=len(made_by["classes"]))
+    return embedding.feed(cfg, model, items, classifier(cfg, model), what), job
 
 
 def describe_classifier(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:

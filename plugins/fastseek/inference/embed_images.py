@@ -12,44 +12,46 @@ from torch import nn
 from .. import compat  # noqa: F401  (before anything that imports fastreid)
 from ..config import recipe
 from ..config.edits import replace_values, without_pretrained
-from ..data.own_images import describe_embeddings, images_of
 from ..distributed.device import device
 from ..errors import UsageError
 from ..io.paths import PathLike
 from ..modeling.weight_files import load_weights
+from ..structures import Embeddings, Item
 from ..structures.class_file import check_class_file, read_class_file
+from ..structures.embeddings_writer import store_part
+from ..structures.job_part import JobPart
 from . import embedding
 
 from fastreid.modeling import build_model
 
 
-def embed_images(
-    config_file: PathLike,
+def embed_with_recipe(
+    recipe_file: PathLike,
     weights: PathLike,
-    images: PathLike,
+    opts: Sequence[str],
+    items: Sequence[Item],
+    root: str,
     out: PathLike,
-    opts: Sequence[str] = (),
-) -> str:
-    """Embed a folder or a list of images; a killed run goes on where it stopped.
+    part: JobPart,
+) -> Embeddings | None:
+    """Embed images; a killed run goes on where it stopped.
 
     Args:
-        config_file: the recipe the weights were trained with.
+        recipe_file: the recipe the weights were trained with.
         weights: a checkpoint, .safetensors or .pth.
-        images: a folder, searched through, whose images get their path below it as id; or a CSV or
-            Parquet file.
-        out: folder of the embeddings.
         opts: KEY VALUE changes to the recipe.
+        items: what is embedded.
+        root: the folder the ids are relative to.
+        out: folder of the embeddings.
+        part: which shards.
 
     Returns:
-        a line telling how many images were embedded and how many could not be read.
+        the embeddings, None while shards of other parts are missing.
     """
-    cfg = recipe.load(config_file, opts)
-    items, root = images_of(images)
+    cfg = recipe.load(recipe_file, opts)
     model = load_model(cfg, weights)
-    found = embedding.to_store(
-        cfg, model, items, out, root, what=f"embedding {pathlib.Path(images).name}"
-    )
-    return describe_embeddings(found, len(items), "numbers each", out)
+    what = f"embedding {pathlib.Path(root).name}{part.suffix}"
+    return store_part(*embedding.job_of(cfg, model, items, root, what), out, part)
 
 
 def load_model(cfg: Any, weights: PathLike) -> nn.Module:

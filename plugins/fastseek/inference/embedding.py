@@ -24,7 +24,8 @@ from ..modeling.layers.tensor_files import hash_tensors
 from ..modeling.modes import preserve_modes
 from ..registry import CROPS, VIEWS, build
 from ..structures import Embeddings, Item
-from ..structures.embeddings_writer import store, store_anew
+from ..structures.embedding_job import EmbeddingJob
+from ..structures.embeddings_writer import Batches, store
 from ..views._embedding import Seen, all_views, embed_views
 from .foreground import cutter
 from .settings import EmbeddingSettings, embedding_settings
@@ -194,17 +195,27 @@ def to_store(
         ArtefactError: the folder holds embeddings of another model or preprocessing, or of other
             images.
     """
-    made_by, source = describe_model(cfg, model, root), source_of(items)
-    function = embedder(cfg, model)
+    return store(*job_of(cfg, model, items, root, what), folder, replace)
 
-    def batches_from(start: int) -> Iterator[Part]:
-        # From here on only: what stands in whole shards is not read again.
-        loader = build_test_loader(cfg, items, start=start)
+
+def job_of(
+    cfg: Any, model: nn.Module, items: Sequence[Item], root: str = "", what: str = "embedding"
+) -> tuple[Batches, EmbeddingJob]:
+    """What `store` and `store_part` are called with; the arguments are those of `to_store`."""
+    job = EmbeddingJob(len(items), describe_model(cfg, model, root), source_of(items))
+    return feed(cfg, model, items, embedder(cfg, model), what), job
+
+
+def feed(
+    cfg: Any, model: nn.Module, items: Sequence[Item], function: Function, what: str
+) -> Batches:
+    """What embeds runs of items and no others: what stands in whole pieces is not read again."""
+
+    def batches_of(runs: Sequence[range]) -> Iterator[Part]:
+        loader = build_test_loader(cfg, items, runs=runs)
         return (part for _, part in parts(loader, model, function, what))
 
-    if replace:
-        return store_anew(batches_from, len(items), folder, made_by, source)
-    return store(batches_from, len(items), folder, made_by, source=source)
+    return batches_of
 
 
 def describe_model(cfg: Any, model: nn.Module, root: str = "") -> dict[str, Any]:

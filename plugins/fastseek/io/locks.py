@@ -30,23 +30,47 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.E
 
 
 @contextlib.contextmanager
-def hold_folder(folder: PathLike) -> Iterator[None]:
+def hold_folder(folder: PathLike, name: str = LOCK, what: str = "") -> Iterator[None]:
     """Hold a folder, made when missing, so that no second process writes there.
 
-    Its file `.lock` tells who holds it, and is removed at the end.
+    A file in it tells who holds it, and is removed at the end.
+
+    Args:
+        folder: that is held, or a part of it.
+        name: of the file; processes that hold other names do not see one another.
+        what: the part of the folder, for the message; "" for all of it.
 
     Raises:
         RunError: at once, if another process (or this one) holds it; names process and host.
         UsageError: the folder cannot be made or written to.
     """
     folder = pathlib.Path(folder).resolve()
-    path = folder / LOCK
+    path = folder / name
     lock = _folder_lock(path, 0)
-    with _acquire(lock, folder):
+    with _acquire(lock, folder, what):
         try:
             yield
         finally:
             _remove(path, lock)
+
+
+def is_held(folder: PathLike, name: str = LOCK) -> bool:
+    """Whether some process holds a folder; the file that a dead one has left is removed.
+
+    Args:
+        folder: must be there.
+        name: as for `hold_folder`.
+    """
+    path = pathlib.Path(folder).resolve() / name
+    if not path.exists():
+        return False
+    lock = _folder_lock(path, 0)
+    try:
+        with _acquire(lock, path.parent):
+            _remove(path, lock)
+    except RunError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
@@ -133,14 +157,14 @@ def _sign(lock: int) -> None:
 
 
 @contextlib.contextmanager
-def _acquire(lock: filelock.BaseFileLock, folder: pathlib.Path) -> Iterator[None]:
+def _acquire(lock: filelock.BaseFileLock, folder: pathlib.Path, what: str = "") -> Iterator[None]:
     import filelock
 
     try:
         with tell_full_disk(lock.lock_file):
             lock.acquire()
     except filelock.Timeout as error:
-        raise RunError(_tell_owner(folder, pathlib.Path(lock.lock_file))) from error
+        raise RunError(_tell_owner(folder, pathlib.Path(lock.lock_file), what)) from error
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
@@ -153,14 +177,14 @@ def _acquire(lock: filelock.BaseFileLock, folder: pathlib.Path) -> Iterator[None
         lock.release()
 
 
-def _tell_owner(folder: pathlib.Path, path: pathlib.Path) -> str:
-    owner = ""
+def _tell_owner(folder: pathlib.Path, path: pathlib.Path, what: str) -> str:
+    owner, place = "", f"{folder}, {what}" if what else f"{folder}"
     with contextlib.suppress(OSError):  # Windows does not let others read a locked file
         owner = path.read_text(encoding="utf-8")
     with contextlib.suppress(ValueError, AttributeError):
         if json.loads(owner).get("pid") == os.getpid():
-            return f"{folder}: this process is already writing here"
-    return f"{folder}: another process is writing here ({owner}): wait for it, or stop it"
+            return f"{place}: this process is already writing here"
+    return f"{place}: another process is writing here ({owner}): wait for it, or stop it"
 
 
 def _remove(path: pathlib.Path, lock: filelock.BaseFileLock) -> None:

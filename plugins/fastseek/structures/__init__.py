@@ -10,7 +10,7 @@ from typing import Any
 
 from .answers import Answer
 from .arrays import Shards
-from .embeddings import Embeddings, save_manifest, save_shard
+from .embeddings import Embeddings, save_ids, save_manifest, save_shard, shard_name
 from .geolocation import geolocations_of, parse_geolocation
 from .ground_truth import GroundTruth
 from .item import Item
@@ -33,8 +33,10 @@ __all__ = [
     "interval",
     "parse_geolocation",
     "paths_of",
+    "save_ids",
     "save_manifest",
     "save_shard",
+    "shard_name",
     "with_split",
 ]
 

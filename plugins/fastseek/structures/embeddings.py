@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,24 +18,37 @@ from ..io.paths import PathLike
 from ._old_field_name import accept_old_field_name
 from .archive import Provenance, check_open, describe_file, unique_ids
 from .arrays import Shards, StringArray, VectorArray, Window
+from .id_column import IdColumn
 from .known_digests import check_digest
-from .shard_files import MappedShard, map_array, read_checked
+from .shard_files import MappedShard, Promise, map_array, read_checked
 
-FORMAT = 1
-# What the manifest tells of a shard.
-ENTRY = {
-    "rows": int,
-    "ids": str,
-    "vectors": str,
-    "ids_sha256": str,
-    "vectors_sha256": str,
+FORMAT = 2
+# What the manifest tells of a shard, by format; the ids of format 1 stand in a file a shard.
+ENTRIES: dict[int, dict[str, type]] = {
+    1: {"rows": int, "vectors": str, "vectors_sha256": str, "ids": str, "ids_sha256": str},
+    2: {
+        "rows": int,
+        "vectors": str,
+        "vectors_sha256": str,
+        "bytes": int,
+        "dim": int,
+        "dtype": str,
+    },
 }
+IDS_ENTRY = {"rows": int, "file": str, "sha256": str}
+FLOATS = ("float16", "float32", "float64")
+IDS = "ids.safetensors"
+SHARD_BYTES = 128 << 20  # of the vectors of a shard, about
+SHARD_ROWS = 65536  # a shard of short vectors has no more
 
 
 @accept_old_field_name
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embeddings:
     """Vectors with the names of their images.
+
+    The ids of a folder are read when they are asked for: `ids` holds them as numpy's strings,
+    `id_column` as the mapped file, which is all that a few of many millions need.
 
     Args:
         ids: [N] strings, no one twice.
@@ -53,6 +66,13 @@ class Embeddings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", unique_ids(self.ids, "embeddings"))
+        self._check_vectors()
+        if len(self.ids) != len(self.vectors):
+            raise DataError(f"{len(self.ids)} ids for {len(self.vectors)} vectors")
+        if (self.ids == "").any():
+            raise DataError("an id is empty: every image needs a name")
+
+    def _check_vectors(self) -> None:
         if not hasattr(self.vectors, "shape") or not hasattr(self.vectors, "dtype"):
             raise DataError(
                 f"vectors must be an array [N, D] of floats, got {type(self.vectors).__name__}:"
@@ -62,16 +82,44 @@ class Embeddings:
             raise DataError(
                 f"vectors must be [N, D] floats, got {self.vectors.dtype} {self.vectors.shape}"
             )
-        if len(self.ids) != len(self.vectors):
-            raise DataError(f"{len(self.ids)} ids for {len(self.vectors)} vectors")
-
-        if len(self.ids) and not self.dim:
+        if len(self.vectors) and not self.dim:
             raise DataError("vectors of no numbers cannot be compared: embed the images again")
-        if (self.ids == "").any():
-            raise DataError("an id is empty: every image needs a name")
+
+    @classmethod
+    def _of_column(
+        cls, column: StoredIds, vectors: VectorArray, provenance: Provenance
+    ) -> Embeddings:
+        """Embeddings whose ids are known to be unique, and need not be read."""
+        made = cls.__new__(cls)
+        for name, value in (("vectors", vectors), ("provenance", provenance), ("_stored", column)):
+            object.__setattr__(made, name, value)
+        made._check_vectors()
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for what is not there yet: the ids of a column.
+        if name != "ids" or "_stored" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        ids = self.id_column[:]
+        object.__setattr__(self, "ids", ids)
+        return ids
+
+    @property
+    def id_column(self) -> IdColumn:
+        """The ids as letters and offsets; of a folder its mapped file, compared with its hash.
+
+        Raises:
+            ArtefactError: the file was changed.
+        """
+        known: IdColumn | None = self.__dict__.get("_column")
+        if known is None:
+            stored = self.__dict__.get("_stored")
+            known = IdColumn.from_strings(self.ids) if stored is None else stored.checked()
+            object.__setattr__(self, "_column", known)
+        return known
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return int(self.vectors.shape[0])
 
     @property
     def dim(self) -> int:
@@ -89,25 +137,26 @@ class Embeddings:
                 block = np.asarray(self.vectors[start : start + rows], np.float32)
             bad = ~np.isfinite(block).all(axis=1)
             if bad.any():
-                first = self.ids[start + int(bad.argmax())]
+                first = self.id_column[start + int(bad.argmax())]
                 raise DataError(
                     f"{int(bad.sum())} vectors are not finite in float32, the first is of"
-                    f" {str(first)!r}: embed it again"
+                    f" {first!r}: embed it again"
                 )
             yield start, block
 
-    def save(self, folder: PathLike, rows: int = 65536) -> None:
-        """Write shards of `rows` vectors, and last the manifest that makes them count."""
+    def save(self, folder: PathLike, rows: int = 0) -> None:
+        """Write shards of `rows` vectors (0: as many as make `SHARD_BYTES`), the ids, and last the
+        manifest that makes them count.
+        """
         folder = pathlib.Path(folder)
         # What stood here before no longer counts.
         (folder / "manifest.json").unlink(missing_ok=True)
+        rows = rows or rows_of_bytes(self.dim * self.vectors.dtype.itemsize)
         shards = [
-            save_shard(
-                folder, number, self.ids[start : start + rows], self.vectors[start : start + rows]
-            )
+            save_shard(folder, shard_name(number), self.vectors[start : start + rows])
             for number, start in enumerate(range(0, max(len(self), 1), rows))
         ]
-        save_manifest(folder, shards, self.provenance)
+        save_manifest(folder, shards, save_ids(folder, self.id_column), self.provenance)
 
     @classmethod
     def load(cls, path: PathLike, verify: bool = False) -> Embeddings:
@@ -131,7 +180,7 @@ class Embeddings:
                 vectors = BARE[path.suffix](path)
                 rows = sum(vectors.shape[:1])  # a single number has no rows
                 return cls(np.arange(rows).astype(str), vectors)
-            embeddings = cls(*_load_folder(path))
+            embeddings = _load_folder(path)
         if verify:
             embeddings.verify(path)
         return embeddings
@@ -148,49 +197,144 @@ class Embeddings:
             ArtefactError: a file was changed; names it.
         """
         folder = pathlib.Path(folder)
-        for shard in _load_manifest(folder)["shards"]:
-            for name in ("ids", "vectors"):
-                check_digest(folder / shard[name], shard[f"{name}_sha256"], anew=anew)
+        for name, digest in files_of(_load_manifest(folder)).items():
+            check_digest(folder / name, digest, anew=anew)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredIds:
+    """The ids of a folder, or a run of them: opened, and not read before `checked` is asked for.
+
+    Args:
+        whole: all of them.
+        files: those they were read from, each with its hash.
+        start, stop: the rows.
+    """
+
+    whole: IdColumn
+    files: Mapping[str, str]
+    start: int
+    stop: int
+
+    def checked(self) -> IdColumn:
+        """The ids, after the files were compared with their hashes."""
+        for path, digest in self.files.items():
+            check_digest(path, digest)
+        return self.whole.part(self.start, self.stop)
+
+    def part(self, start: int, stop: int) -> StoredIds:
+        """A run of the run."""
+        return dataclasses.replace(self, start=self.start + start, stop=self.start + stop)
 
 
 def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embeddings:
     """Rows start to stop of some embeddings, the vectors not read."""
     stop = min(stop, len(embeddings))
-    return Embeddings(
-        embeddings.ids[start:stop], Window(embeddings.vectors, start, stop), embeddings.provenance
-    )
+    vectors = Window(embeddings.vectors, start, stop)
+    stored = embeddings.__dict__.get("_stored")
+    if stored is None:
+        return Embeddings(embeddings.ids[start:stop], vectors, embeddings.provenance)
+    return Embeddings._of_column(stored.part(start, stop), vectors, embeddings.provenance)
 
 
-def save_shard(
-    folder: pathlib.Path, number: int, ids: StringArray, vectors: np.ndarray
-) -> dict[str, Any]:
-    """Write one shard and return its entry for the manifest."""
-    entry: dict[str, Any] = {"rows": len(ids)}
-    for name, array in (("ids", np.asarray(ids, str)), ("vectors", np.asarray(vectors))):
-        file = folder / f"{number:05d}.{name}.npy"
-        with atomic(file) as out:
-            np.save(out, array, allow_pickle=False)
-        entry |= {name: file.name, f"{name}_sha256": sha256(file)}
-    return entry
+def rows_of_bytes(row: int) -> int:
+    """How many rows of so many bytes a shard has."""
+    return max(1, min(SHARD_ROWS, SHARD_BYTES // max(1, row)))
+
+
+def shard_name(number: int) -> str:
+    """What the names of a shard's files begin with."""
+    return f"{number:05d}"
+
+
+def save_shard(folder: pathlib.Path, name: str, vectors: np.ndarray) -> dict[str, Any]:
+    """Write the vectors of one shard and return its entry for the manifest."""
+    file = folder / f"{name}.vectors.npy"
+    vectors = np.asarray(vectors)
+    with atomic(file) as out:
+        np.save(out, vectors, allow_pickle=False)
+    return {
+        "rows": len(vectors),
+        "dim": vectors.shape[1],
+        "dtype": vectors.dtype.name,
+        "bytes": file.stat().st_size,
+        "vectors": file.name,
+        "vectors_sha256": sha256(file),
+    }
+
+
+def save_ids(folder: pathlib.Path, ids: IdColumn, name: str = IDS) -> dict[str, Any]:
+    """Write the ids of all shards and return their entry for the manifest."""
+    ids.save(folder / name)
+    return {"rows": len(ids), "file": name, "sha256": sha256(folder / name)}
 
 
 def save_manifest(
-    folder: pathlib.Path, shards: list[dict[str, Any]], provenance: Provenance
+    folder: pathlib.Path,
+    shards: Sequence[Mapping[str, Any]],
+    ids: Mapping[str, Any],
+    provenance: Provenance,
 ) -> None:
-    """Write the manifest of an embeddings folder; before it exists the folder is not one."""
-    write_json(
-        folder / "manifest.json", {"format": FORMAT, "shards": shards, "passport": dict(provenance)}
-    )
+    """Write the manifest of an embeddings folder; before it exists the folder is not one.
+
+    Args:
+        folder: where everything else stands already.
+        shards: what `save_shard` gave, in their order.
+        ids: what `save_ids` gave; no id may stand twice.
+        provenance: of the vectors.
+    """
+    page = {"format": FORMAT, "ids": ids, "shards": shards, "passport": dict(provenance)}
+    write_json(folder / "manifest.json", page)
 
 
-def _load_folder(folder: pathlib.Path) -> tuple[StringArray, Shards, Provenance]:
-    """Ids, vectors and provenance."""
+def files_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The files of an embeddings folder by its manifest, each with its SHA-256."""
+    files = {shard["vectors"]: shard["vectors_sha256"] for shard in manifest["shards"]}
+    if "ids" in manifest:
+        return {**files, manifest["ids"]["file"]: manifest["ids"]["sha256"]}
+    return {**files, **{shard["ids"]: shard["ids_sha256"] for shard in manifest["shards"]}}
+
+
+def _load_folder(folder: pathlib.Path) -> Embeddings:
     manifest = _load_manifest(folder)
-    loaded = [_load_shard(folder, shard) for shard in manifest["shards"]]
-    if len({(part[1].shape[1:], part[1].dtype) for part in loaded}) != 1:
+    load = _load_ids if manifest["format"] == FORMAT else _load_old_ids
+    shards = [_load_shard(folder, shard) for shard in manifest["shards"]]
+    if len({(shard.shape[1:], shard.dtype) for shard in shards}) != 1:
         raise ArtefactError(f"{folder}: the shards differ in dimension or type: make it anew")
-    ids = np.concatenate([part[0] for part in loaded])
-    return ids, Shards([part[1] for part in loaded]), manifest["passport"]
+    vectors, ids = Shards(shards), load(folder, manifest)
+    if isinstance(ids, StoredIds):
+        if len(vectors) != ids.stop:
+            raise ArtefactError(f"{folder}: {ids.stop} ids for {len(vectors)} vectors")
+        return Embeddings._of_column(ids, vectors, manifest["passport"])
+    return Embeddings(ids, vectors, manifest["passport"])
+
+
+def _load_ids(folder: pathlib.Path, manifest: Mapping[str, Any]) -> StoredIds:
+    entry = manifest["ids"]
+    path = os.path.join(folder, entry["file"])
+    try:
+        column = IdColumn.load(path)
+    except DataError as error:
+        if os.path.exists(path):
+            raise
+        raise ArtefactError(f"{path}: is in the manifest and not on disk") from error
+    if len(column) != entry["rows"]:
+        raise ArtefactError(f"{path}: {len(column)} ids, the manifest says {entry['rows']}")
+    return StoredIds(column, {path: entry["sha256"]}, 0, len(column))
+
+
+def _load_old_ids(folder: pathlib.Path, manifest: Mapping[str, Any]) -> StringArray:
+    """The ids of a folder of format 1, compared with their hashes."""
+    found = []
+    for shard in manifest["shards"]:
+        path = os.path.join(folder, shard["ids"])
+        ids = read_checked(path, shard["ids_sha256"])
+        if ids.dtype.kind != "U" or ids.ndim != 1:
+            raise ArtefactError(f"{path}: {ids.dtype} {ids.shape} are no ids: make it anew")
+        if len(ids) != shard["rows"]:
+            raise ArtefactError(f"{path}: {len(ids)} ids, the manifest says {shard['rows']}")
+        found.append(ids)
+    return np.concatenate(found)
 
 
 def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
@@ -203,41 +347,49 @@ def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
             raise
         raise DataError(f"{error}: {EXPECTED}") from error
     written = manifest.get("format") if isinstance(manifest, dict) else None
-    if not isinstance(manifest, dict) or written != FORMAT:
+    if not isinstance(manifest, dict) or not isinstance(written, int) or written not in ENTRIES:
         raise ArtefactError(
-            f"{folder}: embeddings of format {written}, this version reads {FORMAT}"
+            f"{folder}: embeddings of format {written}, this version reads"
+            f" {' and '.join(map(str, ENTRIES))}"
         )
     shards, provenance = manifest.get("shards"), manifest.get("passport")
     if (
         not isinstance(shards, list)
-        or not all(map(_is_entry, shards))
+        or not all(_is_entry(shard, ENTRIES[written]) for shard in shards)
         or not isinstance(provenance, dict)
+        or (written == FORMAT and not _is_entry(manifest.get("ids"), IDS_ENTRY))
     ):
         raise ArtefactError(f"{folder / 'manifest.json'}: not a whole manifest")
     return manifest
 
 
-def _is_entry(shard: Any) -> bool:
+def _is_entry(entry: Any, wanted: Mapping[str, type]) -> bool:
     """Whether an entry tells all, and names files of the folder: a manifest may be a stranger's."""
-    return (
-        isinstance(shard, dict)
-        and all(isinstance(shard.get(key), kind) for key, kind in ENTRY.items())
-        and all(pathlib.PurePath(shard[name]).name == shard[name] for name in ("ids", "vectors"))
+    if not isinstance(entry, dict):
+        return False
+    return all(isinstance(entry.get(key), kind) for key, kind in wanted.items()) and all(
+        pathlib.PurePath(entry[name]).name == entry[name]
+        for name in ("ids", "vectors", "file")
+        if name in wanted
     )
 
 
-def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> tuple[StringArray, MappedShard]:
-    """The ids, compared with their hash, and the vectors, which are not read yet."""
-    ids_file, vectors_file = (os.path.join(folder, shard[name]) for name in ("ids", "vectors"))
-    ids = read_checked(ids_file, shard["ids_sha256"])
-    if ids.dtype.kind != "U" or ids.ndim != 1:
-        raise ArtefactError(f"{ids_file}: {ids.dtype} {ids.shape} are no ids: make it anew")
-    vectors = MappedShard(vectors_file, shard["vectors_sha256"])
-    if not len(ids) == len(vectors) == shard["rows"]:
-        raise ArtefactError(
-            f"{vectors_file}: {len(vectors)} rows, the manifest says {shard['rows']}"
-        )
-    return ids, vectors
+def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> MappedShard:
+    """The vectors of a shard, of which nothing is read but, in format 1, the header."""
+    path = os.path.join(folder, shard["vectors"])
+    made = MappedShard(path, shard["vectors_sha256"], _promised(shard))
+    if len(made) != shard["rows"]:
+        raise ArtefactError(f"{path}: {len(made)} rows, the manifest says {shard['rows']}")
+    return made
+
+
+def _promised(shard: Mapping[str, Any]) -> Promise | None:
+    """What the manifest says of the vectors, None in format 1, which does not."""
+    if "bytes" not in shard:
+        return None
+    if shard["dtype"] not in FLOATS:
+        raise ArtefactError(f"{shard['vectors']}: {shard['dtype']} are no vectors: make it anew")
+    return Promise((shard["rows"], shard["dim"]), np.dtype(shard["dtype"]), shard["bytes"])
 
 
 def _load_safetensors(path: pathlib.Path) -> np.ndarray:

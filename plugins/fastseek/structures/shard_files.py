@@ -32,8 +32,16 @@ _maps: collections.OrderedDict[tuple[str, str], np.ndarray] = collections.Ordere
 _lock = threading.Lock()
 
 
+class Promise(NamedTuple):
+    """What is known of a shard before its file is opened."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    size: int  # bytes of the file
+
+
 class MappedShard(Lazy):
-    """The vectors of one shard, float [n, D]; opening it reads nothing but the header.
+    """The vectors of one shard, float [n, D]; opening it reads no more than the header.
 
     A process keeps the maps of the files that were read last, however many shards a folder has:
     the system allows 1,024 descriptors, and an embeddings folder may have 50,000 shards.
@@ -41,21 +49,26 @@ class MappedShard(Lazy):
     Args:
         path: the .npy file.
         digest: the SHA-256 it was written with; compared at the first read.
+        promise: what the file holds, so that not even the header is read now.
 
     Raises:
         ArtefactError: it is not there, not whole, or no vectors. DataError: it cannot be opened.
         RunError: the process has too many files open.
     """
 
-    def __init__(self, path: str, digest: str) -> None:
+    def __init__(self, path: str, digest: str, promise: Promise | None = None) -> None:
         self.path, self.digest = path, digest
-        self._header = header = read_header(path)
         self._verified: Signature | None = None
-        if len(header.shape) != 2 or header.dtype.kind != "f":
-            raise ArtefactError(
-                f"{path}: {header.dtype} {header.shape} are no vectors: make it anew"
-            )
-        self.shape, self.dtype = (header.shape[0], header.shape[1]), header.dtype
+        if promise is None:
+            header = read_header(path)
+            if len(header.shape) != 2 or header.dtype.kind != "f":
+                raise ArtefactError(
+                    f"{path}: {header.dtype} {header.shape} are no vectors: make it anew"
+                )
+            promise = Promise((header.shape[0], header.shape[1]), header.dtype, 0)
+        else:
+            _check_size(path, promise.size)
+        self.shape, self.dtype = promise.shape, promise.dtype
 
     def __getitem__(self, rows: Rows) -> np.ndarray:
         """Rows by slice, by index array or by number; a view, to be copied at once.
@@ -83,7 +96,12 @@ class MappedShard(Lazy):
         return made
 
     def _open(self) -> np.ndarray:
-        header = self._header
+        header = read_header(self.path)
+        if header.shape != self.shape or header.dtype != self.dtype:
+            raise ArtefactError(
+                f"{self.path}: {header.dtype} {header.shape}, the manifest says {self.dtype}"
+                f" {self.shape}: make it anew"
+            )
         if not len(self):  # nothing can be mapped
             return np.empty(header.shape, header.dtype)
         try:
@@ -98,6 +116,13 @@ class MappedShard(Lazy):
         except (OSError, ValueError) as error:
             refuse_exhausted(error, self.path)
             raise ArtefactError(f"{self.path}: not a whole .npy file ({error})") from error
+
+
+def _check_size(path: str, wanted: int) -> None:
+    with _describe(path):
+        size = os.stat(path).st_size
+    if size != wanted:
+        raise ArtefactError(f"{path}: {size} bytes, the manifest says {wanted}")
 
 
 class Header(NamedTuple):
@@ -194,10 +219,9 @@ def map_array(path: pathlib.Path) -> np.ndarray:
         RunError: the process has too many files open.
     """
     check_open(path)
+    read_header(os.fspath(path))  # of an archive that was cut numpy would leave the file open
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(loaded, np.ndarray):
-            raise ValueError("it holds several arrays")
+        loaded: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
         return loaded
     except MemoryError:
         raise

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference.pretrained import ModelOptions, embed_images, load_model
-from fastseek.structures import embeddings_writer
+from fastseek.structures import embedding_job
 from fastseek.structures.provenance import check_same_model
 
 NETWORK = "test_vit"
@@ -81,7 +81,7 @@ def test_the_number_of_threads_changes_no_byte(model, images, tmp_path, threads)
 
 
 def test_a_killed_run_goes_on_and_leaves_the_same_bytes(model, images, tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings_writer.store, "__defaults__", (2, "float32", ""))
+    monkeypatch.setattr(embedding_job, "STEP", 2)
     embed_images(model, images, tmp_path / "whole")
 
     class Killed(Exception):

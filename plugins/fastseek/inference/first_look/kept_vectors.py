@@ -14,13 +14,16 @@ from ...errors import ArtefactError, DataError, UsageError
 from ...io.json_files import read_json, write_json
 from ...io.locations import States
 from ...io.paths import make_folder
-from ...structures import Embeddings, Item, save_manifest, save_shard
+from ...structures import Embeddings, Item, save_ids, save_manifest, save_shard, shard_name
+from ...structures.embeddings import FORMAT
+from ...structures.id_column import IdColumn
 from ...structures.provenance import first_difference, join_engines
 
 logger = logging.getLogger("fastseek")
 STATES = "images.json"  # tells that a folder is one of these
 # A file of a shard, or what a killed look left of it.
-SHARD = re.compile(r"\d{5,}\.(ids|vectors)\.npy|\.\d{5,}\.(ids|vectors)\.npy\.tmp-\d+(-\d+)?")
+NAME = r"\d{5,}\.(vectors\.npy|ids\.npy|ids\.safetensors)"
+SHARD = re.compile(rf"{NAME}|\.{NAME}\.tmp-\d+(-\d+)?")
 
 
 class KeptVectors:
@@ -48,7 +51,9 @@ class KeptVectors:
         self._states = {item.id: states.of(item.path) for item in items}
         self._vectors: dict[str, np.ndarray] = {}
         self._shards: list[dict[str, Any]] = []
+        self._saved: list[str] = []  # the names of their vectors, in order
         self._unsaved: list[str] = []
+        self._ids = ""  # the file of the ids
         make_folder(folder)
         if not (folder / STATES).exists():
             _check_empty(folder)
@@ -75,13 +80,7 @@ class KeptVectors:
         """Write what was added since the last time."""
         if not self._unsaved:
             return
-        numbers = [int(shard["ids"].split(".")[0]) for shard in self._shards]
-        stacked = np.stack([self._vectors[name] for name in self._unsaved])
-        number = max(numbers, default=-1) + 1
-        shard = save_shard(self._folder, number, np.array(self._unsaved), stacked)
-        self._shards.append(shard)
-        self._unsaved = []
-        save_manifest(self._folder, self._shards, self._provenance)
+        self._write(self._next_number())
         saved = {name: self._states[name] for name in self._vectors}
         write_json(self._folder / STATES, saved)
 
@@ -109,8 +108,9 @@ class KeptVectors:
             if name in self._states and states.get(name) == self._states[name]:
                 self._vectors[name] = vector
         self._provenance |= join_engines(earlier.provenance, {})
-        self._shards = manifest["shards"]
-        if len(self._vectors) < len(earlier):
+        self._ids = manifest.get("ids", {}).get("file", "")
+        self._shards, self._saved = manifest["shards"], earlier.ids.tolist()
+        if len(self._vectors) < len(earlier) or manifest["format"] != FORMAT:
             self._rewrite()
         self._sweep()
 
@@ -139,17 +139,33 @@ class KeptVectors:
             self._shards = []
             self._sweep(keep_manifest=False)
             return
-        number = max(int(shard["ids"].split(".")[0]) for shard in self._shards) + 1
-        stacked = np.stack([self._vectors[name] for name in self._unsaved])
-        self._shards = [save_shard(self._folder, number, np.array(self._unsaved), stacked)]
+        number = self._next_number()
+        self._shards, self._saved = [], []
+        self._write(number)
+
+    def _next_number(self) -> int:
+        numbers = [int(shard["vectors"].split(".")[0]) for shard in self._shards]
+        return max(numbers, default=-1) + 1
+
+    def _write(self, number: int) -> None:
+        """Write a shard of what is not saved, all ids beside it, and the manifest of both; the files
+        of the manifest before stay as they are until it is there.
+        """
+        name = shard_name(number)
+        stacked = np.stack([self._vectors[one] for one in self._unsaved])
+        self._shards.append(save_shard(self._folder, name, stacked))
+        self._saved += self._unsaved
         self._unsaved = []
-        save_manifest(self._folder, self._shards, self._provenance)
+        ids = save_ids(self._folder, IdColumn.from_strings(self._saved), f"{name}.ids.safetensors")
+        save_manifest(self._folder, self._shards, ids, self._provenance)
+        self._ids = ids["file"]
+        self._sweep()
 
     def _sweep(self, keep_manifest: bool = True) -> None:
         """Remove shards that no manifest names, and the manifest itself first where it is void."""
         if not keep_manifest:
             (self._folder / "manifest.json").unlink(missing_ok=True)
-        named = {shard[part] for shard in self._shards for part in ("ids", "vectors")}
+        named = {self._ids, *(shard["vectors"] for shard in self._shards)}
         for path in self._folder.iterdir():
             if SHARD.fullmatch(path.name) and path.name not in named:
                 path.unlink()

@@ -23,7 +23,7 @@ def make_new_model(model: ImageModel, threads: int = 0) -> NewModel:
     def embed(ids: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[list[str], np.ndarray]]:
         pairs = zip(ids, paths, strict=True)
         items = [Item(path=path, id=name) for name, path in pairs if path]
-        parts = embed_batches(model.tuned(len(items)), items, 0, threads)
+        parts = embed_batches(model.tuned(len(items)), items, threads=threads)
         for names, vectors, _ in progress(
             parts, "migrating", len(items), unit="images", count=count_images
         ):

@@ -176,7 +176,7 @@ class _Writer:
         """Embed images and put them in, by the engine that is fastest for so many."""
         tuned = model.tuned(len(items))
         told = _tell_files(items, contents)
-        parts = embed_batches(tuned, items, 0, self.arrival.threads)
+        parts = embed_batches(tuned, items, threads=self.arrival.threads)
         what = f"embedding {pathlib.Path(self.arrival.images).name}"
         names: list[str] = []
         vectors: list[np.ndarray] = []

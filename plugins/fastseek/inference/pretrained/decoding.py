@@ -65,33 +65,35 @@ def decode_batches(
     transform: Callable[[Image.Image], torch.Tensor],
     batch_size: int,
     threads: int = 0,
-    start: int = 0,
+    runs: Sequence[range] | None = None,
 ) -> Iterator[Decoded]:
-    """Read images from number `start` on, batch by batch.
+    """Read images batch by batch.
 
     The number of threads changes nothing but the speed.
 
     Args:
         sources: files, or images of Pillow.
         transform: an upright RGB image to a tensor, one shape for all.
-        batch_size: the last batch may be smaller.
+        batch_size: the last batch of a run may be smaller.
         threads: see `count_threads`.
-        start: images before it are left out.
+        runs: of numbers of those that are read, all in one when not given; a batch never holds
+            images of two runs.
 
     Raises:
         RunError: the transform failed; names the image.
     """
     count = count_threads(threads)
-    asked = sources[start] if start < len(sources) else ""
+    runs = runs or [range(len(sources))]
+    asked = sources[runs[0].start] if len(sources) else ""
     if not threads and isinstance(asked, str) and is_remote(asked):
         count = REQUESTS  # they wait for another machine
     with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
         waiting: collections.deque[tuple[int, list[Future[Outcome]]]] = collections.deque()
         try:
-            for first in range(start, len(sources), batch_size):
-                batch = sources[first : first + batch_size]
+            for rows in _cut(runs, batch_size):
+                batch = sources[rows.start : rows.stop]
                 tasks = [pool.submit(read_image, source, transform) for source in batch]
-                waiting.append((first, tasks))
+                waiting.append((rows.start, tasks))
                 if len(waiting) > AHEAD:
                     yield _collect(*waiting.popleft())
             while waiting:
@@ -100,6 +102,12 @@ def decode_batches(
             for _, tasks in waiting:
                 for task in tasks:
                     task.cancel()
+
+
+def _cut(runs: Sequence[range], size: int) -> Iterator[range]:
+    for run in runs:
+        for first in range(run.start, run.stop, size):
+            yield range(first, min(first + size, run.stop))
 
 
 def _collect(start: int, tasks: Sequence[Future[Outcome]]) -> Decoded:

@@ -11,11 +11,14 @@ import numpy as np
 from ...data.images import BadImage
 from ...data.own_images import images_of, source_of
 from ...data.rejects import Reject, reject
+from ...errors import ArtefactError, RunError
 from ...io.json_files import read_json
 from ...io.paths import PathLike
 from ...progress import progress
 from ...structures import Embeddings, Item, paths_of
-from ...structures.embeddings_writer import store
+from ...structures.embedding_job import STORE, EmbeddingJob
+from ...structures.embeddings_writer import store_part
+from ...structures.job_part import JobPart
 from .decoding import Decoded, decode_batches
 from .image_model import ImageModel
 from .options import ENGINES
@@ -23,6 +26,7 @@ from .options import ENGINES
 PHASE = "extract"  # as the recipes' rejects call it
 Part = tuple[list[str], np.ndarray, list[Reject]]
 Watch = Callable[[list[str], np.ndarray], None]
+ALL = JobPart()
 
 
 def embed_images(
@@ -60,25 +64,59 @@ def embed_items(
     watch: Watch | None = None,
 ) -> Embeddings:
     """As `embed_images`, of items whose ids are relative to `root`."""
-    tuned = model.tuned(len(items), _engine_of(out))
+    found = embed_part(model, items, root, out, threads, watch)
+    if found is None:  # a shard was removed meanwhile
+        raise RunError(f"{out}: shards went missing: run the same command again")
+    return found
 
-    def batches_from(start: int) -> Iterator[Part]:
-        parts = embed_batches(tuned, items, start, threads)
-        what = f"embedding {pathlib.Path(root).name}"
-        for part in progress(parts, what, len(items) - start, unit="images", count=count_images):
-            if watch is not None:
-                watch(part[0], part[1])
-            yield part
 
-    provenance: dict[str, Any] = {**tuned.provenance, "root": root}
-    return store(batches_from, len(items), out, provenance, source=source_of(items))
+def embed_part(
+    model: ImageModel,
+    items: Sequence[Item],
+    root: str,
+    out: PathLike,
+    threads: int = 0,
+    watch: Watch | None = None,
+    part: JobPart = ALL,
+) -> Embeddings | None:
+    """As `embed_items`, of a part of the shards: see `store_part`.
+
+    Returns:
+        the embeddings, None while shards of other parts are missing.
+    """
+    source, engine = source_of(items), _engine_of(out)
+
+    def store_with(engine: str) -> Embeddings | None:
+        tuned = model.tuned(len(items), engine)
+        provenance: dict[str, Any] = {**tuned.provenance, "root": root}
+        job = EmbeddingJob(len(items), provenance, source, dim=model.dim)
+
+        def batches_of(runs: Sequence[range]) -> Iterator[Part]:
+            parts = embed_batches(tuned, items, runs, threads)
+            what = f"embedding {pathlib.Path(root).name}{part.suffix}"
+            total = sum(map(len, runs))
+            for one in progress(parts, what, total, unit="images", count=count_images):
+                if watch is not None:
+                    watch(one[0], one[1])
+                yield one
+
+        return store_part(batches_of, job, out, part)
+
+    try:
+        return store_with(engine)
+    except ArtefactError:
+        begun = _engine_of(out)
+        if begun == engine:
+            raise
+    # Meanwhile another part has begun the job, by the engine that is the fastest where it runs.
+    return store_with(begun)
 
 
 def _engine_of(out: PathLike) -> str:
     """The engine that a job in a folder was begun with, "" where none was: its vectors are the same
     to the last bit only if it goes on with that.
     """
-    file = pathlib.Path(out) / "store.json"
+    file = pathlib.Path(out) / STORE
     plan = read_json(file) if file.is_file() else None
     passport = plan.get("passport") if isinstance(plan, dict) else None
     engine = passport.get("engine") if isinstance(passport, dict) else ""
@@ -86,15 +124,24 @@ def _engine_of(out: PathLike) -> str:
 
 
 def embed_batches(
-    model: ImageModel, items: Sequence[Item], start: int = 0, threads: int = 0
+    model: ImageModel,
+    items: Sequence[Item],
+    runs: Sequence[range] | None = None,
+    threads: int = 0,
 ) -> Iterator[Part]:
-    """Embed items from number `start` on, batch by batch, in their order.
+    """Embed items batch by batch, in their order.
+
+    Args:
+        model: what `load_model` gave.
+        items: all of them.
+        runs: of numbers of those that are embedded, all when not given.
+        threads: that read images.
 
     Yields:
         ids, float32 vectors [b, D] of those that could be read, and the others' rejects.
     """
     paths = paths_of(items)
-    for batch in decode_batches(paths, model.transform, model.batch_size, threads, start):
+    for batch in decode_batches(paths, model.transform, model.batch_size, threads, runs):
         yield _embed_batch(model, items, batch)
 
 

@@ -35,7 +35,6 @@ TRAINER: Mapping[str, Any] = {
     "FREEZE": [],
     "RATES": [],
     "ACCUMULATE": 1,
-    "EMA": 0.0,
     "FSDP": False,
     "STOP_AT": 0,
     "ON_NAN": "stop",
