@@ -59,6 +59,7 @@ TEXTS = {
     ("contributing.md", '"""Mean of the scores'): "the test of the example of a part, below",
     ("own-images.md", "DATASETS.NAMES"): "tests/data/datasets/test_manifest.py",
     ("recipes.md", "PLUGINS:"): "the test of the recipe, below",
+    ("scale.md", "SEEK:"): "tests/modeling/losses/test_class_shard.py",
     ("scale.md", "# torchrun: 8 processes"): "tests/inference/test_embed_parts.py",
 }
 

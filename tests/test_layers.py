@@ -38,7 +38,7 @@ FLOORS = {
     ],
     "cli": [
         "_machine _needs _rankings _reference_pages",
-        """_allocator _arguments _audit _audit_clean _audit_noise _join _memory _model_options _outputs _recognize
+        """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
@@ -148,7 +148,7 @@ FLOORS = {
     ],
     "training": [
         """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state
-        results sanity_check whole_tensors writers""",
+        results sanity_check weight_average whole_tensors writers""",
         "attention_crops checkpoint evaluation optimizer run_setup schedule step",
         "hooks recipe_border resume_check",
         "lr_table trainer",

@@ -128,3 +128,10 @@ def test_the_listed_distributions_are_those_of_the_package():
     base = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     known = {*re.findall(r"[\w-]+", f"{wanted} {' '.join(base)}"), "fastreid"}
     assert {*doctor.BASE, *doctor.MORE} <= known
+
+
+def test_two_builds_of_faiss_are_told_to_be_in_each_other_s_way(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "version", lambda name: "1.0")
+    cli.call_verb("doctor", [])
+    told = lines_of(capsys.readouterr().out, "Installed")["faiss"]
+    assert "faiss-cpu and faiss-gpu and" in told and "share one import name: uninstall all" in told

@@ -39,6 +39,7 @@ SEARCHES = {
     "sharded": ["--search", "sharded('exact(k=90)', rows=40, folder='runs')"],
     "ivf": ["--search", "faiss_ivf(k=90, lists=4, file='index/g.faiss')"],
     "hnsw": ["--search", "faiss_hnsw(k=90, file='index/g.faiss')"],
+    "rabitq": ["--search", "faiss_ivf_rabitq(k=90, file='index/g.faiss')"],
     "quantized": ["--search", "quantized(k=90)", "--rerank", "k_reciprocal_query(k1=5, k2=3)"],
 }
 
@@ -115,7 +116,7 @@ def clear(home, keep):
 
 @pytest.mark.parametrize("kind", sorted(SEARCHES))
 def test_a_search_killed_at_any_moment_leaves_whole_files_and_ends_in_the_same_bytes(home, kind):
-    if kind in ("ivf", "hnsw"):
+    if kind in ("ivf", "hnsw", "rabitq"):
         pytest.importorskip("faiss")
     search.seek_files("q.npy", "g.npy", "warm.npz", *calls(SEARCHES[kind]))
     clear(home, {"q.npy", "g.npy", "old.npy"})
@@ -145,10 +146,9 @@ def test_a_search_killed_at_any_moment_leaves_whole_files_and_ends_in_the_same_b
         assert killed_at(moment, *command)[0] == -signal.SIGKILL
         assert (home / "r.npz").read_bytes() in (earlier, whole["r.npz"]), moment
         for name, content in files(home).items():
-            assert name in inputs or ".tmp-" in name or content in (earlier, whole[name]), (
-                moment,
-                name,
-            )
+            # What lies in a folder of parts counts for nothing, and the next build removes it.
+            passing = ".tmp-" in name or ".parts/" in name
+            assert name in inputs or passing or content in (earlier, whole[name]), (moment, name)
         assert killed_at(0, *command)[0] == 0
         assert files(home) == whole, moment
 

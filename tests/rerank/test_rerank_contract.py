@@ -268,3 +268,18 @@ def test_row_numbers_of_another_file_are_not_taken_for_those_of_the_ranking(made
         longer = Embeddings([str(n) for n in range(61)], vectors(9, 61), root)
         with pytest.raises(ArtefactError, match="not over these gallery"):
             made("k_reciprocal")(ranking, queries, longer)
+
+
+def test_bare_vectors_of_another_content_are_refused_and_of_another_file_told(caplog):
+    def bare(seed, count, root):
+        return Embeddings(np.arange(count).astype(str), vectors(seed, count), {"root": root})
+
+    queries, gallery = bare(0, 9, "array aa"), bare(1, 60, "/x/g.npy")
+    ranking, part = Exact(20)(queries, gallery), build("k_reciprocal(k1=4, k2=2)", RERANKERS)
+    expected = part(ranking, queries, gallery)
+    assert caplog.text == ""
+    with pytest.raises(ArtefactError, match="searched with other queries: the arrays differ"):
+        part(ranking, bare(7, 9, "array bb"), gallery)
+    again = part(ranking, queries, bare(1, 60, "/y/g.npy"))  # perhaps the same file, moved
+    assert np.array_equal(again.indices, expected.indices)
+    assert "gallery of /x/g.npy, these are of /y/g.npy: compared by their ids" in caplog.text

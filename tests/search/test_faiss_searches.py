@@ -9,7 +9,7 @@ import pytest
 
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.registry import SEARCHERS, build
-from fastseek.search import _faiss_library
+from fastseek.search import _faiss_index, _faiss_library
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking
 
@@ -333,3 +333,12 @@ def test_inputs_are_left_alone_and_the_ranking_survives_the_disk(tmp_path):
         assert Ranking.load(tmp_path / "r.npz").provenance["recall"] == ranking.provenance["recall"]
     np.testing.assert_array_equal(queries.vectors, before[0])
     np.testing.assert_array_equal(gallery.vectors, before[1])
+
+
+@pytest.mark.parametrize("name", ["faiss_ivf", "faiss_ivf_pq"])
+def test_how_many_queries_are_answered_at_once_changes_nothing(name, monkeypatch):
+    queries, gallery = pair()
+    call = f"{name}(k=7, {POOR[name]})"
+    whole = build(call, SEARCHERS)(queries, gallery)
+    monkeypatch.setattr(_faiss_index, "PROPOSED", 100)
+    same(build(call, SEARCHERS)(queries, gallery), whole)

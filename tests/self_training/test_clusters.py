@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse
+import scipy.sparse.csgraph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,12 +27,32 @@ def together(numbers):
     return numbers[:, None] == numbers[None]
 
 
-@pytest.mark.parametrize("method", ["kmeans", "hdbscan"])
+@pytest.mark.parametrize("method", ["kmeans", "hdbscan", "graph"])
 def test_planted_clusters_are_found(method):
     found = cluster(toy.circle(LABELS, spread=0.01), per=10, method=method)
     for number in range(len(found)):
         assert len(set(LABELS[found.numbers == number])) == 1
     assert method == "kmeans" or len(found) == 6
+
+
+def test_clusters_of_the_graph_are_its_connected_parts_up_to_a_size():
+    vectors = np.random.default_rng(2).normal(size=(200, 4)).astype(np.float32)
+    free = cluster(vectors, per=200, method="graph", least=2)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    near = np.argsort(-(unit @ unit.T), axis=1, kind="stable")[:, 1:11]
+    edges = {(i, j) for i in range(200) for j in near[i].tolist()}
+    parts = scipy.sparse.lil_array((200, 200))
+    for i, j in edges:
+        if (j, i) in edges:
+            parts[i, j] = 1
+    right = scipy.sparse.csgraph.connected_components(parts.tocsr(), directed=False)[1]
+    lone = np.bincount(right)[right] < 2
+    assert np.array_equal(free.numbers < 0, lone)
+    assert np.array_equal(together(free.numbers)[~lone][:, ~lone], together(right)[~lone][:, ~lone])
+    small = cluster(vectors, per=5, method="graph", least=2)
+    assert 5 < np.bincount(small.numbers[small.numbers >= 0]).max() <= 20
+    again = cluster(vectors[::-1], per=5, method="graph", least=2)
+    assert np.array_equal(together(again.numbers[::-1]), together(small.numbers))
 
 
 def test_the_same_seed_gives_the_same_clusters_and_another_may_not():

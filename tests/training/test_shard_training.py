@@ -16,7 +16,7 @@ from fastseek.distributed import fully_sharded, process_group
 from fastseek.distributed.fully_sharded import here
 from fastseek.distributed.launch import launch
 from fastseek.errors import UsageError
-from fastseek.training import checkpoint_manifest
+from fastseek.training import checkpoint_manifest, whole_tensors
 from fastseek.training.trainer import Trainer
 
 WEIGHT = "losses.subcenter_arcface.weight"
@@ -79,7 +79,8 @@ def run(recipe_of, tmp_path, launch_forks):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path):
+def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_tensors, "BLOCK", 64)  # two rows of centers travel together
     whole = run("whole", 2)
     half = run("half", 2, SEEK__STOP_AT=1)
     weights, memory = final(whole)

@@ -12,7 +12,7 @@ from ..errors import DataError, UsageError
 from ..io.paths import PathLike
 from ..structures import Embeddings, GroundTruth, Ranking
 from ..structures.ground_truth_file import Labels, label_truth, read_truth
-from ..structures.provenance import tell_root
+from ..structures.provenance import ARRAY, tell_root
 
 Vectors = Embeddings | np.ndarray | PathLike
 Truth = GroundTruth | Labels | PathLike
@@ -120,4 +120,4 @@ def number_rows(vectors: np.ndarray, what: str) -> Embeddings:
     if vectors.dtype.itemsize > 4:
         vectors = vectors.astype(np.float32)
     digest = hashlib.sha256(np.ascontiguousarray(vectors).data).hexdigest()
-    return Embeddings(np.arange(len(vectors)).astype(str), vectors, {"root": f"array {digest}"})
+    return Embeddings(np.arange(len(vectors)).astype(str), vectors, {"root": f"{ARRAY}{digest}"})

@@ -39,7 +39,7 @@ VERBS = {
     "ablate": "what every change to a recipe is worth",
     "self-train": "learn from images without labels, in rounds",
     "export": "a trained model for other programs",
-    "audit": "noise, duplicate classes, disagreement, unverified labels, sizes",
+    "audit": "noise, duplicates, leaks, duplicate classes, disagreement, unverified labels, sizes",
     "recipes": "what recipes there are, what they mean, whether they work",
     "parts": "what parts there are, and what each is called with",
     "models": "pretrained models by name: which there are, which are here",

@@ -33,6 +33,7 @@ OPTION_NEEDS = {
     "search: quantized": ("torch",),
     "enhance: quantile": ("scikit-learn",),
     "blend --evolve": ("cma",),
+    "audit duplicates --verify, audit leaks --verify, audit clean": ("opencv-python-headless",),
     "audit noise, transforms: denoise": ("opencv-python-headless",),
     "tables in Parquet files": ("pyarrow",),
     "images: --formats heic": ("pillow-heif",),

@@ -1,6 +1,8 @@
 """Quality of data and models, one subcommand a question; none changes what it looks at.
 
 fastseek audit noise --images /my/images --out noise.csv
+fastseek audit duplicates outputs/e/gallery --out duplicates.html --images /my/images --verify
+fastseek audit leaks outputs/e/query outputs/e/gallery --out leaks.csv
 fastseek audit duplicate-classes --weights model_final.safetensors --out duplicates.html
 fastseek audit collisions --groups duplicates.json --batch 32
 fastseek audit disagreement --rankings a.npz b.npz c.npz --out disagreement.csv
@@ -27,6 +29,8 @@ WRITTEN = {
     "disagreement": "table query,overlap,disagrees",
     "clean": "table landmark_id,images",
 }
+# Questions that check their outputs themselves, and what answers them.
+COPIES = {"duplicates": "duplicates_file", "leaks": "leaks_file"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -35,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="what", required=True)
     for add in (
         add_noise,
+        add_duplicates,
+        add_leaks,
         add_duplicate_classes,
         add_collisions,
         add_disagreement,
@@ -42,9 +48,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         add_size,
     ):
         add(commands)
-    for name in WRITTEN:
+    for name in (*WRITTEN, *COPIES):
         add_force_option(commands.choices[name])
-    args = vars(parser.parse_args(argv))
+    given = parser.parse_args(argv)
+    if given.what in COPIES:
+        from . import _audit_copies  # help is shown without it
+
+        print(getattr(_audit_copies, COPIES[given.what])(given))
+        return
+    args = vars(given)
     module, run = args.pop("run")
     what, force = args.pop("what"), args.pop("force", False)
     if what in WRITTEN:
@@ -80,6 +92,66 @@ def add_noise(commands: Commands) -> None:
         help="Gaussian from this sigma on (default: %(default)s)",
     )
     parser.set_defaults(run=("_audit_noise", "noise_file"))
+
+
+def add_duplicates(commands: Commands) -> None:
+    """The subcommand `duplicates`."""
+    parser = commands.add_parser(
+        "duplicates", help="images that stand more than once: clusters of near copies"
+    )
+    parser.add_argument("embeddings", metavar="E", help="embeddings of the images")
+    _add_copy_options(parser, "id,cluster,nearest,score,inliers")
+    parser.add_argument(
+        "--graph", metavar="DIR", help="keeps the kNN graph there, and goes on with it"
+    )
+    parser.add_argument(
+        "--part",
+        default="0/1",
+        metavar="i/n",
+        help="make only part i of n of the graph, i from 0; the parts share --graph",
+    )
+
+
+def add_leaks(commands: Commands) -> None:
+    """The subcommand `leaks`."""
+    parser = commands.add_parser(
+        "leaks", help="images of one set that stand in another too, such as test images in training"
+    )
+    parser.add_argument("embeddings", metavar="E", help="embeddings of the images that may leak")
+    parser.add_argument("others", metavar="F", nargs="?", help="embeddings of the other images")
+    _add_copy_options(parser, "id,nearest,score,inliers")
+    parser.add_argument(
+        "--splits",
+        metavar="FILE",
+        help="instead of F a CSV file id,split: pairs across splits of E",
+    )
+
+
+def _add_copy_options(parser: argparse.ArgumentParser, header: str) -> None:
+    parser.add_argument(
+        "--out", required=True, help=f"the table {header}, .csv, or a page, .html (then both)"
+    )
+    parser.add_argument(
+        "--least", type=float, default=0.85, help="cosine of a copy (default: %(default)s)"
+    )
+    parser.add_argument(
+        "-k", type=int, default=10, help="nearest images looked at (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="the images, for the page and --verify",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="keep pairs only whose local features agree (SIFT and RANSAC, mirrored too)",
+    )
+    parser.add_argument(
+        "--inliers", type=int, default=15, help="features that must agree (default: %(default)s)"
+    )
 
 
 def add_duplicate_classes(commands: Commands) -> None:

@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import DataError
 from . import VERBS
 from ._arguments import make_parser
-from ._needs import OPTION_NEEDS, VERB_NEEDS, missing, version
+from ._needs import FAISS, OPTION_NEEDS, VERB_NEEDS, missing, version
 from ._terminal import tell
 
 BASE = ("numpy", "scipy", "pillow", "torch", "torchvision", "timm", "fastreid", "onnxruntime")
@@ -66,7 +66,9 @@ def _list_versions() -> list[tuple[str, ...]]:
 def _faiss_build() -> str:
     from ._machine import describe_faiss
 
-    return describe_faiss()
+    several = [name for name in FAISS if version(name)]
+    clash = f"; {' and '.join(several)} share one import name: uninstall all, then install one"
+    return describe_faiss() + (clash if len(several) > 1 else "")
 
 
 def _list_machine() -> list[tuple[str, ...]]:

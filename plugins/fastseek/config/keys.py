@@ -133,6 +133,14 @@ OURS = (
         RUNS,
     ),
     Key(
+        "SEEK.EMA",
+        0.0,
+        "share that an update leaves of the moving average of the weights, which is evaluated and"
+        " saved, such as 0.999; 0 keeps none",
+        SHAPES_MODEL,
+        legal=Range(0, 0.99999),
+    ),
+    Key(
         "SEEK.STOP_AT",
         0,
         "training ends after this many epochs, with the schedule of MAX_EPOCH; 0 never",

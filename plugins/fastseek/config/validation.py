@@ -321,13 +321,16 @@ def check_training(cfg: Any) -> None:
 
     Raises:
         UsageError: SEEK.CROPS, and no branch that looks at the crops: every image would go through
-            the network twice for nothing; or something that SEEK.FSDP cannot do.
+            the network twice for nothing; or something that SEEK.FSDP or
+            SEEK.EMA cannot do.
     """
     if cfg.SEEK.FSDP and len(cfg.DATASETS.TESTS):
         raise UsageError(
             "SEEK.FSDP does not go with DATASETS.TESTS, for processes have unequally many images to"
             " embed: empty it, and evaluate the saved weights in one process"
         )
+    if cfg.SEEK.EMA and (cfg.SEEK.FSDP or cfg.TEST.PRECISE_BN.ENABLED):
+        raise UsageError("SEEK.EMA does not go with SEEK.FSDP or TEST.PRECISE_BN: leave one out")
     if cfg.SEEK.FSDP and cfg.SOLVER.AMP.ENABLED and cfg.SEEK.AMP_DTYPE == "fp16":
         raise UsageError("SEEK.FSDP does not go with SEEK.AMP_DTYPE fp16: take bf16")
     if cfg.SEEK.CROPS and not any(map(_may_use_crops, cfg.SEEK.BRANCHES)):

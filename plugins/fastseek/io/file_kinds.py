@@ -21,6 +21,7 @@ COMPARED = {"a", "b", "difference", "interval"}  # what diff tells of a metric
 HEADERS = (
     *("query,rank,id", "query,overlap,disagrees", "path,class,share,sigma"),
     *("landmark_id,images", "id,images", "id,landmarks"),
+    *("id,cluster,nearest,score,inliers", "id,nearest,score,inliers"),
     *("filename,cultivar", "Id,Predicted", "Id,Category"),
 )
 

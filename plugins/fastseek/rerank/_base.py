@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,8 +16,9 @@ from ..knn.vectors import check_vectors
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
 from ..structures.listed_ids import Ids, same_ids
-from ..structures.provenance import check_same_model, first_difference
+from ..structures.provenance import ARRAY, check_same_model, first_difference
 
+logger = logging.getLogger("fastseek")
 ROWS = 4096  # queries sorted at once
 
 
@@ -71,6 +73,28 @@ def _check_origin(side: Embeddings, searched: Provenance, what: str) -> None:
             f" ({shorten(str(searched[key]))}; these are of {shorten(str(found[key]))}): give the"
             " embeddings it was searched with, or search again with these"
         )
+    if "model" not in found or "model" not in searched:
+        _check_rows(side, searched, what)
+
+
+def _check_rows(side: Embeddings, searched: Provenance, what: str) -> None:
+    """Check bare vectors, whose ids are row numbers and tell no model, by what they came from.
+
+    Raises:
+        ArtefactError: they were given as arrays, and these are of another content.
+    """
+    before, now = (one.get("root") for one in (searched, side.provenance))
+    if not before or not now or before == now:
+        return
+    if str(before).startswith(ARRAY) and str(now).startswith(ARRAY):
+        raise ArtefactError(
+            f"the ranking was searched with other {what}: the arrays differ; give those it was"
+            " searched with, or search again with these"
+        )
+    logger.warning(
+        "the ranking was searched with %s of %s, these are of %s: compared by their ids alone",
+        *(what, before, now),
+    )
 
 
 def _as_list(steps: Any) -> list[Any]:

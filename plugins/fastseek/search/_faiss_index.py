@@ -18,12 +18,14 @@ from ..knn.vectors import METRICS, blocks
 from ..progress import progress
 from ..registry import recipe_name
 from ..structures import Embeddings, Ranking
+from ..structures.embeddings import slice_embeddings
 from ._faiss_file import IndexFile, write_index
 from ._faiss_library import ROWS, import_faiss, move_to_gpus
 from ._recall import measure_recall
 from ._rescoring import rescore_pairs
 from .sharded import fingerprint
 
+PROPOSED = 1 << 22  # images that are proposed at once: 48 MB
 MOST = 2**31 - 1  # faiss counts in 32 bits
 
 
@@ -97,19 +99,22 @@ class FaissIndex(abc.ABC):
 
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
-        indices, scores, index = (
-            np.empty((len(queries), 0), np.int64),
-            np.empty((len(queries), 0), np.float32),
-            {},
-        )
+        shape = len(queries), min(self.k, len(gallery))
+        indices, scores = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        index: dict[str, int] = {}
         if len(gallery):
             found = self.find_index(queries, gallery)
             index = self.set_options(found)
             depth = min(len(gallery), self.candidates())
             if self.gpu:
                 found = move_to_gpus(found, depth)
-            proposed = self._propose(found, queries, depth)
-            indices, scores = rescore_pairs(queries, gallery, proposed, self.k, self.metric)
+            step = max(1, PROPOSED // depth)
+            for start in range(0, len(queries), step):
+                here = slice(start, start + step)
+                some = slice_embeddings(queries, start, start + step)
+                proposed = self._propose(found, some, depth)
+                answer = rescore_pairs(some, gallery, proposed, self.k, self.metric)
+                indices[here], scores[here] = answer
         facts = {
             "exact": False,
             "engine": f"faiss {import_faiss().__version__}",

@@ -143,7 +143,7 @@ def _finish(wanted: Wanted, learnt: int) -> dict[str, Any]:
 
 def join_digests(digests: DigestArray) -> str:
     """What tells a gallery from others by its vectors, in their order."""
-    return hashlib.sha256(digests.tobytes()).hexdigest()
+    return hashlib.sha256(digests.data).hexdigest()
 
 
 def _rows_file(kept: IndexFile) -> pathlib.Path:

@@ -71,8 +71,8 @@ class FaissOnDisk(FaissIndex):
         """The recall of an answer [Q, K] on a sample of its queries, or else of stored images."""
         if self.sample:
             return super().tell_recall(indices, queries, gallery)
-        told = {"k": self._setting.k, "value": self._setting.recall}
-        return {**told, "of": "stored images", "seed": self.seed}
+        _, _, k, value = self._setting if len(gallery) else Setting(1, self.k)
+        return {"k": k, "value": value, "of": "stored images", "seed": self.seed}
 
     def _open(self, queries: Embeddings, gallery: Embeddings) -> tuple[Any, dict[str, Any]]:
         kept, digests = self.kept, digest_rows(gallery.vectors)

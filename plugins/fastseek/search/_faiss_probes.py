@@ -74,8 +74,11 @@ def measure_settings(
 
 
 def _steps(lists: int) -> list[int]:
-    """1, 2, 4, … and all lists."""
-    return [1 << power for power in range((lists - 1).bit_length())] + [lists]
+    """1, 2, 3, 4, 6, 8, 12, … and all lists."""
+    powers = [1 << power for power in range(lists.bit_length())]
+    return sorted(
+        {lists, *(step for one in powers for step in (one, one * 3 // 2) if step < lists)}
+    )
 
 
 def _find_places(found: IntArray, own: IntArray, right: Sequence[IntArray]) -> np.ndarray:

@@ -17,7 +17,7 @@ class FaissIvfRabitq(FaissOnDisk):
     their vectors (faiss IndexIVFRaBitQ).
 
     As few lists are looked into, and as few images scored, as reach the recall on stored images.
-    The lists are built a part at a time, in memory for one part and 28 bytes an image. A file is
+    The lists are built a part at a time, in memory for one part and 20 bytes an image. A file is
     used again for the same gallery, brought up to date when up to a third has changed, else built
     anew; a build that was killed goes on.
 

@@ -10,9 +10,12 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..knn.centroids import check_same_length, mean_directions, nearest_centroids
+from ..knn.graph import build_knn_graph, link_nearest
 from ..knn.vectors import unit_rows
+from ..structures import Embeddings
 
-METHODS = ("kmeans", "hdbscan")
+METHODS = ("kmeans", "hdbscan", "graph")
+NEIGHBORS, LARGE = 10, 4  # of the kNN graph; a cluster has at most so many times `per` images
 Find = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -54,11 +57,13 @@ def cluster(
         vectors: [N, D], brought to length 1 here; labelled images may be among them.
         groups: [N] group of every image; None takes all together.
         per: images a cluster: a group of n gets max(1, round(n / per)) clusters.
-        method: "kmeans", spherical k-means; or "hdbscan" for few images: clusters of any number,
-            and noise.
+        method: "kmeans", spherical k-means; "hdbscan" for few images: clusters of any number, and
+            noise; or "graph" for millions: images that are among each other's 10 nearest (`per` / 2
+            where that is less) are joined, the nearest first, to clusters of at most 4 * `per`;
+            those of fewer than `least` are noise.
         niter: rounds of k-means.
         seed: of the first centroids.
-        least: the smallest cluster HDBSCAN finds.
+        least: the smallest cluster of HDBSCAN and of the graph.
 
     Raises:
         UsageError: an illegal choice. DataError: no image, or a vector that is zero or not finite.
@@ -80,11 +85,12 @@ def cluster(
     for group in np.unique(labels):
         rows = np.flatnonzero(labels == group)
         own = (seed + zlib.crc32(str(group).encode())) % 2**31
-        found = (
-            _by_kmeans(points[rows], _count(len(rows), per), niter, own)
-            if method == "kmeans"
-            else _by_density(points[rows], least)
-        )
+        if method == "kmeans":
+            found = _by_kmeans(points[rows], _count(len(rows), per), niter, own)
+        elif method == "graph":
+            found = _by_graph(points[rows], per, least)
+        else:
+            found = _by_density(points[rows], least)
         kept, inside = np.unique(found[found >= 0], return_inverse=True)
         numbers[rows[found >= 0]] = len(group_of) + inside
         local = np.full(len(rows), -1, np.int64)
@@ -139,6 +145,15 @@ def _without_faiss(points: np.ndarray, k: int, niter: int, seed: int) -> np.ndar
         raise UsageError("k-means needs faiss or scikit-learn: pip install faiss-cpu") from error
     found = KMeans(k, n_init=1, max_iter=niter, random_state=seed).fit(points)
     return unit_rows(found.cluster_centers_)
+
+
+def _by_graph(points: np.ndarray, per: float, least: int) -> np.ndarray:
+    """Mutual neighbors joined, the nearest first; -1 for what is in a small cluster."""
+    named = Embeddings(np.char.zfill(np.arange(len(points)).astype(str), 10), points)
+    graph = build_knn_graph(named, max(2, min(NEIGHBORS, round(per / 2))))
+    assert graph is not None  # it has one part only
+    found = link_nearest(graph, max(2, round(LARGE * per)))
+    return np.where(np.bincount(found)[found] < least, -1, found)
 
 
 def _by_density(points: np.ndarray, least: int) -> np.ndarray:

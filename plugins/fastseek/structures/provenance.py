@@ -12,6 +12,7 @@ from ..io.paths import PathLike
 from . import Embeddings, Ranking
 from .archive import Provenance
 
+ARRAY = "array "  # and its digest: the root of the rows of an array that lies in no file
 KEYS = ("model", "preprocessing", "views", "enhance")
 Noun = TypeVar("Noun", Embeddings, Ranking)
 

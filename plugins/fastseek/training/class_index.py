@@ -105,6 +105,11 @@ def check_can_follow(old: str, new: str, moved_schedules: bool) -> None:
                 f"{key} {before.get(key)} -> {after.get(key)}: the run cannot go on with it. Resume"
                 f" with {key} {before.get(key)}, or {NEW_FOLDER}"
             )
+    if before.get("SEEK.EMA") and not after.get("SEEK.EMA"):
+        raise ArtefactError(
+            f"SEEK.EMA {before['SEEK.EMA']} -> 0: the weights of the checkpoint are the average."
+            f" Resume with SEEK.EMA {before['SEEK.EMA']}, or {NEW_FOLDER}"
+        )
 
 
 def changed_settings(old: str, new: str) -> list[str]:

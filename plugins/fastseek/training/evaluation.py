@@ -24,6 +24,7 @@ from ..modeling.layers.trainer_contract import EVALUATION, TrainerContract, keys
 from ..modeling.modes import preserve_modes
 from ..registry import EVALUATORS, build
 from ..structures import with_split
+from ..structures.splits import select_split
 
 from fastreid.evaluation.testing import flatten_results_dict
 from fastreid.utils import comm
@@ -66,6 +67,22 @@ def build_evaluator(cfg: Any, loader: Any, num_query: int) -> Any:
         judge=functools.partial(figures_of, cfg),
         name_rejects=functools.partial(name_rejects, cfg.OUTPUT_DIR),
     )
+
+
+def check_test_sets(cfg: Any) -> None:
+    """Whether the test sets of a recipe are there and can be searched.
+
+    Raises:
+        DataError: one is missing, or has no query or no gallery.
+    """
+    searched = bool(cfg.SEEK.METRICS or not cfg.SEEK.CLASS_METRICS)
+    for name in cfg.DATASETS.TESTS:
+        items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
+        if cfg.SEEK.EVALUATOR:
+            continue  # it has rules of its own
+        select_split(items, "query", name)
+        if searched:
+            select_split(items, "gallery", name)
 
 
 def evaluate_tests(builders: Any, cfg: Any, model: nn.Module) -> OrderedDict[str, Any]:

@@ -18,14 +18,12 @@ from ..config.edits import replace_values
 from ..config.solver_values import phase_epochs
 from ..config.validation import check_training
 from ..data import builders as loaders
-from ..data.fastreid_datasets import resolve
 from ..distributed import process_group
 from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
 from ..modeling.build import build_model
 from ..modeling.layers.trainer_contract import announce_length
-from ..structures.splits import select_split
 from . import checkpoint_manifest, evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import GO_ON, Checkpointer
@@ -35,6 +33,7 @@ from .hooks import CheckpointHook, EvalHook, ScheduleHook, precise_bn
 from .optimizer import OptimizerMemory, group_rates
 from .run_setup import recipe_text, save_config, start_log
 from .sanity_check import MovedGuard
+from .weight_average import AverageHook, WeightAverage
 from .writers import JsonLines, Progress, TensorBoard, WriterHook
 
 from fastreid.engine import DefaultTrainer, hooks
@@ -90,14 +89,16 @@ class Trainer(DefaultTrainer):
         self.max_iter = self.max_epoch * self.iters_per_epoch
         announce_length(model.modules(), self.max_iter)
         self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
-        scaler = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
+        self.average = WeightAverage(model, cfg.SEEK.EMA)
+        more = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}
+        more |= {"ema": self.average} if cfg.SEEK.EMA else {}
         self.checkpointer = Checkpointer(
             model,
             cfg.OUTPUT_DIR,
             save_to_disk=comm.is_main_process(),
             optimizer=OptimizerMemory(optimizer, model, with_settings=bool(self.scheduler)),
             **self.scheduler,
-            **scaler,
+            **more,
         )
         self.checkpointer.advice = self._advice
         self.best: float | None = None
@@ -118,14 +119,7 @@ class Trainer(DefaultTrainer):
         ours = ("test", "build_test_loader", "build_evaluator")
         if any(getattr(cls, name).__func__ is not vars(Trainer)[name].__func__ for name in ours):
             return
-        searched = bool(cfg.SEEK.METRICS or not cfg.SEEK.CLASS_METRICS)
-        for name in cfg.DATASETS.TESTS:
-            items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
-            if cfg.SEEK.EVALUATOR:
-                continue  # it has rules of its own
-            select_split(items, "query", name)
-            if searched:
-                select_split(items, "gallery", name)
+        evaluation.check_test_sets(cfg)
 
     @property
     def updated(self) -> bool:
@@ -206,6 +200,7 @@ class Trainer(DefaultTrainer):
             hooks.IterationTimer(),
             rates,
             MovedGuard(self._base_rates, cfg.SOLVER.FREEZE_ITERS),
+            AverageHook(self.average),
             self._build_precise_bn(),
             recipe_border.build_attention_crops(cfg, self._trainer),
         ]
@@ -265,7 +260,7 @@ class Trainer(DefaultTrainer):
     def _evaluate(self) -> OrderedDict[str, Any]:
         # A run that is resumed after its evaluation draws the same numbers as one that evaluated on
         # its way.
-        with random_state.preserve_random_state():
+        with random_state.preserve_random_state(), self.average.in_place():
             self.results = self.test(self.cfg, self.model)
         return self.results
 
@@ -279,14 +274,15 @@ class Trainer(DefaultTrainer):
             and (self.best is None or metric > self.best)
         ):
             self.best = float(metric)
-            self.checkpointer.save_weights(
-                "model_best",
-                run=self.run,
-                metric=self.best,
-                step=self.iter,
-                epoch=self.epoch + 1,
-                classes=digest(self.cfg.SEEK.CLASSES),
-            )
+            told = {
+                "run": self.run,
+                "metric": self.best,
+                "step": self.iter,
+                "epoch": self.epoch + 1,
+            }
+            with self.average.in_place():
+                classes = digest(self.cfg.SEEK.CLASSES)
+                self.checkpointer.save_weights("model_best", classes=classes, **told)
 
     def _save(self, name: str, pending: bool = False) -> None:
         """Save all of the run; every process takes part.
@@ -300,8 +296,7 @@ class Trainer(DefaultTrainer):
     def _save_state(self, name: str, epoch: int, step: int, pending: bool = False) -> None:
         """Save a run that has done so many epochs and steps."""
         random_states = random_state.states()
-        self.checkpointer.save(
-            name,
+        state = dict(
             run=self.run,
             epoch=epoch,
             step=step,
@@ -316,6 +311,8 @@ class Trainer(DefaultTrainer):
             pending=name if pending else "",
             skipped=self._trainer.skipped,
         )
+        with self.average.in_place():
+            self.checkpointer.save(name, **state)
         self.checkpointer.prune(max(1, self.cfg.SEEK.KEEP_CHECKPOINTS), self.run)
         self._saved_step = step
 

@@ -50,7 +50,7 @@ from fastreid.engine.train_loop import HookBase
 
 logger = logging.getLogger("fastreid.fastseek")
 # Only fastseek's own training step does these.
-ONLY_OURS = ("ACCUMULATE", "FSDP", "STOP_AT", "ON_NAN", "EXPECT")
+ONLY_OURS = ("ACCUMULATE", "EMA", "FSDP", "STOP_AT", "ON_NAN", "EXPECT")
 BY_TEST = (
     "VIEWS",
     "FOREGROUND",
@@ -229,7 +229,7 @@ class WithParts:
     """Put it before `DefaultTrainer` among the bases of a trainer: a recipe of FastSeek is then
     followed there, and fast-reid's step, checkpoints, hooks and writers stay what they are.
 
-    What fast-reid's step cannot do (SEEK.ACCUMULATE, FSDP, STOP_AT, ON_NAN "skip", AMP_DTYPE "bf16",
+    What fast-reid's step cannot do (SEEK.ACCUMULATE, EMA, FSDP, STOP_AT, ON_NAN "skip", AMP_DTYPE "bf16",
     EXPECT) is refused. Methods may be overridden as in fast-reid.
 
     Args:

@@ -35,6 +35,7 @@ TRAINER: Mapping[str, Any] = {
     "FREEZE": [],
     "RATES": [],
     "ACCUMULATE": 1,
+    "EMA": 0.0,
     "FSDP": False,
     "STOP_AT": 0,
     "ON_NAN": "stop",

@@ -69,7 +69,7 @@ class ClusterSpec(StepSpec, frozen=True, kw_only=True, tag="cluster"):
 
     groups: bool = True
     enhance: Calls = ()
-    method: Literal["kmeans", "hdbscan"] | None = None
+    method: Literal["kmeans", "hdbscan", "graph"] | None = None
     per: float | None = None
     niter: int | None = None
     least: int | None = None
