@@ -1,17 +1,24 @@
 """k_reciprocal_query against sets and loops, and the file that keeps the gallery's graph."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.errors import ArtefactError, UsageError
+from fastseek.knn import nearest as nearest_module
+from fastseek.knn import vectors
+from fastseek.knn.graph import build as build_module
 from fastseek.registry import RERANKERS, build
+from fastseek.rerank import _gallery_graph as graph_module
 from fastseek.rerank import k_reciprocal_query as module
 from fastseek.rerank.k_reciprocal import KReciprocal
 from fastseek.rerank.k_reciprocal_query import KReciprocalQuery
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
+from fastseek.structures.arrays import Lazy
 
 
 def pair(seed, queries=7, gallery=50, dim=8, classes=6, spread=0.5):
@@ -167,6 +174,71 @@ def test_a_kept_graph_gives_the_same_to_new_queries_and_is_written_once(tmp_path
     file.unlink()
     part(Exact(k=20)(queries, gallery), queries, gallery)
     assert file.read_bytes() == written[0]
+
+
+class Guarded(Lazy):
+    """Vectors of which never many are read at once."""
+
+    def __init__(self, vectors, most):
+        self.held, self.most = vectors, most
+        self.shape, self.dtype = vectors.shape, vectors.dtype
+
+    def __getitem__(self, rows):
+        found = self.held[rows]
+        assert found.size <= self.most * self.shape[1], "more vectors were read than may be"
+        return found
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+@pytest.mark.parametrize("k2", [1, 3])
+def test_a_folder_gives_the_same_to_the_last_bit(tmp_path, monkeypatch, metric, k2):
+    monkeypatch.setattr(module, "FEW_ROWS", 3)
+    queries, gallery = pair(6)
+    ranking = Exact(k=20, metric=metric)(queries, gallery)
+    plain = KReciprocalQuery(8, k2, metric=metric)(ranking, queries, gallery)
+    part = KReciprocalQuery(8, k2, metric=metric, graph=str(tmp_path / "kept"))
+    for _ in range(2):
+        found = part(ranking, queries, gallery)
+        np.testing.assert_array_equal(found.scores, plain.scores)
+        np.testing.assert_array_equal(found.indices, plain.indices)
+    with pytest.raises(ArtefactError, match="the graph of another k1"):
+        KReciprocalQuery(9, k2, metric=metric, graph=str(tmp_path / "kept"))(
+            ranking, queries, gallery
+        )
+
+
+def test_with_a_folder_the_gallery_is_never_read_as_a_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(vectors, "PAIR_CELLS", 8 * 40)
+    monkeypatch.setattr(nearest_module.nearest, "__defaults__", ("cosine", 40, "auto", True))
+    queries, gallery = pair(7, gallery=400)
+    ranking = Exact(k=20)(queries, gallery)
+    part = KReciprocalQuery(8, 3, graph=str(tmp_path / "kept"))
+    right = part(ranking, queries, gallery)
+    monkeypatch.setattr(graph_module, "fingerprint", lambda _: graph_of(tmp_path / "kept"))
+    guarded = Embeddings(gallery.ids, Guarded(gallery.vectors, 40))
+    found = part(ranking, queries, guarded)
+    np.testing.assert_array_equal(found.scores, right.scores)
+
+
+def graph_of(folder):
+    return json.loads((folder / "gallery.json").read_text())["gallery"]
+
+
+def test_a_large_gallery_is_searched_cell_by_cell_with_nearly_the_same_answer(
+    tmp_path, monkeypatch
+):
+    queries, gallery = pair(8, gallery=600, classes=30, spread=0.3)
+    ranking = Exact(k=40)(queries, gallery)
+    plain = KReciprocalQuery(10, 3)(ranking, queries, gallery)
+    monkeypatch.setattr(graph_module, "EXACT_ROWS", 500)
+    monkeypatch.setattr(build_module, "EXACT_ROWS", 500)
+    part = KReciprocalQuery(10, 3, graph=str(tmp_path / "kept"))
+    found = part(ranking, queries, gallery)
+    same = [
+        np.isin(a[:10], b[:10]).mean() for a, b in zip(found.indices, plain.indices, strict=True)
+    ]
+    assert np.mean(same) > 0.9
+    np.testing.assert_allclose(np.sort(found.scores), np.sort(plain.scores), atol=0.05)
 
 
 def test_a_graph_of_photos_whose_names_are_no_utf8_is_kept(tmp_path):

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import DataError
 from ..structures import Embeddings
-from ..structures.arrays import BoolArray, FloatArray
+from ..structures.arrays import BoolArray, FloatArray, VectorArray
 
 METRICS = ("cosine", "ip", "l2")
 PAIR_CELLS = 1 << 18  # numbers gathered at once when pairs are scored: they stay in the cache
@@ -120,8 +120,8 @@ def unit_rows(
 
 
 def pair_scores(
-    q: np.ndarray,
-    g: np.ndarray,
+    q: VectorArray,
+    g: VectorArray,
     rows: np.ndarray,
     cols: np.ndarray,
     metric: str,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +14,13 @@ from ..knn.vectors import pair_scores
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
+from ..structures.arrays import VectorArray
 from ._base import sort_anew
-from ._gallery_graph import GalleryGraph, read_vectors, squared_distances
-from ._k_reciprocal_encoding import Distances, average_neighbors, expand, find_reciprocal, halve
+from ._gallery_graph import GalleryGraph, UnitRows, read_vectors, squared_distances
+from ._k_reciprocal_encoding import Distances, average_neighbors, expand
 from ._sparse_jaccard import Overlaps
 
-ROWS = 2048  # queries encoded at once
+ROWS, FEW_ROWS = 2048, 256  # queries encoded at once; fewer where memory is to stay small
 
 
 class Near(NamedTuple):
@@ -40,16 +43,18 @@ class KReciprocalQuery:
     distance divided by the query's largest; the new score is minus that. A query stands in no
     image's neighborhood and not in its own, so figures differ a little from those of
     `k_reciprocal`; its answer does not depend on other queries. Memory: the gallery's vectors and
-    its sparse encodings, linear in its size.
+    its sparse encodings, linear in its size; where the graph is kept in a folder, all that is known
+    of the gallery is mapped from there, and re-ranking takes some 16 bytes an image. For a folder,
+    a gallery of more than 50,000 images is searched in itself cell by cell, see `build_knn_graph`.
 
     Args:
         k1: size of the neighborhoods.
         k2: how many encodings are averaged; 1 for none.
         lambda_: weight of the original distance, 0 to 1.
         metric: "cosine" or "l2".
-        graph: .npz file that keeps what is known of the gallery; written when it does not exist,
-            checked against the gallery when it does. "" to find it anew in every run, at the price
-            of a search of the gallery in itself.
+        graph: .npz file, or folder, that keeps what is known of the gallery; written when it does
+            not exist, checked against the gallery when it does. "" to find it anew in every run, at
+            the price of a search of the gallery in itself.
 
     Raises:
         ArtefactError: ranking, embeddings and graph do not belong together.
@@ -87,33 +92,38 @@ class KReciprocalQuery:
         self, scores: np.ndarray, indices: np.ndarray, queries: Embeddings, gallery: Embeddings
     ) -> None:
         """Put the new scores in the place of the old ones."""
-        sides = _Sides(read_vectors(queries, self.metric), read_vectors(gallery, self.metric))
-        graph = self._find_graph(gallery, sides.gallery)
+        graph, vectors = self._find_graph(gallery)
+        sides = _Sides(read_vectors(queries, self.metric), vectors)
         found = nearest(queries, gallery, max(self.k1, self.k2 - 1), self.metric)
         longest = squared_distances(found.lowest, self.metric)
         longest[longest == 0] = 1  # all images are one and the query too
-        averaged = average_neighbors(graph.encoded, graph.neighbors, self.k2)
-        half = find_reciprocal(graph.neighbors[:, : halve(self.k1) + 1])
+        averaged = _Averaged(graph, self.k2)
+        half, step = graph.half, FEW_ROWS if graph.kept else ROWS
         overlaps = Overlaps(len(gallery))
-        for start in progress(range(0, len(queries), ROWS), "re-ranking"):
-            run = np.arange(start, min(start + ROWS, len(queries)))
+        for start in progress(range(0, len(queries), step), "re-ranking"):
+            run = np.arange(start, min(start + step, len(queries)))
+            theirs, place = averaged.take(indices[run])
             near = Near(found.rows[run], found.scores[run])
             asked = self._encode(graph, half, near, self._scale(sides, run, longest))
             weights = asked.sum(axis=1)  # 1, or less where no image has the query among its nearest
             for row, query in enumerate(run):
                 listed = indices[query][indices[query] >= 0]
-                shared = overlaps.add_up(asked, row, averaged, listed)
+                shared = overlaps.add_up(asked, row, theirs, place(listed))
                 jaccard = 1 - shared / (1 + weights[row] - shared)
                 pairs = np.full(len(listed), query), listed
                 distance = self.lambda_ * sides.measure(*pairs, self.metric) / longest[query]
                 scores[query, : len(listed)] = -(1 - self.lambda_) * jaccard - distance
 
-    def _find_graph(self, gallery: Embeddings, vectors: np.ndarray) -> GalleryGraph:
-        """What is known of the gallery: from the file, or found anew."""
-        settings = (gallery, vectors, self.k1, self.k2, self.metric)
+    def _find_graph(self, gallery: Embeddings) -> tuple[GalleryGraph, VectorArray]:
+        """What is known of the gallery, from file or folder or found anew, and its vectors."""
+        settings = self.k1, self.k2, self.metric
+        if self.graph and pathlib.Path(self.graph).suffix != ".npz":
+            lazy = UnitRows(gallery, self.metric)
+            return GalleryGraph.open_or_build(self.graph, gallery, lazy, *settings), lazy
+        vectors = read_vectors(gallery, self.metric)
         if not self.graph:
-            return GalleryGraph.build(*settings)
-        return GalleryGraph.load_or_build(self.graph, *settings)
+            return GalleryGraph.build(gallery, vectors, *settings), vectors
+        return GalleryGraph.load_or_build(self.graph, gallery, vectors, *settings), vectors
 
     def _scale(self, sides: _Sides, run: np.ndarray, longest: np.ndarray) -> Distances:
         """How far images [n] are from queries [n] of a run, as shares of the queries' longest."""
@@ -159,11 +169,30 @@ class KReciprocalQuery:
         return csr_array((ones, rows[mutual], starts), shape=(len(rows), len(graph.reach)))
 
 
+class _Averaged:
+    """The averaged encodings of a gallery: all of them, or where the graph is kept in a folder those
+    of the images that are listed.
+    """
+
+    def __init__(self, graph: GalleryGraph, k2: int) -> None:
+        self.graph, self.k2 = graph, k2
+        self._all = None if graph.kept else average_neighbors(graph.encoded, graph.neighbors, k2)
+
+    def take(self, indices: np.ndarray) -> tuple[csr_array, Callable[[np.ndarray], np.ndarray]]:
+        """Encodings, and what gives the rows in them of some of the images of `indices`."""
+        if self._all is not None:
+            return self._all, lambda images: images
+        some = np.unique(indices[indices >= 0])
+        graph = self.graph
+        made = average_neighbors(graph.encoded, graph.neighbors, self.k2, some)
+        return made, lambda images: np.searchsorted(some, images)
+
+
 class _Sides(NamedTuple):
     """The vectors of queries and gallery, of length 1 for "cosine"."""
 
     queries: np.ndarray
-    gallery: np.ndarray
+    gallery: VectorArray
 
     def measure(
         self, rows: np.ndarray, images: np.ndarray, metric: str, dtype: type = np.float64
