@@ -51,6 +51,7 @@ UNRUN = {
     "fastseek export": "it costs half of this test; tests/inference/test_export.py",
     "self-train": "rounds run in tests/workflows and tests/test_class_recipes.py",
     "subjects recipe.yml": "it wants a trained model; tests/inference/test_subjects.py",
+    "s3://bucket": "no store can be asked here; tests/data/test_sources.py",
     "--plugin my_parts.py": "the file is the reader's; tests/cli/test_command.py",
 }
 # Blocks that are no commands and no program: (page, how they begin) -> where they are checked.

@@ -64,7 +64,7 @@ def test_a_filter_keeps_what_fulfills_it(home):
 def test_images_are_deleted_by_id_by_file_and_by_condition(home, capsys):
     (home / "gone.txt").write_text("p1\np2\n")
     run("delete i p0 zebra --ids gone.txt")
-    assert "3 images deleted; 1 were not there; 6 are left" in capsys.readouterr().out
+    assert "3 images deleted; 1 not there; 6 left" in capsys.readouterr().out
     run("delete i --filter", "price >= 7")
     assert Index.open("i").ids.tolist() == ["p3", "p4", "p5", "p6"]
     with pytest.raises(UsageError, match="name the images to delete"):

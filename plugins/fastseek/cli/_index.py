@@ -82,8 +82,9 @@ def delete_index(args: Namespace) -> str:
             raise UsageError("name the images to delete: ID …, --ids FILE or --filter CONDITION")
         count = index.delete(ids)
         missing = len(set(ids)) - count
-        rest = f"; {missing} were not there" if missing else ""
-        return f"{index.name}: {count} images deleted{rest}; {len(index)} are left"
+        rest = f"; {missing} not there" if missing else ""
+        gone = count_noun(count, "image")
+        return f"{index.name}: {gone} deleted{rest}; {len(index)} left"
 
 
 def search_index(args: Namespace) -> str:
@@ -110,7 +111,8 @@ def search_index(args: Namespace) -> str:
             return _show(ranking, index) + lost
         _save(ranking, index, args, files)
         count, depth = ranking.indices.shape
-        return f"{count} queries, {depth} of {len(index)} images each: {args.out}{lost}"
+        asked = count_noun(count, "query", "queries")
+        return f"{asked}, {depth} of {len(index)} images each: {args.out}{lost}"
 
 
 def _embed_queries(args: Namespace, index: Store) -> tuple[Embeddings, dict[str, str], str]:

@@ -150,7 +150,7 @@ def test_hidden_folders_and_images_are_counted_and_those_of_programs_are_not(tmp
     assert [item.id for item in list_images(str(tmp_path))] == ["a/1.jpg"]
     told = [one.getMessage() for one in caplog.records if "hidden" in one.getMessage()]
     assert told == [
-        f"{tmp_path}: 3 hidden folders and images are passed over: .best, a/._1.jpg, a/.old"
+        f"{tmp_path}: 3 hidden folders and images passed over: .best, a/._1.jpg, a/.old"
     ]
 
 

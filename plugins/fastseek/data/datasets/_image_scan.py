@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ...io.image_formats import ON_REQUEST, accepted_suffixes, name_option
 from ...io.locations import list_below
+from ...io.text_table import count_noun
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,9 @@ class ImageScan:
             )
         if self.hidden:
             logger.warning(
-                "%s: %d hidden folders and images are passed over: %s",
+                "%s: %s passed over: %s",
                 self.base,
-                len(self.hidden),
+                count_noun(len(self.hidden), "hidden folder or image", "hidden folders and images"),
                 self._name(self.hidden),
             )
         if self.others:
