@@ -17,6 +17,7 @@ from fastseek.io.digests import sha256
 from fastseek.io.json_files import read_json, write_json
 from fastseek.io.locks import hold_folder
 from fastseek.io.yaml_lines import read_yaml
+from fastseek.registry import SEARCHERS, build
 from fastseek.structures import (
     Embeddings,
     GroundTruth,
@@ -466,6 +467,24 @@ def test_a_folder_is_opened_without_reading_ids_or_vectors(tmp_path, monkeypatch
     assert loaded.ids is loaded.ids and isinstance(loaded.ids, np.ndarray)
     with pytest.raises(AttributeError, match="nothing"):
         loaded.nothing  # noqa: B018
+
+
+def test_a_large_folder_is_searched_without_its_ids_as_strings(tmp_path, monkeypatch):
+    made = embeddings(count=40)
+    made.save(tmp_path, rows=4)
+    queries = Embeddings(["a", "b"], made.vectors[7:9])
+    whole = search(queries, made)
+    monkeypatch.setattr(module, "FEW", 10)
+    loaded = Embeddings.load(tmp_path)
+    found = search(queries, loaded)
+    assert "ids" not in loaded.__dict__ and loaded.known_ids is loaded.id_column
+    assert np.array_equal(found.indices, whole.indices)
+    assert np.array_equal(found.gallery_ids[found.indices], whole.gallery_ids[whole.indices])
+    assert isinstance(loaded.ids, np.ndarray) and loaded.known_ids is loaded.ids
+
+
+def search(queries, gallery):
+    return build("exact(k=5)", SEARCHERS)(queries, gallery)
 
 
 def write_as_before(folder, made, rows):

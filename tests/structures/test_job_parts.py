@@ -179,7 +179,7 @@ def test_an_id_that_stands_in_two_parts_is_refused_when_all_are_there(tmp_path):
 
     assert store_part(twice, JOB, tmp_path, JobPart(0, 2)) is None
     for number in (1, 0):
-        with pytest.raises(DataError, match="two items have the id '0'"):
+        with pytest.raises(DataError, match="images: id '0' stands 2 times"):
             store_part(twice, JOB, tmp_path, JobPart(number, 2))
     assert not (tmp_path / "manifest.json").exists()
 

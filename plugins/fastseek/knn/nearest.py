@@ -218,7 +218,7 @@ def _search(
 
 def _order(wanted: _Wanted) -> tuple[np.ndarray, np.ndarray]:
     if not wanted.in_order:
-        return id_order(wanted.gallery.ids)
+        return id_order(wanted.gallery.known_ids)
     rows = np.arange(len(wanted.gallery))
     return rows, rows.astype(np.uint32)
 

@@ -121,7 +121,7 @@ class FaissIndex(abc.ABC):
             "index": index,
             "recall": self.tell_recall(indices, queries, gallery),
         }
-        return Ranking(queries.ids, gallery.ids, indices, scores, facts)
+        return Ranking(queries.ids, gallery.known_ids, indices, scores, facts)
 
     def candidates(self) -> int:
         """How many images the index proposes for a query."""

@@ -34,10 +34,12 @@ def run(
     parents = {"queries": dict(queries.provenance), "gallery": dict(gallery.provenance)}
     if not isinstance(made, Ranking):
         indices, scores = made
-        return Ranking(queries.ids, gallery.ids, indices, scores, {"search": part.call, **parents})
+        return Ranking(
+            queries.ids, gallery.known_ids, indices, scores, {"search": part.call, **parents}
+        )
     for what, ids, given in (
         ("queries", made.query_ids, queries.ids),
-        ("gallery", made.gallery_ids, gallery.ids),
+        ("gallery", made.gallery_ids, gallery.known_ids),
     ):
         if not same_ids(ids, given):
             raise RunError(f"{part.call} returned a ranking over other {what} than it was given")

@@ -60,4 +60,4 @@ class Exact:
             "engine": f"numpy {np.__version__}",
             "scan": found.scan,
         }
-        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, facts)
+        return Ranking(queries.ids, gallery.known_ids, found.rows, found.scores, facts)

@@ -86,7 +86,7 @@ class Quantized:
             facts["recall"] = measure_recall(
                 found.rows, queries, gallery, self.metric, self.sample, self.seed, coded
             )
-        return Ranking(queries.ids, gallery.ids, found.rows, found.scores, facts)
+        return Ranking(queries.ids, gallery.known_ids, found.rows, found.scores, facts)
 
     def _encode_once(self, gallery: Embeddings) -> CodedGallery:
         """The codes of the gallery, made when it is another one than before."""

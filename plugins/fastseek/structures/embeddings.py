@@ -39,6 +39,7 @@ IDS_ENTRY = {"rows": int, "file": str, "sha256": str}
 FLOATS = ("float16", "float32", "float64")
 IDS = "ids.safetensors"
 SHARD_BYTES = 128 << 20  # of the vectors of a shard, about
+FEW = 65536  # ids that are as well held as strings
 SHARD_ROWS = 65536  # a shard of short vectors has no more
 
 
@@ -118,6 +119,15 @@ class Embeddings:
             object.__setattr__(self, "_column", known)
         return known
 
+    @property
+    def known_ids(self) -> StringArray | IdColumn:
+        """The ids as they are at hand: strings, or of a large folder, while nobody has asked for
+        these, its mapped file.
+        """
+        if "ids" not in self.__dict__ and len(self) > FEW:
+            return self.id_column
+        return self.ids
+
     def __len__(self) -> int:
         return int(self.vectors.shape[0])
 
@@ -156,6 +166,7 @@ class Embeddings:
             save_shard(folder, shard_name(number), self.vectors[start : start + rows])
             for number, start in enumerate(range(0, max(len(self), 1), rows))
         ]
+        self.id_column.check_unique("embeddings")  # which its file tells from then on
         save_manifest(folder, shards, save_ids(folder, self.id_column), self.provenance)
 
     @classmethod

@@ -247,20 +247,12 @@ def _write_whole(folder: pathlib.Path, job: EmbeddingJob) -> None:
             f"none of {len(rejects)} items could be embedded: see {folder / 'rejects.csv'}"
         )
     ids = IdColumn.concatenate(columns)
-    _refuse_repeated(ids)
+    ids.check_unique(f"{folder}: images")
+    if ids.find([""])[0] >= 0:
+        raise DataError("an id is empty: every image needs a name")
     save_manifest(folder, entries, save_ids(folder, ids), job.provenance)
     found = (PIECE.fullmatch(path.name) for path in folder.iterdir())
     remove_pieces(folder, {match[1] for match in found if match})
-
-
-def _refuse_repeated(ids: IdColumn) -> None:
-    repeated = ids.find_repeated()
-    if repeated is not None:
-        raise DataError(
-            f"two items have the id {repeated[0]!r}: an id must stand once, remove one of them"
-        )
-    if ids.find([""])[0] >= 0:
-        raise DataError("an id is empty: every image needs a name")
 
 
 def write_rejects(file: PathLike, rejects: Iterable[Reject]) -> None:
