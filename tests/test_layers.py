@@ -69,10 +69,12 @@ FLOORS = {
         "whiten",
     ],
     "index": [
-        "_ast_lock manifest names",
+        """_ast_lock _postgres_connection _postgres_copy _postgres_engines addresses manifest
+        names""",
+        "_postgres_graph",
         "columns engines",
         "filters segment store",
-        "_sql_filters view",
+        "_milvus_filters _sql_filters view",
         "_checks _descriptions draft",
         "incoming",
         "database",
@@ -125,7 +127,10 @@ FLOORS = {
         "k_reciprocal k_reciprocal_query",
     ],
     "search": [
-        "_faiss_library _frame _merge _milvus_lite _recall _rescoring _row_digests exact",
+        """_faiss_library _frame _merge _milvus_ids _milvus_lite _milvus_types _recall _rescoring _row_digests
+        exact""",
+        "_milvus_connection _milvus_vectors",
+        "_milvus_lock",
         "_faiss_file _milvus_store quantized sharded",
         "_faiss_index _faiss_lists milvus",
         "_faiss_probes",

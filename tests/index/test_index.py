@@ -10,7 +10,6 @@ from twin import Twin, answers, assert_holds, draw
 
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
 from fastseek.index import Index, draft, manifest
-from fastseek.index.open_store import update_metadata
 from fastseek.io.locks import hold_folder
 from fastseek.structures import Embeddings
 
@@ -215,24 +214,6 @@ def test_metadata_is_updated_beside_the_vectors_that_are_there_now(tmp_path):
     assert index.provenance == MODEL and index.check() == [] and index.update([], {}) == 0
     with pytest.raises(DataError, match="1 of 2 images are not there, such as 'z'"):
         index.update(["a", "z"], {"price": [1, 2]})
-
-
-def test_a_database_keeps_its_vectors_when_metadata_is_updated():
-    calls = []
-
-    class Database:
-        provenance = MODEL
-
-        def vectors(self, ids):
-            return Embeddings(ids, draw(len(ids)), MODEL)
-
-        def upsert(self, *args):
-            calls.append(args)
-
-    update_metadata(Database(), ["a"], {"price": [1]})
-    ((ids, vectors, metadata, provenance),) = calls
-    assert (ids, metadata, provenance) == (["a"], {"price": [1]}, MODEL)
-    np.testing.assert_array_equal(vectors, draw(1))
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ WRITTEN = [
     (
         SEARCHERS,
         "milvus(uri='a.db', token='secret', replace=True)",
-        "milvus(k=100, collection='gallery', metric='cosine', index='FLAT', refine=1)",
+        "milvus(k=100, collection='gallery', metric='cosine', index='FLAT', refine=1, dtype='float32')",
     ),
     (
         SEARCHERS,

@@ -16,7 +16,7 @@ from ..index import Index, MilvusIndex, PostgresIndex, Store, open_store
 from ..index.columns import RESERVED, MetadataTable
 from ..index.engines import FLAT, FLAT_BELOW
 from ..index.migration import NewModel, digest_vectors, migrate, plan_migration, roll_back
-from ..index.open_store import check_folder_name, is_database, update_metadata
+from ..index.open_store import check_folder_name, is_database
 from ..index.postgres_index import is_postgres
 from ..index.segment import ROWS
 from ..io.atomic import check_writable
@@ -43,6 +43,8 @@ def create_index(args: Namespace) -> str:
     check_folder_name(args.out)
     if args.dim:
         raise UsageError("--dim is for a database: a folder takes that of the first images")
+    if args.partition:
+        raise UsageError("--partition is for Milvus: leave it out")
     flat_below = FLAT_BELOW if args.flat_below is None else args.flat_below
     made = Index.create(args.out, args.engine, args.metric, args.dtype, provenance, flat_below)
     later = "" if args.engine == FLAT else f", flat below {flat_below} images"
@@ -50,14 +52,16 @@ def create_index(args: Namespace) -> str:
 
 
 def _create_in_database(args: Namespace, provenance: Mapping[str, str]) -> str:
-    if args.dtype != "float32" or args.flat_below is not None:
-        raise UsageError("--dtype and --flat-below are for a folder: leave them out")
-    settings = args.out, args.dim, args.metric
+    if args.flat_below is not None:
+        raise UsageError("--flat-below is for a folder: leave it out")
+    settings = args.out, args.dim, args.metric, args.engine, provenance, args.dtype
     made: MilvusIndex | PostgresIndex
-    if is_postgres(args.out):
-        made = PostgresIndex.create(*settings, args.engine, provenance)
+    if not is_postgres(args.out):
+        made = MilvusIndex.create(*settings, args.partition)
+    elif args.partition:
+        raise UsageError("--partition is for Milvus: leave it out")
     else:
-        made = MilvusIndex.create(*settings, args.engine.upper(), provenance)
+        made = PostgresIndex.create(*settings)
     with made:
         return f"{made.name}: an empty index, {args.engine}, {args.metric}, {args.dim} numbers"
 
@@ -270,7 +274,7 @@ def _load_model(args: Namespace, index: Store) -> Any:
 
 def _put_metadata(index: Store, table: MetadataTable) -> str:
     """New values for images that are there; their vectors stay."""
-    update_metadata(index, table.ids, table.columns)
+    index.update(table.ids, table.columns)
     return f"{index.name}: metadata of {len(table.ids)} images replaced"
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..enhance._fits import SIDES
 from ..errors import DataError
+from ..index import open_store
 from ..io.atomic import check_apart, check_writable
 from ..io.paths import PathLike
 from ..knn.vectors import blocks
@@ -68,6 +71,50 @@ def seek_files(
         ranking = list(rank_with(parts, asked, searched))[-1]
     except DataError as error:
         raise _blame_file(error, sides) from error
+    unknown = save_ranking(ranking, out, beside)
+    return f"{describe_ranking(ranking, out)}{unknown}"
+
+
+class Asked(NamedTuple):
+    """What is asked of a collection: answers a query, and a condition, "" for none."""
+
+    k: int
+    filter: str
+
+
+def seek_collection(
+    queries: PathLike,
+    collection: str,
+    out: PathLike,
+    asked: Asked,
+    rerank_calls: Sequence[str] = (),
+    beside: Beside = NOTHING,
+) -> str:
+    """Search an index without a gallery at hand, and write the ranking.
+
+    Re-rankers see the vectors of the images that were found, and of no others.
+
+    Args:
+        queries: as for `seek_files`; images are embedded by the model of the index.
+        collection: a folder or URI, see `open_store`.
+        out, rerank_calls, beside: as for `seek_files`.
+        asked: how many answers, of which images.
+
+    Raises:
+        as `seek_files`, and `Store.search`.
+    """
+    parts = build_parts("exact(k=1)", (), rerank_calls)
+    check_ranking_suffix(out, beside)
+    check_outputs([*parts.rerankers, parts.searcher], out, [queries, beside.labels])
+    with open_store(collection) as index:
+        nothing = np.zeros((0, index.dim), np.float32)
+        stand_in = Embeddings(np.zeros(0, str), nothing, index.provenance)
+        given = read_queries(queries, stand_in, index.name)
+        ranking = index.search(given, asked.k, asked.filter)
+        if parts.rerankers:
+            found = index.vectors(ranking.gallery_ids.tolist())
+            for reranker in parts.rerankers:
+                ranking = reranker(ranking, given, found)
     unknown = save_ranking(ranking, out, beside)
     return f"{describe_ranking(ranking, out)}{unknown}"
 

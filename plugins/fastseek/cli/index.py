@@ -74,13 +74,18 @@ def _add_create(commands: Commands) -> None:
     parser.add_argument(
         "--engine",
         default="flat",
-        help=f"{ENGINES} (a small index is flat whatever is named), or flat, hnsw and types of Milvus in a database (default:"
-        " %(default)s)",
+        help=f"{ENGINES} (a small index is flat whatever is named); in PostgreSQL flat or"
+        " hnsw(m=16, ef_construction=64, ef=100); in Milvus a type such as FLAT,"
+        " HNSW(M=16, ef=128) or IVF_FLAT(nlist=1024, nprobe=64) (default: %(default)s)",
     )
     parser.add_argument(
         "--metric", default="cosine", help="cosine, ip or l2 (default: %(default)s)"
     )
-    parser.add_argument("--dtype", default="float32", help="float32, or float16 for half the space")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        help="float32, or float16 for half the space; a Milvus server may have bfloat16 and int8",
+    )
     parser.add_argument(
         "--flat-below",
         type=int,
@@ -90,6 +95,12 @@ def _add_create(commands: Commands) -> None:
     parser.add_argument("--model", default="", help="the model that will embed its images, by name")
     parser.add_argument(
         "--dim", type=int, default=0, help="for a database: how many numbers a vector has"
+    )
+    parser.add_argument(
+        "--partition",
+        default="",
+        metavar="COLUMN",
+        help="for Milvus: a column of texts by which images are stored together",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import pathlib
@@ -11,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArtefactError, DataError, UsageError, shorten
-from ..knn.vectors import check_vectors
+from ..knn.vectors import blocks, check_vectors
 from ..structures import Embeddings
 from ..structures.archive import Provenance, unique_ids
 from ..structures.arrays import Picked, StringArray
 from ..structures.provenance import KEYS, check_same_model, join_engines
-from .columns import RESERVED, Metadata, encode_columns, kind_of_column
+from .columns import RESERVED, Columns, Metadata, encode_columns, kind_of_column
 from .draft import Draft
 from .manifest import Manifest
 from .names import encode_names
@@ -171,6 +172,22 @@ def as_queries(queries: Any) -> Embeddings:
         return queries
     array = np.atleast_2d(np.asarray(queries, np.float32))
     return Embeddings(np.arange(len(array)).astype(str), array)
+
+
+def digest_arrival(given: Embeddings, columns: Columns, metric: str) -> str:
+    """The SHA-256 of images, their vectors and their metadata, which are all checked on the way.
+
+    Raises:
+        DataError: a vector cannot be stored; names its id.
+    """
+    made = hashlib.sha256(f"{len(given)} {given.dim} {metric}".encode())
+    for here, block in blocks(given, metric, ROWS):
+        made.update("\n".join(given.ids[here].tolist()).encode("utf-8", "surrogatepass"))
+        made.update(block.tobytes())
+    for name in sorted(columns):
+        made.update(f"{name} {columns[name].dtype}".encode())
+        made.update(columns[name].tobytes())
+    return made.hexdigest()
 
 
 def refuse_known(name: str | os.PathLike[str], known: Sequence[str], total: int) -> DataError:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from ..errors import UsageError
 from ..io.paths import PathLike
-from ..structures.arrays import StringArray
-from .columns import Metadata
-from .database import hide_password
+from .addresses import hide_password
 from .folder_index import Index
 from .milvus_index import MilvusIndex, is_milvus
 from .postgres_index import PostgresIndex, is_postgres
@@ -52,18 +49,3 @@ def check_folder_name(name: str) -> None:
             f"{hide_password(name)}: no such index can be opened: name a folder, a path that ends in"
             " .db, milvus://host:port or postgresql://host/database"
         )
-
-
-def update_metadata(index: Store, ids: Sequence[str] | StringArray, metadata: Metadata) -> None:
-    """Give images that are there other metadata; their vectors stay.
-
-    In a folder that is one change. A database is asked for the vectors first, so that there a
-    vector that is replaced at the same moment is lost.
-
-    Raises:
-        DataError: an image is not there, or a value cannot be stored.
-    """
-    if isinstance(index, Index):
-        index.update(ids, metadata)
-    else:
-        index.upsert(ids, index.vectors(ids).vectors, metadata, index.provenance)

@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..errors import DataError, RunError, UsageError, shorten
+from ..errors import DataError, UsageError
 from ..knn.vectors import blocks
 from ..structures import Embeddings, Ranking
-from ..structures.archive import Provenance, unique_ids
+from ..structures.archive import Provenance
 from ..structures.arrays import StringArray
+from ._postgres_connection import PostgresConnection
+from ._postgres_copy import as_stored, copy_rows
+from ._postgres_engines import (
+    FLAT,
+    HNSW,
+    TYPES,
+    check_table,
+    read_engine,
+    read_settings,
+    spell_operators,
+)
+from ._postgres_graph import build_graph, drop_graphs, find_graphs
 from ._sql_filters import spell_filter
-from .columns import NUMBER, Metadata, decode_column, encode_columns, kind_of_column
-from .database import DatabaseIndex, check_space, hide_password
-from .incoming import as_queries, check_list, refuse_known
+from .addresses import hide_password
+from .columns import NUMBER
+from .database import DatabaseIndex, Piece, check_space
+from .incoming import as_queries, check_list
 
 SCHEMES = ("postgresql://", "postgres://")
 ABOUT = "fastseek_indexes"  # the table in which every index says what it is
-ENGINES = ("flat", "hnsw")
 SPARE = 16  # candidates beside the k best: PostgreSQL scores in another precision
-ROWS = 1000  # ids asked for, and vectors written, at once
+ROWS = 1000  # vectors read at once
+KEYS = 10_000  # ids asked for at once
 LONGEST_NAME = 63  # bytes of the name of a column; PostgreSQL cuts the rest off
 KEPT_NAMES = ("vector", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # every table has
-HNSW_DIM = 2000  # numbers a vector may have in a graph of pgvector
+Answer = TypeVar("Answer")
 
 
 class PostgresIndex(DatabaseIndex):
     """Images by id in a table of PostgreSQL, see `Store`.
 
     The table has the columns id and vector, and one a column of metadata, so that other programs
-    can read it, too. A change is one transaction. PostgreSQL proposes, and what it proposes is
-    scored exactly.
+    can read it, too. A change is one transaction, one of more than 20,000 images a transaction for
+    each 20,000. PostgreSQL proposes, and what it proposes is scored exactly. What fails for a
+    moment, such as a server that is started again, is tried again for a minute.
 
     Args:
         uri: "postgresql://user@host/database"; behind "#" the name of the index, "gallery" when
@@ -45,9 +59,12 @@ class PostgresIndex(DatabaseIndex):
         RunError: the database does not answer.
     """
 
+    piece = 20_000
+
     def __init__(self, uri: str) -> None:
         self.name = hide_password(uri).partition("#")[0]
-        self.connection, self.index = _connect(uri)
+        self.index = _read_name(uri)
+        self.database = PostgresConnection(uri.partition("#")[0], self.name)
         try:
             with self._reading("read the index"):
                 pass
@@ -63,6 +80,7 @@ class PostgresIndex(DatabaseIndex):
         metric: str = "cosine",
         engine: str = "flat",
         provenance: Provenance | None = None,
+        dtype: str = "float32",
     ) -> PostgresIndex:
         """Make an empty index; the extension "vector" is made when it is missing.
 
@@ -70,26 +88,31 @@ class PostgresIndex(DatabaseIndex):
             uri: as for the class.
             dim: numbers of a vector.
             metric: "cosine", "ip" or "l2".
-            engine: "flat" compares with every image; "hnsw" is a graph of pgvector.
+            engine: "flat" compares with every image; "hnsw" is a graph of pgvector, also with its
+                settings, such as "hnsw(m=16, ef_construction=64, ef=100)".
             provenance: what will make the vectors.
+            dtype: of the stored vectors: "float32", or "float16" for half the space.
 
         Raises:
             UsageError: the index is there already, or an argument makes no sense.
         """
-        _check_settings(dim, metric, engine)
-        told = {
+        check_space(dim, metric)
+        made = cls.__new__(cls)
+        kind = read_engine(engine)
+        check_table(kind, dim, dtype)
+        made.about = {
             "dim": dim,
             "metric": metric,
-            "engine": engine,
+            "engine": str(kind),
+            "dtype": dtype,
             "columns": {},
             "passport": {**(provenance or {})},
         }
-        made = cls.__new__(cls)
         made.name = hide_password(uri).partition("#")[0]
-        made.connection, made.index = _connect(uri)
-        made.about = told
+        made.index = _read_name(uri)
+        made.database = PostgresConnection(uri.partition("#")[0], made.name)
         try:
-            with made._transaction("make the index"):
+            with made.database.transaction("make the index"):
                 made._create_tables()
         except BaseException:
             made.close()
@@ -98,65 +121,56 @@ class PostgresIndex(DatabaseIndex):
 
     def close(self) -> None:
         """Close the connection."""
-        self.connection.close()
+        self.database.close()
 
     def __len__(self) -> int:
-        with self._transaction("count"):
-            return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
+        def work(_: bool) -> int:
+            with self.database.transaction("count"):
+                return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
 
-    def add(
-        self,
-        ids: Sequence[str] | StringArray,
-        vectors: Any,
-        metadata: Metadata | None = None,
-        provenance: Provenance | None = None,
-    ) -> int:
-        """Put in images that are not there yet, see `Store.add`."""
-        names = unique_ids(ids, "images")
-        self._put(names, vectors, metadata or {}, provenance or {}, replace=False)
-        return len(names)
-
-    def upsert(
-        self,
-        ids: Sequence[str] | StringArray,
-        vectors: Any,
-        metadata: Metadata | None = None,
-        provenance: Provenance | None = None,
-    ) -> int:
-        """Put in images, in the place of those that are there, see `Store.upsert`."""
-        names = unique_ids(ids, "images")
-        return self._put(names, vectors, metadata or {}, provenance or {}, replace=True)
+        return self._attempt(work)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
         check_list(ids)
         names = [str(name) for name in ids]
-        with self._transaction("delete images"):
-            done = self._run("DELETE FROM {table} WHERE id = ANY(%s)", [names])
-            return int(done.rowcount)
+
+        def work(_: bool) -> int:
+            with self.database.transaction("delete images"):
+                done = self._run("DELETE FROM {table} WHERE id = ANY(%s)", [names])
+                return int(done.rowcount)
+
+        return self._attempt(work)
 
     def select(self, filter: str) -> StringArray:
         """The ids of the images that fulfill a condition, sorted."""
-        with self._reading("select images"):
-            condition, values = spell_filter(filter, self.columns)
-            query = f"SELECT id FROM {{table}} WHERE {condition} ORDER BY id"
-            rows = self._run(query, values).fetchall()
-        return np.array([row[0] for row in rows], str)
+
+        def work(_: bool) -> StringArray:
+            with self._reading("select images"):
+                condition, values = spell_filter(filter, self.columns)
+                query = f"SELECT id FROM {{table}} WHERE {condition} ORDER BY id"
+                rows = self._run(query, values).fetchall()
+            return np.array([row[0] for row in rows], str)
+
+        return self._attempt(work)
 
     def search(self, queries: Embeddings | np.ndarray, k: int = 10, filter: str = "") -> Ranking:
         """The k best images of every query, see `Store.search`."""
         if k < 1:
             raise UsageError(f"k must be 1 or more, got {k}")
         asked = as_queries(queries)
-        with self._reading("search"):
-            self.check_fits(asked, "queries")
-            condition, values = spell_filter(filter, self.columns)
-            names = self._propose(asked, k, condition, values)
-            listed = sorted({name for row in names for name in row})
-            gallery = self._read_vectors(listed)
-            count = int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
+
+        def work(_: bool) -> tuple[list[list[str]], Embeddings]:
+            with self._reading("search"):
+                self.check_fits(asked, "queries")
+                condition, values = spell_filter(filter, self.columns)
+                names = self._propose(asked, k, condition, values)
+                listed = sorted({name for row in names for name in row})
+                return names, self._read_vectors(listed)
+
+        names, gallery = self._attempt(work)
         call = f"postgres, index {self.index!r}, k={k}, engine={self.about['engine']!r}"
-        told = {"search": call, "images": count} | ({"filter": filter} if filter else {})
+        told = {"search": call} | ({"filter": filter} if filter else {})
         return self._rank(asked, names, gallery, k, told)
 
     def vectors(self, ids: Sequence[str] | StringArray) -> Embeddings:
@@ -165,8 +179,12 @@ class PostgresIndex(DatabaseIndex):
         Raises:
             DataError: an image is not there.
         """
-        with self._reading("read vectors"):
-            return self._read_vectors([str(name) for name in ids])
+
+        def work(_: bool) -> Embeddings:
+            with self._reading("read vectors"):
+                return self._read_vectors([str(name) for name in ids])
+
+        return self._attempt(work)
 
     def info(self) -> dict[str, Any]:
         """What it holds."""
@@ -177,6 +195,7 @@ class PostgresIndex(DatabaseIndex):
             "uri": f"{self.name}#{self.index}",
             "images": count,
             "dim": self.dim,
+            "dtype": self.about.get("dtype", "float32"),
             "metric": self.about["metric"],
             "engine": self.about["engine"],
             "model": self.provenance.get("model"),
@@ -185,14 +204,23 @@ class PostgresIndex(DatabaseIndex):
         }
 
     def check(self) -> list[str]:
-        """What is wrong: an index of the table that PostgreSQL calls invalid."""
-        with self._transaction("check the table"):
+        """What is wrong: an index of the table that PostgreSQL calls invalid, a graph that is
+        missing, or loading that was stopped.
+        """
+        with self._reading("check the table"):
             query = (
                 "SELECT indexrelid::regclass::text FROM pg_index"
                 " WHERE indrelid = '{table}'::regclass AND NOT indisvalid"
             )
             rows = self._run(query).fetchall()
-        return [f"{self.name}: the index {row[0]} is not valid" for row in rows]
+            engine, _ = read_settings(self.about)
+            lost = engine.name == HNSW and not find_graphs(self._run)
+        faults = [f"{self.name}: the index {row[0]} is not valid" for row in rows]
+        faults += [f"{self.name}: the graph is missing, all images are compared"] * lost
+        return faults + self._check_loading()
+
+    def _attempt(self, work: Callable[[bool], Answer]) -> Answer:
+        return self.database.attempt(work)
 
     def _create_tables(self) -> None:
         self._run("CREATE EXTENSION IF NOT EXISTS vector")
@@ -201,13 +229,23 @@ class PostgresIndex(DatabaseIndex):
         query = f"INSERT INTO {ABOUT} VALUES (%s, %s) ON CONFLICT DO NOTHING"
         if not self._run(query, [self.index, page]).rowcount:
             raise UsageError(f"{self.name}#{self.index}: is an index already: name another one")
+        kind = TYPES[self.about["dtype"]]
         self._run(
             f'CREATE TABLE {{table}} (id text COLLATE "C" PRIMARY KEY,'
-            f" vector vector({self.dim}) NOT NULL)"
+            f" vector {kind}({self.dim}) NOT NULL)"
         )
-        if self.about["engine"] == "hnsw":
-            kind = "vector_l2_ops" if self.about["metric"] == "l2" else "vector_ip_ops"
-            self._run(f"CREATE INDEX ON {{table}} USING hnsw (vector {kind})")
+        build_graph(self._run, self.about)
+
+    def _begin_load(self) -> None:
+        # Into an empty table a graph is built at the end, in a tenth of the time.
+        with self.database.transaction("begin to load"):
+            if self._run("SELECT NOT EXISTS (SELECT FROM {table})").fetchone()[0]:
+                drop_graphs(self._run)
+
+    def _end_load(self, many: bool) -> None:
+        if many:
+            with self.database.transaction("build the graph"):
+                build_graph(self._run, self.about)
 
     def _read_about(self) -> dict[str, Any]:
         there = self._run("SELECT to_regclass(%s)", [ABOUT]).fetchone()[0]
@@ -220,75 +258,66 @@ class PostgresIndex(DatabaseIndex):
             )
         return dict(row[0])
 
-    def _put(
-        self,
-        names: StringArray,
-        vectors: Any,
-        metadata: Metadata,
-        provenance: Provenance,
-        replace: bool,
-    ) -> int:
-        array = vectors if hasattr(vectors, "shape") else np.asarray(vectors, np.float32)
-        given = Embeddings(names, array, provenance)
-        before = self.about
-        try:
-            with self._transaction("store images"):
-                # One writer at a time: columns and provenance are read, and then written.
-                self._run("SELECT pg_advisory_xact_lock(hashtext('{table}'))")
-                self.about = self._read_about()
-                self.check_fits(given)
-                columns = self._add_columns(metadata, names, provenance)
-                self._copy(given, columns)
-                known = self._find_arrived()
-                if known and not replace:
-                    raise refuse_known(self.name, known, len(names))
-                self._move(list(columns))
-        except BaseException:
-            self.about = before
-            raise
-        return len(known)
+    def _check_column(self, name: str) -> None:
+        if name in KEPT_NAMES or len(name.encode()) > LONGEST_NAME:
+            raise UsageError(
+                f"no column can be called {name!r} in PostgreSQL: a name has {LONGEST_NAME} bytes"
+                f" at most, and is none of {', '.join(KEPT_NAMES)}"
+            )
 
-    def _find_arrived(self) -> list[str]:
-        """Which of the images that arrived are there, sorted."""
-        query = "SELECT arrived.id FROM arrived JOIN {table} USING (id) ORDER BY id"
-        return [row[0] for row in self._run(query).fetchall()]
+    def _tell(self, decide: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        with self.database.transaction("note what the index holds"):
+            self._take_turn()
+            about = self._read_about()
+            told = decide(about)
+            columns = about.get("columns", {})
+            for name, kind in told.get("columns", {}).items():
+                if name not in columns:
+                    what = "double precision" if kind == NUMBER else 'text COLLATE "C"'
+                    self._run(f'ALTER TABLE {{table}} ADD COLUMN "{name}" {what}')
+            self.about = {**about, **told}
+            if told:
+                page = json.dumps(self.about, default=str)
+                self._run(f"UPDATE {ABOUT} SET about = %s WHERE name = %s", [page, self.index])
 
-    def _add_columns(
-        self, metadata: Metadata, names: StringArray, provenance: Provenance
-    ) -> dict[str, list[Any]]:
-        encoded = encode_columns(metadata, names, self.columns)
-        kinds = {name: kind_of_column(column) for name, column in encoded.items()}
-        for name in sorted(set(kinds) - set(self.columns)):
-            _check_column(name)
-            kind = "double precision" if kinds[name] == NUMBER else 'text COLLATE "C"'
-            self._run(f'ALTER TABLE {{table}} ADD COLUMN "{name}" {kind}')
-        empty = self._run("SELECT NOT EXISTS (SELECT FROM {table})").fetchone()[0]
-        self.about |= {
-            "columns": {**self.columns, **kinds},
-            "passport": self._merge_passport(provenance, empty),
-        }
-        page = json.dumps(self.about, default=str)
-        self._run(f"UPDATE {ABOUT} SET about = %s WHERE name = %s", [page, self.index])
-        return {name: decode_column(column) for name, column in encoded.items()}
+    def _take_turn(self) -> None:
+        """One writer at a time: columns and provenance are read, and then written."""
+        self._run("SELECT pg_advisory_xact_lock(hashtext('{table}'))")
 
-    def _copy(self, given: Embeddings, columns: Mapping[str, list[Any]]) -> None:
-        """Put the images into a table of this transaction."""
-        self._run("CREATE TEMPORARY TABLE arrived (LIKE {table}) ON COMMIT DROP")
-        listed = ", ".join(f'"{name}"' for name in ("id", "vector", *columns))
-        ids = given.ids.tolist()
-        with self.connection.cursor().copy(f"COPY arrived ({listed}) FROM STDIN") as copy:
-            for here, block in blocks(given, self.about["metric"], ROWS):
-                for row, vector in enumerate(block.tolist(), here.start):
-                    values = (column[row] for column in columns.values())
-                    copy.write_row((ids[row], _spell_vector(vector), *values))
+    def _store(self, piece: Piece) -> None:
+        with self.database.transaction("store images"):
+            given, columns = piece.embeddings, ("vector", *piece.values)
+            vectors = as_stored(given, self.about)
+            self._copy(given.ids.tolist(), vectors, piece.values)
+            listed = _quote("id", *columns)
+            changed = ", ".join(f'"{name}" = excluded."{name}"' for name in columns)
+            self._run(
+                f"INSERT INTO {{table}} ({listed}) SELECT {listed} FROM arrived"
+                f" ON CONFLICT (id) DO UPDATE SET {changed}"
+            )
+            self._run("DROP TABLE arrived")
 
-    def _move(self, columns: Sequence[str]) -> None:
-        listed = ", ".join(f'"{name}"' for name in ("id", "vector", *columns))
-        changed = ", ".join(f'"{name}" = excluded."{name}"' for name in ("vector", *columns))
+    def _store_columns(self, ids: Sequence[str], values: Mapping[str, list[Any]]) -> None:
+        if not values:
+            return
+        with self.database.transaction("store metadata"):
+            self._copy(ids, None, values)
+            changed = ", ".join(f'"{name}" = arrived."{name}"' for name in values)
+            self._run(f"UPDATE {{table}} AS t SET {changed} FROM arrived WHERE t.id = arrived.id")
+            self._run("DROP TABLE arrived")
+
+    def _copy(
+        self, ids: Sequence[str], vectors: np.ndarray | None, values: Mapping[str, list[Any]]
+    ) -> None:
+        """Put rows into a table of this transaction."""
+        columns = _quote("id", *(() if vectors is None else ("vector",)), *values)
         self._run(
-            f"INSERT INTO {{table}} ({listed}) SELECT {listed} FROM arrived"
-            f" ON CONFLICT (id) DO UPDATE SET {changed}"
+            f"CREATE TEMPORARY TABLE arrived ON COMMIT DROP AS SELECT {columns} FROM {{table}}"
+            " WITH NO DATA"
         )
+        with self.database.copy(f"COPY arrived ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+            for part in copy_rows(ids, vectors, values):
+                copy.write(part)
 
     def _propose(
         self, queries: Embeddings, k: int, condition: str, values: list[Any]
@@ -299,9 +328,10 @@ class PostgresIndex(DatabaseIndex):
             for _, block in blocks(queries, self.about["metric"], ROWS)
             for vector in block.tolist()
         ]
-        if self.about["engine"] == "flat":
+        engine, _ = read_settings(self.about)
+        if engine.name == FLAT:
             return self._find_nearest(vectors, k + SPARE, condition, values)
-        self._run(f"SET LOCAL hnsw.ef_search = {min(1000, max(100, k + SPARE))}")
+        self._run(f"SET LOCAL hnsw.ef_search = {engine.find_width(k + SPARE)}")
         self._run("SET LOCAL hnsw.iterative_scan = strict_order")
         found = self._find_nearest(vectors, k + SPARE, condition, values, in_graph=True)
         # The graph is left after hnsw.max_scan_tuples images, whatever a filter let through.
@@ -320,8 +350,9 @@ class PostgresIndex(DatabaseIndex):
         values: list[Any],
         in_graph: bool = False,
     ) -> list[list[str]]:
-        sign = "<->" if self.about["metric"] == "l2" else "<#>"
-        order = f"vector {sign} %s::vector"
+        _, dtype = read_settings(self.about)
+        sign, _ = spell_operators(self.about["metric"], dtype)
+        order = f"vector {sign} %s::{TYPES[dtype]}"
         # By a sum no graph is asked, so that all images are compared.
         order = order if in_graph else f"({order}) + 0, id"
         query = f"SELECT id FROM {{table}} WHERE {condition} ORDER BY {order} LIMIT {limit}"
@@ -337,55 +368,51 @@ class PostgresIndex(DatabaseIndex):
 
     def _read_vectors(self, ids: Sequence[str]) -> Embeddings:
         """The vectors of some images, in the order of the ids."""
-        found: dict[str, list[float]] = {}
+        vectors = np.zeros((len(ids), self.dim), np.float32)
         for start in range(0, len(ids), ROWS):
+            some = list(ids[start : start + ROWS])
             query = "SELECT id, vector::real[] FROM {table} WHERE id = ANY(%s)"
-            found |= dict(self._run(query, [list(ids[start : start + ROWS])]).fetchall())
-        self._check_all_there(ids, found)
-        vectors = np.array([found[name] for name in ids], np.float32).reshape(len(ids), self.dim)
+            found = dict(self._run(query, [some], binary=True).fetchall())
+            self._check_all_there(some, found)
+            vectors[start : start + ROWS] = [found[name] for name in some]
         return Embeddings(np.array(ids, str), vectors, self.provenance)
 
     def _read(self, ids: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        listed = ", ".join(f'"{name}"' for name in ("id", *columns))
+        listed = _quote("id", *columns)
         found: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(ids), ROWS):
+        for start in range(0, len(ids), KEYS):
             query = f"SELECT {listed} FROM {{table}} WHERE id = ANY(%s)"
-            rows = self._run(query, [list(ids[start : start + ROWS])]).fetchall()
+            rows = self._run(query, [list(ids[start : start + KEYS])]).fetchall()
             for name, *values in rows:
                 pairs = zip(columns, map(_plain, values), strict=True)
                 found[name] = {key: value for key, value in pairs if value is not None}
         return found
 
-    def _run(self, query: str, values: Sequence[Any] | None = None) -> Any:
+    def _run(self, query: str, values: Sequence[Any] | None = None, binary: bool = False) -> Any:
         """Do a statement; {table} stands for the table of the index."""
-        return self.connection.execute(query.replace("{table}", f'"fastseek_{self.index}"'), values)
+        table = f'"fastseek_{self.index}"'
+        return self.database.run(query.replace("{table}", table), values, binary)
 
     @contextlib.contextmanager
     def _reading(self, what: str) -> Iterator[None]:
         """A transaction that sees one state of the index, which is described by `about`."""
-        with self._transaction(what):
+        with self.database.transaction(what):
             self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             self.about = self._read_about()
             yield
 
     @contextlib.contextmanager
-    def _transaction(self, what: str) -> Iterator[None]:
-        """All of the block or nothing; failures of the database as ours."""
-        import psycopg
-
+    def _writing(self, what: str, whole: bool) -> Iterator[None]:
+        before = getattr(self, "about", {})
         try:
-            with self.connection.transaction():
+            with self.database.transaction(what) if whole else contextlib.nullcontext():
+                if whole:
+                    self._take_turn()
+                self.about = self._read_about()
                 yield
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{shorten(str(error.object))!r} is no UTF-8, which PostgreSQL needs: rename the"
-                " file, or mend the text; nothing was changed"
-            ) from error
-        except psycopg.Error as error:
-            told = " ".join(str(error).split())
-            raise RunError(
-                f"PostgreSQL at {self.name} could not {what}: {told}; nothing was changed"
-            ) from error
+        except BaseException:
+            self.about = before
+            raise
 
 
 def is_postgres(uri: str) -> bool:
@@ -393,40 +420,16 @@ def is_postgres(uri: str) -> bool:
     return uri.startswith(SCHEMES)
 
 
-def _connect(uri: str) -> tuple[Any, str]:
-    """A connection, and the name of the index."""
-    try:
-        import psycopg
-    except ImportError as error:
-        raise UsageError("psycopg is not installed: pip install 'fastseek[postgres]'") from error
-    address, _, index = uri.partition("#")
-    index = index or "gallery"
+def _read_name(uri: str) -> str:
+    """The name of the index in a URI."""
+    index = uri.partition("#")[2] or "gallery"
     if not index.isidentifier() or not index.isascii():
         raise UsageError(f"no index can be called {index!r}: use letters, digits and _")
-    try:
-        return psycopg.connect(address, autocommit=True), index
-    except psycopg.Error as error:
-        told = " ".join(str(error).split())
-        where = hide_password(uri).partition("#")[0]
-        raise RunError(f"PostgreSQL at {where} does not answer: {told}") from error
+    return index
 
 
-def _check_settings(dim: int, metric: str, engine: str) -> None:
-    check_space(dim, metric)
-    if engine not in ENGINES:
-        raise UsageError(
-            f"engine in PostgreSQL must be one of {', '.join(ENGINES)}, got {engine!r}"
-        )
-    if engine == "hnsw" and dim > HNSW_DIM:
-        raise UsageError(f"hnsw of pgvector takes {HNSW_DIM} numbers at most, got {dim}: use flat")
-
-
-def _check_column(name: str) -> None:
-    if name in KEPT_NAMES or len(name.encode()) > LONGEST_NAME:
-        raise UsageError(
-            f"no column can be called {name!r} in PostgreSQL: a name has {LONGEST_NAME} bytes at"
-            f" most, and is none of {', '.join(KEPT_NAMES)}"
-        )
+def _quote(*names: str) -> str:
+    return ", ".join(f'"{name}"' for name in names)
 
 
 def _spell_vector(vector: Sequence[float]) -> str:

@@ -101,6 +101,15 @@ class Store(Protocol):
         Of its metadata the columns that are given are replaced, the others stay.
         """
 
+    def update(self, ids: Sequence[str] | StringArray, metadata: Metadata) -> int:
+        """Give images that are there other metadata; returns how many.
+
+        Their vectors stay, and so does a column that is not given.
+
+        Raises:
+            DataError: an image is not there, or a value cannot be stored.
+        """
+
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
 

@@ -11,8 +11,6 @@ import pathlib
 from ..errors import NO_ROOM, ArtefactError, FastSeekError, RunError
 from ..io.paths import PathLike
 
-# Those it builds; others it takes, logs as failed in the background, and searches without.
-INDEXES = ("AUTOINDEX", "BRUTE_FORCE", "FLAT", "HNSW", "HNSW_SQ", "IVF_FLAT", "IVF_SQ8")
 FULL = tuple(f"[Errno {number}]" for number in NO_ROOM)  # in messages that come over the wire
 
 

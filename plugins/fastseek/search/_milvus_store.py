@@ -6,24 +6,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
-from urllib.parse import quote, unquote
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError, RunError, UsageError
-from ..io.paths import make_folder
-from ..knn.align import rows_of
+from ..errors import ArtefactError
 from ..knn.vectors import blocks
 from ..progress import progress
-from ..structures import Embeddings, Ranking
+from ..structures import Embeddings
 from ..structures.provenance import KEYS, first_difference
 from . import _milvus_lite
-from ._rescoring import look_up_rows, rescore_pairs
+from ._milvus_connection import MilvusConnection
+from ._milvus_ids import LONGEST_ID, check_ids, decode_id, encode_id
+from ._milvus_lock import hold_lock
+from ._milvus_types import IndexType, check_server, read_index_type
+from ._milvus_vectors import check_vector_type, decode_vectors, encode_vectors
 
 METRICS = {
     "cosine": "IP",
@@ -31,9 +30,28 @@ METRICS = {
     "l2": "L2",
 }  # for "cosine" the vectors are stored with length 1
 MOST = 16384  # images a query can get from Milvus
-LONGEST_ID = 4096
-PLAIN = "/ ._-~,+=@:()[]&!#$;"  # kept as they are in keys
-ROWS = 1000  # vectors sent at once
+LONGEST_TEXT = 1024  # of what a partition key holds
+ROWS = 1000  # ids asked for at once
+SENT = 8 << 20  # bytes of vectors sent at once, 5,000 of them at most
+FLUSHED = 10_000  # images from which on a change is sealed at once, and its index built
+KEYED = (2, 4)  # older servers upsert an image into a partition that is not its own
+PARTIAL = (2, 6)  # older servers replace an image as a whole
+
+
+class Layout(NamedTuple):
+    """What a new collection is.
+
+    Args:
+        kind: an index type, see `read_index_type`.
+        dtype: "float32", or where the server has them "float16", "bfloat16" or "int8".
+        metadata: whether images may have further fields; all of the provenance is kept then.
+        partition: a column of texts by which images are stored together, "" for none.
+    """
+
+    kind: IndexType = read_index_type("FLAT")
+    dtype: str = "float32"
+    metadata: bool = False
+    partition: str = ""
 
 
 class MilvusStore:
@@ -43,32 +61,21 @@ class MilvusStore:
 
     Args:
         uri: a path that ends in ".db" for Milvus Lite, embedded, or "http://host:19530" of a
-            cluster.
+            cluster; see `read_address`.
         collection: the name of the collection.
         token: "user:password" or a key, for a cluster that asks for it.
 
     Raises:
-        UsageError: pymilvus is not installed, the URI is no such thing, or its folder cannot be
-            made.
-        RunError: the database does not answer, or another process holds the file.
-        ArtefactError: an embedded database is damaged, or is none.
+        as `MilvusConnection`.
     """
 
     def __init__(
         self, uri: str = "./milvus.db", collection: str = "gallery", token: str = ""
     ) -> None:
-        self.uri, self.collection = uri, collection
-        self.local = "://" not in uri
-        if self.local and not uri.endswith(".db"):
-            raise UsageError(
-                "uri must be a path that ends in .db, or http://host:port of a cluster, got"
-                f" {uri!r}"
-            )
-        milvus = _import_pymilvus(self.local)
-        if self.local:
-            make_folder(pathlib.Path(uri).absolute().parent)
-        with _describe(uri, "open the database", reads=True):
-            self.client = milvus.MilvusClient(uri=uri, token=token)
+        self.collection = collection
+        self.connection = MilvusConnection(uri, token)
+        self.uri, self.local = self.connection.uri, self.connection.embedded
+        self._loaded = False
 
     def __enter__(self) -> MilvusStore:
         return self
@@ -80,46 +87,30 @@ class MilvusStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-        if kind is None and self.local:
-            self._check_index()
-
-    def _check_index(self) -> None:
-        """Check that no index failed; the embedded engine builds them in the background, and ends
-        that when it is closed.
-
-        Raises:
-            RunError: one did.
-        """
-        cause = _milvus_lite.take_failure("engine.collection")
-        if cause is not None:
-            raise RunError(
-                f"Milvus at {self.uri} could not build its index ({cause}): take another index and"
-                " collection"
-            ) from cause
+        if kind is None:
+            self.connection.check_background()
 
     def close(self) -> None:
         """Close the connection, and an embedded database with it."""
-        self.client.close()
-        if self.local:
-            from milvus_lite.server_manager import server_manager_instance
+        self.connection.close()
 
-            server_manager_instance.release_server(self.uri)
+    def engine(self) -> str:
+        """What answers: the name and version of the database."""
+        return f"milvus {self.connection.release}"
 
     def exists(self) -> bool:
         """Whether the collection is there."""
-        with _describe(self.uri, "ask for collections", reads=True):
-            return self.client.has_collection(self.collection)
+        return bool(self._ask("ask for collections", "has_collection", reads=True))
 
     def about(self) -> dict[str, Any]:
-        """What the collection says of itself: "dim", "metric", "passport" and "holds" (see `mark`).
+        """What the collection says of itself: "dim", "metric", "passport", "holds" (see `mark`),
+        and of newer ones "index", "dtype" and "partition".
 
         Raises:
             ArtefactError: it was not made by FastSeek.
         """
-        with _describe(self.uri, "describe the collection", reads=True):
-            page = self.client.describe_collection(self.collection)["properties"].get(
-                "fastseek", ""
-            )
+        told = self._ask("describe the collection", "describe_collection", reads=True)
+        page = told["properties"].get("fastseek", "")
         try:
             return json.loads(page)
         except ValueError as error:
@@ -127,74 +118,97 @@ class MilvusStore:
                 f"collection {self.collection!r} was not made by FastSeek: name another one"
             ) from error
 
-    def create(
-        self, dim: int, metric: str, provenance: Any, index: str = "FLAT", metadata: bool = False
-    ) -> None:
+    def create(self, dim: int, metric: str, provenance: Any, layout: Layout | None = None) -> None:
         """Make the collection; what the provenance tells of model and treatment is kept with it.
 
         Args:
             dim, metric, provenance: of the vectors.
-            index: a Milvus index type.
-            metadata: whether images may have further fields; all of the provenance is kept then.
+            layout: what else it is.
+
+        Raises:
+            UsageError: the database has no such index type or vectors.
         """
-        kept = provenance if metadata else [key for key in KEYS if key in provenance]
+        layout = layout or Layout()
+        client, version = self.connection.client, (() if self.local else self.connection.version)
+        check_server(layout.kind, self.local, version)
+        vectors = check_vector_type(layout.dtype, metric, self.local, version)
+        settings = layout.kind.build_settings(dim)
+        kept = provenance if layout.metadata else [key for key in KEYS if key in provenance]
         told = {
             "dim": dim,
             "metric": metric,
             "holds": "",
             "passport": {key: provenance[key] for key in kept},
+            "index": str(layout.kind),
+            "dtype": layout.dtype,
+            "partition": layout.partition,
         }
-        kinds = _import_pymilvus(self.local).DataType
-        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=metadata)
+        kinds = self.connection.pymilvus.DataType
+        schema = client.create_schema(auto_id=False, enable_dynamic_field=layout.metadata)
         schema.add_field("id", kinds.VARCHAR, is_primary=True, max_length=LONGEST_ID)
-        schema.add_field("vector", kinds.FLOAT_VECTOR, dim=dim)
-        indexed = self.client.prepare_index_params()
-        indexed.add_index("vector", index_type=index, metric_type=METRICS[metric])
-        with _describe(self.uri, f"create the collection with index {index!r}"):
-            try:
-                self.client.create_collection(
-                    self.collection,
-                    schema=schema,
-                    index_params=indexed,
-                    consistency_level="Strong",
-                    properties={"fastseek": json.dumps(told, default=str)},
-                )
-            except Exception:
-                # A cluster makes the collection before it refuses the index.
-                with contextlib.suppress(Exception):
-                    self.client.drop_collection(self.collection)
-                raise
+        schema.add_field("vector", getattr(kinds, vectors.milvus), dim=dim)
+        if layout.partition:
+            schema.add_field(
+                layout.partition, kinds.VARCHAR, max_length=LONGEST_TEXT, is_partition_key=True
+            )
+        indexed = client.prepare_index_params()
+        name, space = layout.kind.name, METRICS[metric]
+        indexed.add_index("vector", index_type=name, metric_type=space, params=settings)
+        what = f"create the collection with index {name!r}"
+        pages = {"fastseek": json.dumps(told, default=str)}
+        try:
+            self._ask(
+                what,
+                "create_collection",
+                schema=schema,
+                consistency_level="Strong",
+                properties=pages,
+            )
+            self._ask(what, "create_index", index_params=indexed, sync=False)
+            self._ask(what, "load_collection")
+        except Exception:
+            # A cluster makes the collection before it refuses the index.
+            with contextlib.suppress(Exception):
+                client.drop_collection(self.collection)
+            raise
+        self._loaded = True
 
     def drop(self) -> None:
         """Delete the collection and all that is in it."""
-        with _describe(self.uri, "drop the collection"):
-            self.client.drop_collection(self.collection)
+        self._ask("drop the collection", "drop_collection")
+        self._loaded = False
 
     def mark(self, holds: str) -> None:
         """Note what the collection holds as a whole; `upsert` and `delete` wipe the note."""
-        with _describe(self.uri, "note what the collection holds"):
-            self.client.alter_collection_properties(
-                self.collection, {"fastseek": json.dumps(self.about() | {"holds": holds})}
-            )
+        self.change(lambda about: {"holds": holds} if about["holds"] != holds else {})
 
-    def note(self, told: dict[str, Any]) -> None:
-        """Keep more of what the collection says of itself."""
-        page = json.dumps(self.about() | told, default=str)
-        with _describe(self.uri, "note what the collection holds"):
-            self.client.alter_collection_properties(self.collection, {"fastseek": page})
+    def change(self, decide: Callable[[dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+        """Change what the collection says of itself, while nobody else does.
+
+        Args:
+            decide: called with what it says, returns what is to be said instead, or raises; called
+                once more under the lock where there is something.
+
+        Returns:
+            what it says then.
+        """
+        about = self.about()
+        if not decide(about):
+            return about
+        with hold_lock(self.connection, self.collection):
+            about = self.about()
+            about |= decide(about)
+            page = json.dumps(about, default=str)
+            what = "note what the collection holds"
+            self._ask(what, "alter_collection_properties", {"fastseek": page})
+        return about
 
     def fields(self, ids: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Some fields of the images of those ids that are there; one that is missing is left out."""
-        self._load()
-        found: dict[str, dict[str, Any]] = {}
-        for start in range(0, len(ids), ROWS):
-            keys = [encode_id(name) for name in ids[start : start + ROWS]]
-            with _describe(self.uri, "read fields"):
-                rows = self.client.get(self.collection, ids=keys, output_fields=["id", *names])
-            for row in rows:
-                told = {name: row[name] for name in names if row.get(name) is not None}
-                found[decode_id(row["id"])] = told
-        return found
+        return {
+            decode_id(row["id"]): {name: row[name] for name in names if row.get(name) is not None}
+            for row in self._get(ids, names, "read fields")
+        }
 
     def check(self, embeddings: Embeddings, what: str) -> None:
         """Check that embeddings are of the model and dimension of the collection.
@@ -202,7 +216,9 @@ class MilvusStore:
         Raises:
             ArtefactError: they are not; says in which they differ.
         """
-        about = self.about()
+        self._check(embeddings, what, self.about())
+
+    def _check(self, embeddings: Embeddings, what: str, about: Mapping[str, Any]) -> None:
         if embeddings.dim != about["dim"]:
             raise ArtefactError(
                 f"{what} have {embeddings.dim} dimensions, collection {self.collection!r} has "
@@ -215,68 +231,125 @@ class MilvusStore:
                 f"{embeddings.provenance[key]} and {about['passport'][key]}"
             )
 
-    def upsert(
-        self,
-        embeddings: Embeddings,
-        holds: str = "",
-        metadata: Sequence[dict[str, Any]] | None = None,
-    ) -> None:
+    def upsert(self, embeddings: Embeddings, holds: str = "") -> None:
         """Put vectors in; an id that is there gets the new vector, so that doing it twice changes
         nothing.
+
+        They are sent some megabytes at a time, and sealed at the end of a large change. An import
+        of files, as a cluster with an object store has it, is not used.
 
         Args:
             embeddings: what to put in.
             holds: the note for `mark`.
-            metadata: further fields of every image, for a collection that has them.
 
         Raises:
             ArtefactError: they are of another model or dimension. DataError: a vector or id cannot
                 be stored.
             RunError: the database failed; what was put in stays, and doing it again is safe.
         """
-        self.check(embeddings, "images")
-        long = [name for name in embeddings.ids.tolist() if len(encode_id(name)) > LONGEST_ID]
-        if long:
-            raise DataError(f"the id {long[0][:60]!r}… is longer than {LONGEST_ID} bytes")
+        about = self.about()
+        self._check(embeddings, "images", about)
+        check_ids(embeddings.ids.tolist())
         self.mark(holds)
-        pieces = blocks(embeddings, self.about()["metric"], ROWS)
-        for here, block in progress(pieces, "upsert", -(-len(embeddings) // ROWS)):
+        step = max(1, min(5000, SENT // (4 * max(1, embeddings.dim))))
+        starts = range(0, len(embeddings), step)
+        for start in progress(starts, "storing", unit=f"x {step} images"):
+            here = slice(start, start + step)
+            vectors = np.asarray(embeddings.vectors[here])
+            some = Embeddings(embeddings.ids[here], vectors, embeddings.provenance)
+            self.put(some, None, about)
+        if self.local or len(embeddings) >= FLUSHED:
+            self.seal()
+
+    def put(
+        self,
+        embeddings: Embeddings,
+        metadata: Sequence[Mapping[str, Any]] | None,
+        about: Mapping[str, Any],
+    ) -> None:
+        """Put some vectors in at once, which were checked.
+
+        Args:
+            embeddings: what to put in.
+            metadata: further fields of every image.
+            about: what the collection says of itself.
+        """
+        dtype = about.get("dtype", "float32")
+        for here, block in blocks(embeddings, about["metric"], len(embeddings)):
             keys = map(encode_id, embeddings.ids[here].tolist())
-            rows = [{"id": key, "vector": vector} for key, vector in zip(keys, block, strict=True)]
+            vectors = encode_vectors(block, dtype)
+            rows = [{"id": key, "vector": one} for key, one in zip(keys, vectors, strict=True)]
             if metadata is not None:
-                rows = [{**told, **row} for told, row in zip(metadata[here], rows, strict=True)]
-            with _describe(self.uri, "store vectors"):
-                self.client.upsert(self.collection, rows)
-        with _describe(self.uri, "store vectors"):
-            self.client.flush(self.collection)
+                rows = [{**told, **row} for told, row in zip(metadata, rows, strict=True)]
+            self._send(rows, about)
+
+    def seal(self) -> None:
+        """Have the index built over what was put in, and an embedded database written to its file."""
+        self._ask("store vectors", "flush")
+
+    def _send(self, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> None:
+        key = about.get("partition", "")
+        if key:
+            rows = [{**row, key: row.get(key) or ""} for row in rows]
+        if key and not self.local and self.connection.version < KEYED:
+            self._ask("store vectors", "delete", ids=[row["id"] for row in rows])
+            self._ask("store vectors", "insert", rows)
+        else:
+            self._ask("store vectors", "upsert", rows)
+
+    def update(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give images that are there other fields; those that are not named stay.
+
+        Args:
+            fields: by id; None takes a field away.
+        """
+        about = self.about()
+        whole = not self.local and self.connection.version < PARTIAL
+        ids = list(fields)
+        for start in range(0, len(ids), ROWS):
+            some = ids[start : start + ROWS]
+            rows = self._get(some, ["*"] if whole else ["id"], "read fields")
+            names = {row["id"]: decode_id(row["id"]) for row in rows}
+            if whole:
+                # An old server must be told the vector again.
+                made = [{**row, **fields[names[row["id"]]]} for row in rows]
+                self._send([_drop_missing(row) for row in made], about)
+            else:
+                made = [{"id": row["id"], **fields[names[row["id"]]]} for row in rows]
+                key = about.get("partition", "")
+                made = [{**row, key: row[key] or ""} if key in row else row for row in made]
+                self._ask("store fields", "upsert", made, partial_update=True)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Take images out; returns how many of them were there."""
-        before, keys = self.count(), [encode_id(str(name)) for name in ids]
+        names = list(dict.fromkeys(str(name) for name in ids))
+        found = [row["id"] for row in self._get(names, ["id"], "look for images")]
         self.mark("")
-        for start in range(0, len(keys), ROWS):
-            with _describe(self.uri, "delete vectors"):
-                self.client.delete(self.collection, ids=keys[start : start + ROWS])
-        return before - self.count()
+        for start in range(0, len(found), ROWS):
+            self._ask("delete vectors", "delete", ids=found[start : start + ROWS])
+        return len(found)
 
     def count(self) -> int:
         """How many images the collection holds."""
-        self._load()
-        with _describe(self.uri, "count"):
-            return int(
-                self.client.query(self.collection, filter="", output_fields=["count(*)"])[0][
-                    "count(*)"
-                ]
-            )
+        rows = self._read("count", "query", filter="", output_fields=["count(*)"])
+        return int(rows[0]["count(*)"])
+
+    def indexed(self) -> int:
+        """How many of the images the index was built over; the others are compared one by one."""
+        told = self._ask("describe the index", "describe_index", "vector", reads=True)
+        return int(told.get("indexed_rows", 0))
 
     def ids(self, condition: str = "") -> np.ndarray:
         """The ids of all images, or of those that fulfill an expression of Milvus, sorted."""
-        self._load()
         found: list[str] = []
-        with _describe(self.uri, "list its images"):
-            pages = self.client.query_iterator(
-                self.collection, batch_size=ROWS, filter=condition, output_fields=["id"]
-            )
+        pages = self._read(
+            "list its images",
+            "query_iterator",
+            batch_size=ROWS,
+            filter=condition,
+            output_fields=["id"],
+        )
+        with self.connection.describe("list its images"):
             while page := pages.next():
                 found += [decode_id(row["id"]) for row in page]
             pages.close()
@@ -284,120 +357,78 @@ class MilvusStore:
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
         """The images of those ids that are there, in the order of their ids."""
-        self._load()
-        found: dict[str, Any] = {}
-        for start in range(0, len(ids), ROWS):
-            with _describe(self.uri, "read vectors"):
-                rows = self.client.get(
-                    self.collection,
-                    ids=[encode_id(name) for name in ids[start : start + ROWS]],
-                    output_fields=["id", "vector"],
-                )
-            found |= {decode_id(row["id"]): row["vector"] for row in rows}
+        rows = self._get(ids, ["id", "vector"], "read vectors")
+        found = {decode_id(row["id"]): row["vector"] for row in rows}
         names, about = sorted(found), self.about()
-        vectors = np.array([found[name] for name in names], np.float32).reshape(
-            len(names), about["dim"]
-        )
+        made = decode_vectors([found[name] for name in names], about.get("dtype", "float32"))
+        vectors = made.reshape(len(names), about["dim"])
         return Embeddings(np.array(names, str), vectors, about["passport"])
 
-    def _load(self) -> None:
-        try:
-            with _describe(self.uri, "load the collection", reads=True):
-                self.client.load_collection(self.collection)
-        except ArtefactError:
-            # A process that was killed while it wrote an index left the half of it.
-            if not self.local or not _milvus_lite.remove_indexes(self.uri, self.collection):
-                raise
-            with _describe(self.uri, "load the collection", reads=True):
-                self.client.load_collection(self.collection)
+    def nearest(
+        self, queries: Embeddings, k: int, condition: str = "", index: IndexType | None = None
+    ) -> list[list[str]]:
+        """The ids of the k nearest images of every query, as the database finds them.
 
-    def nearest(self, queries: Embeddings, k: int, condition: str = "") -> list[list[str]]:
-        """The ids of the k nearest images of every query, as the database finds them; of those
-        that fulfill an expression of Milvus, if there is one.
+        Args:
+            queries: [Q].
+            k: how many.
+            condition: an expression of Milvus that they fulfill, "" for none.
+            index: whose settings of searching are used, else those of the URI.
 
         Raises:
             ArtefactError: the queries are of another model or dimension.
             DataError: a query is not finite, or zero under "cosine"; names its id.
         """
-        self.check(queries, "queries")
-        self._load()
-        metric, names = self.about()["metric"], []
+        about, names = self.about(), []
+        self._check(queries, "queries", about)
+        index = index or read_index_type(about.get("index", "FLAT"))
+        settings = index.search_with(self.connection.address.settings).search_settings(k)
+        metric = about["metric"]
         # Milvus Lite makes an array of queries x images x D for "l2".
         step = 1 if self.local and metric == "l2" else 64
         for _, block in progress(blocks(queries, metric, step), "search", -(-len(queries) // step)):
-            with _describe(self.uri, "search"):
-                hits = self.client.search(
-                    self.collection,
-                    data=list(block),
-                    limit=k,
-                    filter=condition,
-                    output_fields=["id"],
-                )
+            hits = self._read(
+                "search",
+                "search",
+                data=list(encode_vectors(block, about.get("dtype", "float32"))),
+                limit=k,
+                filter=condition,
+                output_fields=["id"],
+                search_params={"params": settings},
+            )
             names += [[decode_id(hit["id"]) for hit in row] for row in hits]
         return names
 
-    def rank(self, queries: Embeddings, k: int = 100) -> Ranking:
-        """Rank what the collection holds, without a gallery at hand; scores are exact, its own
-        index proposes.
-        """
-        names = self.nearest(queries, k) if self.count() else [[] for _ in queries.ids]
-        gallery = self.vectors(sorted({name for row in names for name in row}))
-        indices, scores = rescore_pairs(
-            queries, gallery, look_up_rows(names, gallery.ids, k), k, self.about()["metric"]
-        )
-        everything = self.ids()
-        whole = np.append(rows_of(gallery.ids, everything), -1)  # row -1 stays -1
-        indices = whole[indices]
-        provenance = {
-            "search": f"milvus, collection {self.collection!r}, k={k}",
-            "exact": False,
-            "queries": dict(queries.provenance),
-            "gallery": self.about()["passport"],
-        }
-        return Ranking(queries.ids, everything, indices, scores, provenance)
+    def _ask(self, what: str, verb: str, *args: Any, reads: bool = False, **kwargs: Any) -> Any:
+        return self.connection.call(what, verb, self.collection, *args, reads=reads, **kwargs)
+
+    def _read(self, what: str, verb: str, **kwargs: Any) -> Any:
+        """Read what is in the collection, which is loaded first."""
+        if not self._loaded:
+            self._load()
+            self._loaded = True
+        if not self.local:
+            kwargs["consistency_level"] = self.connection.address.consistency
+        return self._ask(what, verb, **kwargs)
+
+    def _get(self, ids: Sequence[str], names: Sequence[str], what: str) -> list[dict[str, Any]]:
+        """Some fields of the images of those ids that are there, with the id."""
+        found: list[dict[str, Any]] = []
+        for start in range(0, len(ids), ROWS):
+            keys = [encode_id(str(name)) for name in ids[start : start + ROWS]]
+            fields = list(dict.fromkeys(["id", *names]))
+            found += self._read(what, "get", ids=keys, output_fields=fields)
+        return found
+
+    def _load(self) -> None:
+        try:
+            self._ask("load the collection", "load_collection", reads=True)
+        except ArtefactError:
+            # A process that was killed while it wrote an index left the half of it.
+            if not self.local or not _milvus_lite.remove_indexes(self.uri, self.collection):
+                raise
+            self._ask("load the collection", "load_collection", reads=True)
 
 
-def encode_id(name: str) -> str:
-    """An id as Milvus gets it: pymilvus writes keys into filter expressions as they are, so no
-    quote may be in one.
-    """
-    return quote(name, safe=PLAIN, errors="surrogateescape")
-
-
-def decode_id(key: str) -> str:
-    """The id that `encode_id` made a key of."""
-    return unquote(key, errors="surrogateescape")
-
-
-def _import_pymilvus(local: bool) -> Any:
-    try:
-        import pymilvus
-
-        if local:
-            import milvus_lite  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"{error.name} is not installed: pip install pymilvus milvus-lite, or use exact(…)"
-        ) from error
-    for name in ("pymilvus", "grpc._server") if local else ("pymilvus",):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # our errors tell what these would
-    if local:
-        _milvus_lite.listen()
-    return pymilvus
-
-
-@contextlib.contextmanager
-def _describe(uri: str, what: str, reads: bool = False) -> Iterator[None]:
-    """Failures of the database as ours; `reads` where it had but to read what is there."""
-    from pymilvus.exceptions import MilvusException
-
-    try:
-        yield
-    except MilvusException as error:
-        if "://" not in uri:
-            raise _milvus_lite.explain(uri, what, error.message, reads) from error
-        where = uri.rsplit("@", 1)[-1]
-        raise RunError(
-            f"Milvus at {where} could not {what}: {error.message}; what was stored is kept, the"
-            " same command goes on from there"
-        ) from error
+def _drop_missing(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}

@@ -17,7 +17,6 @@ from ...errors import DataError, UsageError, shorten
 from ...index import Store
 from ...index.columns import MetadataTable
 from ...index.names import LONGEST
-from ...index.open_store import update_metadata
 from ...io.locations import absolute, is_file, sha256_of
 from ...io.paths import PathLike
 from ...progress import progress
@@ -170,7 +169,7 @@ class _Writer:
         table = self.arrival.table
         wanted = [] if table is None else sorted(set(names) & set(table.ids))
         if table is not None and wanted:
-            update_metadata(self.index, wanted, table.pick(wanted))
+            self.index.update(wanted, table.pick(wanted))
 
     def put(self, items: Sequence[Item], contents: Sequence[str], model: ImageModel) -> None:
         """Embed images and put them in, by the engine that is fastest for so many."""
