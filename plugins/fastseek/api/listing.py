@@ -44,7 +44,9 @@ def parts(kind: str | None = None) -> list[PartInfo]:
     kinds = registries()
     if kind is not None and kind not in kinds:
         hint = did_you_mean(kind, kinds, quoted=True)
-        raise UsageError(f"no kind of part is called {kind!r}{hint} Known: {', '.join(kinds)}")
+        raise UsageError(
+            f"no kind of part is called {kind!r}{hint or '.'} Known: {', '.join(kinds)}"
+        )
     return [
         PartInfo(one, name, doc.what, doc.source, doc.example)
         for one in (kinds if kind is None else [kind])

@@ -24,7 +24,7 @@ def recipe_name(class_name: str) -> str:
 def suggest_names(name: str, known: list[str]) -> str:
     """What an error about an unknown name ends with: the nearest name, and all there are."""
     hint = did_you_mean(name, known, quoted=True)
-    return f"{hint} Known: {', '.join(known) or 'none'}"
+    return f"{hint or '.'} Known: {', '.join(known) or 'none'}"
 
 
 def parse(call: str) -> tuple[str, list[Any], dict[str, Any]]:
