@@ -2,10 +2,10 @@
 
     python benchmarks/planted_copies.py --images DIR --out benchmarks/results/planted_copies.json
 
-One image of every class is there, chosen by a seed, so that no two show the same product; each stands
-again as a crop of 80 to 90 % of its sides, as a JPEG of quality 30, and mirrored. All are embedded by
-the default model. A pair is right when both are of one original; recall counts all six pairs of the
-four. "as found" takes pairs as the table tells them, "by cluster" all pairs within one cluster.
+One image of every class is there, chosen by a seed, so that no two show the same product; with --random
+so many images of any class, of which several do, some on the same shelf. Each stands again as a crop
+of 80 to 90 % of its sides, as a JPEG of quality 30, and mirrored. All are embedded by the default
+model. A pair is right when both are of one original; recall counts all six pairs of the four. "as found" takes pairs as the table tells them, "by cluster" all pairs within one cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image
 
 import fastseek as fs
 from fastseek.audit.copies import Copies, check_copies, cluster_copies, find_copies
-from fastseek.cli._audit_copies import _make_check, _Side
+from fastseek.cli._audit_copies import Side, make_check
 from fastseek.knn.graph import build_knn_graph
 from fastseek.structures import Embeddings
 
@@ -35,12 +35,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", required=True, help="a folder with one folder a class")
+    parser.add_argument("--random", type=int, default=0, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="a JSON file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folder = pathlib.Path(made)
-        plant(pathlib.Path(args.images), folder, np.random.default_rng(args.seed))
+        random = np.random.default_rng(args.seed)
+        plant(choose(pathlib.Path(args.images), args.random, random), folder, random)
         files = sorted(str(file) for file in folder.iterdir())
         embeddings = fs.embed(files, model="default")
         rows = judge(embeddings, folder)
@@ -48,13 +50,21 @@ def main() -> None:
     write(args.out, what, ("numpy", "timm", "opencv-python-headless"), rows)
 
 
-def plant(images: pathlib.Path, folder: pathlib.Path, random: np.random.Generator) -> None:
-    """Write one image of every class, and its three copies."""
+def choose(images: pathlib.Path, count: int, random: np.random.Generator) -> list[pathlib.Path]:
+    """One image of every class, or `count` of any."""
     by_class: dict[pathlib.Path, list[pathlib.Path]] = {}
-    for file in sorted(images.rglob("*.jpg")):
+    files = sorted(images.rglob("*.jpg"))
+    if count:
+        return [files[row] for row in sorted(random.permutation(len(files))[:count].tolist())]
+    for file in files:
         by_class.setdefault(file.parent, []).append(file)
-    for number, files in enumerate(by_class.values()):
-        with Image.open(files[int(random.integers(len(files)))]) as opened:
+    return [some[int(random.integers(len(some)))] for some in by_class.values()]
+
+
+def plant(files: list[pathlib.Path], folder: pathlib.Path, random: np.random.Generator) -> None:
+    """Write images and the three copies of each."""
+    for number, file in enumerate(files):
+        with Image.open(file) as opened:
             image = opened.convert("RGB")
         width, height = image.size
         share = random.uniform(0.8, 0.9)
@@ -70,7 +80,7 @@ def judge(embeddings: Embeddings, folder: pathlib.Path) -> list[dict[str, Any]]:
     """Recall and precision at several cosines, with and without a look at the images."""
     origin = np.array([pathlib.PurePath(name).name[:3] for name in embeddings.ids.tolist()])
     graph = build_knn_graph(embeddings, K)
-    agree, _ = _make_check([_Side(embeddings.ids.tolist(), [folder], str(folder))])
+    agree, _ = make_check([Side(embeddings.ids.tolist(), [folder], str(folder))])
     began = time.process_time()
     every = check_copies(find_copies(graph, min(LEAST)), agree, 0)
     spent = (time.process_time() - began) / len(every)

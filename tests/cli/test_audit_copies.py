@@ -151,7 +151,7 @@ def test_wrong_use_is_refused_before_the_work(planted, tmp_path):
     for words, message in (
         ((tmp_path / "d.txt",), r"name a \.csv file"),
         ((tmp_path / "d.csv", "--verify"), "--verify needs --images"),
-        ((tmp_path / "d.csv", "--part", "2/2"), "--part is i/n"),
+        ((tmp_path / "d.csv", "--part", "2/2"), "parts are counted from 0"),
         ((tmp_path / "d.csv", "--part", "0/2"), "--part needs --graph"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import connected_components
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.knn.graph import KnnGraph, UnionFind, build, build_knn_graph, connect_images, join
 from fastseek.structures import Embeddings
+from fastseek.structures.job_part import JobPart
 
 
 def clustered(count=300, dim=12, groups=15, seed=0):
@@ -77,8 +78,8 @@ def test_any_number_of_parts_in_any_order_killed_or_not_give_the_same_bytes(
     def make(folder, part):
         return build_knn_graph(embeddings, 5, folder, cells=cells, probes=3, part=part)
 
-    assert make(tmp_path / "one", (0, 1)) is not None
-    assert make(tmp_path / "three", (2, 3)) is None
+    assert make(tmp_path / "one", JobPart(0, 1)) is not None
+    assert make(tmp_path / "three", JobPart(2, 3)) is None
     # The second process dies when it has made one of its shards.
     whole, made = build._save_shard, []
 
@@ -89,12 +90,12 @@ def test_any_number_of_parts_in_any_order_killed_or_not_give_the_same_bytes(
 
     monkeypatch.setattr(build, "_save_shard", die)
     with pytest.raises(KeyboardInterrupt):
-        make(tmp_path / "three", (0, 3))
+        make(tmp_path / "three", JobPart(0, 3))
     monkeypatch.setattr(build, "_save_shard", whole)
     with pytest.raises(DataError, match="no finished"):
         KnnGraph.load(tmp_path / "three")
-    assert make(tmp_path / "three", (1, 3)) is None
-    assert make(tmp_path / "three", (0, 3)) is not None
+    assert make(tmp_path / "three", JobPart(1, 3)) is None
+    assert make(tmp_path / "three", JobPart(0, 3)) is not None
     names = sorted(file.name for file in (tmp_path / "one").iterdir())
     assert names == ["graph.json", "neighbors.npy", "plan.json", "scores.npy"]
     for name in names:
@@ -153,7 +154,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
         build_knn_graph(embeddings, 4, tmp_path / "mine")
     with pytest.raises(ArtefactError, match="of other embeddings"):
         KnnGraph.load(tmp_path / "g").check_fits(clustered(count=60, seed=2))
-    for wrong in ({"metric": "ip"}, {"probes": 0}, {"cells": 61}, {"part": (2, 2)}):
+    for wrong in ({"metric": "ip"}, {"probes": 0}, {"cells": 61}):
         with pytest.raises(UsageError):
             build_knn_graph(embeddings, 4, tmp_path / "h", **wrong)
 

@@ -33,6 +33,7 @@ from ..knn.vectors import pair_scores, unit_rows
 from ..report import NeighborsLayout, neighbors_page
 from ..report.thumbnails import find
 from ..structures import Embeddings, Ranking
+from ..structures.job_part import JobPart
 from ..structures.provenance import check_same_model
 
 SIDE, FEATURES = 320, 500  # images are verified at this longest side, by so many features
@@ -42,7 +43,7 @@ LEAKS = ("id", "nearest", "score", "inliers")
 Agree = Callable[[int, int], int]
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """Images of one set: their ids, the folders they lie in, and the root they were read from."""
 
     ids: list[str]
@@ -50,7 +51,7 @@ class _Side(NamedTuple):
     root: str | None
 
     @classmethod
-    def of(cls, embeddings: Embeddings, folders: Sequence[PathLike]) -> _Side:
+    def describe(cls, embeddings: Embeddings, folders: Sequence[PathLike]) -> Side:
         root = embeddings.provenance.get("root")
         return cls(embeddings.ids.tolist(), folders, root if isinstance(root, str) else None)
 
@@ -75,7 +76,7 @@ def duplicates_file(args: argparse.Namespace) -> str:
         return f"{args.graph}: part {args.part} is made; the table is written when the others are"
     copies = find_copies(graph, args.least)
     if args.verify:
-        agree, lost = _make_check([_Side.of(embeddings, args.images)])
+        agree, lost = make_check([Side.describe(embeddings, args.images)])
         copies = check_copies(copies, agree, args.inliers)
     clusters = cluster_copies(copies, len(embeddings))
     partner, pair = find_partners(copies, len(embeddings))
@@ -119,7 +120,7 @@ def leaks_file(args: argparse.Namespace) -> str:
     table = _check_outputs(args, LEAKS, [args.embeddings, args.others, args.splits])
     mine = Embeddings.load(args.embeddings)
     if args.others is None:
-        theirs, sides = mine, [_Side.of(mine, args.images)]
+        theirs, sides = mine, [Side.describe(mine, args.images)]
         graph = build_knn_graph(mine, args.k)
         assert graph is not None  # it has one part only
         copies = select_across(find_copies(graph, args.least), _read_splits(args.splits, mine))
@@ -128,10 +129,10 @@ def leaks_file(args: argparse.Namespace) -> str:
         check_same_model(mine, theirs, "the first images", "the others")
         copies = find_leaks(mine, theirs, args.k, args.least)
         folders = args.images if len(args.images) != 2 else args.images[:1]
-        sides = [_Side.of(mine, folders), _Side.of(theirs, args.images[-1:] or ())]
+        sides = [Side.describe(mine, folders), Side.describe(theirs, args.images[-1:] or ())]
     lost: set[str] = set()
     if args.verify:
-        agree, lost = _make_check(sides)
+        agree, lost = make_check(sides)
         copies = check_copies(copies, agree, args.inliers)
     rows = [
         [
@@ -170,13 +171,11 @@ def _check_outputs(
     return table
 
 
-def _parse_part(text: str, graph: PathLike | None) -> tuple[int, int]:
-    number, slash, total = text.partition("/")
-    if not slash or not (number.isdigit() and total.isdigit()) or not int(number) < int(total):
-        raise UsageError(f"--part is i/n with i from 0 to n - 1, got {text!r}")
-    if int(total) > 1 and graph is None:
+def _parse_part(text: str, graph: PathLike | None) -> JobPart:
+    part = JobPart.parse(text)
+    if part.count > 1 and graph is None:
         raise UsageError("--part needs --graph, the folder that the parts share")
-    return int(number), int(total)
+    return part
 
 
 def _figures(copies: Copies, pair: int) -> list[str]:
@@ -196,7 +195,7 @@ def _read_splits(path: PathLike, embeddings: Embeddings) -> np.ndarray:
     return splits
 
 
-def _make_check(sides: Sequence[_Side]) -> tuple[Agree, set[str]]:
+def make_check(sides: Sequence[Side]) -> tuple[Agree, set[str]]:
     """What counts the features in which two images agree, as they are or mirrored, and the images
     it could not read.
 

@@ -19,6 +19,7 @@ from ...progress import progress
 from ...structures import Embeddings
 from ...structures.arrays import FloatArray, Shards
 from ...structures.embeddings import slice_embeddings
+from ...structures.job_part import JobPart
 from ...structures.shard_files import map_array
 from ..fingerprint import fingerprint
 from ..nearest import id_order, nearest
@@ -32,6 +33,7 @@ PROBES = 12
 SHARD_ROWS, MOST_SHARDS = 32768, 128
 SAMPLE = 1000  # images on which the recall is measured
 PLAN = "plan.json"
+ALL = JobPart()
 METRICS = ("cosine", "l2")
 
 
@@ -52,7 +54,7 @@ def build_knn_graph(
     metric: str = "cosine",
     cells: int | None = None,
     probes: int = PROBES,
-    part: tuple[int, int] = (0, 1),
+    part: JobPart = ALL,
 ) -> KnnGraph | None:
     """Find the k nearest other images of every image.
 
@@ -72,7 +74,7 @@ def build_knn_graph(
         metric: "cosine", or "l2" (minus the squared Euclidean distance).
         cells: how many; 0 to compare all pairs; by the number of images when None.
         probes: cells searched for a cell, itself among them.
-        part: (i, n), counted from 0.
+        part: which shards are made.
 
     Returns:
         the graph, or None while shards of other parts are missing.
@@ -83,14 +85,11 @@ def build_knn_graph(
         ArtefactError: the folder holds another graph.
     """
     plan = _plan(embeddings, k, metric, cells, probes)
-    number, total = part
-    if not 0 <= number < total:
-        raise UsageError(f"a part is i of n with 0 <= i < n, got {number} of {total}")
     if folder is None:
-        if total > 1:
+        if part.count > 1:
             raise UsageError("a graph that is built in parts needs a folder that they share")
         with tempfile.TemporaryDirectory() as made:
-            graph = _build(embeddings, pathlib.Path(made), plan, (0, 1))
+            graph = _build(embeddings, pathlib.Path(made), plan, ALL)
             assert graph is not None  # there is one part only
             return KnnGraph(np.array(graph.neighbors), np.array(graph.scores), graph.facts)
     return _build(embeddings, pathlib.Path(folder), plan, part)
@@ -120,7 +119,7 @@ def _plan(
 
 
 def _build(
-    embeddings: Embeddings, folder: pathlib.Path, plan: Mapping[str, Any], part: tuple[int, int]
+    embeddings: Embeddings, folder: pathlib.Path, plan: Mapping[str, Any], part: JobPart
 ) -> KnnGraph | None:
     with take_turn(folder):
         _claim(folder, plan)
@@ -132,8 +131,10 @@ def _build(
             del divided
     shape = _shape(plan)
     cells = load_cells(folder) if plan["cells"] else None
-    mine = range(part[0], shape.shards, part[1])
-    for shard in progress([one for one in mine if not _is_made(folder, one)], "kNN graph"):
+    mine = part.shards(shape.shards)
+    for shard in progress(
+        [one for one in mine if not _is_made(folder, one)], f"kNN graph{part.suffix}"
+    ):
         start, stop = shard * shape.rows, min((shard + 1) * shape.rows, plan["images"])
         if cells is None:
             found = _search_all(embeddings, start, stop, plan)
