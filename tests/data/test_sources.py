@@ -103,7 +103,7 @@ def test_every_source_gives_labels_pixels_and_data_sets_as_the_folder(tmp_path, 
         assert [item.id for item in with_split(sides[0], split)] == [
             item.id for item in with_split(sides[1], split)
         ]
-    assert source_of(items) == source_of(images_of(places[source])[0])
+    assert source_of(items) == source_of(images_of(places[source])[0]) == source_of(list(items))
     sent = pickle.loads(pickle.dumps(ImageFiles(paths_of(items))))
     sent.expect(np.arange(3))
     assert [sent.read(row).size for row in (0, 1, 2, 5)] == [(40, 48)] * 4

@@ -6,7 +6,8 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..errors import DataError
 from ..io.image_formats import accepted_suffixes
@@ -21,14 +22,16 @@ from ..io.locations import (
 )
 from ..io.paths import PathLike
 from ..registry import DATASETS, build
-from ..structures import Embeddings, Item, geolocation
+from ..structures import Embeddings, Item, ItemTable, geolocation
 from ..structures.file_list import read_list
 from ..structures.identity import unique_items
+from ..structures.item_columns import text_at
 from .datasets import folder, manifest, webdataset
 from .single_image import read_single_image
 
 TABLES = (".csv", ".parquet", ".pq", ".txt", ".tsv")
 _CALL = re.compile(r"[a-z_0-9]+\(.*\)", re.DOTALL)
+TOLD = (*geolocation.KEYS, "box")  # of what is known of an image, what shapes its embedding
 HELD_OUT = 0.2  # of every class, where nobody says which images are queries
 
 
@@ -98,12 +101,21 @@ def source_of(items: Sequence[Item]) -> str:
     changed images.
     """
     digest, states = hashlib.sha256(), States()
-    for item in items:
-        described = states.of(item.path)
-        for key in (*geolocation.KEYS, "box"):
-            described += f" {key} {item.meta[key]}" if key in item.meta else ""
-        digest.update(f"{item.id}\0{described}\0".encode("utf-8", "surrogateescape"))
+    for name, path, meta in _facts(items):
+        described = states.of(path)
+        for key in TOLD:
+            described += f" {key} {meta[key]}" if key in meta else ""
+        digest.update(f"{name}\0{described}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _facts(items: Sequence[Item]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Id, file and meta of every image; of millions in a table no items are made."""
+    if not isinstance(items, ItemTable) or items.details.meta.keys() & set(TOLD):
+        yield from ((item.id, item.path, item.meta) for item in items)
+        return
+    for row in range(len(items)):
+        yield text_at(items.ids, row), items.path(row), {}
 
 
 def describe_embeddings(found: Embeddings, total: int, what: str, out: PathLike) -> str:
