@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1] / "plugins" / "fastseek"
 # A room may import rooms of lower levels, and itself; level 0 also its own level.
 LEVELS = {
     0: "errors progress suggestions compat io registry structures",
-    1: """data.images data.ray_casting data.synthetic knn regions formats report classification views schedules
+    1: """costs data.images data.ray_casting data.synthetic knn regions formats report classification views schedules
           modeling.layers""",
     2: """data.rejects data.datasets data.transforms data.samplers data.crops
           modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
@@ -38,12 +38,12 @@ FLOORS = {
     ],
     "cli": [
         "_machine _needs _rankings _reference_pages",
-        """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _recognize
+        """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _plan _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
         "_rerank",
         """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse index
-        models parts recipes recognize report rerank run search self_train subjects submit train try_folder""",
+        models parts plan recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],
     "data.datasets": [

@@ -20,6 +20,7 @@ VERBS = {
     "demo": "train on images of groceries or drawn objects, search, re-rank, and write a page",
     "run": "images to an answer: train a recipe, search, re-rank, score, write the page",
     "train": "train or evaluate a recipe, or the recipes of a plan one after the other",
+    "plan": "what a number of images takes: hours, bytes, memory, which engine, what breaks",
     "embed": "images to embeddings",
     "adapt": "labeled embeddings to an adapter, judged on classes it has not seen",
     "search": "embeddings to a ranking",
@@ -59,7 +60,7 @@ FILES = {"try": "try_folder"}
 # Verbs that run a model: the C library keeps memory for it, and its threads do not spin.
 MODEL_VERBS = {
     *("try", "demo", "run", "train", "contest", "ablate", "self-train"),
-    *("embed", "index", "classify", "classify-report", "subjects"),
+    *("plan", "embed", "index", "classify", "classify-report", "subjects"),
 }
 EXAMPLES = """examples:
   fastseek try /my/images

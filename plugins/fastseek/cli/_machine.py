@@ -23,6 +23,17 @@ def cpu_quota(root: pathlib.Path = CGROUP) -> float | None:
         return None
 
 
+def memory(root: pathlib.Path = CGROUP) -> float:
+    """Bytes of memory of this machine, or what a container may take of it."""
+    held = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for file in (root / "memory.max", root / "memory" / "memory.limit_in_bytes"):
+        try:
+            return min(held, float(file.read_text(encoding="ascii")))
+        except (OSError, ValueError):  # not there, or "max"
+            continue
+    return held
+
+
 def describe_processors() -> str:
     """Processors that this process may use, the quota, and what limits the threads."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -27,6 +27,7 @@ OPTION_NEEDS = {
     "index: --engine hnsw, ivf_rabitq": ("faiss",),
     "index: NAME.db, milvus://host:port": ("pymilvus", "milvus-lite"),
     "index: postgresql://host/database": ("psycopg",),
+    "plan --model, images a second measured": NETWORK,
     "models fetch": ("huggingface_hub",),
     "search: faiss_ivf, faiss_hnsw, faiss_pq, faiss_ivf_rabitq, faiss_ivf_pq": ("faiss",),
     "search: milvus": ("pymilvus", "milvus-lite"),
