@@ -92,7 +92,6 @@ def test_info_is_json_and_check_finds_a_changed_byte(home, capsys):
 def test_wrong_calls_say_what_to_do(home):
     for line, told in (
         ("add i", "--images or --embeddings"),
-        ("add i --images a --embeddings g", "not both"),
         ("search i", "either --images or --queries"),
         ("search i --queries q --out a.txt", "a.txt: a ranking is written as"),
         ("create --out i", "is an index already"),

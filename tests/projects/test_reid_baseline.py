@@ -108,6 +108,7 @@ def test_its_ablation_runs_tiny_on_the_toy_gallery(tmp_path):
     photos = toy.gallery(tmp_path / "toy", classes=6, train=6, query=1, size=40)
     said = yaml.safe_load((HOME / "ablation.yml").read_text())
     said["BASE"] = str(HOME / "configs" / "Base-grocery.yml")
+    said["SHORT"]["SEEDS"] = [0]
     said["SHORT"]["SET"]["SEEK.TRAIN"] = ["resize(32)"]
     (tmp_path / "ablation.yml").write_text(yaml.safe_dump(said, sort_keys=False))
     data = f"(\"folder('{photos}')\",)"

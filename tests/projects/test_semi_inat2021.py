@@ -31,7 +31,8 @@ def test_every_plan_is_legal(path):
 def test_the_stated_steps_come_in_the_stated_order(name):
     """finegrained rows 80 to 88."""
     plan = read_rounds(HOME / "plans" / f"{name}.yml")
-    kinds = [step.kind for step in plan.steps]
+    steps = [step for step in plan.steps if step.name != "control"]  # stands beside the loop
+    kinds = [step.kind for step in steps]
     assert kinds[:12] == [
         "train",
         "embed",
@@ -46,7 +47,7 @@ def test_the_stated_steps_come_in_the_stated_order(name):
         "select",
         "train",
     ]
-    assert {step.kind for step in plan.steps[12:]} == {"train"} and plan.stop.gain == 0.002
+    assert {step.kind for step in steps[12:]} == {"train"} and plan.stop.gain == 0.002
     named = {step.name: step for step in plan.steps}
     assert named["pretrained1"].spec.images == ("kept",) and named["again"].spec.images == "pseudo"
     assert plan.steps[-1].spec.images == ("labelled",)

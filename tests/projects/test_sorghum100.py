@@ -59,17 +59,19 @@ def test_the_table_has_the_steps_of_the_source_in_order():
             "96 pixels",
             "+ AutoAugment",
             "+ attention crop",
+            "the same, 5 epochs",
             "+ pseudo labels",
             "+ late dropout",
             "+ test views",
             "+ ensemble",
         ]
         assert found.class_metrics == ("top(1)", "class_mean") and found.steps[-1].members == (
-            (6, 1.0),
+            (7, 1.0),
             (1, 1.0),
         )
-        assert [bool(step.plan) for step in found.steps] == [False] * 4 + [True] * 3 + [False]
-        assert found.seeds == ((0, 1, 2) if long else (0,))
+        assert [bool(step.plan) for step in found.steps] == [False] * 5 + [True] * 3 + [False]
+        assert [step.before for step in found.steps[-4:]] == [4, 5, 6, 1]
+        assert found.seeds == (0, 1, 2)
 
 
 @pytest.mark.parametrize("name", ["pseudo", "grocery"])

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if given.what in COPIES:
         from . import _audit_copies  # help is shown without it
 
-        print(getattr(_audit_copies, COPIES[given.what])(given))
+        tell(getattr(_audit_copies, COPIES[given.what])(given))
         return
     args = vars(given)
     module, run = args.pop("run")

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
 from ._terminal import tell
 
+SEARCH = "exact(k=100)"
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
@@ -30,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="INDEX",
         help="in its place an index, by its folder or URI, without a gallery at hand",
     )
-    parser.add_argument("--search", help="call string of a searcher (default: exact(k=100))")
+    parser.add_argument(
+        "--search", default=SEARCH, help=f"call string of a searcher (default: {SEARCH})"
+    )
     parser.add_argument("-k", type=int, help="answers a query of a collection (default: 100)")
     parser.add_argument("--filter", help="a condition on the metadata of a collection")
     parser.add_argument(
@@ -56,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     beside = Beside(args.labels, args.images)
     if args.collection is not None:
-        if args.search or args.enhance:
+        if args.search != SEARCH or args.enhance:
             parser.error("--search and --enhance are for a --gallery: a collection has its engine")
         check_replaceable(args.out, "ranking", args.force, (args.queries, args.collection))
         asked = Asked(100 if args.k is None else args.k, args.filter or "")
@@ -67,5 +71,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error('-k and --filter are for a --collection: say --search "exact(k=100)"')
     sides = args.queries, args.gallery
     check_replaceable(args.out, "ranking", args.force, sides)
-    calls = args.search or "exact(k=100)", args.enhance, args.rerank
+    calls = args.search, args.enhance, args.rerank
     tell(seek_files(*sides, args.out, *calls, beside))
