@@ -224,8 +224,12 @@ def test_every_call_string_takes_what_it_took():
 
 
 def with_new_arguments(wanted, found):
-    """What was taken then, and the arguments with defaults that now stand behind it."""
-    head = wanted.removesuffix(")") + ", "
-    new = found.removeprefix(head).removesuffix(")").split(", ")
-    grown = found.startswith(head) and all("=" in one for one in new)
-    return found if grown else wanted
+    """What was taken then, and the arguments with defaults that now stand behind it; what the builder
+    gives ("*, dims, counts") stays the same.
+    """
+    own, star, given = wanted.removesuffix(")").partition(", *, ")
+    own_now, star_now, given_now = found.removesuffix(")").partition(", *, ")
+    new = own_now.removeprefix(own + ", ").split(", ")
+    grown = own_now.startswith(own + ", ") and all("=" in one for one in new)
+    behind = given == given_now or given_now.startswith(given + ", ") or not star
+    return found if grown and behind else wanted

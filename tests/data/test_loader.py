@@ -23,6 +23,7 @@ from fastseek.data.fastreid_datasets import resolve
 from fastseek.data.label_index import TrainSet
 from fastseek.errors import DataError, RunError, UsageError
 from fastseek.structures import Item
+from fastseek.structures.item_table import Paths
 
 KEYS = {"images", "targets", "camids", "img_paths", "ids"}
 
@@ -505,6 +506,8 @@ def test_workers_hold_no_items(cfg):
     held = vars(images) | vars(images.files)
     del held["transform"], held["files"]
     assert held.pop("cache") is None and held.pop("boxes") is None
+    assert held.pop("_pool") is None and held.pop("_waiting") == {}
+    assert isinstance(held.pop("paths"), Paths)  # columns of a table, not a string an image
     assert held and all(isinstance(value, (np.ndarray, int, str)) for value in held.values())
 
 

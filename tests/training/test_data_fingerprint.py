@@ -32,6 +32,7 @@ def test_images_on_two_drives_have_no_common_folder(items, monkeypatch):
     assert common_folder(items) == str(pathlib.Path(items[0].path).parent)
     assert common_folder([]) == ""
     monkeypatch.setattr(data_fingerprint, "os", SimpleNamespace(path=ntpath))
+    monkeypatch.setattr(data_fingerprint, "absolute", ntpath.abspath)
     drives = [
         dataclasses.replace(item, path=f"{drive}:\\a.jpg")
         for item, drive in zip(items, "CD", strict=False)

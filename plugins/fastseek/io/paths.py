@@ -38,7 +38,7 @@ def locate(name: PathLike, purpose: str = "it") -> pathlib.Path:
     here, text = pathlib.Path(name), os.fspath(name)
     if not here.exists():
         return locate_below_roots(name, purpose)
-    if here.is_absolute() or text.startswith((os.curdir + os.sep, os.pardir + os.sep)):
+    if here.is_absolute() or text.split(os.sep)[0] in (os.curdir, os.pardir):
         return here
     other = next((root / name for root in data_roots() if (root / name).exists()), here)
     if not here.samefile(other):

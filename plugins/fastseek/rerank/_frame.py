@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import RunError
 from ..registry import Reranker
 from ..structures import Embeddings, Ranking
-from ..structures.listed_ids import same_ids
+from ..structures.listed_ids import ListedIds, same_ids
 from ..structures.provenance import add_call, attach_provenance
 from ._base import fit_sides, sort_anew
 
@@ -40,8 +40,8 @@ def run(
         RunError: the part returned a ranking of something else.
     """
     queries, gallery = fit_sides(ranking, queries, gallery)
-    # One that was read from a file may know only the ids it lists.
-    ranking = dataclasses.replace(ranking, gallery_ids=gallery.ids)
+    if isinstance(ranking.gallery_ids, ListedIds):
+        ranking = dataclasses.replace(ranking, gallery_ids=gallery.ids)
     made = _as_ranking(part, ranking, compute(part, ranking, queries, gallery))
     return attach_provenance(made, add_call(ranking.provenance, "rerank", part.call))
 
