@@ -75,13 +75,14 @@ def embed_request(request: EmbedRequest, part: JobPart = ALL) -> Done:
     Raises:
         FastSeekError: as `store_part`.
     """
+    if not request.model:
+        # It needs fast-reid, and says so before any image is looked for.
+        from ..embed_images import embed_with_recipe
     items, root = request.listed or images_of(request.images)
     if request.model:
         model = load_model(request.model, request.how)
         found = embed_part(model, items, root, request.out, request.threads, part=part)
     else:
-        from ..embed_images import embed_with_recipe  # it needs fast-reid
-
         found = embed_with_recipe(*request.recipe, items, root, request.out, part)
     if found is not None:
         return Done(describe_embeddings(found, len(items), "numbers each", request.out), True)
