@@ -366,3 +366,12 @@ def test_a_folder_keeps_an_index_for_every_run_of_a_sharded_search(tmp_path, mon
     assert len(list((tmp_path / "kept").glob("*.faiss"))) == 3
     monkeypatch.setattr(_faiss_kept, "_learn", lambda *_: pytest.fail("learnt anew"))
     np.testing.assert_array_equal(build(call, SEARCHERS)(queries, gallery).indices, ranking.indices)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04"])
+def test_rows_that_a_full_disk_cut_off_are_none(content, tmp_path):
+    path = tmp_path / "i.rows.npy"
+    path.write_bytes(content)
+    assert _faiss_kept._read_rows(path) is None
+    if not content:
+        _faiss_kept._check_rows(path)  # nothing would be lost

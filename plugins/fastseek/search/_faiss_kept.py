@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import pathlib
+import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -152,12 +153,13 @@ def _rows_file(kept: IndexFile) -> pathlib.Path:
 
 def _read_rows(path: pathlib.Path) -> DigestArray | None:
     try:
-        rows: DigestArray = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
-    return rows if rows.dtype == np.uint64 and rows.ndim == 1 else None
+    is_array = isinstance(rows, np.ndarray)  # several of them are a file of .npz
+    return rows if is_array and rows.dtype == np.uint64 and rows.ndim == 1 else None
 
 
 def _check_rows(path: pathlib.Path) -> None:
-    if path.exists() and _read_rows(path) is None:
+    if path.exists() and path.stat().st_size and _read_rows(path) is None:
         raise UsageError(f"{path} is none of an index and would be lost: name another file")

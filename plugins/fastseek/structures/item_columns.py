@@ -195,7 +195,7 @@ class ValueCollector:
                 self._shared.add(values)
                 return
             before, self._shared = self._unnumbered(), None
-            if all(type(value) is str for value in before):
+            if all(type(value) is str for value in before or values):
                 self._texts = TextCollector()
             self._keep(before)
         self._keep(values)

@@ -244,3 +244,35 @@ def test_F64_a_list_that_may_not_be_read_is_told_in_one_line(tmp_path, monkeypat
     monkeypatch.setattr(_table_blocks, "open_location", refuse)
     with pytest.raises(DataError, match="list.csv: cannot be read .Permission denied.$"):
         list(manifest(path).items)
+
+
+def test_the_line_of_a_row_is_looked_for_once_and_only_when_it_is_wrong(tmp_path, monkeypatch):
+    asked, name_row = [], _table_blocks._name_row
+    monkeypatch.setattr(
+        _table_blocks, "_name_row", lambda *row: asked.append(row) or name_row(*row)
+    )
+    rows = [f"{number}.jpg,x,{number}" for number in range(80)]
+    read(tmp_path, "\n".join(["path,label,lat", *rows]))
+    assert asked == []
+    text = fault(tmp_path, "\n".join(["path,label,lat", *rows, "a.jpg,x,91"]))
+    assert "list.csv:82: lat is '91'" in text and len(asked) == 1
+
+
+@pytest.mark.parametrize("column", ["path", "label", "id"])
+def test_a_zero_byte_in_parquet_is_refused_by_its_row(column, tmp_path):
+    columns = {name: [f"{name}{row}" for row in range(3)] for name in ("path", "label", "id")}
+    columns[column][1] += "\0"
+    parquet.write_table(pyarrow.table(columns), tmp_path / "list.parquet")
+    with pytest.raises(DataError, match=f"row 2: {column} .* holds a NUL byte"):
+        manifest(tmp_path / "list.parquet")
+
+
+def test_numbers_of_parquet_stay_numbers(tmp_path):
+    columns = {"path": ["a", "b"], "label": ["x", "y"], "price": [1.5, 2.5], "count": [3, 4]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "list.parquet")
+    items = manifest(tmp_path / "list.parquet").items
+    assert [items.details.meta[name].dtype for name in ("price", "count")] == ["f8", "i8"]
+    assert [item.meta for item in items] == [
+        {"price": 1.5, "count": 3},
+        {"price": 2.5, "count": 4},
+    ]

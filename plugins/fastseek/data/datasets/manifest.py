@@ -190,6 +190,8 @@ class _ItemReader:
         if self.held is not None:
             inside = zip(paths, block.columns[PATH_INSIDE], block.columns[ROW], strict=True)
             paths = [path or name or str(row) for path, name, row in inside]
+        for name, texts in zip(COLUMNS, (paths, labels, groups, splits, ids), strict=True):
+            _check_zero(block, name, texts)
         joined = "\n".join(paths)
         if (
             not KIND_OF.keys() >= set(splits)
@@ -202,8 +204,7 @@ class _ItemReader:
         ids = [given or name for given, name in zip(ids, own, strict=True)] if any(ids) else own
         meta = {name: cells for name, cells in block.columns.items() if name not in self._known}
         if meta.keys() & set(KEYS):
-            for row, cells in enumerate(zip(*meta.values(), strict=True)):
-                parse_geolocation(dict(zip(meta, cells, strict=True)), block.where(row))
+            _check_geolocations(block, meta)
         kinds = [KIND_OF[split] for split in splits] if any(splits) else 0
         names = [*map(str, block.columns[ROW])] if self.held else self._names_of(paths, ids)
         self._builder.add(ids, kinds, labels, names=names, groups=groups, meta=meta)
@@ -317,6 +318,24 @@ def _place_of(file: str, columns: Mapping[str, str], row: int) -> str:
             return block.where(row)
         row -= len(block)
     return file
+
+
+def _check_geolocations(block: Block, meta: Mapping[str, Sequence[Any]]) -> None:
+    """Refuse the first row whose place or date cannot be."""
+    for row, cells in enumerate(zip(*meta.values(), strict=True)):
+        try:
+            parse_geolocation(dict(zip(meta, cells, strict=True)), "")
+        except DataError as error:  # the line of a row takes a reading of the file: asked for once
+            raise DataError(f"{block.where(row)}{error}") from error
+
+
+def _check_zero(block: Block, column: str, texts: Sequence[str]) -> None:
+    """Refuse the first text with a NUL byte, which would be lost from the end of an id."""
+    if "\0" in "".join(texts):
+        row = next(row for row, text in enumerate(texts) if "\0" in text)
+        raise DataError(
+            f"{block.where(row)}: {column} {texts[row]!r} holds a NUL byte; expected plain text"
+        )
 
 
 def _text(block: Block, row: int, column: str, value: Any) -> str:
