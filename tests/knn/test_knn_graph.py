@@ -1,5 +1,7 @@
 """The kNN graph: what brute force finds, whatever the parts, and the groups it falls into."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from scipy.sparse import coo_array
@@ -175,6 +177,30 @@ def test_a_changed_byte_is_found(tmp_path):
     KnnGraph.load(tmp_path)
     with pytest.raises(ArtefactError, match=r"scores\.npy"):
         KnnGraph.load(tmp_path, verify=True)
+    with pytest.raises(ArtefactError, match=r"scores\.npy"):
+        build_knn_graph(clustered(count=60), 4, tmp_path)
+
+
+def test_a_part_whose_graph_is_finished_by_others_gives_that_graph(
+    tmp_path, small_shards, monkeypatch
+):
+    embeddings, turn, left = clustered(), build.take_turn, []
+
+    def make(part):
+        return build_knn_graph(embeddings, 5, tmp_path, cells=9, probes=3, part=part)
+
+    @contextlib.contextmanager
+    def be_late(folder):
+        with turn(folder):
+            yield
+        monkeypatch.setattr(build, "take_turn", turn)
+        left.append(make(JobPart(0, 1)))
+
+    monkeypatch.setattr(build, "take_turn", be_late)
+    graph = make(JobPart(1, 3))
+    np.testing.assert_array_equal(graph.neighbors, left[0].neighbors)
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["graph.json", "neighbors.npy", "plan.json", "scores.npy"]
 
 
 @pytest.mark.parametrize("seed", range(5))

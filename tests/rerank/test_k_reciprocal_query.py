@@ -220,6 +220,29 @@ def test_with_a_folder_the_gallery_is_never_read_as_a_whole(tmp_path, monkeypatc
     np.testing.assert_array_equal(found.scores, right.scores)
 
 
+def test_files_of_others_are_left_alone_and_a_changed_byte_is_found(tmp_path, monkeypatch):
+    queries, gallery = pair(6)
+    ranking = Exact(k=20)(queries, gallery)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "weights.npy").write_bytes(b"years of work")
+    with pytest.raises(ArtefactError, match=r"holds weights\.npy, and no graph"):
+        KReciprocalQuery(8, 3, graph=str(tmp_path / "mine"))(ranking, queries, gallery)
+    assert (tmp_path / "mine" / "weights.npy").read_bytes() == b"years of work"
+    # A build that dies is done again in the same folder.
+    part = KReciprocalQuery(8, 3, graph=str(tmp_path / "kept"))
+    with monkeypatch.context() as patched:
+        patched.setattr(graph_module, "_hash_files", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            part(ranking, queries, gallery)
+    right = part(ranking, queries, gallery)
+    np.testing.assert_array_equal(part(ranking, queries, gallery).scores, right.scores)
+    content = bytearray((tmp_path / "kept" / "weights.npy").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "kept" / "weights.npy").write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"weights\.npy: the bytes are not"):
+        part(ranking, queries, gallery)
+
+
 def graph_of(folder):
     return json.loads((folder / "gallery.json").read_text())["gallery"]
 

@@ -6,12 +6,14 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from ..errors import ArtefactError
 from ..io.atomic import atomic
+from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.locks import take_turn
 from ..io.paths import PathLike
@@ -23,6 +25,7 @@ from ..knn.vectors import blocks, matched_scores, pair_scores, unit_vectors
 from ..structures import Embeddings
 from ..structures.archive import load_npz, save_npz
 from ..structures.arrays import Lazy, Rows, VectorArray
+from ..structures.known_digests import check_digest
 from ..structures.shard_files import map_array
 from ._k_reciprocal_encoding import encode, find_reciprocal, halve, put_self_first
 
@@ -33,6 +36,7 @@ PAGE = "gallery.json"
 # What the arrays are called in the file; the first was spelled so by the first version.
 ARRAYS = ("neighbours", "reach", "starts", "columns", "weights")
 HALF = ("half_starts", "half_columns", "half_ones")
+FILES = tuple(f"{name}.npy" for name in (*ARRAYS, *HALF))  # of a folder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -174,7 +178,7 @@ class GalleryGraph:
         none.
 
         Raises:
-            as `load_or_build`.
+            ArtefactError: as `load_or_build`; or files that are no graph lie in the folder.
         """
         folder = pathlib.Path(folder)
         told = {
@@ -185,23 +189,13 @@ class GalleryGraph:
             "gallery": fingerprint(gallery),
         }
         with take_turn(folder):
-            page = folder / PAGE
-            if page.exists():
-                there = read_json(page)
-                wrong = [
-                    key
-                    for key in told
-                    if not isinstance(there, dict) or there.get(key) != told[key]
-                ]
-                if wrong:
-                    raise ArtefactError(
-                        f"{folder}: the graph of another {' and '.join(wrong)}: name another folder,"
-                        " or remove this one to have it built again"
-                    )
-            else:
+            files = _claim(folder, told)
+            for name, digest in files.items():
+                check_digest(folder / name, digest)
+            if not files:
                 cls.build(gallery, vectors, k1, k2, metric, exact=False)._save(folder)
-                write_json(page, told)
-        arrays = (map_array(folder / f"{name}.npy") for name in (*ARRAYS, *HALF))
+                write_json(folder / PAGE, {**told, "files": _hash_files(folder)})
+        arrays = (map_array(folder / name) for name in FILES)
         neighbors, reach, starts, columns, weights, *half = arrays
         return cls(neighbors, reach, starts, columns, weights, halve(k1) + 1, *half)
 
@@ -209,9 +203,45 @@ class GalleryGraph:
         half = self.half
         arrays = [getattr(self, name) for name in ARRAYS]
         arrays += [half.indptr, half.indices, half.data.astype(np.int32)]
-        for name, array in zip((*ARRAYS, *HALF), arrays, strict=True):
-            with atomic(folder / f"{name}.npy") as file:
+        for name, array in zip(FILES, arrays, strict=True):
+            with atomic(folder / name) as file:
                 np.save(file, array, allow_pickle=False)
+
+
+def _claim(folder: pathlib.Path, told: dict[str, Any]) -> dict[str, str]:
+    """Write down what the folder is for, or check that it is for this.
+
+    Returns:
+        the hashes of its files; none while the graph is not finished, or was kept without them.
+
+    Raises:
+        ArtefactError: it is for something else, or the page is damaged.
+    """
+    page = folder / PAGE
+    if not page.exists():
+        held = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
+        if held:
+            raise ArtefactError(
+                f"{folder} holds {min(held)}, and no graph of a gallery: name another folder"
+            )
+        write_json(page, told)
+        return {}
+    found = read_json(page)
+    there = found if isinstance(found, dict) else {}
+    wrong = [key for key in told if there.get(key) != told[key]]
+    if wrong:
+        raise ArtefactError(
+            f"{folder}: the graph of another {' and '.join(wrong)}: name another folder,"
+            " or remove this one to have it built again"
+        )
+    files = there.get("files", {})
+    if not isinstance(files, dict) or files and set(files) != set(FILES):
+        raise ArtefactError(f"{page}: not a whole page: remove {folder} to have it built again")
+    return files
+
+
+def _hash_files(folder: pathlib.Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in FILES}
 
 
 class UnitRows(Lazy):

@@ -82,7 +82,7 @@ def build_knn_graph(
     Raises:
         UsageError: an illegal choice.
         DataError: a vector cannot be compared; names its id.
-        ArtefactError: the folder holds another graph.
+        ArtefactError: the folder holds another graph, or a damaged one.
     """
     plan = _plan(embeddings, k, metric, cells, probes)
     if folder is None:
@@ -121,20 +121,21 @@ def _plan(
 def _build(
     embeddings: Embeddings, folder: pathlib.Path, plan: Mapping[str, Any], part: JobPart
 ) -> KnnGraph | None:
+    shape = _shape(plan)
     with take_turn(folder):
         _claim(folder, plan)
         if (folder / PAGE).exists():
-            return KnnGraph.load(folder)
+            return KnnGraph.load(folder, verify=True)
         if plan["cells"] and not (folder / CELLS_FILE).exists():
             divided = divide(embeddings, plan["cells"], plan["metric"], 0)
             save_cells(folder, divided)
             del divided
-    shape = _shape(plan)
-    cells = load_cells(folder) if plan["cells"] else None
-    mine = part.shards(shape.shards)
-    for shard in progress(
-        [one for one in mine if not _is_made(folder, one)], f"kNN graph{part.suffix}"
-    ):
+        # Whoever finishes the graph removes the cells: they are opened while nobody can.
+        cells = load_cells(folder) if plan["cells"] else None
+        missing = [one for one in part.shards(shape.shards) if not _is_made(folder, one)]
+    for shard in progress(missing, f"kNN graph{part.suffix}"):
+        if (folder / PAGE).exists():  # others have made these meanwhile
+            break
         start, stop = shard * shape.rows, min((shard + 1) * shape.rows, plan["images"])
         if cells is None:
             found = _search_all(embeddings, start, stop, plan)
@@ -143,10 +144,11 @@ def _build(
         _save_shard(folder, shard, shape, *found)
     del cells
     with take_turn(folder):
-        if not (folder / PAGE).exists():
-            if not all(_is_made(folder, shard) for shard in range(shape.shards)):
-                return None
-            _finish(embeddings, folder, plan, shape)
+        if (folder / PAGE).exists():
+            return KnnGraph.load(folder, verify=True)
+        if not all(_is_made(folder, shard) for shard in range(shape.shards)):
+            return None
+        _finish(embeddings, folder, plan, shape)
         return KnnGraph.load(folder)
 
 

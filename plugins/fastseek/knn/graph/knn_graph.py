@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArtefactError, DataError
-from ...io.digests import sha256
 from ...io.json_files import read_json
 from ...io.paths import PathLike
 from ...structures import Embeddings
 from ...structures.archive import Provenance
 from ...structures.arrays import FloatArray, IntArray
+from ...structures.known_digests import check_digest
 from ...structures.shard_files import map_array
 from ..fingerprint import fingerprint
 
@@ -59,7 +59,7 @@ class KnnGraph:
 
         Args:
             folder: what `build_knn_graph` wrote.
-            verify: whether all bytes are compared with their hashes.
+            verify: whether all bytes are compared with their hashes, unless that was done before.
 
         Raises:
             DataError: no finished graph is there. ArtefactError: it is damaged.
@@ -68,8 +68,7 @@ class KnnGraph:
         page = _read_page(folder)
         if verify:
             for name, digest in page["files"].items():
-                if sha256(folder / name) != digest:
-                    raise ArtefactError(f"{folder / name}: the bytes are not those of the graph")
+                check_digest(folder / name, digest)
         neighbors, scores = map_array(folder / NEIGHBORS), map_array(folder / SCORES)
         shape = page["images"], page["k"]
         if neighbors.shape != shape or scores.shape != shape:
