@@ -66,6 +66,8 @@ class Server:
         """Start it and wait until it answers."""
         os.environ["ETCD_CONFIG_PATH"] = str(self.home / "etcd.yaml")
         self._made.start()
+        # Its ports are its own from now on; after a kill they look taken for a minute.
+        self._made.config.resolve = lambda: None
         health = f"http://127.0.0.1:{self._made.webservice_port}/healthz"
         until = time.monotonic() + STARTS
         while not _answers(health):

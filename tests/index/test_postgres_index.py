@@ -232,3 +232,7 @@ def test_a_connection_that_was_lost_is_opened_again_and_the_change_is_there_once
         monkeypatch.setattr(index, "_store", lose)
         assert index.add(["a", "b"], unit(2)) == 2
         assert other.known(["a", "b"]).all() and len(other) == 2
+        monkeypatch.undo()
+        monkeypatch.setattr(PostgresIndex, "piece", 1)
+        index.database._connection.pgconn.finish()  # as a server that ended leaves it
+        assert index.add(["c", "d"], unit(2)) == 2 and len(other) == 4

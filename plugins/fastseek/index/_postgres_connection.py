@@ -94,7 +94,7 @@ class PostgresConnection:
             ) from error
 
     def _in_transaction(self) -> bool:
-        return bool(self._connection.info.transaction_status)
+        return self._connection.info.transaction_status.name in ("ACTIVE", "INTRANS", "INERROR")
 
     def _open_again(self) -> None:
         if self._connection.broken:

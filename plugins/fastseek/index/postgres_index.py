@@ -405,10 +405,14 @@ class PostgresIndex(DatabaseIndex):
     def _writing(self, what: str, whole: bool) -> Iterator[None]:
         before = getattr(self, "about", {})
         try:
-            with self.database.transaction(what) if whole else contextlib.nullcontext():
-                if whole:
+            if whole:
+                with self.database.transaction(what):
                     self._take_turn()
-                self.about = self._read_about()
+                    self.about = self._read_about()
+                    yield
+            else:
+                with self.database.transaction(what):
+                    self.about = self._read_about()
                 yield
         except BaseException:
             self.about = before
