@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import pathlib
 import pickle
 import tarfile
 
@@ -329,3 +330,64 @@ def test_a_webdataset_is_trained_on_and_searched_in(tmp_path):
     assert sizes == [8, 2, 8]
     whole = Webdataset(places["tar"]).items
     assert len(with_split(whole, "train")) == len(with_split(whole, "gallery")) == 10
+
+
+def test_ids_of_tars_in_several_folders_at_an_address_differ(tmp_path):
+    held = {"c/1.png": b"x"}
+    write_tar(tmp_path / "t.tar", held)
+    content = (tmp_path / "t.tar").read_bytes()
+    for folder in ("a", "b"):
+        fsspec.filesystem("memory").pipe(f"/bucket/{folder}/0.tar", content)
+        (tmp_path / folder).mkdir()
+        write_tar(tmp_path / folder / "0.tar", held)
+    items, root = images_of("memory://bucket/{a,b}/0.tar")
+    assert root == "memory://bucket"
+    assert [item.id for item in items] == ["a/0/c/1.png", "b/0/c/1.png"]
+    here, _ = images_of(str(tmp_path / "{a,b}" / "0.tar"))
+    assert [item.id for item in here] == [item.id for item in items]
+
+
+def test_two_tars_that_make_one_id_are_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    write_tar(tmp_path / "a.tar", {"b/1.png": b"x"})
+    write_tar(tmp_path / "a" / "b.tar", {"1.png": b"x"})
+    with pytest.raises(DataError, match="id 'a/b/1.png' stands in two of the files"):
+        images_of(str(tmp_path / "{a,a/b}.tar"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"PK\x03\x04 and no more"])
+def test_an_index_of_a_tar_that_is_damaged_is_made_anew(content, tmp_path, monkeypatch):
+    places = write_all(tmp_path)
+    before = [item.id for item in images_of(places["tar"])[0]]
+    (kept,) = (pathlib.Path(os.environ["HOME"]) / ".cache").rglob("*.npz")
+    kept.write_bytes(content)
+    assert [item.id for item in images_of(places["tar"])[0]] == before
+
+
+def test_a_folder_called_tar_is_a_folder_and_no_tar_file(tmp_path):
+    folder = tmp_path / "x.tar"
+    (folder / "c").mkdir(parents=True)
+    toy.photo(1, 1).save(folder / "c" / "1.png")
+    assert [item.id for item in images_of(folder)[0]] == ["c/1.png"]
+    assert spell_data_set(folder).startswith("folder(")
+    with pytest.raises(DataError, match=r"x\.tar: cannot be read \(Is a directory\)"):
+        Webdataset(str(folder))
+
+
+@pytest.mark.parametrize("folder", ["a!/7", "a!/1+2", "!", "b!"])
+def test_folders_and_names_with_exclamation_marks_lead_to_the_same_bytes(folder, tmp_path):
+    (tmp_path / folder).mkdir(parents=True)
+    held = {"wow!/1+2/1.png": b"one", "wow!x/3/1.png": b"two"}
+    write_tar(tmp_path / folder / "t.tar", held)
+    table = {"path": list(held), "label": ["x", "y"], "image": list(held.values())}
+    parquet.write_table(pyarrow.table(table), tmp_path / folder / "t.parquet")
+    for name in ("t.tar", "t.parquet"):
+        items = images_of(tmp_path / folder / name)[0]
+        assert [locations.read_bytes(item.path, 99) for item in items] == [b"one", b"two"]
+
+
+def test_braces_are_counted_together_and_those_of_one_word_stand_for_themselves():
+    assert list(locations.expand_braces("{a}/{b,c}")) == ["{a}/b", "{a}/c"]
+    assert len(list(locations.expand_braces("{0..9}{0..9}", most=100))) == 100
+    with pytest.raises(UsageError, match="more than 99 names"):
+        list(locations.expand_braces("{0..9}{0..9}", most=99))

@@ -271,3 +271,36 @@ def test_a_part_that_is_none_is_refused(text):
         JobPart.parse(text)
     with pytest.raises(UsageError, match="WORLD_SIZE=x"):
         part_of_environment({"RANK": "0", "WORLD_SIZE": "x"})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "step"), [((0, 3, 7), 1), ((0, 1, 3), 1), ((1, 2, 4, 8), 1), ((0, 3, 6, 7), 3)]
+)
+def test_no_task_of_an_array_with_gaps_goes_to_work(tasks, step):
+    for task in tasks:
+        environ = {
+            "SLURM_ARRAY_TASK_ID": f"{task}",
+            "SLURM_ARRAY_TASK_COUNT": f"{len(tasks)}",
+            "SLURM_ARRAY_TASK_MIN": f"{tasks[0]}",
+            "SLURM_ARRAY_TASK_MAX": f"{tasks[-1]}",
+            "SLURM_ARRAY_TASK_STEP": f"{step}",
+        }
+        with pytest.raises(UsageError, match=f"submit --array=0-{len(tasks) - 1}, .*--part i/n"):
+            part_of_environment(environ)
+
+
+@pytest.mark.parametrize("last", [9, 10])
+def test_an_array_in_steps_has_every_part_once(last):
+    found = [
+        part_of_environment(
+            {
+                "SLURM_ARRAY_TASK_ID": f"{task}",
+                "SLURM_ARRAY_TASK_COUNT": "4",
+                "SLURM_ARRAY_TASK_MIN": "0",
+                "SLURM_ARRAY_TASK_MAX": f"{last}",
+                "SLURM_ARRAY_TASK_STEP": "3",
+            }
+        )
+        for task in (0, 3, 6, 9)
+    ]
+    assert found == [JobPart(number, 4) for number in range(4)]

@@ -58,7 +58,7 @@ def images_of(images: PathLike) -> tuple[Sequence[Item], str]:
         items, root = unique_items(found.items, text), str(getattr(found, "root", ""))
     elif is_url(text) and _names_image(text):
         items, root = [Item(check_url(text), id=text.rpartition("/")[2])], parent(text)
-    elif webdataset.names_tars(text):
+    elif webdataset.names_tars(text) and not os.path.isdir(text):
         items, root = webdataset.list_tars(text)
     elif os.path.isdir(text) or is_url(text) and not _is_table(text):
         root = find_location(text, "images")
@@ -142,7 +142,7 @@ def spell_data_set(images: PathLike) -> str:
             f"{path} is one image: name the folder that holds one folder a class, or a table with the"
             " columns path,label"
         )
-    if webdataset.names_tars(path):
+    if webdataset.names_tars(path) and not os.path.isdir(path):
         part, splits = "webdataset", False
     elif os.path.isdir(path) or is_url(path) and not _is_table(path):
         part, splits = "folder", folder.has_splits(path)

@@ -18,7 +18,7 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -40,8 +40,12 @@ PACKAGES = {
 GROUPS = 2  # row groups that are kept: a batch may end in the next one
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_MEMBER = re.compile(r"tar://(.+?)!/(\d+)\+(\d+)(?:/.*)?", re.DOTALL)
-_CELL = re.compile(r"parquet://(.+?)!([^/]*)/(\d+)(?:/.*)?", re.DOTALL)
+# Folders may end in "!", and so may those in the name for people: the suffix tells where a file ends.
+_FLAGS = re.DOTALL | re.IGNORECASE
+_MEMBER = re.compile(r"tar://(.+?\.tar|.+?)!/(\d+)\+(\d+)(?:/.*)?", _FLAGS)
+_CELL = re.compile(r"parquet://(.+?\.(?:parquet|pq)|.+?)!([^/]*)/(\d+)(?:/.*)?", _FLAGS)
+# Braces around one word stand for themselves, as in a shell.
+_BRACES = re.compile(r"\{([^{}]*,[^{}]*|\d+\.\.\d+)\}")
 _DENIED = (401, 403)
 
 
@@ -413,21 +417,26 @@ def expand_braces(pattern: str, most: int = 1_000_000) -> Iterator[str]:
     Raises:
         UsageError: they are more than `most`.
     """
-    found = re.search(r"\{([^{}]*)\}", pattern)
+    for number, name in enumerate(_expand(pattern)):
+        if number >= most:
+            raise UsageError(f"{pattern}: stands for more than {most:,} names")
+        yield name
+
+
+def _expand(pattern: str) -> Iterator[str]:
+    found = _BRACES.search(pattern)
     if found is None:
         yield pattern
         return
     run = re.fullmatch(r"(\d+)\.\.(\d+)", found[1])
-    parts = found[1].split(",")
+    parts: Iterable[str] = found[1].split(",")
     if run is not None:
         first, last = int(run[1]), int(run[2])
-        if abs(last - first) >= most:
-            raise UsageError(f"{pattern}: stands for more than {most:,} names")
         step = 1 if last >= first else -1
         width = len(run[1]) if run[1].startswith("0") or len(run[1]) == len(run[2]) else 0
-        parts = [f"{one:0{width}d}" for one in range(first, last + step, step)]
+        parts = (f"{one:0{width}d}" for one in range(first, last + step, step))
     for part in parts:
-        yield from expand_braces(pattern[: found.start()] + part + pattern[found.end() :], most)
+        yield from _expand(pattern[: found.start()] + part + pattern[found.end() :])
 
 
 _CELLS = _Cells()

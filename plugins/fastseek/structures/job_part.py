@@ -79,8 +79,18 @@ def part_of_environment(environ: Mapping[str, str]) -> JobPart | None:
     if "SLURM_ARRAY_TASK_ID" in environ and "SLURM_ARRAY_TASK_COUNT" in environ:
         first = _read(environ, "SLURM_ARRAY_TASK_MIN", 0)
         step = max(1, _read(environ, "SLURM_ARRAY_TASK_STEP", 1))
-        number = (_read(environ, "SLURM_ARRAY_TASK_ID") - first) // step
+        task = _read(environ, "SLURM_ARRAY_TASK_ID")
         count = _read(environ, "SLURM_ARRAY_TASK_COUNT")
+        last = first + step * (count - 1)
+        # Of an array with gaps no task knows which ones the others are.
+        is_regular = last <= _read(environ, "SLURM_ARRAY_TASK_MAX", last) < last + step
+        if not is_regular or task not in range(first, last + step, step):
+            raise UsageError(
+                f"SLURM_ARRAY_TASK_ID={task}: the {count} tasks of the array are not {first} to"
+                f" {last} in steps of {step}, so parts would be missing: submit --array=0-{count - 1},"
+                " or name the part: --part i/n"
+            )
+        number = (task - first) // step
     is_script = "SLURM_JOB_ID" in environ and "SLURM_STEP_ID" not in environ
     if "SLURM_PROCID" in environ and "SLURM_NTASKS" in environ and not is_script:
         tasks = _read(environ, "SLURM_STEP_NUM_TASKS", _read(environ, "SLURM_NTASKS"))

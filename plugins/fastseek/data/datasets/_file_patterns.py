@@ -11,10 +11,12 @@ from ...io.locations import absolute, expand_braces, find_location, is_file, par
 
 
 def names_several(pattern: str) -> bool:
-    """Whether a name stands for several files: it has braces, or * ? [] and is no file itself."""
+    """Whether a name stands for several files: it has braces, or * ? [], and is no file itself."""
+    if is_file(pattern) and os.path.exists(pattern):
+        return False
     if next(expand_braces(pattern)) != pattern:
         return True
-    return is_file(pattern) and glob.has_magic(pattern) and not os.path.exists(pattern)
+    return is_file(pattern) and glob.has_magic(pattern)
 
 
 def find_files(pattern: str, purpose: str) -> list[str]:
@@ -23,20 +25,30 @@ def find_files(pattern: str, purpose: str) -> list[str]:
     Raises:
         DataError: there is none, or one that braces name is not there.
     """
-    names = list(expand_braces(pattern))
-    if is_file(pattern) and names_several(pattern):
+    several = names_several(pattern)
+    names = list(expand_braces(pattern)) if several else [pattern]
+    if is_file(pattern) and several:
         found = [glob.glob(name) if glob.has_magic(name) else [name] for name in names]
-        names = [name for several in found for name in several]
+        names = [name for some in found for name in some]
     if not names:
         raise DataError(f"{pattern}: no file is called so (for {purpose})")
     return sorted({absolute(find_location(name, purpose)) for name in names})
 
 
 def common_root(files: Sequence[str]) -> str:
-    """The folder that holds all files; of addresses what lies above the first."""
-    if not is_file(files[0]):
-        return parent(files[0])
-    return os.path.commonpath([parent(file) for file in files])
+    """The folder or address below which all files are.
+
+    Raises:
+        DataError: some are on another file system.
+    """
+    if all(map(is_file, files)):
+        return os.path.commonpath([parent(file) for file in files])
+    schemes = {file.partition("://")[0] for file in files}
+    if len(schemes) > 1 or any(map(is_file, files)):
+        raise DataError(f"{files[0]} and {files[-1]} are on two file systems: name those of one")
+    scheme = f"{schemes.pop()}://"
+    folders = [file.removeprefix(scheme).split("/")[:-1] for file in files]
+    return scheme + "/".join(os.path.commonprefix(folders))
 
 
 def name_below(root: str, file: str) -> str:

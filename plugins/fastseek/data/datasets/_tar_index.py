@@ -8,12 +8,13 @@ import json
 import logging
 import pathlib
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 import numpy as np
 
-from ...errors import DataError, UsageError
+from ...errors import DataError, UsageError, refuse_exhausted
 from ...io.atomic import atomic
 from ...io.image_formats import accepted_suffixes
 from ...io.locations import leads_out, member, open_location, state_of
@@ -74,8 +75,8 @@ def _load(kept: pathlib.Path) -> TarImages | None:
                 IdColumn(page[f"{name}_letters"], page[f"{name}_offsets"])
                 for name in TarImages._fields
             ]
-    except (OSError, ValueError, KeyError, EOFError):  # not there, or not whole: it is made anew
-        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # not there, or not whole: it is made anew
     same = len({len(column) for column in columns}) == 1
     return TarImages(*columns) if same else None
 
@@ -119,9 +120,12 @@ def _scan(file: str) -> TarImages:
         raise DataError(f"{file}: {error}: unpack it to a .tar first") from error
     except tarfile.TarError as error:
         raise DataError(
-            f"{file}: not a whole tar file ({error}); a compressed one is unpacked to a .tar first,"
-            " as its images are read where they lie"
+            f"{file}: not a whole tar file ({error}); what is compressed is unpacked first, to a"
+            " .tar, as its images are read where they lie"
         ) from error
+    except OSError as error:
+        refuse_exhausted(error, file)
+        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
     if unread:
         logger.warning("%s: %s", file, describe_unread(unread))
     if counts:

@@ -69,6 +69,12 @@ def list_tars(tars: str) -> tuple[ItemTable, str]:
     items = join_tables(parts)
     if not len(items):
         raise DataError(f"{tars}: no image found in it")
+    again = np.flatnonzero(find_first(items.ids) != np.arange(len(items)))
+    if len(again):
+        raise DataError(
+            f"{tars}: id {text_at(items.ids, int(again[0]))!r} stands in two of the files; ids must"
+            " differ: rename one of the two"
+        )
     return items, root
 
 
