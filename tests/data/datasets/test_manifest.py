@@ -276,3 +276,10 @@ def test_numbers_of_parquet_stay_numbers(tmp_path):
         {"price": 1.5, "count": 3},
         {"price": 2.5, "count": 4},
     ]
+
+
+def test_a_table_in_a_folder_named_with_braces_is_that_table(tmp_path):
+    for name in ("{set}", "{a,b}", "[1]*"):
+        (tmp_path / name).mkdir()
+        path = table(tmp_path / name, "path,label\n1.jpg,x\n")
+        assert [item.path for item in manifest(path).items] == [str(tmp_path / name / "1.jpg")]
