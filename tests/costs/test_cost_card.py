@@ -175,6 +175,18 @@ def test_what_cannot_be_reckoned_is_refused(given, capsys):
     assert isinstance(told.value, UsageError) or told.value.code == 2
 
 
+def test_a_card_takes_the_place_of_a_card_and_of_nothing_else(tmp_path):
+    given = ["--images", "1e5", "--dim", "64", "--rate", "10", "--out"]
+    card = tmp_path / "card.json"
+    plan.main([*given, str(card)])
+    plan.main([*given, str(card)])
+    card.write_text('{"mine": 1}')
+    with pytest.raises(UsageError, match="is no cost card of FastSeek"):
+        plan.main([*given, str(card)])
+    with pytest.raises(UsageError, match="written as JSON"):
+        plan.main([*given, str(tmp_path / "card.html")])
+
+
 def test_images_a_second_are_measured_with_the_model_that_will_embed():
     import torch
 

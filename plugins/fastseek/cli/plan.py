@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     from ._machine import memory
     from ._plan import Asked, plan_images
 
-    check_replaceable(args.out, "figures", args.force)
+    if args.out is not None and not args.out.endswith(".json"):
+        raise UsageError(f"--out {args.out}: the card is written as JSON: give it a name in .json")
+    check_replaceable(args.out, "cost card", args.force)
     asked = Asked(
         args.model,
         read_model_options(args) if args.model else None,

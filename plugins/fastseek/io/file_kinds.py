@@ -52,7 +52,8 @@ def check_replaceable(
     if force or not path.is_file() or not path.stat().st_size:
         return
     head = _read_head(path)
-    name, _, header = kind.partition(" ")
+    columns = kind.startswith("table ")
+    name, header = ("table", kind.removeprefix("table ")) if columns else (kind, "")
     known = _is_table(path, head) if header else KINDS[name](path, head)
     if not (known or header and _starts_with(head, header)):
         raise UsageError(
@@ -141,6 +142,15 @@ def _is_results(path: pathlib.Path, head: bytes) -> bool:
     return told and bool({"rows", "metrics"} & set(page))
 
 
+def _is_cost_card(path: pathlib.Path, head: bytes) -> bool:
+    """What plan reckons of a job."""
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(page, dict) and {"job", "embedding", "disk", "engines"} <= set(page)
+
+
 def _has_members(path: pathlib.Path, names: set[str]) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -164,4 +174,5 @@ KINDS: dict[str, Callable[[pathlib.Path, bytes], bool]] = {
     "results": _is_results,
     "model": _is_model,
     "adapter": _is_adapter,
+    "cost card": _is_cost_card,
 }
