@@ -160,6 +160,16 @@ def test_members_that_lead_out_are_links_or_come_twice_do_no_harm(tmp_path, capl
     assert sorted(os.listdir(tmp_path)) == ["x.tar"]
 
 
+@pytest.mark.parametrize("kept", [1024, 1024 + 400], ids=["behind a member", "inside a header"])
+def test_a_tar_that_was_cut_between_its_members_is_refused(kept, tmp_path):
+    write_tar(tmp_path / "x.tar", {"a.png": b"1" * 512, "b.png": b"2" * 512})
+    whole = (tmp_path / "x.tar").read_bytes()
+    assert len(images_of(tmp_path / "x.tar")[0]) == 2
+    (tmp_path / "x.tar").write_bytes(whole[:kept])
+    with pytest.raises(DataError, match="no end mark: it was not copied"):
+        images_of(tmp_path / "x.tar")
+
+
 def test_what_is_no_whole_tar_is_refused_and_a_cut_image_is_named(tmp_path):
     photo = io.BytesIO()
     toy.photo(1, 1).save(photo, "png")

@@ -145,7 +145,8 @@ def test_every_artefact_tells_its_round(done):
             if path.suffix in (".csv", ".safetensors") and not path.name.startswith("model_")
         ]
         assert made and all(
-            name.startswith(f"round{number}.") or name == "rejects.csv" for name in made
+            name.startswith(f"round{number}.") or name in ("rejects.csv", "ids.safetensors")
+            for name in made
         )
     with open(out / "round2" / "pseudo" / "round2.pseudo.csv", newline="") as file:
         rows = list(csv.DictReader(file))

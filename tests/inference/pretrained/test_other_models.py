@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from fastseek.cli import call_verb
 from fastseek.errors import ArtefactError, DataError, UsageError
-from fastseek.inference.embed_images import embed_images as embed_by_recipe
+from fastseek.inference.embed_parts.embed_request import EmbedRequest, embed_request
 from fastseek.inference.pretrained import ModelOptions, load_model
 from fastseek.io.model_names import anchor_name
 from fastseek.modeling.build import build_model
@@ -49,7 +49,8 @@ def images(tmp_path):
 
 def test_a_run_by_its_folder_gives_what_its_recipe_gives(run, images, tmp_path):
     home = run / "train"
-    embed_by_recipe(home / "config.yaml", home / "model_final.safetensors", images, tmp_path / "r")
+    recipe = str(home / "config.yaml"), str(home / "model_final.safetensors"), ()
+    embed_request(EmbedRequest(str(images), str(tmp_path / "r"), recipe=recipe))
     stored = Embeddings.load(tmp_path / "r")
     for name in (str(run), str(home), f"run:{run}", str(home / "model_final.safetensors")):
         model = load_model(name)

@@ -156,6 +156,10 @@ def _members(
             else:
                 one.name = name.as_posix()
                 yield one
+        # tarfile takes a missing end for the end; half a copy would lose its last images unsaid.
+        stream.seek(archive.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it has no end mark: it was not copied or written to its end")
 
 
 def _samples(members: Iterator[tarfile.TarInfo]) -> Iterator[list[tarfile.TarInfo]]:
