@@ -10,7 +10,7 @@ from fastseek.registry import SEARCHERS, build
 from fastseek.search._merge import merge
 from fastseek.search.exact import Exact
 from fastseek.search.sharded import Sharded, fingerprint
-from fastseek.structures import Embeddings, Ranking
+from fastseek.structures import Embeddings, Ranking, ranking
 from fastseek.structures.arrays import Window
 from fastseek.structures.embeddings import slice_embeddings
 
@@ -285,3 +285,15 @@ def test_a_fingerprint_tells_ids_numbers_and_types_apart_and_nothing_else(tmp_pa
         slice_embeddings(gallery, 0, 59),
     ]
     assert len({fingerprint(gallery), *map(fingerprint, others)}) == 5
+
+
+def test_a_last_run_that_is_written_with_all_its_ids_merges_with_longer_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranking, "WHOLE", 20)
+    queries, gallery = tied_pair(3)
+    call = "exact(k=5)"
+    found = Sharded(call, rows=25, folder=str(tmp_path))(queries, gallery)
+    whole = Sharded(call, rows=25)(queries, gallery)
+    np.testing.assert_array_equal(found.indices, whole.indices)
+    np.testing.assert_array_equal(found.scores, whole.scores)
+    rows = np.unique(whole.indices)
+    np.testing.assert_array_equal(found.gallery_ids[rows], gallery.ids[rows])

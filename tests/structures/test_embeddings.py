@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastseek.data.images import decode
-from fastseek.errors import ArtefactError, DataError, RunError, exit_with
+from fastseek.errors import ArtefactError, DataError, RunError, UsageError, exit_with
 from fastseek.formats import restricted_pickle
 from fastseek.io.csv_rows import read_header
 from fastseek.io.digests import sha256
@@ -543,3 +543,17 @@ class Counted:
     def __getitem__(self, rows):
         self.reads += 1
         return self.array[rows]
+
+
+def test_embeddings_are_not_saved_over_the_shards_they_are_read_from(tmp_path):
+    embeddings().save(tmp_path / "e", rows=3)
+    os.symlink(tmp_path / "e", tmp_path / "link")
+    loaded = Embeddings.load(tmp_path / "e")
+    for some in (loaded, slice_embeddings(loaded, 2, 9)):
+        for name in ("e", "link"):
+            with pytest.raises(UsageError, match="are read from there and would be lost"):
+                some.save(tmp_path / name, rows=2)
+    np.testing.assert_array_equal(Embeddings.load(tmp_path / "e").vectors[:], embeddings().vectors)
+    held = Embeddings(loaded.ids, np.asarray(loaded.vectors))
+    held.save(tmp_path / "e", rows=2)  # in memory: nothing is lost
+    np.testing.assert_array_equal(Embeddings.load(tmp_path / "e").vectors[:], held.vectors)

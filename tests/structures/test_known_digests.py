@@ -173,3 +173,25 @@ def test_a_large_file_is_read_for_its_hash_again_only_when_it_has_changed(
     )
     with pytest.raises(FileNotFoundError):
         find_digest(path.with_name("gone"))
+
+
+def test_a_file_that_settles_while_it_is_hashed_is_not_trusted(tmp_path, hashed, monkeypatch):
+    path, now = tmp_path / "e" / "large", [0.0]
+    digest = write(path)
+    monkeypatch.setattr(known_digests, "SETTLED", 2.0)
+    now[0] = path.stat().st_ctime + 1
+    monkeypatch.setattr(known_digests.time, "time", lambda: now[0])
+
+    def hash_slowly(file):
+        hashed.append(file)
+        now[0] += 60
+        return digest
+
+    monkeypatch.setattr(known_digests, "sha256", hash_slowly)
+    for find in (lambda: check_digest(path, digest), lambda: find_digest(path)):
+        now[0] = path.stat().st_ctime + 1
+        find()
+        forget(monkeypatch)
+        now[0] = path.stat().st_ctime + 1
+        find()
+    assert len(hashed) == 4

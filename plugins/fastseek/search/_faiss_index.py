@@ -181,7 +181,7 @@ class FaissIndex(abc.ABC):
         """The vectors the index is trained on, drawn by the seed."""
         count = min(len(gallery), self.train or len(gallery))
         rows = np.sort(np.random.default_rng(self.seed).permutation(len(gallery))[:count])
-        some = Embeddings(gallery.ids[rows], np.asarray(gallery.vectors[rows], np.float32))
+        some = Embeddings(gallery.known_ids[rows], np.asarray(gallery.vectors[rows], np.float32))
         vectors = np.concatenate([block for _, block in blocks(some, self.metric, ROWS)])
         return np.resize(vectors, (max(2, count), gallery.dim))  # a code of one bit needs two
 

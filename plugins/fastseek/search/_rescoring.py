@@ -33,7 +33,7 @@ def rescore_pairs(
     """
     # Only the ids of proposed rows are read and put in order: there may be very many others.
     rows = np.unique(proposed[proposed >= 0])
-    order, place = id_order(gallery.ids[rows])
+    order, place = id_order(gallery.known_ids[rows])
 
     def find_places(found: np.ndarray) -> np.ndarray:
         return place[np.searchsorted(rows, found)]

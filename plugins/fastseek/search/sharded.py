@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 
 from ..errors import ArtefactError
@@ -10,6 +11,7 @@ from ..progress import progress
 from ..registry import SEARCHERS, build
 from ..structures import Embeddings, Ranking
 from ..structures.embeddings import slice_embeddings
+from ..structures.listed_ids import ListedIds
 from ..structures.provenance import attach_provenance
 from ._merge import merge
 
@@ -64,7 +66,7 @@ class Sharded:
             self._rank_run(number, queries, part, asked)
             for number, part in enumerate(progress(parts, "runs"))
         ]
-        merged = merge(rankings, min(len(gallery), self.k))
+        merged = merge(_list_alike(rankings), min(len(gallery), self.k))
         facts = {key: value for key, value in merged.provenance.items() if key != "run"}
         return attach_provenance(merged, facts)
 
@@ -87,3 +89,15 @@ class Sharded:
                 f"{file} is of another {' and '.join(other)}: delete it or name another folder"
             )
         return ranking
+
+
+def _list_alike(rankings: list[Ranking]) -> list[Ranking]:
+    """The rankings of runs, all with the listed ids alone where one was read from disk so: the last
+    run is often small enough to be written with all of its ids.
+    """
+    if not any(isinstance(one.gallery_ids, ListedIds) for one in rankings):
+        return rankings
+    return [
+        dataclasses.replace(one, gallery_ids=ListedIds.pick(one.gallery_ids, one.indices))
+        for one in rankings
+    ]

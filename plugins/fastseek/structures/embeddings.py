@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArtefactError, DataError, refuse_exhausted
+from ..errors import ArtefactError, DataError, UsageError, refuse_exhausted
 from ..io.atomic import atomic
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
@@ -157,8 +157,12 @@ class Embeddings:
     def save(self, folder: PathLike, rows: int = 0) -> None:
         """Write shards of `rows` vectors (0: as many as make `SHARD_BYTES`), the ids, and last the
         manifest that makes them count.
+
+        Raises:
+            UsageError: these embeddings are read from that folder, and would be lost.
         """
         folder = pathlib.Path(folder)
+        self._refuse_own(folder)
         # What stood here before no longer counts.
         (folder / "manifest.json").unlink(missing_ok=True)
         rows = rows or rows_of_bytes(self.dim * self.vectors.dtype.itemsize)
@@ -168,6 +172,15 @@ class Embeddings:
         ]
         self.id_column.check_unique("embeddings")  # which its file tells from then on
         save_manifest(folder, shards, save_ids(folder, self.id_column), self.provenance)
+
+    def _refuse_own(self, folder: pathlib.Path) -> None:
+        """Refuse the folder whose shards the vectors are: they are not read before they are written."""
+        place = os.path.realpath(folder)
+        folders = {os.path.dirname(file) for file in _shard_files(self.vectors)}
+        if any(os.path.realpath(one) == place for one in folders):
+            raise UsageError(
+                f"{folder}: these embeddings are read from there and would be lost: name another folder"
+            )
 
     @classmethod
     def load(cls, path: PathLike, verify: bool = False) -> Embeddings:
@@ -246,6 +259,15 @@ def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embedding
     if stored is None:
         return Embeddings(embeddings.ids[start:stop], vectors, embeddings.provenance)
     return Embeddings._of_column(stored.part(start, stop), vectors, embeddings.provenance)
+
+
+def _shard_files(vectors: Any) -> Iterator[str]:
+    """The shards that some vectors are read from when they are asked for."""
+    if isinstance(vectors, MappedShard):
+        yield vectors.path
+    for part in getattr(vectors, "parts", [getattr(vectors, "whole", None)]):
+        if part is not None:
+            yield from _shard_files(part)
 
 
 def rows_of_bytes(row: int) -> int:

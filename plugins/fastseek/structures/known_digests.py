@@ -63,13 +63,14 @@ def check_digest(
         signature = _sign(os.stat(path))
         if not anew and _is_known(key, signature, before):
             return signature
+        settled = _is_settled(signature)  # now: while it is hashed it may change, and settle
         same = sha256(path) == wanted
     except OSError as error:
         refuse_exhausted(error, path)
         raise ArtefactError(f"{path}: cannot be read ({error.strerror})") from error
     if not same:
         raise ArtefactError(f"{path}: the bytes are not those that were written")
-    if _is_settled(signature):
+    if settled:
         _known[key] = signature
         _remember(key[0], wanted, signature)
     return signature
@@ -86,8 +87,9 @@ def find_digest(path: PathLike) -> str:
     known = _record(folder).get(name)
     if known is not None and known[1] == signature:
         return known[0]
+    settled = _is_settled(signature)  # now, and not after the hashing
     found = sha256(path)
-    if _is_settled(signature):
+    if settled:
         _remember(os.fspath(path), found, signature)
     return found
 
