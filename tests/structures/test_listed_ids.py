@@ -304,3 +304,15 @@ def test_a_file_name_of_ids_that_leads_elsewhere_opens_nothing_else(tmp_path):
     ids = ListedIds(np.array([0]), np.array(["a"]), 2, "x", os.fspath(tmp_path / "secret"))
     with pytest.raises(ArtefactError, match="give the gallery"):
         ids.whole()
+
+
+def test_ids_are_not_read_from_a_file_whose_letters_were_changed(tmp_path):
+    queries, gallery = sides(2)
+    file = tmp_path / "ids.safetensors"
+    IdColumn.from_strings(gallery.ids).save(file)
+    found = build("exact(k=5)", SEARCHERS)(queries, gallery)
+    few = listed(found.with_gallery(IdColumn.load(file)), tmp_path)
+    assert few.gallery_ids.tolist() == gallery.ids.tolist()
+    file.write_bytes(file.read_bytes().replace(b"g/007", b"g/907"))
+    with pytest.raises(ArtefactError, match="not those that were written"):
+        few.gallery_ids.tolist()

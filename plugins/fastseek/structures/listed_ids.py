@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -118,7 +120,7 @@ class ListedIds:
         """All ids of the gallery, from their file.
 
         Raises:
-            ArtefactError: it is not there any more, or holds other ids.
+            ArtefactError: it is not there any more, holds other ids, or its bytes were changed.
         """
         try:
             found = IdColumn.load(self.file) if self.file else None
@@ -130,7 +132,15 @@ class ListedIds:
                 f" {self.count} of its gallery: give the gallery it was searched in (--gallery, or"
                 " in Python ranking.with_gallery(gallery.ids))"
             )
+        state = os.stat(self.file)
+        _verify(self.file, state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
         return found
+
+
+@functools.lru_cache(maxsize=64)
+def _verify(file: str, *state: int) -> None:
+    """Compare a file of ids with the digest inside it, once while its state is this one."""
+    IdColumn.load(file).verify()
 
 
 # Ids [N] in one of their forms; all give one id by number and several as an array of strings.
