@@ -20,7 +20,7 @@ from .archive import Provenance, check_open, describe_file, unique_ids
 from .arrays import Shards, StringArray, VectorArray, Window
 from .id_column import IdColumn
 from .known_digests import check_digest
-from .shard_files import MappedShard, Promise, map_array, read_checked
+from .shard_files import MappedShard, Promise, map_array, read_checked, shards_under
 
 FORMAT = 2
 # What the manifest tells of a shard, by format; the ids of format 1 stand in a file a shard.
@@ -176,7 +176,7 @@ class Embeddings:
     def _refuse_own(self, folder: pathlib.Path) -> None:
         """Refuse the folder whose shards the vectors are: they are not read before they are written."""
         place = os.path.realpath(folder)
-        folders = {os.path.dirname(file) for file in _shard_files(self.vectors)}
+        folders = {os.path.dirname(file) for file in shards_under(self.vectors)}
         if any(os.path.realpath(one) == place for one in folders):
             raise UsageError(
                 f"{folder}: these embeddings are read from there and would be lost: name another folder"
@@ -259,15 +259,6 @@ def slice_embeddings(embeddings: Embeddings, start: int, stop: int) -> Embedding
     if stored is None:
         return Embeddings(embeddings.ids[start:stop], vectors, embeddings.provenance)
     return Embeddings._of_column(stored.part(start, stop), vectors, embeddings.provenance)
-
-
-def _shard_files(vectors: Any) -> Iterator[str]:
-    """The shards that some vectors are read from when they are asked for."""
-    if isinstance(vectors, MappedShard):
-        yield vectors.path
-    for part in getattr(vectors, "parts", [getattr(vectors, "whole", None)]):
-        if part is not None:
-            yield from _shard_files(part)
 
 
 def rows_of_bytes(row: int) -> int:

@@ -239,3 +239,12 @@ def _most_open() -> int:
     if soft == resource.RLIM_INFINITY:
         return MOST_OPEN
     return max(1, min(MOST_OPEN, soft // SHARE_OPEN))
+
+
+def shards_under(vectors: Any) -> Iterator[str]:
+    """The shards that some vectors are read from when they are asked for."""
+    if isinstance(vectors, MappedShard):
+        yield vectors.path
+    for part in getattr(vectors, "parts", [getattr(vectors, "whole", None)]):
+        if part is not None:
+            yield from shards_under(part)
