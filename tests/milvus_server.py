@@ -126,7 +126,9 @@ def shared_uri():
     """The URI of the server of this run; the first worker that asks starts it."""
     worker = "PYTEST_XDIST_WORKER" in os.environ
     run = os.getppid() if worker else os.getpid()
-    home = pathlib.Path(tempfile.gettempdir()) / f"fastseek-milvus-run-{run}"
+    # A later process of the same number is told apart by when it started.
+    name = f"fastseek-milvus-run-{run}-{_started(run)}"
+    home = pathlib.Path(tempfile.gettempdir()) / name
     home.mkdir(mode=0o700, exist_ok=True)
     told, log = home / "uri", home / "keeper.log"
     with _alone(home / "lock"):
@@ -161,6 +163,14 @@ def keep(home, run):
     finally:
         server.stop()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _started(pid):
+    """When a process started, in ticks since the machine did; 0 where there is no /proc."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
 
 
 def _lives(pid):

@@ -238,13 +238,34 @@ def test_loading_that_was_stopped_goes_on_by_the_same_call(place, monkeypatch):
         other.add(names, vectors, prices, MODEL)
 
 
+def test_images_that_are_there_are_refused_though_the_first_attempt_failed(place):
+    index = place.create("twice")
+
+    def fail_before(work):
+        return work(True)
+
+    def lose_the_answer(work):
+        work(False)
+        return work(True)
+
+    index._attempt = lose_the_answer
+    assert index.add(["a", "b"], unit(2)) == 2
+    index._attempt = fail_before
+    with pytest.raises(DataError, match="2 of 2 images are there already"):
+        index.add(["a", "b"], unit(2))
+
+
 def test_of_two_first_writers_of_two_models_one_is_refused(place):
     place.create("race", metric="l2")
-    faults, start = [], threading.Barrier(2)
+    faults, start = [], threading.Barrier(2, timeout=120)
 
     def write(model):
-        index = open_store(place.uri("race"))
-        start.wait()
+        try:
+            index = open_store(place.uri("race"))
+            start.wait()
+        except BaseException:
+            start.abort()  # the other one need not wait
+            raise
         try:
             index.add(
                 [f"{model}{n}" for n in range(5)], unit(5), {model: [1] * 5}, {"model": model}

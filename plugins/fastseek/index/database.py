@@ -169,7 +169,8 @@ class DatabaseIndex(abc.ABC):
         the others.
         """
         given = _as_embeddings(ids, vectors, provenance)
-        return self._attempt(lambda again: self._put(given, metadata or {}, False, again))
+        absent: list[bool] = []
+        return self._attempt(lambda _: self._put(given, metadata or {}, False, absent))
 
     def upsert(
         self,
@@ -180,7 +181,7 @@ class DatabaseIndex(abc.ABC):
     ) -> int:
         """Put in images, in the place of those that are there, see `Store.upsert`."""
         given = _as_embeddings(ids, vectors, provenance)
-        return self._attempt(lambda again: self._put(given, metadata or {}, True, again))
+        return self._attempt(lambda _: self._put(given, metadata or {}, True, []))
 
     def update(self, ids: Sequence[str] | StringArray, metadata: Metadata) -> int:
         """Give images that are there other metadata; returns how many. Their vectors stay.
@@ -205,7 +206,15 @@ class DatabaseIndex(abc.ABC):
         """Do something that may be done twice; `work` is given whether it was tried before."""
         return work(False)
 
-    def _put(self, given: Embeddings, metadata: Metadata, replace: bool, again: bool) -> int:
+    def _put(self, given: Embeddings, metadata: Metadata, replace: bool, absent: list[bool]) -> int:
+        """Put images in.
+
+        Args:
+            given: the images.
+            metadata: of them.
+            replace: whether they may be there.
+            absent: gets True where none was there; kept from one attempt to the next.
+        """
         names = given.ids
         many = len(names) > self.piece
         with self._writing("store images", whole=not many):
@@ -214,8 +223,10 @@ class DatabaseIndex(abc.ABC):
             load = digest_arrival(given, columns, self.about["metric"]) if many else ""
             there = set(self._read(names.tolist(), [])) if len(self) else set()
             goes_on = bool(load) and self.about.get("loading") == load
-            # What was tried before may have been done, and the answer lost.
-            done = again and len(there) == len(names)
+            # What an earlier attempt, which found none, tried may be done, and the answer lost.
+            done = bool(absent) and len(there) == len(names)
+            if not there:
+                absent.append(True)
             if there and not replace and not goes_on and not done:
                 raise refuse_known(self.name, sorted(there), len(names))
             if there:

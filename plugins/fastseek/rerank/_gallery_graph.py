@@ -17,7 +17,7 @@ from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.locks import take_turn
 from ..io.paths import PathLike
-from ..knn.fingerprint import fingerprint
+from ..knn.fingerprint import fingerprint, spell_ids
 from ..knn.graph import build_knn_graph
 from ..knn.graph.build import EXACT_ROWS
 from ..knn.nearest import Neighbors, nearest
@@ -295,7 +295,7 @@ def read_vectors(side: Embeddings, metric: str) -> np.ndarray:
 
 
 def _digest(gallery: Embeddings, vectors: np.ndarray) -> str:
-    summed = hashlib.sha256("\n".join(gallery.ids.tolist()).encode("utf-8", "surrogateescape"))
+    summed = hashlib.sha256(spell_ids(gallery.ids))
     for start in range(0, len(vectors), ROWS):
         summed.update(vectors[start : start + ROWS].tobytes())
     return summed.hexdigest()

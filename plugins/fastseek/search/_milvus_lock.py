@@ -44,13 +44,18 @@ def hold_lock(connection: MilvusConnection, collection: str) -> Iterator[None]:
             seen, since = holder, time.monotonic()
         elif holder and time.monotonic() - since > STALE:
             logger.warning("the lock %s is older than %g s, and taken over", name, STALE)
-            connection.call("take over a lock", "drop_collection", name)
+            _drop(connection, "take over a lock", name, seen)
         time.sleep(PAUSE)
     try:
         yield
     finally:
-        if _find_holder(connection, name) == mine:
-            connection.call("leave a lock", "drop_collection", name)
+        _drop(connection, "leave a lock", name, mine)
+
+
+def _drop(connection: MilvusConnection, what: str, name: str, holder: str) -> None:
+    """Remove the lock of one holder; that of another stays."""
+    if _find_holder(connection, name) == holder:
+        connection.call(what, "drop_collection", name)
 
 
 def _take(connection: MilvusConnection, name: str, mine: str) -> bool:
