@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 
 from fastseek.cli import call_verb
 from fastseek.errors import DataError, UsageError
-from fastseek.inference.embed_parts.embed_request import EmbedRequest, choose_part, embed_request
+from fastseek.inference.embed_parts.embed_request import EmbedRequest, embed_request
+from fastseek.inference.embed_parts.part_choice import choose_part
 from fastseek.inference.pretrained import ModelOptions
 from fastseek.structures import Embeddings, embedding_job
 from fastseek.structures.job_part import JobPart
@@ -82,7 +83,7 @@ def test_parts_by_name_are_told_one_by_one_and_end_in_the_bytes_of_one(
     for number in (2, 0, 1):
         command(home, tmp_path / "e", "--part", f"{number}/3")
         told.append(capsys.readouterr().out)
-    assert "part 2/3 is embedded; 4 of 6 shards of" in told[0] and "2 of 6 shards" in told[1]
+    assert "part 2/3 is done; 4 of 6 shards of" in told[0] and "2 of 6 shards" in told[1]
     assert f"9 of {COUNT} images" in told[2] and "2 could not be read" in told[2]
     rejects = (tmp_path / "e" / "rejects.csv").read_text()
     assert all(f"{number:02d}.png" in rejects for number in BAD)
@@ -213,3 +214,25 @@ def test_the_launchers_of_the_documentation_start_a_command_that_reads_their_env
                     patch.setenv(name, value)
                 command(home, tmp_path / f"{number}")
         assert contents(tmp_path / f"{number}") == whole
+
+
+def test_a_part_of_a_classification_tells_what_is_missing(home, tmp_path, monkeypatch):
+    from fastseek.inference import classification
+
+    def feed(runs):
+        for run in runs:
+            yield [f"{row}" for row in run], np.ones((len(run), 3), np.float32), []
+
+    job = embedding_job.EmbeddingJob(COUNT, {"classes": ["a", "b", "c"]}, dim=3)
+    monkeypatch.setattr(classification, "images_of", lambda images: ([None] * COUNT, ""))
+    monkeypatch.setattr(classification.recipe, "load", lambda *given: None)
+    monkeypatch.setattr(classification, "load_classifier", lambda *given: (None, None))
+    monkeypatch.setattr(classification, "job_of", lambda *given: (feed, job))
+    monkeypatch.setattr(classification, "_write_page", lambda *given: None)
+    monkeypatch.setattr(classification, "predict", lambda found, gate: [])
+    told = [
+        classification.classify_images("r", "w", "i", tmp_path / "e", part=JobPart(number, 2))
+        for number in (1, 0)
+    ]
+    assert "part 1/2 is done; 3 of 6 shards" in told[0] and told[1].startswith("11 of 11 images")
+    assert (tmp_path / "e" / "predictions.csv").exists()

@@ -190,10 +190,10 @@ def test_shards_hold_every_item_once_and_grow_by_their_bytes(monkeypatch):
         for dim in (0, 8, 512, 200_000):
             job = EmbeddingJob(total, {}, dim=dim)
             row = 4 * (dim or 1024)
-            assert job.size * row <= embeddings.SHARD_BYTES or job.size == 256
+            assert job.size * row <= embeddings.SHARD_BYTES or job.size == 64
             assert job.shards * job.size >= total > (job.shards - 1) * job.size or total == 0
-            if total > 64 * 256 and dim < 1000:
-                assert job.shards >= 32 and job.size % 256 == 0
+            if total > 64 * 64 and dim < 1000:
+                assert job.shards >= 32 and job.size % 64 == 0
     job = EmbeddingJob(1000, {}, shard_items=12)
     items = [row for number in range(job.shards) for one in job.pieces(number) for row in one.items]
     assert items == list(range(1000))

@@ -15,6 +15,7 @@ from ._arguments import make_parser
 from ._recipe_arguments import (
     add_images_option,
     add_model_options,
+    add_part_option,
     add_recipe_changes,
     parse_with_changes,
 )
@@ -34,14 +35,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar="JSON",
         help='turn away what is of no known class: such images are "none of these"',
     )
+    add_part_option(parser)
     add_recipe_changes(parser)
     args = parse_with_changes(parser, argv)
 
     from ..inference.classification import classify_images
+    from ..inference.embed_parts.part_choice import choose_part
     from ._outputs import check_folder
 
     check_folder(args.out)
+    part = choose_part(args.part)
     done = classify_images(
-        args.config_file, args.weights, args.images, args.out, args.opts, args.gate
+        args.config_file, args.weights, args.images, args.out, args.opts, args.gate, part
     )
     tell(done)

@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_with_changes(parser, argv)
     request = _read_request(args)
 
-    from ..inference.embed_parts.embed_request import choose_part, embed_request
+    from ..inference.embed_parts.embed_request import embed_request
+    from ..inference.embed_parts.part_choice import choose_part
     from ._outputs import check_folder  # help is shown without it
 
     check_folder(args.out)

@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,10 +27,12 @@ from ..report.predictions import PredictedImage, predictions_page
 from ..structures import Embeddings, Item, Score
 from ..structures.class_file import read_class_file
 from ..structures.embedding_job import EmbeddingJob
-from ..structures.embeddings_writer import Batches, store
+from ..structures.embeddings_writer import Batches, store, store_part
+from ..structures.job_part import ALL, JobPart
 from ..views._embedding import Seen, all_views
 from . import embedding
 from .embed_images import classes_beside, with_classes
+from .embed_parts.part_choice import describe_part
 from .model_protocols import as_classifier
 from .settings import class_settings, embedding_settings
 
@@ -134,6 +137,7 @@ def classify_images(
     out: PathLike,
     opts: Sequence[str] = (),
     gate: PathLike | None = None,
+    part: JobPart = ALL,
 ) -> str:
     """Classify a folder or a list of images; a killed run goes on where it stopped.
 
@@ -145,10 +149,11 @@ def classify_images(
         opts: KEY VALUE changes to the recipe.
         gate: the gate.json of `classify-report`; images it turns away are "none of these". All are
             of some class without one.
+        part: which shards of the probabilities; whichever part ends last writes the predictions.
 
     Returns:
         a line telling how many images were classified, how many could not be read, and how many
-        were turned away.
+        were turned away; or how many shards of other parts are missing.
 
     Raises:
         DataError: no images, no classes.json, or no gate in the file.
@@ -158,7 +163,10 @@ def classify_images(
     cfg, model = load_classifier(recipe.load(config_file, opts), weights)
     # Before the work: a gate of another model must not be told after hours of it.
     chosen = None if gate is None else load_gate(gate, describe_classifier(cfg, model, root))
-    found = to_store(cfg, model, items, out, root)
+    work = job_of(cfg, model, items, root, f"classifying{part.suffix}")
+    found = store_part(*work, out, part)
+    if found is None:
+        return describe_part(os.fspath(out), part)
     predictions = list(predict(found, chosen))
     write_predictions(pathlib.Path(out), predictions, chosen)
     _write_page(pathlib.Path(out), predictions, items, chosen)

@@ -20,7 +20,7 @@ from .embeddings import rows_of_bytes, shard_name
 
 DTYPES = ("float32", "float16")
 PIECE_ITEMS = 2048  # what a kill can cost
-STEP = 256  # shards have a multiple of so many items, so that batches fill them
+STEP = 64  # shards have a multiple of so many items, so that batches fill them
 SHARES = 64  # shards of a job whose bytes ask for fewer: half as many processes have enough to do
 UNKNOWN_DIM = 1024
 MANIFEST, STORE = "manifest.json", "store.json"

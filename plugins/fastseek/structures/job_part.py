@@ -62,6 +62,9 @@ class JobPart:
         return range(self.number, total, self.count)
 
 
+ALL = JobPart()
+
+
 def part_of_environment(environ: Mapping[str, str]) -> JobPart | None:
     """The part that a launcher has given this process, None where none has.
 

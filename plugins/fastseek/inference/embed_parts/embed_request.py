@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
-
-import torch
 
 from ...data.own_images import describe_embeddings, images_of
 from ...errors import UsageError
 from ...structures import Item
-from ...structures.embedding_job import count_missing
-from ...structures.job_part import JobPart, local_number, part_of_environment
+from ...structures.job_part import ALL, JobPart
 from ..pretrained import load_model
 from ..pretrained.embed import embed_part
 from ..pretrained.options import ModelOptions
-
-ALL = JobPart()
+from .part_choice import describe_part
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,30 +82,3 @@ def embed_request(request: EmbedRequest, part: JobPart = ALL) -> Done:
     if found is not None:
         return Done(describe_embeddings(found, len(items), "numbers each", request.out), True)
     return Done(describe_part(request.out, part), False)
-
-
-def describe_part(out: str, part: JobPart) -> str:
-    """What there is to tell of a part where others are not ready."""
-    missing, shards = count_missing(out)
-    return (
-        f"part {part} is embedded; {missing} of {shards} shards of {out} are missing yet: whichever"
-        " part ends last writes the manifest"
-    )
-
-
-def choose_part(named: str, environ: Mapping[str, str] = os.environ) -> JobPart:
-    """The part of this process: the one that is named, else the one its launcher gave it, else all.
-
-    Where a machine has several GPUs, processes of one launcher take one each.
-
-    Args:
-        named: i/n, "" for none.
-        environ: where the launcher speaks.
-
-    Raises:
-        UsageError: it is no part.
-    """
-    part = JobPart.parse(named) if named else part_of_environment(environ) or ALL
-    if part.count > 1 and torch.cuda.is_available() and torch.cuda.device_count() > 1:
-        torch.cuda.set_device(local_number(environ) % torch.cuda.device_count())
-    return part

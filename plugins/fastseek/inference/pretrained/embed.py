@@ -18,7 +18,7 @@ from ...progress import progress
 from ...structures import Embeddings, Item, paths_of
 from ...structures.embedding_job import STORE, EmbeddingJob
 from ...structures.embeddings_writer import store_part
-from ...structures.job_part import JobPart
+from ...structures.job_part import ALL, JobPart
 from .decoding import Decoded, decode_batches
 from .image_model import ImageModel
 from .options import ENGINES
@@ -26,7 +26,6 @@ from .options import ENGINES
 PHASE = "extract"  # as the recipes' rejects call it
 Part = tuple[list[str], np.ndarray, list[Reject]]
 Watch = Callable[[list[str], np.ndarray], None]
-ALL = JobPart()
 
 
 def embed_images(
