@@ -350,13 +350,20 @@ def upward_imports(modules: list[Module], package: str, root: pathlib.Path) -> l
 
 def level_table(root: pathlib.Path) -> Callable[[str], int | None]:
     """The function that gives a module's level, read from the test that holds the table."""
-    path = root / "tests" / "test_layers.py"
-    spec = importlib.util.spec_from_file_location("layers_table", path)
+    tests = root / "tests"
+    sys.modules["sources"] = _load_file("sources", tests / "sources.py")  # the test reads by it
+    layers = _load_file("layers_table", tests / "test_layers.py")
+    return lambda name: layers.LEVEL.get(layers.group(name))
+
+
+def _load_file(name: str, path: pathlib.Path) -> Any:
+    """A file of Python as a module."""
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SystemExit(f"{path}: cannot be imported")
-    layers = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(layers)
-    return lambda name: layers.LEVEL.get(layers.group(name))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def mypy_errors(root: pathlib.Path, package: pathlib.Path) -> tuple[int | None, list[str]]:
