@@ -214,7 +214,6 @@ def test_a_job_begun_in_other_shards_goes_on_in_them(tmp_path):
         ({}, None),
         ({"RANK": "3", "WORLD_SIZE": "8"}, "3/8"),
         ({"RANK": "0", "WORLD_SIZE": "1"}, "0/1"),
-        ({"RANK": "3"}, None),
         ({"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "4"}, "2/4"),
         (
             {
@@ -287,6 +286,21 @@ def test_no_task_of_an_array_with_gaps_goes_to_work(tasks, step):
         }
         with pytest.raises(UsageError, match=f"submit --array=0-{len(tasks) - 1}, .*--part i/n"):
             part_of_environment(environ)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"RANK": "1"},
+        {"WORLD_SIZE": "2"},
+        {"SLURM_ARRAY_TASK_ID": "7"},
+        {"SLURM_ARRAY_TASK_COUNT": "8"},
+        {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "1", "SLURM_ARRAY_TASK_MIN": "3"},
+    ],
+)
+def test_a_process_that_does_not_know_of_how_many_it_is_one_does_not_do_everything(environ):
+    with pytest.raises(UsageError, match="--part"):
+        part_of_environment(environ)
 
 
 @pytest.mark.parametrize("last", [9, 10])

@@ -76,15 +76,22 @@ def part_of_environment(environ: Mapping[str, str]) -> JobPart | None:
     Raises:
         UsageError: what is set cannot be.
     """
-    if "RANK" in environ and "WORLD_SIZE" in environ:
+    _check_pair(environ, "RANK", "WORLD_SIZE")
+    _check_pair(environ, "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
+    if "RANK" in environ:
         return JobPart(_read(environ, "RANK"), _read(environ, "WORLD_SIZE"))
     number, count = 0, 1
-    if "SLURM_ARRAY_TASK_ID" in environ and "SLURM_ARRAY_TASK_COUNT" in environ:
+    if "SLURM_ARRAY_TASK_ID" in environ:
         first = _read(environ, "SLURM_ARRAY_TASK_MIN", 0)
         step = max(1, _read(environ, "SLURM_ARRAY_TASK_STEP", 1))
         task = _read(environ, "SLURM_ARRAY_TASK_ID")
         count = _read(environ, "SLURM_ARRAY_TASK_COUNT")
         last = first + step * (count - 1)
+        if count == 1 and task > 0:
+            raise UsageError(
+                f"SLURM_ARRAY_TASK_ID={task} is the only task of its array, which does not say of how"
+                f" many parts it is one: name it, --part {task}/n, or submit --array=0 for all"
+            )
         # Of an array with gaps no task knows which ones the others are.
         is_regular = last <= _read(environ, "SLURM_ARRAY_TASK_MAX", last) < last + step
         if not is_regular or task not in range(first, last + step, step):
@@ -99,6 +106,16 @@ def part_of_environment(environ: Mapping[str, str]) -> JobPart | None:
         tasks = _read(environ, "SLURM_STEP_NUM_TASKS", _read(environ, "SLURM_NTASKS"))
         number, count = number * tasks + _read(environ, "SLURM_PROCID"), count * tasks
     return JobPart(number, count) if count > 1 else None
+
+
+def _check_pair(environ: Mapping[str, str], one: str, other: str) -> None:
+    """One without the other would make every process do everything."""
+    for given, missing in ((one, other), (other, one)):
+        if given in environ and missing not in environ:
+            raise UsageError(
+                f"{given} is set and {missing} is not: set both, unset both, or name the part:"
+                " --part i/n"
+            )
 
 
 def local_number(environ: Mapping[str, str]) -> int:
