@@ -52,6 +52,7 @@ UNRUN = {
     "self-train": "rounds run in tests/workflows and tests/test_class_recipes.py",
     "subjects recipe.yml": "it wants a trained model; tests/inference/test_subjects.py",
     "s3://bucket": "no store can be asked here; tests/data/test_sources.py",
+    "milvus://host:19530": "no cluster can be asked here; tests/index/test_databases.py",
     "--plugin my_parts.py": "the file is the reader's; tests/cli/test_command.py",
 }
 # Blocks that are no commands and no program: (page, how they begin) -> where they are checked.
