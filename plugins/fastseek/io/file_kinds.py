@@ -8,6 +8,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..errors import UsageError
 from .atomic import check_apart
@@ -107,18 +108,23 @@ def _is_figures(path: pathlib.Path, head: bytes) -> bool:
     """What score and diff write, figures by the name of a metric with how each came about; or what
     blend and audit do.
     """
-    try:
-        page = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(page, dict) or not page:
-        return False
+    page = _read_page(path)
     if {"members", "weights", "scored"} <= set(page) or {"groups", "tau", "classes"} <= set(page):
         return True
     protocol = page.get("protocol")
     if isinstance(protocol, dict):
         return set(protocol) == set(page) - {"protocol"}
-    return all(isinstance(one, dict) and COMPARED <= set(one) for one in page.values())
+    compared = all(isinstance(one, dict) and COMPARED <= set(one) for one in page.values())
+    return bool(page) and compared
+
+
+def _read_page(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object, empty where the file holds none."""
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return {}
+    return page if isinstance(page, dict) else {}
 
 
 def _is_model(path: pathlib.Path, head: bytes) -> bool:
@@ -134,21 +140,13 @@ def _is_adapter(path: pathlib.Path, head: bytes) -> bool:
 
 def _is_results(path: pathlib.Path, head: bytes) -> bool:
     """What a run, a training, an adapter or a report of a classifier has reached."""
-    try:
-        page = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    told = {"commit", "seed"} <= set(page) if isinstance(page, dict) else False
-    return told and bool({"rows", "metrics"} & set(page))
+    page = _read_page(path)
+    return {"commit", "seed"} <= set(page) and bool({"rows", "metrics"} & set(page))
 
 
 def _is_cost_card(path: pathlib.Path, head: bytes) -> bool:
     """What plan reckons of a job."""
-    try:
-        page = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(page, dict) and {"job", "embedding", "disk", "engines"} <= set(page)
+    return {"job", "embedding", "disk", "engines"} <= set(_read_page(path))
 
 
 def _has_members(path: pathlib.Path, names: set[str]) -> bool:

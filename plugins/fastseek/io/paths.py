@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator
 
-from ..errors import NO_FILES, NO_ROOM, DataError, RunError, UsageError
+from ..errors import NO_FILES, NO_ROOM, ArtefactError, DataError, RunError, UsageError
 from ..suggestions import near_names
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,17 @@ def locate_below_roots(name: PathLike, purpose: str = "it") -> pathlib.Path:
     raise DataError(
         f"{name} not found (for {purpose}): put it below one of {looked}, or set FASTREID_DATASETS"
     )
+
+
+def refuse_occupied(folder: pathlib.Path, wanted: str) -> None:
+    """Refuse a folder that holds files and is not yet what is `wanted`; hidden files do not count.
+
+    Raises:
+        ArtefactError: it holds something; names the first.
+    """
+    held = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
+    if held:
+        raise ArtefactError(f"{folder} holds {min(held)}, and no {wanted}: name another folder")
 
 
 def make_folder(folder: PathLike) -> list[pathlib.Path]:

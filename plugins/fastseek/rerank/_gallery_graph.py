@@ -16,7 +16,7 @@ from ..io.atomic import atomic
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
 from ..io.locks import take_turn
-from ..io.paths import PathLike
+from ..io.paths import PathLike, refuse_occupied
 from ..knn.fingerprint import fingerprint, spell_ids
 from ..knn.graph import build_knn_graph
 from ..knn.graph.build import EXACT_ROWS
@@ -219,11 +219,7 @@ def _claim(folder: pathlib.Path, told: dict[str, Any]) -> dict[str, str]:
     """
     page = folder / PAGE
     if not page.exists():
-        held = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
-        if held:
-            raise ArtefactError(
-                f"{folder} holds {min(held)}, and no graph of a gallery: name another folder"
-            )
+        refuse_occupied(folder, "graph of a gallery")
         write_json(page, told)
         return {}
     found = read_json(page)

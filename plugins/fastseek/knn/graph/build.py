@@ -14,12 +14,12 @@ from ...io.atomic import atomic
 from ...io.digests import sha256
 from ...io.json_files import read_json, write_json
 from ...io.locks import take_turn
-from ...io.paths import PathLike
+from ...io.paths import PathLike, refuse_occupied
 from ...progress import progress
 from ...structures import Embeddings
 from ...structures.arrays import FloatArray, Shards
 from ...structures.embeddings import slice_embeddings
-from ...structures.job_part import JobPart
+from ...structures.job_part import ALL, JobPart
 from ...structures.shard_files import map_array
 from ..fingerprint import fingerprint
 from ..nearest import id_order, nearest
@@ -33,7 +33,6 @@ PROBES = 12
 SHARD_ROWS, MOST_SHARDS = 32768, 128
 SAMPLE = 1000  # images on which the recall is measured
 PLAN = "plan.json"
-ALL = JobPart()
 METRICS = ("cosine", "l2")
 
 
@@ -160,11 +159,7 @@ def _claim(folder: pathlib.Path, plan: Mapping[str, Any]) -> None:
     """
     file = folder / PLAN
     if not file.exists():
-        held = [one.name for one in folder.iterdir() if not one.name.startswith(".")]
-        if held:
-            raise ArtefactError(
-                f"{folder} holds {min(held)}, and no kNN graph: name another folder"
-            )
+        refuse_occupied(folder, "kNN graph")
         write_json(file, dict(plan))
         return
     there = read_json(file)
