@@ -90,7 +90,7 @@ FLOORS = {
         "in_memory inventory",
     ],
     "io": [
-        "code_version hub_reach image_formats paths processors text_table",
+        "braces code_version crop_locations hub_reach image_formats paths processors text_table",
         "digests locks model_names model_size yaml_lines",
         "atomic locations spec_reader",
         "csv_rows json_files",

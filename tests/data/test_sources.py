@@ -22,6 +22,7 @@ from fastseek.data.own_images import images_of, source_of, spell_data_set
 from fastseek.data.torch_datasets import ImageFiles
 from fastseek.errors import DataError, FastSeekError, RunError, UsageError
 from fastseek.io import locations
+from fastseek.io.braces import expand_braces
 from fastseek.registry import DATASETS, build
 from fastseek.structures import Embeddings, ItemTable, paths_of, with_split
 
@@ -323,9 +324,9 @@ def test_a_request_that_fails_is_asked_again_and_then_ends_the_run(monkeypatch):
     ],
 )
 def test_braces_are_those_of_a_shell(pattern, names):
-    assert list(locations.expand_braces(pattern)) == names
+    assert list(expand_braces(pattern)) == names
     with pytest.raises(UsageError, match="more than"):
-        list(locations.expand_braces("{0..9999999}"))
+        list(expand_braces("{0..9999999}"))
 
 
 @pytest.mark.parametrize("path", ["/a/b.jpg", "a/s3://b.jpg", "a:b", "://x", "1://x"])
@@ -397,7 +398,7 @@ def test_folders_and_names_with_exclamation_marks_lead_to_the_same_bytes(folder,
 
 
 def test_braces_are_counted_together_and_those_of_one_word_stand_for_themselves():
-    assert list(locations.expand_braces("{a}/{b,c}")) == ["{a}/b", "{a}/c"]
-    assert len(list(locations.expand_braces("{0..9}{0..9}", most=100))) == 100
+    assert list(expand_braces("{a}/{b,c}")) == ["{a}/b", "{a}/c"]
+    assert len(list(expand_braces("{0..9}{0..9}", most=100))) == 100
     with pytest.raises(UsageError, match="more than 99 names"):
-        list(locations.expand_braces("{0..9}{0..9}", most=99))
+        list(expand_braces("{0..9}{0..9}", most=99))

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import refuse_exhausted
 from ..io import locations
+from ..io.crop_locations import Crop, parse_crop
 from ..io.image_formats import accepted_formats, name_of_format, name_option
 from ..io.paths import PathLike
 
@@ -81,6 +82,9 @@ def decode(
     Raises:
         BadImage: it cannot be used; half-decoded pixels are never returned.
     """
+    crop = None if isinstance(source, bytes) else parse_crop(os.fspath(source))
+    if crop is not None:
+        return cut_out(decode(crop.file, max_pixels, formats), crop)
     data = source if isinstance(source, bytes) else read_image_bytes(source, max_pixels)
     image = _open(data, max_pixels, formats or accepted_formats())
     try:
@@ -93,6 +97,25 @@ def decode(
     except Exception as error:  # Pillow's decoders raise whatever the damaged bytes lead them to
         cut = "truncated" in str(error) or not _is_whole(data, image.format)
         raise BadImage("TRUNCATED" if cut else "DECODE_ERROR", _line(error)) from error
+
+
+def cut_out(image: Image.Image, crop: Crop) -> Image.Image:
+    """What a box of an upright image holds; sides are rounded to whole pixels, and what reaches
+    beyond the image is left out.
+
+    Raises:
+        BadImage: less than 4 pixels are left of a side.
+    """
+    left, top, right, bottom = map(round, crop.box)
+    left, top = max(0, left), max(0, top)
+    right, bottom = min(image.width, right), min(image.height, bottom)
+    if min(right - left, bottom - top) < MIN_SIDE:
+        raise BadImage(
+            "TOO_SMALL",
+            f"of {image.width} x {image.height} pixels the box {crop.box} holds"
+            f" {max(0, right - left)} x {max(0, bottom - top)}, a side below {MIN_SIDE}",
+        )
+    return image.crop((left, top, right, bottom))
 
 
 def read_image_bytes(source: PathLike, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -109,6 +132,9 @@ def shape_of(path: PathLike) -> float:
     read.
     """
     text = os.fspath(path)
+    crop = parse_crop(text)
+    if crop is not None:
+        return crop.shape
     try:
         held = text if locations.is_file(text) else io.BytesIO(read_image_bytes(path))
         with Image.open(held, formats=accepted_formats()) as image:

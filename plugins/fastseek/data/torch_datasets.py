@@ -19,10 +19,11 @@ from torch.utils.data import Dataset, default_collate
 
 from .. import compat  # noqa: F401  (a spawned worker imports this before fast-reid)
 from ..errors import DataError, FastSeekError, RunError
+from ..io.crop_locations import parse_crop
 from ..io.locations import is_remote
 from ..structures.item_table import Paths
 from .image_cache import ArrayCache
-from .images import MAX_PIXELS, BadImage, decode, read_image_bytes
+from .images import MAX_PIXELS, BadImage, cut_out, decode, read_image_bytes
 from .rejects import Reject, reject
 from .transforms._image_ops import to_pil
 from .transforms._pipeline import Pipeline
@@ -92,6 +93,8 @@ class ImageFiles:
         else:
             source = path if waiting is None else waiting.result()
             image = decode(source, self.max_pixels)
+            crop = None if waiting is None else parse_crop(path)
+            image = image if crop is None else cut_out(image, crop)
         image.info["path"], image.info["row"] = path, row
         return image
 

@@ -1,4 +1,5 @@
 """Where the bytes of an image lie: in a file, in a tar file, in a cell of a Parquet file, or at a URL.
+A part of an image (see `crop_locations`) has the bytes of the whole.
 
 A location is one text, so that it goes to any process and is read there without anything opened
 before:
@@ -18,12 +19,12 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
 
 from ..errors import DataError, FastSeekError, RunError, UsageError
+from .crop_locations import CROP, parse_crop, whole_image
 from .digests import sha256
 from .paths import PathLike, locate
 
@@ -44,8 +45,6 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _FLAGS = re.DOTALL | re.IGNORECASE
 _MEMBER = re.compile(r"tar://(.+?\.tar|.+?)!/(\d+)\+(\d+)(?:/.*)?", _FLAGS)
 _CELL = re.compile(r"parquet://(.+?\.(?:parquet|pq)|.+?)!([^/]*)/(\d+)(?:/.*)?", _FLAGS)
-# Braces around one word stand for themselves, as in a shell.
-_BRACES = re.compile(r"\{([^{}]*,[^{}]*|\d+\.\.\d+)\}")
 _DENIED = (401, 403)
 
 
@@ -56,12 +55,13 @@ def is_file(location: str) -> bool:
 
 def is_url(location: str) -> bool:
     """Whether a location is an address, of nothing inside a tar or Parquet file."""
-    return not is_file(location) and not location.startswith((f"{TAR}://", f"{PARQUET}://"))
+    inside = (f"{TAR}://", f"{PARQUET}://", f"{CROP}://")
+    return not is_file(location) and not location.startswith(inside)
 
 
 def is_remote(location: str) -> bool:
     """Whether the bytes at a location come from another machine, or may do so."""
-    for scheme in (TAR, PARQUET):
+    for scheme in (CROP, TAR, PARQUET):
         location = location.removeprefix(f"{scheme}://")
     return not is_file(location)
 
@@ -141,6 +141,7 @@ def read_bytes(location: str, most: int) -> bytes:
         FileNotFoundError, PermissionError: it is not there, or may not be read.
         RunError: it cannot be reached. UsageError: a package is missing.
     """
+    location = whole_image(location)
     if location.startswith(f"{TAR}://"):
         found = _MEMBER.fullmatch(location)
         if found is None:
@@ -220,6 +221,7 @@ def measure(location: str) -> tuple[int, int]:
     """Bytes and time of change (ns) of a file; of an image in another one its own bytes, -1 where
     these are not told, and that one's time; -1, -1 where nothing can be asked.
     """
+    location = whole_image(location)
     found = _MEMBER.fullmatch(location) or _CELL.fullmatch(location)
     file = location if found is None else found[1]
     try:
@@ -232,11 +234,15 @@ def measure(location: str) -> tuple[int, int]:
 
 
 def sha256_of(location: str, most: int) -> str:
-    """SHA-256 of the bytes at a location, as hexadecimal; of a file all, else of `most` at most.
+    """SHA-256 of the bytes at a location, as hexadecimal; of a file all, else of `most` at most. Of a
+    part of an image it tells the box, too.
 
     Raises:
         as `read_bytes`.
     """
+    crop = parse_crop(location)
+    if crop is not None:
+        return hashlib.sha256(f"{sha256_of(crop.file, most)} {crop.box}".encode()).hexdigest()
     if is_file(location):
         return sha256(location)
     return hashlib.sha256(read_bytes(location, most)).hexdigest()
@@ -254,6 +260,9 @@ class States:
         """Size and time of change; of an address that it is one, "missing" where nothing is."""
         if is_file(location):
             return _state_of_file(location)
+        crop = parse_crop(location)
+        if crop is not None:
+            return f"{crop.box} {self.of(crop.file)}"
         found = _MEMBER.fullmatch(location) or _CELL.fullmatch(location)
         if found is None:
             return "address"
@@ -409,34 +418,6 @@ def open_parquet(file: str) -> Any:
         return parquet.ParquetFile(file if is_file(file) else open_location(file))
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{file}: not a Parquet file ({error})") from error
-
-
-def expand_braces(pattern: str, most: int = 1_000_000) -> Iterator[str]:
-    """Yield the names that a pattern as of a shell stands for: "{a,b}" and "{000..127}".
-
-    Raises:
-        UsageError: they are more than `most`.
-    """
-    for number, name in enumerate(_expand(pattern)):
-        if number >= most:
-            raise UsageError(f"{pattern}: stands for more than {most:,} names")
-        yield name
-
-
-def _expand(pattern: str) -> Iterator[str]:
-    found = _BRACES.search(pattern)
-    if found is None:
-        yield pattern
-        return
-    run = re.fullmatch(r"(\d+)\.\.(\d+)", found[1])
-    parts: Iterable[str] = found[1].split(",")
-    if run is not None:
-        first, last = int(run[1]), int(run[2])
-        step = 1 if last >= first else -1
-        width = len(run[1]) if run[1].startswith("0") or len(run[1]) == len(run[2]) else 0
-        parts = (f"{one:0{width}d}" for one in range(first, last + step, step))
-    for part in parts:
-        yield from _expand(pattern[: found.start()] + part + pattern[found.end() :])
 
 
 _CELLS = _Cells()

@@ -7,7 +7,8 @@ import os
 from collections.abc import Sequence
 
 from ...errors import DataError
-from ...io.locations import absolute, expand_braces, find_location, is_file, parent
+from ...io.braces import expand_braces
+from ...io.locations import absolute, find_location, is_file, parent
 
 
 def names_several(pattern: str) -> bool:
