@@ -42,6 +42,7 @@ FOLDERS = {
     "RERANKERS": "rerank",
     "FUSERS": "fuse",
     "METRICS": "metrics",
+    "PROTOCOLS": "protocols",
     "SCHEDULES": "schedules",
     "BLOCKS": "modeling.blocks",
     "CLASS_METRICS": "classification",

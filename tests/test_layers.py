@@ -19,7 +19,7 @@ LEVELS = {
           modeling.layers""",
     2: """data.rejects data.datasets data.transforms data.samplers data.crops
           modeling.backbones modeling.blocks modeling.branches modeling.heads modeling.losses
-          enhance search metrics fuse self_training audit""",
+          enhance search metrics fuse protocols self_training audit""",
     3: "adapt recognition distributed",
     4: "rerank",
     5: "retrieval index data modeling config",
@@ -147,7 +147,7 @@ FLOORS = {
         "geolocation identity item_table_builder score shard_files splits",
         "embeddings ranking",
         "ground_truth",
-        "embedding_job ground_truth_file provenance",
+        "embedding_job ground_truth_file provenance task",
         "shard_records",
         "embeddings_writer",
     ],
@@ -181,7 +181,7 @@ FASTREID = {
 }
 # What runs without torch and fast-reid: the retrieval half and its verbs.
 RETRIEVAL_HALF = """errors progress suggestions io registry structures knn regions formats report classification
-    enhance search metrics fuse recognition adapt rerank retrieval index
+    enhance search metrics fuse protocols recognition adapt rerank retrieval index
     api cli._adapt cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
     cli._submit cli._submit_classes""".split()
 

@@ -11,13 +11,40 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from ..structures import Embeddings, GroundTruth, Item, Ranking, Score
+    from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, Task
 
 
 class Dataset(Protocol):
     """What DATASETS builds."""
 
     items: Sequence[Item]
+
+
+@runtime_checkable
+class ScoredDataset(Protocol):
+    """A data set that says how it is scored, by a call string of PROTOCOLS."""
+
+    items: Sequence[Item]
+    protocol: str
+
+
+@runtime_checkable
+class TaskedDataset(Protocol):
+    """A data set whose truth lies in files of its own."""
+
+    def tasks(self) -> list[Task]:
+        """What is asked and what is right."""
+        ...
+
+
+class EvaluationProtocol(Protocol):
+    """What PROTOCOLS builds."""
+
+    call: str
+
+    def tasks(self, items: Sequence[Item]) -> list[Task]:
+        """What is asked of these images and what is right."""
+        ...
 
 
 class Transform(Protocol):

@@ -11,6 +11,7 @@ from .protocols import (
     Crop,
     Dataset,
     Enhancer,
+    EvaluationProtocol,
     Fuser,
     Metric,
     Reranker,
@@ -25,7 +26,9 @@ DATASETS: Registry[Dataset] = Registry(
     """Where images come from.
 
 Built with the recipe's arguments; has `.items`, a list of `Item` or `Items` (splits "train",
-"query", "gallery"). `folder('/my/images')` in `DATASETS.NAMES` reaches it; names fast-reid knows
+"query", "gallery", "test", "distractor"). A benchmark says how it is scored: `protocol`, a call
+string of PROTOCOLS, or, where its truth lies in files of its own, `tasks()`, a list of `Task`.
+`folder('/my/images')` in `DATASETS.NAMES` reaches it; names fast-reid knows
 reach fast-reid's own.
 """,
     "data.datasets",
@@ -235,6 +238,19 @@ METRICS: Registry[Metric] = Registry(
 Called with (ranking, truth) it returns a list of `Score`.
 """,
     "metrics",
+)
+
+
+PROTOCOLS: Registry[EvaluationProtocol] = Registry(
+    "protocol",
+    """How a benchmark is scored: what asks, what is searched, what is right, which figures.
+
+Built with the recipe's arguments; `tasks(items)` takes the items of a data set, of which it reads
+label, group, split and meta, and returns a list of `Task`, whose names differ; the truth of each
+names the protocol. Items without what it needs are a DataError. What it is given is not changed,
+and the same gives the same: what it draws follows from its `seed`.
+""",
+    "protocols",
 )
 
 

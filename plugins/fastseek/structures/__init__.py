@@ -17,6 +17,7 @@ from .item import Item
 from .item_table import ItemTable, Kind, paths_of, with_split
 from .ranking import Ranking
 from .score import Score, describe_protocol, interval
+from .task import Task
 
 __all__ = [
     "Answer",
@@ -28,6 +29,7 @@ __all__ = [
     "Ranking",
     "Score",
     "Shards",
+    "Task",
     "describe_protocol",
     "geolocations_of",
     "interval",

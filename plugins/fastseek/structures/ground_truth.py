@@ -186,6 +186,28 @@ class GroundTruth:
         """
         return cls.from_sides(LabeledSide.from_items(queries), LabeledSide.from_items(gallery))
 
+    @classmethod
+    def from_lists(
+        cls,
+        queries: LabeledSide,
+        gallery: LabeledSide,
+        relevant: Sequence[Sequence[int]],
+        junk: Sequence[Sequence[int]] | None = None,
+    ) -> GroundTruth:
+        """What lists of a benchmark say, whatever the labels are.
+
+        Args:
+            queries, gallery: their ids and labels are told, no rule is drawn from them.
+            relevant, junk: for each query the rows of the gallery, in any order.
+        """
+        q_ids, q_labels, _, _ = queries.columns()
+        g_ids, g_labels, _, _ = gallery.columns()
+        right, out = (
+            _csr([np.unique(np.asarray(rows, np.int64)) for rows in lists])
+            for lists in (relevant, junk if junk is not None else [[] for _ in relevant])
+        )
+        return cls(q_ids, g_ids, *right, *out, q_labels, g_labels, {"relevant": "listed"})
+
     def subset(self, rows: Sequence[int] | np.ndarray) -> GroundTruth:
         """What is relevant to some of the queries, by their numbers, over the same gallery."""
         numbers = np.asarray(rows, np.int64)

@@ -17,10 +17,12 @@ class Item:
         path: the file.
         label: its class; "" when it has none.
         group: camera or session; "" when unknown.
-        split: "train", "query" or "gallery".
+        split: "train", "query", "gallery", "test" (query and gallery at once: each image asks for all
+            others) or "distractor" (of the gallery, and answers no query).
         id: its name in embeddings and rankings; the path when not given.
         meta: whatever else is known: lat, lon, date, location_uncertainty (see `geolocation`), box,
-            source …
+            source, domain (of a benchmark of several), junk (True: counts neither as right nor as
+            wrong), utm_east and utm_north (in meters) …
     """
 
     path: str

@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     """What images of one kind share: the split, and where their files lie.
 
     Args:
-        split: "train", "query" or "gallery".
+        split: "train", "query", "gallery", "test" or "distractor", as of an `Item`.
         root: the folder, or the archive, that holds the files.
         layout: what an image is called -> its file below the root; a function of a module, so that
             it can be sent.

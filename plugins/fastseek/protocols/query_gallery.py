@@ -1,0 +1,52 @@
+"""Queries of their own and a gallery, as in re-identification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..registry import PROTOCOLS, unparse
+from ..structures import GroundTruth, Item, Task
+from ..structures.ground_truth import LabeledSide
+from ..structures.task import with_protocol
+from ._sides import select
+
+DEFINITION = "queries ask a gallery of their own for images of their class"
+
+
+@PROTOCOLS.register()
+class QueryGallery:
+    """Queries ask a gallery for images of their label; with `camera` those of the query's own group
+    are junk, as in re-identification.
+
+    A query that stands in the gallery itself is junk. Images of the split "distractor" are of the
+    gallery and answer nothing. Figures: CMC (rank-k) and mAP over the whole gallery.
+
+    Args:
+        camera: whether the same label in the same group is junk.
+        cmc: the ks of the match curve.
+
+    Source: Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015
+    Example: query_gallery(camera=True)
+    """
+
+    def __init__(self, camera: bool = True, cmc: tuple[int, ...] = (1, 5, 10)) -> None:
+        self.camera, self.cmc = camera, tuple(cmc)
+
+    def tasks(self, items: Sequence[Item]) -> list[Task]:
+        """The one task.
+
+        Raises:
+            DataError: there are no queries or there is no gallery.
+        """
+        queries = select(items, "query")
+        gallery = select(items, "gallery", "distractor")
+        sides = _side(queries, self.camera), _side(gallery, self.camera)
+        name = unparse("query_gallery", [], {"camera": self.camera})
+        truth = with_protocol(GroundTruth.from_sides(*sides), name, DEFINITION)
+        metrics = (f"cmc({', '.join(map(str, self.cmc))})", "map()")
+        return [Task("", queries, gallery, truth, metrics, len(gallery))]
+
+
+def _side(items: Sequence[Item], camera: bool) -> LabeledSide:
+    side = LabeledSide.from_items(items)
+    return side if camera else LabeledSide(side.ids, side.labels, None, side.names)
