@@ -12,6 +12,11 @@ gc.disable()
 import numpy as np  # noqa: E402  after the line above, which is about it
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# A busy machine is slow at drawing examples, too; that says nothing about what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 pytest_plugins = ["training_fixtures"]
 

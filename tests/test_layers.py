@@ -104,16 +104,21 @@ FLOORS = {
         "_reid digix revisited",
         "_contest_scores",
     ],
+    "modeling.branches": [
+        "_necks two_stream",
+        """batch_drop bnneck boq cfcd crow delg dolg gem geo linear_neck net_vlad r_mac salad scda self_similarity
+        spca spoc token""",
+    ],
     "modeling.layers": [
-        """atrous classes drop_rectangle gather geo_encoding margin part_protocols precision
+        """atrous classes cross_attention drop_rectangle gather geo_encoding margin part_protocols precision
         sampled tensor_files virtual_token""",
-        "attention gem orthogonal subcenter trainer_contract wheel_weights",
+        "attention gem orthogonal subcenter trainer_contract transport wheel_weights",
         "class_shard",
         "streamed",
     ],
     "modeling.losses": [
         "_hard_pairs _margin_softmax _memory cross_entropy subcenter_arcface",
-        "am_softmax arcface center circle curricular prototype triplet xbm",
+        "am_softmax arcface center circle curricular mada_cos penalty prototype triplet xbm",
     ],
     "report": [
         "browser interval provenance_table query_cases sanitize several_runs thumbnails",

@@ -1,12 +1,17 @@
+import pathlib
+
 import pytest
 import torch
 
+from fastseek.config import recipe
+from fastseek.config.edits import without_pretrained
 from fastseek.errors import UsageError
 from fastseek.modeling.backbones.timm import Timm
 from fastseek.modeling.branches.dolg import Dolg
 from fastseek.modeling.layers.orthogonal import orthogonal
-from fastseek.registry import BRANCHES, build
+from fastseek.registry import BACKBONES, BRANCHES, build
 
+CONFIGS = pathlib.Path(__file__).parents[3] / "configs" / "GLDv2"
 CHANNELS = {"s3": 6, "s4": 10}
 SMALL = {"hidden": 8, "atrous": 4, "dim": 5, "channels": CHANNELS}
 FORMS = [
@@ -128,6 +133,24 @@ def test_the_embedding_equals_the_definition_with_the_whole_map(fusion):
     torch.testing.assert_close(
         branch(given)["dolg"], branch.neck(joined.mean((2, 3))), atol=1e-5, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("net", "backbone_size"), [("resnet50", 23_508_032), ("resnet101", 42_500_160)]
+)
+def test_the_papers_recipes_say_what_the_paper_says(net, backbone_size):
+    """Landmark facts 1.1: the paper's text, and the form of its network."""
+    cfg = without_pretrained(recipe.load(CONFIGS / f"dolg_{net.replace('esnet', '')}.yml"))
+    solver = cfg.SOLVER
+    assert (solver.OPT, solver.BASE_LR, solver.WEIGHT_DECAY) == ("SGD", 0.05, 1e-4)
+    assert (solver.IMS_PER_BATCH, solver.MAX_EPOCH) == (128, 100)
+    assert cfg.SEEK.SCHEDULE == "warmup_cosine(epochs=5)"
+    assert list(cfg.SEEK.LOSSES) == ["arcface(on='dolg', s=30, margin=0.15)"]
+    with torch.device("meta"):
+        backbone = build(cfg.SEEK.BACKBONE, BACKBONES)
+        branch = build(cfg.SEEK.BRANCHES[0], BRANCHES, channels=backbone.channels)
+    assert size(backbone) == backbone_size
+    assert "pool.0.p" not in dict(branch.named_parameters())  # fixed, at 3 by default
 
 
 def test_a_map_the_backbone_lacks_is_named():
