@@ -100,8 +100,8 @@ FLOORS = {
         "_align _gap_interval _origin _paired",
         "_relevance_ranks",
         "_base gap",
-        "_evaluate _predictions cmc map map_at_r minp position precision recall top1",
-        "_reid digix revisited",
+        "_evaluate _predictions cmc map map_at_r minp mmp ndcg position precision recall top1",
+        "_reid digix n_s revisited",
         "_contest_scores",
     ],
     "modeling.branches": [

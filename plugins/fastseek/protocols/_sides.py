@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from ..errors import DataError
-from ..structures import Item, ItemTable, with_split
+from ..registry import unparse
+from ..structures import GroundTruth, Item, ItemTable, with_split
+from ..structures.ground_truth import LabeledSide
 from ..structures.item_table import join_items
+from ..structures.task import with_protocol
 
 
 def splits_of(items: Sequence[Item]) -> set[str]:
@@ -33,6 +37,56 @@ def select(items: Sequence[Item], *splits: str) -> Sequence[Item]:
             f" {', '.join(sorted(splits_of(items))) or 'none'}"
         )
     return found
+
+
+def two_sides(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+    """The queries, and the gallery with its distractors.
+
+    Raises:
+        DataError: one of the two is empty.
+    """
+    return select(items, "query"), select(items, "gallery", "distractor")
+
+
+def truth_by_label(
+    queries: Sequence[Item],
+    gallery: Sequence[Item],
+    told: tuple[str, str, str],
+    groups: bool = False,
+) -> GroundTruth:
+    """Right is the same label; junk the query itself, and with `groups` the same label in the same
+    group.
+
+    Args:
+        queries, gallery: one list on both sides, or two.
+        told: the protocol, its definition, and the name of the task.
+        groups: whether groups count.
+    """
+    if queries is gallery:  # then ids tell what the files would
+        side = LabeledSide([item.id for item in queries], [item.label for item in queries])
+        return with_protocol(GroundTruth.from_sides(side, side), *told)
+    sides = [LabeledSide.from_items(side) for side in (queries, gallery)]
+    if not groups:
+        sides = [dataclasses.replace(side, groups=None) for side in sides]
+    return with_protocol(GroundTruth.from_sides(sides[0], sides[1]), *told)
+
+
+def by_label(items: Sequence[Item]) -> dict[str, list[int]]:
+    """The rows of every label, labels and rows in an order that does not depend on that of the
+    items; images without a label are left out.
+    """
+    found: dict[str, list[int]] = {}
+    ids = [item.id for item in items]
+    for row in sorted(range(len(ids)), key=ids.__getitem__):
+        label = items[row].label
+        if label:
+            found.setdefault(label, []).append(row)
+    return dict(sorted(found.items()))
+
+
+def figures(metric: str, ks: Sequence[int]) -> str:
+    """The call string of a metric at several depths."""
+    return unparse(metric, ks, {})
 
 
 def is_junk(item: Item) -> bool:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..registry import PROTOCOLS, unparse
-from ..structures import GroundTruth, Item, Task
-from ..structures.ground_truth import LabeledSide
-from ..structures.task import needed_depth, with_protocol
-from ._sides import select
+from ..structures import Item, Task
+from ..structures.task import needed_depth
+from ._sides import figures, select, truth_by_label
 
 DEFINITION = "each test image asks for the others of its class; the query itself is junk"
 
@@ -43,10 +42,9 @@ class LeaveOneOut:
             DataError: no image is of the split.
         """
         asked = select(items, self.split)
-        side = LabeledSide([item.id for item in asked], [item.label for item in asked])
         name = unparse("leave_one_out", [], {"split": self.split})
-        truth = with_protocol(GroundTruth.from_sides(side, side), name, DEFINITION)
+        truth = truth_by_label(asked, asked, (name, DEFINITION, ""))
         most = int(np.diff(truth.relevant_starts).max())
         depth = needed_depth(truth, max(*self.recall, most))
-        metrics = (f"recall({', '.join(map(str, self.recall))})", "map_at_r()")
+        metrics = (figures("recall", self.recall), "map_at_r()")
         return [Task("", asked, asked, truth, metrics, depth)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..registry import PROTOCOLS, unparse
-from ..structures import GroundTruth, Item, Task
-from ..structures.ground_truth import LabeledSide
-from ..structures.task import with_protocol
-from ._sides import select
+from ..structures import Item, Task
+from ._sides import figures, truth_by_label, two_sides
 
-DEFINITION = "queries ask a gallery of their own for images of their class"
+DEFINITION = {
+    True: "queries ask a gallery for their label; those of the query's own group are junk",
+    False: "queries ask a gallery for their label, whatever the groups are",
+}
 
 
 @PROTOCOLS.register()
@@ -38,15 +39,8 @@ class QueryGallery:
         Raises:
             DataError: there are no queries or there is no gallery.
         """
-        queries = select(items, "query")
-        gallery = select(items, "gallery", "distractor")
-        sides = _side(queries, self.camera), _side(gallery, self.camera)
+        queries, gallery = two_sides(items)
         name = unparse("query_gallery", [], {"camera": self.camera})
-        truth = with_protocol(GroundTruth.from_sides(*sides), name, DEFINITION)
-        metrics = (f"cmc({', '.join(map(str, self.cmc))})", "map()")
+        truth = truth_by_label(queries, gallery, (name, DEFINITION[self.camera], ""), self.camera)
+        metrics = (figures("cmc", self.cmc), "map()")
         return [Task("", queries, gallery, truth, metrics, len(gallery))]
-
-
-def _side(items: Sequence[Item], camera: bool) -> LabeledSide:
-    side = LabeledSide.from_items(items)
-    return side if camera else LabeledSide(side.ids, side.labels, None, side.names)

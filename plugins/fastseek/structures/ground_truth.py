@@ -191,20 +191,21 @@ class GroundTruth:
         cls,
         queries: LabeledSide,
         gallery: LabeledSide,
-        relevant: Sequence[Sequence[int]],
-        junk: Sequence[Sequence[int]] | None = None,
+        relevant: Sequence[Sequence[int] | np.ndarray],
+        junk: Sequence[Sequence[int] | np.ndarray] = (),
     ) -> GroundTruth:
         """What lists of a benchmark say, whatever the labels are.
 
         Args:
             queries, gallery: their ids and labels are told, no rule is drawn from them.
-            relevant, junk: for each query the rows of the gallery, in any order.
+            relevant, junk: for each query the rows of the gallery, in any order; no junk where
+                nothing is given.
         """
         q_ids, q_labels, _, _ = queries.columns()
         g_ids, g_labels, _, _ = gallery.columns()
         right, out = (
             _csr([np.unique(np.asarray(rows, np.int64)) for rows in lists])
-            for lists in (relevant, junk if junk is not None else [[] for _ in relevant])
+            for lists in (relevant, junk or [[] for _ in relevant])
         )
         return cls(q_ids, g_ids, *right, *out, q_labels, g_labels, {"relevant": "listed"})
 
