@@ -117,8 +117,12 @@ FLOORS = {
         "streamed",
     ],
     "modeling.losses": [
-        "_hard_pairs _margin_softmax _memory cross_entropy subcenter_arcface",
-        "am_softmax arcface center circle curricular mada_cos penalty prototype triplet xbm",
+        """_distances _hard_pairs _legal _margin_softmax _memory _pairs _teachers cross_entropy matryoshka
+        penalty subcenter_arcface""",
+        """_ranks ada_face am_softmax arcface center circle contrastive curricular distill elastic_face
+        hyperbolic info_nce mada_cos mag_face multi_similarity prototype proxy_anchor proxy_nca supcon
+        triplet uni_face xbm""",
+        "recall_at_k roadmap smooth_ap",
     ],
     "report": [
         "browser interval provenance_table query_cases sanitize several_runs thumbnails",

@@ -18,6 +18,8 @@ LOSSES = [
     "curricular(on='bnneck', warm=6, weight=0.1)",
     "prototype(on='bnneck', weight=0.1)",
     "circle(on='bnneck', weight=0.01, warm=4)",
+    "ada_face(on='bnneck/before', weight=0.01)",
+    "elastic_face(on='bnneck', weight=0.01)",
 ]
 RECIPE = {
     "SEEK__BRANCHES": ["bnneck(pool='gem', dropout=0.2, dropout_from=4)"],
@@ -67,5 +69,6 @@ def test_a_stopped_run_goes_on_with_centers_memory_prototypes_and_averages_as_if
         "losses.xbm.rows",
         "losses.curricular.t",
         "losses.prototype.known",
+        "losses.ada_face.mean_length",
     } <= set(first)
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -23,6 +23,7 @@ from .layers.part_protocols import (
     Classifier,
     Loss,
     ReportsAccuracy,
+    call_loss,
     tested_name,
 )
 from .layers.trainer_contract import TrainerContract
@@ -120,7 +121,7 @@ class Seeker(nn.Module):
         if self.training:
             if isinstance(batch, torch.Tensor):
                 raise UsageError('training wants a batch dict with "targets" beside its images')
-            return self.cost(embeddings, batch["targets"])
+            return self.cost(embeddings, batch["targets"], batch.get("ids"))
         own = [
             embeddings[tested_name(branch, name)].float() for name, branch in self._each_branch()
         ]
@@ -182,14 +183,18 @@ class Seeker(nn.Module):
         }
 
     def cost(
-        self, embeddings: Mapping[str, torch.Tensor], targets: torch.Tensor
+        self,
+        embeddings: Mapping[str, torch.Tensor],
+        targets: torch.Tensor,
+        ids: Sequence[str] | None = None,
     ) -> dict[str, torch.Tensor]:
-        """Every loss under its own name."""
+        """Every loss under its own name; `ids` are those of the images."""
         targets = targets.to(self.device, non_blocking=True)
         # fast-reid's PreciseBN fills the targets with -1 because it wants the statistics only.
         targets = torch.where((targets < 0).all(), torch.zeros_like(targets), targets)
         found = {
-            f"loss_{name}": loss(embeddings[loss.on], targets) for name, loss in self._each_loss()
+            f"loss_{name}": call_loss(loss, embeddings[loss.on], targets, ids)
+            for name, loss in self._each_loss()
         }
         self._log_accuracy()
         return found

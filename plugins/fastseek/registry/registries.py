@@ -119,8 +119,9 @@ LOSSES: Registry[Any] = Registry(
 
 Built with `dims` (name -> D, from the branches) and `counts` (int64 [classes], training images a
 class); has `on`, the name of the embedding it wants; called with (embedding [B, D], targets int64
-[B]) it returns a scalar, its weight already applied. One that classifies has `logits`, [B, D] to
-[B, C]. A module of the model with `at_step(step)` is told the number of every training step
+[B]) it returns a scalar, its weight already applied. One whose `wants_ids` is True is called with
+the ids of the images as a third argument. One that classifies has `logits`, [B, D] to [B, C]. A
+module of the model with `at_step(step)` is told the number of every training step
 before it, one with `start_training(steps)` how many there will be.
 """,
     "modeling.losses",

@@ -23,7 +23,7 @@ from ..distributed.run_lock import hold_run_folder
 from ..distributed.wrap import distribute
 from ..errors import FastSeekError, RunError, UsageError, is_out_of_memory
 from ..modeling.build import build_model
-from ..modeling.layers.trainer_contract import announce_length
+from ..modeling.layers.trainer_contract import announce_images, announce_length
 from . import checkpoint_manifest, evaluation, random_state, recipe_border
 from .accumulation import Windows
 from .checkpoint import GO_ON, Checkpointer
@@ -88,6 +88,7 @@ class Trainer(DefaultTrainer):
         self.max_epoch, self.start_epoch, self.start_step = phase_epochs(cfg), 0, 0
         self.max_iter = self.max_epoch * self.iters_per_epoch
         announce_length(model.modules(), self.max_iter)
+        announce_images(model.modules(), loader.dataset.items)
         self.warmup_iters, self.delay_epochs = cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.DELAY_EPOCHS
         self.average = WeightAverage(model, cfg.SEEK.EMA)
         more = {} if self.grad_scaler is None else {"grad_scaler": self.grad_scaler}

@@ -1,5 +1,6 @@
-"""Losses with a memory, in two processes and in one."""
+"""Losses that look at other rows than their own, in two processes and in one."""
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -7,7 +8,9 @@ import torch.multiprocessing as mp
 
 from fastseek.modeling import losses  # noqa: F401
 from fastseek.modeling.layers.gather import gather_rows
+from fastseek.modeling.layers.part_protocols import call_loss
 from fastseek.registry import LOSSES, build
+from fastseek.structures import Embeddings
 
 CALLS = [
     "center('e', weight=1.0)",
@@ -19,8 +22,23 @@ CALLS = [
     "triplet('e', margin=None, normalize=True)",
     "xbm('e', size=10, start=0)",
     "xbm('e', size=10, start=0, loss='contrastive', margin=0.0)",
+    "contrastive('e')",
+    "info_nce('e')",
+    "supcon('e')",
+    "multi_similarity('e')",
+    "smooth_ap('e', 0.3)",
+    "roadmap('e', 0.3)",
+    "recall_at_k('e', inner=0.3)",
+    "hyperbolic('e')",
+    "proxy_anchor('e')",
+    "ada_face('e', s=9)",
+    "mag_face('e', s=9, lengths=(0.5, 9))",
+    "matryoshka(\"supcon(on='e')\", sizes=(2, 4))",
+    "distill('e', 'teacher', 'rkd', cover='any')",
+    "distill('e', 'teacher')",
 ]
 STEPS, ROWS, WORLD = 4, 6, 2
+IDS = [f"image {row}" for row in range(ROWS)]
 
 
 def made(call):
@@ -42,9 +60,10 @@ def batches():
 def run(call, rank, world):
     """Every step's gradient of the own rows and the state at the end."""
     loss, gradients, each = made(call), [], ROWS // world
+    own = slice(rank * each, (rank + 1) * each)
     for vectors, targets in batches():
-        mine = vectors[rank * each : (rank + 1) * each].clone().requires_grad_()
-        loss(mine, targets[rank * each : (rank + 1) * each]).backward()
+        mine = vectors[own].clone().requires_grad_()
+        call_loss(loss, mine, targets[own], IDS[own]).backward()
         gradients.append(mine.grad / world)  # processes average what their losses give
     return gradients, {name: buffer.clone() for name, buffer in loss.named_buffers()}
 
@@ -63,9 +82,20 @@ def process(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def two(tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """The working folder, in which a teacher's vectors lie."""
     folder = tmp_path_factory.mktemp("gather")
+    random = np.random.default_rng(0)
+    Embeddings(IDS, random.normal(size=(ROWS, 4)).astype(np.float32)).save(folder / "teacher")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def two(home):
+    folder = home
     mp.start_processes(process, (str(folder),), nprocs=WORLD, start_method="fork")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(WORLD)]
 

@@ -31,6 +31,12 @@ CALLS = [
     "am_softmax('e', s=20, weight=2.0, shard=True)",
     "circle('e', s=20, shard=True)",
     "curricular('e', s=20, dropout=0.0, shard=True)",
+    "proxy_anchor('e', alpha=9, shard=True)",
+    "proxy_nca('e', smoothing=0.1, shard=True)",
+    "uni_face('e', s=20, balance=0.5, shard=True)",
+    "ada_face('e', s=20, margin='dynamic(0.05, 0.50)', shard=True)",
+    "elastic_face('e', s=20, sigma=0, order=True, shard=True)",
+    "mag_face('e', s=20, lengths=(0.5, 2), shard=True)",
 ]
 
 

@@ -181,6 +181,26 @@ def nearest_class(best: torch.Tensor, place: torch.Tensor, block: Block) -> torc
     return found
 
 
+def add_shares(share: torch.Tensor, block: Block) -> torch.Tensor:
+    """The sum of what every process found over its own classes, equal in every process; the
+    gradient is that of the own share.
+    """
+    if not block.shared:
+        return share
+    total = share.detach().clone()
+    dist.all_reduce(total)
+    return share + (total - share.detach())
+
+
+def use_in_shares(value: torch.Tensor, shard: ClassShard) -> torch.Tensor:
+    """A parameter every process has, for a loss that is taken in shares.
+
+    Each process knows the gradient of its share alone, and processes average: the sum is wanted.
+    """
+    more = shard.processes - 1
+    return value + more * (value - value.detach()) if more else value
+
+
 def own_columns(
     scores: torch.Tensor, targets: torch.Tensor, block: Block
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -52,6 +52,25 @@ def has_several_processes() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def count_processes() -> int:
+    """How many processes take part in the training."""
+    return dist.get_world_size() if has_several_processes() else 1
+
+
+def first_own_row(rows: int) -> int:
+    """The place of this process's first row among the gathered ones, where each has `rows`."""
+    return dist.get_rank() * rows if has_several_processes() else 0
+
+
+@torch.no_grad()
+def sum_over_processes(number: torch.Tensor) -> torch.Tensor:
+    """The sum of a tensor of every process, without gradient; in one process a copy of it."""
+    total = number.detach().clone()
+    if has_several_processes():
+        dist.all_reduce(total)
+    return total
+
+
 class _Gather(torch.autograd.Function):
     """See `gather_with_gradient`. An all-reduce serves the way back: gloo has no reduce-scatter."""
 

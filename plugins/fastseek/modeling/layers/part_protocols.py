@@ -5,8 +5,8 @@ A part need not derive from any of these: a plugin's module that has the members
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
@@ -54,6 +54,15 @@ class Loss(Protocol):
         """The loss, its weight applied."""
 
 
+class LossOfImages(Protocol):
+    """A loss that is told which images it sees; its `wants_ids` is True."""
+
+    def __call__(
+        self, embedding: torch.Tensor, targets: torch.Tensor, ids: Sequence[str] | None
+    ) -> torch.Tensor:
+        """The loss; `ids` are those of the items, None where the loader tells none."""
+
+
 @runtime_checkable
 class Classifier(Protocol):
     """A loss whose classifier can be asked."""
@@ -91,6 +100,14 @@ class KnowsLength(Protocol):
         """Called once before the first step with the number of all steps."""
 
 
+@runtime_checkable
+class ChecksImages(Protocol):
+    """A module that wants to know before the training which images it will see."""
+
+    def check_images(self, ids: Sequence[str]) -> None:
+        """Called once before the first step; refuses images it cannot work with."""
+
+
 class Block(Protocol):
     """Puts something into a backbone whose weights are loaded."""
 
@@ -101,3 +118,17 @@ class Block(Protocol):
 def tested_name(branch: Branch, otherwise: str) -> str:
     """The embedding of a branch that is for retrieval."""
     return branch.tested if isinstance(branch, NamesTested) else otherwise
+
+
+def wants_ids(loss: object) -> bool:
+    """Whether a loss is called with the ids of the images, too."""
+    return bool(getattr(loss, "wants_ids", False))
+
+
+def call_loss(
+    loss: Loss, embedding: torch.Tensor, targets: torch.Tensor, ids: Sequence[str] | None
+) -> torch.Tensor:
+    """A loss of an embedding [B, D] and targets int64 [B]; the ids go to one that wants them."""
+    if wants_ids(loss):
+        return cast(LossOfImages, loss)(embedding, targets, ids)
+    return loss(embedding, targets)

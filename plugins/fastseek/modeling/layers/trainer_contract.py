@@ -16,7 +16,7 @@ from torch import nn
 from ... import compat  # noqa: F401  (before anything that imports fastreid)
 from ...errors import UsageError
 from .gather import has_several_processes
-from .part_protocols import FollowsSteps, KnowsLength
+from .part_protocols import ChecksImages, FollowsSteps, KnowsLength
 
 from fastreid.utils.events import get_event_storage
 
@@ -107,6 +107,19 @@ def announce_length(modules: Iterable[nn.Module], steps: int) -> None:
     for module in modules:
         if isinstance(module, KnowsLength):
             module.start_training(steps)
+
+
+def announce_images(modules: Iterable[nn.Module], items: Iterable[Any]) -> None:
+    """Tell every module that asks for it the ids of the training images.
+
+    Args:
+        modules: of the model.
+        items: the training images, which have an `id`; gone through only where it is asked for.
+    """
+    asking = [module for module in modules if isinstance(module, ChecksImages)]
+    ids = [item.id for item in items] if asking else []
+    for module in asking:
+        module.check_images(ids)
 
 
 class TrainerContract(nn.Module):

@@ -122,18 +122,19 @@ class MarginSoftmax(nn.Module):
         """
         with full_precision(embedding):
             block = self.shard.block
-            unit, targets = self.shard.gather(self._unit(embedding), targets)
+            unit, facts, targets = self._gather(embedding, targets)
             cosine = self._cosine(unit)
             best, place = cosine.detach().max(dim=1)
             nearest = nearest_class(best, place + block.first, block)
             self.accuracy = (nearest == targets).float().mean()
-            angle = (self.margin_share * self.margins).to(cosine.dtype)[targets].unsqueeze(1)
-            others, own = self.apply_margin(cosine, own_scores(cosine, targets, block), angle)
+            mine = own_scores(cosine, targets, block)
+            margin = self.row_margins(facts, mine.detach(), targets)
+            others, own = self.apply_margin(cosine, mine, margin)
             column, here = own_columns(cosine, targets, block)
             if block.shared:
                 own = torch.where(here, own, others.gather(1, column))
             logits = self.s * others.scatter(1, column, own)
-            return self.factor * cross_entropy(logits, targets, block, self.smoothing)
+            return self.factor * self.cost(logits, targets, facts)
 
     def logits(self, embedding: torch.Tensor) -> torch.Tensor:
         """[B, D] -> float32 [B, C] without margin, whose softmax is the probability of every
@@ -150,6 +151,28 @@ class MarginSoftmax(nn.Module):
         """[B, D] -> [B, classes here] in [-1, 1], of what dropout leaves."""
         return self._cosine(self._unit(embedding))
 
+    def row_facts(self, embedding: torch.Tensor) -> torch.Tensor | None:
+        """What the margin of a row depends on beside its class: [B, n] of [B, D], or None.
+
+        With `shard` it goes to all processes together with the embedding of length 1.
+        """
+        return None
+
+    def row_margins(
+        self, facts: torch.Tensor | None, own: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """What `apply_margin` gets of every row, here the margin of its class as it is now.
+
+        Args:
+            facts: [B, n], what `row_facts` found.
+            own: [B, 1], the cosine of the own class, without gradient.
+            targets: int64 [B].
+
+        Returns:
+            [B, 1], or as many columns as the child's `apply_margin` takes.
+        """
+        return (self.margin_share * self.margins).to(own.dtype)[targets].unsqueeze(1)
+
     def apply_margin(
         self, cosine: torch.Tensor, own: torch.Tensor, margin: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -158,13 +181,29 @@ class MarginSoftmax(nn.Module):
         Args:
             cosine: [B, C].
             own: [B, 1], the cosine of the own class.
-            margin: [B, 1], that of the own class now.
+            margin: [B, 1], that of the row now.
 
         Returns:
             [B, C] as if every class were another one, and [B, 1] for the own class. The first takes
             no gradient to `own`: with `shard` its class may be in another process.
         """
         raise NotImplementedError
+
+    def cost(
+        self, logits: torch.Tensor, targets: torch.Tensor, facts: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The loss of the logits [B, classes here], a scalar, equal in every process."""
+        return cross_entropy(logits, targets, self.shard.block, self.smoothing)
+
+    def _gather(
+        self, embedding: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        unit, facts = self._unit(embedding), self.row_facts(at_least_float(embedding))
+        if facts is None:
+            rows, targets = self.shard.gather(unit, targets)
+            return rows, None, targets
+        rows, targets = self.shard.gather(torch.cat([unit, facts], dim=1), targets)
+        return rows[:, : unit.shape[1]], rows[:, unit.shape[1] :], targets
 
     def _unit(self, embedding: torch.Tensor) -> torch.Tensor:
         return F.dropout(F.normalize(at_least_float(embedding)), self.dropout, self.training)
