@@ -173,6 +173,48 @@ def test_a_damaged_shard_is_made_again_by_the_part_it_belongs_to(tmp_path, whole
     assert rows == list(range(12, 24)) and contents(folder) == whole
 
 
+def test_vectors_that_went_missing_or_short_are_missing_to_every_part(tmp_path, whole):
+    folder = tmp_path / "whole"
+    file = folder / "00001.vectors.npy"
+    for damage in (file.unlink, lambda: os.truncate(file, file.stat().st_size - 1)):
+        damage()
+        (folder / "manifest.json").unlink(missing_ok=True)
+        assert store_part(feed, JOB, folder, JobPart(0, 2)) is None
+        assert embedding_job.count_missing(folder) == (1, 5)
+        assert not (folder / "manifest.json").exists()
+        assert store_part(feed, JOB, folder, JobPart(1, 2)) is not None
+        assert contents(folder) == whole
+
+
+def test_who_ends_first_leaves_the_pieces_of_a_part_at_work(tmp_path, whole):
+    folder = tmp_path / "whole"
+    (folder / "manifest.json").unlink()
+    file = folder / "00001.vectors.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")  # as long as it was
+
+    def interrupted(runs):
+        for number, batch in enumerate(feed(runs)):
+            if number == 4:  # two of three pieces are written
+                assert store_part(feed, JOB, folder, JobPart(0, 2)) is not None
+                assert (folder / "00001-0000.json").exists()
+            yield batch
+
+    assert store_part(interrupted, JOB, folder, JobPart(1, 2)) is not None
+    assert contents(folder) == whole
+
+
+def test_what_killed_processes_left_goes_when_nobody_else_is_at_work(tmp_path, whole):
+    folder = tmp_path / "whole"
+    left = [".ids.safetensors.tmp-999999", ".00001.json.tmp-999999-2", "00001-0000.vectors.npy"]
+    for name in [*left, ".mine.txt.tmp-999999"]:
+        (folder / name).write_bytes(b"half")
+    with hold_folder(folder, JobPart(1, 2).lock):
+        store_part(feed, JOB, folder, JobPart(0, 2))
+        assert set(left) <= set(os.listdir(folder))
+    store_part(feed, JOB, folder, JobPart(0, 2))
+    assert contents(folder) == {**whole, ".mine.txt.tmp-999999": b"half"}
+
+
 def test_an_id_that_stands_in_two_parts_is_refused_when_all_are_there(tmp_path):
     def twice(runs):
         return ([(f"{row % 40}",), np.ones((1, 2)), []] for run in runs for row in run)

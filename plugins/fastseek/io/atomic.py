@@ -169,7 +169,7 @@ def _open_temporary(path: pathlib.Path, temporary: pathlib.Path, mode: str) -> I
         # A folder, or a device that a rename would put an end to.
         if path.exists() and not path.is_file():
             raise UsageError(f"{path}: cannot be written (it is no file): name another file")
-        _sweep(path)
+        remove_leftovers(path)
         while True:
             file = _open(temporary, mode)
             try_lock(file)
@@ -189,9 +189,12 @@ def _open(path: pathlib.Path, mode: str) -> IO[Any]:
     return open(path, mode, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
-def _sweep(path: pathlib.Path) -> None:
+def remove_leftovers(path: pathlib.Path) -> None:
     """Remove the temporary neighbors of `path` whose writers are dead: those that nobody has
     locked.
+
+    Args:
+        path: the final name, as `atomic` was given it.
     """
     start = f".{path.name}.tmp-"
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:

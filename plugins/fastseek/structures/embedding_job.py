@@ -159,9 +159,30 @@ def count_missing(folder: PathLike) -> tuple[int, int]:
 
 
 def missing_shards(folder: pathlib.Path, shards: int) -> list[str]:
-    """The names of those of so many shards that are not there."""
+    """The names of those of so many shards that are not there.
+
+    What is told beside them is read only where every shard has something: of a large job that takes
+    minutes, and no part but the last needs it.
+
+    Raises:
+        DataError: what is told beside a shard cannot be read.
+    """
+    names = list(map(shard_name, range(shards)))
     there = {path.name for path in folder.iterdir()}
-    return [name for name in map(shard_name, range(shards)) if f"{name}.json" not in there]
+    missing = [name for name in names if f"{name}.json" not in there]
+    return missing or [name for name in names if not _has_vectors(folder, name)]
+
+
+def _has_vectors(folder: pathlib.Path, name: str) -> bool:
+    """Whether the vectors that a shard's JSON tells of are there, in as many bytes."""
+    entry = read_json(folder / f"{name}.json")["entry"]
+    if not entry:  # none of its items could be embedded
+        return True
+    try:
+        size = (folder / entry["vectors"]).stat().st_size
+    except FileNotFoundError:
+        return False
+    return bool(size == entry.get("bytes", size))  # an older version did not tell it
 
 
 def find_foreign(folder: PathLike, also: str = "") -> str:

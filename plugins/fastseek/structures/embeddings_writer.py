@@ -15,11 +15,13 @@ import numpy as np
 
 from ..errors import DataError, RunError
 from ..io import csv_rows
+from ..io.atomic import remove_leftovers
 from ..io.locks import hold_folder, is_held, take_turn
 from ..io.paths import PathLike, refuse_full_disk
 from .embedding_job import (
     LOCKS,
     MANIFEST,
+    OURS,
     EmbeddingJob,
     claim,
     empty,
@@ -42,6 +44,7 @@ from .shard_records import (
 
 WHOLE = "what is saved is whole"
 PIECE = re.compile(r"(\d{5,}-\d{4,})\.(vectors\.npy|json)")
+LEFTOVER = re.compile(r"\.(.+)\.tmp-\d+(-\d+)?")  # of `atomic`
 logger = logging.getLogger("fastseek")
 
 Batch = Sequence[Any]
@@ -117,7 +120,7 @@ def store_part(
                 empty(folder)
             job = claim(folder, job)
         changed = _embed(batches_of, folder, job, part)
-        return _finish(folder, job, changed)
+        return _finish(folder, job, part, changed)
 
 
 def _hold(folder: pathlib.Path, part: JobPart) -> contextlib.AbstractContextManager[None]:
@@ -220,16 +223,28 @@ def _outcomes_of(batch: Batch, start: int) -> list[Outcome]:
     return [rejected[number] if number in rejected else next(good) for number in numbers]
 
 
-def _finish(folder: pathlib.Path, job: EmbeddingJob, changed: bool) -> Embeddings | None:
+def _finish(
+    folder: pathlib.Path, job: EmbeddingJob, part: JobPart, changed: bool
+) -> Embeddings | None:
     """Write what makes the folder one of embeddings, if all shards are there and nobody has."""
     with take_turn(folder):
         if missing_shards(folder, job.shards):
             return None
         if changed or not (folder / MANIFEST).exists():
             _write_whole(folder, job)
-        for name in _locks(folder, JobPart()):
-            is_held(folder, name)  # that of a dead process is removed
+        # A part that makes a damaged shard anew needs its pieces. The locks of the dead are removed.
+        if not any([is_held(folder, name) for name in _locks(folder, part)]):
+            _sweep(folder)
         return Embeddings.load(folder)
+
+
+def _sweep(folder: pathlib.Path) -> None:
+    """Remove what killed processes left: pieces of shards that are whole, and half-written files."""
+    names = [path.name for path in folder.iterdir()]
+    remove_pieces(folder, {match[1] for match in map(PIECE.fullmatch, names) if match})
+    for match in filter(None, map(LEFTOVER.fullmatch, names)):
+        if OURS.fullmatch(match[1]):
+            remove_leftovers(folder / match[1])
 
 
 def _write_whole(folder: pathlib.Path, job: EmbeddingJob) -> None:
@@ -251,8 +266,6 @@ def _write_whole(folder: pathlib.Path, job: EmbeddingJob) -> None:
     if ids.find([""])[0] >= 0:
         raise DataError("an id is empty: every image needs a name")
     save_manifest(folder, entries, save_ids(folder, ids), job.provenance)
-    found = (PIECE.fullmatch(path.name) for path in folder.iterdir())
-    remove_pieces(folder, {match[1] for match in found if match})
 
 
 def write_rejects(file: PathLike, rejects: Iterable[Reject]) -> None:
