@@ -1,7 +1,6 @@
 """`fastseek embed --model NAME`, as it is called."""
 
 import io
-import shutil
 
 import numpy as np
 import pytest
@@ -45,22 +44,47 @@ def test_a_table_and_one_image_are_taken_too(images, tmp_path, capsys):
     assert np.array_equal(table.vectors, one.vectors)
 
 
-def test_a_list_on_standard_input_is_embedded_and_elsewhere_refused(images, tmp_path, monkeypatch):
+def test_a_list_on_standard_input_is_taken_wherever_images_are(
+    images, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(images)
-    monkeypatch.setattr("sys.stdin", io.StringIO("1.png\n./0.png\n"))
-    embed("--model", "default", "--images", "-", "--out", tmp_path / "s")
+
+    def call(verb, *words):
+        monkeypatch.setattr("sys.stdin", io.StringIO("1.png\n./0.png\n"))
+        call_verb(verb, [str(word) for word in words])
+        return capsys.readouterr().out
+
+    call("embed", "--model", "default", "--images", "-", "--out", tmp_path / "s")
     embed("--model", "default", "--images", images, "--out", tmp_path / "e")
     listed, folder = Embeddings.load(tmp_path / "s"), Embeddings.load(tmp_path / "e")
     assert listed.ids.tolist() == ["1.png", "0.png"] and folder.ids.tolist() == ["0.png", "1.png"]
     assert np.array_equal(listed.vectors[::-1], folder.vectors)
-    for line in (
-        ["index", "add", tmp_path / "shop", "--images", "-"],
-        ["index", "search", tmp_path / "shop", "--images", "-"],
-    ):
-        call_verb("index", ["create", "--out", str(tmp_path / "shop"), "--model", "default"])
-        with pytest.raises(DataError, match="-: a list on standard input is read by embed"):
-            call_verb(line[0], [str(word) for word in line[1:]])
-        shutil.rmtree(tmp_path / "shop")
+    shop = tmp_path / "shop"
+    call("index", "create", "--out", shop, "--model", "default")
+    assert "2 images embedded and put in" in call("index", "add", shop, "--images", "-")
+    found = call("index", "search", shop, "--images", "-", "-k", 1)
+    assert found == "1.png\n   1  1.0000  1.png\n0.png\n   1  1.0000  0.png\n"
+    told = call("try", "-", "--out", tmp_path / "look", "--query", images / "0.png")
+    assert "2 of 2 images have a vector" in told and "--images list.txt" in told
+    call("audit", "noise", "--images", "-", "--out", tmp_path / "noise.csv")
+    assert (tmp_path / "noise.csv").read_text().count(".png") == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "option"),
+    [
+        *((verb, "--images") for verb in ("embed", "classify", "subjects")),
+        *(((f"index {verb}"), "--images") for verb in ("add", "upsert", "search")),
+        *(("audit noise", "--images"), ("classify-report", "--outside"), ("try", "--query")),
+        *((verb, "--queries") for verb in ("search", "rerank")),
+    ],
+)
+def test_every_option_of_images_reads_a_list_by_one_rule(monkeypatch, verb, option):
+    """An empty list is refused in the same words, before anything else is looked for."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    name, *command = verb.split()
+    with pytest.raises(DataError, match="standard input: names no image"):
+        call_verb(name, [*command, option, "-"])
 
 
 @pytest.mark.parametrize(

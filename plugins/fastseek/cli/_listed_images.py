@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
-from ..io.paths import PathLike
-from ..structures import Item
-from ..structures.file_list import list_lines
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..io.paths import PathLike
 
 STDIN = "-"
+IMAGES = (
+    "a folder (searched through), one image, a CSV/Parquet file with path, a .tar, an address, a"
+    " .txt file that lists files, or - for such a list on standard input"
+)
 
 
-def read_images(given: PathLike) -> tuple[Sequence[Item], str]:
-    """As `images_of`, or "-" for a list on standard input, an image a line.
+def take_images(given: str) -> PathLike:
+    """What an option of images is given; "-" is a list on standard input, an image a line.
+
+    It is the `type` of every such option, so that all commands take the same.
 
     Raises:
-        DataError: nothing is there, a file of another kind, or an id that names two files.
+        DataError: the list names no image, one twice, or one of another machine.
     """
-    if os.fspath(given) == STDIN:
-        return list_lines(sys.stdin, os.curdir, "standard input")
-    from ..data.own_images import images_of  # it needs Pillow, which vectors do not
+    if given != STDIN:
+        return given
+    from ..structures.file_list import ListedImages, list_lines  # help is shown without it
 
-    return images_of(given)
+    source = "standard input"
+    return ListedImages(*list_lines(sys.stdin, os.curdir, source), source)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from ..errors import UsageError
 from ._arguments import add_formats_option, find_recipe
+from ._listed_images import IMAGES, take_images
 
 KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)+")
 
@@ -40,7 +41,8 @@ def add_images_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         required=True,
-        help="a folder (searched through), one image, a CSV/Parquet file with path, a .tar, or an address",
+        type=take_images,
+        help=IMAGES,
     )
     add_formats_option(parser)
 

@@ -16,9 +16,8 @@ from ..io.paths import PathLike
 from ..knn.vectors import blocks
 from ..retrieval import build_parts, rank_with
 from ..structures import Embeddings
-from ..structures.file_list import names_image
+from ..structures.file_list import ListedImages, names_image
 from ..structures.provenance import tell_root
-from ._listed_images import STDIN, read_images
 from ._outputs import NOTHING, Beside, check_ranking_suffix, describe_ranking, save_ranking
 
 READ = (
@@ -164,7 +163,7 @@ def read_queries(path: PathLike, gallery: Embeddings, source: PathLike) -> Embed
 
     Args:
         path: embeddings as `read_side` takes them, one image, a text file (.txt) that lists images,
-            or "-" for such a list on standard input.
+            or a list that was read.
         gallery: what is searched.
         source: where that was read.
 
@@ -172,15 +171,16 @@ def read_queries(path: PathLike, gallery: Embeddings, source: PathLike) -> Embed
         DataError: an image cannot be read, or the gallery's model has no name; says what to do.
         DataError, ArtefactError: as `read_side`.
     """
-    given = os.fspath(path)
-    if given != STDIN and not given.lower().endswith(".txt") and not names_image(path):
+    is_list = isinstance(path, ListedImages) or os.fspath(path).lower().endswith(".txt")
+    if not is_list and not names_image(path):
         return read_side(path)
+    from ..data.own_images import images_of  # it needs Pillow, which vectors do not
     from ..inference.pretrained.in_memory import (  # vectors are searched without torch
         embed_in_memory,
         load_model_of,
     )
 
-    items, root = read_images(path)
+    items, root = images_of(path)
     return embed_in_memory(load_model_of(gallery.provenance, str(source)), items, root)
 
 

@@ -17,6 +17,7 @@ import importlib
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
+from ._listed_images import IMAGES, take_images
 from ._terminal import tell
 
 Commands = argparse._SubParsersAction  # the type of what add_subparsers returns has no public name
@@ -75,9 +76,7 @@ def add_noise(commands: Commands) -> None:
     parser = commands.add_parser(
         "noise", help="impulse share and Gaussian sigma of every image, and its class of four"
     )
-    parser.add_argument(
-        "--images", required=True, help="a folder of images, or a CSV or Parquet table with a path"
-    )
+    parser.add_argument("--images", required=True, type=take_images, help=IMAGES)
     parser.add_argument("--out", required=True, help="the table: path,class,share,sigma")
     parser.add_argument(
         "--share",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import make_parser
+from ._listed_images import IMAGES, take_images
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 from ._terminal import tell
 
@@ -31,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--outside",
         metavar="IMAGES",
-        help="a folder or a list of images of none of the classes: how well they are turned away",
+        type=take_images,
+        help=f"images of none of the classes: how well they are turned away; {IMAGES}",
     )
     parser.add_argument(
         "--keep",

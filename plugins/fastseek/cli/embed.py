@@ -16,12 +16,10 @@ takes its own part. config.yaml is the complete recipe that a training wrote bes
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 
 from ..errors import UsageError
 from ._arguments import make_parser
-from ._listed_images import STDIN, read_images
 from ._model_options import MODEL_OPTIONS, add_named_model_options, read_model_options
 from ._recipe_arguments import (
     add_images_option,
@@ -95,7 +93,4 @@ def _read_request(args: argparse.Namespace) -> EmbedRequest:
 
     recipe = (args.config_file or "", args.weights or "", tuple(args.opts))
     how = read_model_options(args)
-    request = EmbedRequest(args.images, args.out, args.model or "", how, args.threads, recipe)
-    if args.images == STDIN:
-        return dataclasses.replace(request, listed=read_images(STDIN))
-    return request
+    return EmbedRequest(args.images, args.out, args.model or "", how, args.threads, recipe)

@@ -19,6 +19,7 @@ import argparse
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, add_formats_option, make_parser
+from ._listed_images import IMAGES, take_images
 from ._model_options import add_named_model_options
 from ._terminal import tell
 
@@ -108,7 +109,8 @@ def _add_add(commands: Commands, name: str, text: str) -> None:
     parser = _add_command(commands, name, text)
     parser.add_argument(
         "--images",
-        help="a folder (searched through), one image, a CSV/Parquet file with path, a .tar, or an address",
+        type=take_images,
+        help=IMAGES,
     )
     parser.add_argument(
         "--embeddings",
@@ -132,7 +134,7 @@ def _add_delete(commands: Commands) -> None:
 
 def _add_search(commands: Commands) -> None:
     parser = _add_command(commands, "search", "the nearest images of every query")
-    parser.add_argument("--images", help="queries: a folder, one image, or a table")
+    parser.add_argument("--images", type=take_images, help=f"queries: {IMAGES}")
     parser.add_argument("--queries", help="the same as embeddings: a folder, or an .npy file")
     parser.add_argument("-k", type=int, default=10, help="answers a query (default: %(default)s)")
     parser.add_argument(

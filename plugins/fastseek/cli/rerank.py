@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
+from ._listed_images import take_images
 from ._terminal import tell
 
 
@@ -15,7 +16,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("rerank", __doc__)
     parser.add_argument("--ranking", required=True, help="what `fastseek search` wrote")
-    parser.add_argument("--queries", required=True, help="the embeddings it was searched with")
+    parser.add_argument(
+        "--queries",
+        required=True,
+        type=take_images,
+        help="what it was searched with: embeddings, or images as `fastseek search` takes them",
+    )
     parser.add_argument("--gallery", required=True, help="the embeddings it was searched in")
     parser.add_argument(
         "--rerank",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_output_options, add_plugin_option, import_plugins, make_parser
+from ._listed_images import take_images
 from ._terminal import tell
 
 SEARCH = "exact(k=100)"
@@ -22,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--queries",
         required=True,
+        type=take_images,
         help="an embeddings folder, or an .npy file (row numbers as ids); or images, embedded by the"
         " gallery's model: one, a .txt file that lists them, or - for such a list on stdin",
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import add_force_option, make_parser
+from ._listed_images import IMAGES, take_images
 from ._recipe_arguments import add_model_options, add_recipe_changes, parse_with_changes
 from ._terminal import tell
 
@@ -26,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--queries",
         dest="queries",
         required=True,
-        help="the query images, a folder or a table",
+        type=take_images,
+        help=f"the query images: {IMAGES}",
     )
     parser.add_argument("--gallery", required=True, help="the gallery's embeddings folder")
     parser.add_argument("--out", required=True, help="the new ranking, an .npz")

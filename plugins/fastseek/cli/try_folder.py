@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from ..errors import DataError
 from ..io.json_files import read_json
 from ._arguments import add_force_option, add_formats_option, make_parser, positive
+from ._listed_images import IMAGES, take_images
 from ._model_options import add_named_model_options, read_model_options
 from ._outputs import check_run_folder
 from ._terminal import tell
@@ -29,21 +30,24 @@ from ._terminal import tell
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..inference.first_look import Look
+    from ..io.paths import PathLike
 
 HOME = "fastseek-try"  # folder of the pages where none is named
 RUN_AS = ("pooling", "size", "precision")  # options that decide about the vectors
 LISTS = ("labels.csv", "list.csv")  # id,label and path,label
+LISTED, LISTED_FILE = "listed", "list.txt"  # what a list on standard input is called
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("try", __doc__)
-    parser.add_argument("images", metavar="FOLDER", help="images, in it and below; or a table")
+    parser.add_argument("images", metavar="FOLDER", type=take_images, help=IMAGES)
     parser.add_argument(
         "--query",
         nargs="+",
         default=[],
         metavar="IMAGE",
+        type=take_images,
         help="search for these (default: for every image of the folder)",
     )
     parser.add_argument("--out", help=f"folder of the page and the vectors (default: {HOME}/NAME)")
@@ -89,8 +93,10 @@ def _look(args: argparse.Namespace) -> None:
     tell(_suggest(args, look))
 
 
-def _choose_folder(images: str) -> pathlib.Path:
+def _choose_folder(images: PathLike) -> pathlib.Path:
     """The output folder of images: that of their name, unless another folder so called has it."""
+    if not isinstance(images, str):
+        return pathlib.Path(HOME) / LISTED
     place = pathlib.Path(images).resolve()
     out = pathlib.Path(HOME) / (place.name or "root")
     owner = _read_owner(out)
@@ -138,8 +144,9 @@ def _suggest(args: argparse.Namespace, look: Look) -> str:
     """What to do next, in three lines."""
     vectors = shlex.quote(str(look.embeddings))
     adapter = shlex.quote(str(look.page.parent / "adapter.safetensors"))
-    # Where all images lie in one folder, folders are no classes.
-    labels, data = ("folders", shlex.quote(args.images)) if look.folders > 1 else LISTS
+    # Where all images lie in one folder, folders are no classes; what was read is no data set.
+    labels, data = ("folders", _quote(args.images)) if look.folders > 1 else LISTS
+    data = LISTS[1] if data == LISTED_FILE else data
     named = "folders" if look.folders > 1 else "a list"
     return (
         "next:\n"
@@ -150,6 +157,11 @@ def _suggest(args: argparse.Namespace, look: Look) -> str:
     )
 
 
+def _quote(images: PathLike) -> str:
+    """Images as a word of a command; what was read from standard input would be read from a file."""
+    return shlex.quote(images) if isinstance(images, str) else LISTED_FILE
+
+
 def _grow(args: argparse.Namespace, vectors: str) -> str:
     """An index of the images with the vectors that were made: vectors alone do not tell it their
     contents, so that it could not tell new and changed images later. Where the command of indexes
@@ -157,7 +169,7 @@ def _grow(args: argparse.Namespace, vectors: str) -> str:
     """
     from . import VERBS
 
-    images = shlex.quote(args.images)
+    images = _quote(args.images)
     if "index" not in VERBS:
         return f"fastseek try {images} --query IMAGE"
     how = [f"--{key} {getattr(args, key)}" for key in RUN_AS if getattr(args, key)]

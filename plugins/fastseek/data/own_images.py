@@ -23,7 +23,7 @@ from ..io.locations import (
 from ..io.paths import PathLike
 from ..registry import DATASETS, build
 from ..structures import Embeddings, Item, ItemTable, geolocation
-from ..structures.file_list import read_list
+from ..structures.file_list import ListedImages, read_list
 from ..structures.identity import unique_items
 from ..structures.item_columns import text_at
 from .datasets import folder, manifest, webdataset
@@ -40,12 +40,14 @@ def images_of(images: PathLike) -> tuple[Sequence[Item], str]:
     a text file that lists files, or one image; and what ids are relative to.
 
     Args:
-        images: a path; an address (s3://…); a pattern of tar files; or the call string of a data
-            set, such as "manifest('list.csv', columns={'path': 'image'})".
+        images: a path; an address (s3://…); a pattern of tar files; the call string of a data set,
+            such as "manifest('list.csv', columns={'path': 'image'})"; or a list that was read.
 
     Raises:
         DataError: nothing is there, a file of another kind, or an id of the table names two files.
     """
+    if isinstance(images, ListedImages):
+        return images.items, images.root
     text = os.fspath(images)
     single, listed = read_single_image(text), read_list(text)
     if listed is not None:
@@ -88,8 +90,8 @@ def _check_there(path: str) -> None:
     """
     if path == "-":
         raise DataError(
-            "-: a list on standard input is read by embed --model and by search --queries; here,"
-            " write it into a .txt file and name that"
+            "-: a list on standard input is read where a command takes images; here, write it into a"
+            " .txt file and name that"
         )
     if not is_file(path) or os.path.exists(path) or _is_table(path):
         return

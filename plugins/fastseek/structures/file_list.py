@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,24 @@ from ..errors import DataError
 from ..io.image_formats import accepted_suffixes
 from ..io.paths import PathLike
 from .item import Item
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ListedImages(os.PathLike[str]):
+    """Images whose list was read already, where the path of a folder or a table may stand, too.
+
+    Args:
+        items: the images.
+        root: the folder their ids are relative to.
+        source: what a message calls the list; its path, where one is asked for.
+    """
+
+    items: Sequence[Item]
+    root: str
+    source: str
+
+    def __fspath__(self) -> str:
+        return self.source
 
 
 def names_image(path: PathLike) -> bool:

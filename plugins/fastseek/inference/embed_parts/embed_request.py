@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...data.own_images import describe_embeddings, images_of
 from ...errors import UsageError
-from ...structures import Item
+from ...io.paths import PathLike
 from ...structures.job_part import ALL, JobPart
 from ..pretrained import load_model
 from ..pretrained.embed import embed_part
@@ -21,26 +20,23 @@ class EmbedRequest:
     """Images and the model that embeds them: one by name, or a recipe and its weights.
 
     Args:
-        images: a folder, a list or a table of images.
+        images: a folder, a list or a table of images, or a list that was read already.
         out: folder of the embeddings.
         model: a pretrained model by name, "" where a recipe is given.
         how: how a model by name is run.
         threads: that read images for it; 0 chooses.
         recipe: a recipe, its weights and KEY VALUE changes.
-        listed: the images and the folder their ids are relative to, where they were read already,
-            such as from standard input.
 
     Raises:
         UsageError: neither or both are named.
     """
 
-    images: str
+    images: PathLike
     out: str
     model: str = ""
     how: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     threads: int = 0
     recipe: tuple[str, str, tuple[str, ...]] = ("", "", ())
-    listed: tuple[Sequence[Item], str] | None = None
 
     def __post_init__(self) -> None:
         if bool(self.model) == bool(self.recipe[0] and self.recipe[1]):
@@ -73,7 +69,7 @@ def embed_request(request: EmbedRequest, part: JobPart = ALL) -> Done:
     if not request.model:
         # It needs fast-reid, and says so before any image is looked for.
         from ..embed_images import embed_with_recipe
-    items, root = request.listed or images_of(request.images)
+    items, root = images_of(request.images)
     if request.model:
         model = load_model(request.model, request.how)
         found = embed_part(model, items, root, request.out, request.threads, part=part)

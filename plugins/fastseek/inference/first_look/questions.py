@@ -11,6 +11,7 @@ from ...data.own_images import images_of
 from ...errors import DataError
 from ...io.paths import PathLike
 from ...structures import Item
+from ...structures.file_list import ListedImages
 
 ASKED = "asked"  # the root of their names, which is no folder
 
@@ -38,7 +39,8 @@ def check_sources(sources: Sequence[PathLike]) -> None:
     """
     for one in sources:
         # What is on another machine is told as such when it is read.
-        if "://" not in os.fspath(one) and not os.path.exists(one):
+        is_here = isinstance(one, ListedImages) or os.path.exists(one)
+        if "://" not in os.fspath(one) and not is_here:
             raise DataError(f"{one}: there is no such file or folder: name a folder of images")
 
 
