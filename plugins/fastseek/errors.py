@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -134,7 +135,7 @@ def exit_with(main: Callable[[], object]) -> None:
             raise
         sys.exit(READER_LEFT)
     except FastSeekError as error:
-        sys.stderr.write(f"error: {escape_controls(str(error), keep=chr(10))}\n")
+        sys.stderr.write(f"error: {escape_controls(hide_secrets(str(error)), keep=chr(10))}\n")
         sys.exit(error.exit_code)
     except OSError as error:
         if type(error) is not OSError:
@@ -237,6 +238,19 @@ def shorten_value(value: object) -> str:
 def shorten(text: str, most: int = 200) -> str:
     """A text, cut where it is long."""
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def hide_secrets(text: str) -> str:
+    """A text whose addresses tell no password, and those of web servers neither user nor query, in
+    which keys stand. What comes before the @ of abfs:// is a container, and stays.
+    """
+    if "://" not in text:
+        return text
+    text = re.sub(r"(://[^/@:\s]*):[^/@\s]*@", r"\1:…@", text)
+    text = re.sub(r"(?i)\b(https?://)[^/@\s]*@", r"\1…@", text)
+    # What closes a sentence or a bracket behind an address is none of it.
+    query = r"(?i)\b(https?://[^\s?#]*)\?[^\s#]*?(?=[:,;.)\]'\"]*(?:[\s#]|$))"
+    return re.sub(query, r"\1?…", text)
 
 
 def escape_controls(text: str, keep: str = "") -> str:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from .errors import escape_controls
+from .errors import escape_controls, hide_secrets
 
 Thing = TypeVar("Thing")
 
@@ -32,7 +32,7 @@ def progress(
         unit: what is counted, such as "batches", where `what` does not say it.
         count: how many a thing counts for, such as the images of a batch; 1 when not given.
     """
-    what = escape_controls(what)
+    what = escape_controls(hide_secrets(what))
     if total is None and hasattr(things, "__len__"):
         total = len(things)  # type: ignore[arg-type]
     if sys.stderr.isatty():

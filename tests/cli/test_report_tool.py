@@ -148,3 +148,11 @@ def test_a_folder_of_images_that_is_not_there_is_named(home):
     assert show_files(*files, images=[home]) == f"page: {home / 'p.html'}"
     told = show_files(*files, images=[home, home / "nowhere"])
     assert told == f"page: {home / 'p.html'} (no such folder of images: {home / 'nowhere'})"
+
+
+def test_images_of_bare_vectors_are_not_looked_for_in_their_file(tmp_path, capsys):
+    np.save(tmp_path / "g.npy", np.eye(3, dtype=np.float32))
+    sides = ["--queries", str(tmp_path / "g.npy"), "--gallery", str(tmp_path / "g.npy")]
+    call_verb("search", [*sides, "--out", str(tmp_path / "r.npz")])
+    call_verb("report", ["--ranking", str(tmp_path / "r.npz"), "--out", str(tmp_path / "p.html")])
+    assert capsys.readouterr().out.splitlines()[-1] == f"page: {tmp_path / 'p.html'}"

@@ -167,12 +167,18 @@ def test_the_command_prints_the_card_and_writes_it(tmp_path, capsys):
         ["--images", "-1", "--dim", "8", "--rate", "5"],
         ["--images", "1e6", "--dim", "8", "--rate", "nan"],
         ["--images", "1e6", "--dim", "8", "--rate", "0"],
+        ["--images", "1e30", "--dim", "8", "--rate", "5"],
+        ["--images", "1,00", "--dim", "8", "--rate", "5"],
     ],
 )
 def test_what_cannot_be_reckoned_is_refused(given, capsys):
     with pytest.raises((UsageError, SystemExit)) as told:
         plan.main(given)
     assert isinstance(told.value, UsageError) or told.value.code == 2
+
+
+def test_a_number_may_have_commas_between_thousands():
+    assert plan.count("1,000,000") == plan.count("1e6") == 1_000_000
 
 
 def test_a_card_takes_the_place_of_a_card_and_of_nothing_else(tmp_path):

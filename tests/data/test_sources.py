@@ -277,6 +277,7 @@ def test_addresses_that_cannot_be_read_are_told_without_their_password(monkeypat
         "s3://bucket/images": "s3fs",
         "nosuch://bucket/x": "nosuch",
         "https://user:secret@host/list.csv": "password",
+        "https://secret@host/list.csv": "password",
         "memory://x::file:///etc": "one address",
         "memory://empty/images": "nothing is there",
     }.items():
@@ -285,8 +286,8 @@ def test_addresses_that_cannot_be_read_are_told_without_their_password(monkeypat
         assert "secret" not in str(caught.value) and isinstance(
             caught.value, (UsageError, DataError)
         )
-    with pytest.raises(DataError, match="lists no folder"):
-        locations.list_below("https://host/images")
+    with pytest.raises(DataError, match=r"images\?…: a web server lists no folder"):
+        locations.list_below("https://host/images?signature=secret")
     with pytest.raises(BadImage, match="MISSING"):
         decode("memory://empty/images/a.png")
 

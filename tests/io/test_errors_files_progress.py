@@ -21,6 +21,7 @@ from fastseek.errors import (
     UsageError,
     advise_stopped,
     exit_with,
+    hide_secrets,
 )
 from fastseek.io.atomic import atomic, check_writable
 from fastseek.io.digests import sha256
@@ -361,3 +362,22 @@ def test_a_stopped_command_says_how_its_own_kind_of_work_goes_on(kind, capsys):
     with pytest.raises(SystemExit):
         exit_with(work)
     assert capsys.readouterr().err.endswith(": add --resume\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://key@host/a.tar: gone", "https://…@host/a.tar: gone"),
+        ("(http://me:secret@host/a?b)", "(http://…@host/a?…)"),
+        ("https://h/l.csv?sig=x%2B&e=1: 403, try 'https://h/m?k'", None),
+        ("postgresql://me:secret@host/db?port=9#shop", "postgresql://me:…@host/db?port=9#shop"),
+        ("abfs://container@account/x.tar", "abfs://container@account/x.tar"),
+        ("what? a://b is no mail of me@host", "what? a://b is no mail of me@host"),
+    ],
+)
+def test_no_secret_of_an_address_is_printed(text, shown, capsys):
+    shown = shown or "https://h/l.csv?…: 403, try 'https://h/m?…'"
+    assert hide_secrets(text) == shown
+    with pytest.raises(SystemExit):
+        exit_with(raising(DataError(text)))
+    assert capsys.readouterr().err == f"error: {shown}\n"

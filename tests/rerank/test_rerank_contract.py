@@ -254,7 +254,7 @@ def test_embeddings_of_more_images_in_another_order_are_taken_by_id(name, made):
     after = made(name)(ranking, everything, everything)
     np.testing.assert_array_equal(after.indices, expected.indices)
     np.testing.assert_allclose(after.scores, expected.scores, rtol=1e-5)
-    with pytest.raises(ArtefactError, match="not over these gallery"):
+    with pytest.raises(ArtefactError, match="not over this gallery"):
         made(name)(ranking, queries, Embeddings(few.ids[1:], few.vectors[1:], root))
 
 
@@ -266,7 +266,7 @@ def test_row_numbers_of_another_file_are_not_taken_for_those_of_the_ranking(made
     ranking = Exact(k=9)(queries, gallery)
     for root in ({"root": "/other.npy"}, {}):
         longer = Embeddings([str(n) for n in range(61)], vectors(9, 61), root)
-        with pytest.raises(ArtefactError, match="not over these gallery"):
+        with pytest.raises(ArtefactError, match="not over this gallery"):
             made("k_reciprocal")(ranking, queries, longer)
 
 

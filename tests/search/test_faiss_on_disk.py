@@ -191,6 +191,15 @@ def test_an_index_whose_gallery_has_changed_is_brought_up_to_date(searched, monk
     assert caplog.text == ""
 
 
+def test_a_gallery_in_another_order_is_told_as_such(searched, caplog):
+    call, gallery, _ = searched
+    turned = Embeddings(gallery.ids[::-1], np.asarray(gallery.vectors)[::-1])
+    found = build(call, SEARCHERS)(embed(draw(20, 1), "q"), turned)
+    assert "the gallery is in another order: it is brought up" in caplog.text
+    fresh = build(call.replace("/i'", "/j'"), SEARCHERS)(embed(draw(20, 1), "q"), gallery)
+    np.testing.assert_allclose(found.scores[:, 0], fresh.scores[:, 0], rtol=1e-5)
+
+
 def test_an_index_of_a_quite_other_gallery_is_made_anew(searched):
     call, gallery, folder = searched
     other = embed(draw(700, seed=5))

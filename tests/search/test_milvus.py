@@ -17,6 +17,7 @@ from fastseek.structures import Embeddings
 pytest.importorskip("pymilvus")
 pytest.importorskip("milvus_lite")
 
+from fastseek.search._milvus_ids import check_collection  # noqa: E402
 from fastseek.search._milvus_store import MilvusStore  # noqa: E402
 from fastseek.search._rescoring import look_up_rows  # noqa: E402
 
@@ -218,6 +219,12 @@ def test_names_that_are_no_longer_in_the_gallery_leave_a_gap_at_the_end():
 def test_a_uri_that_is_none_is_refused(uri):
     with pytest.raises(UsageError, match="ends in .db, or http"):
         MilvusStore(uri)
+
+
+@pytest.mark.parametrize("name", ["my shop", "", "7up", "a-b", "ü"])
+def test_a_name_that_no_server_takes_makes_no_collection(name):
+    with pytest.raises(UsageError, match="no collection can be called"):
+        check_collection(name)
 
 
 def test_a_folder_that_cannot_be_made_is_wrong_use():

@@ -118,7 +118,7 @@ def test_another_gallery_or_another_order_is_refused(tmp_path):
         assert not same_ids(few.gallery_ids, other)
     assert same_ids(few.gallery_ids, IdColumn.from_strings(ids))
     others = Embeddings(np.char.add(ids, "x"), gallery.vectors, gallery.provenance)
-    with pytest.raises(ArtefactError, match="give the gallery it was searched in"):
+    with pytest.raises(ArtefactError, match="is not over this gallery"):
         build("k_reciprocal()", RERANKERS)(few, queries, others)
 
 
@@ -220,6 +220,16 @@ def test_the_command_scores_a_table_of_labels_with_the_gallery_at_hand(tmp_path)
     other.save(tmp_path / "other")
     with pytest.raises(ArtefactError, match=r"r\.npz: the ranking is not of this gallery"):
         load_ranking(tmp_path / "r.npz", tmp_path / "other")
+
+
+def test_a_wrong_gallery_is_told_as_one_and_not_asked_for(tmp_path):
+    whole, queries, gallery = searched(6)
+    rerank = build("k_reciprocal(k1=3, k2=2)", RERANKERS)
+    for few in (listed(whole, tmp_path), whole):
+        others = Embeddings(np.char.add("x", gallery.ids), gallery.vectors, gallery.provenance)
+        for other in (others, Embeddings(gallery.ids[1:], gallery.vectors[1:])):
+            with pytest.raises(ArtefactError, match="is not over this gallery: give the embed"):
+                rerank(few, queries, other)
 
 
 @pytest.mark.parametrize("seed", range(4))

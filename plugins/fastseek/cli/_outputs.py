@@ -15,6 +15,7 @@ from ..io.text_table import count_noun
 from ..structures import Ranking
 from ..structures.answers import TABLES, find_form
 from ..structures.embedding_job import find_foreign
+from ..structures.embeddings import BARE
 from ..structures.identity import root_of
 from ..structures.label_file import read_labels
 from ..structures.listed_ids import ListedIds
@@ -162,6 +163,9 @@ def say_images(ranking: Ranking, images: Sequence[PathLike]) -> str:
         return f" (no such folder of images: {', '.join(missing)})" if missing else ""
     sides = ("queries", "gallery")
     roots = [root_of(ranking.provenance, side) for side in sides]
-    named = dict.fromkeys(root for root in roots if os.path.isabs(root))
+    # Vectors of a file are known by their rows: no folder holds images of such names.
+    named = dict.fromkeys(
+        root for root in roots if os.path.isabs(root) and pathlib.Path(root).suffix not in BARE
+    )
     options = " ".join(f"--images {shlex.quote(root)}" for root in named)
     return f" (without images; to show them add {options})" if options else ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Sequence
 
 from ..errors import UsageError
@@ -18,11 +19,16 @@ from ._arguments import add_force_option, make_parser, positive
 from ._model_options import add_named_model_options, read_model_options
 from ._terminal import tell
 
+MOST = 10**12  # images: what is reckoned from measured growth means nothing above
+THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+")
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the arguments and do the work."""
     parser = make_parser("plan", __doc__)
-    parser.add_argument("--images", required=True, type=count, help="how many, such as 1e8")
+    parser.add_argument(
+        "--images", required=True, type=count, help="how many, such as 1e8 or 250,000"
+    )
     add_named_model_options(parser)
     parser.add_argument(
         "--dim", type=positive, help="numbers of a vector (default: the model's; needs no model)"
@@ -83,10 +89,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def count(text: str) -> int:
-    """A whole number of 1 or more out of an argument such as 1e8."""
-    value = amount(text)
-    if value != int(value) or value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    """A whole number of 1 or more out of an argument such as 1e8 or 100,000,000."""
+    value = amount(text.replace(",", "") if THOUSANDS.fullmatch(text) else text)
+    if value != int(value) or not 1 <= value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 to {MOST:.0e}")
     return int(value)
 
 

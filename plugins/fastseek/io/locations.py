@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..errors import DataError, FastSeekError, RunError, UsageError
+from ..errors import DataError, FastSeekError, RunError, UsageError, hide_secrets
 from .crop_locations import CROP, parse_crop, whole_image
 from .digests import sha256
 from .paths import PathLike, locate
@@ -107,10 +107,10 @@ def check_url(url: str) -> str:
     Raises:
         UsageError: fsspec does not know it, it tells a password, or a package is missing.
     """
-    shown = _hide_password(url)
+    shown = hide_secrets(url)
     if "::" in url:
         raise UsageError(f"{shown}: chains of file systems (::) are not read: name one address")
-    if shown != url:
+    if _tells_password(url):
         raise UsageError(
             f"{shown}: a password in an address would be written into what is made: give it to the"
             " environment or the settings of the file system"
@@ -200,7 +200,8 @@ def list_below(url: str) -> list[str]:
     """
     if url.startswith(("http://", "https://")):
         raise DataError(
-            f"{url}: a web server lists no folder: name a table (.csv, .parquet) or a .tar there"
+            f"{hide_secrets(url)}: a web server lists no folder: name a table (.csv, .parquet) or a"
+            " .tar there"
         )
 
     def ask() -> list[str]:
@@ -213,7 +214,7 @@ def list_below(url: str) -> list[str]:
     except FileNotFoundError:
         found = []
     if not found:
-        raise DataError(f"{url}: nothing is there, or it may not be listed")
+        raise DataError(f"{hide_secrets(url)}: nothing is there, or it may not be listed")
     return found
 
 
@@ -309,7 +310,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise UsageError(
-            f"{_hide_password(url)}: reading addresses needs fsspec: pip install 'fastseek[remote]'"
+            f"{hide_secrets(url)}: reading addresses needs fsspec: pip install 'fastseek[remote]'"
         ) from error
     protocol = url.partition("://")[0].lower()
     try:
@@ -317,13 +318,11 @@ def _file_system(url: str) -> tuple[Any, str]:
     except ImportError as error:
         package = PACKAGES.get(protocol, "aiohttp" if protocol.startswith("http") else str(error))
         raise UsageError(
-            f"{_hide_password(url)}: reading {protocol}:// needs {package}: pip install"
+            f"{hide_secrets(url)}: reading {protocol}:// needs {package}: pip install"
             f" 'fastseek[remote]' {package}"
         ) from error
     except ValueError as error:
-        raise UsageError(
-            f"{_hide_password(url)}: {error}; known are file, http(s), s3 …"
-        ) from error
+        raise UsageError(f"{hide_secrets(url)}: {error}; known are file, http(s), s3 …") from error
     return system, path
 
 
@@ -342,15 +341,17 @@ def _retry(location: str, ask: Any) -> Any:
                 raise PermissionError(13, "may not be read", location) from error
             if number + 1 == TRIES:
                 raise RunError(
-                    f"{_hide_password(location)}: cannot be read ({type(error).__name__}: {error}),"
-                    f" tried {TRIES} times: is the network there? The same command goes on"
+                    f"{hide_secrets(location)}: cannot be read"
+                    f" ({type(error).__name__}: {hide_secrets(str(error))}), tried {TRIES} times: is"
+                    " the network there? The same command goes on"
                 ) from error
             time.sleep(PAUSE * 2**number)
     raise AssertionError("a last try gives something or raises")
 
 
-def _hide_password(url: str) -> str:
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:…@", url)
+def _tells_password(url: str) -> bool:
+    """Whether a password stands in an address, or a user's key of a web server."""
+    return re.search(r"://[^/@:]*:[^/@]*@|(?i:^https?://)[^/@]*@", url) is not None
 
 
 class _Cells:

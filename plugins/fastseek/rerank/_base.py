@@ -47,14 +47,32 @@ def _fit_side(side: Embeddings, ids: Ids, provenance: Provenance, what: str) -> 
     _check_origin(side, searched, what)
     if same_ids(side.ids, ids):
         return side
-    rows = rows_of(np.asarray(ids), np.asarray(side.ids))
+    rows = rows_of(_read_ids(ids, what), np.asarray(side.ids))
     # Row 0 of one file is not row 0 of another: names are compared within one root.
     root = searched.get("root")
     if (rows < 0).any() or not root or root != side.provenance.get("root"):
-        raise ArtefactError(
-            f"the ranking is not over these {what}: search again with the same embeddings"
-        )
+        raise _not_over(what)
     return Embeddings(side.ids[rows], np.asarray(side.vectors[rows]), side.provenance)
+
+
+def _read_ids(ids: Ids, what: str) -> np.ndarray:
+    """All ids of a side, which is not the one that was given.
+
+    Raises:
+        ArtefactError: the ranking knows only those it lists, and the file of the others is gone.
+    """
+    try:
+        return np.asarray(ids)
+    except ArtefactError as error:  # it asks for a gallery, and one was given
+        raise _not_over(what) from error
+
+
+def _not_over(what: str) -> ArtefactError:
+    side = "this gallery" if what == "gallery" else f"these {what}"
+    return ArtefactError(
+        f"the ranking is not over {side}: give the embeddings it was searched with, or search again"
+        " with these"
+    )
 
 
 def _check_origin(side: Embeddings, searched: Provenance, what: str) -> None:

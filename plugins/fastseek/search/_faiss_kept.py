@@ -113,12 +113,10 @@ def _update(wanted: Wanted, work: pathlib.Path, page: dict[str, Any]) -> dict[st
     fresh, gone = np.flatnonzero(is_new), int((rows < 0).sum())
     if max(len(fresh), gone) > STALE * len(digests) or len(digests) > GROWN * page["learnt of"]:
         return None
-    logger.warning(
-        "%s: the gallery has changed, %d images are new and %d gone: it is brought up to date",
-        kept.path,
-        len(fresh),
-        gone,
-    )
+    change = f"has changed, {len(fresh)} images are new and {gone} gone"
+    if not len(fresh) and not gone:
+        change = "is in another order"
+    logger.warning("%s: the gallery %s: it is brought up to date", kept.path, change)
     parts = [Part(open_lists(kept.path), rows)]
     if len(fresh):
         some = Embeddings(gallery.ids[fresh], Picked(gallery.vectors, fresh))

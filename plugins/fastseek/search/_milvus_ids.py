@@ -1,11 +1,12 @@
-"""Ids as Milvus gets them."""
+"""Ids and names of collections as Milvus gets them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 
 LONGEST_ID = 4096
 PLAIN = "/ ._-~,+=@:()[]&!#$;"  # kept as they are in keys
@@ -21,6 +22,19 @@ def encode_id(name: str) -> str:
 def decode_id(key: str) -> str:
     """The id that `encode_id` made a key of."""
     return unquote(key, errors="surrogateescape")
+
+
+def check_collection(name: str) -> None:
+    """Check that a server of Milvus, and not only an embedded one, can have a collection so called.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,254}", name):
+        raise UsageError(
+            f"no collection can be called {name!r} in Milvus: letters, digits and _ make a name, which"
+            " begins with no digit and has 255 of them at most"
+        )
 
 
 def check_ids(ids: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from ..structures import Embeddings
 from ..structures.provenance import KEYS, first_difference
 from . import _milvus_lite
 from ._milvus_connection import MilvusConnection
-from ._milvus_ids import LONGEST_ID, check_ids, decode_id, encode_id
+from ._milvus_ids import LONGEST_ID, check_collection, check_ids, decode_id, encode_id
 from ._milvus_lock import hold_lock
 from ._milvus_types import IndexType, check_server, read_index_type
 from ._milvus_vectors import check_vector_type, decode_vectors, encode_vectors
@@ -126,8 +126,9 @@ class MilvusStore:
             layout: what else it is.
 
         Raises:
-            UsageError: the database has no such index type or vectors.
+            UsageError: the name cannot be one, or the database has no such index type or vectors.
         """
+        check_collection(self.collection)
         layout = layout or Layout()
         client, version = self.connection.client, (() if self.local else self.connection.version)
         check_server(layout.kind, self.local, version)
