@@ -125,9 +125,9 @@ FLOORS = {
         "recall_at_k roadmap smooth_ap",
     ],
     "report": [
-        "browser interval provenance_table query_cases sanitize several_runs thumbnails",
-        "classes heat_map image_names readme render results widgets",
-        "classified neighbors page predictions",
+        "browser interval one_protocol provenance_table query_cases sanitize thumbnails",
+        "classes heat_map image_names render results several_runs widgets",
+        "classified neighbors page predictions readme",
     ],
     "rerank": [
         "_base _k_reciprocal_encoding _sparse_jaccard hard_rank",

@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fastseek.errors import DataError
+from fastseek.errors import ArtefactError, DataError
+from fastseek.metrics import evaluate
+from fastseek.metrics._paired import gain
 from fastseek.protocols import protocol_of, tasks_of
 from fastseek.registry import METRICS, PROTOCOLS, build, read_docstrings
-from fastseek.structures import GroundTruth, Item, Task
+from fastseek.structures import GroundTruth, Item, Ranking, Score, Task, describe_protocol
 
 EXAMPLES = [doc.example for doc in read_docstrings(PROTOCOLS).values()]
 
@@ -122,3 +124,25 @@ def test_a_truth_of_lists_is_what_the_lists_say():
     truth = GroundTruth.from_lists(*sides, [[2, 0]], [[1]])
     assert truth.relevant_to(0).tolist() == [0, 2] and truth.junk_of(0).tolist() == [1]
     assert not len(GroundTruth.from_lists(*sides, [np.array([1])]).junk)
+
+
+def test_scores_tell_their_protocol_and_those_of_two_refuse_to_be_compared():
+    def scored(call):
+        task = tasks_of(Asked(made_up(), call))[0]
+        order = np.tile(np.arange(len(task.gallery)), (len(task.queries), 1))
+        ids = task.truth.query_ids, task.truth.gallery_ids
+        ranking = Ranking(*ids, order, -order.astype(np.float32))
+        return evaluate(ranking, task.truth, ["recall(1)"])[0]
+
+    free, camera = (scored(f"query_gallery(camera={camera})") for camera in (False, True))
+    assert describe_protocol(free.protocol)[0].startswith("protocol query_gallery(camera=False): q")
+    assert free.to_json()["protocol"]["protocol"] == "query_gallery(camera=False)"
+    assert gain(free, free).value == 0
+    with pytest.raises(ArtefactError, match=r"camera=False.*camera=True"):
+        gain(free, camera)
+    easy, hard = (
+        Score("m", 0.5, None, {"protocol": "revisited", "task": task}) for task in ("easy", "hard")
+    )
+    with pytest.raises(ArtefactError, match="revisited, easy.*revisited, hard"):
+        gain(easy, hard)
+    assert gain(Score("m", 0.5), hard).value == 0

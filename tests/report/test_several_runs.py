@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
-from fastseek.errors import DataError
+from fastseek.errors import ArtefactError, DataError
+from fastseek.report.results import row, write_results
 from fastseek.report.several_runs import join_runs
+from fastseek.report.widgets import steps_table
+from fastseek.structures import Score
 
 
 def _row(name, value, span=None, seconds=1.0):
@@ -64,3 +67,19 @@ def test_the_tool_writes_what_a_readme_prints_and_refuses_two_commits(tmp_path):
     files[1].write_text(json.dumps(run))
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 2 and "several commits: abc, def" in again.stderr
+
+
+def test_figures_of_two_protocols_are_neither_averaged_nor_put_into_one_table(tmp_path):
+    hard, easy = (
+        row("after", [Score("map", 0.5, None, {"protocol": "revisited", "task": task})], 1.0)
+        for task in ("hard", "easy")
+    )
+    assert hard["protocol"] == "revisited, hard"
+    write_results(tmp_path / "results.json", [hard], "", 0, {"model": "m"})
+    assert json.loads((tmp_path / "results.json").read_text())["model"] == "m"
+    assert join_runs([[hard], [hard]])[0][0]["protocol"] == "revisited, hard"
+    for compare in (lambda: join_runs([[hard], [easy]]), lambda: steps_table([hard, easy])):
+        with pytest.raises(ArtefactError, match="revisited, hard.* revisited, easy"):
+            compare()
+    unnamed = row("before", [Score("map", 0.5)])
+    assert "protocol" not in unnamed and len(steps_table([unnamed, easy])[1]) == 2

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from ..structures import Score, interval
+from ..structures.score import check_same_protocol
 
 SAME = 1e-12  # differences up to here are rounding
 
@@ -38,7 +39,11 @@ def gain(before: Score, after: Score, seed: int = 0) -> Gain:
     Args:
         before, after: the same metric over the same queries in the same order.
         seed: of the bootstrap.
+
+    Raises:
+        ArtefactError: they are of different protocols.
     """
+    check_same_protocol(before, after)
     value = after.value - before.value
     if (
         before.per_query is None

@@ -9,9 +9,10 @@ from typing import Any
 from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..structures import Score
+from ..structures.score import name_protocol
 from .interval import interval
 
-KEYS = {"name", "metrics", "interval", "seconds"}
+KEYS = {"name", "metrics", "interval", "seconds", "protocol"}
 
 
 def row(name: str, scores: Sequence[Score], seconds: float | None = None) -> dict[str, Any]:
@@ -28,20 +29,28 @@ def row(name: str, scores: Sequence[Score], seconds: float | None = None) -> dic
         "metrics": {score.name: float(score.value) for score in scores},
         "interval": {key: list(span) for key, span in spans.items() if span is not None},
     }
+    told = {name_protocol(score.protocol) for score in scores if "protocol" in score.protocol}
+    if len(told) == 1:
+        made["protocol"] = told.pop()
     return made if seconds is None else made | {"seconds": round(float(seconds), 3)}
 
 
 def write_results(
-    path: PathLike, rows: Sequence[Mapping[str, Any]], commit: str, seed: int
+    path: PathLike,
+    rows: Sequence[Mapping[str, Any]],
+    commit: str,
+    seed: int,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
     """Write outputs/<target>/results.json, whole or not at all.
 
     Args:
         path: the file.
         rows: in order, each with "name" and "metrics" (name -> number), perhaps "interval" (name ->
-            [low, high]) and "seconds".
+            [low, high]), "seconds" and "protocol" (its name).
         commit: the git commit of the code, "" when unknown.
         seed: the seed of the run.
+        told: what else is known of all rows, such as the model.
 
     Raises:
         ValueError: a row lacks its name or metrics, has a key of its own, or a figure is not
@@ -49,7 +58,8 @@ def write_results(
     """
     for number, one in enumerate(rows):
         _check(number, one)
-    write_json(path, {"rows": [dict(one) for one in rows], "commit": commit, "seed": seed})
+    page = {"rows": [dict(one) for one in rows], "commit": commit, "seed": seed}
+    write_json(path, {**(told or {}), **page})
 
 
 def _check(number: int, one: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .one_protocol import check_one_protocol
 
 Row = Mapping[str, Any]
 SPREAD = " spread"  # ends the name of a standard deviation over trainings
@@ -27,6 +28,7 @@ def join_runs(runs: Sequence[Sequence[Row]]) -> tuple[list[dict[str, Any]], list
 
     Raises:
         DataError: fewer than two runs, a name stands twice in one, or a row has other metrics in another run.
+        ArtefactError: a row is of another protocol in another run.
     """
     if len(runs) < 2:
         raise DataError(f"{len(runs)} runs: two or more are needed to tell their spread")
@@ -47,6 +49,7 @@ def _by_name(rows: Iterable[Row]) -> dict[str, Row]:
 
 
 def _join(name: str, rows: Sequence[Row]) -> dict[str, Any]:
+    check_one_protocol(rows)
     metrics: dict[str, float] = {}
     for metric in rows[0]["metrics"]:
         values = [row["metrics"].get(metric, math.nan) for row in rows]
@@ -55,7 +58,9 @@ def _join(name: str, rows: Sequence[Row]) -> dict[str, Any]:
         metrics[metric] = float(np.mean(values))
         metrics[f"{metric}{SPREAD}"] = float(np.std(values, ddof=1))
     seconds = sum(row.get("seconds") or 0.0 for row in rows)
-    joined = {"name": name, "metrics": metrics, "seconds": round(seconds, 3)}
+    joined: dict[str, Any] = {"name": name, "metrics": metrics, "seconds": round(seconds, 3)}
+    if "protocol" in rows[0]:
+        joined["protocol"] = rows[0]["protocol"]
     spans = [row.get("interval") or {} for row in rows]
     shared = [metric for metric in metrics if all(metric in span for span in spans)]
     if shared:

@@ -11,6 +11,7 @@ import numpy as np
 from ..io.text_table import metric_names
 from ..structures import Score
 from .interval import interval
+from .one_protocol import check_one_protocol
 
 BARS = 20
 
@@ -83,7 +84,11 @@ def steps_table(
     Args:
         rows: of results.json.
         first: changes are since the first row, not since the row above.
+
+    Raises:
+        ArtefactError: rows are of different protocols, whose figures no table compares.
     """
+    check_one_protocol(rows)
     names = metric_names(rows)
     best = {
         name: max(row["metrics"][name] for row in rows if name in row["metrics"]) for name in names

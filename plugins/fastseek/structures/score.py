@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ArtefactError
 from .archive import Provenance
 
 
@@ -20,7 +21,8 @@ class Score:
         value: the figure, a share in 0..1.
         per_query: [Q] float64, NaN for a query that was not counted; None when the figure is no
             mean (GAP).
-        protocol: how it came about. "queries", "gallery" and "depth" are counts; "relevant",
+        protocol: how it came about. "protocol" is its name, "task" which of its questions and
+            "definition" what is asked; "queries", "gallery" and "depth" are counts; "relevant",
             "camera_rule" and "self_match" say what is right and what is junk; "counted" and
             "skipped" or "without_answer" are queries, "denominator" says which the mean is over;
             "cut" tells of lists that end before the gallery does; "search", "engine", "exact", "recall",
@@ -43,6 +45,34 @@ class Score:
         }
 
 
+# What makes two figures of one name figures of two things.
+PROTOCOL_KEYS = ("protocol", "task", "benchmark", "relevant", "camera_rule")
+
+
+def name_protocol(protocol: Provenance) -> str:
+    """The protocol of a score as messages call it: its name and its task, else the rule it is by."""
+    parts = [protocol.get("protocol") or protocol.get("benchmark"), protocol.get("task")]
+    named = ", ".join(str(part) for part in parts if part)
+    rule = "; the same group is junk" if protocol.get("camera_rule") else ""
+    return named or f"right: {protocol.get('relevant', 'not told')}{rule}"
+
+
+def check_same_protocol(before: Score, after: Score) -> None:
+    """Check that two scores may be compared. What one of them does not tell is not compared.
+
+    Raises:
+        ArtefactError: they are of different protocols; names both.
+    """
+    for key in PROTOCOL_KEYS:
+        one, other = before.protocol.get(key), after.protocol.get(key)
+        if one is not None and other is not None and one != other:
+            names = [name_protocol(score.protocol) for score in (before, after)]
+            raise ArtefactError(
+                f"{before.name} is of the protocol {names[0]}, the other {after.name} of {names[1]}:"
+                f" they differ in {key} ({one}; {other}) and cannot be compared"
+            )
+
+
 def describe_protocol(protocol: Provenance) -> list[str]:
     """How a score came about, in a few lines for people; what a protocol does not tell is left out.
 
@@ -50,12 +80,21 @@ def describe_protocol(protocol: Provenance) -> list[str]:
         protocol: of a `Score`.
     """
     lines = [
+        _describe_name(protocol),
         _describe_sets(protocol),
         _describe_rule(protocol),
         _describe_search(protocol),
         _describe_recall(protocol),
     ]
     return [line for line in [*lines, protocol.get("cut"), protocol.get("tuned")] if line]
+
+
+def _describe_name(protocol: Provenance) -> str:
+    """The protocol's name, and what it asks."""
+    if "protocol" not in protocol:
+        return ""
+    definition = protocol.get("definition", "")
+    return f"protocol {name_protocol(protocol)}" + (f": {definition}" if definition else "")
 
 
 def _describe_sets(protocol: Provenance) -> str:
