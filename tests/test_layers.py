@@ -47,11 +47,12 @@ FLOORS = {
         "score",
     ],
     "data.datasets": [
-        """_fetch _file_patterns _image_scan _query_share _rendered_objects extended gldv2 inat landmarks
-        planted_places""",
-        "_official_layouts _table_blocks grocery rendered sorghum",
-        "_tar_index folder manifest",
-        "semi_inat webdataset",
+        """_benchmark _fetch _file_patterns _image_scan _official_layouts _query_share
+        _rendered_objects extended gldv2 inat landmarks planted_places""",
+        """_reid_folders _table_blocks cars cub cuhk03 deep_fashion2 grocery inshop mars msmt17
+        products10k rendered sop sorghum vehicle_id veri_wild""",
+        "_tar_index cuhk03_np duke folder manifest market veri776",
+        "rp2k semi_inat webdataset",
     ],
     "data.transforms": [
         "_filters _image_ops _rng",
@@ -67,6 +68,13 @@ FLOORS = {
         "_concatenated _expansion _moments adapter l2 quantile",
         "alpha_qe center concat dba pca",
         "whiten",
+    ],
+    "formats": [
+        """answer_lists class_answers gldv2_names listed matlab names reid_names
+        restricted_pickle""",
+        """cub cuhk03 deep_fashion2 digix gldv2 gldv2_lists inat inshop mars msmt17
+        online_products products10k revisited semi_inat sorghum stanford_cars vehicle_id
+        veri776 veri_wild""",
     ],
     "index": [
         """_ast_lock _postgres_connection _postgres_copy _postgres_engines addresses manifest

@@ -144,6 +144,9 @@ def spell_data_set(images: PathLike) -> str:
             f"{path} is one image: name the folder that holds one folder a class, or a table with the"
             " columns path,label"
         )
+    benchmark = folder.spell_layout(path)
+    if benchmark:
+        return benchmark
     if webdataset.names_tars(path) and not os.path.isdir(path):
         part, splits = "webdataset", False
     elif os.path.isdir(path) or is_url(path) and not _is_table(path):

@@ -6,5 +6,9 @@ before they write.
 - `revisited`: revisited Oxford and Paris.
 - `digix`: Huawei DIGIX 2020.
 - `sorghum`, `inat`, `semi_inat`: Sorghum-100, iNat Challenge 2021 and Semi-supervised iNat 2021.
+- `listed`: an image as a benchmark's lists tell of it; `matlab`: files of MATLAB; `reid_names`: file
+  names of re-identification. One file a benchmark: `online_products`, `cub`, `stanford_cars`,
+  `inshop`, `deep_fashion2`, `products10k`, `veri776`, `vehicle_id`, `veri_wild`, `msmt17`, `cuhk03`,
+  `mars`.
 - `answer_lists`: what a submission is in memory; `class_answers`: that of a classifier.
 """

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from ...errors import DataError
 from ...io.image_formats import accepted_suffixes
 from ...io.locations import find_location, is_file, join_location, list_below
-from ...registry import DATASETS
+from ...registry import DATASETS, build
 from ...structures import Item, ItemTable, Kind, with_split
 from ...structures.item_table import join_items, join_tables
 from ...structures.item_table_builder import ItemTableBuilder
 from ._image_scan import scan_address, scan_images
-from ._official_layouts import Folders, find_layout, read_layout
+from ._official_layouts import find_layout
 from ._query_share import part_queries
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class Folder:
     Where there are no queries the images of `test`, or else of `val`, are the queries; where there
     is no gallery the training images are searched too, and with `query` and `gallery` alone the
     gallery is trained on. Without split folders every image is both trained on and searched in.
-    Market-1501, DukeMTMC-reID and VeRi-776 are read by their file names; other known benchmarks are
-    refused by name. Hidden files are left out, others that are no images named and counted.
+    A benchmark as it is downloaded is read by the part of its own. Hidden files are left out, others
+    that are no images named and counted.
 
     Args:
         root: the folder, as it stands or below one of the data roots, or its address (s3://…).
@@ -59,11 +59,15 @@ class Folder:
 
     def __init__(self, root: str, query: str | float | None = None) -> None:
         self.root = find_location(root, "the images")
-        names, layout = _folder_names(self.root), _find_layout(self.root)
+        self.protocol = ""
+        names, layout = _folder_names(self.root), spell_layout(self.root)
         if query is not None and (layout or _are_splits(names)):
             raise ValueError(f"{self.root} has split folders, so query= has no meaning")
         if layout:
-            self.items: Sequence[Item] = read_layout(self.root, layout)
+            found = build(layout, DATASETS)
+            self.items: Sequence[Item] = found.items
+            self.root = str(getattr(found, "root", self.root))
+            self.protocol = str(getattr(found, "protocol", ""))
         elif _are_splits(names):
             self.items = _from_splits(self.root, names)
         else:
@@ -80,7 +84,7 @@ def has_splits(root: str) -> bool:
     Raises:
         DataError: a benchmark that is not read.
     """
-    return _find_layout(root) is not None or _are_splits(_folder_names(root))
+    return bool(spell_layout(root)) or _are_splits(_folder_names(root))
 
 
 def list_images(root: str, below: str = "", split: str = "train") -> ItemTable:
@@ -108,8 +112,13 @@ def label_by_folder(names: Sequence[str]) -> list[str]:
     return [label_of(name, below) for name in names]
 
 
-def _find_layout(root: str) -> Folders | None:
-    return find_layout(root) if is_file(root) else None
+def spell_layout(root: str) -> str:
+    """The call string of the benchmark that lies in a folder; "" where none does, or at an address.
+
+    Raises:
+        DataError: a benchmark that is not read.
+    """
+    return find_layout(root) if os.path.isdir(root) else ""
 
 
 def _folder_names(root: str) -> list[str]:
