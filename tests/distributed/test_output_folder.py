@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from fastseek.distributed import run_lock as folders
-from fastseek.distributed.run_lock import hold_run_folder
+from fastseek.distributed.run_lock import hold_run_folder, wait_for_run_folder
 from fastseek.errors import RunError, UsageError
+from fastseek.io.locks import hold_folder
 from fastseek.training.trainer import Trainer
 
 HOLDER = """
@@ -100,3 +101,22 @@ def test_a_folder_that_cannot_be_made_is_a_wrong_recipe(tmp_path):
         hold_run_folder(tmp_path / "file" / "out"),
     ):
         pass
+
+
+def test_a_process_that_waits_for_a_folder_has_it_when_the_other_lets_go(tmp_path, monkeypatch):
+    looks = []
+    other = hold_folder(tmp_path)
+    other.__enter__()
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            other.__exit__(None, None, None)
+
+    monkeypatch.setattr(folders.time, "sleep", sleep)
+    with wait_for_run_folder(tmp_path):
+        assert len(looks) == 3
+        with pytest.raises(RunError), hold_folder(tmp_path):
+            pass
+    with pytest.raises(RunError, match="inside"), wait_for_run_folder(tmp_path):
+        raise RunError("inside")

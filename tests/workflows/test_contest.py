@@ -13,7 +13,8 @@ import processes
 import toy
 from fastseek.errors import ArtefactError, UsageError
 from fastseek.inference.multi_object import Parts
-from fastseek.structures import Embeddings, Ranking
+from fastseek.structures import Embeddings, Ranking, embedding_job
+from fastseek.structures.job_part import JobPart
 from fastseek.workflows.contest import ensemble as contest_answers
 from fastseek.workflows.contest import members
 from fastseek.workflows.contest import run as contest
@@ -669,3 +670,30 @@ def test_F56_better_answers_take_the_rows_of_their_queries_and_no_others():
 def test_F56_what_cannot_be_searched_by_subjects_is_told(home, change, told):
     with pytest.raises(UsageError, match=told):
         read_contest(retrieval(home, "wrong", **change))
+
+
+def test_parts_of_a_contest_answer_as_one_process_and_the_last_one_answers(
+    home, run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(embedding_job, "STEP", 2)
+    path = recognition(home, "shared", MEMBERS=ready(run[0])[:1])
+    contest.run_files([path], tmp_path / "whole")
+    told = contest.run_files([path], tmp_path / "parts", part=JobPart(1, 2))
+    assert told.startswith("part 1/2 is done; ") and not (tmp_path / "parts/results.json").exists()
+    contest.run_files([path], tmp_path / "parts", part=JobPart(0, 2))
+    assert state(tmp_path / "parts") == state(tmp_path / "whole")
+    rows = [[row["metrics"] for row in rows_of(tmp_path / name)] for name in ("parts", "whole")]
+    assert rows[0] == rows[1]
+    monkeypatch.setattr(contest, "embed_member_part", lambda *given: pytest.fail("it was done"))
+    again = contest.run_files([path], tmp_path / "parts", part=JobPart(1, 2))
+    assert "page: " in again
+
+
+def test_parts_begin_with_different_members_and_each_is_trained_once(home, tmp_path, monkeypatch):
+    begun, path = [], retrieval(home, "rotated")
+    one = contest._Run(read_contest(path), tmp_path, [], False)
+    monkeypatch.setattr(
+        contest, "train_member", lambda spec, *given: begun.append(spec.name) or spec.name
+    )
+    assert one._train(JobPart(0, 2)) == one._train(JobPart(1, 2)) == ["one", "two"]
+    assert begun == ["one", "two", "two", "one"]

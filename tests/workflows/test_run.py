@@ -16,7 +16,8 @@ from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference import embedding
 from fastseek.inference.embed_parts.embed_request import EmbedRequest, embed_request
 from fastseek.modeling.build import build_model
-from fastseek.structures import Embeddings, GroundTruth, Ranking
+from fastseek.structures import Embeddings, GroundTruth, Ranking, embedding_job
+from fastseek.structures.job_part import JobPart
 from fastseek.training.random_state import seed_all
 from fastseek.workflows import run as pipeline
 
@@ -99,6 +100,29 @@ def test_the_same_command_again_trains_nothing_and_changes_no_vector(run, photos
     pipeline.run_file(RECIPE, out, str(photos), SHORT)
     after = _bytes(out / "embeddings") | _bytes(out / "train")
     assert before == after
+
+
+def test_parts_of_a_run_write_the_vectors_and_figures_of_one_process(
+    run, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(embedding_job, "STEP", 2)
+    shutil.copytree(run[0] / "train", tmp_path / "parts" / "train")
+    command = (RECIPE, tmp_path / "parts", str(photos), SHORT)
+    told = pipeline.run_file(*command, part=JobPart(1, 2))
+    assert told.startswith("part 1/2 is done; ")
+    assert not (tmp_path / "parts" / "results.json").exists()
+    pipeline.run_file(*command, part=JobPart(0, 2))
+    outs = (tmp_path / "parts", run[0])
+    for name in ("before/query", "before/gallery", "after/query", "after/gallery"):
+        found, wanted = (Embeddings.load(out / "embeddings" / name) for out in outs)
+        assert list(found.ids) == list(wanted.ids)
+        np.testing.assert_allclose(found.vectors[:], wanted.vectors[:], atol=1e-5)
+    rows = [json.loads((out / "results.json").read_text())["rows"] for out in outs]
+    assert [row["metrics"] for row in rows[0]] == [row["metrics"] for row in rows[1]]
+    with pytest.raises(UsageError, match="every part would draw its own"):
+        pipeline.run_file(
+            *command[:1], tmp_path / "x", str(photos), [*SHORT, "SEED", "-1"], part=JobPart(0, 2)
+        )
 
 
 def test_the_first_page_stands_before_the_training_and_shows_the_network_as_it_came(

@@ -16,7 +16,9 @@ import processes
 import toy
 from fastseek.data.datasets.manifest import Manifest
 from fastseek.errors import ArtefactError, DataError, UsageError
+from fastseek.inference.embed_parts import together
 from fastseek.io import stage_record
+from fastseek.structures.job_part import JobPart
 from fastseek.workflows.self_training import context as rounds_context
 from fastseek.workflows.self_training import models as rounds_models
 from fastseek.workflows.self_training import round as rounds_work
@@ -237,6 +239,40 @@ def test_a_finished_run_does_nothing_again(done, monkeypatch):
     )
     rounds.run_rounds(done[0] / "plan.yml", done[0] / "out")
     assert (done[0] / "out" / "results.json").read_bytes() == before
+
+
+def test_parts_that_wait_for_each_other_make_what_one_process_made(done, tmp_path, monkeypatch):
+    shutil.copytree(done[0] / "out", tmp_path / "out")
+    for name in ("vectors", "unlabelled", "validation"):
+        for folder in (tmp_path / "out").rglob(name):
+            shutil.rmtree(folder)
+    jobs, worked = [], []
+    real, work = together.store_part, rounds_work.Round._work
+
+    def remember(*given):
+        jobs.append(given[:3])
+        return real(*given)
+
+    monkeypatch.setattr(together, "store_part", remember)
+    # While a process waits, the other one does its part.
+    monkeypatch.setattr(
+        together.time, "sleep", lambda seconds: real(*jobs[-1], JobPart(1, 2), False)
+    )
+    monkeypatch.setattr(
+        rounds_work.Round, "_work", lambda *given: worked.append(given[1].kind) or work(*given)
+    )
+    command = (done[0] / "plan.yml", tmp_path / "out")
+    rounds.run_rounds(*command, short=True, part=JobPart(0, 2))
+    assert set(worked) == {"embed", "classify"}
+    assert bytes_of(tmp_path / "out" / "round1") == bytes_of(done[0] / "out" / "round1")
+
+
+def bytes_of(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".npy", ".safetensors")
+    }
 
 
 class Killed(BaseException):

@@ -5,7 +5,8 @@
     fastseek contest DIGIX2020/third_place --out outputs/quick --short SOLVER.IMS_PER_BATCH 8
 
 Members that several recipes share are trained once. The same command again goes on where a killed
-run stopped.
+run stopped. With --part i/n, and under torchrun and Slurm, processes embed a part each: a member
+is trained by the one that comes to it first, and whichever part ends last answers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
-from ._recipe_arguments import add_recipe_changes, parse_with_changes
+from ._recipe_arguments import add_part_option, add_recipe_changes, parse_with_changes
 from ._terminal import tell
 
 
@@ -32,9 +33,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--short", action="store_true", help="with the changes of the recipe's SHORT: a quick look"
     )
     add_recipe_changes(parser, "every member's recipe")
+    add_part_option(parser)
     args = parse_with_changes(parser, argv)
 
+    from ..inference.embed_parts.part_choice import choose_part
     from ..workflows.contest.run import run_files
 
     recipes = [find_recipe(name) for name in args.recipe]
-    tell(run_files(recipes, args.out, args.short, args.opts))
+    part = choose_part(args.part)
+    tell(run_files(recipes, args.out, args.short, args.opts, part))

@@ -2,6 +2,9 @@
 
 fastseek self-train SemiINat2021/plans/small --out outputs/semi
 fastseek self-train SemiINat2021/plans/small --out outputs/short --short MODEL.DEVICE cpu
+
+With --part i/n, and under torchrun and Slurm, n processes that run at the same time embed and
+classify a part each; every other step is done by one of them while the others wait.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ._arguments import find_recipe, make_parser
-from ._recipe_arguments import add_recipe_changes, check_changes
+from ._recipe_arguments import add_part_option, add_recipe_changes, check_changes
 from ._terminal import tell
 
 
@@ -20,9 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--short", action="store_true", help="with the plan's SHORT")
     add_recipe_changes(parser, "the recipe of every training", nargs="*")
+    add_part_option(parser)
     args = parser.parse_intermixed_args(argv)
     check_changes(args.opts)
 
+    from ..inference.embed_parts.part_choice import choose_part
     from ..workflows.self_training.run import run_rounds
 
-    tell(run_rounds(find_recipe(args.plan), args.out, args.short, args.opts))
+    part = choose_part(args.part)
+    tell(run_rounds(find_recipe(args.plan), args.out, args.short, args.opts, part))

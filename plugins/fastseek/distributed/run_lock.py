@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import pathlib
+import time
 from collections.abc import Iterator
 
 from ..errors import RunError, UsageError
@@ -14,7 +16,32 @@ from . import process_group
 
 from fastreid.utils import comm
 
+logger = logging.getLogger("fastreid.fastseek")
+PAUSE = 1.0  # seconds between two looks at a folder that another process holds
 _held: dict[pathlib.Path, int] = {}  # which process of a family of forks holds it
+
+
+@contextlib.contextmanager
+def wait_for_run_folder(output: PathLike) -> Iterator[None]:
+    """Hold a folder as `hold_run_folder` does, after waiting for whoever holds it.
+
+    For processes that share nothing but the folder: what one has made the next finds made.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        told = False
+        while True:
+            try:
+                stack.enter_context(hold_run_folder(output))
+                break
+            except RunError as error:
+                if not told:
+                    logger.info("waiting: %s", error)
+                told = True
+                time.sleep(PAUSE)
+        yield
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -19,7 +20,8 @@ from ..data.builders import fit_batch_size
 from ..data.fastreid_datasets import resolve
 from ..data.own_images import spell_data_set
 from ..distributed.process_group import inner
-from ..errors import ArtefactError, UsageError
+from ..distributed.run_lock import wait_for_run_folder
+from ..errors import ArtefactError, RunError, UsageError
 from ..inference import embedding
 from ..io.code_version import current_commit
 from ..io.paths import PathLike
@@ -32,6 +34,9 @@ from ..registry import parse
 from ..report import PageLayout, page, row, write_results
 from ..retrieval import build_parts, rank_with, retrieve
 from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, with_split
+from ..structures.embedding_job import count_missing
+from ..structures.embeddings_writer import store_part
+from ..structures.job_part import ALL, JobPart
 from ..structures.splits import refuse_missing_queries, split_sides
 from ..training.resume_check import check_can_go_on
 from ..training.run_setup import setup
@@ -40,10 +45,15 @@ from ..training.trainer import Trainer
 logger = logging.getLogger("fastreid.fastseek")
 Rows = list[dict[str, Any]]
 AGAIN = "run the same command again to go on"
+Pair = tuple[Embeddings, Embeddings]
 
 
 def run_file(
-    config_file: PathLike, out: PathLike, data: str | None = None, opts: Sequence[str] = ()
+    config_file: PathLike,
+    out: PathLike,
+    data: str | None = None,
+    opts: Sequence[str] = (),
+    part: JobPart = ALL,
 ) -> str:
     """`run` for a recipe file, on its own data sets or on the user's images.
 
@@ -55,6 +65,7 @@ def run_file(
             unreadable one is then left out, named and counted. Where the images make no batch of
             the recipe's size, it is made smaller.
         opts: KEY VALUE changes to the recipe.
+        part: of the images, that this process embeds.
     """
     cfg = recipe.load(config_file, [*opts, "OUTPUT_DIR", str(pathlib.Path(out) / "train")])
     if not cfg.SEEK.METRICS or not cfg.DATASETS.TESTS:
@@ -64,12 +75,24 @@ def run_file(
         )
     if data is not None:
         cfg = _replace_data(cfg, data)
-    try:
-        check_can_go_on(cfg)
-    except ArtefactError as error:
-        raise ArtefactError(f"{out} holds an earlier run, name another --out: {error}") from error
     held_out = data is not None and "query=" in cfg.DATASETS.TESTS[0]
-    return run(setup(cfg, resume=True), out, strict=not held_out)
+    with _take_turn(cfg, part):
+        try:
+            check_can_go_on(cfg)
+        except ArtefactError as error:
+            told = f"{out} holds an earlier run, name another --out: {error}"
+            raise ArtefactError(told) from error
+        if part.count > 1 and cfg.SEED < 0:
+            raise UsageError(f"SEED {cfg.SEED}: every part would draw its own: name one")
+        cfg = setup(cfg, resume=True)
+    return run(cfg, out, strict=not held_out, part=part)
+
+
+def _take_turn(cfg: Any, part: JobPart) -> contextlib.AbstractContextManager[None]:
+    """Hold the folder of the training where several processes share the work; a process alone
+    holds it while it trains.
+    """
+    return wait_for_run_folder(cfg.OUTPUT_DIR) if part.count > 1 else contextlib.nullcontext()
 
 
 def _replace_data(cfg: Any, data: str) -> Any:
@@ -112,7 +135,7 @@ def _shorten_warm_up(cfg: Any, images: int) -> Any:
     return replace_values(cfg, {"SOLVER.WARMUP_ITERS": most})
 
 
-def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
+def run(cfg: Any, out: PathLike, strict: bool = True, part: JobPart = ALL) -> str:
     """Train a recipe and show what it does before training, after it, and after every re-ranking
     step.
 
@@ -126,9 +149,12 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
             is where it trains.
         out: the folder of the run.
         strict: a query that cannot be read ends the run; else it is left out, named and counted.
+        part: of the images, that this process embeds. One process trains while the others wait;
+            whichever part ends last writes the results.
 
     Returns:
-        the table of figures as text, with the path of the page below it.
+        the table of figures as text, with the path of the page below it; or how many shards of
+        other parts are missing.
 
     Raises:
         DataError: images or weights are missing, or a query cannot be read.
@@ -136,17 +162,37 @@ def run(cfg: Any, out: PathLike, strict: bool = True) -> str:
     out = pathlib.Path(out)
     name = cfg.DATASETS.TESTS[0]
     items = resolve(name, combine_all=cfg.DATASETS.COMBINEALL)
-    sides = Sides(*split_sides(items, name), strict)
-    trainer = Trainer(without_last_evaluation(cfg), advice=AGAIN)
+    sides = Sides(*split_sides(items, name), strict, part)
+    with _take_turn(cfg, part):
+        trainer = Trainer(without_last_evaluation(cfg), advice=AGAIN)
     before = _before(cfg, trainer, sides, out)
     start = time.monotonic()
-    trainer.resume_or_load(resume=True)
-    trainer.train()
-    rows, ranking, truth, scores = _after(cfg, trainer.model, sides, out, start)
-    rows = [_order_metrics(before, rows[0]), *rows]
-    write_results(out / "results.json", rows, current_commit(), cfg.SEED)
-    path = _write_page(out, _title(cfg), Answer(ranking, truth, scores), rows)
+    with _take_turn(cfg, part):
+        trainer.resume_or_load(resume=True)
+        trainer.train()
+    folder = out / "embeddings" / "after"
+    embedded = embed_part_of_sides(cfg, trainer.model, sides, folder)
+    if embedded is None:
+        return _describe_missing(folder, part)
+    with _take_turn(cfg, part):
+        if before is None and (stage := _before_record(cfg, sides, out).load()) is not None:
+            before = stage.results["row"]
+        if before is None:
+            raise RunError(f"{out}: the figures before the training went missing: {AGAIN}")
+        rows, ranking, truth, scores = _after(cfg, *embedded, out, start)
+        rows = [_order_metrics(before, rows[0]), *rows]
+        write_results(out / "results.json", rows, current_commit(), cfg.SEED)
+        path = _write_page(out, _title(cfg), Answer(ranking, truth, scores), rows)
     return f"{table(rows)}\n\npage: {path}"
+
+
+def _describe_missing(folder: pathlib.Path, part: JobPart) -> str:
+    counts = [count_missing(folder / side) for side in ("query", "gallery")]
+    missing, shards = (sum(count[place] for count in counts) for place in (0, 1))
+    return (
+        f"part {part} is done; {missing} of {shards} shards below {folder} are missing yet:"
+        " whichever part ends last writes figures and page"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,11 +206,12 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Sides:
-    """What is asked and what is searched."""
+    """What is asked and what is searched, and the part of it that this process embeds."""
 
     queries: Sequence[Item]
     gallery: Sequence[Item]
     strict: bool
+    part: JobPart = ALL
 
 
 def without_last_evaluation(cfg: Any) -> Any:
@@ -175,12 +222,8 @@ def without_last_evaluation(cfg: Any) -> Any:
     return replace_values(cfg, {"DATASETS.TESTS": tests})
 
 
-def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any]:
-    """The row of the untrained model, with a page of its answers; kept in a file, because a resumed
-    run no longer has that model.
-
-    Without MODEL.WEIGHTS the branches begin at random: then it is plain pooling of the network.
-    """
+def _before_record(cfg: Any, sides: Sides, out: pathlib.Path) -> StageRecord:
+    """The record of what the untrained model answers."""
     inputs = {
         "metrics": list(cfg.SEEK.METRICS),
         "search": [*cfg.SEEK.ENHANCE, cfg.SEEK.SEARCH],
@@ -188,7 +231,16 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
         "weights": cfg.MODEL.WEIGHTS,
         "photos": embedding.source_of([*sides.queries, *sides.gallery]),
     }
-    record = StageRecord(out, inputs, "before.json")
+    return StageRecord(out, inputs, "before.json")
+
+
+def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict[str, Any] | None:
+    """The row of the untrained model, with a page of its answers; kept in a file, because a resumed
+    run no longer has that model. None while other parts are missing.
+
+    Without MODEL.WEIGHTS the branches begin at random: then it is plain pooling of the network.
+    """
+    record = _before_record(cfg, sides, out)
     stage = record.load()
     if stage is not None:
         kept: dict[str, Any] = stage.results["row"]
@@ -198,7 +250,10 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
     model = inner(trainer.model)
     if isinstance(model, Seeker) and not cfg.MODEL.WEIGHTS:
         model = PlainPooling(model)
-    pair, truth = embed_sides(cfg, model, sides, out / "embeddings" / "before")
+    embedded = embed_part_of_sides(cfg, model, sides, out / "embeddings" / "before")
+    if embedded is None:
+        return None
+    pair, truth = embedded
     ranking = retrieve(*pair, cfg.SEEK.SEARCH, cfg.SEEK.ENHANCE)[0]
     figures = score(ranking, truth, list(cfg.SEEK.METRICS))
     made = row("before training", figures, time.monotonic() - start)
@@ -218,10 +273,9 @@ def _order_metrics(one: dict[str, Any], other: Mapping[str, Any]) -> dict[str, A
 
 
 def _after(
-    cfg: Any, model: nn.Module, sides: Sides, out: pathlib.Path, start: float
+    cfg: Any, pair: Pair, truth: GroundTruth, out: pathlib.Path, start: float
 ) -> tuple[Rows, Ranking, GroundTruth, list[Score]]:
     """A row after training and one a re-ranking step; what is shown on the page is the last."""
-    pair, truth = embed_sides(cfg, model, sides, out / "embeddings" / "after")
     truth.save(out / "truth.npz")
     names = ["training", *(f"re-ranking ({parse(call)[0]})" for call in cfg.SEEK.RERANK)]
     rows: Rows = []
@@ -236,19 +290,36 @@ def _after(
 
 def embed_sides(
     cfg: Any, model: nn.Module, sides: Sides, folder: pathlib.Path
-) -> tuple[tuple[Embeddings, Embeddings], GroundTruth]:
-    """Query and gallery embeddings, and the truth over those images that could be read."""
+) -> tuple[Pair, GroundTruth]:
+    """Query and gallery embeddings, and the truth over those images that could be read.
+
+    Raises:
+        DataError, ArtefactError: as embedding. RunError: shards went missing.
+    """
+    found = embed_part_of_sides(cfg, model, sides, folder)
+    if found is None:
+        raise RunError(f"{folder}: shards went missing: {AGAIN}")
+    return found
+
+
+def embed_part_of_sides(
+    cfg: Any, model: nn.Module, sides: Sides, folder: pathlib.Path
+) -> tuple[Pair, GroundTruth] | None:
+    """As `embed_sides`, of the part of `sides`; None while shards of other parts are missing."""
     stored, kept = [], []
     for name, items in (("query", sides.queries), ("gallery", sides.gallery)):
-        part = embedding.to_store(
-            cfg, model, items, folder / name, root(items), f"embedding {name}", replace=True
-        )
-        known = set(part.ids)
+        title = f"embedding {name}{sides.part.suffix}"
+        work = embedding.job_of(cfg, model, items, root(items), title)
+        found = store_part(*work, folder / name, sides.part, replace=True)
+        if found is None:
+            continue
+        stored.append(found)
+        known = set(found.ids)
         lost = [item.path for item in items if item.id not in known]
         if lost and name == "query" and sides.strict:
-            found = [number for number, item in enumerate(items) if item.id in known]
+            rows = [number for number, item in enumerate(items) if item.id in known]
             told = f"see {folder / name / 'rejects.csv'}"
-            refuse_missing_queries(items, np.array(found, np.int64), unknown=told)
+            refuse_missing_queries(items, np.array(rows, np.int64), unknown=told)
         if lost:
             logger.warning(
                 "%d of %d %s images cannot be read and are left out, first %s: see %s",
@@ -258,9 +329,8 @@ def embed_sides(
                 lost[0],
                 folder / name / "rejects.csv",
             )
-        stored.append(part)
         kept.append([item for item in items if item.id in known])
-    return (stored[0], stored[1]), GroundTruth.from_items(*kept)
+    return ((stored[0], stored[1]), GroundTruth.from_items(*kept)) if len(stored) == 2 else None
 
 
 def _write_page(out: pathlib.Path, title: str, answer: Answer, rows: Rows) -> pathlib.Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -14,14 +14,16 @@ from ...config import recipe
 from ...config.nested import flatten
 from ...config.sources import Setting
 from ...data.fastreid_datasets import resolve
-from ...errors import DataError
+from ...errors import DataError, RunError
 from ...inference import embedding
 from ...inference.embed_images import load_model
 from ...io.digests import sha256
 from ...io.json_files import read_json
 from ...io.paths import locate
 from ...structures import Embeddings, Item, with_split
+from ...structures.embeddings_writer import store_part
 from ...structures.identity import unique_items
+from ...structures.job_part import ALL, JobPart
 from ..plan.run import BOOK, essence, run_steps
 from ..plan.spec import NONE, Plan, PlanStep, configs, read_plan
 from ..run import root
@@ -160,32 +162,57 @@ def plan_member(spec: MemberSpec, opts: Sequence[str]) -> tuple[Plan, list[CfgNo
     return plan, configs(plan, [*key_value_pairs(spec.settings), *opts])
 
 
-def embed_member(trained: TrainedMember, items: Items, out: pathlib.Path) -> Member:
+def embed_member(
+    trained: TrainedMember, items: Items, out: pathlib.Path, part: JobPart = ALL
+) -> Member:
     """Embed every side, unless that is done.
 
     Args:
         trained: the model.
         items: side -> images.
         out: its folder.
+        part: of this process; the other parts are done.
 
     Raises:
         DataError, ArtefactError, RunError: as embedding.
     """
-    start, spec, cfg = time.monotonic(), trained.spec, trained.cfg
-    model = load_model(cfg, trained.weights)
-    folders, sides = {}, {}
-    for side, images in items.items():
-        folders[side] = out / "embeddings" / embedding.source_of(images)[:12]
-        title = f"{spec.name}: {side.lower()}"
-        sides[side] = _embed(cfg, model, images, folders[side], title)
+    start = time.monotonic()
+    model = load_model(trained.cfg, trained.weights)
+    folders = side_folders(items, out)
+    sides = {}
+    for side, found in _embed_sides(trained, model, items, out, part):
+        if found is None:
+            raise RunError(f"{folders[side]}: shards went missing: run the same command again")
+        sides[side] = found
     seconds = trained.seconds + time.monotonic() - start
-    return Member(spec, sides, folders, seconds, model_size(model))
+    return Member(trained.spec, sides, folders, seconds, model_size(model))
 
 
-def _embed(
-    cfg: CfgNode, model: nn.Module, images: Sequence[Item], folder: pathlib.Path, title: str
-) -> Embeddings:
-    return embedding.to_store(cfg, model, images, folder, root(images), title, replace=True)
+def embed_member_part(
+    trained: TrainedMember, items: Items, out: pathlib.Path, part: JobPart
+) -> None:
+    """Embed a part of every side; what is there already is not done again."""
+    model = load_model(trained.cfg, trained.weights)
+    for _ in _embed_sides(trained, model, items, out, part):
+        pass
+
+
+def side_folders(items: Items, out: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Side -> where its embeddings lie below the folder of a member."""
+    return {
+        side: out / "embeddings" / embedding.source_of(images)[:12]
+        for side, images in items.items()
+    }
+
+
+def _embed_sides(
+    trained: TrainedMember, model: nn.Module, items: Items, out: pathlib.Path, part: JobPart
+) -> Iterator[tuple[str, Embeddings | None]]:
+    """Yield every side with its embeddings, None while shards of other parts are missing."""
+    for side, folder in side_folders(items, out).items():
+        images, title = items[side], f"{trained.spec.name}: {side.lower()}{part.suffix}"
+        work = embedding.job_of(trained.cfg, model, images, root(images), title)
+        yield side, store_part(*work, folder, part, replace=True)
 
 
 def key_value_pairs(settings: Settings) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ...audit.size_budget import check_budget
-from ...distributed.run_lock import hold_run_folder
+from ...distributed.run_lock import hold_run_folder, wait_for_run_folder
 from ...errors import UsageError
 from ...inference.embedding import source_of
 from ...io.code_version import current_commit
@@ -26,6 +26,8 @@ from ...metrics import evaluate
 from ...report import ImageSources, PageLayout, page, row, write_results
 from ...retrieval import retrieve
 from ...structures import Embeddings, GroundTruth, Ranking, Score
+from ...structures.embedding_job import count_missing
+from ...structures.job_part import ALL, JobPart
 from ...training.run_setup import start_log
 from .ensemble import (
     Answer,
@@ -40,9 +42,11 @@ from .members import (
     Member,
     TrainedMember,
     embed_member,
+    embed_member_part,
     key_value_pairs,
     load_sides,
     plan_member,
+    side_folders,
     train_member,
 )
 from .spec import Contest, MemberSpec, file_name, read_contest
@@ -59,7 +63,11 @@ NEAREST = "exact(k=20)"  # neighbors of the reference that the page of a recogni
 
 
 def run_files(
-    recipes: Sequence[PathLike], out: PathLike, short: bool = False, opts: Sequence[str] = ()
+    recipes: Sequence[PathLike],
+    out: PathLike,
+    short: bool = False,
+    opts: Sequence[str] = (),
+    part: JobPart = ALL,
 ) -> str:
     """Run contest recipes one after the other; members they share are trained once.
 
@@ -73,9 +81,12 @@ def run_files(
         out: the folder of the run.
         short: take the changes of every recipe's SHORT.
         opts: KEY VALUE changes to every member's recipe.
+        part: of the images, that this process embeds. A member is trained by the process that comes
+            to it first; whichever part ends last answers.
 
     Returns:
-        the table of figures as text, with the paths of the pages below it.
+        the table of figures as text, with the paths of the pages below it; or how many shards of
+        other parts are missing.
 
     Raises:
         UsageError: a recipe is wrong, found before anything is trained. DataError: images, weights
@@ -88,18 +99,39 @@ def run_files(
     runs = [_Run(one, out, _options(one, short, opts), several) for one in contests]
     for run in runs:
         run.check_members()
-    with hold_run_folder(out):
+    if part.count > 1:
+        told = _embed_part(runs, out, part)
+        if told:
+            return told
+    with hold_run_folder(out) if part.count == 1 else wait_for_run_folder(out):
         start_log(str(out))
         for run in runs:
             run.open()
         for run in runs:
-            run.run()
+            run.run(part)
         rows = [line for run in runs for line in run.rows]
         write_results(out / "results.json", rows, current_commit(), runs[0].seed)
         names = ["report.html", *(f"report-{run.home.name}.html" for run in runs[1:])]
         pages = [run.write_page(out / name, rows) for run, name in zip(runs, names, strict=True)]
-    told = [run.unreadable for run in runs if run.unreadable]
-    return "\n".join([table(rows), "", *told, *(f"page: {path}" for path in pages)])
+    unreadable = [run.unreadable for run in runs if run.unreadable]
+    return "\n".join([table(rows), "", *unreadable, *(f"page: {path}" for path in pages)])
+
+
+def _embed_part(runs: Sequence[_Run], out: pathlib.Path, part: JobPart) -> str:
+    """Train and embed; returns what is missing of other parts, "" where nothing is."""
+    with wait_for_run_folder(out):
+        start_log(str(out))
+        for run in runs:
+            run.open()
+    folders = [folder for run in runs for folder in run.embed(part)]
+    counts = [count_missing(folder) for folder in dict.fromkeys(folders)]
+    missing, shards = (sum(count[place] for count in counts) for place in (0, 1))
+    if not missing:
+        return ""
+    return (
+        f"part {part} is done; {missing} of {shards} shards below {out / MEMBERS} are missing yet:"
+        " whichever part ends last answers"
+    )
 
 
 def _check(contests: Sequence[Contest], short: bool) -> None:
@@ -171,12 +203,41 @@ class _Run:
         sides = load_sides(self.contest, list_sides(self.contest))
         self.sheet, self.items = _open_sheet(self.contest, sides, self.home)
 
-    def run(self) -> None:
-        """Train, embed, predict, hand in and score, unless that is done."""
-        trained = [
-            train_member(spec, self._folder(spec), self.opts) for spec in self.contest.members
-        ]
-        self.seed = trained[0].cfg.SEED
+    def embed(self, part: JobPart) -> list[pathlib.Path]:
+        """Train the members and embed a part of the images, unless all is answered.
+
+        Returns:
+            the folders of the embeddings.
+        """
+        trained = self._train(part)
+        if StageRecord(self.home, self._inputs(trained)).is_finished():
+            return []
+        folders: list[pathlib.Path] = []
+        for one in trained:
+            embed_member_part(one, self.items, self._folder(one.spec), part)
+            folders += side_folders(self.items, self._folder(one.spec)).values()
+        return folders
+
+    def _train(self, part: JobPart) -> list[TrainedMember]:
+        """Train the members that are not; processes of several parts begin with different ones."""
+        specs = self.contest.members
+        if part.count == 1:
+            return [train_member(spec, self._folder(spec), self.opts) for spec in specs]
+        found = {}
+        for place in range(len(specs)):
+            spec = specs[(place + part.number) % len(specs)]
+            with wait_for_run_folder(self._folder(spec)):
+                found[spec.name] = train_member(spec, self._folder(spec), self.opts)
+        return [found[spec.name] for spec in specs]
+
+    def run(self, part: JobPart) -> None:
+        """Train, embed, predict, hand in and score, unless that is done.
+
+        Args:
+            part: of this process; all other parts are embedded.
+        """
+        trained = self._train(part)
+        self.part, self.seed = part, trained[0].cfg.SEED
         record = StageRecord(self.home, self._inputs(trained))
         stage = record.load()
         if stage is None:
@@ -207,7 +268,9 @@ class _Run:
 
     def _answer(self, record: StageRecord, trained: Sequence[TrainedMember]) -> Stage:
         """Embed, predict, hand in and score."""
-        members = [embed_member(one, self.items, self._folder(one.spec)) for one in trained]
+        members = [
+            embed_member(one, self.items, self._folder(one.spec), self.part) for one in trained
+        ]
         sizes = {member.spec.name: member.size for member in members}
         self._check_budget(sizes)
         if "REFERENCE" in self.items:

@@ -13,10 +13,12 @@ from ...classification import class_numbers, evaluate
 from ...config import recipe
 from ...config.sources import Setting
 from ...inference import classification, embedding
+from ...inference.embed_parts.together import store_together
 from ...inference.evaluation import name_rejects
 from ...io.digests import sha256
 from ...self_training.prototypes import nearest_class, prototypes
 from ...structures import Embeddings, Item, Score
+from ...structures.job_part import ALL, JobPart
 from ...structures.splits import refuse_missing_queries
 from ..plan.run import run_steps
 from ..plan.spec import NONE, TAKEN, Plan, PlanStep, configs
@@ -142,16 +144,32 @@ def _of_every(
 
 
 def embed_images_of(
-    model: Model, settings: Sequence[Setting], items: Sequence[Item], folder: pathlib.Path
+    model: Model,
+    settings: Sequence[Setting],
+    items: Sequence[Item],
+    folder: pathlib.Path,
+    part: JobPart = ALL,
 ) -> Embeddings:
-    """Vectors of items in a folder; a killed run goes on, those of another model are replaced."""
+    """Vectors of items in a folder; a killed run goes on, those of another model are replaced.
+
+    Where this process does a part, it waits for the others.
+    """
     cfg, net = model.open(settings)
-    return embedding.to_store(cfg, net, items, folder, replace=True)
+    work = embedding.job_of(cfg, net, items, what=f"embedding{part.suffix}")
+    return store_together(*work, folder, part, replace=True)
 
 
 def classify_images_of(
-    model: Model, settings: Sequence[Setting], items: Sequence[Item], folder: pathlib.Path
+    model: Model,
+    settings: Sequence[Setting],
+    items: Sequence[Item],
+    folder: pathlib.Path,
+    part: JobPart = ALL,
 ) -> Embeddings:
-    """Class probabilities of items in a folder; `folder` must be free of those of another model."""
+    """Class probabilities of items in a folder; `folder` must be free of those of another model.
+
+    Where this process does a part, it waits for the others.
+    """
     cfg, net = model.open(settings)
-    return classification.to_store(cfg, net, items, folder)
+    work = classification.job_of(cfg, net, items, what=f"classifying{part.suffix}")
+    return store_together(*work, folder, part)

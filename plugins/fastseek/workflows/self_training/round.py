@@ -18,6 +18,7 @@ from ...io.stage_record import Stage, StageRecord
 from ...report import row
 from ...self_training.tables import write_manifest
 from ...structures import Item
+from ...structures.job_part import ALL, JobPart
 from ..plan.run import former_recipe_digest, recipe_digest
 from ..plan.spec import NONE, PREVIOUS
 from . import models as models
@@ -47,6 +48,7 @@ READS = {
     "select": ("@clusters",),
     "pseudo": ("@classify", "@embed", "@pseudo"),
 }
+SHARED = ("embed", "classify")  # steps that several processes do a part of each
 # An older run has its tables in a folder of this name, and its trainings know them by it.
 TABLES = "photos"
 
@@ -75,16 +77,41 @@ class Round:
         self.plan, self.opts, self.home = plan, list(opts), out / f"round{number}"
         self.context = RoundContext(images, number, plan.seed, dict(last))
         self._images = describe_images(images)
+        self._part = ALL
 
-    def do(self, step: RoundStep) -> Stage:
+    def begin(self, step: RoundStep) -> bool:
+        """Clear what a step of `SHARED` cannot go on with; whether the step is done."""
+        record = self._record(step)
+        if record.is_finished():
+            return True
+        self._prepare(record, step, self._name(step))
+        return False
+
+    def embed_part(self, step: RoundStep, part: JobPart) -> None:
+        """Do a part of a step of `SHARED`, and wait until the others have done theirs."""
+        self._part = part
+        self._work(step, self.home / step.name)
+
+    def _name(self, step: RoundStep) -> str:
+        return f"round {self.context.number}: {step.name}"
+
+    def _record(self, step: RoundStep) -> StageRecord:
+        former = (self._former_digest(step),)
+        return StageRecord(self.home / step.name, self._inputs(step), former=former)
+
+    def do(self, step: RoundStep, part: JobPart = ALL) -> Stage:
         """Do a step, unless it is done and nothing it rests on has changed.
+
+        Args:
+            step: the step.
+            part: of this process, where several share the work.
 
         Raises:
             FastSeekError: what the step raises; the steps before it are intact.
         """
+        self._part = part
         folder, began = self.home / step.name, time.monotonic()
-        name = f"round {self.context.number}: {step.name}"
-        record = StageRecord(folder, self._inputs(step), former=(self._former_digest(step),))
+        name, record = self._name(step), self._record(step)
         stage = record.load()
         if stage is None:
             logger.info("%s (%s)", name, step.kind)
@@ -196,14 +223,15 @@ class Round:
 
     def _embed(self, step: RoundStep, folder: pathlib.Path) -> Outcome:
         vectors, pool = folder / "vectors", self.context.images.pool
-        models.embed_images_of(self._last_model(), step.settings, pool, vectors)
+        model = self._last_model()
+        models.embed_images_of(model, step.settings, pool, vectors, self._part)
         return Outcome(list_files(vectors))
 
     def _classify(self, step: RoundStep, folder: pathlib.Path) -> Outcome:
         model, images = self._last_model(), self.context.images
         files: list[pathlib.Path] = []
         for name, items in (("unlabelled", images.unlabelled), ("validation", images.validation)):
-            models.classify_images_of(model, step.settings, items, folder / name)
+            models.classify_images_of(model, step.settings, items, folder / name, self._part)
             files += list_files(folder / name)
         return Outcome(files, results={"model": model.mark})
 

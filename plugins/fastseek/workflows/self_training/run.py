@@ -4,6 +4,7 @@ page.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...config.sources import overrides
-from ...distributed.run_lock import hold_run_folder
+from ...distributed.run_lock import hold_run_folder, wait_for_run_folder
 from ...errors import UsageError
 from ...inference import embedding
 from ...inference.evaluation import name_rejects
@@ -26,19 +27,26 @@ from ...metrics import evaluate
 from ...registry import SEARCHERS, build
 from ...report import ImageSources, PageLayout, page, write_results
 from ...structures import Embeddings, GroundTruth
+from ...structures.job_part import ALL, JobPart
 from ...structures.splits import refuse_missing_queries
 from ...training.run_setup import start_log
 from . import models as models
 from .images import ImagePools, image_pools_of, without_groups
-from .round import Round
-from .spec import RoundsPlan, read_rounds
+from .round import SHARED, Round
+from .spec import RoundsPlan, RoundStep, read_rounds
 
 logger = logging.getLogger("fastreid.fastseek")
 SHOWN = "exact(k=20)"
 METRICS = ("recall(1)", "map")
 
 
-def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequence[Any] = ()) -> str:
+def run_rounds(
+    file: PathLike,
+    out: PathLike,
+    short: bool = False,
+    opts: Sequence[Any] = (),
+    part: JobPart = ALL,
+) -> str:
     """Run a plan of rounds; what is finished is not done again, a killed training or embedding goes
     on.
 
@@ -51,6 +59,8 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
         short: with the plan's SHORT.
         opts: KEY VALUE changes to every training; SEED is the plan's, too: that of hidden labels and
             clusters.
+        part: of the images, that this process embeds and classifies; the processes of all parts run
+            at the same time. Any other step is done by the one that comes to it first.
 
     Returns:
         the table as text, why it ended, and the path of the page.
@@ -63,17 +73,24 @@ def run_rounds(file: PathLike, out: PathLike, short: bool = False, opts: Sequenc
     plan, out = _with_seed(read_rounds(file, short), opts), pathlib.Path(out)
     if not any(step.kind == "train" for step in plan.steps):
         raise UsageError(f"{plan.path}: no step trains")
-    with hold_run_folder(out):
-        start_log(str(out))
-        images = image_pools_of(plan, out)
+    with hold_run_folder(out) if part.count == 1 else contextlib.nullcontext():
+        with wait_for_run_folder(out):
+            start_log(str(out))
+            images = image_pools_of(plan, out)
         logger.info(
             "%d images with a label, %d without, %d to validate with",
             len(images.labelled),
             len(images.unlabelled),
             len(images.validation),
         )
-        run = _Run(plan, images, out, opts)
+        run = _Run(plan, images, out, opts, part)
         run.go()
+        return _finish(run, plan, images, out)
+
+
+def _finish(run: _Run, plan: RoundsPlan, images: ImagePools, out: pathlib.Path) -> str:
+    """Write what came of the rounds; returns what there is to tell."""
+    with wait_for_run_folder(out):
         start_log(str(out))
         write_results(out / "results.json", run.rows, current_commit(), plan.seed)
         write_json(out / "rounds.json", run.describe())
@@ -108,9 +125,15 @@ class _Run:
     """All rounds of a plan."""
 
     def __init__(
-        self, plan: RoundsPlan, images: ImagePools, out: pathlib.Path, opts: Sequence[Any]
+        self,
+        plan: RoundsPlan,
+        images: ImagePools,
+        out: pathlib.Path,
+        opts: Sequence[Any],
+        part: JobPart,
     ) -> None:
         self.plan, self.images, self.out, self.opts = plan, images, out, opts
+        self.part = part
         self.rows: list[dict[str, Any]] = []
         self.warnings: list[str] = []
         # round (0 before the first), figure, last training
@@ -135,7 +158,7 @@ class _Run:
         for step in self.plan.steps:
             if step.spec.once and number > 1:
                 continue
-            stage = one.do(step)
+            stage = self._do(one, step)
             self.rows.append(dict(stage.results["row"]))
             self.warnings += [stage.results["warning"]] if "warning" in stage.results else []
             found = _figure(stage)
@@ -153,6 +176,18 @@ class _Run:
         before = self.reached[-1][1]
         self.reached.append((number, *figures[-1]))
         return not self._gained_too_little(number, figures[-1][0] - before)
+
+    def _do(self, one: Round, step: RoundStep) -> Stage:
+        """Do a step, or one's part of it."""
+        if self.part.count == 1:
+            return one.do(step)
+        if step.kind in SHARED:
+            with wait_for_run_folder(self.out):
+                begun = one.begin(step)
+            if not begun:
+                one.embed_part(step, self.part)
+        with wait_for_run_folder(self.out):
+            return one.do(step, self.part)
 
     def _changed_too_little(self, number: int, stage: Stage) -> bool:
         """Whether the rounds end because the pseudo labels stay as they are; notes why."""
