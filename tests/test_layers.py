@@ -101,7 +101,7 @@ FLOORS = {
         "braces code_version crop_locations hub_reach image_formats paths processors text_table",
         "digests locks model_names model_size yaml_lines",
         "atomic locations spec_reader",
-        "csv_rows json_files",
+        "csv_rows json_files remote_folder",
         "file_kinds stage_record",
     ],
     "metrics": [
@@ -161,12 +161,14 @@ FLOORS = {
         "id_column",
         "item_columns listed_ids",
         "answers item_table",
-        "geolocation identity item_table_builder score shard_files splits",
+        "embeddings_manifest geolocation identity item_table_builder score shard_files splits",
+        "remote_copy",
         "embeddings ranking",
         "ground_truth",
         "embedding_job ground_truth_file provenance task",
         "shard_records",
         "embeddings_writer",
+        "remote_embeddings",
     ],
     "training": [
         """accumulation checkpoint_manifest class_index data_fingerprint lr_groups memory_estimate random_state

@@ -18,6 +18,7 @@ from ..io.locations import (
     find_location,
     is_file,
     is_url,
+    join_location,
     parent,
 )
 from ..io.paths import PathLike
@@ -125,7 +126,11 @@ def describe_embeddings(found: Embeddings, total: int, what: str, out: PathLike)
     could not be read.
     """
     lost = total - len(found)
-    rest = f"; {lost} could not be read, see {pathlib.Path(out) / 'rejects.csv'}" if lost else ""
+    rest = (
+        f"; {lost} could not be read, see {join_location(os.fspath(out), 'rejects.csv')}"
+        if lost
+        else ""
+    )
     return f"{len(found)} of {total} images, {found.dim} {what} -> {out}{rest}"
 
 

@@ -18,8 +18,8 @@ from ..io.paths import PathLike
 from ..modeling.weight_files import load_weights
 from ..structures import Embeddings, Item
 from ..structures.class_file import check_class_file, read_class_file
-from ..structures.embeddings_writer import store_part
 from ..structures.job_part import JobPart
+from ..structures.remote_embeddings import store_part_anywhere
 from . import embedding
 
 from fastreid.modeling import build_model
@@ -51,7 +51,7 @@ def embed_with_recipe(
     cfg = recipe.load(recipe_file, opts)
     model = load_model(cfg, weights)
     what = f"embedding {pathlib.Path(root).name}{part.suffix}"
-    return store_part(*embedding.job_of(cfg, model, items, root, what), out, part)
+    return store_part_anywhere(*embedding.job_of(cfg, model, items, root, what), out, part)
 
 
 def load_model(cfg: Any, weights: PathLike) -> nn.Module:

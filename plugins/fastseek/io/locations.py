@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..errors import DataError, FastSeekError, RunError, UsageError, hide_secrets
+from ..errors import NO_ROOM, DataError, FastSeekError, RunError, UsageError, hide_secrets
 from .crop_locations import CROP, parse_crop, whole_image
 from .digests import sha256
 from .paths import PathLike, locate
@@ -115,7 +115,7 @@ def check_url(url: str) -> str:
             f"{shown}: a password in an address would be written into what is made: give it to the"
             " environment or the settings of the file system"
         )
-    _file_system(url)
+    file_system(url)
     return url
 
 
@@ -167,12 +167,12 @@ def read_part(location: str, start: int, size: int) -> bytes:
             return file.read(size)
 
     def ask() -> bytes:
-        system, path = _file_system(location)
+        system, path = file_system(location)
         found = bytes(system.cat_file(path, start=start, end=start + size))
         # A web server that knows no parts sends the whole.
         return found[start:][:size] if len(found) > size else found
 
-    return bytes(_retry(location, ask))
+    return bytes(retry(location, ask))
 
 
 def open_location(location: str) -> IO[bytes]:
@@ -185,10 +185,10 @@ def open_location(location: str) -> IO[bytes]:
         return open(location, "rb")
 
     def ask() -> Any:
-        system, path = _file_system(location)
+        system, path = file_system(location)
         return system.open(path, "rb")
 
-    opened: IO[bytes] = _retry(location, ask)
+    opened: IO[bytes] = retry(location, ask)
     return opened
 
 
@@ -205,12 +205,12 @@ def list_below(url: str) -> list[str]:
         )
 
     def ask() -> list[str]:
-        system, path = _file_system(url)
+        system, path = file_system(url)
         base = path.rstrip("/") + "/"
         return sorted(name[len(base) :] for name in system.find(path) if name.startswith(base))
 
     try:
-        found: list[str] = _retry(url, ask)
+        found: list[str] = retry(url, ask)
     except FileNotFoundError:
         found = []
     if not found:
@@ -283,12 +283,12 @@ def state_of(location: str) -> str:
         return _state_of_file(location)
 
     def ask() -> dict[str, Any]:
-        system, path = _file_system(location)
+        system, path = file_system(location)
         told: dict[str, Any] = system.info(path)
         return told
 
     try:
-        told = _retry(location, ask)
+        told = retry(location, ask)
     except FileNotFoundError:
         return "missing"
     keys = ("size", "ETag", "etag", "mtime", "LastModified", "created")
@@ -304,8 +304,12 @@ def _state_of_file(path: str) -> str:
     return f"{state.st_size} {state.st_mtime_ns}"
 
 
-def _file_system(url: str) -> tuple[Any, str]:
-    """Fsspec's file system of an address, and the path there."""
+def file_system(url: str) -> tuple[Any, str]:
+    """Fsspec's file system of an address, and the path there.
+
+    Raises:
+        UsageError: it knows no such address, or a package is missing.
+    """
     try:
         import fsspec
     except ImportError as error:
@@ -326,10 +330,13 @@ def _file_system(url: str) -> tuple[Any, str]:
     return system, path
 
 
-def _retry(location: str, ask: Any) -> Any:
+def retry(location: str, ask: Any) -> Any:
     """What a request gives; one that fails is asked again.
 
     A file that is not there is told at once: asking again would not bring it.
+
+    Raises:
+        FileNotFoundError, PermissionError: as the request. RunError: it failed `TRIES` times.
     """
     for number in range(TRIES):
         try:
@@ -337,6 +344,8 @@ def _retry(location: str, ask: Any) -> Any:
         except (FileNotFoundError, PermissionError, FastSeekError):
             raise
         except Exception as error:  # each file system has its own
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise  # of this machine's disk
             if getattr(error, "status", None) in _DENIED:
                 raise PermissionError(13, "may not be read", location) from error
             if number + 1 == TRIES:

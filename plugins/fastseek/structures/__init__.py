@@ -10,7 +10,8 @@ from typing import Any
 
 from .answers import Answer
 from .arrays import Shards
-from .embeddings import Embeddings, save_ids, save_manifest, save_shard, shard_name
+from .embeddings import Embeddings, save_ids, save_shard, shard_name
+from .embeddings_manifest import save_manifest
 from .geolocation import geolocations_of, parse_geolocation
 from .ground_truth import GroundTruth
 from .item import Item

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,29 +13,17 @@ import numpy as np
 from ..errors import ArtefactError, DataError, UsageError, refuse_exhausted
 from ..io.atomic import atomic
 from ..io.digests import sha256
-from ..io.json_files import read_json, write_json
 from ..io.paths import PathLike
+from ..io.remote_folder import is_address
 from ._old_field_name import accept_old_field_name
 from .archive import Provenance, check_open, describe_file, unique_ids
 from .arrays import Shards, StringArray, VectorArray, Window
+from .embeddings_manifest import FORMAT, files_of, read_manifest, save_manifest
 from .id_column import IdColumn
 from .known_digests import check_digest
+from .remote_copy import fetch_embeddings
 from .shard_files import MappedShard, Promise, map_array, read_checked, shards_under
 
-FORMAT = 2
-# What the manifest tells of a shard, by format; the ids of format 1 stand in a file a shard.
-ENTRIES: dict[int, dict[str, type]] = {
-    1: {"rows": int, "vectors": str, "vectors_sha256": str, "ids": str, "ids_sha256": str},
-    2: {
-        "rows": int,
-        "vectors": str,
-        "vectors_sha256": str,
-        "bytes": int,
-        "dim": int,
-        "dtype": str,
-    },
-}
-IDS_ENTRY = {"rows": int, "file": str, "sha256": str}
 FLOATS = ("float16", "float32", "float64")
 IDS = "ids.safetensors"
 SHARD_BYTES = 128 << 20  # of the vectors of a shard, about
@@ -188,7 +176,7 @@ class Embeddings:
         memory-mapped.
 
         Args:
-            path: the folder or file.
+            path: the folder or file; or the address of a folder, which is read into a cache.
             verify: whether all bytes of a folder are compared with their hashes now; else those of
                 a shard are when it is first read. What was compared is remembered: `check_digest`.
 
@@ -198,7 +186,7 @@ class Embeddings:
                 changed, of its vectors with `verify` only.
             RunError: the process has too many files open.
         """
-        path = pathlib.Path(path)
+        path = pathlib.Path(fetch_embeddings(str(path)) if is_address(path) else path)
         with describe_file(path):
             if path.suffix in BARE:
                 vectors = BARE[path.suffix](path)
@@ -221,7 +209,7 @@ class Embeddings:
             ArtefactError: a file was changed; names it.
         """
         folder = pathlib.Path(folder)
-        for name, digest in files_of(_load_manifest(folder)).items():
+        for name, digest in files_of(read_manifest(folder)).items():
             check_digest(folder / name, digest, anew=anew)
 
 
@@ -293,34 +281,8 @@ def save_ids(folder: pathlib.Path, ids: IdColumn, name: str = IDS) -> dict[str, 
     return {"rows": len(ids), "file": name, "sha256": sha256(folder / name)}
 
 
-def save_manifest(
-    folder: pathlib.Path,
-    shards: Sequence[Mapping[str, Any]],
-    ids: Mapping[str, Any],
-    provenance: Provenance,
-) -> None:
-    """Write the manifest of an embeddings folder; before it exists the folder is not one.
-
-    Args:
-        folder: where everything else stands already.
-        shards: what `save_shard` gave, in their order.
-        ids: what `save_ids` gave; no id may stand twice.
-        provenance: of the vectors.
-    """
-    page = {"format": FORMAT, "ids": ids, "shards": shards, "passport": dict(provenance)}
-    write_json(folder / "manifest.json", page)
-
-
-def files_of(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The files of an embeddings folder by its manifest, each with its SHA-256."""
-    files = {shard["vectors"]: shard["vectors_sha256"] for shard in manifest["shards"]}
-    if "ids" in manifest:
-        return {**files, manifest["ids"]["file"]: manifest["ids"]["sha256"]}
-    return {**files, **{shard["ids"]: shard["ids_sha256"] for shard in manifest["shards"]}}
-
-
 def _load_folder(folder: pathlib.Path) -> Embeddings:
-    manifest = _load_manifest(folder)
+    manifest = read_manifest(folder)
     load = _load_ids if manifest["format"] == FORMAT else _load_old_ids
     shards = [_load_shard(folder, shard) for shard in manifest["shards"]]
     if len({(shard.shape[1:], shard.dtype) for shard in shards}) != 1:
@@ -359,43 +321,6 @@ def _load_old_ids(folder: pathlib.Path, manifest: Mapping[str, Any]) -> StringAr
             raise ArtefactError(f"{path}: {len(ids)} ids, the manifest says {shard['rows']}")
         found.append(ids)
     return np.concatenate(found)
-
-
-def _load_manifest(folder: pathlib.Path) -> dict[str, Any]:
-    if folder.is_file():
-        raise DataError(f"{folder}: {EXPECTED}")
-    try:
-        manifest: Any = read_json(folder / "manifest.json")
-    except DataError as error:
-        if not isinstance(error.__cause__, OSError):
-            raise
-        raise DataError(f"{error}: {EXPECTED}") from error
-    written = manifest.get("format") if isinstance(manifest, dict) else None
-    if not isinstance(manifest, dict) or not isinstance(written, int) or written not in ENTRIES:
-        raise ArtefactError(
-            f"{folder}: embeddings of format {written}, this version reads"
-            f" {' and '.join(map(str, ENTRIES))}"
-        )
-    shards, provenance = manifest.get("shards"), manifest.get("passport")
-    if (
-        not isinstance(shards, list)
-        or not all(_is_entry(shard, ENTRIES[written]) for shard in shards)
-        or not isinstance(provenance, dict)
-        or (written == FORMAT and not _is_entry(manifest.get("ids"), IDS_ENTRY))
-    ):
-        raise ArtefactError(f"{folder / 'manifest.json'}: not a whole manifest")
-    return manifest
-
-
-def _is_entry(entry: Any, wanted: Mapping[str, type]) -> bool:
-    """Whether an entry tells all, and names files of the folder: a manifest may be a stranger's."""
-    if not isinstance(entry, dict):
-        return False
-    return all(isinstance(entry.get(key), kind) for key, kind in wanted.items()) and all(
-        pathlib.PurePath(entry[name]).name == entry[name]
-        for name in ("ids", "vectors", "file")
-        if name in wanted
-    )
 
 
 def _load_shard(folder: pathlib.Path, shard: Mapping[str, Any]) -> MappedShard:
@@ -439,7 +364,3 @@ def _load_safetensors(path: pathlib.Path) -> np.ndarray:
 
 # Files of vectors alone: row numbers become their ids.
 BARE = {".npy": map_array, ".safetensors": _load_safetensors}
-EXPECTED = (
-    f"expected a folder of embeddings, a {' or a '.join(BARE)} file; images are embedded first"
-    " (`fastseek embed`), and the vectors in an .npz or .pt file are saved alone as .npy"
-)

@@ -28,7 +28,8 @@ from .embedding_job import (
     is_for_another,
     missing_shards,
 )
-from .embeddings import Embeddings, save_ids, save_manifest, shard_name
+from .embeddings import Embeddings, save_ids, shard_name
+from .embeddings_manifest import save_manifest
 from .id_column import IdColumn
 from .job_part import JobPart
 from .shard_records import (
@@ -231,7 +232,7 @@ def _finish(
         if missing_shards(folder, job.shards):
             return None
         if changed or not (folder / MANIFEST).exists():
-            _write_whole(folder, job)
+            write_whole(folder, job)
         # A part that makes a damaged shard anew needs its pieces. The locks of the dead are removed.
         if not any([is_held(folder, name) for name in _locks(folder, part)]):
             _sweep(folder)
@@ -247,7 +248,7 @@ def _sweep(folder: pathlib.Path) -> None:
             remove_leftovers(folder / match[1])
 
 
-def _write_whole(folder: pathlib.Path, job: EmbeddingJob) -> None:
+def write_whole(folder: pathlib.Path, job: EmbeddingJob) -> None:
     """Write rejects.csv, the ids and then the manifest."""
     entries, columns, rejects = [], [], []
     for number in range(job.shards):

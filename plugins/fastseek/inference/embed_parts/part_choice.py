@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import torch
 
-from ...structures.embedding_job import count_missing
 from ...structures.job_part import ALL, JobPart, local_number, part_of_environment
+from ...structures.remote_embeddings import count_missing_anywhere
 
 
 def describe_part(out: str, part: JobPart) -> str:
     """What there is to tell of a part where others are not ready."""
-    missing, shards = count_missing(out)
+    missing, shards = count_missing_anywhere(out)
     return (
         f"part {part} is done; {missing} of {shards} shards of {out} are missing yet: whichever"
         " part ends last writes the manifest"

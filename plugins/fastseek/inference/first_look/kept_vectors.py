@@ -15,7 +15,7 @@ from ...io.json_files import read_json, write_json
 from ...io.locations import States
 from ...io.paths import make_folder
 from ...structures import Embeddings, Item, save_ids, save_manifest, save_shard, shard_name
-from ...structures.embeddings import FORMAT
+from ...structures.embeddings_manifest import FORMAT
 from ...structures.id_column import IdColumn
 from ...structures.provenance import first_difference, join_engines
 

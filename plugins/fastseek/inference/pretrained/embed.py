@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -14,11 +15,12 @@ from ...data.rejects import Reject, reject
 from ...errors import ArtefactError, RunError
 from ...io.json_files import read_json
 from ...io.paths import PathLike
+from ...io.remote_folder import is_address
 from ...progress import progress
 from ...structures import Embeddings, Item, paths_of
 from ...structures.embedding_job import STORE, EmbeddingJob
-from ...structures.embeddings_writer import store_part
 from ...structures.job_part import ALL, JobPart
+from ...structures.remote_embeddings import fetch_plan, store_part_anywhere
 from .decoding import Decoded, decode_batches
 from .image_model import ImageModel
 from .options import ENGINES
@@ -99,7 +101,7 @@ def embed_part(
                     watch(one[0], one[1])
                 yield one
 
-        return store_part(batches_of, job, out, part)
+        return store_part_anywhere(batches_of, job, out, part)
 
     try:
         return store_with(engine)
@@ -115,7 +117,8 @@ def _engine_of(out: PathLike) -> str:
     """The engine that a job in a folder was begun with, "" where none was: its vectors are the same
     to the last bit only if it goes on with that.
     """
-    file = pathlib.Path(out) / STORE
+    folder = fetch_plan(os.fspath(out)) if is_address(out) else pathlib.Path(out)
+    file = folder / STORE
     plan = read_json(file) if file.is_file() else None
     passport = plan.get("passport") if isinstance(plan, dict) else None
     engine = passport.get("engine") if isinstance(passport, dict) else ""
