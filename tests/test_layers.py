@@ -101,7 +101,7 @@ FLOORS = {
         "braces code_version crop_locations hub_reach image_formats paths processors text_table",
         "digests locks model_names model_size yaml_lines",
         "atomic locations spec_reader",
-        "csv_rows json_files remote_folder",
+        "csv_rows json_files location_states remote_folder",
         "file_kinds stage_record",
     ],
     "metrics": [

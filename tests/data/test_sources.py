@@ -15,13 +15,14 @@ from pyarrow import parquet
 
 import toy
 from fastseek.cli import call_verb
+from fastseek.data.datasets import extended
 from fastseek.data.datasets.manifest import Manifest
 from fastseek.data.datasets.webdataset import Webdataset
 from fastseek.data.images import BadImage, decode
 from fastseek.data.own_images import images_of, source_of, spell_data_set
 from fastseek.data.torch_datasets import ImageFiles
 from fastseek.errors import DataError, FastSeekError, RunError, UsageError
-from fastseek.io import locations
+from fastseek.io import location_states, locations
 from fastseek.io.braces import expand_braces
 from fastseek.registry import DATASETS, build
 from fastseek.structures import Embeddings, ItemTable, paths_of, with_split
@@ -403,3 +404,68 @@ def test_braces_are_counted_together_and_those_of_one_word_stand_for_themselves(
     assert len(list(expand_braces("{0..9}{0..9}", most=100))) == 100
     with pytest.raises(UsageError, match="more than 99 names"):
         list(expand_braces("{0..9}{0..9}", most=99))
+
+
+def test_a_changed_image_at_an_address_is_another_source(tmp_path):
+    place = write_all(tmp_path)["address"]
+    system = fsspec.filesystem("memory")
+    before = source_of(images_of(place)[0])
+    assert source_of(images_of(place)[0]) == before
+    content = system.cat_file("/bucket/images/c0/1.png")
+    system.pipe_file("/bucket/images/c0/1.png", content + b"x")
+    assert source_of(images_of(place)[0]) != before
+    # One that is gone is another source, too, for who has a list of them.
+    items = list(images_of(place)[0])
+    system.rm_file("/bucket/images/c0/1.png")
+    assert "missing" in location_states.States().of_all(item.path for item in items)
+    assert location_states.States().of("memory://nowhere/a.png") == "missing"
+
+
+def test_web_servers_are_asked_for_every_file_and_lists_for_every_folder(monkeypatch):
+    asked = []
+    monkeypatch.setattr(location_states, "state_of", lambda url: asked.append(url) or url[-1])
+    system = fsspec.filesystem("memory")
+    system.pipe_file("/box/c", b"1")
+    places = ["https://h/a", "memory://box/c", "https://h/b", "/nowhere"]
+    found = list(location_states.States().of_all(places))
+    assert found[0] == "a" and found[1].startswith("1 ") and found[2:] == ["b", "missing"]
+    assert sorted(asked) == ["https://h/a", "https://h/b"]
+
+
+def test_row_groups_are_kept_up_to_their_bytes_so_that_shuffled_reads_find_them(
+    tmp_path, monkeypatch
+):
+    items, _ = images_of(write_all(tmp_path)["parquet"])
+    cells = locations._Cells()
+    monkeypatch.setattr(locations, "_CELLS", cells)
+    read = []
+    real = cells._open
+    monkeypatch.setattr(cells, "_open", lambda file: (Counted(real(file)[0], read), real(file)[1]))
+    order = [0, 2, 4, 1, 3, 5]  # two images a group
+    wanted = [decode(items[row].path).tobytes() for row in order]
+    assert read == [0, 1, 2]
+    monkeypatch.setattr(locations, "GROUP_BYTES", 0)
+    cells._groups.clear()
+    read.clear()
+    assert [decode(items[row].path).tobytes() for row in order] == wanted
+    assert read == [0, 1, 2, 0, 1, 2] and len(cells._groups) == locations.GROUPS
+
+
+class Counted:
+    def __init__(self, parquet, read):
+        self.parquet, self.read = parquet, read
+
+    def read_row_group(self, number, **how):
+        self.read.append(number)
+        return self.parquet.read_row_group(number, **how)
+
+
+def test_copies_are_found_across_a_folder_a_parquet_file_and_an_address(tmp_path):
+    places = write_all(tmp_path)
+    paths = {name: [item.path for item in images_of(place)[0]] for name, place in places.items()}
+    for one in ("folder", "parquet", "tar", "address"):
+        for other in ("folder", "parquet", "tar", "address"):
+            assert not len(extended._find_new(paths[one], paths[other]))
+    toy.photo(99, 99).save(tmp_path / "new.png")
+    more = [*paths["parquet"], str(tmp_path / "new.png")]
+    assert extended._find_new(paths["folder"], more).tolist() == [6]

@@ -38,6 +38,7 @@ def feed(die_at=None):
 def machine(monkeypatch, tmp_path):
     """machine(name): from now on this process is on another machine, with a home of its own."""
     system = fsspec.filesystem("memory")
+    system.store.clear()
 
     def move(name):
         monkeypatch.setenv("HOME", str(tmp_path / name))

@@ -35,7 +35,7 @@ def bucket():
             patch.setenv(name, value)
         s3fs.S3FileSystem.clear_instance_cache()
         system = s3fs.S3FileSystem()
-        system.mkdir("b")
+        system.mkdir("box")
         yield system
         running.stop()
         s3fs.S3FileSystem.clear_instance_cache()
@@ -50,9 +50,9 @@ def picture(number):
 
 def test_images_and_tars_are_read_and_a_changed_one_is_noticed(bucket):
     for number in range(3):
-        bucket.pipe_file(f"b/images/{number}.png", picture(number))
-    items, root = images_of("s3://b/images")
-    assert [item.id for item in items] == ["0.png", "1.png", "2.png"] and root == "s3://b/images"
+        bucket.pipe_file(f"box/images/{number}.png", picture(number))
+    items, root = images_of("s3://box/images")
+    assert [item.id for item in items] == ["0.png", "1.png", "2.png"] and root == "s3://box/images"
     whole = [np.asarray(decode(item.path)) for item in items]
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
@@ -60,15 +60,15 @@ def test_images_and_tars_are_read_and_a_changed_one_is_noticed(bucket):
             info = tarfile.TarInfo(f"{number}.png")
             info.size = len(picture(number))
             tar.addfile(info, io.BytesIO(picture(number)))
-    bucket.pipe_file("b/0.tar", packed.getvalue())
-    inside = images_of("s3://b/0.tar")[0]
+    bucket.pipe_file("box/0.tar", packed.getvalue())
+    inside = images_of("s3://box/0.tar")[0]
     for one, other in zip(inside, whole, strict=True):
         assert (np.asarray(decode(one.path)) == other).all()
     before = source_of(items)
-    bucket.pipe_file("b/images/1.png", picture(7))
-    assert source_of(images_of("s3://b/images")[0]) != before
+    bucket.pipe_file("box/images/1.png", picture(7))
+    assert source_of(images_of("s3://box/images")[0]) != before
     with pytest.raises(DataError, match="nothing is there"):
-        images_of("s3://b/nowhere")
+        images_of("s3://box/nowhere")
 
 
 def test_parts_are_put_there_and_read_back(bucket, monkeypatch, tmp_path):
@@ -80,10 +80,10 @@ def test_parts_are_put_there_and_read_back(bucket, monkeypatch, tmp_path):
 
     for number in (1, 2, 0):
         monkeypatch.setenv("HOME", str(tmp_path / f"machine{number}"))
-        store_part_anywhere(batches_of, job, "s3://b/vectors", JobPart(number, 3))
+        store_part_anywhere(batches_of, job, "s3://box/vectors", JobPart(number, 3))
     monkeypatch.setenv("HOME", str(tmp_path / "reader"))
-    found = Embeddings.load("s3://b/vectors", verify=True)
+    found = Embeddings.load("s3://box/vectors", verify=True)
     assert found.ids.tolist() == [f"{row}" for row in range(11)]
     assert found.vectors[:][:, 0].tolist() == [row // 3 * 3 + 1 for row in range(11)]
     with pytest.raises(UsageError, match="cannot be written"):
-        store_part_anywhere(batches_of, job, "s3://none/vectors", JobPart())
+        store_part_anywhere(batches_of, job, "s3://no-such-bucket/vectors", JobPart())

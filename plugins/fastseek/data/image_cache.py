@@ -21,7 +21,7 @@ from ..errors import ArtefactError, DataError, RunError, UsageError
 from ..io.atomic import atomic
 from ..io.digests import sha256
 from ..io.json_files import read_json, write_json
-from ..io.locations import States
+from ..io.location_states import States
 from ..io.locks import hold_folder
 from ..io.paths import PathLike
 from ..io.processors import count_processors
@@ -189,9 +189,8 @@ def digest_of(
         [sha256(one) for one in files],
     ]
     digest = hashlib.sha256(json.dumps(settings).encode())
-    states = States()
-    for path in paths:
-        digest.update(f"{path}\0{states.of(path)}\0".encode("utf-8", "surrogateescape"))
+    for path, state in zip(paths, States().of_all(paths), strict=True):
+        digest.update(f"{path}\0{state}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

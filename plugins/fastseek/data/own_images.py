@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import DataError
 from ..io.image_formats import accepted_suffixes
+from ..io.location_states import States
 from ..io.locations import (
-    States,
     absolute,
     check_url,
     find_location,
@@ -103,9 +103,9 @@ def source_of(items: Sequence[Item]) -> str:
     """SHA-256 over ids, sizes, times of change, places and boxes: another value means other or
     changed images.
     """
-    digest, states = hashlib.sha256(), States()
-    for name, path, meta in _facts(items):
-        described = states.of(path)
+    digest = hashlib.sha256()
+    states = States().of_all(path for _, path, _ in _facts(items))
+    for (name, _, meta), described in zip(_facts(items), states, strict=True):
         for key in TOLD:
             described += f" {key} {meta[key]}" if key in meta else ""
         digest.update(f"{name}\0{described}\0".encode("utf-8", "surrogateescape"))

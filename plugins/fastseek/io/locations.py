@@ -38,7 +38,8 @@ PACKAGES = {
     "az": "adlfs",
     "abfs": "adlfs",
 }
-GROUPS = 2  # row groups that are kept: a batch may end in the next one
+GROUPS = 2  # row groups that are kept whatever their size: a batch may end in the next one
+GROUP_BYTES = 128 << 20  # of row groups that a process keeps, so that a shuffled read finds them
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 # Folders may end in "!", and so may those in the name for people: the suffix tells where a file ends.
@@ -46,6 +47,7 @@ _FLAGS = re.DOTALL | re.IGNORECASE
 _MEMBER = re.compile(r"tar://(.+?\.tar|.+?)!/(\d+)\+(\d+)(?:/.*)?", _FLAGS)
 _CELL = re.compile(r"parquet://(.+?\.(?:parquet|pq)|.+?)!([^/]*)/(\d+)(?:/.*)?", _FLAGS)
 _DENIED = (401, 403)
+WEB = ("http://", "https://")
 
 
 def is_file(location: str) -> bool:
@@ -198,7 +200,7 @@ def list_below(url: str) -> list[str]:
     Raises:
         DataError: nothing is there, or nobody can list it. RunError: it cannot be reached.
     """
-    if url.startswith(("http://", "https://")):
+    if url.startswith(WEB):
         raise DataError(
             f"{hide_secrets(url)}: a web server lists no folder: name a table (.csv, .parquet) or a"
             " .tar there"
@@ -218,20 +220,16 @@ def list_below(url: str) -> list[str]:
     return found
 
 
-def measure(location: str) -> tuple[int, int]:
-    """Bytes and time of change (ns) of a file; of an image in another one its own bytes, -1 where
-    these are not told, and that one's time; -1, -1 where nothing can be asked.
+def file_around(location: str) -> tuple[str, str, int] | None:
+    """The tar or Parquet file of a location, where in it the image stands, and its bytes, -1 where
+    they are not told; None for a location that is a file or an address itself.
     """
     location = whole_image(location)
     found = _MEMBER.fullmatch(location) or _CELL.fullmatch(location)
-    file = location if found is None else found[1]
-    try:
-        state = os.stat(file)
-    except (OSError, ValueError):
-        return -1, -1
     if found is None:
-        return state.st_size, state.st_mtime_ns
-    return int(found[3]) if found.re is _MEMBER else -1, state.st_mtime_ns
+        return None
+    size = int(found[3]) if found.re is _MEMBER else -1
+    return found[1], f"{found[2]} {found[3]}", size
 
 
 def sha256_of(location: str, most: int) -> str:
@@ -247,61 +245,6 @@ def sha256_of(location: str, most: int) -> str:
     if is_file(location):
         return sha256(location)
     return hashlib.sha256(read_bytes(location, most)).hexdigest()
-
-
-class States:
-    """What tells whether the bytes at locations have changed since; a tar or Parquet file is asked
-    once for all its images.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def of(self, location: str) -> str:
-        """Size and time of change; of an address that it is one, "missing" where nothing is."""
-        if is_file(location):
-            return _state_of_file(location)
-        crop = parse_crop(location)
-        if crop is not None:
-            return f"{crop.box} {self.of(crop.file)}"
-        found = _MEMBER.fullmatch(location) or _CELL.fullmatch(location)
-        if found is None:
-            return "address"
-        if found[1] not in self._known:
-            self._known[found[1]] = state_of(found[1])
-        return f"{found[2]} {found[3]} {self._known[found[1]]}"
-
-
-def state_of(location: str) -> str:
-    """Size and time of change of a file, or what an address tells of itself; "missing" where nothing
-    is.
-
-    Raises:
-        RunError: an address cannot be reached.
-    """
-    if is_file(location):
-        return _state_of_file(location)
-
-    def ask() -> dict[str, Any]:
-        system, path = file_system(location)
-        told: dict[str, Any] = system.info(path)
-        return told
-
-    try:
-        told = retry(location, ask)
-    except FileNotFoundError:
-        return "missing"
-    keys = ("size", "ETag", "etag", "mtime", "LastModified", "created")
-    return " ".join(str(told[key]) for key in keys if told.get(key) is not None)
-
-
-def _state_of_file(path: str) -> str:
-    try:
-        # Times instead of contents: nobody reads a million images twice to learn that none changed.
-        state = os.stat(path)
-    except (OSError, ValueError):
-        return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -370,7 +313,7 @@ class _Cells:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files: dict[str, tuple[str, Any, np.ndarray]] = {}
+        self._files: dict[str, tuple[tuple[int, int] | None, Any, np.ndarray]] = {}
         self._groups: collections.OrderedDict[tuple[str, str, int], Any] = collections.OrderedDict()
 
     def read(self, file: str, column: str, row: int) -> bytes:
@@ -386,7 +329,7 @@ class _Cells:
 
     def _open(self, file: str) -> tuple[Any, np.ndarray]:
         """The file, and the number of the first row of every group and of none."""
-        state = state_of(file) if is_file(file) else ""  # a request for every image else
+        state = _stamp(file) if is_file(file) else None  # a request for every image else
         known = self._files.get(file)
         if known is not None and known[0] == state:
             return known[1], known[2]
@@ -407,10 +350,19 @@ class _Cells:
             while str(cells.type).startswith("struct"):
                 cells = cells.flatten()[0]
             self._groups[key] = cells
-            while len(self._groups) > GROUPS:
-                self._groups.popitem(last=False)
+            kept = sum(one.nbytes for one in self._groups.values())
+            while len(self._groups) > GROUPS and kept > GROUP_BYTES:
+                kept -= self._groups.popitem(last=False)[1].nbytes
         self._groups.move_to_end(key)
         return self._groups[key]
+
+
+def _stamp(file: str) -> tuple[int, int] | None:
+    try:
+        state = os.stat(file)
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
 
 
 def open_parquet(file: str) -> Any:

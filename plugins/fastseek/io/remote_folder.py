@@ -9,14 +9,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..errors import ArtefactError, DataError, RunError, UsageError
+from ..errors import ArtefactError, DataError, RunError, UsageError, hide_secrets
 from .atomic import atomic
-from .locations import check_url, file_system, is_url, join_location, retry
+from .locations import WEB, check_url, file_system, is_url, join_location, retry
 from .paths import PathLike
 
 AT_ONCE = 8  # files that are read at the same time
 CHUNK = 8 << 20
-_WEB = ("http://", "https://")
 
 
 def is_address(folder: PathLike) -> bool:
@@ -38,9 +37,9 @@ class RemoteFolder:
     """
 
     def __init__(self, url: str) -> None:
-        if url.startswith(_WEB):
+        if url.startswith(WEB):
             raise UsageError(
-                f"{url}: a web server has no folders that can be listed or written: download it"
+                f"{hide_secrets(url)}: a web server has no folders that can be listed or written: download it"
             )
         self.url = check_url(url).rstrip("/")
 

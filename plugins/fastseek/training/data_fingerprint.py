@@ -12,7 +12,8 @@ import numpy as np
 
 from ..distributed import process_group
 from ..errors import ArtefactError
-from ..io.locations import absolute, measure, read_bytes
+from ..io.location_states import measure
+from ..io.locations import absolute, read_bytes
 from ..structures import Item
 
 from fastreid.utils import comm

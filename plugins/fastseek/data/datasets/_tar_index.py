@@ -17,7 +17,8 @@ import numpy as np
 from ...errors import DataError, UsageError, refuse_exhausted
 from ...io.atomic import atomic
 from ...io.image_formats import accepted_suffixes
-from ...io.locations import leads_out, member, open_location, state_of
+from ...io.location_states import state_of
+from ...io.locations import leads_out, member, open_location
 from ...io.paths import data_roots
 from ...progress import progress
 from ...structures.id_column import IdColumn

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import DataError, refuse_exhausted
-from ...io.locations import measure, sha256_of
+from ...io.location_states import measure
+from ...io.locations import is_file, read_bytes, sha256_of
 from ...registry import DATASETS, build
 from ...structures import ItemTable
 from ...structures.item_table import join_tables
@@ -114,8 +115,15 @@ def _doubled(lengths: np.ndarray) -> set[int]:
 
 
 def _length(path: str) -> int:
-    """Bytes of an image; one that is not there, or does not tell, has a length of its own."""
-    return measure(path)[0]
+    """Bytes of an image; -1 where it is not there. A cell of a Parquet file is read to know."""
+    size = measure(path)[0]
+    if size >= 0 or is_file(path):
+        return size
+    try:
+        return len(read_bytes(path, MOST_BYTES))
+    except OSError as error:
+        refuse_exhausted(error, path)
+        return -1
 
 
 def _digest(path: str) -> bytes:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...errors import ArtefactError, DataError, UsageError
 from ...io.json_files import read_json, write_json
-from ...io.locations import States
+from ...io.location_states import States
 from ...io.paths import make_folder
 from ...structures import Embeddings, Item, save_ids, save_manifest, save_shard, shard_name
 from ...structures.embeddings_manifest import FORMAT
@@ -48,7 +48,8 @@ class KeptVectors:
     ) -> None:
         self._folder, self._provenance = folder, dict(provenance)
         states = States()
-        self._states = {item.id: states.of(item.path) for item in items}
+        found = states.of_all(item.path for item in items)
+        self._states = {item.id: one for item, one in zip(items, found, strict=True)}
         self._vectors: dict[str, np.ndarray] = {}
         self._shards: list[dict[str, Any]] = []
         self._saved: list[str] = []  # the names of their vectors, in order
