@@ -1,5 +1,6 @@
 """What every re-ranker promises."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -9,7 +10,8 @@ from fastseek import rerank  # noqa: F401  (registers the parts)
 from fastseek.errors import ArtefactError, DataError
 from fastseek.registry import RERANKERS, build
 from fastseek.search.exact import Exact
-from fastseek.structures import Embeddings, Ranking
+from fastseek.structures import Embeddings, Ranking, embeddings
+from fastseek.structures.listed_ids import ListedIds
 
 NEEDS = {
     "label_rank": "reference='R', labels='L'",
@@ -17,6 +19,7 @@ NEEDS = {
     "hard_insert": "reference='R', labels='L'",
     "non_landmark": "reference='R'",
 }
+READS_ALL = ("k_reciprocal", "non_landmark")  # which name the images of both sides
 KEEPING = [name for name in RERANKERS.names() if not getattr(RERANKERS.get(name), "inserts", False)]
 
 
@@ -283,3 +286,18 @@ def test_bare_vectors_of_another_content_are_refused_and_of_another_file_told(ca
     again = part(ranking, queries, bare(1, 60, "/y/g.npy"))  # perhaps the same file, moved
     assert np.array_equal(again.indices, expected.indices)
     assert "gallery of /x/g.npy, these are of /y/g.npy: compared by their ids" in caplog.text
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_of_a_large_gallery_no_strings_are_made_of_all_ids(name, made, tmp_path, monkeypatch):
+    queries, gallery = pair()
+    gallery.save(tmp_path / "g")
+    ranking = Exact(k=20)(queries, gallery)
+    wanted = made(name)(ranking, queries, gallery)
+    monkeypatch.setattr(embeddings, "FEW", 4)
+    stored = Embeddings.load(tmp_path / "g")
+    listed = ListedIds.pick(stored.known_ids, ranking.indices)
+    found = made(name)(dataclasses.replace(ranking, gallery_ids=listed), queries, stored)
+    assert (found.indices == wanted.indices).all() and (found.scores == wanted.scores).all()
+    if name not in READS_ALL:
+        assert "ids" not in vars(stored)

@@ -384,3 +384,19 @@ def test_rows_that_a_full_disk_cut_off_are_none(content, tmp_path):
     assert _faiss_kept._read_rows(path) is None
     if not content:
         _faiss_kept._check_rows(path)  # nothing would be lost
+
+
+def test_what_another_process_has_built_while_the_folder_was_waited_for_is_taken(
+    searched, monkeypatch
+):
+    call, gallery, _ = searched
+    real, looks = _faiss_kept._read_page, []
+
+    def late(kept, provenance):
+        looks.append(1)
+        return None if len(looks) == 1 else real(kept, provenance)
+
+    monkeypatch.setattr(_faiss_kept, "_read_page", late)
+    monkeypatch.setattr(_faiss_kept, "_build", lambda *given: pytest.fail("it was built again"))
+    build(call, SEARCHERS)(embed(draw(20, 1), "q"), gallery)
+    assert len(looks) == 2

@@ -45,14 +45,14 @@ def _fit_side(side: Embeddings, ids: Ids, provenance: Provenance, what: str) -> 
     told = provenance.get(what, {})
     searched = told if isinstance(told, Mapping) else {}  # a list of what differs, where merged
     _check_origin(side, searched, what)
-    if same_ids(side.ids, ids):
+    if same_ids(side.known_ids, ids):
         return side
     rows = rows_of(_read_ids(ids, what), np.asarray(side.ids))
     # Row 0 of one file is not row 0 of another: names are compared within one root.
     root = searched.get("root")
     if (rows < 0).any() or not root or root != side.provenance.get("root"):
         raise _not_over(what)
-    return Embeddings(side.ids[rows], np.asarray(side.vectors[rows]), side.provenance)
+    return Embeddings(side.known_ids[rows], np.asarray(side.vectors[rows]), side.provenance)
 
 
 def _read_ids(ids: Ids, what: str) -> np.ndarray:
@@ -166,5 +166,5 @@ def pick_vectors(side: Embeddings, rows: np.ndarray) -> np.ndarray:
         DataError: one is zero or not finite; names its id.
     """
     return check_vectors(
-        Embeddings(side.ids[rows], np.asarray(side.vectors[rows])), slice(None), "cosine"
+        Embeddings(side.known_ids[rows], np.asarray(side.vectors[rows])), slice(None), "cosine"
     )

@@ -41,7 +41,7 @@ def run(
     """
     queries, gallery = fit_sides(ranking, queries, gallery)
     if isinstance(ranking.gallery_ids, ListedIds):
-        ranking = dataclasses.replace(ranking, gallery_ids=gallery.ids)
+        ranking = dataclasses.replace(ranking, gallery_ids=gallery.known_ids)
     made = _as_ranking(part, ranking, compute(part, ranking, queries, gallery))
     return attach_provenance(made, add_call(ranking.provenance, "rerank", part.call))
 

@@ -271,7 +271,7 @@ def _search(queries: Embeddings, gallery: Embeddings, k: int, metric: str) -> Ne
         block = vectors[start : start + ROWS]
         alike[start : start + ROWS, 0] = matched_scores(block, block, metric)
     some = np.sort(np.random.default_rng(0).permutation(len(gallery))[:FAR])
-    sample = Embeddings(gallery.ids[some], np.asarray(gallery.vectors[some]))
+    sample = Embeddings(gallery.known_ids[some], np.asarray(gallery.vectors[some]))
     lowest = nearest(gallery, sample, 1, metric).lowest
     scores = np.concatenate([alike, graph.scores], axis=1)
     return Neighbors(rows[:, :k], scores[:, :k], lowest, "cells")

@@ -104,7 +104,7 @@ class Diffusion:
         the gallery's.
         """
         # In the order of ids, so that not even rounding depends on the order of the gallery.
-        order, place = id_order(gallery.ids)
+        order, place = id_order(gallery.known_ids)
         near = nearest(gallery, gallery, self.k + 1, lowest=False)
         graph = self.build_graph(place[near.rows[order]].astype(np.int64), near.scores[order])
         start = nearest(queries, gallery, self.seeds, lowest=False)

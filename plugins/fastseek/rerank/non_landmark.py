@@ -63,7 +63,7 @@ class NonLandmark:
             of_image = measure_likeness(gallery, reference, self.gallery_k, "gallery")
         else:
             some = Embeddings(
-                gallery.ids[rows], np.asarray(gallery.vectors[rows]), gallery.provenance
+                gallery.known_ids[rows], np.asarray(gallery.vectors[rows]), gallery.provenance
             )
             of_image[rows] = measure_likeness(some, reference, self.gallery_k, "gallery")
         of_query = measure_likeness(queries, reference, self.query_k, "queries")

@@ -68,13 +68,22 @@ def open_kept(wanted: Wanted, provenance: Provenance) -> tuple[Any, dict[str, An
         UsageError: it is no index. RunError: another process is building it.
     """
     kept, digest = wanted.kept, join_digests(wanted.digests)
+    page = _read_page(kept, provenance)
+    if page is None or page["gallery"] != digest:
+        with hold_work_folder(kept.path) as work:
+            # Another process may have built it since.
+            page = _read_page(kept, provenance)
+            if page is None or page["gallery"] != digest:
+                page = (page and _update(wanted, work, page)) or _build(wanted, work)
+    return open_lists(kept.path), page
+
+
+def _read_page(kept: IndexFile, provenance: Provenance) -> dict[str, Any] | None:
+    """What is told of the index that is there, None where none is."""
     page = kept.read_page(provenance) if kept.is_there() else None
     if page and not (kept.is_older_than_page() or kept.has_digest(page)):
         raise kept.damaged()
-    if page is None or page["gallery"] != digest:
-        with hold_work_folder(kept.path) as work:
-            page = (page and _update(wanted, work, page)) or _build(wanted, work)
-    return open_lists(kept.path), page
+    return page
 
 
 def _build(wanted: Wanted, work: pathlib.Path) -> dict[str, Any]:
