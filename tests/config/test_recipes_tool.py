@@ -1,5 +1,6 @@
 """tools/recipes.py: list, explain and check."""
 
+import json
 import logging
 import pathlib
 
@@ -122,6 +123,27 @@ def test_check_trains_recipes_loads_bases_and_goes_on_after_a_failure(tree):
         if isinstance(handler, logging.FileHandler)
     ]
     assert [one for one in files if one not in sum(handlers, [])] == []
+
+
+def test_a_recipe_with_a_teacher_is_checked_without_the_teachers_vectors(tmp_path):
+    losses = (
+        "distill('gem', ('one', 'two'), 'rkd', (1, 2), project=(9, 7))",
+        "matryoshka(call=\"distill(on='gem', teachers='one')\", sizes=(4, 8))",
+    )
+    (tmp_path / "r.yml").write_text(
+        f"""MODEL: {{META_ARCHITECTURE: Seeker}}
+INPUT: {{SIZE_TRAIN: [32, 32], SIZE_TEST: [32, 32]}}
+SEEK:
+  BACKBONE: "timm('test_efficientnet')"
+  BRANCHES: ["gem(dim=8)"]
+  LOSSES: {json.dumps(losses)}
+  TRAIN: ["resize(32)"]
+  TEST: ["resize(32)"]
+DATASETS: {{NAMES: ["Market1501"], TESTS: ["Market1501"]}}
+"""
+    )
+    (outcome,) = check([tmp_path / "r.yml"])
+    assert not outcome.failed and outcome.summary.startswith("2 steps"), outcome.summary
 
 
 def test_the_tool_ends_with_2_when_a_recipe_fails_and_names_it(tree):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import logging
 import math
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..config import recipe
@@ -24,7 +26,8 @@ from ..errors import FastSeekError
 from ..io.json_files import write_json
 from ..io.paths import PathLike
 from ..modeling.build import build_model
-from ..registry import parse, unparse
+from ..registry import LOSSES, parse, unparse
+from ..structures import Embeddings
 from ..training.run_setup import setup
 from ..training.trainer import Trainer
 from .plan.run import run_steps
@@ -40,6 +43,7 @@ LARGE = 12.0  # millions of parameters
 TRANSFORMED = ("SEEK.TRAIN", "SEEK.TEST")
 IMAGES = "images"  # the folder of the synthetic gallery
 BOXES = "boxes.json"  # a box for each of its images
+TEACHER = "teacher"  # a vector for each of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +148,8 @@ def _write_images(folder: str, batch: int) -> None:
     images = [{"id": row, "file_name": name, **side} for row, name in enumerate(sorted(names))]
     boxes = [{"image_id": row, "bbox": middle} for row in range(len(names))]
     write_json(home / BOXES, {"images": images, "annotations": boxes})
+    vectors = np.random.default_rng(0).normal(size=(len(names), 8)).astype(np.float32)
+    Embeddings(np.asarray(sorted(names)), vectors).save(home / TEACHER)
 
 
 def _millions(cfg: CfgNode) -> float:
@@ -187,6 +193,7 @@ def shrink_recipe(cfg: CfgNode, folder: pathlib.Path) -> CfgNode:
         "SEEK.EXPECT": [],
         "SEEK.STOP_AT": 0,
         "SEEK.CROPS": _boxes_of(cfg.SEEK.CROPS, folder),
+        "SEEK.LOSSES": [_teach_by_stand_in(call, folder) for call in cfg.SEEK.LOSSES],
     }
     sizes = ("INPUT.SIZE_TRAIN", "INPUT.SIZE_TEST", "INPUT.CROP.SIZE")
     values |= {key: _sizes(list(value)) for key, value in _values(cfg, sizes).items()}
@@ -206,6 +213,23 @@ def _boxes_of(call: str, folder: pathlib.Path) -> str:
     """SEEK.CROPS with the boxes of the synthetic images: the recipe's own are of others."""
     name, args, kwargs = parse(call) if call else ("", [], {})
     return unparse(name, args, kwargs | {"file": str(folder / BOXES)}) if name == "boxes" else call
+
+
+def _teach_by_stand_in(call: str, folder: pathlib.Path) -> str:
+    """A loss with stored vectors of the synthetic images, where it learns from others.
+
+    Pairs are compared, as the stand-in's vectors have a length of their own.
+    """
+    name, args, kwargs = parse(call)
+    if name not in ("distill", "matryoshka"):
+        return call
+    given = dict(inspect.signature(LOSSES.get(name)).bind_partial(*args, **kwargs).arguments)
+    if name == "matryoshka":
+        return unparse(name, [], given | {"call": _teach_by_stand_in(given["call"], folder)})
+    asked = given["teachers"]
+    count = 1 if isinstance(asked, str) else len(asked)
+    stand_in = {"teachers": [str(folder / TEACHER)] * count, "loss": "similarity"}
+    return unparse(name, [], given | stand_in)
 
 
 def _with_grid(backbone: str, transforms: Mapping[str, list[str]]) -> dict[str, Any]:
