@@ -8,7 +8,7 @@ import pytest
 
 from fastseek import cli
 from fastseek.cli import _machine, _needs, doctor
-from fastseek.errors import DataError
+from fastseek.errors import DataError, UsageError
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -135,3 +135,18 @@ def test_two_builds_of_faiss_are_told_to_be_in_each_other_s_way(capsys, monkeypa
     cli.call_verb("doctor", [])
     told = lines_of(capsys.readouterr().out, "Installed")["faiss"]
     assert "faiss-cpu and faiss-gpu and" in told and "share one import name: uninstall all" in told
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [("operator torchvision::nms does not exist", UsageError), ("shapes differ", RuntimeError)],
+)
+def test_a_torchvision_of_another_build_than_torch_is_told_with_the_remedy(
+    monkeypatch, told, error
+):
+    def fail(argv):
+        raise RuntimeError(told)
+
+    monkeypatch.setattr(doctor, "main", fail)
+    with pytest.raises(error, match="different builds: install both from one|shapes"):
+        cli.call_verb("doctor", [])

@@ -136,6 +136,9 @@ def call_verb(verb: str, given: Sequence[str]) -> None:
         raise missing_error(verb, error) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
+            from ._needs import refuse_mixed_builds
+
+            refuse_mixed_builds(error)
             raise
         from ._memory import memory_error  # every command starts here, and this one never needs it
 

@@ -243,13 +243,14 @@ def _put_images(args: Namespace, index: Store, table: MetadataTable | None, repl
 
     arrival = Arrival(args.images, replace, args.prefix, table, args.threads, args.embeddings)
     done = put_images(index, arrival, lambda: _load_model(args, index))
-    told = [f"{index.name}: {count_noun(done.embedded, 'image')} embedded and put in"]
+    told = [f"{count_noun(done.embedded, 'image')} embedded and put in"]
     if done.taken:
+        told = told if done.embedded else []
         told.append(f"{count_noun(done.taken, 'image')} put in with vectors of {args.embeddings}")
     told += [f"{done.replaced} of them replaced"] if replace else []
     told += [f"{done.known} were there already"] if done.known else []
     told += [f"{done.rejected} could not be read, see {index.rejects}"] * (done.rejected > 0)
-    return f"{'; '.join(told)}; {len(index)} are there"
+    return f"{index.name}: {'; '.join(told)}; {len(index)} are there"
 
 
 def _put_vectors(args: Namespace, index: Store, table: MetadataTable | None, replace: bool) -> str:

