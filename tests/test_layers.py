@@ -128,8 +128,8 @@ FLOORS = {
         """_distances _hard_pairs _legal _margin_softmax _memory _pairs _teachers cross_entropy matryoshka
         penalty subcenter_arcface""",
         """_ranks ada_face am_softmax arcface center circle contrastive curricular distill elastic_face
-        hyperbolic info_nce mada_cos mag_face multi_similarity prototype proxy_anchor proxy_nca supcon
-        triplet uni_face xbm""",
+        hyperbolic info_nce mada_cos mag_face multi_similarity prototype proxy_anchor proxy_nca soft_triple
+        supcon triplet uni_face xbm""",
         "recall_at_k roadmap smooth_ap",
     ],
     "report": [

@@ -119,7 +119,29 @@ def mag_face(loss, rows, targets, s=64.0, lengths=(10, 110), margins=(0.45, 0.8)
     return cross_entropy(logits, targets) + price * sum(prices) / len(prices)
 
 
+def soft_triple(loss, rows, targets, k=3, s=20.0, gamma=0.1, margin=0.125, tau=0.2):
+    table = []
+    for row in cosines(loss, rows):
+        each = [row[start : start + k] for start in range(0, len(row), k)]
+        table.append(
+            [
+                sum(one * math.exp(one / gamma) for one in own)
+                / sum(math.exp(one / gamma) for one in own)
+                for own in each
+            ]
+        )
+    logits = scaled(with_own(table, targets, lambda _, value: value - margin), s)
+    centers = [one / np.linalg.norm(one) for one in loss.weight.detach().numpy()]
+    apart = 0.0
+    for start in range(0, len(centers), k):
+        own = centers[start : start + k]
+        apart += sum(np.linalg.norm(own[i] - own[j]) for i in range(k) for j in range(i))
+    return cross_entropy(logits, targets) + tau * apart / (len(COUNTS) * k * max(1, k - 1))
+
+
 CASES = [
+    ("soft_triple('e', 3, margin=0.125)", soft_triple, {}),
+    ("soft_triple('e', 1, 9, 1.0, 0.25, 0.0)", soft_triple, {"k": 1, "s": 9, "margin": 0.25}),
     ("proxy_anchor('e')", proxy_anchor, {}),
     ("proxy_anchor('e', 5, 0.3)", proxy_anchor, {"alpha": 5, "delta": 0.3}),
     ("proxy_nca('e')", proxy_nca, {}),

@@ -37,6 +37,7 @@ CALLS = [
     "ada_face('e', s=20, margin='dynamic(0.05, 0.50)', shard=True)",
     "elastic_face('e', s=20, sigma=0, order=True, shard=True)",
     "mag_face('e', s=20, lengths=(0.5, 2), shard=True)",
+    "soft_triple('e', k=2, shard=True)",
 ]
 
 

@@ -26,6 +26,7 @@ CALLS = [
     "elastic_face('e', s=16, order=True)",
     "elastic_face('e', 'cos', s=16, margin=0.35)",
     "mag_face('e', s=16, lengths=(0.5, 20))",
+    "soft_triple('e', 2)",
     "matryoshka(\"supcon(on='e')\", sizes=(2, 4))",
     "matryoshka(\"ada_face(on='e', s=16)\", sizes=(2, 4), weights=(1, 0.5))",
 ]
@@ -146,6 +147,9 @@ ILLEGAL = [
     ("mag_face('e', lengths=(0, 2))", "low_length"),
     ("mag_face('e', margins=(0.1, 2))", "pi/2"),
     ("mag_face('e', price=-1)", "price"),
+    ("soft_triple('e', 0)", "k must be"),
+    ("soft_triple('e', gamma=0)", "gamma"),
+    ("soft_triple('e', tau=-1)", "tau"),
     ("matryoshka(\"supcon('e')\", ())", "sizes"),
     ("matryoshka(\"supcon('e')\", (4, 2))", "sizes"),
     ("matryoshka(\"supcon('e')\", (2, 4), (1,))", "weights"),
