@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,11 +39,12 @@ from ._table_blocks import (
     read_blocks,
 )
 
-SPLITS = ("train", "query", "gallery")
+SPLITS = ("train", "query", "gallery", "test", "distractor")
 COLUMNS = ("path", "label", "group", "split", "id")
 PATH_ALONE = {"path": "path"}
 OPTIONAL = ("image",)  # looked for in Parquet, or where it is named
 KIND_OF = {"": 0, **{split: kind for kind, split in enumerate(SPLITS)}}
+_FIELD = re.compile(r"\{(\w+)\}")
 # What a path between two line ends that is an id already has none of.
 _ODD = ("//", "/./", "\n/", "\n./", "/\n", "/.\n", "\n.\n")
 
@@ -64,8 +66,11 @@ class Manifest:
     Face writes them, that is called image. The id is then what `id` or `path` tells, else the number
     of the row; where a pattern names several files, below the name of each.
 
+    Lists of Kaggle are read by the names of their columns: `manifest('train.csv', path='image',
+    label='cultivar', folder='train_images')`.
+
     Args:
-        path: the table, as it stands or below one of the data roots; a pattern that names several,
+        file: the table, as it stands or below one of the data roots; a pattern that names several,
             with * or braces as of a shell; or an address (s3://…, https://…).
         root: the folder or address relative paths start from; the table's own when not given. Rows
             may name addresses below it, and no others.
@@ -73,10 +78,13 @@ class Manifest:
             {"path": "image", "label": "cultivar"}.
         query: where no row has a split: the share (0..1) of every class held out as queries, the
             rest is trained on and searched in.
+        path: the column of the paths, or a pattern of several, such as '{chain}/{image}'.
+        label: the column of the labels.
+        folder: below the table's own folder, the one relative paths start from.
 
     Raises:
-        ValueError: a column we do not know, a share outside 0..1, or `query` with a table that has
-            splits.
+        ValueError: a column we do not know or that is named twice, a share outside 0..1, `query`
+            with a table that has splits, or both root and folder.
         DataError: names file:line, what is wrong there and what was expected.
 
     Example: manifest('list.csv', query=0.2)
@@ -84,13 +92,21 @@ class Manifest:
 
     def __init__(
         self,
-        path: str,
+        file: str = "",
         root: str | None = None,
         columns: Mapping[str, str] | None = None,
         query: float | None = None,
+        path: str = "",
+        label: str = "",
+        folder: str = "",
     ) -> None:
-        names, tables = _name_columns(columns or {}), _find_tables(path)
-        base = common_root(tables) if names_several(path) else ""
+        if not file:  # what the table was called before
+            file, path = path, ""
+        names, pattern = _choose_columns(columns or {}, path, label)
+        tables = _find_tables(file)
+        if folder and root is not None:
+            raise ValueError(f"{file}: root={root!r} and folder={folder!r} say the same: name one")
+        base = common_root(tables) if names_several(file) else ""
         parts, splits = [], False
         for table in tables:
             held = image_column(table, names)
@@ -99,8 +115,9 @@ class Manifest:
             if held is not None:
                 self.root = absolute(table)
             else:
-                self.root = parent(table) if root is None else find_location(root, "the images")
-            reader = _ItemReader(self.root, names, held)
+                beside = join_location(parent(table), folder) if folder else parent(table)
+                self.root = beside if root is None else find_location(root, "the images")
+            reader = _ItemReader(self.root, names, held, pattern)
             items = reader.read(table)
             splits |= reader.has_splits
             below = f"{name_below(base, table)}/" if base and held is not None else ""
@@ -108,10 +125,10 @@ class Manifest:
         items = join_tables(parts)
         if base:
             self.root = base if root is None else self.root
-            _check_apart(path, items)
+            _check_apart(file, items)
         if query is not None:
             if splits:
-                raise ValueError(f"{path} has splits, so query= has no meaning")
+                raise ValueError(f"{file} has splits, so query= has no meaning")
             items = part_queries(items, query)
         self.items: Sequence[Item] = items
 
@@ -156,6 +173,23 @@ def _name_columns(given: Mapping[str, str]) -> dict[str, str]:
     return {**{name: name for name in COLUMNS}, **given}
 
 
+def _choose_columns(
+    columns: Mapping[str, str], path: str, label: str
+) -> tuple[dict[str, str], str]:
+    """Our name of every column -> the table's, and the pattern that makes a path of several.
+
+    Raises:
+        ValueError: a column is named in both ways.
+    """
+    fields = _FIELD.findall(path)
+    given = {"path": fields[0] if fields else path, "label": label}
+    given = {name: column for name, column in given.items() if column}
+    twice = sorted(given.keys() & columns.keys())
+    if twice:
+        raise ValueError(f"{twice[0]} is named in columns= and by itself: name it once")
+    return _name_columns({**columns, **given}), path if fields else ""
+
+
 class _ItemReader:
     """Blocks of rows to a table of items.
 
@@ -166,10 +200,13 @@ class _ItemReader:
         root: the folder relative paths start from.
         columns: what we call a column -> what the table calls it.
         held: the column that holds the images themselves, if one does.
+        pattern: makes a path of several columns, such as "{chain}/{image}"; "" for one column.
     """
 
-    def __init__(self, root: str, columns: dict[str, str], held: ImageColumn | None) -> None:
-        self.root, self.columns, self.held = root, columns, held
+    def __init__(
+        self, root: str, columns: dict[str, str], held: ImageColumn | None, pattern: str = ""
+    ) -> None:
+        self.root, self.columns, self.held, self.pattern = root, columns, held, pattern
         self.has_splits = False
         self._whole_root = join_location(absolute(root), "")
         self._known = {*columns.values(), ROW, PATH_INSIDE}
@@ -187,6 +224,8 @@ class _ItemReader:
         paths, labels, groups, splits, ids = (
             self._texts(block, name, strip=name != "path") for name in COLUMNS
         )
+        if self.pattern:
+            paths = self._fill_pattern(block)
         if self.held is not None:
             inside = zip(paths, block.columns[PATH_INSIDE], block.columns[ROW], strict=True)
             paths = [path or name or str(row) for path, name, row in inside]
@@ -240,6 +279,16 @@ class _ItemReader:
         if not set(map(type, cells)) <= {str}:
             texts = [_text(block, row, column, cell) for row, cell in enumerate(cells)]
         return [text.strip() for text in texts] if strip else texts
+
+    def _fill_pattern(self, block: Block) -> Sequence[str]:
+        """The path of every row, of several of its cells."""
+        fields = _FIELD.findall(self.pattern)
+        missing = [name for name in fields if name not in block.columns]
+        if missing:
+            raise DataError(f"{block.where(0)}: no column is called {missing[0]!r}")
+        cells = zip(*(block.columns[name] for name in fields), strict=True)
+        rows = (dict(zip(fields, row, strict=True)) for row in cells)
+        return [_FIELD.sub(lambda found: str(row[found[1]]), self.pattern) for row in rows]
 
     def _are_unusual(self, paths: Sequence[str], joined: str) -> bool:
         """Whether one of the paths may be one that is refused."""
