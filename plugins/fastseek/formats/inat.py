@@ -8,6 +8,7 @@ from ..errors import DataError
 from ..io.json_files import read_json
 from ..io.paths import PathLike
 from .class_answers import class_number, write_answers
+from .listed import read_lines
 
 ANSWERS = 3  # classes of an image, best first
 COLUMNS = ("Id", "Predicted")
@@ -47,3 +48,25 @@ def write_submission(
     """
     answers = [" ".join(str(class_number(label)) for label in best) for best in labels]
     write_answers(path, COLUMNS, images, answers)
+
+
+def read_retrieval_split(path: PathLike) -> list[tuple[str, str]]:
+    """Read Inaturalist_train_set1.txt or Inaturalist_test_set1.txt, the split of iNat 2018 for
+    retrieval (Brown et al. 2020): a path a line, SET/KINGDOM/CLASS/IMAGE.
+
+    Returns:
+        (path, class) of every image.
+
+    Raises:
+        DataError: the file is another; names the line.
+    """
+    found = []
+    for line, text in enumerate(read_lines(path), 1):
+        name = text.strip()
+        if not name:
+            continue
+        folders = name.split("/")
+        if len(folders) < 3:
+            raise DataError(f"{path}:{line}: expected SET/KINGDOM/CLASS/IMAGE, found {name!r}")
+        found.append((name, folders[-2]))
+    return found
