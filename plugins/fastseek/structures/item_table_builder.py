@@ -11,7 +11,7 @@ from .item import Item
 from .item_columns import CodeCollector, TextCollector, ValueCollector
 from .item_table import ABSENT, Details, ItemTable, Kind
 
-SPLITS = ("train", "query", "gallery")
+SPLITS = ("train", "query", "gallery", "test", "distractor")
 BLOCK = 16384  # items that are taken at a time
 
 

@@ -31,7 +31,8 @@ class CocoBoxes:
 
     Args:
         train: annotations of boxes to train on and search in, such as
-            'coco/annotations/instances_train2017.json'; "" for none.
+            'coco/annotations/instances_train2017.json'; or the folder with annotations/, of which
+            instances_train2017.json and instances_val2017.json are read; "" for none.
         query: annotations of boxes that ask, such as 'coco/annotations/instances_val2017.json'; or
             the share (0..1) of every category of `train` that does; "" for none.
         root: the folder of the images; where it is not given, the folder beside annotations/ that is
@@ -53,6 +54,8 @@ class CocoBoxes:
         asked = "" if share is not None else str(query)
         if not (train or asked):
             raise ValueError("coco_boxes needs annotations: train='instances_train2017.json'")
+        if train and locate(train, "the annotations").is_dir():
+            train, asked = _find_annotations(locate(train, "the annotations"), share is not None)
         homes: list[str] = []
         parts = []
         for split, file in (("train", train), ("query", asked)):
@@ -67,6 +70,15 @@ class CocoBoxes:
             items = join_tables([items, parts[0].in_split("gallery")])
         self.items: ItemTable = items
         self.root = os.path.commonpath(homes)
+
+
+def _find_annotations(home: pathlib.Path, alone: bool) -> tuple[str, str]:
+    """The two lists of boxes of COCO 2017, or the first alone."""
+    files = [home / ANNOTATIONS / f"instances_{split}2017.json" for split in ("train", "val")]
+    missing = next((file for file in files[: 1 if alone else 2] if not file.is_file()), None)
+    if missing is not None:
+        raise DataError(f"{missing}: expected this file of COCO; name others by themselves")
+    return str(files[0]), "" if alone else str(files[1])
 
 
 def _read(file: pathlib.Path, split: str, root: str, least: float) -> tuple[ItemTable, str]:

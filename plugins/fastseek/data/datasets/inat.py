@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -21,18 +22,27 @@ MEANS = {
 }
 
 
+LISTS = (
+    *((f"train{year}.json", f"val{year}.json") for year in (2017, 2018, 2019)),
+    ("train.json", "val.json"),
+    ("train_mini.json", "val.json"),
+)
+
+
 @DATASETS.register()
 class Inat:
-    """Images of train.json and val.json, as iNat 2021 gives them (COCO's format with latitude,
-    longitude and date).
+    """Images of train.json and val.json, as the iNaturalist challenges of 2017 to 2021 give them
+    (COCO's format, that of 2021 with latitude, longitude and date).
 
     An image's class is its category's number, its id the file_name, its place stands in `Item.meta`
     as lat, lon, date and location_uncertainty, the box of its annotation as box. Images of the list of tests without annotations have
-    no class. An Item takes about 1 kB of memory: 3 GB for the 2.7 million images of the whole
+    no class. Of a folder that holds the lists of a year (train2018.json and val2018.json, or
+    train.json, else train_mini.json, and val.json) both are read. An Item takes about 1 kB of memory: 3 GB for the 2.7 million images of the whole
     training list, 0.5 GB for that of `train_mini.json`.
 
     Args:
-        train: list of training images, as it stands or below one of the data roots; "" for none.
+        train: list of training images, or the folder of a year's lists, as it stands or below one of
+            the data roots; "" for none.
         query: list of images to classify, such as val.json; "" for none.
         root: the folder file names start from; that of each list when not given.
 
@@ -50,12 +60,32 @@ class Inat:
             raise ValueError(
                 "inat needs a list: train='inat2021/train_mini.json', query='inat2021/val.json'"
             )
+        if train and not query:
+            train, query = _find_lists(train)
+        self.root = root or os.path.dirname(train or query)
         self.items = [
             item
             for split, path in (("train", train), ("query", query))
             if path
             for item in _items(locate(path, "the list of images"), split, root)
         ]
+
+
+def _find_lists(train: str) -> tuple[str, str]:
+    """The two lists of a year where a folder is named; else the list alone.
+
+    Raises:
+        DataError: the folder has none.
+    """
+    home = locate(train, "the list of images")
+    if not home.is_dir():
+        return train, ""
+    for names in LISTS:
+        files = [home / name for name in names]
+        if all(file.is_file() for file in files):
+            return str(files[0]), str(files[1])
+    known = "; ".join(" and ".join(names) for names in LISTS)
+    raise DataError(f"{home}: expected the lists of a year of iNaturalist: {known}")
 
 
 def _items(table: pathlib.Path, split: str, root: str | None) -> list[Item]:
