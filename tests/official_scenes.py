@@ -69,7 +69,9 @@ def revisited(root: pathlib.Path, name: str = "roxford5k") -> dict:
         box = draw_in_corner(root / "jpg" / f"{queries[-1]}.jpg", place, 50 + place)
         rows = [number for number in range(18) if number % 6 == place]
         # The first place has nothing easy, so the easy task counts five queries.
-        easy, hard, junk = ([], rows[:2], rows[2:]) if place == 0 else (rows[:1], rows[1:2], rows[2:])
+        easy, hard, junk = (
+            ([], rows[:2], rows[2:]) if place == 0 else (rows[:1], rows[1:2], rows[2:])
+        )
         gnd.append({"bbx": list(map(float, box)), "easy": easy, "hard": hard, "junk": junk})
     page = {"gnd": gnd, "imlist": images, "qimlist": queries}
     write_json(root / f"gnd_{name}.json", page)
@@ -123,7 +125,7 @@ def instre(root: pathlib.Path, corners: bool = True) -> None:
         queries.append(f"{folder}/100.jpg")
         left, top, right, bottom = draw_in_corner(root / queries[-1], kind, 70 + kind)
         wide = (right, bottom) if corners else (right - left, bottom - top)
-        box = np.array([[left, top, *wide]]) if corners else np.array([[left + 20, top, 2, 2]])
+        box = np.array([[left, top, *wide]]) if corners else np.array([[left + 20, top, 4, 5]])
         gnd.append((np.array([rows]), box))
     table = np.zeros((1, len(gnd)), [("ok", object), ("bbx", object)])
     for column, row in enumerate(gnd):

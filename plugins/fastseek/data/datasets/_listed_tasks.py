@@ -6,7 +6,7 @@ import collections
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...structures import GroundTruth, Item, Task
+from ...structures import GroundTruth, Item, ItemTable, Task
 from ...structures.ground_truth import LabeledSide
 from ...structures.task import needed_depth, with_protocol
 
@@ -22,6 +22,7 @@ class Asked(NamedTuple):
         metrics: call strings of METRICS.
         places: how many places that are no junk the metrics need; 0 for the whole gallery.
         name: of the task, where there are several.
+        averages: over what the figures of several tasks are averaged, as of a `Task`.
     """
 
     protocol: str
@@ -29,6 +30,7 @@ class Asked(NamedTuple):
     metrics: tuple[str, ...]
     places: int = 0
     name: str = ""
+    averages: tuple[str, ...] = ()
 
 
 def listed_task(
@@ -36,26 +38,34 @@ def listed_task(
     queries: Sequence[Item],
     gallery: Sequence[Item],
     right: Rows,
-    junk: Rows | None = None,
+    junk: Rows = (),
 ) -> Task:
     """A task whose right images are listed.
 
     Args:
         asked: what is asked.
         queries, gallery: the images of both sides.
-        right, junk: for each query the rows of the gallery; no junk when not given.
+        right, junk: for each query the rows of the gallery; no junk where nothing is given.
     """
     sides = LabeledSide.from_items(queries), LabeledSide.from_items(gallery)
     truth = GroundTruth.from_lists(*sides, right, junk)
     truth = with_protocol(truth, asked.protocol, asked.definition, asked.name)
     depth = needed_depth(truth, asked.places or len(gallery))
-    return Task(asked.name, queries, gallery, truth, asked.metrics, depth)
+    return Task(asked.name, queries, gallery, truth, asked.metrics, depth, asked.averages)
 
 
-def rows_by_label(labels: Sequence[str]) -> dict[str, list[int]]:
+def labels_of(items: Sequence[Item]) -> list[str]:
+    """The label of every image; of a table no items are made."""
+    if not isinstance(items, ItemTable):
+        return [item.label for item in items]
+    known = [*items.labels, ""]  # the last one stands for -1
+    return [known[code] for code in items.codes.tolist()]
+
+
+def rows_by_label(items: Sequence[Item]) -> dict[str, list[int]]:
     """The rows of every label that is one."""
     rows: dict[str, list[int]] = collections.defaultdict(list)
-    for row, label in enumerate(labels):
+    for row, label in enumerate(labels_of(items)):
         if label:
             rows[label].append(row)
     return rows
@@ -69,11 +79,10 @@ def leave_one_out_task(asked: Asked, items: Sequence[Item], count_query: bool) -
         items: the images.
         count_query: whether the query itself is right, as some benchmarks count; else it is junk.
     """
-    labels = [item.label for item in items]
-    rows = rows_by_label(labels)
+    labels, rows = labels_of(items), rows_by_label(items)
     right = [
         [other for other in rows[label] if count_query or other != row]
         for row, label in enumerate(labels)
     ]
-    junk = None if count_query else [[row] for row in range(len(labels))]
+    junk = [] if count_query else [[row] for row in range(len(labels))]
     return listed_task(asked, items, items, right, junk)

@@ -8,16 +8,13 @@ import pathlib
 from ...errors import DataError
 from ...formats.listed import Listed
 from ...registry import DATASETS
-from ...structures import Task, with_split
 from ._benchmark import build_items, compare_counts, find_home
 from ._image_scan import scan_images
-from ._listed_tasks import Asked, listed_task, rows_by_label
 
 NAME = "INRIA Holidays"
 FOLDERS = ("holidays", "Holidays", "INRIA_Holidays", "jpg")
 GROUP = 100  # numbers of a group; its first image asks
 COUNTS = {"query": 500, "gallery": 1491}
-DEFINITION = "the first image of each hundred asks for the others of it; the query itself is junk"
 
 
 @DATASETS.register()
@@ -54,16 +51,8 @@ class Holidays:
             raise DataError(f"{home}: expected {alone[0]}00.jpg, the query of its group")
         self.root = str(home)
         self.items = build_items(home, "", [*queries, *gallery])
+        self.protocol = "holidays()"
         compare_counts(NAME, self.items, COUNTS)
-
-    def tasks(self) -> list[Task]:
-        """The one task."""
-        queries, gallery = with_split(self.items, "query"), with_split(self.items, "gallery")
-        rows = rows_by_label([item.label for item in gallery])
-        right = [rows[item.label][1:] for item in queries]
-        junk = [rows[item.label][:1] for item in queries]
-        asked = Asked("holidays", DEFINITION, ("map(trapezoid=True)",))
-        return [listed_task(asked, queries, gallery, right, junk)]
 
 
 def _number_of(path: str) -> int:

@@ -72,7 +72,9 @@ def _read_lists(home: pathlib.Path) -> dict[str, list[str]]:
 
 def _list_core(core: pathlib.Path) -> dict[str, list[str]]:
     """Images by their folders, OBJECT/query and OBJECT/pos."""
-    found = [os.path.relpath(path, core).replace(os.sep, "/") for path in scan_images(str(core)).images]
+    found = [
+        os.path.relpath(path, core).replace(os.sep, "/") for path in scan_images(str(core)).images
+    ]
     sides = {"query": "/query/", "gallery": "/pos/"}
     return {split: [name for name in found if part in name] for split, part in sides.items()}
 

@@ -93,7 +93,9 @@ def _read(table: pathlib.Path, home: pathlib.Path, label: str) -> ItemTable:
 
 
 def _join_splits(home: pathlib.Path, parts: dict[str, ItemTable]) -> ItemTable:
-    asks = next((split for split in ("query", "test", "validation", "val", "dev") if split in parts), "")
+    asks = next(
+        (split for split in ("query", "test", "validation", "val", "dev") if split in parts), ""
+    )
     roles = {split: SPLITS[split] for split in parts}
     left_out = [split for split, role in roles.items() if role == "query" and split != asks]
     if left_out:

@@ -4,6 +4,7 @@ and others.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
 import re
@@ -282,13 +283,16 @@ class _ItemReader:
 
     def _fill_pattern(self, block: Block) -> Sequence[str]:
         """The path of every row, of several of its cells."""
-        fields = _FIELD.findall(self.pattern)
+        parts = _FIELD.split(self.pattern)
+        fields = parts[1::2]
         missing = [name for name in fields if name not in block.columns]
         if missing:
             raise DataError(f"{block.where(0)}: no column is called {missing[0]!r}")
-        cells = zip(*(block.columns[name] for name in fields), strict=True)
-        rows = (dict(zip(fields, row, strict=True)) for row in cells)
-        return [_FIELD.sub(lambda found: str(row[found[1]]), self.pattern) for row in rows]
+        columns = [
+            map(str, block.columns[part]) if place % 2 else itertools.repeat(part, len(block))
+            for place, part in enumerate(parts)
+        ]
+        return ["".join(cells) for cells in zip(*columns, strict=True)]
 
     def _are_unusual(self, paths: Sequence[str], joined: str) -> bool:
         """Whether one of the paths may be one that is refused."""

@@ -7,7 +7,7 @@ from ...formats.listed import Listed
 from ...registry import DATASETS
 from ...structures import Task, with_split
 from ._benchmark import build_items, compare_counts, find_home, find_part
-from ._listed_tasks import Asked, listed_task, rows_by_label
+from ._listed_tasks import Asked, labels_of, listed_task, rows_by_label
 
 NAME = "Met"
 FOLDERS = ("met", "MET", "Met", "met_dataset")
@@ -63,8 +63,8 @@ class Met:
     def tasks(self) -> list[Task]:
         """The one task."""
         queries, gallery = with_split(self.items, "query"), with_split(self.items, "gallery")
-        rows = rows_by_label([item.label for item in gallery])
-        right = [rows.get(item.label, []) for item in queries]
+        rows = rows_by_label(gallery)
+        right = [rows.get(label, []) for label in labels_of(queries)]
         name = f"met(mini={self.mini}, queries={self.queries!r})"
         asked = Asked(name, DEFINITION, ("gap()", "gap(ignore_empty=True)", "top1()"), 1)
         return [listed_task(asked, queries, gallery, right)]

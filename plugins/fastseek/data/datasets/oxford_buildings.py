@@ -52,7 +52,9 @@ class OxfordBuildings:
         paths = {one.name: files.get(one.image) for one in self.asked}
         lost = next((one for one in self.asked if paths[one.name] is None), None)
         if lost is not None:
-            raise DataError(f"{home}: expected {lost.image}.jpg, the image of the query {lost.name}")
+            raise DataError(
+                f"{home}: expected {lost.image}.jpg, the image of the query {lost.name}"
+            )
         label = {one.name: one.name.rpartition("_")[0] for one in self.asked}
         queries = [
             Item(

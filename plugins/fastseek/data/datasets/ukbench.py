@@ -8,16 +8,13 @@ import re
 from ...errors import DataError
 from ...formats.listed import Listed
 from ...registry import DATASETS
-from ...structures import Task
 from ._benchmark import build_items, compare_counts, find_home
 from ._image_scan import scan_images
-from ._listed_tasks import Asked, leave_one_out_task
 
 NAME = "UKBench"
 FOLDERS = ("ukbench", "UKBench", "UKbench")
 SIZE = 4
 COUNTS = {"test": 10200}
-DEFINITION = "each image asks for the four of its object, itself among them"
 _NUMBER = re.compile(r"ukbench(\d+)", re.IGNORECASE)
 
 
@@ -56,12 +53,8 @@ class Ukbench:
         listed = [Listed(numbers[one], str(one // SIZE), "test") for one in order]
         self.root = str(home)
         self.items = build_items(home, "", listed)
+        self.protocol = "ukbench()"
         compare_counts(NAME, self.items, COUNTS)
-
-    def tasks(self) -> list[Task]:
-        """The one task."""
-        asked = Asked("ukbench", DEFINITION, ("ukbench()",), SIZE)
-        return [leave_one_out_task(asked, self.items, count_query=True)]
 
 
 def _number_of(path: str) -> int:
