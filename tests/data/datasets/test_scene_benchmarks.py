@@ -270,10 +270,12 @@ def test_ilias_has_its_lists_and_its_shards_of_distractors(home):
 def test_lists_of_every_year_of_inat_are_read_by_their_folder(home, year):
     found = read("inat({root!r})", home(copies.inat_year, year))
     assert [item.split for item in found.items].count("train") == 4
-    assert [(item.label, item.split) for item in found.items[4:]] == [
+    assert [(item.label, item.split) for item in found.items[4:6]] == [
         ("00000", "query"),
         ("00001", "query"),
     ]
+    (task,) = tasks_of(found)
+    assert len(task.gallery) == 4
     assert all(decode(item.path).size for item in found.items)
 
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ...io.paths import locate
-from ...structures import ItemTable
+from ...structures import Item, ItemTable
 from ...structures.item_columns import text_at
+from ...structures.item_table import join_tables
+from ...structures.item_table_builder import as_table
 from .folder import list_images
 from .webdataset import list_tars, names_tars
 
 SPLIT = "distractor"
+
+
+def with_distractors(items: Sequence[Item], where: str) -> ItemTable:
+    """Images, and those of `where` as distractors; none where it is "".
+
+    Raises:
+        DataError: nothing is there.
+    """
+    table = as_table(items)
+    return join_tables([table, read_distractors(where)]) if where else table
+
+
+def searched(items: ItemTable) -> ItemTable:
+    """The gallery with its distractors."""
+    return join_tables([items.with_split("gallery"), items.with_split(SPLIT)])
 
 
 def read_distractors(where: str, keep: Callable[[str], bool] | None = None) -> ItemTable:

@@ -9,9 +9,9 @@ from ...errors import DataError
 from ...formats.oxford_buildings import DAMAGED, QUERY, number_images, read_queries
 from ...io.crop_locations import spell_crop
 from ...registry import DATASETS
-from ...structures import Item, Task, with_split
+from ...structures import Item, Task
 from ._benchmark import find_home
-from ._distractors import read_distractors
+from ._distractors import searched, with_distractors
 from ._image_scan import scan_images
 from ._listed_tasks import Asked, listed_task
 
@@ -66,14 +66,11 @@ class OxfordBuildings:
             for one in self.asked
         ]
         gallery = [Item(path, split="gallery", id=name) for name, path in sorted(files.items())]
-        self.items: list[Item] = [*queries, *gallery]
-        if distractors:
-            self.items += read_distractors(distractors)
+        self.items = with_distractors([*queries, *gallery], distractors)
 
     def tasks(self) -> list[Task]:
         """The one task."""
-        queries = with_split(self.items, "query")
-        gallery = [*with_split(self.items, "gallery"), *with_split(self.items, "distractor")]
+        queries, gallery = self.items.with_split("query"), searched(self.items)
         names = [item.id for item in gallery]
         right = [number_images(names, one.good + one.ok, one.name) for one in self.asked]
         junk = [number_images(names, one.junk, one.name) for one in self.asked]

@@ -10,10 +10,10 @@ from ...errors import DataError
 from ...formats import revisited as lists
 from ...io.crop_locations import spell_crop
 from ...registry import DATASETS
-from ...structures import Item, Task, with_split
+from ...structures import Item, Task
 from ...structures.task import needed_depth, with_protocol
 from ._benchmark import find_home, find_part
-from ._distractors import read_distractors
+from ._distractors import searched, with_distractors
 from ._image_scan import scan_images
 
 NAME = "revisited Oxford or Paris"
@@ -58,18 +58,16 @@ class Revisited:
             for name, box in zip(self.gnd.queries, self.gnd.boxes, strict=True)
         ]
         gallery = [Item(files[name], split="gallery", id=name) for name in self.gnd.images]
-        self.items: list[Item] = [*queries, *gallery]
-        if distractors:
-            self.items += read_distractors(distractors)
+        self.items = with_distractors([*queries, *gallery], distractors)
 
     def tasks(self) -> list[Task]:
         """Easy, medium and hard."""
-        queries, others = with_split(self.items, "query"), with_split(self.items, "distractor")
-        gallery = [*with_split(self.items, "gallery"), *others]
+        queries, gallery = self.items.with_split("query"), searched(self.items)
+        others = [gallery[row].id for row in range(len(self.gnd.images), len(gallery))]
         name = f"revisited(crop={self.crop})"
         made = []
         for protocol in lists.PROTOCOLS:
-            truth = lists.truth(self.gnd, protocol, [item.id for item in others])
+            truth = lists.truth(self.gnd, protocol, others)
             told = DEFINITION.format(RIGHT[protocol])
             truth = with_protocol(truth, name, told, protocol)
             depth = needed_depth(truth, len(gallery))
