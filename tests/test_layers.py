@@ -47,12 +47,15 @@ FLOORS = {
         "score",
     ],
     "data.datasets": [
-        """_benchmark _fetch _file_patterns _image_scan _official_layouts _query_share
+        """_benchmark _fetch _file_patterns _image_scan _listed_tasks _query_share _scene_layouts
         _rendered_objects extended gldv2 inat landmarks planted_places""",
-        """_reid_folders _table_blocks cars cub cuhk03 deep_fashion2 grocery inshop mars msmt17
+        """_official_layouts _reid_folders _table_blocks cars coco_boxes cub cuhk03 deep_fashion2
+        gpr1200 grocery holidays inat_retrieval inshop instre mars met msmt17 ukbench uned
         products10k rendered sop sorghum vehicle_id veri_wild""",
         "_tar_index cuhk03_np duke folder manifest market veri776",
-        "rp2k semi_inat webdataset",
+        "image_folder rp2k semi_inat webdataset",
+        "_distractors",
+        "ilias oxford_buildings revisited",
     ],
     "data.transforms": [
         "_filters _image_ops _rng",
@@ -70,10 +73,10 @@ FLOORS = {
         "whiten",
     ],
     "formats": [
-        """answer_lists class_answers gldv2_names listed matlab names reid_names
-        restricted_pickle""",
-        """cub cuhk03 deep_fashion2 digix gldv2 gldv2_lists inat inshop mars msmt17
-        online_products products10k revisited semi_inat sorghum stanford_cars vehicle_id
+        """answer_lists class_answers gldv2_names listed matlab met names reid_names
+        restricted_pickle uned""",
+        """coco cub cuhk03 deep_fashion2 digix gldv2 gldv2_lists ilias inat inshop instre mars
+        msmt17 online_products oxford_buildings products10k revisited semi_inat sorghum stanford_cars vehicle_id
         veri776 veri_wild""",
     ],
     "index": [

@@ -10,5 +10,7 @@ before they write.
   names of re-identification. One file a benchmark: `online_products`, `cub`, `stanford_cars`,
   `inshop`, `deep_fashion2`, `products10k`, `veri776`, `vehicle_id`, `veri_wild`, `msmt17`, `cuhk03`,
   `mars`.
+- `oxford_buildings`, `instre`, `met`, `ilias`, `uned`: lists and truths of these benchmarks; `coco`:
+  boxes in COCO's format.
 - `answer_lists`: what a submission is in memory; `class_answers`: that of a classifier.
 """

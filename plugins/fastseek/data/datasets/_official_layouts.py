@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from ...errors import DataError
+from ._scene_layouts import spell_scene
 
 logger = logging.getLogger(__name__)
 FEW = 3  # an archive unpacks to one folder, with a note or two beside it
@@ -59,14 +60,7 @@ READ = (
     Layout("rp2k", ("all/train", "all/test")),
 )
 
-_TABLE = "write its lists as a table path,label,split and name that: manifest('list.csv')"
-REFUSED = (
-    Known("COCO", ("annotations", "train2017"), _TABLE),
-    Known("revisited Oxford or Paris", ("gnd_roxford5k.pkl",), _TABLE),
-    Known("revisited Oxford or Paris", ("gnd_rparis6k.pkl",), _TABLE),
-    Known("Google Landmarks v2", ("train.csv", "train_clean.csv"), "use gldv2('…')"),
-    Known("iNaturalist 2021", ("train_mini.json",), "use inat(train='…/train_mini.json')"),
-)
+REFUSED = (Known("Google Landmarks v2", ("train.csv", "train_clean.csv"), "use gldv2('…')"),)
 
 
 def find_layout(root: str) -> str:
@@ -81,9 +75,10 @@ def find_layout(root: str) -> str:
     inner = [home / name for name in sorted(names)] if len(names) <= FEW else []
     for place in (home, *(one for one in inner if one.is_dir())):
         part = _find_part(place)
-        if part:
-            logger.info("%s is read with %s", place, part)
-            return f"{part}({str(place)!r})"
+        call = f"{part}({str(place)!r})" if part else spell_scene(place)
+        if call:
+            logger.info("%s is read with %s", place, call.partition("(")[0])
+            return call
         for known in REFUSED:
             if _holds(place, known.signs):
                 raise DataError(
