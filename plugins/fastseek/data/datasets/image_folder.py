@@ -46,6 +46,7 @@ class ImageFolder:
         ValueError: `query` together with folders of splits. DataError: there is no table, or a row
             of it cannot be; names it.
 
+    Source: Hugging Face Datasets, ImageFolder (huggingface.co/docs/datasets/image_load)
     Example: image_folder('my/pets', label='breed', query=0.2)
     """
 
