@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+import official_copies
 import toy
 from fastseek.data.fastreid_datasets import resolve
 from fastseek.data.label_index import TrainSet
@@ -110,7 +111,7 @@ def test_a_name_nobody_knows_is_refused(cfg, name):
 
 def test_what_is_known_is_listed(cfg):
     with pytest.raises(UsageError, match="grocery.*Market1501"):
-        resolve("Market")
+        resolve("Marked")
 
 
 @pytest.mark.parametrize("name", ["Grocery", "Landmarks", "Folder", "Manifest"])
@@ -229,3 +230,20 @@ def test_F33_a_folder_that_is_only_spelled_otherwise_is_named(tmp_path, monkeypa
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
     with pytest.raises(DataError, match=f"{tmp_path}/VeRi is there: rename it to veri"):
         resolve("VeRi")
+
+
+def test_test_images_that_ask_one_another_do_so_here_and_under_fast_reid(tmp_path, monkeypatch):
+    official_copies.sop(tmp_path / "SOP")
+    monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
+    found = build("sop", DATASETS).items
+    tested = sorted(item.id for item in found if item.split == "test")
+    for side in ("query", "gallery"):
+        assert [item.id for item in resolve("sop") if item.split == side] == tested
+    theirs = DATASET_REGISTRY.get("Sop")()
+    rows = list(zip(theirs.query, theirs.gallery, strict=True))
+    assert len(theirs.train) == 4 and len(rows) == 4
+    # Its rule of cameras takes out what has the query's person and camera: the query alone.
+    for asked, _ in rows:
+        hidden = [one for _, one in rows if one[1:] == asked[1:]]
+        right = [one for _, one in rows if one[1] == asked[1] and one not in hidden]
+        assert [one[0] for one in hidden] == [asked[0]] and len(right) == 1

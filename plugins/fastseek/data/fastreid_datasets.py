@@ -20,6 +20,7 @@ from ..io.paths import data_roots
 from ..registry import DATASETS, build, parse, recipe_name
 from ..structures import Item, ItemTable
 from ..structures.identity import file_name
+from ..structures.splits import take_both_sides
 
 from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 
 
 def resolve(name: str, *, combine_all: bool = False) -> Sequence[Item]:
-    """The items of a data set, ours or fast-reid's.
+    """The items of a data set, ours or fast-reid's; images of a split "test" as queries and in the
+    gallery.
 
     Args:
         name: a call string of DATASETS (`folder('/my/images')`), one of our class names
@@ -44,7 +46,8 @@ def resolve(name: str, *, combine_all: bool = False) -> Sequence[Item]:
     called, _, arguments = name.partition("(")
     ours = recipe_name(called.strip())
     if ours in DATASETS:
-        items = build(f"{ours}({arguments}" if arguments else ours, DATASETS).items
+        found = build(f"{ours}({arguments}" if arguments else ours, DATASETS)
+        items = take_both_sides(found.items)
         return _train_on_all(items) if combine_all else items
     parse(name)
     if called.strip() not in _theirs_known():
@@ -194,7 +197,10 @@ def _as_theirs(member: type) -> type:
         dataset_name = recipe_name(member.__name__)
 
         def __init__(self, root: str = "datasets", combineall: bool = False, **kwargs: Any) -> None:
-            items = member(**kwargs).items
+            found = member(**kwargs).items
+            items = take_both_sides(found)
+            # Where each test image asks the others, a camera of its own hides it from itself alone.
+            alone = {item.id: row for row, item in enumerate(found) if item.split == "test"}
             pids = {label: pid for pid, label in enumerate(sorted({item.label for item in items}))}
             camids = {
                 group: camid for camid, group in enumerate(sorted({item.group for item in items}))
@@ -212,7 +218,11 @@ def _as_theirs(member: type) -> type:
             # camera
             query, gallery = (
                 [
-                    (item.path, pids[item.label], camids[item.group] if len(camids) > 1 else side)
+                    (
+                        item.path,
+                        pids[item.label],
+                        alone.get(item.id, camids[item.group] if len(camids) > 1 else side),
+                    )
                     for item in items
                     if item.split == split
                 ]

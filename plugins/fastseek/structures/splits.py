@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
-from . import Item, with_split
+from . import Item, ItemTable, with_split
+from .item_table import join_items
+
+
+def take_both_sides(items: Sequence[Item]) -> Sequence[Item]:
+    """The same images, those of the split "test" as queries and in the gallery, where each is searched
+    for by the others, and those of "distractor" in the gallery.
+    """
+    known = _splits_of(items)
+    parts = [with_split(items, split) for split in ("train", "query", "gallery") if split in known]
+    if "test" in known:
+        parts += [_in_split(with_split(items, "test"), side) for side in ("query", "gallery")]
+    if "distractor" in known:
+        parts.append(_in_split(with_split(items, "distractor"), "gallery"))
+    return join_items(parts) if known & {"test", "distractor"} else items
+
+
+def _splits_of(items: Sequence[Item]) -> set[str]:
+    if isinstance(items, ItemTable):
+        return {items.of[kind].split for kind in np.unique(items.kinds).tolist()}
+    return {item.split for item in items}
+
+
+def _in_split(items: Sequence[Item], split: str) -> Sequence[Item]:
+    if isinstance(items, ItemTable):
+        return items.in_split(split)
+    return [dataclasses.replace(item, split=split) for item in items]
 
 
 def split_sides(items: Sequence[Item], name: str) -> tuple[Sequence[Item], Sequence[Item]]:

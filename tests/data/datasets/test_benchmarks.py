@@ -5,14 +5,16 @@ import json
 import pathlib
 import shutil
 
-import official_copies as copies
+import numpy as np
 import pytest
 
+import official_copies as copies
 from fastseek.data.datasets import _official_layouts
 from fastseek.data.images import decode
 from fastseek.data.own_images import spell_data_set
 from fastseek.errors import DataError, UsageError
 from fastseek.io.crop_locations import whole_image
+from fastseek.protocols import tasks_of
 from fastseek.registry import DATASETS, build
 
 MAKERS = {**copies.COPIES, "cars_devkit": copies.cars_devkit, "msmt17_v2": copies.msmt17_v2}
@@ -96,12 +98,10 @@ def test_a_benchmark_is_known_by_its_folder_and_read(home, name):
     tested = {item.label for item in found.items if item.split in ("query", "test")}
     trained = {item.label for item in found.items if item.split == "train"}
     assert bool(tested & trained) == (name in KNOWN_FROM_TRAINING) and "" not in tested
-    assert found.protocol.partition("(")[0] in (
-        "leave_one_out",
-        "query_gallery",
-        "vehicle_id",
-        "in_shop",
-    )
+    tasks = tasks_of(found)
+    assert len(tasks) == (10 if name == "vehicle_id" else 1)
+    for task in tasks:
+        assert (np.diff(task.truth.relevant_starts) > 0).all() and task.metrics
 
 
 def test_every_benchmark_that_is_known_by_its_folder_has_a_copy():
@@ -212,6 +212,7 @@ def test_cuhk03_has_twenty_test_sets_and_writes_its_images_once(home):
     written = pathlib.Path(found.items[0].path).stat().st_mtime_ns
     classic = read(home("cuhk03"), "cuhk03", "test_set=19")
     assert pathlib.Path(found.items[0].path).stat().st_mtime_ns == written
+    assert len(tasks_of(classic)) == 10
     splits = collections.Counter((item.split, item.label) for item in classic.items)
     assert splits[("train", "1_001")] == 6 and splits[("query", "1_003")] == 5
     assert splits[("gallery", "1_003")] == 2
