@@ -37,7 +37,7 @@ FLOORS = {
         "by_size calibration class_mean top",
     ],
     "cli": [
-        "_machine _needs _rankings _reference_pages",
+        "_machine _needs _rankings _reference_pages _shown_images",
         """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _plan _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",

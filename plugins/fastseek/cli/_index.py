@@ -30,6 +30,7 @@ from ..structures.answers import TABLES, AnswerTable, find_form
 from ..structures.identity import root_of
 from ..structures.provenance import tell_root
 from ._outputs import check_ranking_suffix, save_ranking
+from ._shown_images import may_be_shown
 
 HASH = 12  # letters of the hash of a model that are shown
 SHOWN = 10  # queries whose answers are shown where no file is named
@@ -316,6 +317,8 @@ def _shown_files(ranking: Ranking, index: Store, folders: Sequence[PathLike]) ->
         places = [path or name, *(os.path.join(root, name) for root in roots)]
         inside = [one for one in places if os.path.realpath(one).startswith(tuple(roots))]
         found[name] = next((one for one in inside if os.path.isfile(one)), "")
+        if not found[name] and may_be_shown(path or name, folders):
+            found[name] = path or name
     return {name: path for name, path in found.items() if path}
 
 

@@ -19,6 +19,7 @@ from ..structures.embeddings import BARE
 from ..structures.identity import root_of
 from ..structures.label_file import read_labels
 from ..structures.listed_ids import ListedIds
+from ._shown_images import is_listed, read_sources
 
 # What a run writes at the top of its folder.
 RUN_FILES = {"report.html": "page", "ranking.npz": "ranking", "results.json": "results"}
@@ -74,7 +75,7 @@ class Beside(NamedTuple):
 
     Args:
         labels: a CSV file with the columns id and label of the gallery, for a table or a page.
-        images: folders the ids are relative to, for a page.
+        images: folders the ids are relative to, or what lists images, for a page.
     """
 
     labels: PathLike | None = None
@@ -125,7 +126,8 @@ def save_ranking(ranking: Ranking, out: PathLike, beside: Beside = NOTHING) -> s
     if form == PAGE:
         from ..report import NeighborsLayout, neighbors_page  # other answers need no Pillow
 
-        neighbors_page(ranking, list(beside.images), out, NeighborsLayout(labels=known))
+        sources = read_sources(ranking, beside.images)
+        neighbors_page(ranking, sources, out, NeighborsLayout(labels=known))
     elif form == ".npz":
         ranking.save(out, force=True)
     elif form.startswith(".csv"):
@@ -159,7 +161,7 @@ def say_images(ranking: Ranking, images: Sequence[PathLike]) -> str:
     from a stranger.
     """
     if images:
-        missing = [str(folder) for folder in images if not os.path.isdir(folder)]
+        missing = [str(one) for one in images if not (os.path.isdir(one) or is_listed(one))]
         return f" (no such folder of images: {', '.join(missing)})" if missing else ""
     sides = ("queries", "gallery")
     roots = [root_of(ranking.provenance, side) for side in sides]

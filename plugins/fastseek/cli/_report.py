@@ -17,6 +17,7 @@ from ..structures import GroundTruth, Ranking
 from ..structures.ground_truth_file import read_truth
 from ._outputs import say_images
 from ._rankings import load_ranking
+from ._shown_images import read_sources
 
 
 class Shown(NamedTuple):
@@ -59,7 +60,8 @@ def show_files(
             and figures.
         out: the page.
         images: folders the ids are relative to, or such as hold them; those that the ranking's
-            provenance names choose among these and open no other.
+            provenance names choose among these and open no other. Also tar files, tables, addresses
+            and call strings of data sets, whose ids are those of the ranking.
         metrics: call strings of METRICS; recall(1), map(k) for the depth of the lists (at most
             100), and gap() when none is given.
         results: a results.json whose rows are shown as steps.
@@ -78,7 +80,7 @@ def show_files(
     if truth is None:
         _refuse_figures(metrics, results, shown)
         layout = NeighborsLayout(shown.title, shown.depth, shown.queries, links=shown.links)
-        neighbors_page(loaded, list(images), out, layout)
+        neighbors_page(loaded, read_sources(loaded, images), out, layout)
     else:
         _show_judged(loaded, read_truth(truth, loaded), out, images, metrics, results, shown)
     return f"page: {out}{say_images(loaded, images)}"
@@ -112,7 +114,7 @@ def _show_judged(
         align(loaded, known),
         known,
         scores,
-        list(images),
+        read_sources(loaded, images),
         out,
         PageLayout(shown.title, steps, shown.depth, shown.queries, ordering, shown.links),
     )

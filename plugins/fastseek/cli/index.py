@@ -151,7 +151,7 @@ def _add_search(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="for .html: images that lie below this folder are shown; may be repeated",
+        help="for .html: images below this folder or address, or in this tar, are shown; may be repeated",
     )
     add_force_option(parser)
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder the ids are relative to; may be repeated",
+        help="folder the ids are relative to, a tar, a table or an address; may be repeated",
     )
     parser.add_argument(
         "--metrics",

@@ -14,7 +14,7 @@ from ..io.paths import PathLike
 from ..structures import Ranking
 from ..structures.identity import root_of
 from ..structures.listed_ids import Ids
-from .thumbnails import Album, Images, ImageSources, Thumbnails, find
+from .thumbnails import Album, Images, ImageSources, Place, Thumbnails, find
 
 
 class Labels(NamedTuple):
@@ -70,7 +70,7 @@ class ImageNames:
         label = self._labels.gallery[row] if self._labels else ""
         return self._describe(str(self._ranking.gallery_ids[row]), str(label), self._gallery[row])
 
-    def _describe(self, name: str, label: str, path: pathlib.Path | None) -> dict[str, str]:
+    def _describe(self, name: str, label: str, path: Place | None) -> dict[str, str]:
         return {
             "id": name,
             "file": name.replace("\\", "/").rsplit("/", 1)[-1],
@@ -82,12 +82,16 @@ class ImageNames:
 
 def _find_files(
     rows: Iterable[int], ids: Ids, images: Images, root: str
-) -> dict[int, pathlib.Path | None]:
+) -> dict[int, Place | None]:
     return {row: find(str(ids[row]), images, root) for row in dict.fromkeys(rows)}
 
 
-def _link(path: pathlib.Path, home: PathLike) -> str:
-    """A relative address of a file, "" where none leads there, as to another drive."""
+def _link(path: Place, home: PathLike) -> str:
+    """A relative address of a file, "" where none leads there, as to another drive, or into a tar
+    file.
+    """
+    if isinstance(path, str):
+        return ""
     try:
         relative = os.path.relpath(path, home)
     except ValueError:

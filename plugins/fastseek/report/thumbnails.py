@@ -14,25 +14,31 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image, ImageOps
 
+from ..io.crop_locations import parse_crop, whole_image
 from ..io.image_formats import accepted_formats
+from ..io.locations import is_file, read_bytes
 from ..io.paths import PathLike
 from ..io.processors import count_processors
 from ..progress import progress
 
 MAX_PIXELS = 64_000_000  # a larger image is not decoded
+MAX_BYTES = 64 << 20  # of one in a tar or Parquet file, or at an address, no more are read
 # Others are not opened: an id may come from a stranger, and Pillow has fifty decoders, some of
 # which start programs (EPS) or are seldom looked after.
 BESIDE = ("TIFF",)  # of those that are opened on request
 SIDE, LARGE_SIDE = 160, 320  # of a thumbnail on a page of many images, and of few
 FEW = 300  # images that may be large: the page stays below 10 MB
-Images = Mapping[str, PathLike] | PathLike | Sequence[PathLike] | None
-# By file and longer side: the JPEG with its width / height, None where it cannot be shown.
-Thumbnails = dict[tuple[pathlib.Path, int], tuple[bytes, float] | None]
+Files = Mapping[str, PathLike]
+Images = Files | PathLike | Sequence[PathLike | Files] | None
+Place = pathlib.Path | str  # of an image: a file, or the location of one that is none
+# By place and longer side: the JPEG with its width / height, None where it cannot be shown.
+Thumbnails = dict[tuple[Place, int], tuple[bytes, float] | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSources:
-    """Where the images of the two sides are, each a mapping id -> file, a folder, or several.
+    """Where the images of the two sides are, each a mapping id -> file or location, a folder, or
+    several of these.
 
     One mapping cannot serve both: the same id may name a query and another gallery image.
     """
@@ -41,12 +47,13 @@ class ImageSources:
     gallery: Images = None
 
 
-def find(name: str, images: Images, root: str | None = None) -> pathlib.Path | None:
-    """The file of the image called `name`, None when there is none.
+def find(name: str, images: Images, root: str | None = None) -> Place | None:
+    """The file of the image called `name`, or where it lies in a tar or Parquet file or at an
+    address; None when there is none.
 
     Args:
         name: an id: a path relative to a root.
-        images: id -> file, or one folder, or several.
+        images: id -> file or location, or one folder, or several of these; folders come first.
         root: the folder that the id is relative to, as a ranking tells it. A ranking may come from
             a stranger, so the root only chooses among `images`: where it is one of these folders
             or lies in one, no other is looked into; else those are tried first whose names end as
@@ -56,14 +63,24 @@ def find(name: str, images: Images, root: str | None = None) -> pathlib.Path | N
     around.
     """
     if isinstance(images, Mapping):
-        found = images.get(name)
-        return pathlib.Path(found) if found is not None and _is_file(found) else None
+        return _find_known(images.get(name))
     given = [images] if isinstance(images, str | os.PathLike) else list(images or [])
-    for base in _order_bases([os.path.abspath(base) for base in given], root):
+    folders = [os.path.abspath(base) for base in given if not isinstance(base, Mapping)]
+    for base in _order_bases(folders, root):
         path = os.path.normpath(os.path.join(base, name))
         if _is_inside(path, base) and _is_file(path):
             return pathlib.Path(path)
-    return None
+    known = (_find_known(files.get(name)) for files in given if isinstance(files, Mapping))
+    return next((place for place in known if place is not None), None)
+
+
+def _find_known(found: PathLike | None) -> Place | None:
+    if found is None:
+        return None
+    location = os.fspath(found)
+    if not is_file(location):
+        return location
+    return pathlib.Path(location) if _is_file(location) else None
 
 
 def _order_bases(bases: Sequence[str], root: str | None) -> list[str]:
@@ -105,11 +122,16 @@ def thumbnail(path: PathLike, side: int = SIDE) -> tuple[bytes, float] | None:
     The image is turned upright as its EXIF says; then EXIF, GPS, comments and profiles are dropped.
     """
     try:
-        with Image.open(path, formats=(*accepted_formats(), *BESIDE)) as image:
+        location = os.fspath(path)
+        crop = parse_crop(location)
+        with Image.open(_source(location), formats=(*accepted_formats(), *BESIDE)) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
-            image.draft("RGB", (2 * side, 2 * side))
+            if crop is None:
+                image.draft("RGB", (2 * side, 2 * side))
             small = _on_white(ImageOps.exif_transpose(image))
+        if crop is not None:
+            small = small.crop(crop.box)
     # Pillow's decoders raise nearly anything on damaged files; the page shows a placeholder.
     except Exception:
         return None
@@ -118,6 +140,12 @@ def thumbnail(path: PathLike, side: int = SIDE) -> tuple[bytes, float] | None:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=74, optimize=True)
     return out.getvalue(), small.width / small.height
+
+
+def _source(location: str) -> str | io.BytesIO:
+    """What Pillow opens: a file by its name, else the bytes."""
+    location = whole_image(location)
+    return location if is_file(location) else io.BytesIO(read_bytes(location, MAX_BYTES))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -133,7 +161,7 @@ class Album:
     """The images of one page: every file gets one CSS class, whose background is its thumbnail.
 
     Args:
-        paths: the files, in any order, any number of times.
+        paths: the places, in any order, any number of times.
         side: the longer side of a thumbnail; larger on a page of few images when None.
         known: thumbnails made earlier, as for the same page before it was whole; those made now are
             added.
@@ -141,7 +169,7 @@ class Album:
 
     def __init__(
         self,
-        paths: Iterable[pathlib.Path],
+        paths: Iterable[Place],
         side: int | None = None,
         known: Thumbnails | None = None,
     ) -> None:
@@ -158,7 +186,7 @@ class Album:
         self._names = {path: f"p{number}" for number, path in enumerate(small)}
         self._small = small
 
-    def name(self, path: pathlib.Path | None) -> str:
+    def name(self, path: Place | None) -> str:
         """The CSS class of an image, "" when it cannot be shown."""
         return self._names.get(path, "") if path is not None else ""
 

@@ -31,7 +31,7 @@ from ..metrics import evaluate as score
 from ..modeling.plain_pooling import PlainPooling
 from ..modeling.seeker import Seeker
 from ..registry import parse
-from ..report import PageLayout, page, row, write_results
+from ..report import ImageSources, PageLayout, page, row, write_results
 from ..retrieval import build_parts, rank_with, retrieve
 from ..structures import Embeddings, GroundTruth, Item, Ranking, Score, with_split
 from ..structures.embedding_job import count_missing
@@ -182,7 +182,7 @@ def run(cfg: Any, out: PathLike, strict: bool = True, part: JobPart = ALL) -> st
         rows, ranking, truth, scores = _after(cfg, *embedded, out, start)
         rows = [_order_metrics(before, rows[0]), *rows]
         write_results(out / "results.json", rows, current_commit(), cfg.SEED)
-        path = _write_page(out, _title(cfg), Answer(ranking, truth, scores), rows)
+        path = _write_page(out, _title(cfg), Answer(ranking, truth, scores), rows, sides)
     return f"{table(rows)}\n\npage: {path}"
 
 
@@ -258,7 +258,7 @@ def _before(cfg: Any, trainer: Trainer, sides: Sides, out: pathlib.Path) -> dict
     figures = score(ranking, truth, list(cfg.SEEK.METRICS))
     made = row("before training", figures, time.monotonic() - start)
     title = f"{_title(cfg)}, before training"
-    path = _write_page(out, title, Answer(ranking, truth, figures), [made])
+    path = _write_page(out, title, Answer(ranking, truth, figures), [made], sides)
     logger.info("answers of the network before training: %s (the trained one's replace them)", path)
     record.finish([], {"row": made})
     return made
@@ -333,13 +333,16 @@ def embed_part_of_sides(
     return ((stored[0], stored[1]), GroundTruth.from_items(*kept)) if len(stored) == 2 else None
 
 
-def _write_page(out: pathlib.Path, title: str, answer: Answer, rows: Rows) -> pathlib.Path:
+def _write_page(
+    out: pathlib.Path, title: str, answer: Answer, rows: Rows, sides: Sides
+) -> pathlib.Path:
+    files = ({one.id: one.path for one in side} for side in (sides.queries, sides.gallery))
     path = out / "report.html"
     page(
         answer.ranking,
         answer.truth,
         answer.scores,
-        images=roots(answer.ranking),
+        images=ImageSources(*files),
         out=path,
         layout=PageLayout(title=title, steps=rows),
     )
