@@ -4,6 +4,7 @@ other numbers of processes, clipped, refused.
 
 from __future__ import annotations
 
+import errno
 import json
 import pathlib
 import shutil
@@ -13,10 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 from fastseek.distributed import fully_sharded, process_group
-from fastseek.distributed.fully_sharded import here
+from fastseek.distributed.fully_sharded import here, shard_fully
 from fastseek.distributed.launch import launch
-from fastseek.errors import UsageError
+from fastseek.errors import RunError, UsageError
 from fastseek.training import checkpoint_manifest, whole_tensors
+from fastseek.training.checkpoint import Checkpointer
+from fastseek.training.evaluation import run_in_step
+from fastseek.training.optimizer import OptimizerMemory
 from fastseek.training.trainer import Trainer
 
 WEIGHT = "losses.subcenter_arcface.weight"
@@ -53,6 +57,11 @@ def train(cfg, resume=False):
 def losses(folder):
     lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
     return [line["total_loss"] for line in lines if "total_loss" in line]
+
+
+def figures(folder):
+    lines = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    return [line["metric"] for line in lines if "metric" in line]
 
 
 def held(folder, processes):
@@ -116,12 +125,19 @@ def test_one_process_trains_as_two_do(run):
 
 
 @pytest.mark.slow
-def test_weights_that_are_all_shared_out_train_as_in_one_process(run, tmp_path, monkeypatch):
-    """With the class weights by class, all others by FSDP2; gradients gathered over two batches."""
+def test_weights_that_are_all_shared_out_train_as_in_one_process(
+    run, tests_on, tmp_path, monkeypatch
+):
+    """With the class weights by class, all others by FSDP2; gradients gathered over two batches;
+    evaluated on the way.
+    """
     monkeypatch.setattr(fully_sharded, "TOGETHER", 4000)  # blocks of a small network
     options = {"SEEK__FSDP": True, "SEEK__ACCUMULATE": 2}
-    one, two = (run(f"whole{count}", count, **options) for count in (1, 2))
+    evaluated = {**options, "DATASETS__TESTS": tests_on, "TEST__EVAL_PERIOD": 1}
+    one, two = (run(f"whole{count}", count, **evaluated) for count in (1, 2))
     assert losses(one) == pytest.approx(losses(two), rel=1e-5)
+    assert figures(one) and figures(one) == pytest.approx(figures(two), abs=1e-3)
+    assert (two / "model_best.safetensors").exists()
     first, second = (load_file(folder / "model_final.safetensors") for folder in (one, two))
     assert first.keys() == second.keys()
     for key, value in first.items():
@@ -143,10 +159,74 @@ def test_weights_that_are_all_shared_out_train_as_in_one_process(run, tmp_path, 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"SEEK__FSDP": True, "DATASETS__TESTS": ("folder('x')",)}, "SEEK.FSDP does not go with"),
+        (
+            {
+                "SEEK__FSDP": True,
+                "DATASETS__TESTS": ("folder('x')",),
+                "SEEK__FOREGROUND": "foreground()",
+            },
+            "SEEK.FSDP does not go with",
+        ),
         ({"SEEK__FSDP": True, "SOLVER__AMP__ENABLED": True}, "take bf16"),
     ],
 )
 def test_what_all_shared_out_weights_cannot_do_is_refused(recipe_of, changes, told):
     with pytest.raises(UsageError, match=told):
         Trainer(recipe_of(**changes))
+
+
+def evaluate_unequally(folder):
+    """Process 0 has three batches, process 1 one that cannot be read and one that can."""
+    rank = torch.distributed.get_rank()
+    batches = [torch.ones(2, 3, 4, 4) * number for number in (1, 2, 3)]
+    if rank:
+        batches = [torch.empty(0), torch.ones(1, 3, 4, 4) * 9]
+    calls = []
+
+    def function(batch):
+        total = torch.ones(1)
+        torch.distributed.all_reduce(total)  # waits for the other process, as FSDP does
+        calls.append((len(batch["images"]), total.item()))
+        return batch["images"].mean((1, 2, 3))
+
+    made = run_in_step(({"images": one} for one in batches), function)
+    outputs = [output.tolist() for _, output in made]
+    told = {"outputs": outputs, "calls": calls}
+    (pathlib.Path(folder) / f"{rank}.json").write_text(json.dumps(told))
+
+
+def test_processes_with_unequally_many_batches_run_the_model_as_often(tmp_path, launch_forks):
+    launch(evaluate_unequally, num_gpus=2, args=(str(tmp_path),), device="cpu")
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    assert first["outputs"] == [[1, 1], [2, 2], [3, 3]] and second["outputs"] == [[], [9]]
+    assert first["calls"] == [[2, 2]] * 3 and second["calls"] == [[1, 2]] * 3
+
+
+def save_on_a_full_disk(folder):
+    """The second tensor cannot be written; then there is room."""
+    rank = torch.distributed.get_rank()
+    model = shard_fully(torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)))
+    optimizer = OptimizerMemory(torch.optim.SGD(model.parameters()), model)
+    made = Checkpointer(model, folder, save_to_disk=not rank, optimizer=optimizer)
+    real, calls = whole_tensors._bytes_of, []
+
+    def write(tensor):
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(tensor)
+
+    whole_tensors._bytes_of = write
+    for save in (made.save, made.save_weights):
+        calls.clear()
+        with pytest.raises(RunError, match="could not be written .*No space left"):
+            save("model")
+    whole_tensors._bytes_of = real
+    made.save("model")
+    (pathlib.Path(folder) / f"told_{rank}").touch()
+
+
+def test_a_disk_that_is_full_is_told_to_every_process_and_none_waits(tmp_path, launch_forks):
+    launch(save_on_a_full_disk, num_gpus=2, args=(str(tmp_path),), device="cpu")
+    assert all((tmp_path / f"told_{rank}").exists() for rank in (0, 1))
+    assert checkpoint_manifest.fault(tmp_path, "model") is None

@@ -324,10 +324,15 @@ def check_training(cfg: Any) -> None:
             the network twice for nothing; or something that SEEK.FSDP or
             SEEK.EMA cannot do.
     """
-    if cfg.SEEK.FSDP and len(cfg.DATASETS.TESTS):
+    if (
+        cfg.SEEK.FSDP
+        and len(cfg.DATASETS.TESTS)
+        and (cfg.SEEK.CLASS_METRICS or cfg.SEEK.FOREGROUND)
+    ):
         raise UsageError(
-            "SEEK.FSDP does not go with DATASETS.TESTS, for processes have unequally many images to"
-            " embed: empty it, and evaluate the saved weights in one process"
+            "SEEK.FSDP does not go with SEEK.CLASS_METRICS and SEEK.FOREGROUND on the way, which call"
+            " parts of the network: empty DATASETS.TESTS, and evaluate the saved weights in one"
+            " process"
         )
     if cfg.SEEK.EMA and (cfg.SEEK.FSDP or cfg.TEST.PRECISE_BN.ENABLED):
         raise UsageError("SEEK.EMA does not go with SEEK.FSDP or TEST.PRECISE_BN: leave one out")

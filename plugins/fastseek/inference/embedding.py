@@ -17,6 +17,7 @@ from ..data.builders import build_test_loader
 from ..data.images import NORMAL_FORM
 from ..data.loaders import Batch, tell_images
 from ..data.own_images import source_of
+from ..distributed.fully_sharded import is_fully_sharded
 from ..distributed.process_group import inner
 from ..io.paths import PathLike
 from ..modeling.class_weights import class_weight_names
@@ -38,7 +39,9 @@ BESIDE = ("crops", "places")  # what a model may want beside the images
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """A model in eval mode without gradients, and back as it was even when the block fails."""
-    with preserve_modes(model), torch.inference_mode():
+    # What is gathered in inference mode could not be trained on afterwards.
+    plain = torch.no_grad() if is_fully_sharded(model) else torch.inference_mode()
+    with preserve_modes(model), plain:
         yield model.eval()
 
 

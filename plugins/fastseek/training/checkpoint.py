@@ -27,7 +27,7 @@ from ..modeling.class_weights import class_weight_names
 from ..modeling.layers.tensor_files import is_finite
 from . import checkpoint_manifest, whole_tensors
 from .checkpoint_manifest import MANIFEST, MEMORY, STATE, WEIGHTS
-from .whole_tensors import FullTensor, Shared, SharedTensor
+from .whole_tensors import FullTensor, Held, Once, Shared, SharedTensor
 
 from fastreid.utils.checkpoint import Checkpointer as FastreidCheckpointer
 
@@ -80,16 +80,25 @@ class Checkpointer(FastreidCheckpointer):
         if not (self.save_dir and (self.save_to_disk or shared)):
             return
         state = {key: thing.state_dict() for key, thing in self.checkpointables.items()}
-        memory: dict[str, Shared] = {}
+        memory: dict[str, Held] = {}
         if shared:
             memory = whole_tensors.take_memory(
                 state["optimizer"], whole_tensors.rows_of(self.model)
             )
-        if not self.save_to_disk:
-            whole_tensors.take_part(shared)
-            whole_tensors.take_part(memory)
-            return
-        tensors, state = self._tensors(name, shared), state | kwargs
+        weights, moments = whole_tensors.take_once(shared), whole_tensors.take_once(memory)
+        with self._telling(weights, moments):
+            if self.save_to_disk:
+                self._write_all(name, weights, moments, state | kwargs, kwargs)
+
+    def _write_all(
+        self,
+        name: str,
+        shared: Mapping[str, Shared],
+        memory: Mapping[str, Shared],
+        state: dict[str, Any],
+        told: Mapping[str, Any],
+    ) -> None:
+        tensors = self._tensors(name, shared)
         with self._writing(name, tensors, state, shared, memory), self._keep_spare(name):
             self._write_tensors(name, tensors, shared)
             with atomic(self.folder / f"{name}{STATE}") as file:
@@ -98,7 +107,7 @@ class Checkpointer(FastreidCheckpointer):
                 with atomic(self.folder / f"{name}{MEMORY}") as file:
                     whole_tensors.write(file, {}, memory, {"format": "pt"})
             suffixes = [WEIGHTS, STATE, MEMORY] if memory else [WEIGHTS, STATE]
-            checkpoint_manifest.write(self.folder, name, suffixes, _describe(kwargs))
+            checkpoint_manifest.write(self.folder, name, suffixes, _describe(told))
             if not memory:  # of the checkpoint of the same name before
                 (self.folder / f"{name}{MEMORY}").unlink(missing_ok=True)
             self.tag_last_checkpoint(f"{name}{WEIGHTS}")
@@ -113,13 +122,15 @@ class Checkpointer(FastreidCheckpointer):
         """
         shared = whole_tensors.shared_weights(self.model)
         self._check_finite(name, shared)
-        if self.save_dir and self.save_to_disk:
-            tensors = self._tensors(name, shared)
-            with self._writing(name, tensors, shared):
-                self._write_tensors(name, tensors, shared)
-                checkpoint_manifest.write(self.folder, name, [WEIGHTS], _describe(told))
-        elif self.save_dir:
-            whole_tensors.take_part(shared)
+        if not (self.save_dir and (self.save_to_disk or shared)):
+            return
+        weights = whole_tensors.take_once(shared)
+        with self._telling(weights):
+            if self.save_to_disk:
+                tensors = self._tensors(name, weights)
+                with self._writing(name, tensors, weights):
+                    self._write_tensors(name, tensors, weights)
+                    checkpoint_manifest.write(self.folder, name, [WEIGHTS], _describe(told))
 
     def note(self, name: str, **kwargs: Any) -> None:
         """Replace plain state of a saved checkpoint, in its manifest: the tensors are not written
@@ -295,6 +306,28 @@ class Checkpointer(FastreidCheckpointer):
             ) from error
 
     @contextlib.contextmanager
+    def _telling(self, *shared: Mapping[str, Shared]) -> Iterator[None]:
+        """Let all processes know when the one that writes could not: the others take part in what it
+        has left, and fail as it does, where they would wait for it.
+
+        Raises:
+            RunError: of the writing, in every process where weights are shared out.
+        """
+        error: RunError | None = None
+        try:
+            yield
+        except RunError as failed:
+            error = failed
+        if any(shared):
+            for one in shared:
+                whole_tensors.take_part(one)
+            told = process_group.share(None if error is None else str(error))
+            if error is None and told is not None:
+                raise RunError(told)
+        if error is not None:
+            raise error
+
+    @contextlib.contextmanager
     def _keep_spare(self, name: str) -> Iterator[None]:
         """Before a name is written again its old checkpoint gets another name, until the new one
         stands.
@@ -308,7 +341,7 @@ class Checkpointer(FastreidCheckpointer):
         checkpoint_manifest.delete(self.folder, spare)
 
     def _write_tensors(
-        self, name: str, tensors: dict[str, torch.Tensor], shared: dict[str, Shared]
+        self, name: str, tensors: dict[str, torch.Tensor], shared: Mapping[str, Shared]
     ) -> None:
         (self.folder / f"{name}{MANIFEST}").unlink(missing_ok=True)
         of_classes = json.dumps(sorted(class_weight_names(self.model)))
@@ -339,7 +372,7 @@ class Checkpointer(FastreidCheckpointer):
             raise _not_finite(name, bad)
         return made
 
-    def _check_finite(self, name: str, shared: dict[str, Shared]) -> None:
+    def _check_finite(self, name: str, shared: Mapping[str, Held]) -> None:
         """Refuse shared weights that are not finite, in every process alike: one alone that refuses
         leaves the others waiting.
         """
@@ -379,7 +412,7 @@ def _listed_files(faults: Mapping[str, str]) -> str:
 
 def _bytes(thing: Any) -> int:
     """Bytes of all tensors in nested dicts and lists."""
-    if isinstance(thing, torch.Tensor | SharedTensor | FullTensor):
+    if isinstance(thing, torch.Tensor | SharedTensor | FullTensor | Once):
         return thing.nbytes
     inside = (
         thing.values()

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from torch import nn
 from ..data import builders as loaders
 from ..data.fastreid_datasets import resolve
 from ..data.loaders import TestLoader, tell_images
+from ..distributed import process_group
+from ..distributed.fully_sharded import is_fully_sharded, let_go
 from ..distributed.process_group import inner
 from ..distributed.wrap import to_device
 from ..errors import UsageError
@@ -32,6 +34,8 @@ from fastreid.utils import comm
 logger = logging.getLogger("fastreid.fastseek")
 # What the test loader does; the rest of EVALUATION is the evaluator's.
 OF_LOADER: Mapping[str, Any] = {"TEST": [], "CROPS": "", "CACHE": ""}
+Function = Callable[[Mapping[str, Any]], Any]
+Shape = tuple[str, tuple[tuple[int, ...], torch.dtype]]
 OF_EVALUATOR = {key: value for key, value in EVALUATION.items() if key not in OF_LOADER}
 
 
@@ -152,11 +156,57 @@ def run_evaluator(cfg: Any, model: nn.Module, loader: Any, evaluator: Any) -> Or
         loader.fail = True  # it counts queries by their place: none may be left out
     function = _outputs_of(cfg, model, evaluator)
     evaluator.reset()
+    run = run_in_step if is_fully_sharded(model) else _run_alone
     with embedding.evaluating(model), _announce_evaluation(model):
-        for batch in tell_images(loader, "evaluating"):
-            outputs = function(batch) if len(batch["images"]) else torch.empty(0, 0)
+        for batch, outputs in run(tell_images(loader, "evaluating"), function):
             evaluator.process(batch, outputs)
+    if is_fully_sharded(model):
+        let_go(model)
     return _plain(evaluator.evaluate() or {})
+
+
+def _run_alone(
+    batches: Iterable[Mapping[str, Any]], function: Function
+) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """Yield batches with what a model makes of them."""
+    for batch in batches:
+        yield batch, function(batch) if len(batch["images"]) else torch.empty(0, 0)
+
+
+def run_in_step(
+    batches: Iterable[Mapping[str, Any]], function: Function
+) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """Yield batches with what a model makes of them whose weights no process has alone.
+
+    All processes have to run it as often. One that has no batch left, or none that could be read,
+    runs it on zeros as long as another has one.
+
+    Args:
+        batches: those of this process.
+        function: is called with a batch, and in every process as often.
+    """
+    rest = iter(batches)
+    while True:
+        batch = next(rest, None)
+        shapes = process_group.collect(None if batch is None else _shapes_of(batch))
+        if all(one is None for one in shapes):
+            return
+        known = next((one for one in shapes if one), None)
+        outputs: Any = torch.empty(0, 0)
+        if batch is not None and len(batch["images"]):
+            outputs = function(batch)
+        elif known is not None:
+            function({name: torch.zeros(1, *shape, dtype=kind) for name, (shape, kind) in known})
+        if batch is not None:
+            yield batch, outputs
+
+
+def _shapes_of(batch: Mapping[str, Any]) -> list[Shape]:
+    """Name, shape of one image, and type of what a model takes of a batch; none of an empty one."""
+    if not len(batch["images"]):
+        return []
+    names = [name for name in ("images", *embedding.BESIDE) if name in batch]
+    return [(name, (tuple(batch[name].shape[1:]), batch[name].dtype)) for name in names]
 
 
 def _refuse_unheeded(cfg: Any, loader: Any, evaluator: Any) -> None:
@@ -176,7 +226,7 @@ def _refuse_unheeded(cfg: Any, loader: Any, evaluator: Any) -> None:
         )
 
 
-def _outputs_of(cfg: Any, model: nn.Module, evaluator: Any) -> Callable[[Mapping[str, Any]], Any]:
+def _outputs_of(cfg: Any, model: nn.Module, evaluator: Any) -> Function:
     """What an evaluator gets for a batch."""
     device = next(model.parameters()).device
     if follows_recipe(evaluator):

@@ -117,13 +117,38 @@ class FullTensor(NamedTuple):
             yield whole.cpu()
 
 
-Shared = SharedTensor | FullTensor
+Held = SharedTensor | FullTensor
 
 
-def shared_weights(model: nn.Module) -> dict[str, Shared]:
+class Once:
+    """A shared tensor whose blocks are taken once, by whoever asks: what a writer that failed has
+    left, `take_part` takes, so that no process waits for ever.
+
+    Args:
+        tensor: shared.
+    """
+
+    def __init__(self, tensor: Held) -> None:
+        self.dtype, self.shape, self.nbytes = tensor.dtype, tensor.shape, tensor.nbytes
+        self._blocks = tensor.blocks()
+
+    def blocks(self) -> Iterator[torch.Tensor]:
+        """Those that nobody has taken."""
+        return self._blocks
+
+
+Shared = Held | Once
+
+
+def take_once(shared: Mapping[str, Held]) -> dict[str, Once]:
+    """The tensors as `Once`."""
+    return {name: Once(one) for name, one in shared.items()}
+
+
+def shared_weights(model: nn.Module) -> dict[str, Held]:
     """The weights of a model that are shared out over the processes, by their names."""
     model = process_group.inner(model)
-    full = {
+    full: dict[str, Held] = {
         name: FullTensor(value)
         for name, value in model.state_dict().items()
         if isinstance(value, DTensor)
@@ -134,7 +159,7 @@ def shared_weights(model: nn.Module) -> dict[str, Shared]:
     }
 
 
-def take_memory(state: dict[str, Any], rows: Mapping[str, Rows]) -> dict[str, Shared]:
+def take_memory(state: dict[str, Any], rows: Mapping[str, Rows]) -> dict[str, Held]:
     """Take what an optimizer keeps of shared weights, number by number, out of its state.
 
     Args:
@@ -144,7 +169,7 @@ def take_memory(state: dict[str, Any], rows: Mapping[str, Rows]) -> dict[str, Sh
     Returns:
         what was taken, by "name of the weight:name of the value".
     """
-    taken: dict[str, Shared] = {}
+    taken: dict[str, Held] = {}
     left = dict(state["state"])
     for number, kept in state["state"].items():
         name = state["names"][number]
