@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import pathlib
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ from fastreid.config import CfgNode
 CLASSES, STEPS = 8, 2
 LARGEST = 96  # pixels of an image's side
 GRID = 6  # tokens of a side, for nets that take one size only
+PATCHES = 9  # of a side, for vision transformers: more tokens than SALAD has clusters
+PATCH = re.compile(r"patch(\d+)")  # in timm's names
 LARGE = 12.0  # millions of parameters
 TRANSFORMED = ("SEEK.TRAIN", "SEEK.TEST")
 IMAGES = "images"  # the folder of the synthetic gallery
@@ -233,9 +236,10 @@ def _teach_by_stand_in(call: str, folder: pathlib.Path) -> str:
 
 
 def _with_grid(backbone: str, transforms: Mapping[str, list[str]]) -> dict[str, Any]:
-    """A hybrid Swin takes images of one size only: what makes it one for GRID x GRID tokens.
+    """What makes images fit a network that does not take every size.
 
-    Every step of a plan gets the same grid, so that its weights fit the next step's.
+    A hybrid Swin takes images of one size only, here of GRID x GRID tokens; a vision transformer
+    those its patches divide, here PATCHES x PATCHES. Every step of a plan gets the same grid, so that its weights fit the next step's.
 
     Args:
         backbone: SEEK.BACKBONE.
@@ -245,6 +249,8 @@ def _with_grid(backbone: str, transforms: Mapping[str, list[str]]) -> dict[str, 
         values by key; none for other networks.
     """
     name, args, kwargs = parse(backbone) if backbone else ("", [], {})
+    if name == "vit":
+        return _with_patches(str(kwargs.get("name", args[0] if args else "")), transforms)
     if name != "hybrid_swin":
         return {}
     reduction = (
@@ -256,6 +262,28 @@ def _with_grid(backbone: str, transforms: Mapping[str, list[str]]) -> dict[str, 
     made: dict[str, Any] = {"SEEK.BACKBONE": unparse(name, args, kwargs | {"kwargs": small})}
     for key, calls in transforms.items():
         made[key] = [_fit_to_grid(call, GRID * reduction) for call in calls]
+    return made
+
+
+def _with_patches(net: str, transforms: Mapping[str, list[str]]) -> dict[str, Any]:
+    """The transforms, with the sides that were cut to LARGEST set to whole patches."""
+    found = PATCH.search(net)
+    side = PATCHES * int(found[1] if found else 16)
+
+    def fit(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return type(value)(fit(one) for one in value)
+        return side if value == LARGEST else value
+
+    made: dict[str, Any] = {}
+    for key, calls in transforms.items():
+        parts = [parse(call) for call in calls]
+        made[key] = [
+            unparse(
+                part, [fit(one) for one in args], {name: fit(one) for name, one in given.items()}
+            )
+            for part, args, given in parts
+        ]
     return made
 
 

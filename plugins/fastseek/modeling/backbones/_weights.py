@@ -15,6 +15,7 @@ from torch import nn
 from ...errors import ArtefactError, DataError
 from ...io.digests import sha256
 from ...io.paths import PathLike, locate
+from ...suggestions import near_names
 from ..layers import wheel_weights
 from ..layers.tensor_files import Tensors, read_tensors
 from ._hub import find_hub_file
@@ -60,6 +61,23 @@ def rename_wheel(state: Tensors, whole: nn.Module) -> Tensors:
             " network"
         )
     return wheel_weights.rename_tensors(state)
+
+
+def check_name(name: str) -> None:
+    """Check that timm knows a network, and its weights where a tag names them.
+
+    Raises:
+        ValueError: it does not; names the nearest.
+    """
+    if ":" in name:
+        return  # of a hub
+    if not timm.is_model(name):
+        near = near_names(name, timm.list_models(), 3)
+        raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
+    network, _, tag = name.partition(".")
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")]
+    if tag and tag not in tags:
+        raise ValueError(f"timm has no weights {tag!r} of {network}, only {', '.join(tags)}")
 
 
 def create(name: str, pretrained: bool, wanted: str, given: str, **options: Any) -> nn.Module:

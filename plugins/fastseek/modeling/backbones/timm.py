@@ -13,8 +13,15 @@ from torch import nn
 
 from ...errors import UsageError
 from ...registry import BACKBONES
-from ...suggestions import near_names
-from ._weights import WHEEL, create, feature_info, load_weights, local_weights, rename_wheel
+from ._weights import (
+    WHEEL,
+    check_name,
+    create,
+    feature_info,
+    load_weights,
+    local_weights,
+    rename_wheel,
+)
 
 DEEPEST = 4
 # Between the deepest map and the pooling: of EfficientNets and MobileNets, of Swin.
@@ -115,7 +122,7 @@ class Timm(nn.Module):
         Raises:
             ValueError: timm knows no such network, or stages are named that no network has.
         """
-        _check_name(arguments["name"])
+        check_name(arguments["name"])
         names = [f"s{stage}" for stage in _check_options(arguments["stages"])]
         return [*names, "head"] if arguments["head"] else names
 
@@ -140,19 +147,6 @@ def _check_options(stages: Sequence[int]) -> list[int]:
     return wanted
 
 
-def _check_name(name: str) -> None:
-    """Raises ValueError where timm knows no such network, or has no such weights of it."""
-    if ":" in name:
-        return  # of a hub
-    if not timm.is_model(name):
-        near = near_names(name, timm.list_models(), 3)
-        raise ValueError(f"timm knows no {name!r}; near it: {', '.join(near) or 'nothing'}")
-    network, _, tag = name.partition(".")
-    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{network}.*")]
-    if tag and tag not in tags:
-        raise ValueError(f"timm has no weights {tag!r} of {network}, only {', '.join(tags)}")
-
-
 def _fixed_size(net: nn.Module) -> tuple[int, int] | None:
     """(height, width) of the only images a transformer takes; None where others will do."""
     for module in net.modules():
@@ -165,7 +159,7 @@ def _fixed_size(net: nn.Module) -> tuple[int, int] | None:
 def _create(
     name: str, stages: Sequence[str], pretrained: bool, options: dict[str, Any]
 ) -> nn.Module:
-    _check_name(name)
+    check_name(name)
     indices = tuple(int(stage[1:]) - DEEPEST - 1 for stage in stages)
     net = create(
         name,
