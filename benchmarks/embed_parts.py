@@ -4,14 +4,17 @@
 
 "killed" starts 1, 2 or 3 processes on one folder, a part each, kills some of them at random moments,
 starts all of them again until none was killed, and compares every byte with those of one process that
-nobody killed. "torchrun" embeds images with `fastseek embed` under torchrun, one thread a process; on a
-busy machine the wall-clock figures say little, and "images a CPU second" says what a second process
-costs: where it is the same, two free cores do twice as much.
+nobody killed. "torchrun" embeds images with `fastseek embed` under torchrun, one thread a process, by one
+process and by two in turn. What starting and loading the model take is taken out: it is in a run over a few
+images, too. On a busy machine images a second of wall time say how the machine was shared out; "CPU s an image,
+by one process" says what a second process costs: where it is 1, two free cores do twice as much. Rows of what is
+not asked for stay in --out.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -19,6 +22,7 @@ import random
 import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +34,7 @@ import numpy as np
 from measure import write
 from PIL import Image
 
+from fastseek.io.json_files import read_json
 from fastseek.structures import embedding_job
 from fastseek.structures.embedding_job import EmbeddingJob
 from fastseek.structures.embeddings_writer import store, store_part
@@ -45,15 +50,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--images", type=int, default=600, help="0: no torchrun")
+    parser.add_argument("--few", type=int, default=60, help="images of the shorter runs")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of torchrun, in turn")
     parser.add_argument("--model", default="default")
     parser.add_argument("--out", help="a JSON file")
     args = parser.parse_args()
-    rows = [kill(args.rounds, count) for count in (1, 2, 3) if args.rounds]
-    with tempfile.TemporaryDirectory() as home:
-        make_images(pathlib.Path(home) / "images", args.images)
-        for processes in (1, 2) if args.images else ():
-            rows.append(run_torchrun(pathlib.Path(home), args.model, processes, args.images))
+    rows: list[dict[str, Any]] = []
+    if args.out and pathlib.Path(args.out).exists():
+        measured = {"killed": args.rounds, "torchrun": args.images}
+        rows = [row for row in read_json(args.out)["rows"] if not measured[row["what"]]]
+    rows += [kill(args.rounds, count) for count in (1, 2, 3) if args.rounds]
+    if args.images:
+        rows += measure_torchrun(args.model, args.images, args.few, args.repeat)
     for row in rows:
         print(row)
     write(args.out, "embedding in parts", ("torch", "numpy"), rows)
@@ -126,27 +135,63 @@ def make_images(folder: pathlib.Path, count: int) -> None:
         small.resize((640, 480)).save(folder / f"{number:06d}.jpg", quality=90)
 
 
-def run_torchrun(home: pathlib.Path, model: str, processes: int, images: int) -> dict[str, Any]:
-    """Images a second and a CPU second; the start of the processes is taken out by a run on a
-    finished folder.
-    """
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)),
-        *("-m", "fastseek", "embed", "--model", model, "--images", str(home / "images")),
-        *("--out", str(home / f"{processes}"), "--threads", "1", "--engine", "eager"),
-    ]
-    whole, empty = timed(command), timed(command)
-    wall, busy = (whole[name] - empty[name] for name in ("wall", "cpu"))
+def measure_torchrun(model: str, images: int, few: int, repeat: int) -> list[dict[str, Any]]:
+    """Images a second and CPU seconds an image of one process and of two."""
+    spent: dict[tuple[int, int], list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        home = pathlib.Path(name)
+        for count in (few, images):
+            make_images(home / f"images{count}", count)
+        for number in range(repeat):
+            for processes, count in itertools.product((1, 2), (few, images)):
+                command = torchrun(model, processes, home / f"images{count}", home / f"{number}")
+                spent.setdefault((processes, count), []).append(timed(command))
+                shutil.rmtree(home / f"{number}")
+    rows = [describe(spent, processes, images, few) for processes in (1, 2)]
+    one, two = (row["CPU s an image"] for row in rows)
+    rows[1]["CPU s an image, by one process"] = round(two / one, 3)
+    rows[1]["images a second, by one process"] = round(
+        rows[1]["images a second"] / rows[0]["images a second"], 3
+    )
+    return rows
+
+
+def describe(
+    spent: dict[tuple[int, int], list[dict[str, float]]], processes: int, images: int, few: int
+) -> dict[str, Any]:
+    """The medians of what the images that the longer runs have more took."""
+    more = {
+        name: statistics.median(
+            long[name] - short[name]
+            for long, short in zip(spent[processes, images], spent[processes, few], strict=True)
+        )
+        for name in ("wall", "cpu")
+    }
     return {
         "what": "torchrun",
         "processes": processes,
-        "images": images,
-        "seconds": round(wall, 1),
-        "CPU seconds": round(busy, 1),
-        "images a second": round(images / wall, 2),
-        "images a CPU second": round(images / busy, 2),
+        "images": images - few,
+        "runs": len(spent[processes, images]),
+        "seconds": round(more["wall"], 1),
+        "CPU seconds": round(more["cpu"], 1),
+        "images a second": round((images - few) / more["wall"], 2),
+        "CPU s an image": round(more["cpu"] / (images - few), 4),
+        "CPU s of starting": round(
+            statistics.median(short["cpu"] for short in spent[processes, few])
+            - few * more["cpu"] / (images - few),
+            1,
+        ),
         "load of the machine": round(os.getloadavg()[0], 1),
     }
+
+
+def torchrun(model: str, processes: int, images: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    """The command that embeds a folder of images."""
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)),
+        *("-m", "fastseek", "embed", "--model", model, "--images", str(images)),
+        *("--out", str(folder), "--threads", "1", "--engine", "eager"),
+    ]
 
 
 def timed(command: list[str]) -> dict[str, float]:

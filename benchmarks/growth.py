@@ -36,6 +36,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 FIGURES = ("bytes", "held bytes", "files", "build cpu s", "open cpu s", "query cpu ms", "recall")
 K, QUERIES, GROUPS = 10, 20, 500
 FOLDERS = ((10_000, 128), (100_000, 128), (100_000, 256), (1_000_000, 128))
+LISTS = {"faiss_hnsw": "hnsw", "faiss_ivf_rabitq": "ivf_rabitq"}  # of faiss_on_disk.py
 STRUCTURES = ((25_000, 128), (25_000, 256), (100_000, 128))
 
 
@@ -68,7 +69,7 @@ def main() -> None:
 
 def gather() -> dict[str, Any]:
     """What the package reckons with, out of the results of this and other benchmarks."""
-    rows = [*_structures(), *_exact(), *_k_reciprocal()]
+    rows = [*_structures(), *_exact(), *_k_reciprocal(), *_lists()]
     return {"rows": sorted(rows, key=lambda row: (row["engine"], row["dim"], row["images"]))}
 
 
@@ -104,6 +105,18 @@ def _k_reciprocal() -> Iterator[dict[str, Any]]:
                 yield _row(
                     "k_reciprocal", row["images"], 512, source, cpu_s=row["ours"]["cpu"], bytes=held
                 )
+
+
+def _lists() -> Iterator[dict[str, Any]]:
+    """Queries among many, and building, of the structures that an index is made of, too."""
+    for row in read("faiss_on_disk.json"):
+        engine = LISTS.get(row["engine"])
+        if engine is None:
+            continue
+        figures = {"query_among_many,_cpu_ms": row["search CPU s"], "recall": row["recall@10"]}
+        if row["images"] > max(size for size, _ in STRUCTURES):
+            figures["build_cpu_s"] = row["build CPU s"]
+        yield _row(engine, row["images"], 128, "faiss_on_disk.json", **figures)
 
 
 def read(source: str) -> list[dict[str, Any]]:

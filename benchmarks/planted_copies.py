@@ -5,7 +5,9 @@
 One image of every class is there, chosen by a seed, so that no two show the same product; with --random
 so many images of any class, of which several do, some on the same shelf. Each stands again as a crop
 of 80 to 90 % of its sides, as a JPEG of quality 30, and mirrored. All are embedded by the default
-model. A pair is right when both are of one original; recall counts all six pairs of the four. "as found" takes pairs as the table tells them, "by cluster" all pairs within one cluster.
+model. A pair is right when both are of one original; recall counts all six pairs of the four. "as found"
+takes pairs as the table tells them, "by cluster" all pairs within one cluster. "agreement" compares pixels,
+as `audit duplicates` does where it has the images; with --features local features are compared, too.
 """
 
 from __future__ import annotations
@@ -21,12 +23,18 @@ from measure import write
 from PIL import Image
 
 import fastseek as fs
-from fastseek.audit.copies import Copies, check_copies, cluster_copies, find_copies
-from fastseek.cli._audit_copies import Side, make_check
+from fastseek.audit.copies import (
+    Copies,
+    check_copies,
+    cluster_copies,
+    compare_copies,
+    find_copies,
+)
+from fastseek.cli._audit_copies import Side, make_check, make_comparison
 from fastseek.knn.graph import build_knn_graph
 from fastseek.structures import Embeddings
 
-K, INLIERS = 10, 15
+K, INLIERS, AGREEMENT = 10, 15, 0.75
 LEAST = (0.8, 0.85, 0.9)
 
 
@@ -36,6 +44,7 @@ def main() -> None:
     )
     parser.add_argument("--images", required=True, help="a folder with one folder a class")
     parser.add_argument("--random", type=int, default=0, metavar="N")
+    parser.add_argument("--features", action="store_true", help="compare local features, too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="a JSON file")
     args = parser.parse_args()
@@ -45,8 +54,9 @@ def main() -> None:
         plant(choose(pathlib.Path(args.images), args.random, random), folder, random)
         files = sorted(str(file) for file in folder.iterdir())
         embeddings = fs.embed(files, model="default")
-        rows = judge(embeddings, folder)
-    what = f"planted copies among {len(embeddings)} images, k={K}"
+        rows = judge(embeddings, folder, args.features)
+    chosen = f"{args.random} at random" if args.random else "one a class"
+    what = f"planted copies among {len(embeddings)} images ({chosen}), k={K}"
     write(args.out, what, ("numpy", "timm", "opencv-python-headless"), rows)
 
 
@@ -76,34 +86,41 @@ def plant(files: list[pathlib.Path], folder: pathlib.Path, random: np.random.Gen
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{number:03d}-flip.png")
 
 
-def judge(embeddings: Embeddings, folder: pathlib.Path) -> list[dict[str, Any]]:
+def judge(embeddings: Embeddings, folder: pathlib.Path, features: bool) -> list[dict[str, Any]]:
     """Recall and precision at several cosines, with and without a look at the images."""
     origin = np.array([pathlib.PurePath(name).name[:3] for name in embeddings.ids.tolist()])
-    graph = build_knn_graph(embeddings, K)
-    agree, _ = make_check([Side(embeddings.ids.tolist(), [folder], str(folder))])
+    sides = [Side(embeddings.ids.tolist(), [folder], str(folder))]
+    every = find_copies(build_knn_graph(embeddings, K), min(LEAST))
     began = time.process_time()
-    every = check_copies(find_copies(graph, min(LEAST)), agree, 0)
-    spent = (time.process_time() - began) / len(every)
+    every = compare_copies(every, make_comparison(sides)[0], -1)
+    spent = {"pixels, CPU s a pair": round((time.process_time() - began) / len(every), 4)}
+    ways = {"cosine alone": every.scores > 0, "agreement": every.agreement >= AGREEMENT}
+    if features:
+        began = time.process_time()
+        every = check_copies(every, make_check(sides)[0], 0)
+        spent["features, CPU s a pair"] = round((time.process_time() - began) / len(every), 4)
+        ways["features"] = every.inliers >= INLIERS
     rows: list[dict[str, Any]] = []
     for least in LEAST:
-        for verified in (False, True):
-            kept = every.take((every.scores >= least) & (every.inliers >= INLIERS * verified))
-            found = {
-                "as found": (kept.first, kept.second),
-                "by cluster": all_pairs(kept, len(origin)),
-            }
-            row = {"cosine": least, "inliers": INLIERS if verified else None}
-            for name, (first, second) in found.items():
-                right = int((origin[first] == origin[second]).sum())
-                planted = 6 * len(np.unique(origin))
-                row[name] = {
-                    "recall": round(right / planted, 4),
-                    "precision": round(right / max(1, len(first)), 4),
-                }
+        for way, good in ways.items():
+            kept = every.take((every.scores >= least) & good)
+            row: dict[str, Any] = {"cosine": least, "verified by": way}
+            pairs = {"as found": (kept.first, kept.second)}
+            pairs["by cluster"] = all_pairs(kept, len(origin))
+            for name, found in pairs.items():
+                row[name] = weigh(origin, *found)
             rows.append(row)
             print(row, flush=True)
-    rows.append({"cpu seconds a pair that is looked at": round(spent, 3), "pairs": len(every)})
+    rows.append({"pairs": len(every), **spent})
+    print(rows[-1])
     return rows
+
+
+def weigh(origin: np.ndarray, first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """Recall and precision of pairs."""
+    right = int((origin[first] == origin[second]).sum())
+    recall = right / (6 * len(np.unique(origin)))
+    return {"recall": round(recall, 4), "precision": round(right / max(1, len(first)), 4)}
 
 
 def all_pairs(copies: Copies, count: int) -> tuple[np.ndarray, np.ndarray]:

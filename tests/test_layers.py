@@ -147,7 +147,7 @@ FLOORS = {
         "k_reciprocal k_reciprocal_query",
     ],
     "search": [
-        """_faiss_library _frame _merge _milvus_ids _milvus_lite _milvus_types _recall _rescoring _row_digests
+        """_faiss_library _frame _merge _milvus_ids _milvus_journal _milvus_lite _milvus_types _recall _rescoring _row_digests
         exact""",
         "_milvus_connection _milvus_vectors",
         "_milvus_lock",

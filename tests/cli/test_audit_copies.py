@@ -93,13 +93,14 @@ def right_pairs(planted):
 def test_planted_copies_are_found_and_nothing_else(planted, tmp_path, capsys):
     call(
         *("duplicates", planted / "e", "--out", tmp_path / "d.html", "--least", 0.6),
-        *("--images", planted / "images", "--verify"),
+        *("--images", planted / "images"),
     )
     rows = rows_of(tmp_path / "d.csv")
     found, right = pairs_of(rows), right_pairs(planted)
     assert len(found & right) >= 0.95 * len(right)
     assert len(found & right) >= 0.9 * len(found)
-    assert all(int(row["inliers"]) >= 15 and float(row["score"]) >= 0.6 for row in rows)
+    assert all(float(row["agreement"]) >= 0.75 and float(row["score"]) >= 0.6 for row in rows)
+    assert {row["inliers"] for row in rows} == {""}
     assert "clusters of copies" in capsys.readouterr().out
     page = (tmp_path / "d.html").read_text()
     assert "Images that stand more than once" in page and page.count("data:image/jpeg") >= 32
@@ -109,7 +110,15 @@ def test_without_a_look_at_the_images_the_threshold_alone_decides(planted, tmp_p
     call("duplicates", planted / "e", "--out", tmp_path / "d.csv", "--least", 0.999)
     rows = rows_of(tmp_path / "d.csv")
     assert pairs_of(rows) <= right_pairs(planted)
-    assert {row["inliers"] for row in rows} == {""}
+    assert {row["inliers"] + row["agreement"] for row in rows} == {""}
+
+
+def test_images_at_hand_are_looked_at_unless_one_says_otherwise(planted, tmp_path):
+    common = ("duplicates", planted / "e", "--images", planted / "images", "--out")
+    call(*common, tmp_path / "looked.csv")
+    call(*common, tmp_path / "alone.csv", "--no-verify", "--least", 0.8)
+    looked, alone = (pairs_of(rows_of(tmp_path / f"{n}.csv")) for n in ("looked", "alone"))
+    assert looked <= alone and looked <= right_pairs(planted)
 
 
 def test_parts_of_the_graph_give_the_same_table(planted, tmp_path, capsys):
@@ -130,7 +139,7 @@ def test_images_that_leak_are_told_with_those_they_stand_for(planted, tmp_path, 
         Embeddings(whole.ids[rows], whole.vectors[rows], whole.provenance).save(tmp_path / name)
     call(
         *("leaks", tmp_path / "test", tmp_path / "train", "--out", tmp_path / "l.html"),
-        *("--least", 0.6, "--images", planted / "images", "--verify"),
+        *("--least", 0.6, "--images", planted / "images", "--inliers", 15),
     )
     rows = rows_of(tmp_path / "l.csv")
     assert {row["id"] for row in rows} == {f"{n:02d}-flip.png" for n in range(0, PHOTOS, 3)}
@@ -151,6 +160,7 @@ def test_wrong_use_is_refused_before_the_work(planted, tmp_path):
     for words, message in (
         ((tmp_path / "d.txt",), r"name a \.csv file"),
         ((tmp_path / "d.csv", "--verify"), "--verify needs --images"),
+        ((tmp_path / "d.csv", "--inliers", "9"), "--inliers needs --images"),
         ((tmp_path / "d.csv", "--part", "2/2"), "parts are counted from 0"),
         ((tmp_path / "d.csv", "--part", "0/2"), "--part needs --graph"),
     ):
@@ -189,6 +199,7 @@ def test_clusters_are_connected_pairs_and_a_partner_is_the_nearest():
         np.array([1, 3, 5]),
         np.array([0.9, 0.8, 0.95], np.float32),
         -np.ones(3),
+        np.full(3, np.nan, np.float32),
     )
     assert [one.tolist() for one in cluster_copies(copies, 7)] == [[2, 3, 5], [0, 1]]
     partner, pair = find_partners(copies, 7)

@@ -10,7 +10,13 @@ import pytest
 from fastseek.cli import _plan, plan
 from fastseek.costs.card import Job, make_card
 from fastseek.costs.engines import ENGINES
-from fastseek.costs.growth import Measured, find_byte_law, find_time_law, load_growth
+from fastseek.costs.growth import (
+    Measured,
+    find_byte_law,
+    find_query_law,
+    find_time_law,
+    load_growth,
+)
 from fastseek.errors import DataError, UsageError
 from fastseek.index import Index
 from fastseek.structures import Embeddings
@@ -47,6 +53,21 @@ def test_one_size_is_taken_to_grow_in_proportion_and_nothing_is_known_of_what_wa
     for engine, figure in (("e", "other"), ("other", "s")):
         assert find_time_law(known, engine, figure, 128) is None
         assert find_byte_law(known, engine, figure, 128) is None
+
+
+def test_what_being_asked_alone_adds_does_not_grow_and_the_rest_does():
+    def among(size, dim):
+        return dim * 1e-5 * size**0.5
+
+    known = runs(among, (1000, 9000), (128,), "query among many, cpu ms")
+    alone = [
+        one._replace(figures={"query cpu ms": 2 + among(one.images, one.dim)}) for one in known[:1]
+    ]
+    both = [known[0]._replace(figures={**known[0].figures, **alone[0].figures}), known[1]]
+    law = find_query_law(both, "e", 512)
+    assert law.at(10**8) == pytest.approx(2 + among(10**8, 512))
+    assert law.reach(law.at(10**8)) == pytest.approx(10**8)
+    assert find_query_law(alone, "e", 128).at(2000) == pytest.approx(2 * (2 + among(1000, 128)))
 
 
 def test_bytes_have_a_part_for_each_image_and_one_for_each_number():

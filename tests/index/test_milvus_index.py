@@ -11,6 +11,7 @@ from fastseek.index._milvus_filters import spell_filter
 from fastseek.index.filters import parse_filter
 from fastseek.search import _milvus_lock
 from fastseek.search._milvus_connection import MilvusConnection
+from fastseek.search._milvus_journal import keep_batch, left_batches
 from fastseek.search._milvus_lock import hold_lock
 
 pytest.importorskip("milvus_lite", reason="milvus-lite is not installed")
@@ -53,6 +54,46 @@ def test_images_are_stored_by_their_partition_and_found_by_it(kind, tmp_path):
         assert told["index"] == call and told["partition"] == "shop" and index.check() == []
 
 
+@SERVER
+def test_images_that_a_killed_process_had_deleted_are_put_in_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    uri, names = f"{base('server', tmp_path)}#halfway", [f"p{n}" for n in range(6)]
+    with MilvusIndex.create(uri, 8, partition="shop") as index:
+        index.add(names, unit(6), {"shop": ["north"] * 6, "price": list(range(6))})
+        ask = index.store._ask
+
+        def die(what, verb, *args, **kwargs):
+            if verb == "insert":
+                raise KeyboardInterrupt
+            return ask(what, verb, *args, **kwargs)
+
+        index.store._ask = die
+        with pytest.raises(KeyboardInterrupt):
+            index.update(["p1", "p2"], {"shop": ["south", "south"]})
+        index.store._ask = ask
+        assert len(index) == 4
+    with open_store(uri) as index:
+        shops = ["north", "south", "south", *["north"] * 3]
+        assert index.metadata(names) == {"shop": shops, "price": list(range(6))}
+        assert np.allclose(index.vectors(names).vectors, unit(6)) and index.check() == []
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_batch_is_kept_until_it_is_stored_and_no_longer(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rows = [{"id": "a", "vector": np.array([0.1, -3e-9], np.float32), "price": 2}]
+    with keep_batch("db#one", rows):
+        assert list(left_batches("db#one")) == []  # somebody is at it
+    assert list(left_batches("db#one")) == []
+    for _ in range(2):
+        with pytest.raises(OSError), keep_batch("db#one", rows):
+            raise OSError
+    assert list(left_batches("db#two")) == []
+    found = list(left_batches("db#one"))
+    assert len(found) == 2 and list(left_batches("db#one")) == []
+    assert np.array_equal(np.array(found[0][0]["vector"], np.float32), rows[0]["vector"])
+
+
 def test_ids_are_compared_for_being_the_same_only():
     with pytest.raises(UsageError, match="ids in Milvus"):
         spell_filter(parse_filter("id < 'b'", {}))
@@ -72,8 +113,10 @@ def test_a_column_is_not_called_as_a_word_of_its_filters(tmp_path):
 
 def test_a_cluster_is_told_without_its_password(monkeypatch):
     class Store:
-        there, close = False, lambda self: None
-        exists = about = lambda self: self.there
+        there, close, about = False, lambda self: None, lambda self: {}
+
+        def exists(self):
+            return self.there
 
     monkeypatch.setattr(milvus_index, "connect", lambda *_: Store())
     with pytest.raises(DataError, match="milvus://host:19530#mine: holds no such") as caught:

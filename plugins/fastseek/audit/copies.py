@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from ..knn.nearest import nearest
 from ..progress import progress
 from ..structures import Embeddings
 from ..structures.arrays import FloatArray, IntArray
+
+Answer = TypeVar("Answer", int, float)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,21 +25,22 @@ class Copies:
         first, second: [P] int64 rows, of one set with first < second, or of two sets.
         scores: [P] float32, how near they are.
         inliers: [P] int64 local features that agree; -1 where nobody has looked.
+        agreement: [P] float32 how well one fits into the other, see `PixelAgreement`; nan where
+            nobody has looked.
     """
 
     first: IntArray
     second: IntArray
     scores: FloatArray
     inliers: IntArray
+    agreement: FloatArray
 
     def __len__(self) -> int:
         return len(self.first)
 
     def take(self, pairs: np.ndarray) -> Copies:
         """Some of the pairs, by number or by mask."""
-        return Copies(
-            self.first[pairs], self.second[pairs], self.scores[pairs], self.inliers[pairs]
-        )
+        return Copies(*(getattr(self, field.name)[pairs] for field in dataclasses.fields(self)))
 
 
 def find_copies(graph: KnnGraph, least: float) -> Copies:
@@ -80,10 +84,25 @@ def check_copies(copies: Copies, agree: Callable[[int, int], int], least: int) -
         agree: called with first and second, counts them.
         least: how many.
     """
-    pairs = zip(copies.first.tolist(), copies.second.tolist(), strict=True)
-    told = progress(pairs, "verification", len(copies))
-    inliers = np.array([agree(*pair) for pair in told], np.int64)
+    inliers = np.array(_look(copies, agree), np.int64)
     return dataclasses.replace(copies, inliers=inliers).take(inliers >= least)
+
+
+def compare_copies(copies: Copies, agree: Callable[[int, int], float], least: float) -> Copies:
+    """The pairs of which one image fits into the other at least so well.
+
+    Args:
+        copies: pairs.
+        agree: called with first and second, such as a `PixelAgreement`.
+        least: correlation.
+    """
+    agreement = np.array(_look(copies, agree), np.float32)
+    return dataclasses.replace(copies, agreement=agreement).take(agreement >= least)
+
+
+def _look(copies: Copies, agree: Callable[[int, int], Answer]) -> list[Answer]:
+    pairs = zip(copies.first.tolist(), copies.second.tolist(), strict=True)
+    return [agree(*pair) for pair in progress(pairs, "verification", len(copies))]
 
 
 def cluster_copies(copies: Copies, count: int) -> list[IntArray]:
@@ -119,4 +138,5 @@ def find_partners(copies: Copies, count: int) -> tuple[IntArray, IntArray]:
 
 
 def _as_copies(first: IntArray, second: IntArray, scores: FloatArray) -> Copies:
-    return Copies(first, second, scores, np.full(len(first), -1))
+    nobody = np.full(len(first), np.nan, np.float32)
+    return Copies(first, second, scores, np.full(len(first), -1), nobody)

@@ -11,15 +11,18 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from ..audit import pixel_agreement
 from ..audit.copies import (
     Copies,
     check_copies,
     cluster_copies,
+    compare_copies,
     find_copies,
     find_leaks,
     find_partners,
     select_across,
 )
+from ..audit.pixel_agreement import PixelAgreement
 from ..audit.verification import Verification
 from ..data.images import BadImage, decode
 from ..errors import DataError, UsageError
@@ -38,9 +41,12 @@ from ..structures.provenance import check_same_model
 
 SIDE, FEATURES = 320, 500  # images are verified at this longest side, by so many features
 SHOWN = 12  # images of a cluster on the page, besides the first
-CLUSTERS = ("id", "cluster", "nearest", "score", "inliers")
-LEAKS = ("id", "nearest", "score", "inliers")
+SMALL = 2 * pixel_agreement.SIDE  # at which pixels are read, to be shrunk once more
+LEAST, LEAST_VERIFIED = 0.85, 0.8  # cosines of copies
+CLUSTERS = ("id", "cluster", "nearest", "score", "inliers", "agreement")
+LEAKS = ("id", "nearest", "score", "inliers", "agreement")
 Agree = Callable[[int, int], int]
+Read = Callable[[int], np.ndarray | None]
 
 
 class Side(NamedTuple):
@@ -74,10 +80,9 @@ def duplicates_file(args: argparse.Namespace) -> str:
     graph = build_knn_graph(embeddings, args.k, args.graph, part=_parse_part(args.part, args.graph))
     if graph is None:
         return f"{args.graph}: part {args.part} is made; the table is written when the others are"
-    copies = find_copies(graph, args.least)
-    if args.verify:
-        agree, lost = make_check([Side.describe(embeddings, args.images)])
-        copies = check_copies(copies, agree, args.inliers)
+    least = _choose_least(args)
+    sides = [Side.describe(embeddings, args.images)]
+    copies, lost = _verify(find_copies(graph, least), sides, args)
     clusters = cluster_copies(copies, len(embeddings))
     partner, pair = find_partners(copies, len(embeddings))
     rows = (
@@ -94,13 +99,13 @@ def duplicates_file(args: argparse.Namespace) -> str:
     images = sum(map(len, clusters))
     told = (
         f"{count_noun(images, 'image')} of {len(embeddings)} stand in"
-        f" {count_noun(len(clusters), 'cluster')} of copies (cosine {args.least:g} and more"
-        f"{f', {args.inliers} features and more' if args.verify else ''}; the graph found"
+        f" {count_noun(len(clusters), 'cluster')} of copies (cosine {least:g} and more"
+        f"{_tell_verified(args)}; the graph found"
         f" {100 * graph.facts['recall']['value']:.1f} % of the nearest {graph.k})"
     )
     if args.out.endswith(PAGE):
         _show_clusters(embeddings, clusters, args, told)
-    return f"{told}: {args.out}{_tell_lost(lost if args.verify else set())}"
+    return f"{told}: {args.out}{_tell_lost(lost)}"
 
 
 def leaks_file(args: argparse.Namespace) -> str:
@@ -118,22 +123,19 @@ def leaks_file(args: argparse.Namespace) -> str:
     if (args.others is None) == (args.splits is None):
         raise UsageError("give a second folder of embeddings, or --splits of the one")
     table = _check_outputs(args, LEAKS, [args.embeddings, args.others, args.splits])
-    mine = Embeddings.load(args.embeddings)
+    mine, least = Embeddings.load(args.embeddings), _choose_least(args)
     if args.others is None:
         theirs, sides = mine, [Side.describe(mine, args.images)]
         graph = build_knn_graph(mine, args.k)
         assert graph is not None  # it has one part only
-        copies = select_across(find_copies(graph, args.least), _read_splits(args.splits, mine))
+        copies = select_across(find_copies(graph, least), _read_splits(args.splits, mine))
     else:
         theirs = Embeddings.load(args.others)
         check_same_model(mine, theirs, "the first images", "the others")
-        copies = find_leaks(mine, theirs, args.k, args.least)
+        copies = find_leaks(mine, theirs, args.k, least)
         folders = args.images if len(args.images) != 2 else args.images[:1]
         sides = [Side.describe(mine, folders), Side.describe(theirs, args.images[-1:] or ())]
-    lost: set[str] = set()
-    if args.verify:
-        agree, lost = make_check(sides)
-        copies = check_copies(copies, agree, args.inliers)
+    copies, lost = _verify(copies, sides, args)
     rows = [
         [
             csv_rows.guard_cell(str(mine.ids[copies.first[pair]])),
@@ -160,8 +162,11 @@ def _check_outputs(
         raise UsageError(
             f"{out}: name a .csv file, or a {PAGE} page, beside which a .csv is written"
         )
-    if args.verify and not args.images:
-        raise UsageError("--verify needs --images, the folder of the images")
+    if (args.verify or args.inliers is not None) and not args.images:
+        asked = "--verify" if args.verify else "--inliers"
+        raise UsageError(f"{asked} needs --images, the folder of the images")
+    if args.verify is False and args.inliers is not None:
+        raise UsageError("--inliers verifies: leave it or --no-verify out")
     table = out.with_suffix(".csv")
     check_writable(out, inputs)
     check_apart(table, inputs)
@@ -179,8 +184,12 @@ def _parse_part(text: str, graph: PathLike | None) -> JobPart:
 
 
 def _figures(copies: Copies, pair: int) -> list[str]:
-    inliers = int(copies.inliers[pair])
-    return [f"{copies.scores[pair]:.6f}", "" if inliers < 0 else str(inliers)]
+    inliers, agreement = int(copies.inliers[pair]), float(copies.agreement[pair])
+    looked = [
+        "" if inliers < 0 else str(inliers),
+        "" if agreement != agreement else f"{agreement:.3f}",
+    ]
+    return [f"{copies.scores[pair]:.6f}", *looked]
 
 
 def _read_splits(path: PathLike, embeddings: Embeddings) -> np.ndarray:
@@ -195,6 +204,38 @@ def _read_splits(path: PathLike, embeddings: Embeddings) -> np.ndarray:
     return splits
 
 
+def _is_verified(args: argparse.Namespace) -> bool:
+    return bool(args.images) if args.verify is None else bool(args.verify)
+
+
+def _choose_least(args: argparse.Namespace) -> float:
+    """The least cosine: a look at the images sorts out what the embeddings find alike."""
+    if args.least is not None:
+        return float(args.least)
+    return LEAST_VERIFIED if _is_verified(args) else LEAST
+
+
+def _verify(
+    copies: Copies, sides: Sequence[Side], args: argparse.Namespace
+) -> tuple[Copies, set[str]]:
+    """The pairs that agree when they are looked at, and the images that could not be read."""
+    if not _is_verified(args):
+        return copies, set()
+    if args.inliers is not None:
+        agree, lost = make_check(sides)
+        return check_copies(copies, agree, args.inliers), lost
+    compare, lost = make_comparison(sides)
+    return compare_copies(copies, compare, args.agreement), lost
+
+
+def _tell_verified(args: argparse.Namespace) -> str:
+    if not _is_verified(args):
+        return ""
+    if args.inliers is not None:
+        return f", {args.inliers} features and more"
+    return f", pixels that agree by {args.agreement:g} and more"
+
+
 def make_check(sides: Sequence[Side]) -> tuple[Agree, set[str]]:
     """What counts the features in which two images agree, as they are or mirrored, and the images
     it could not read.
@@ -202,11 +243,50 @@ def make_check(sides: Sequence[Side]) -> tuple[Agree, set[str]]:
     Args:
         sides: one set, or two whose pairs are looked at.
     """
+    read, count, lost = _make_reader(sides, SIDE)
+
+    def read_both(number: int) -> np.ndarray | None:
+        gray = read(number % count)
+        if gray is None or number < count:
+            return gray
+        # Features know no mirror: the mirrored image is one of its own.
+        return np.ascontiguousarray(gray[:, ::-1])
+
+    compare = Verification(read_both, FEATURES)
+    offset = _second_side(sides)
+
+    def agree(first: int, second: int) -> int:
+        other = second + offset
+        return max(compare(first, other), compare(first, other + count))
+
+    return agree, lost
+
+
+def make_comparison(sides: Sequence[Side]) -> tuple[Callable[[int, int], float], set[str]]:
+    """What tells how well one image fits into another, and the images it could not read.
+
+    Args:
+        sides: one set, or two whose pairs are looked at.
+    """
+    read, _, lost = _make_reader(sides, SMALL)
+    compare, offset = PixelAgreement(read), _second_side(sides)
+    return lambda first, second: compare(first, second + offset), lost
+
+
+def _second_side(sides: Sequence[Side]) -> int:
+    """The number of the first image of the second set."""
+    return len(sides[0].ids) if len(sides) > 1 else 0
+
+
+def _make_reader(sides: Sequence[Side], longest: int) -> tuple[Read, int, set[str]]:
+    """What reads the gray image of a number, shrunk; how many images there are; and those that
+    could not be read.
+    """
     lost: set[str] = set()
     names = [(side, name) for side in sides for name in side.ids]
 
     def read(number: int) -> np.ndarray | None:
-        side, name = names[number % len(names)]
+        side, name = names[number]
         path = find(name, list(side.folders), side.root)
         try:
             image = decode(os.fspath(path or name)).convert("L") if path else None
@@ -215,19 +295,10 @@ def make_check(sides: Sequence[Side]) -> tuple[Agree, set[str]]:
         if image is None:
             lost.add(name)
             return None
-        image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-        gray = np.asarray(image)
-        # Features know no mirror: the mirrored image is one of its own.
-        return np.ascontiguousarray(gray[:, ::-1]) if number >= len(names) else gray
+        image.thumbnail((longest, longest), Image.Resampling.BILINEAR)
+        return np.asarray(image)
 
-    compare = Verification(read, FEATURES)
-    offset = len(sides[0].ids) if len(sides) > 1 else 0
-
-    def agree(first: int, second: int) -> int:
-        other = second + offset
-        return max(compare(first, other), compare(first, other + len(names)))
-
-    return agree, lost
+    return read, len(names), lost
 
 
 def _tell_lost(lost: set[str]) -> str:

@@ -1,7 +1,7 @@
 """Quality of data and models, one subcommand a question; none changes what it looks at.
 
 fastseek audit noise --images /my/images --out noise.csv
-fastseek audit duplicates outputs/e/gallery --out duplicates.html --images /my/images --verify
+fastseek audit duplicates outputs/e/gallery --out duplicates.html --images /my/images
 fastseek audit leaks outputs/e/query outputs/e/gallery --out leaks.csv
 fastseek audit duplicate-classes --weights model_final.safetensors --out duplicates.html
 fastseek audit collisions --groups duplicates.json --batch 32
@@ -99,7 +99,7 @@ def add_duplicates(commands: Commands) -> None:
         "duplicates", help="images that stand more than once: clusters of near copies"
     )
     parser.add_argument("embeddings", metavar="E", help="embeddings of the images")
-    _add_copy_options(parser, "id,cluster,nearest,score,inliers")
+    _add_copy_options(parser, "id,cluster,nearest,score,inliers,agreement")
     parser.add_argument(
         "--graph", metavar="DIR", help="keeps the kNN graph there, and goes on with it"
     )
@@ -118,7 +118,7 @@ def add_leaks(commands: Commands) -> None:
     )
     parser.add_argument("embeddings", metavar="E", help="embeddings of the images that may leak")
     parser.add_argument("others", metavar="F", nargs="?", help="embeddings of the other images")
-    _add_copy_options(parser, "id,nearest,score,inliers")
+    _add_copy_options(parser, "id,nearest,score,inliers,agreement")
     parser.add_argument(
         "--splits",
         metavar="FILE",
@@ -131,7 +131,9 @@ def _add_copy_options(parser: argparse.ArgumentParser, header: str) -> None:
         "--out", required=True, help=f"the table {header}, .csv, or a page, .html (then both)"
     )
     parser.add_argument(
-        "--least", type=float, default=0.85, help="cosine of a copy (default: %(default)s)"
+        "--least",
+        type=float,
+        help="cosine of a copy (default: 0.8 where images are compared, else 0.85)",
     )
     parser.add_argument(
         "-k", type=int, default=10, help="nearest images looked at (default: %(default)s)"
@@ -145,11 +147,22 @@ def _add_copy_options(parser: argparse.ArgumentParser, header: str) -> None:
     )
     parser.add_argument(
         "--verify",
-        action="store_true",
-        help="keep pairs only whose local features agree (SIFT and RANSAC, mirrored too)",
+        action=argparse.BooleanOptionalAction,
+        help="keep pairs only of which one image fits into the other, as it is, cropped, scaled or"
+        " mirrored (default: where --images names them)",
     )
     parser.add_argument(
-        "--inliers", type=int, default=15, help="features that must agree (default: %(default)s)"
+        "--agreement",
+        type=float,
+        default=0.75,
+        help="correlation of the pixels of a copy (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--inliers",
+        type=int,
+        metavar="N",
+        help="compare local features instead (SIFT and RANSAC, with OpenCV), of which N agree: for"
+        " copies that were turned",
     )
 
 

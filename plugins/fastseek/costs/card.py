@@ -205,10 +205,12 @@ def _assumptions(
         " processes; images are read as fast as they are embedded",
         f"vectors of {job.dim} float32 numbers, ids of {LETTERS} letters",
         "seconds grow as a power of the number of images through the measured sizes, and in"
-        " proportion to the width of the vectors; bytes in proportion to the number of images",
+        " proportion to the width of the vectors; bytes in proportion to the number of images;"
+        " what a query takes because it is asked alone does not grow",
         f"the largest sizes that were measured: {told}",
         "no building grows slower than the number of images, a scan neither; a query over lists grows"
-        " with its square root at least. Mapped lists were measured in the memory that files are"
+        " with its square root at least, one through a graph is taken to grow with the fourth root at"
+        " most. Mapped lists were measured in the memory that files are"
         " cached in: a cold disk adds the time of its reads",
         "powers: "
         + ", ".join(

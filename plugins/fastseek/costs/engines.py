@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .growth import Law, Measured, find_byte_law, find_time_law
+from .growth import CEILING, Law, Measured, find_byte_law, find_query_law, find_time_law
 
 SHARE = 0.7  # of the memory that an engine may fill
 PATIENCE = 0.5  # CPU seconds that one query may take
@@ -25,6 +25,8 @@ class Engine(NamedTuple):
         beyond: what helps where it does not fit any more.
         query_power: with what power of the number of images a query grows at least: a scan looks at
             all, lists at a share of them that shrinks as their number grows with the square root.
+        query_most: with what power at most: the ways through a graph grow with the logarithm, and a
+            growing share of them is read from memory that no cache holds.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Engine(NamedTuple):
     ram: str
     beyond: str
     query_power: float = 0.0
+    query_most: float = CEILING
 
     def ram_law(self, runs: Sequence[Measured], dim: int) -> Law | None:
         """How the bytes in memory grow; None where nothing was measured."""
@@ -56,6 +59,7 @@ ENGINES = (
         "fastseek index create --engine hnsw, or faiss_hnsw",
         STRUCTURE,
         "ivf_rabitq, whose lists stay on disk",
+        query_most=0.25,
     ),
     Engine(
         "ivf_rabitq",
@@ -85,7 +89,7 @@ def describe_engine(
     memory, disk = engine.ram_law(runs, dim), engine.disk_law(runs, dim)
     # Every image must be put in, so that no building grows slower than their number.
     build = find_time_law(runs, engine.name, "build cpu s", dim, 1.0)
-    query = find_time_law(runs, engine.name, "query cpu ms", dim, engine.query_power)
+    query = find_query_law(runs, engine.name, dim, engine.query_power, engine.query_most)
     needed = memory.at(images) if memory else None
     seconds = query.at(images) / 1e3 if query else None
     made = build.at(images) if build else (0.0 if engine.ram == VECTORS else None)

@@ -14,6 +14,7 @@ from ..io.json_files import read_json
 from ..io.paths import PathLike
 
 SHIPPED = pathlib.Path(__file__).parent / "growth.json"
+ALONE, AMONG_MANY = "query cpu ms", "query among many, cpu ms"
 CEILING = 2.5  # of the power that a cost may grow with
 
 
@@ -35,29 +36,31 @@ class Measured(NamedTuple):
 
 
 class Law(NamedTuple):
-    """A cost of factor * images ** power, and what it was found from.
+    """A cost of fixed + factor * images ** power, and what it was found from.
 
     Args:
         factor, power: of the law; where one size was measured the power is 1.
         sizes: the numbers of images that were measured, rising.
         sources: the files they stand in.
+        fixed: the part that does not grow.
     """
 
     factor: float
     power: float
     sizes: tuple[int, ...]
     sources: tuple[str, ...]
+    fixed: float = 0.0
 
     def at(self, images: float) -> float:
         """The cost of so many images."""
-        return float(self.factor * images**self.power)
+        return float(self.fixed + self.factor * images**self.power)
 
     def reach(self, cost: float) -> float:
         """How many images come to so much; infinity where the cost does not grow."""
         if self.power <= 0 or self.factor <= 0:
             return math.inf
         try:
-            return float((cost / self.factor) ** (1 / self.power))
+            return float((max(0.0, cost - self.fixed) / self.factor) ** (1 / self.power))
         except OverflowError:
             return math.inf
 
@@ -84,7 +87,12 @@ def _read(row: dict[str, Any]) -> Measured:
 
 
 def find_time_law(
-    runs: Sequence[Measured], engine: str, figure: str, dim: int, least: float = 0.0
+    runs: Sequence[Measured],
+    engine: str,
+    figure: str,
+    dim: int,
+    least: float = 0.0,
+    most: float = CEILING,
 ) -> Law | None:
     """How seconds grow: a power of the number of images through the measured sizes; vectors of other
     widths are taken to cost in proportion to these.
@@ -94,7 +102,8 @@ def find_time_law(
         engine: whose.
         figure: which seconds.
         dim: numbers of a vector.
-        least: the power that is known to be reached in the end, whatever small sizes show.
+        least, most: the powers that are known to be reached, and not passed, in the end, whatever
+            small sizes show.
 
     Returns:
         None where nothing was measured.
@@ -108,13 +117,38 @@ def find_time_law(
         )
         for size in sorted({run.images for run in known})
     }
-    sizes, power = tuple(costs), max(1.0, least)
+    sizes, power = tuple(costs), min(max(1.0, least), most)
     if len(sizes) > 1:
         slope = np.polyfit(np.log(sizes), np.log(list(costs.values())), 1)[0]
-        power = float(np.clip(slope, least, CEILING))
+        power = float(np.clip(slope, least, most))
     # Through the largest size: it is nearest to what is asked for.
     factor = costs[sizes[-1]] / sizes[-1] ** power
     return Law(factor, power, sizes, _sources(known))
+
+
+def find_query_law(
+    runs: Sequence[Measured], engine: str, dim: int, least: float = 0.0, most: float = CEILING
+) -> Law | None:
+    """How the milliseconds of one query grow: what a query takes among many, by `find_time_law`, and
+    what being asked alone adds, which neither images nor width change.
+
+    Where queries were not measured among many, all of it is taken to grow. The arguments are those
+    of `find_time_law`.
+    """
+    law = find_time_law(runs, engine, AMONG_MANY, dim, least, most)
+    if law is None:
+        return find_time_law(runs, engine, ALONE, dim, least, most)
+    known = [run for run in runs if run.engine == engine]
+    among = {
+        (run.images, run.dim): run.figures[AMONG_MANY] for run in known if AMONG_MANY in run.figures
+    }
+    added = [
+        run.figures[ALONE] - among[run.images, run.dim]
+        for run in known
+        if ALONE in run.figures and (run.images, run.dim) in among
+    ]
+    # The least of those that were measured both ways: a busy machine only adds to it.
+    return law._replace(fixed=max(0.0, min(added, default=0.0)))
 
 
 def find_byte_law(runs: Sequence[Measured], engine: str, figure: str, dim: int) -> Law | None:

@@ -54,6 +54,8 @@ class MilvusIndex(DatabaseIndex):
                 f" --out {self.name} --dim N`"
             )
         self.about = self.store.about()
+        if self.about.get("partition"):
+            self.store.finish_batches()
 
     @classmethod
     def create(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -20,10 +21,12 @@ from ..structures.provenance import KEYS, first_difference
 from . import _milvus_lite
 from ._milvus_connection import MilvusConnection
 from ._milvus_ids import LONGEST_ID, check_collection, check_ids, decode_id, encode_id
+from ._milvus_journal import keep_batch, left_batches
 from ._milvus_lock import hold_lock
 from ._milvus_types import IndexType, check_server, read_index_type
 from ._milvus_vectors import check_vector_type, decode_vectors, encode_vectors
 
+logger = logging.getLogger("fastseek")
 METRICS = {
     "cosine": "IP",
     "ip": "IP",
@@ -75,7 +78,7 @@ class MilvusStore:
         self.collection = collection
         self.connection = MilvusConnection(uri, token)
         self.uri, self.local = self.connection.uri, self.connection.embedded
-        self._loaded = False
+        self._full_name, self._loaded = f"{self.uri}#{collection}", False
 
     def __enter__(self) -> MilvusStore:
         return self
@@ -173,6 +176,8 @@ class MilvusStore:
                 client.drop_collection(self.collection)
             raise
         self._loaded = True
+        for _ in left_batches(self._full_name):
+            pass  # of a collection of this name that is no more
 
     def drop(self) -> None:
         """Delete the collection and all that is in it."""
@@ -293,10 +298,20 @@ class MilvusStore:
         if key:
             rows = [{**row, key: row.get(key) or ""} for row in rows]
         if key and not self.local and self.connection.version < KEYED:
-            self._ask("store vectors", "delete", ids=[row["id"] for row in rows])
-            self._ask("store vectors", "insert", rows)
+            with keep_batch(self._full_name, rows):
+                self._ask("store vectors", "delete", ids=[row["id"] for row in rows])
+                self._ask("store vectors", "insert", rows)
         else:
             self._ask("store vectors", "upsert", rows)
+
+    def finish_batches(self) -> None:
+        """Put in what a process of this machine had deleted when it died, and not inserted."""
+        for rows in left_batches(self._full_name):
+            there = set(self.fields([decode_id(row["id"]) for row in rows], []))
+            missing = [row for row in rows if decode_id(row["id"]) not in there]
+            if missing:
+                logger.warning("%s: %d images are put in again", self.collection, len(missing))
+                self._ask("store vectors", "insert", missing)
 
     def update(self, fields: Mapping[str, Mapping[str, Any]]) -> None:
         """Give images that are there other fields; those that are not named stay.
