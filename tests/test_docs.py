@@ -30,6 +30,7 @@ ROWS = (
     ("models.md",),
     ("recipes.md",),
     ("install.md", "contributing.md"),
+    ("protocols.md",),
 )
 # Pages whose blocks are run by a test of their own.
 ELSEWHERE = {
@@ -53,6 +54,7 @@ UNRUN = {
     "subjects recipe.yml": "it wants a trained model; tests/inference/test_subjects.py",
     "s3://bucket": "no store can be asked here; tests/data/test_sources.py",
     "milvus://host:19530": "no cluster can be asked here; tests/index/test_databases.py",
+    "fastseek bench": "it wants a benchmark's files; tests/cli/test_bench.py",
     "--plugin my_parts.py": "the file is the reader's; tests/cli/test_command.py",
 }
 # Blocks that are no commands and no program: (page, how they begin) -> where they are checked.

@@ -41,8 +41,8 @@ FLOORS = {
         """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _plan _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
-        "_rerank",
-        """ablate adapt audit blend classify classify_report contest demo diff doctor embed export fuse index
+        "_bench _rerank",
+        """ablate adapt audit bench blend classify classify_report contest demo diff doctor embed export fuse index
         models parts plan recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspect import Signature
     from typing import Any
 
+    from .api.benchmarking import bench
     from .api.embedding import embed, load_model
     from .api.inputs import load_embeddings, load_truth
     from .api.listing import PartInfo, load_recipe, parts
@@ -44,6 +45,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "adapt",
+    "bench",
     "embed",
     "evaluate",
     "fuse",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..errors import ArtefactError, DataError, FastSeekError, RunError, UsageError
 from ..structures import Answer, Embeddings, GroundTruth, Ranking, Score
 from ..structures.ranking import set_viewer
+from .benchmarking import bench
 from .embedding import embed, load_model
 from .inputs import load_embeddings, load_truth
 from .listing import PartInfo, load_recipe, parts

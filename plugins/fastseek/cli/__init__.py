@@ -28,6 +28,7 @@ VERBS = {
     "rerank": "a ranking to a better ranking",
     "fuse": "many rankings of the same queries to one",
     "score": "rankings and submissions to scores",
+    "bench": "a benchmark and a model to the figures of its protocol",
     "diff": "two rankings, query by query",
     "report": "a ranking to one HTML page",
     "submit": "a ranking to a submission, checked",
@@ -60,7 +61,7 @@ FILES = {"try": "try_folder"}
 # Verbs that run a model: the C library keeps memory for it, and its threads do not spin.
 MODEL_VERBS = {
     *("try", "demo", "run", "train", "contest", "ablate", "self-train"),
-    *("plan", "embed", "index", "classify", "classify-report", "subjects"),
+    *("plan", "embed", "bench", "index", "classify", "classify-report", "subjects"),
 }
 EXAMPLES = """examples:
   fastseek try /my/images

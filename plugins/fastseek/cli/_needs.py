@@ -14,7 +14,7 @@ TRAINING = (
 )
 # Verbs that need more than `pip install fastseek` brings.
 VERB_NEEDS = {
-    **dict.fromkeys(("try", "embed"), NETWORK),
+    **dict.fromkeys(("try", "embed", "bench"), NETWORK),
     **dict.fromkeys(("demo", "run", "train", "subjects", "classify"), TRAINING),
     **dict.fromkeys(("classify-report", "contest", "ablate", "self-train", "export"), TRAINING),
 }
