@@ -283,7 +283,7 @@ def test_boxes_of_coco_are_items_and_show_what_they_hold(home):
     root = home(copies.coco)
     found = read("coco_boxes({root!r})", root)
     first = found.items[0]
-    assert first.id == "000000000000.jpg/0" and first.label == "dog"
+    assert first.id == "train2017/000000000000.jpg/0" and first.label == "dog"
     alone = copies.toy.photo(0, 0, copies.SIDE)
     assert np.abs(np.asarray(decode(first.path), float) - np.asarray(alone)).mean() < 30
     file = root / "annotations/instances_train2017.json"

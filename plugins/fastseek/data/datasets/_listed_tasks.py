@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ class Asked(NamedTuple):
         metrics: call strings of METRICS.
         places: how many places that are no junk the metrics need; 0 for the whole gallery.
         name: of the task, where there are several.
+        junk: what is junk, in a word or two; "" for nothing.
         averages: over what the figures of several tasks are averaged, as of a `Task`.
     """
 
@@ -30,6 +32,7 @@ class Asked(NamedTuple):
     metrics: tuple[str, ...]
     places: int = 0
     name: str = ""
+    junk: str = ""
     averages: tuple[str, ...] = ()
 
 
@@ -50,6 +53,8 @@ def listed_task(
     sides = LabeledSide.from_items(queries), LabeledSide.from_items(gallery)
     truth = GroundTruth.from_lists(*sides, right, junk)
     truth = with_protocol(truth, asked.protocol, asked.definition, asked.name)
+    if asked.junk:
+        truth = dataclasses.replace(truth, protocol={**truth.protocol, "junk": asked.junk})
     depth = needed_depth(truth, asked.places or len(gallery))
     return Task(asked.name, queries, gallery, truth, asked.metrics, depth, asked.averages)
 
@@ -84,5 +89,6 @@ def leave_one_out_task(asked: Asked, items: Sequence[Item], count_query: bool) -
         [other for other in rows[label] if count_query or other != row]
         for row, label in enumerate(labels)
     ]
+    asked = asked if count_query else asked._replace(junk="the query itself")
     junk = [] if count_query else [[row] for row in range(len(labels))]
     return listed_task(asked, items, items, right, junk)

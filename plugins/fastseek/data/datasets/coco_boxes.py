@@ -27,7 +27,8 @@ class CocoBoxes:
     out of the image, with the category as label.
 
     Boxes around crowds (iscrowd) and those with a side below `least` pixels are left out; the log
-    counts them. The id of an item is the image's file name and the number of the annotation.
+    counts them. The id of an item is the image's file name and the number of the annotation,
+    below the folder's name where train and query lie in two.
 
     Args:
         train: annotations of boxes to train on and search in, such as
@@ -63,13 +64,19 @@ class CocoBoxes:
                 table, home = _read(locate(file, "the annotations"), split, root, least)
                 parts.append(table)
                 homes.append(home)
+        self.root = os.path.commonpath(homes)
+        # Two folders may call an image alike.
+        below = [os.path.relpath(home, self.root) for home in homes]
+        parts = [
+            part if folder == os.curdir else part.with_prefix(f"{folder}/")
+            for part, folder in zip(parts, below, strict=True)
+        ]
         items = join_tables(parts)
         if share is not None:
             items = part_queries(items, share)
         elif train and asked:
             items = join_tables([items, parts[0].in_split("gallery")])
         self.items: ItemTable = items
-        self.root = os.path.commonpath(homes)
 
 
 def _find_annotations(home: pathlib.Path, alone: bool) -> tuple[str, str]:

@@ -74,7 +74,8 @@ class OxfordBuildings:
         names = [item.id for item in gallery]
         right = [number_images(names, one.good + one.ok, one.name) for one in self.asked]
         junk = [number_images(names, one.junk, one.name) for one in self.asked]
-        asked = Asked(f"oxford_buildings(crop={self.crop})", DEFINITION, ("map(trapezoid=True)",))
+        name, metrics = f"oxford_buildings(crop={self.crop})", ("map(trapezoid=True)",)
+        asked = Asked(name, DEFINITION, metrics, junk="junk, as listed")
         return [listed_task(asked, queries, gallery, right, junk)]
 
 

@@ -93,7 +93,10 @@ class Uned:
             ]
             junk = [[own] if own >= 0 else [] for own in itself]
             metrics = ("mmp(5)", "recall(1)")
-            asked = Asked("uned(k=5)", DEFINITION, metrics, 5, domain, ("tasks", "queries"))
+            alone = lists.searched_list(domain, self.split) == self.split
+            out = "the query itself" if alone else ""
+            averages = ("tasks", "queries")
+            asked = Asked("uned(k=5)", DEFINITION, metrics, 5, domain, out, averages)
             made.append(listed_task(asked, some, gallery, right, junk))
         return made
 
