@@ -9,7 +9,8 @@ import signal
 # What is imported is never garbage; looking for some takes a fifth of the time of importing.
 gc.disable()
 
-import numpy as np  # noqa: E402  after the line above, which is about it
+import hypothesis  # noqa: E402  after the line above, which is about it
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
@@ -18,7 +19,11 @@ from hypothesis import HealthCheck, settings  # noqa: E402
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
-pytest_plugins = ["training_fixtures"]
+pytest_plugins = ["run_folder", "training_fixtures"]
+
+# F28: the same examples in every run, and nothing kept between runs.
+hypothesis.settings.register_profile("suite", derandomize=True)
+hypothesis.settings.load_profile("suite")
 
 # Tests fork to kill what they forked; a child of a process with OpenMP threads waits for them for
 # ever.

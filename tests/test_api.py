@@ -43,7 +43,7 @@ def run(code, folder):
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

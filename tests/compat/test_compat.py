@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def python(*args):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "plugins"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *args], capture_output=True, text=True, env=env, timeout=240
+        [sys.executable, *args], capture_output=True, text=True, env=env, timeout=1800
     )
 
 

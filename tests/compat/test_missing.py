@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def _run(hidden, *argv):
     return processes.run(
-        *argv, forbidden=hidden, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, timeout=120
+        *argv, forbidden=hidden, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, timeout=1800
     )
 
 

@@ -225,7 +225,6 @@ def test_what_is_no_image_is_refused_with_its_code(name, tmp_path):
     assert bad(data) == code
 
 
-@pytest.mark.timeout(900)
 def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()

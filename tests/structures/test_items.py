@@ -106,7 +106,7 @@ def test_a_spawned_process_reads_the_same_files(tmp_path):
     out = context.Queue()
     child = context.Process(target=_first_and_last, args=(paths, out))
     child.start()
-    assert out.get(timeout=60) == ("/photos/train/0/0010.jpg", "/photos/train/0/0029.jpg", 20)
+    assert out.get(timeout=1800) == ("/photos/train/0/0010.jpg", "/photos/train/0/0029.jpg", 20)
     child.join()
 
 

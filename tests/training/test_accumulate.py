@@ -291,7 +291,6 @@ def process(rank, folder, data):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_two_processes_exchange_gradients_once_an_update_and_agree_with_one(tmp_path):
     """landmark row 33."""
     data = photos(32)

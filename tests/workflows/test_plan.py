@@ -501,7 +501,7 @@ def test_the_steps_are_told_without_training(home):
 
 
 def command(*args):
-    return processes.run("train_net.py", *args, forks=True, timeout=240)
+    return processes.run("train_net.py", *args, forks=True, timeout=1800)
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def start(*args, **options):
 
 
 def finished(process):
-    process.wait(timeout=240)
+    process.wait(timeout=1800)
     return process.returncode, process.stdout, process.stderr
 
 

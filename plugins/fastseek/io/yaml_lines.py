@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -87,7 +89,16 @@ def read_yaml(path: PathLike) -> Document:
 
 
 def _parse(path: PathLike) -> Document:
-    loader = _Loader(_text(path))
+    document = _parse_text(str(path), _text(path))
+    return dataclasses.replace(
+        document, values=copy.deepcopy(document.values), lines=dict(document.lines)
+    )
+
+
+# One run reads a recipe and its bases again and again; parsing them is most of loading a recipe.
+@functools.lru_cache(maxsize=64)
+def _parse_text(path: str, text: str) -> Document:
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -98,8 +109,8 @@ def _parse(path: PathLike) -> Document:
                 " is not"
             )
         lines: dict[str, int] = {}
-        _walk(node, "", lines, str(path))
-        return Document(str(path), loader.construct_document(node), lines)
+        _walk(node, "", lines, path)
+        return Document(path, loader.construct_document(node), lines)
     finally:
         loader.dispose()
 

@@ -170,7 +170,6 @@ def test_odd_names_survive(tmp_path):
     assert {item.id for item in folder(tmp_path).items} == set(names)
 
 
-@pytest.mark.timeout(900)
 def test_links_to_folders_are_followed_but_never_in_circles(tmp_path):
     put(tmp_path / "real", "1.jpg")
     (tmp_path / "data").mkdir()

@@ -312,7 +312,7 @@ def test_of_many_processes_one_reads_and_all_map_its_files(root, tmp_path, monke
     crew = [context.Process(target=_opened, args=(root, tmp_path / "cache", out)) for _ in range(4)]
     for child in crew:
         child.start()
-    assert len({out.get(timeout=280) for _ in crew}) == 1
+    assert len({out.get(timeout=1800) for _ in crew}) == 1
     for child in crew:
         child.join()
     assert len(list(root.glob("by*"))) == 1

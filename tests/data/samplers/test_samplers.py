@@ -219,7 +219,6 @@ def test_what_cannot_work_is_refused_before_the_first_batch_with_the_legal_value
         sampler(call, labels_of(counts), batch_size, world_size=world_size)
 
 
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", ["pk", "balanced_pk"])
 def test_every_legal_setting_ends_and_every_other_is_refused(name):
     """All small cases: the answer is batches of the right shape, or an error; never an endless

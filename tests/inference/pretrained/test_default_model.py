@@ -117,7 +117,7 @@ def test_it_works_where_fast_reid_is_not_installed_and_runs_no_code_of_the_wheel
         env={**os.environ, "PYTHONPATH": str(ROOT / "plugins")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1800,
     )
     assert done.stdout.strip() == "(1, 1280) False", done.stderr
 
