@@ -1,5 +1,6 @@
 """A small gallery, a small model, and recipes of both, for every test that trains."""
 
+import functools
 import os
 
 import pytest
@@ -48,22 +49,20 @@ def recipe_of(photos, tmp_path):
     """recipe_of(SOLVER__MAX_EPOCH=3) -> a frozen config that trains on the small gallery into
     tmp_path/out.
     """
+    return functools.partial(toy_recipe, photos, tmp_path / "out")
+
+
+def toy_recipe(photos, out, **changes):
+    """A frozen config that trains on a small gallery into a folder; SOLVER__MAX_EPOCH=3 changes it."""
     from fastreid.config import get_cfg
 
-    def make(**changes):
-        cfg = get_cfg()
-        register(cfg)
-        keys = {
-            **SEEKER,
-            "DATASETS.NAMES": (f"folder('{photos}')",),
-            "OUTPUT_DIR": str(tmp_path / "out"),
-        }
-        keys |= {key.replace("__", "."): value for key, value in changes.items()}
-        cfg.merge_from_list([part for pair in keys.items() for part in pair])
-        cfg.freeze()
-        return cfg
-
-    return make
+    cfg = get_cfg()
+    register(cfg)
+    keys = {**SEEKER, "DATASETS.NAMES": (f"folder('{photos}')",), "OUTPUT_DIR": str(out)}
+    keys |= {key.replace("__", "."): value for key, value in changes.items()}
+    cfg.merge_from_list([part for pair in keys.items() for part in pair])
+    cfg.freeze()
+    return cfg
 
 
 @pytest.fixture

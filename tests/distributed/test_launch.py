@@ -2,6 +2,7 @@ import json
 import os
 import pathlib
 import signal
+import sys
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from fastseek.distributed import launch as launching
 from fastseek.distributed.launch import launch
 from fastseek.errors import ArtefactError, RunError, UsageError
 
-pytestmark = pytest.mark.timeout(1800)  # new processes on a busy machine
+TRAINER = "fastseek.training.trainer"
 
 
 def train(cfg):
@@ -63,8 +64,27 @@ def told(folder):
     return torch.tensor([json.loads(line)["total_loss"] for line in lines])
 
 
+def add_up(folder, number):
+    """In one of two new processes: the sum over both, and whether they began with nothing."""
+    rank = torch.distributed.get_rank()
+    total = torch.tensor([float(number + rank)])
+    torch.distributed.all_reduce(total)
+    said = {"total": total.item(), "pid": os.getpid(), "trainer": TRAINER in sys.modules}
+    (pathlib.Path(folder) / f"{rank}.json").write_text(json.dumps(said))
+
+
+def test_processes_are_new_ones_and_talk(tmp_path):
+    import fastseek.training.trainer  # noqa: F401  a forked process would have it
+
+    assert launch(add_up, num_gpus=2, args=(str(tmp_path), 20), device="cpu") is None
+    said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert [one["total"] for one in said] == [41, 41]
+    assert len({os.getpid(), *(one["pid"] for one in said)}) == 3
+    assert not any(one["trainer"] for one in said)
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one(recipe_of, tmp_path):
+def test_two_processes_train_as_one(recipe_of, tmp_path, launch_forks):
     # batch norm in eval mode, no randomness inside the model: then two halves of a batch are the
     # whole batch
     plain = {

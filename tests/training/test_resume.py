@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from fastseek.errors import ArtefactError, DataError, RunError, StoppedError
 from fastseek.training import checkpoint, checkpoint_manifest
 from fastseek.training.trainer import Trainer
+from training_fixtures import toy_recipe
 
 EVERY_STEP = 1e-9  # minutes
 
@@ -47,10 +48,16 @@ def weights(folder):
     return load_file(pathlib.Path(folder) / "model_final.safetensors")
 
 
-@pytest.fixture
-def whole(recipe_of, tmp_path):
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
     """The folder of a run that nothing happened to."""
-    return trained(recipe_of(OUTPUT_DIR=str(tmp_path / "whole"))).cfg.OUTPUT_DIR
+    out = tmp_path_factory.mktemp("whole")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return trained(toy_recipe(photos, out)).cfg.OUTPUT_DIR
+    finally:
+        torch.set_num_threads(threads)
 
 
 def assert_same(folder, whole):

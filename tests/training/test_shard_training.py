@@ -18,7 +18,7 @@ from fastseek.distributed.fully_sharded import here, shard_fully
 from fastseek.distributed.launch import launch
 from fastseek.errors import RunError, UsageError
 from fastseek.training import checkpoint_manifest, whole_tensors
-from fastseek.training.checkpoint import Checkpointer
+from fastseek.training.checkpoint import TAG, Checkpointer
 from fastseek.training.evaluation import run_in_step
 from fastseek.training.optimizer import OptimizerMemory
 from fastseek.training.trainer import Trainer
@@ -74,6 +74,23 @@ def final(folder):
     )
 
 
+def assert_close(one, other):
+    """Both have the same final weights, but for rounding; returns the other's."""
+    first, second = (load_file(folder / "model_final.safetensors") for folder in (one, other))
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5)
+    return second
+
+
+def stopped(whole, folder):
+    """A copy of a run's folder as if it had been stopped in its second epoch."""
+    shutil.copytree(whole, folder)
+    for file in [*folder.glob("model_final*"), *folder.glob("model_best*")]:
+        file.unlink()
+    (folder / TAG).write_text("model_0000.safetensors")
+
+
 @pytest.fixture
 def run(recipe_of, tmp_path, launch_forks):
     """run(name, processes, resume=False, **changes) -> its folder."""
@@ -88,10 +105,13 @@ def run(recipe_of, tmp_path, launch_forks):
 
 
 @pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path, monkeypatch):
+def test_two_processes_train_as_one_and_go_on_as_one_two_three_or_four(run, tmp_path, monkeypatch):
     monkeypatch.setattr(whole_tensors, "BLOCK", 64)  # two rows of centers travel together
     whole = run("whole", 2)
-    half = run("half", 2, SEEK__STOP_AT=1)
+    one = run("one", 1)
+    assert losses(one) == pytest.approx(losses(whole), rel=1e-5)
+    assert_close(one, whole)
+    assert checkpoint_manifest.fault(whole, "model_final") is None
     weights, memory = final(whole)
     assert weights[WEIGHT].shape == (18, 32) and set(memory) == {
         f"{WEIGHT}:exp_avg",
@@ -99,7 +119,7 @@ def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path
     }
     for processes in (1, 2, 3, 4):
         name = f"with{processes}"
-        shutil.copytree(half, tmp_path / name)
+        stopped(whole, tmp_path / name)
         folder = run(name, processes, resume=True)
         others = load_file(folder / "model_final.safetensors")
         rows = [one["rows"] for one in held(folder, processes)]
@@ -115,40 +135,26 @@ def test_a_run_of_two_processes_goes_on_with_one_two_three_or_four(run, tmp_path
 
 
 @pytest.mark.slow
-def test_one_process_trains_as_two_do(run):
-    one, two = run("one", 1), run("two", 2)
-    assert losses(one) == pytest.approx(losses(two), rel=1e-5)
-    first, second = (load_file(folder / "model_final.safetensors") for folder in (one, two))
-    for key, value in first.items():
-        torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5)
-    assert checkpoint_manifest.fault(two, "model_final") is None
-
-
-@pytest.mark.slow
 def test_weights_that_are_all_shared_out_train_as_in_one_process(
     run, tests_on, tmp_path, monkeypatch
 ):
     """With the class weights by class, all others by FSDP2; gradients gathered over two batches;
     evaluated on the way.
     """
-    monkeypatch.setattr(fully_sharded, "TOGETHER", 4000)  # blocks of a small network
+    monkeypatch.setattr(fully_sharded, "TOGETHER", 10_000)  # blocks of a small network
     options = {"SEEK__FSDP": True, "SEEK__ACCUMULATE": 2}
     evaluated = {**options, "DATASETS__TESTS": tests_on, "TEST__EVAL_PERIOD": 1}
     one, two = (run(f"whole{count}", count, **evaluated) for count in (1, 2))
     assert losses(one) == pytest.approx(losses(two), rel=1e-5)
     assert figures(one) and figures(one) == pytest.approx(figures(two), abs=1e-3)
     assert (two / "model_best.safetensors").exists()
-    first, second = (load_file(folder / "model_final.safetensors") for folder in (one, two))
-    assert first.keys() == second.keys()
-    for key, value in first.items():
-        torch.testing.assert_close(second[key], value, rtol=1e-4, atol=1e-5)
+    second = assert_close(one, two)
     (whole,), halves = held(one, 1), held(two, 2)
     for name in ("numbers", "moments"):
         assert sum(half[name] for half in halves) == whole[name]
         assert max(half[name] for half in halves) < 0.55 * whole[name]
-    half = run("half", 2, SEEK__STOP_AT=1, **options)
     for processes in (2, 1):
-        shutil.copytree(half, tmp_path / f"on{processes}")
+        stopped(two, tmp_path / f"on{processes}")
         folder = run(f"on{processes}", processes, resume=True, **options)
         others = load_file(folder / "model_final.safetensors")
         for key, value in second.items():

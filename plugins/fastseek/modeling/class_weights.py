@@ -8,7 +8,7 @@ others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 from torch import nn
 
@@ -19,7 +19,6 @@ from ..io.model_size import class_names_in_file as class_names_in_file
 from fastreid.modeling.heads import EmbeddingHead
 
 
-@runtime_checkable
 class OwnsClassWeights(Protocol):
     """A module that says what of it depends on the classes."""
 
@@ -46,8 +45,8 @@ def class_weight_names(model: nn.Module) -> frozenset[str]:
 
 
 def _own_names(place: str, module: nn.Module) -> Iterable[str]:
-    if isinstance(module, OwnsClassWeights):
-        return module.class_weight_names()
+    if hasattr(type(module), "class_weight_names"):  # a protocol asks far longer, of every layer
+        return cast(OwnsClassWeights, module).class_weight_names()
     if isinstance(module, EmbeddingHead) or place == "heads":
         return ("weight", "classifier")  # `heads` is what fast-reid's architectures call them
     return ()

@@ -154,6 +154,7 @@ def _mappings(node: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-class _WithoutAliases(yaml.SafeDumper):
+# libyaml writes the same text in a fourth of the time, at every checkpoint.
+class _WithoutAliases(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
     def ignore_aliases(self, data: Any) -> bool:
         return True
