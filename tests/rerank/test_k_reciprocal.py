@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from fastseek import compat  # noqa: F401  (before anything that imports fastreid)
 from fastseek.errors import ArtefactError, DataError, RunError, UsageError
+from fastseek.knn.scan.cuda import Cuda
+from fastseek.knn.scan.distance import Distance
 from fastseek.registry import RERANKERS, build
 from fastseek.rerank import _k_reciprocal_encoding, _memory_plan
 from fastseek.rerank import k_reciprocal as module
@@ -451,3 +453,20 @@ def test_memory_does_not_grow_with_the_square():
     finally:
         Scan.tile, module.CELLS = usual
     assert large < 6 * small
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_neighbors_that_torch_finds_on_its_device_give_the_very_same_scores(metric, monkeypatch):
+    """The device is a CPU here; where torch has a GPU a large work takes that by itself."""
+    queries, gallery = pair(0, queries=8, gallery=60, dim=4, classes=6)
+    ranking, part = Exact(k=10)(queries, gallery), KReciprocal(metric=metric)
+    wanted, asked = part(ranking, queries, gallery), []
+
+    def choose(name, metric, work=0):
+        asked.append(name)
+        return Distance(Cuda("cpu")) if metric == "l2" else Cuda("cpu")
+
+    monkeypatch.setattr("fastseek.knn.nearest.choose", choose)
+    found = part(ranking, queries, gallery)
+    assert asked == ["auto"]
+    assert (found.indices == wanted.indices).all() and (found.scores == wanted.scores).all()
