@@ -52,6 +52,7 @@ def test_an_adapter_is_fitted_judged_written_and_searched_with(home, capsys):
     assert "48 of 144 images have no label: c12/096.jpg, c12/097.jpg, c12/098.jpg, …" in told
     assert "1 label of images without vectors: gone.jpg" in told
     assert "unseen classes, map" in told and "It helps classes it was not fitted on." in told
+    assert told.endswith("--enhance \"adapter('a.safetensors')\"\n")
     before, after = search(), search("--enhance", "adapter('a.safetensors')")
     for labeled in (slice(0, 96), slice(96, 144)):  # the last were never labeled
         assert after[labeled].mean() > before[labeled].mean() + 0.1

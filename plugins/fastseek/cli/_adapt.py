@@ -63,7 +63,9 @@ def adapt_files(
     if adapted.judgement is not None:
         write_results(figures, _list_rows(adapted), current_commit(), trying.seed)
     adapted.fit.save(out)
-    return "\n".join([*_describe(adapted, side, known, out), *_describe_figures(adapted, figures)])
+    use = f'use it: fastseek search … --enhance "adapter({str(out)!r})"'
+    told = [*_describe(adapted, side, known, out), *_describe_figures(adapted, figures), use]
+    return "\n".join(told)
 
 
 def _check_outputs(out: PathLike, inputs: Sequence[PathLike], force: bool) -> pathlib.Path:
