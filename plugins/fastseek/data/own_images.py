@@ -144,6 +144,11 @@ def spell_data_set(images: PathLike) -> str:
     path = os.fspath(images)
     if _CALL.fullmatch(path):
         return path
+    if path == "-":
+        raise DataError(
+            "-: a list on standard input has no labels to train on: name a folder that holds one"
+            " folder a class, or a table with the columns path,label"
+        )
     if read_single_image(path) is not None:
         raise DataError(
             f"{path} is one image: name the folder that holds one folder a class, or a table with the"

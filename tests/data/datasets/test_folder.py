@@ -326,3 +326,8 @@ def test_labels_by_the_names_of_images_are_those_of_the_data_set(names, tmp_path
     known = {item.id: item.label for item in folder(put(tmp_path, *names)).items}
     assert sorted(known) == sorted(names) and "" in known.values()
     assert label_by_folder(names) == [known[name] for name in names]
+
+
+def test_a_list_on_standard_input_is_no_data_set():
+    with pytest.raises(DataError, match="-: a list on standard input has no labels"):
+        spell_data_set("-")
