@@ -10,6 +10,7 @@ import pytest
 
 import official_copies
 import toy
+from fastseek.data import fastreid_datasets
 from fastseek.data.fastreid_datasets import resolve
 from fastseek.data.label_index import TrainSet
 from fastseek.errors import DataError, UsageError
@@ -28,7 +29,6 @@ def market(tmp_path, monkeypatch):
 @pytest.fixture
 def own(toy_root, monkeypatch):
     """A data set of ours with a name and no arguments, as Grocery has."""
-    from fastseek.data import fastreid_datasets
 
     class OwnPhotos:
         def __init__(self, fine: bool = True) -> None:
@@ -228,8 +228,15 @@ def test_F26_cuhk03_without_h5py_says_what_to_install(tmp_path, monkeypatch):
 def test_F33_a_folder_that_is_only_spelled_otherwise_is_named(tmp_path, monkeypatch):
     (tmp_path / "VeRi" / "image_train").mkdir(parents=True)
     monkeypatch.setenv("FASTREID_DATASETS", str(tmp_path))
-    with pytest.raises(DataError, match=f"{tmp_path}/VeRi is there: rename it to veri"):
+    told = rf"{tmp_path}/VeRi is there: rename it to veri.*downloaded is read by veri776\("
+    with pytest.raises(DataError, match=told):
         resolve("VeRi")
+
+
+def test_what_reads_a_set_of_fast_reids_as_downloaded_is_there():
+    theirs = fastreid_datasets.AS_DOWNLOADED
+    assert set(theirs) <= set(DATASET_REGISTRY._obj_map)
+    assert all(name in DATASETS for name in theirs.values())
 
 
 def test_test_images_that_ask_one_another_do_so_here_and_under_fast_reid(tmp_path, monkeypatch):

@@ -26,6 +26,22 @@ from fastreid.data.datasets import DATASET_REGISTRY
 from fastreid.data.datasets.bases import ImageDataset
 
 logger = logging.getLogger(__name__)
+# Theirs -> ours, which reads the folders as they are downloaded.
+AS_DOWNLOADED = {
+    "Market1501": "market",
+    "DukeMTMC": "duke",
+    "MSMT17": "msmt17",
+    "CUHK03": "cuhk03",
+    "VeRi": "veri776",
+    "VehicleID": "vehicle_id",
+    "SmallVehicleID": "vehicle_id",
+    "MediumVehicleID": "vehicle_id",
+    "LargeVehicleID": "vehicle_id",
+    "VeRiWild": "veri_wild",
+    "SmallVeRiWild": "veri_wild",
+    "MediumVeRiWild": "veri_wild",
+    "LargeVeRiWild": "veri_wild",
+}
 
 
 def resolve(name: str, *, combine_all: bool = False) -> Sequence[Item]:
@@ -106,7 +122,7 @@ def _theirs(name: str, combine_all: bool) -> list[Item]:
         return items
     raise DataError(
         f"{name}: its files were not found: {'; '.join(missing)}. Set FASTREID_DATASETS to the"
-        f" folder that holds them{_hint_datasets_folder()}"
+        f" folder that holds them{_hint_datasets_folder()}{_hint_ours(name)}"
     )
 
 
@@ -151,6 +167,11 @@ def _hint_datasets_folder() -> str:
     here = pathlib.Path("datasets")
     named = any(os.environ.get(key) for key in ("FASTREID_DATASETS", "FASTSEEK_DATA"))
     return f", such as {here.absolute()}" if here.is_dir() and not named else ""
+
+
+def _hint_ours(name: str) -> str:
+    ours = AS_DOWNLOADED.get(name)
+    return f"; the folder as it is downloaded is read by {ours}('…')" if ours else ""
 
 
 @contextlib.contextmanager
