@@ -10,16 +10,18 @@ import toy
 from fastseek.cli import call_verb
 from fastseek.errors import DataError, UsageError
 from fastseek.inference.benchmark import ranking as scoring
-from fastseek.inference.benchmark.listing import describe_benchmarks
+from fastseek.inference.benchmark.listing import describe_benchmarks, read_protocols
 from fastseek.inference.benchmark.published import FILE, published_figures, published_table
 from fastseek.inference.benchmark.ranking import Calls, score_task
 from fastseek.protocols import tasks_of
+from fastseek.registry import DATASETS
 from fastseek.structures import Embeddings, Item, Ranking, Score
 
 TOYS = """
 import colorsys, pathlib
 from PIL import Image
 from fastseek.protocols import tasks_of
+from fastseek.registry import DATASETS
 from fastseek.registry import DATASETS
 from fastseek.structures import Item
 
@@ -175,6 +177,11 @@ def test_the_list_tells_what_is_here_and_what_was_looked_for(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     told = describe_benchmarks(["gldv2"])
     assert str(tmp_path) in told and "gldv2: " in told and "not found: " in told
+    assert read_protocols("cub") == ["leave_one_out(recall=(1, 2, 4, 8))"]
+    assert read_protocols("revisited") == ["its own tasks"]
+    benchmarks = {name for name in DATASETS.names() if read_protocols(name)}
+    assert len(benchmarks) > 25 and not {"folder", "manifest", "webdataset"} & benchmarks
+    assert set(json.loads(FILE.read_text())) <= set(DATASETS.names())
 
 
 def test_a_search_that_tells_no_k_gets_what_the_figures_need():

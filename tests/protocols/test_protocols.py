@@ -124,6 +124,7 @@ def test_a_truth_of_lists_is_what_the_lists_say():
     truth = GroundTruth.from_lists(*sides, [[2, 0]], [[1]])
     assert truth.relevant_to(0).tolist() == [0, 2] and truth.junk_of(0).tolist() == [1]
     assert not len(GroundTruth.from_lists(*sides, [np.array([1])]).junk)
+    assert describe_protocol(truth.protocol) == ["right: listed; junk: listed"]
 
 
 def test_scores_tell_their_protocol_and_those_of_two_refuse_to_be_compared():

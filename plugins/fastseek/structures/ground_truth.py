@@ -207,7 +207,8 @@ class GroundTruth:
             _csr([np.unique(np.asarray(rows, np.int64)) for rows in lists])
             for lists in (relevant, junk or [[] for _ in relevant])
         )
-        return cls(q_ids, g_ids, *right, *out, q_labels, g_labels, {"relevant": "listed"})
+        told = {"relevant": "listed"} | ({"junk": "listed"} if len(out[1]) else {})
+        return cls(q_ids, g_ids, *right, *out, q_labels, g_labels, told)
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> GroundTruth:
         """What is relevant to some of the queries, by their numbers, over the same gallery."""

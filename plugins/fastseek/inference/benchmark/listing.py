@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from ...data import datasets
 from ...errors import FastSeekError
 from ...io.paths import data_roots
 from ...protocols import protocol_of, tasks_of
 from ...registry import DATASETS, build, read_docstrings
 from ...structures import Task
-
-# Members of DATASETS that read whatever a user has, or draw it; none is a published benchmark.
-GENERAL = """coco_boxes extended folder grocery image_folder landmarks manifest planted_places rendered
-    semi_inat sorghum webdataset gldv2 inat""".split()
 
 
 class Benchmark(NamedTuple):
@@ -22,7 +21,7 @@ class Benchmark(NamedTuple):
     Args:
         name: of its part in DATASETS.
         what: what it is, in a sentence.
-        protocol: how it is scored; "" where that is known with its files only.
+        protocol: how it is scored; where it is not there, what its part may say.
         here: where it lies and how many images it has, or what was expected and is not there.
         found: whether it is there.
     """
@@ -42,8 +41,9 @@ def list_benchmarks(names: Sequence[str] = ()) -> Iterator[Benchmark]:
     """
     docs = read_docstrings(DATASETS)
     for name, doc in docs.items():
-        if name in names or (not names and name not in GENERAL):
-            yield _look_for(name, doc.what)
+        known = read_protocols(name)
+        if name in names or (not names and known):
+            yield _look_for(name, doc.what, " or ".join(known))
 
 
 def describe_benchmarks(names: Sequence[str] = ()) -> str:
@@ -56,14 +56,33 @@ def describe_benchmarks(names: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def _look_for(name: str, what: str) -> Benchmark:
+def read_protocols(name: str) -> list[str]:
+    """The protocols that a data set's file names, without importing it; none for one that reads
+    whatever a user has.
+    """
+    file = pathlib.Path(datasets.__file__).with_name(f"{name}.py")
+    if not file.is_file():  # of a plugin
+        return []
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    made = any(isinstance(node, ast.FunctionDef) and node.name == "tasks" for node in nodes)
+    given = [
+        text.value
+        for node in nodes
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "attr", "") == "protocol"
+        for text in ast.walk(node.value)
+        if isinstance(text, ast.Constant) and "(" in str(text.value)
+    ]
+    return [str(one) for one in given] + (["its own tasks"] if made else [])
+
+
+def _look_for(name: str, what: str, protocol: str) -> Benchmark:
     try:
         data = build(f"{name}()", DATASETS)
         told = protocol_of(data) or _describe_tasks(tasks_of(data))
         root, count = getattr(data, "root", ""), len(data.items)
         return Benchmark(name, what, told, f"{root} ({count} images)", True)
     except FastSeekError as error:
-        return Benchmark(name, what, "", str(error), False)
+        return Benchmark(name, what, protocol, str(error), False)
 
 
 def _describe_tasks(tasks: Sequence[Task]) -> str:
