@@ -41,8 +41,8 @@ FLOORS = {
         """_allocator _arguments _audit _audit_clean _audit_copies _audit_noise _join _memory _model_options _outputs _plan _recognize
         _score _listed_images _submit _submit_classes _terminal _threads""",
         "_adapt _blend _diff _fuse _index _recipe_arguments _report _score_contests _search",
-        "_bench _rerank",
-        """ablate adapt audit bench blend classify classify_report contest demo diff doctor embed export fuse index
+        "_bench _codes _rerank",
+        """ablate adapt audit bench blend classify classify_report codes contest demo diff doctor embed export fuse index
         models parts plan recipes recognize report rerank run search self_train subjects submit train try_folder""",
         "score",
     ],
@@ -68,7 +68,7 @@ FLOORS = {
     ],
     "enhance": [
         "_blended_map _fits _frame _sides aqe",
-        "_concatenated _expansion _moments adapter l2 quantile",
+        "_concatenated _expansion _moments adapter l2 quantile truncate",
         "alpha_qe center concat dba pca",
         "whiten",
     ],
@@ -151,12 +151,12 @@ FLOORS = {
         exact""",
         "_milvus_connection _milvus_vectors",
         "_milvus_lock",
-        "_faiss_file _milvus_store quantized sharded",
+        "_faiss_file _milvus_store binary quantized sharded",
         "_faiss_index _faiss_lists milvus",
         "_faiss_probes",
         "_faiss_kept",
         "_faiss_on_disk",
-        "faiss_hnsw faiss_ivf faiss_ivf_pq faiss_ivf_rabitq faiss_pq",
+        "faiss_hnsw faiss_ivf faiss_ivf_pq faiss_ivf_rabitq faiss_pq faiss_rabitq",
     ],
     "structures": [
         "_old_field_name arrays class_file item job_part known_digests label_file",
@@ -204,7 +204,7 @@ FASTREID = {
 # What runs without torch and fast-reid: the retrieval half and its verbs.
 RETRIEVAL_HALF = """errors progress suggestions io registry structures knn regions formats report classification
     enhance search metrics fuse protocols recognition adapt rerank retrieval index
-    api cli._adapt cli._blend cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
+    api cli._adapt cli._blend cli._codes cli._diff cli._fuse cli._outputs cli._recognize cli._report cli._score cli._score_contests cli._search
     cli._submit cli._submit_classes""".split()
 
 

@@ -15,11 +15,12 @@ from fastseek.structures import Embeddings, Ranking
 
 faiss = pytest.importorskip("faiss")
 ON_DISK = ["faiss_ivf_rabitq", "faiss_ivf_pq"]
-NAMES = ["faiss_ivf", "faiss_hnsw", "faiss_pq", *ON_DISK]
+NAMES = ["faiss_ivf", "faiss_hnsw", "faiss_pq", "faiss_rabitq", *ON_DISK]
 THOROUGH = {
     "faiss_ivf": "probes=10000",
     "faiss_hnsw": "ef=600, m=64",
     "faiss_pq": "refine=1000",
+    "faiss_rabitq": "refine=1000",
     "faiss_ivf_rabitq": "bits=8, recall=1.0, sample=100",
     "faiss_ivf_pq": "bytes_=16, recall=1.0, sample=100",
 }
@@ -27,6 +28,7 @@ POOR = {
     "faiss_ivf": "lists=60, probes=1",
     "faiss_hnsw": "m=2, build=1, ef=1",
     "faiss_pq": "bytes_=1, refine=1",
+    "faiss_rabitq": "bits=1, refine=1",
     "faiss_ivf_rabitq": "bits=1, recall=0.01",
     "faiss_ivf_pq": "bytes_=1, recall=0.01",
 }

@@ -24,6 +24,7 @@ VERBS = {
     "embed": "images to embeddings",
     "adapt": "labeled embeddings to an adapter, judged on classes it has not seen",
     "search": "embeddings to a ranking",
+    "codes": "shorter codes of embeddings: bytes an image against the score",
     "index": "a gallery that lives: add, replace, delete and search images",
     "rerank": "a ranking to a better ranking",
     "fuse": "many rankings of the same queries to one",

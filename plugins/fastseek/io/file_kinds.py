@@ -23,6 +23,7 @@ HEADERS = (
     *("query,rank,id", "query,overlap,disagrees", "path,class,share,sigma"),
     *("landmark_id,images", "id,images", "id,landmarks"),
     *("id,cluster,nearest,score,inliers", "id,nearest,score,inliers"),
+    "code,numbers,bytes",
     *("filename,cultivar", "Id,Predicted", "Id,Category"),
 )
 
@@ -106,9 +107,11 @@ def _is_table(path: pathlib.Path, head: bytes) -> bool:
 
 def _is_figures(path: pathlib.Path, head: bytes) -> bool:
     """What score and diff write, figures by the name of a metric with how each came about; or what
-    blend and audit do.
+    blend, audit and codes do.
     """
     page = _read_page(path)
+    if set(page) == {"rows", "codes_of"}:
+        return True
     if {"members", "weights", "scored"} <= set(page) or {"groups", "tau", "classes"} <= set(page):
         return True
     protocol = page.get("protocol")

@@ -211,6 +211,7 @@ def _suggest_recipes(name: str, most: int = 3) -> list[str]:
     )
     stem = pathlib.PurePosixPath(name).with_suffix("").as_posix().lower()
     words = set(stem.split("/"))
+    names = [one for one in names if not one.rpartition("/")[2].startswith("Base-")]
     same = [one for one in names if words & set(one.lower().split("/")[-1:])]
     same += [one for one in names if words & set(one.lower().split("/")[:1]) and one not in same]
     lower = {one.lower(): one for one in names}

@@ -52,6 +52,10 @@ class Exact:
             raise ValueError(f"scan must be auto, {', '.join(SCANS)}, got {scan!r}")
         self.k, self.metric, self.block, self.scan = k, metric, block, scan
 
+    def code_bytes(self, dim: int) -> int:
+        """Bytes of an image in the scan, 4 a number."""
+        return 4 * dim
+
     def __call__(self, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """Rank the gallery for every query."""
         found = nearest(queries, gallery, self.k, self.metric, self.block, self.scan, lowest=False)

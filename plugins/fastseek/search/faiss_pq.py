@@ -50,6 +50,10 @@ class FaissPq(FaissIndex):
         options = Options(k, metric, refine, train, sample, seed, file)
         super().__init__(options, {"bytes_": bytes_}, {})
 
+    def code_bytes(self, dim: int) -> int:
+        """Bytes of an image's code."""
+        return count_parts(dim, self.built["bytes_"])
+
     def create_index(self, count: int, dim: int) -> Any:
         parts, bits = count_parts(dim, self.built["bytes_"]), count_bits(count, self.train)
         index = import_faiss().IndexPQ(dim, parts, bits, faiss_metric(self.metric))
