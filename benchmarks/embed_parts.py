@@ -50,7 +50,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--images", type=int, default=600, help="0: no torchrun")
+    parser.add_argument("--images", type=int, default=3000, help="0: no torchrun")
     parser.add_argument("--few", type=int, default=60, help="images of the shorter runs")
     parser.add_argument("--repeat", type=int, default=3, help="runs of torchrun, in turn")
     parser.add_argument("--model", default="default")
