@@ -141,10 +141,10 @@ FLOORS = {
         "classified neighbors page predictions readme",
     ],
     "rerank": [
-        "_base _k_reciprocal_encoding _sparse_jaccard hard_rank",
-        """_frame _gallery_graph _memory_plan diffusion hard_insert label_rank non_landmark
+        "_base _k_reciprocal_encoding _locals _sparse_jaccard hard_rank",
+        """_frame _gallery_graph _memory_plan chamfer diffusion hard_insert label_rank non_landmark
         super_global""",
-        "k_reciprocal k_reciprocal_query",
+        "k_reciprocal k_reciprocal_query mutual_matches transport",
     ],
     "search": [
         """_faiss_library _frame _merge _milvus_ids _milvus_journal _milvus_lite _milvus_types _recall _rescoring _row_digests
@@ -168,8 +168,8 @@ FLOORS = {
         "remote_copy",
         "embeddings ranking",
         "ground_truth",
-        "embedding_job ground_truth_file provenance task",
-        "shard_records",
+        "embedding_job ground_truth_file local_embeddings provenance task",
+        "local_embeddings_writer shard_records",
         "embeddings_writer",
         "remote_embeddings",
     ],

@@ -12,13 +12,18 @@ from fastseek.registry import RERANKERS, build
 from fastseek.search.exact import Exact
 from fastseek.structures import Embeddings, Ranking, embeddings
 from fastseek.structures.listed_ids import ListedIds
+from fastseek.structures.local_embeddings import LocalEmbeddings, Tokens
 
 NEEDS = {
     "label_rank": "reference='R', labels='L'",
     "hard_rank": "reference='R', labels='L'",
     "hard_insert": "reference='R', labels='L'",
     "non_landmark": "reference='R'",
+    "chamfer": "locals='S'",
+    "mutual_matches": "locals='S'",
+    "transport": "locals='S'",
 }
+LOCAL = ("chamfer", "mutual_matches", "transport")  # which read no vectors
 READS_ALL = ("k_reciprocal", "non_landmark")  # which name the images of both sides
 KEEPING = [name for name in RERANKERS.names() if not getattr(RERANKERS.get(name), "inserts", False)]
 
@@ -41,6 +46,20 @@ def pair(seed=0, queries=9, gallery=60):
     )
 
 
+def save_locals(folder):
+    """Local features of every image of this page; those with numbers of one digit are alike."""
+    random = np.random.default_rng(7)
+    ids = [f"{side}{n:02d}" for side, count in (("q", 9), ("g", 60)) for n in range(count)]
+    alike = [f"{side}{n}" for side in "qg" for n in range(9)]
+    count = len(ids) + len(alike)
+    tokens = Tokens(
+        random.normal(size=(count, 5, 8)), random.random((count, 5, 2)), np.ones((count, 5))
+    )
+    for part in tokens[:2]:
+        part[len(ids) :] = part[0]
+    LocalEmbeddings.of_tokens(ids + alike, tokens, "fp16", {"model": "m"}).save(folder, rows=30)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Called with a name and further arguments, builds that re-ranker with a reference of 40
@@ -50,6 +69,7 @@ def made(tmp_path_factory):
     Embeddings([f"r{n}" for n in range(40)], vectors(50, 40), {"model": "m"}).save(
         folder / "R", rows=7
     )
+    save_locals(folder / "S")
     (folder / "L").write_text("id,label\n" + "".join(f"r{n},class {n % 8}\n" for n in range(40)))
 
     def build_with(name, *more):
@@ -57,7 +77,8 @@ def made(tmp_path_factory):
             [
                 NEEDS.get(name, "")
                 .replace("'R'", repr(str(folder / "R")))
-                .replace("'L'", repr(str(folder / "L"))),
+                .replace("'L'", repr(str(folder / "L")))
+                .replace("'S'", repr(str(folder / "S"))),
                 *more,
             ]
         ).strip(", ")
@@ -187,7 +208,7 @@ def test_embeddings_that_are_not_the_rankings_are_refused(name, made):
         )
 
 
-@pytest.mark.parametrize("name", RERANKERS.names())
+@pytest.mark.parametrize("name", [name for name in RERANKERS.names() if name not in LOCAL])
 def test_a_vector_that_is_not_finite_is_named(name, made):
     queries, gallery = pair(1)
     ranking = Exact(k=60)(queries, gallery)

@@ -21,6 +21,8 @@ from ..structures.provenance import tell_root
 from ._outputs import NOTHING, Beside, check_ranking_suffix, describe_ranking, save_ranking
 
 READ = (
+    "locals",
+    "query_locals",
     "fit",
     "reference",
     "labels",
