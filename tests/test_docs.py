@@ -36,6 +36,7 @@ ROWS = (
 ELSEWHERE = {
     "index.md": "tests/test_readme.py",
     "classes.md": "tests/test_class_recipes.py",
+    "local.md": "tests/inference/pretrained/test_embed_locals.py",
     "python.md": "tests/test_api.py",
     "upstream.md": "tests/training/test_upstream.py",
     "parts.md": "tests/registry/test_part_texts.py",

@@ -94,10 +94,10 @@ FLOORS = {
     ],
     "inference.pretrained": [
         """cache catalog decoding embedding_net onnx_programs options preprocessing timm_networks""",
-        "engines hub_weights",
+        "engines hub_weights local_network",
         "image_model",
         "embed onnx_models timm_models trained_models",
-        "load",
+        "embed_locals load",
         "in_memory inventory",
     ],
     "io": [

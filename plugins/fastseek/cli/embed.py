@@ -6,6 +6,7 @@
     fastseek embed config.yaml --weights model_final.safetensors --images /my/images --out mine
 
     fastseek embed --model default --images /my/images --out mine --part 3/64
+    fastseek embed --model default --size 448 --locals 16 --images /my/images --out mine
 
 A part embeds every n-th shard; parts run in any order on any machines that see the folder, and the
 one that ends last makes it whole. Under torchrun, srun and in a job array of Slurm every process
@@ -30,9 +31,11 @@ from ._recipe_arguments import (
 )
 from ._terminal import tell
 
+ALL = "all"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..inference.embed_parts.embed_request import EmbedRequest
+    from ..inference.pretrained.embed_locals import LocalOptions
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_named_model_options(parser)
     add_model_options(parser, "a checkpoint (.safetensors or .pth)", required=False)
     add_images_option(parser)
+    _add_local_options(parser)
     parser.add_argument(
         "--out", required=True, help="folder of the embeddings; the same command again goes on"
     )
@@ -93,4 +97,46 @@ def _read_request(args: argparse.Namespace) -> EmbedRequest:
 
     recipe = (args.config_file or "", args.weights or "", tuple(args.opts))
     how = read_model_options(args)
-    return EmbedRequest(args.images, args.out, args.model or "", how, args.threads, recipe)
+    local = _read_local_options(args)
+    return EmbedRequest(args.images, args.out, args.model or "", how, args.threads, recipe, local)
+
+
+def _add_local_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--locals",
+        default="",
+        metavar="K",
+        help="write K local features of every image, or all, into OUT/locals, for re-rankers such"
+        " as chamfer('OUT/locals')",
+    )
+    parser.add_argument(
+        "--local-bits", choices=("fp16", "binary"), default="", help="default: fp16"
+    )
+    parser.add_argument(
+        "--local-select",
+        choices=("merge", "norm"),
+        default="",
+        help="how K of all are made: means of like ones (merge, default), or the longest (norm)",
+    )
+
+
+def _read_local_options(args: argparse.Namespace) -> LocalOptions | None:
+    """Which local features are asked for.
+
+    Raises:
+        UsageError: a value makes no sense, or has no --locals beside it.
+    """
+    given = [name for name in ("local_bits", "local_select") if getattr(args, name)]
+    if not args.locals:
+        if given:
+            raise UsageError(f"--{given[0].replace('_', '-')} goes with --locals K")
+        return None
+    if not args.locals.isdecimal() and args.locals != ALL:
+        raise UsageError(f"--locals {args.locals}: expected a number such as 16, or all")
+
+    from ..inference.pretrained.embed_locals import LocalOptions
+
+    bits = args.local_bits or "fp16"
+    if args.locals == ALL:
+        return LocalOptions(0, bits, ALL)
+    return LocalOptions(int(args.locals), bits, args.local_select or "merge")

@@ -25,7 +25,8 @@ from .shard_files import MappedShard, Promise
 FORMAT = "fastseek local embeddings 1"
 MANIFEST = "manifest.json"
 FP16, BINARY = "fp16", "binary"
-DTYPES = {FP16: np.dtype(np.float16), BINARY: np.dtype(np.uint8)}
+HALF: np.dtype[Any] = np.dtype(np.float16)
+DTYPES: dict[str, np.dtype[Any]] = {FP16: HALF, BINARY: np.dtype(np.uint8)}
 PLACE = 3  # numbers of a token beside its vector: x, y and weight
 IDS_ENTRY = {"file": str, "rows": int, "sha256": str}
 SHARD_ENTRY = {
@@ -163,7 +164,7 @@ class LocalEmbeddings:
             raise DataError("local features are not finite: embed the images again")
         column = IdColumn.from_strings(ids)
         column.check_unique("local embeddings")
-        shape = LocalShape(*tokens.vectors.shape[1:], bits)
+        shape = LocalShape(tokens.vectors.shape[1], tokens.vectors.shape[2], bits)
         packed = pack_vectors(tokens.vectors, bits)
         return cls(column, packed, pack_places(tokens), shape, provenance or {})
 
@@ -227,17 +228,13 @@ class LocalEmbeddings:
         shape.check()
         ids = folder / page["ids"]["file"]
         check_digest(ids, page["ids"]["sha256"])
-        arrays = [
-            Shards([_open_shard(folder, shard, kind, width, dtype) for shard in page["shards"]])
-            for kind, width, dtype in (
-                ("vectors", shape.tokens * shape.width, DTYPES[shape.bits]),
-                ("places", shape.tokens * PLACE, np.dtype(np.float16)),
-            )
-        ]
+        width, dtype = shape.tokens * shape.width, DTYPES[shape.bits]
+        packed = _open_shards(folder, page["shards"], "vectors", width, dtype)
+        located = _open_shards(folder, page["shards"], "places", shape.tokens * PLACE, HALF)
         column = IdColumn.load(ids)
-        if len(column) != len(arrays[0]) or len(column) != len(arrays[1]):
-            raise ArtefactError(f"{folder}: {len(column)} ids for {len(arrays[0])} images")
-        return cls(column, *arrays, shape, page["passport"])
+        if len(column) != len(packed) or len(column) != len(located):
+            raise ArtefactError(f"{folder}: {len(column)} ids for {len(packed)} images")
+        return cls(column, packed, located, shape, page["passport"])
 
 
 def pack_places(tokens: Tokens) -> np.ndarray:
@@ -313,9 +310,17 @@ def _is_entry(entry: Any, wanted: Mapping[str, type]) -> bool:
     )
 
 
-def _open_shard(
-    folder: pathlib.Path, shard: Mapping[str, Any], kind: str, width: int, dtype: np.dtype[Any]
-) -> MappedShard:
-    promise = Promise((shard["rows"], width), dtype, shard[f"{kind}_bytes"])
-    file = folder / shard[f"{kind}_file"]
-    return MappedShard(str(file), shard[f"{kind}_sha256"], promise)
+def _open_shards(
+    folder: pathlib.Path,
+    entries: Sequence[Mapping[str, Any]],
+    kind: str,
+    width: int,
+    dtype: np.dtype[Any],
+) -> Shards:
+    """One of the two arrays of a folder, of which nothing is read."""
+    shards = []
+    for entry in entries:
+        promise = Promise((entry["rows"], width), dtype, entry[f"{kind}_bytes"])
+        file = str(folder / entry[f"{kind}_file"])
+        shards.append(MappedShard(file, entry[f"{kind}_sha256"], promise))
+    return Shards(shards)

@@ -90,13 +90,15 @@ class LocalWriter:
             good = np.flatnonzero(
                 np.isfinite(batch.vectors).all(axis=1) & batch.vectors.any(axis=1)
             )  # the others join the rejects, see `store`
+            if not len(good):
+                continue
             ids += [batch.ids[row] for row in good.tolist()]
             every.append(Tokens(*(part[good] for part in batch.tokens)))
         name = f"{start:09d}"
         page: dict[str, Any] = {"start": start, "stop": stop, "ids": ids}
         if ids:
             tokens = Tokens(*(np.concatenate(parts) for parts in zip(*every, strict=True)))
-            shape = LocalShape(*tokens.vectors.shape[1:], self.bits)
+            shape = LocalShape(tokens.vectors.shape[1], tokens.vectors.shape[2], self.bits)
             packed = pack_vectors(tokens.vectors, self.bits)
             page["entry"] = save_local_shard(self.place, name, packed, pack_places(tokens))
             page["shape"] = list(shape)

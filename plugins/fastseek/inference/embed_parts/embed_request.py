@@ -11,6 +11,7 @@ from ...io.paths import PathLike
 from ...structures.job_part import ALL, JobPart
 from ..pretrained import load_model
 from ..pretrained.embed import embed_part
+from ..pretrained.embed_locals import LocalOptions, embed_with_locals
 from ..pretrained.options import ModelOptions
 from .part_choice import describe_part
 
@@ -26,9 +27,10 @@ class EmbedRequest:
         how: how a model by name is run.
         threads: that read images for it; 0 chooses.
         recipe: a recipe, its weights and KEY VALUE changes.
+        local: which local features are written beside the vectors; None for none.
 
     Raises:
-        UsageError: neither or both are named.
+        UsageError: neither or both are named, or local features of a recipe are asked for.
     """
 
     images: PathLike
@@ -37,10 +39,13 @@ class EmbedRequest:
     how: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     threads: int = 0
     recipe: tuple[str, str, tuple[str, ...]] = ("", "", ())
+    local: LocalOptions | None = None
 
     def __post_init__(self) -> None:
         if bool(self.model) == bool(self.recipe[0] and self.recipe[1]):
             raise UsageError("name a model, or a recipe and its weights")
+        if self.local is not None and not self.model:
+            raise UsageError("--locals goes with --model default or timm:NETWORK")
 
 
 class Done(NamedTuple):
@@ -71,8 +76,11 @@ def embed_request(request: EmbedRequest, part: JobPart = ALL) -> Done:
         from ..embed_images import embed_with_recipe
     items, root = images_of(request.images)
     if request.model:
-        model = load_model(request.model, request.how)
-        found = embed_part(model, items, root, request.out, request.threads, part=part)
+        model, out, threads = load_model(request.model, request.how), request.out, request.threads
+        if request.local is None:
+            found = embed_part(model, items, root, out, threads, part=part)
+        else:
+            found = embed_with_locals(model, items, root, out, request.local, threads, part)
     else:
         found = embed_with_recipe(*request.recipe, items, root, request.out, part)
     if found is not None:

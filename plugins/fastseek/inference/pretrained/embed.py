@@ -148,6 +148,14 @@ def embed_batches(
 
 
 def _embed_batch(model: ImageModel, items: Sequence[Item], batch: Decoded) -> Part:
+    ids, rejects = name_outcomes(items, batch)
+    tensors = batch.stack()
+    vectors = np.empty((0, model.dim), np.float32) if tensors is None else model.vectors(tensors)
+    return ids, vectors, rejects
+
+
+def name_outcomes(items: Sequence[Item], batch: Decoded) -> tuple[list[str], list[Reject]]:
+    """The ids of a batch's images that could be read, and the rejects of the others."""
     ids: list[str] = []
     rejects: list[Reject] = []
     for row, outcome in enumerate(batch.outcomes, batch.start):
@@ -155,9 +163,7 @@ def _embed_batch(model: ImageModel, items: Sequence[Item], batch: Decoded) -> Pa
             rejects.append(reject(items[row].path, row, PHASE, outcome))
         else:
             ids.append(items[row].id)
-    tensors = batch.stack()
-    vectors = np.empty((0, model.dim), np.float32) if tensors is None else model.vectors(tensors)
-    return ids, vectors, rejects
+    return ids, rejects
 
 
 def count_images(part: Part) -> int:

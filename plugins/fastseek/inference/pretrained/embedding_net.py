@@ -66,13 +66,30 @@ class EmbeddingNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 or float, RGB."""
-        seen = (images.float() - self.mean) / self.std
-        features = self._features(seen)
+        return F.normalize(self.pool(self._see(images)).flatten(1))
+
+    def read_places(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` gives, and the features of the places behind the last norm, [B, C, h, w];
+        of tokens [B, C, P, 1]. All are float32.
+
+        Raises:
+            UsageError: the features have no places.
+        """
+        features = self._see(images)
+        places = _places(self.net, features)
+        flat = places.flatten(2).transpose(1, 2)
+        normed = _last_norm(self.net, flat.flatten(0, 1)).reshape(*flat.shape[:2], -1)
+        local = normed.transpose(1, 2).reshape(len(places), -1, *places.shape[2:])
+        return F.normalize(self.pool(features).flatten(1)), local
+
+    def _see(self, images: torch.Tensor) -> torch.Tensor:
+        """What the network says of images, float32."""
+        features = self._features((images.float() - self.mean) / self.std)
         if not isinstance(features, torch.Tensor):
             raise UsageError(
                 f"{type(self.net).__name__} gives several features at once: take another network"
             )
-        return F.normalize(self.pool(features.float()).flatten(1))
+        return features.float()
 
     def _features(self, seen: torch.Tensor) -> object:
         features = cast(TimmNet, self.net).forward_features

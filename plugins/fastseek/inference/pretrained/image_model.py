@@ -14,6 +14,7 @@ from ...data.images import BadImage
 from ...errors import DataError, FastSeekError
 from .decoding import Source, decode_batches, name_source
 from .engines import EAGER, Engines, Network
+from .local_network import LocalNetwork
 from .preprocessing import Transform
 
 BATCH = 32
@@ -33,6 +34,7 @@ class ImageModel:
         network: tensors [B, …] on the CPU to float32 [B, dim] on the CPU.
         batch_size: images embedded at once.
         engines: what else can run the network; None where nothing can, or one was asked for.
+        local_network: what gives local features beside the vectors; None where nothing can.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ImageModel:
     network: Network
     batch_size: int = BATCH
     engines: Engines | None = None
+    local_network: LocalNetwork | None = None
 
     def tuned(self, count: int, engine: str = "") -> ImageModel:
         """The same model for a job of so many images, run by the engine that is fastest here.

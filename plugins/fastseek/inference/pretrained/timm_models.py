@@ -8,7 +8,6 @@ from typing import Any
 
 import timm
 import torch
-from torch import nn
 
 from ... import __version__
 from ...errors import DataError, FastSeekError, UsageError, is_out_of_memory, shorten
@@ -20,6 +19,7 @@ from .embedding_net import EmbeddingNet
 from .engines import EAGER, Engines, find_device, start_engines
 from .hub_weights import WeightFile, fetch_weights
 from .image_model import BATCH, ImageModel
+from .local_network import LocalNetwork
 from .options import ModelOptions
 from .preprocessing import Preprocessing, build_transform, read_preprocessing
 from .timm_networks import (
@@ -90,9 +90,16 @@ def _build(
     # Two networks may have the same tensors, and differ in padding or activations.
     architecture = network.partition(".")[0]
     described = _describe(preprocessing, options)
-    engines = _start(
-        net, preprocessing, options, digest([network, weights, described, timm.__version__])
+    module = EmbeddingNet(
+        net,
+        options.pooling or "head",
+        preprocessing.mean,
+        preprocessing.std,
+        options.precision or "float32",
     )
+    key = digest([network, weights, described, timm.__version__])
+    engines = _start(module, preprocessing, options, key)
+    eager = options.engine in ("", EAGER)
     origin = {"repo": file.repo, "revision": file.revision} if file.repo else {}
     model = ImageModel(
         name=name,
@@ -114,6 +121,7 @@ def _build(
         transform=build_transform(preprocessing),
         network=engines.build(EAGER),
         engines=None if options.engine else engines,
+        local_network=LocalNetwork(module, engines.device) if eager else None,
     )
     dim = _count_numbers(model, preprocessing.size, network)
     return dataclasses.replace(model, dim=dim, network=engines.build(options.engine or EAGER))
@@ -127,13 +135,11 @@ def _describe(preprocessing: Preprocessing, options: ModelOptions) -> Mapping[st
 
 
 def _start(
-    net: nn.Module, preprocessing: Preprocessing, options: ModelOptions, key: str
+    module: EmbeddingNet, preprocessing: Preprocessing, options: ModelOptions, key: str
 ) -> Engines:
     """What runs the network, on its device."""
-    precision = options.precision or "float32"
-    pooling = options.pooling or "head"
-    module = EmbeddingNet(net, pooling, preprocessing.mean, preprocessing.std, precision).eval()
-    device = find_device(options.device)
+    precision, device = module.precision, find_device(options.device)
+    module.eval()
     return start_engines(Engines(module, device, preprocessing.size, key, precision, BATCH))
 
 
