@@ -194,6 +194,11 @@ def _check_rest(cfg: Any, places: Mapping[str, str]) -> None:
                 f"{_at(places, key)}{key} is {get_value(cfg, key)!r}; legal: [height, width], [side], or"
                 " [0] for images that are all of one size already"
             )
+    if cfg.SEEK.CHANNELS_LAST and cfg.MODEL.META_ARCHITECTURE != "Seeker":
+        raise UsageError(
+            f"{_at(places, 'SEEK.CHANNELS_LAST')}SEEK.CHANNELS_LAST is for Seeker, not for"
+            f" {cfg.MODEL.META_ARCHITECTURE}"
+        )
     if cfg.MODEL.META_ARCHITECTURE in ("Baseline", "MGN"):
         for name in cfg.MODEL.LOSSES.NAME:
             _one_of("MODEL.LOSSES.NAME", name, LOSSES, places)

@@ -52,7 +52,7 @@ class Seeker(nn.Module):
     Args:
         cfg: a fast-reid CfgNode. SEEK.BACKBONE ("" takes fast-reid's own backbone as map "s4" with
             MODEL.BACKBONE.FEAT_DIM channels), SEEK.BLOCKS, SEEK.BRANCHES, SEEK.LOSSES,
-            SEEK.CLASSES, MODEL.HEADS.NUM_CLASSES, MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale).
+            SEEK.CLASSES, SEEK.CHANNELS_LAST, MODEL.HEADS.NUM_CLASSES, MODEL.PIXEL_MEAN and PIXEL_STD (0..255 scale).
             Without classes no losses are built.
 
     Raises:
@@ -65,6 +65,8 @@ class Seeker(nn.Module):
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         self.backbone = _build_backbone(cfg)
+        self.layout = torch.channels_last if cfg.SEEK.CHANNELS_LAST else torch.preserve_format
+        self.backbone.to(memory_format=self.layout)
         backbone: Backbone = self.backbone
         self.branches = _build_branches(cfg.SEEK.BRANCHES, backbone.channels)
         counts = class_counts(cfg.SEEK.CLASSES, cfg.MODEL.HEADS.NUM_CLASSES)
@@ -159,7 +161,9 @@ class Seeker(nn.Module):
         """Bring images [B, 3, H, W] of 0..255 to the model's device and normalise them, out of
         place.
         """
-        return (images.to(self.device, non_blocking=True) - self.pixel_mean) / self.pixel_std
+        there = images.to(self.device, non_blocking=True)
+        normalized: torch.Tensor = (there - self.pixel_mean) / self.pixel_std
+        return normalized.to(memory_format=self.layout)
 
     def embed(
         self,
