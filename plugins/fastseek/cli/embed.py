@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_model_options(parser, "a checkpoint (.safetensors or .pth)", required=False)
     add_images_option(parser)
     _add_local_options(parser)
+    _add_layer_option(parser)
     parser.add_argument(
         "--out", required=True, help="folder of the embeddings; the same command again goes on"
     )
@@ -120,13 +121,23 @@ def _add_local_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_layer_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--local-layer",
+        type=int,
+        default=0,
+        metavar="N",
+        help="which layer's features are local ones, counted from the end (default: 1, the last)",
+    )
+
+
 def _read_local_options(args: argparse.Namespace) -> LocalOptions | None:
     """Which local features are asked for.
 
     Raises:
         UsageError: a value makes no sense, or has no --locals beside it.
     """
-    given = [name for name in ("local_bits", "local_select") if getattr(args, name)]
+    given = [name for name in ("local_bits", "local_select", "local_layer") if getattr(args, name)]
     if not args.locals:
         if given:
             raise UsageError(f"--{given[0].replace('_', '-')} goes with --locals K")
@@ -138,5 +149,6 @@ def _read_local_options(args: argparse.Namespace) -> LocalOptions | None:
 
     bits = args.local_bits or "fp16"
     if args.locals == ALL:
-        return LocalOptions(0, bits, ALL)
-    return LocalOptions(int(args.locals), bits, args.local_select or "merge")
+        return LocalOptions(0, bits, ALL, args.local_layer or 1)
+    select = args.local_select or "merge"
+    return LocalOptions(int(args.locals), bits, select, args.local_layer or 1)

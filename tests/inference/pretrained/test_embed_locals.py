@@ -69,6 +69,23 @@ def test_all_local_features_are_the_networks_own(model, images, tmp_path):
     assert tokens.places[0, 1] == pytest.approx([1.5 / side, 0.5 / side], abs=1e-3)
 
 
+def test_features_of_an_inner_layer_are_what_its_blocks_leave(model, images):
+    module = model.local_network.module
+    with Image.open(images / "3.png") as image:
+        seen = model.transform(image.convert("RGB"))[None]
+    left = []
+    blocks = list(module.net.blocks)
+    hook = blocks[-2].register_forward_hook(lambda _, given, made: left.append(made))
+    found = model.local_network(seen, layer=2)
+    hook.remove()
+    last = left[0][0]
+    rows = last[module.net.num_prefix_tokens :] if last.ndim == 2 else last.flatten(1).T
+    np.testing.assert_allclose(found.features[0], rows.detach().numpy(), atol=1e-6)
+    np.testing.assert_allclose(found.vectors, model.local_network(seen).vectors, atol=1e-6)
+    with pytest.raises(UsageError, match="has no layer 99 from its end"):
+        model.local_network(seen, layer=99)
+
+
 def test_a_killed_run_goes_on_and_its_bytes_are_the_same(model, images, tmp_path, monkeypatch):
     monkeypatch.setattr(embedding_job, "PIECE_ITEMS", 2)
     monkeypatch.setattr(embedding_job, "STEP", 2)
@@ -86,7 +103,12 @@ def test_a_killed_run_goes_on_and_its_bytes_are_the_same(model, images, tmp_path
 
 def test_a_folder_embedded_without_or_with_others_is_refused(model, images, tmp_path):
     embed(model, images, tmp_path / "e", LocalOptions(3))
-    for options in (LocalOptions(4), LocalOptions(3, "binary"), LocalOptions(3, select="norm")):
+    for options in (
+        LocalOptions(4),
+        LocalOptions(3, "binary"),
+        LocalOptions(3, select="norm"),
+        LocalOptions(3, layer=2),
+    ):
         with pytest.raises(ArtefactError, match="locals"):
             embed(model, images, tmp_path / "e", options)
     embed_images(model, images, tmp_path / "plain")
@@ -128,6 +150,7 @@ def test_the_page_local_md_runs_as_it_stands(images, tmp_path, monkeypatch, caps
         ("--locals some", "expected a number such as 16, or all"),
         ("--locals 0", "expected 1 or more"),
         ("--local-bits binary", "--local-bits goes with --locals"),
+        ("--locals 4 --local-layer -1", "the last is 1"),
         ("--locals 4 --engine onnx", "run by plain torch"),
     ],
 )

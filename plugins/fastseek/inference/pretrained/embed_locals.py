@@ -38,6 +38,7 @@ class LocalOptions:
         count: how many of an image; of "all" nothing is asked.
         bits: "fp16" or "binary".
         select: "merge" (means of groups of like ones), "norm" (the longest) or "all".
+        layer: of the network, counted from the end; 1 is the last.
 
     Raises:
         UsageError: a value is none of these.
@@ -46,6 +47,7 @@ class LocalOptions:
     count: int = 16
     bits: str = FP16
     select: str = MERGE
+    layer: int = 1
 
     def __post_init__(self) -> None:
         if self.bits not in (FP16, BINARY) or self.select not in SELECTIONS:
@@ -53,13 +55,15 @@ class LocalOptions:
                 f"local features are kept as {FP16} or {BINARY} and chosen by"
                 f" {', '.join(SELECTIONS)}, not {self.bits!r} and {self.select!r}"
             )
+        if self.layer < 1:
+            raise UsageError(f"layer {self.layer}: layers are counted from the end, the last is 1")
         if self.count < 1 and self.select != EVERY:
             raise UsageError(f"{self.count} local features of an image: expected 1 or more, or all")
 
     def describe(self) -> dict[str, Any]:
         """What a provenance tells of them."""
         count = {} if self.select == EVERY else {"tokens": self.count}
-        return {**count, "bits": self.bits, "select": self.select}
+        return {**count, "bits": self.bits, "select": self.select, "layer": self.layer}
 
 
 def embed_with_locals(
@@ -136,7 +140,7 @@ def _embed_batches(
             nothing = Tokens(vectors, places, np.empty((0, 1), np.float32))
             yield LocalBatch(ids, np.empty((0, model.dim), np.float32), rejects, nothing)
         else:
-            seen = network(tensors)
+            seen = network(tensors, options.layer)
             yield LocalBatch(ids, seen.vectors, rejects, keep_tokens(seen, options))
 
 

@@ -22,6 +22,11 @@ class TimmNet(Protocol):
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
         """Normalized images to tokens [B, N, C] or maps, behind the final norm."""
 
+    def forward_intermediates(
+        self, images: torch.Tensor, indices: list[int]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """What `forward_features` gives, and the maps [B, C, h, w] of some layers."""
+
     def forward_head(self, features: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
         """Features pooled to [B, C]."""
 
@@ -68,13 +73,22 @@ class EmbeddingNet(nn.Module):
         """uint8 or float, RGB."""
         return F.normalize(self.pool(self._see(images)).flatten(1))
 
-    def read_places(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `forward` gives, and the features of the places behind the last norm, [B, C, h, w];
-        of tokens [B, C, P, 1]. All are float32.
+    def read_places(
+        self, images: torch.Tensor, layer: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `forward` gives, and the features of the places, float32 [B, C, h, w].
+
+        Args:
+            images: as of `forward`.
+            layer: counted from the end: 1 is the last, behind the last norm, whose tokens come as
+                [B, C, P, 1]; any other as the network's blocks leave it.
 
         Raises:
-            UsageError: the features have no places.
+            UsageError: the features have no places, or there is no such layer.
         """
+        if layer > 1:
+            features, places = self._see_layer(images, layer)
+            return F.normalize(self.pool(features).flatten(1)), places
         features = self._see(images)
         places = _places(self.net, features)
         flat = places.flatten(2).transpose(1, 2)
@@ -90,6 +104,23 @@ class EmbeddingNet(nn.Module):
                 f"{type(self.net).__name__} gives several features at once: take another network"
             )
         return features.float()
+
+    def _see_layer(self, images: torch.Tensor, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network says of images, and the map [B, C, h, w] of one of its layers."""
+        seen = (images.float() - self.mean) / self.std
+        lower = self.precision in AUTOCAST
+        dtype = AUTOCAST.get(self.precision)
+        try:
+            with torch.autocast(seen.device.type, dtype=dtype, enabled=lower):
+                features, (places,) = cast(TimmNet, self.net).forward_intermediates(
+                    seen, indices=[-layer]
+                )
+        except (AttributeError, AssertionError, IndexError) as error:
+            raise UsageError(
+                f"{type(self.net).__name__} has no layer {layer} from its end ({error}): take a"
+                " smaller number"
+            ) from error
+        return features.float(), places.float()
 
     def _features(self, seen: torch.Tensor) -> object:
         features = cast(TimmNet, self.net).forward_features

@@ -40,15 +40,19 @@ class LocalNetwork:
     module: EmbeddingNet
     device: torch.device
 
-    def __call__(self, tensors: torch.Tensor) -> Seen:
-        """Images uint8 [B, 3, H, W] on the CPU to what the network says of them.
+    def __call__(self, tensors: torch.Tensor, layer: int = 1) -> Seen:
+        """What the network says of images.
+
+        Args:
+            tensors: uint8 [B, 3, H, W] on the CPU.
+            layer: whose features are local ones, counted from the end.
 
         Raises:
-            UsageError: its features have no places.
+            UsageError: its features have no places, or it has no such layer.
         """
         with torch.inference_mode():
             seen = tensors.to(self.device, memory_format=torch.channels_last)
-            vectors, features = self.module.read_places(seen)
+            vectors, features = self.module.read_places(seen, layer)
         rows, columns = find_grid(self.module.net, tuple(features.shape[2:]))
         flat = features.flatten(2).transpose(1, 2)
         return Seen(vectors.cpu().numpy(), flat.cpu().numpy(), place_grid(rows, columns))
