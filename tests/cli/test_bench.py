@@ -8,7 +8,7 @@ from PIL import Image
 
 import toy
 from fastseek.cli import call_verb
-from fastseek.errors import DataError, UsageError
+from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference.benchmark import ranking as scoring
 from fastseek.inference.benchmark.listing import describe_benchmarks, read_protocols
 from fastseek.inference.benchmark.published import FILE, published_figures, published_table
@@ -144,6 +144,15 @@ def test_a_gallery_image_without_a_vector_is_not_found_and_a_query_without_one_e
     assert scored.scores[-1].value < full[-1].value
     with pytest.raises(DataError, match="q0: query image cannot be read"):
         score_task(task, Embeddings(some.ids[1:], some.vectors[1:]), Calls())
+
+
+def test_short_lists_are_refused_whether_all_images_have_a_vector_or_not():
+    items, embeddings = planted()
+    task = tasks_of(Data(items), "in_shop(recall=(1, 8))")[0]
+    for kept in (embeddings.ids != "g07", np.ones(len(embeddings), bool)):
+        some = Embeddings(embeddings.ids[kept], embeddings.vectors[kept])
+        with pytest.raises(ArtefactError, match="recall\\(8\\) needs lists of 8"):
+            score_task(task, some, Calls("exact(k=3)"))
 
 
 def test_means_of_tasks_and_of_their_queries_are_told_apart():

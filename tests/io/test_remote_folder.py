@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastseek.errors import DataError, RunError
+from fastseek.errors import DataError, RunError, UsageError
 from fastseek.io import locations, remote_folder
 from fastseek.io.remote_folder import RemoteFolder, is_address
 
@@ -33,6 +33,15 @@ def test_files_of_a_folder_are_those_that_were_written_and_none_below(folder, tm
         False,
         False,
     ]
+
+
+def test_a_place_that_may_not_be_listed_is_told(folder, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise PermissionError(13, "access denied")
+
+    monkeypatch.setattr(fsspec.filesystem("memory"), "ls", refuse)
+    with pytest.raises(UsageError, match="memory://box/a: may not be listed"):
+        folder.sizes()
 
 
 def test_a_file_that_did_not_arrive_whole_is_told(folder, tmp_path, monkeypatch):

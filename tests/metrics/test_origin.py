@@ -64,6 +64,14 @@ def test_F62_map_over_lists_that_end_early_says_so(case):
     assert "cut" not in whole.protocol
 
 
+def test_what_is_junk_is_told_once(case):
+    queries, gallery, truth = case
+    listed = dataclasses.replace(truth, protocol={"relevant": "listed", "junk": "as listed"})
+    ranking = retrieve(queries, gallery, "exact(k=20)")[0]
+    lines = describe_protocol(evaluate(ranking, listed, ["map()"])[0].protocol)
+    assert any(line.startswith("right: listed; junk: as listed;") for line in lines), lines
+
+
 def test_F62_an_approximate_ranking_is_scored_with_its_engine_and_recall(case):
     queries, gallery, truth = case
     exact = retrieve(queries, gallery, "exact(k=5)")[0]

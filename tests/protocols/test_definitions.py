@@ -50,7 +50,7 @@ def loop(queries, gallery, right, junk):
 
 
 def same(query, image):
-    return query.label == image.label != ""
+    return query.label == image.label != "" and image.split != "distractor"
 
 
 def of(items, *splits):

@@ -51,7 +51,7 @@ class RemoteFolder:
         """Name -> bytes of every file that is there now.
 
         Raises:
-            RunError: it cannot be reached.
+            UsageError: it may not be listed. RunError: it cannot be reached.
         """
 
         def ask() -> list[dict[str, Any]]:
@@ -64,6 +64,10 @@ class RemoteFolder:
             found = retry(self.url, ask)
         except FileNotFoundError:
             return {}
+        except PermissionError as error:
+            raise UsageError(
+                f"{hide_secrets(self.url)}: may not be listed ({error}): name a place that may be"
+            ) from error
         return {
             one["name"].rsplit("/", 1)[-1]: int(one["size"] or 0)
             for one in found

@@ -12,6 +12,8 @@ from ..structures.ground_truth import LabeledSide
 from ..structures.item_table import join_items
 from ..structures.task import with_protocol
 
+DISTRACTOR = "distractor"
+
 
 def splits_of(items: Sequence[Item]) -> set[str]:
     """The splits that items are of."""
@@ -45,7 +47,7 @@ def two_sides(items: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
     Raises:
         DataError: one of the two is empty.
     """
-    return select(items, "query"), select(items, "gallery", "distractor")
+    return select(items, "query"), select(items, "gallery", DISTRACTOR)
 
 
 def truth_by_label(
@@ -55,7 +57,7 @@ def truth_by_label(
     groups: bool = False,
 ) -> GroundTruth:
     """Right is the same label; junk the query itself, and with `groups` the same label in the same
-    group.
+    group. A distractor answers nothing, whatever its label.
 
     Args:
         queries, gallery: one list on both sides, or two.
@@ -65,10 +67,15 @@ def truth_by_label(
     if queries is gallery:  # then ids tell what the files would
         side = LabeledSide([item.id for item in queries], [item.label for item in queries])
         return with_protocol(GroundTruth.from_sides(side, side), *told)
-    sides = [LabeledSide.from_items(side) for side in (queries, gallery)]
+    sides = [_labeled(side) for side in (queries, gallery)]
     if not groups:
         sides = [dataclasses.replace(side, groups=None) for side in sides]
     return with_protocol(GroundTruth.from_sides(sides[0], sides[1]), *told)
+
+
+def _labeled(items: Sequence[Item]) -> LabeledSide:
+    labels = ["" if item.split == DISTRACTOR else item.label for item in items]
+    return dataclasses.replace(LabeledSide.from_items(items), labels=labels)
 
 
 def by_label(items: Sequence[Item]) -> dict[str, list[int]]:

@@ -115,7 +115,6 @@ def _describe_rule(protocol: Provenance) -> str:
     if "relevant" not in protocol:
         return ""
     junk = ["the query itself"] if protocol.get("self_match") == "junk" else []
-    junk += [str(protocol["junk"])] if protocol.get("junk") else []
     junk += ["the same label in the same group"] if protocol.get("camera_rule") else []
     itself = str(protocol.get("self_match", ""))
     why = f" ({itself.removeprefix('none: ')})" if itself.startswith("none: ") else ""

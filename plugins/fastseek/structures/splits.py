@@ -15,14 +15,14 @@ from .item_table import join_items
 
 def take_both_sides(items: Sequence[Item]) -> Sequence[Item]:
     """The same images, those of the split "test" as queries and in the gallery, where each is searched
-    for by the others, and those of "distractor" in the gallery.
+    for by the others, and those of "distractor" in the gallery, where no label lets them answer.
     """
     known = _splits_of(items)
     parts = [with_split(items, split) for split in ("train", "query", "gallery") if split in known]
     if "test" in known:
         parts += [_in_split(with_split(items, "test"), side) for side in ("query", "gallery")]
     if "distractor" in known:
-        parts.append(_in_split(with_split(items, "distractor"), "gallery"))
+        parts.append(_in_split(_unlabeled(with_split(items, "distractor")), "gallery"))
     return join_items(parts) if known & {"test", "distractor"} else items
 
 
@@ -36,6 +36,13 @@ def _in_split(items: Sequence[Item], split: str) -> Sequence[Item]:
     if isinstance(items, ItemTable):
         return items.in_split(split)
     return [dataclasses.replace(item, split=split) for item in items]
+
+
+def _unlabeled(items: Sequence[Item]) -> Sequence[Item]:
+    if isinstance(items, ItemTable):
+        bare = np.full(len(items), -1, np.int32)
+        return ItemTable(items.ids, bare, items.kinds, (), items.of, items.details)
+    return [dataclasses.replace(item, label="") for item in items]
 
 
 def split_sides(items: Sequence[Item], name: str) -> tuple[Sequence[Item], Sequence[Item]]:

@@ -9,6 +9,7 @@ import official_scenes as copies
 import pyarrow
 import pytest
 from pyarrow import parquet
+from scipy.io import loadmat, savemat
 
 from fastseek.data.images import decode
 from fastseek.data.own_images import spell_data_set
@@ -164,6 +165,25 @@ def test_classic_oxford_counts_the_query_itself_and_leaves_junk_out(home):
     assert figures == {"map(trapezoid=True)": pytest.approx(np.mean(aps), abs=1e-12)}
 
 
+def test_classic_oxford_is_read_where_images_and_text_files_lie_together(home, tmp_path):
+    whole = home(copies.oxford_buildings)
+    for file in [*whole.glob("jpg/*"), *whole.glob("gt_files/*")]:
+        shutil.copy(file, tmp_path)
+    found = build(spell_data_set(tmp_path), DATASETS).items
+    assert [one.id for one in found] == [
+        one.id for one in read("oxford_buildings({root!r})", whole).items
+    ]
+
+
+def test_a_folder_of_a_benchmark_asks_what_its_own_part_asks(home):
+    root = home(copies.met)
+    named = [
+        [task.protocol for task in tasks_of(read(call, root))]
+        for call in ("folder({root!r})", "met({root!r})")
+    ]
+    assert named[0] == named[1] == ["met(mini=False, queries='test')"]
+
+
 def test_holidays_leaves_the_query_out(home):
     (task,) = tasks_of(read("holidays({root!r})", home(copies.holidays)))
     figures, alike = score(task)
@@ -212,6 +232,17 @@ def test_instre_takes_boxes_as_corners_or_with_width_and_height(home):
         for root in (corners, sizes)
     ]
     assert found == [[(copies.SIDE, copies.SIDE)] * 3, [(4, 5)] * 3]
+
+
+def test_instre_takes_no_image_from_outside_of_its_folder(tmp_path):
+    copies.instre(tmp_path / "copy")
+    (tmp_path / "outside.jpg").write_bytes(b"secret")
+    page = loadmat(tmp_path / "copy" / "gnd_instre.mat")
+    cells = {name: page[name] for name in ("imlist", "qimlist", "gnd")}
+    cells["imlist"][0, 1] = "../outside.jpg"
+    savemat(tmp_path / "copy" / "gnd_instre.mat", cells)
+    with pytest.raises(DataError, match="'../outside.jpg', which lies outside of the folder"):
+        read("instre({root!r})", tmp_path / "copy")
 
 
 def test_met_asks_with_distractors_that_have_no_answer(home):

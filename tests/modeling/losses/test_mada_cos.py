@@ -56,6 +56,15 @@ def test_an_evaluation_has_no_margin_and_leaves_the_scale():
     torch.testing.assert_close(value, F.cross_entropy(loss.logits(embedding), TARGETS))
 
 
+def test_a_pass_for_exact_statistics_leaves_the_scale():
+    loss = make()
+    loss(near_centers(loss, 0.05), TARGETS)
+    kept = loss.scale.clone()
+    with torch.no_grad():  # fast-reid's, whose targets are none
+        loss(near_centers(loss, 1.0), torch.zeros_like(TARGETS))
+    assert torch.equal(loss.scale, kept)
+
+
 def test_the_scale_is_in_the_checkpoint():
     loss = make()
     loss(near_centers(loss, 0.05), TARGETS)

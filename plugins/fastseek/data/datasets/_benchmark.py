@@ -31,7 +31,7 @@ def find_home(root: str, benchmark: str, folders: Sequence[str], *signs: str) ->
         root: what the user named; "" looks for `folders` below the data roots.
         benchmark: what people call it.
         folders: what its archive unpacks to, and what others call it.
-        signs: files or folders of which it holds one at least.
+        signs: files or folders of which it holds one at least; * stands for letters of a name.
 
     Raises:
         DataError: there is no such folder, or none of the signs in it; says where was looked.
@@ -41,12 +41,16 @@ def find_home(root: str, benchmark: str, folders: Sequence[str], *signs: str) ->
         raise DataError(f"{home}: expected the folder of {benchmark}")
     inner = sorted(entry for entry in home.iterdir() if entry.is_dir())
     for place in (home, *inner):
-        if any((place / sign).exists() for sign in signs):
+        if any(_holds(place, sign) for sign in signs):
             return place
     raise DataError(
         f"{home}: {' or '.join(signs)} of {benchmark} not found, neither there nor in a folder of"
         " it: name the folder its archive unpacks to"
     )
+
+
+def _holds(place: pathlib.Path, sign: str) -> bool:
+    return any(place.glob(sign)) if "*" in sign else (place / sign).exists()
 
 
 def _find_below_roots(benchmark: str, folders: Sequence[str]) -> pathlib.Path:

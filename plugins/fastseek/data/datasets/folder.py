@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from ...errors import DataError
 from ...io.image_formats import accepted_suffixes
 from ...io.locations import find_location, is_file, join_location, list_below
-from ...registry import DATASETS, build
+from ...registry import DATASETS, TaskedDataset, build
 from ...structures import Item, ItemTable, Kind, with_split
 from ...structures.item_table import join_items, join_tables
 from ...structures.item_table_builder import ItemTableBuilder
@@ -68,6 +68,8 @@ class Folder:
             self.items: Sequence[Item] = found.items
             self.root = str(getattr(found, "root", self.root))
             self.protocol = str(getattr(found, "protocol", ""))
+            if isinstance(found, TaskedDataset):
+                self.tasks = found.tasks
         elif _are_splits(names):
             self.items = _from_splits(self.root, names)
         else:

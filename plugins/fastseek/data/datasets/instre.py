@@ -9,6 +9,7 @@ from ...errors import DataError
 from ...formats import instre as lists
 from ...formats.listed import Listed
 from ...io.crop_locations import spell_crop
+from ...io.locations import leads_out
 from ...registry import DATASETS
 from ...structures import Item, ItemTable, Task, with_split
 from ._benchmark import build_items, compare_counts, find_home
@@ -93,6 +94,8 @@ def _gallery(home: pathlib.Path, gnd: lists.InstreGnd) -> list[Item]:
 
 def _path(home: pathlib.Path, name: str) -> str:
     path = home / name
+    if leads_out(name):
+        raise DataError(f"{home}: {TRUTH} names {name!r}, which lies outside of the folder")
     if not path.is_file():
         raise DataError(f"{path}: {TRUTH} names this image and there is no such file")
     return os.fspath(path)

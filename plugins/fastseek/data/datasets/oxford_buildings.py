@@ -45,7 +45,7 @@ class OxfordBuildings:
     """
 
     def __init__(self, root: str = "", crop: bool = True, distractors: str = "") -> None:
-        home = find_home(root, NAME, FOLDERS, *filter(None, (*TRUTH, *IMAGES)))
+        home = find_home(root, NAME, FOLDERS, *filter(None, (*TRUTH, *IMAGES)), f"*{QUERY}")
         self.root, self.crop = str(home), crop
         self.asked = read_queries(_find_truth(home))
         files = _find_images(home)

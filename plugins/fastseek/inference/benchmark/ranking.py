@@ -135,7 +135,9 @@ def _place(ranking: Ranking, task: Task, known: np.ndarray) -> Ranking:
     if len(known) == len(task.gallery):
         return ranking
     indices = np.where(ranking.indices < 0, -1, known[ranking.indices])
-    short = min(task.depth, len(task.gallery)) - indices.shape[1]
+    # A list that ends before the images do was cut on purpose, and is as short as it is.
+    whole = indices.shape[1] == len(known)
+    short = min(task.depth, len(task.gallery)) - indices.shape[1] if whole else 0
     pad = (0, 0), (0, max(0, short))
     indices = np.pad(indices, pad, constant_values=-1)
     scores = np.pad(ranking.scores, pad, constant_values=-np.inf)

@@ -77,10 +77,11 @@ class Salad(nn.Module):
             deep = deep.mean(dim=(2, 3))
         features = self.features(near).flatten(2)
         shares = transport_with_dustbin(self.score(near).flatten(2), self.dustbin, ITERATIONS)
+        token = self.token(deep)
         with full_precision(near):
             sums = at_least_float(features) @ shares[:, :-1].transpose(1, 2)
             clusters = F.normalize(sums, dim=1).flatten(1)
-            token = F.normalize(at_least_float(self.token(deep)), dim=1)
+            token = F.normalize(at_least_float(token), dim=1)
             return {"salad": F.normalize(torch.cat([token, clusters], dim=1), dim=1)}
 
 

@@ -10,6 +10,7 @@ import torch
 from ...registry import LOSSES
 from ..layers.gather import gather_tensor
 from ._margin_softmax import MarginSoftmax
+from ._memory import is_training_step
 
 RIVALS = 1e7 - 1  # classes that are reckoned with, whatever their real number
 
@@ -73,6 +74,8 @@ class MadaCos(MarginSoftmax):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The scale stands in the cosines, relative to the smallest, which the frame multiplies."""
         scale, angle = self.adapt(cosine.detach(), own.detach())
+        if is_training_step(self):
+            self.scale.copy_(scale)
         grown = scale / self.least
         return cosine * grown, (own - angle) * grown
 
@@ -90,7 +93,6 @@ class MadaCos(MarginSoftmax):
         middle = everyone.median()
         wanted = math.log(RIVALS * (1 - self.alpha) / self.alpha)
         scale = (wanted / (1 - middle).clamp(min=1e-6)).clamp(min=self.least)
-        self.scale.copy_(scale)
         # Another class with the very cosine of the own one leaves the same sum.
         own_place = (cosine == own).int().argmax(dim=1, keepdim=True)
         rivals = (scale * cosine).scatter(1, own_place, -torch.inf).logsumexp(dim=1)
