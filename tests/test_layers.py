@@ -142,8 +142,8 @@ FLOORS = {
     ],
     "rerank": [
         "_base _k_reciprocal_encoding _locals _sparse_jaccard hard_rank",
-        """_frame _gallery_graph _memory_plan chamfer diffusion hard_insert label_rank non_landmark
-        super_global""",
+        """_frame _gallery_graph _memory_plan chamfer diffusion graph_convolution hard_insert label_rank mds
+        non_landmark sinkhorn super_global""",
         "k_reciprocal k_reciprocal_query mutual_matches transport",
     ],
     "search": [

@@ -20,6 +20,7 @@ from ..structures.provenance import ARRAY, check_same_model, first_difference
 
 logger = logging.getLogger("fastseek")
 ROWS = 4096  # queries sorted at once
+GAP = 1e-6  # between what was re-ranked and what was not
 
 
 def fit_sides(
@@ -157,6 +158,20 @@ def sort_anew(ranking: Ranking, scores: np.ndarray) -> Ranking:
             keys == EMPTY, -1, order[np.minimum(places_of(keys), len(order) - 1)]
         )
     return Ranking(ranking.query_ids, ranking.gallery_ids, indices, sorted_)
+
+
+def score_best(scores: np.ndarray, best: np.ndarray) -> None:
+    """Put new scores [m] before the first of the old ones [K], in place; the others stay in order
+    behind them.
+
+    What was not re-ranked has scores of another kind: they are lowered where needed.
+    """
+    scores[: len(best)] = best
+    rest = scores[len(best) :]
+    least, most = float(best.min()), float(rest.max(initial=-np.inf))
+    if np.isfinite(most) and np.float32(most) >= np.float32(least):
+        # A step that float32 tells apart, whatever the size of the scores.
+        rest += least - GAP * max(1, abs(least)) - most
 
 
 def pick_vectors(side: Embeddings, rows: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import pick_vectors, sort_anew
+from ._base import pick_vectors, score_best, sort_anew
 
 
 @RERANKERS.register()
@@ -51,15 +51,8 @@ class SuperGlobal:
             if not len(best):
                 continue
             asked = pick_vectors(queries, np.array([query]))[0].astype(np.float64)
-            scores[query, : len(best)] = self.score(
-                asked, pick_vectors(gallery, best).astype(np.float64)
-            )
-            # The rest was not refined, so its scores are of another kind: it stays in order, below.
-            below = np.nextafter(np.float32(scores[query, : len(best)].min()), np.float32(-np.inf))
-            rest = scores[query, len(best) :]
-            rest += (
-                min(0, float(below) - rest.max(initial=-np.inf)) if np.isfinite(rest).any() else 0
-            )
+            refined = self.score(asked, pick_vectors(gallery, best).astype(np.float64))
+            score_best(scores[query], refined)
         return sort_anew(ranking, scores)
 
     def score(self, query: np.ndarray, images: np.ndarray) -> np.ndarray:
