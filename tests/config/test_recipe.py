@@ -241,7 +241,7 @@ MISTAKES = [
     ("INPUT.SIZE_TRAIN", "[1, 2, 3]", "height, width"),
     ("DATALOADER.SAMPLER_TRAIN", "pk", "NaiveIdentitySampler"),
     ("DATALOADER.NUM_WORKERS", "-2", "at least 0"),
-    ("DATASETS.NAMES", "('Market',)", "Market1501"),
+    ("DATASETS.NAMES", "('Market15',)", "Market1501"),
     ("DATASETS.NAMES", "('folder(rot=1)',)", "folder takes"),
     ("TEST.METRIC", "dot", "cosine"),
     ("SEED", "-2", "at least -1"),

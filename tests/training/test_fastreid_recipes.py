@@ -160,9 +160,9 @@ QUICK = [
     "MODEL.BACKBONE.PRETRAIN",
     "False",
     "INPUT.SIZE_TRAIN",
-    "[96, 32]",
+    "[48, 16]",
     "INPUT.SIZE_TEST",
-    "[96, 32]",
+    "[48, 16]",
     "SOLVER.IMS_PER_BATCH",
     "24",
     "DATALOADER.NUM_INSTANCE",
@@ -175,6 +175,8 @@ QUICK = [
     "cpu",
 ]
 SHALLOW = ["MODEL.BACKBONE.DEPTH", "18x", "MODEL.BACKBONE.FEAT_DIM", "512"]
+# MGN cuts its map in two and three parts.
+TALLER = ["INPUT.SIZE_TRAIN", "[96, 32]", "INPUT.SIZE_TEST", "[96, 32]"]
 
 
 @pytest.fixture
@@ -217,7 +219,7 @@ def market(tmp_path, monkeypatch):
                 "1",
             ],
         ),
-        pytest.param("MGN", [], marks=pytest.mark.slow),
+        pytest.param("MGN", TALLER, marks=pytest.mark.slow),
     ],
 )
 def test_an_unchanged_recipe_of_fast_reid_trains_and_evaluates(market, name, options):

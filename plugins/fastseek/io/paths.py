@@ -208,6 +208,7 @@ def _suggest_recipes(name: str, most: int = 3) -> list[str]:
         path.relative_to(root / folder).with_suffix("").as_posix()
         for folder in ("configs", "projects")
         for path in (root / folder).rglob("*.yml")
+        if not path.name.startswith("Base-")  # inherited from, never run
     )
     stem = pathlib.PurePosixPath(name).with_suffix("").as_posix().lower()
     words = set(stem.split("/"))
