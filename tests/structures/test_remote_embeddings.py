@@ -1,5 +1,7 @@
 """Embeddings at an address: written by several machines, killed, and read through a cache."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -73,6 +75,20 @@ def test_parts_of_several_machines_end_in_the_bytes_of_one_process(machine, tmp_
     store_part_anywhere(feed(die_at=0), JOB, URL, ALL)
     made = remote_folder.remote_cache(URL) / "made"
     assert [file.name for file in made.iterdir() if file.suffix != ".lock"] == ["store.json"]
+
+
+def test_two_jobs_that_find_an_address_empty_at_once_are_not_mixed(machine):
+    def begin_another(runs):  # while the first shard of the first job is made
+        fsspec.filesystem("memory").store.clear()
+        machine("second")
+        with pytest.raises(Killed):
+            store_part_anywhere(feed(die_at=0), dataclasses.replace(JOB, source="b"), URL, ALL)
+        machine("first")
+        return feed()(runs)
+
+    with pytest.raises(ArtefactError, match="another job was begun there"):
+        store_part_anywhere(begin_another, JOB, URL, ALL)
+    assert set(contents()) == {"store.json"}
 
 
 def test_what_was_read_is_read_once_and_compared_with_its_hash(machine, monkeypatch):

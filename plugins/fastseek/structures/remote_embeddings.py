@@ -80,22 +80,32 @@ def fetch_plan(folder: str) -> pathlib.Path:
 
 def _claim(remote: RemoteFolder, local: pathlib.Path, job: EmbeddingJob) -> EmbeddingJob:
     """Agree with the address, and this machine's folder for it, on what is embedded."""
-    there = remote.sizes()
-    foreign = sorted(name for name in there if not OURS.fullmatch(name))
-    if foreign:
-        raise UsageError(f"{remote.url} holds {foreign[0]!r}, which is no file of embeddings")
-    if STORE not in there and there:
-        raise ArtefactError(f"{remote.url} holds shards of an unknown job: choose another place")
     with take_turn(local):
+        there = remote.sizes()
+        foreign = sorted(name for name in there if not OURS.fullmatch(name))
+        if foreign:
+            raise UsageError(f"{remote.url} holds {foreign[0]!r}, which is no file of embeddings")
+        if STORE not in there and there:
+            raise ArtefactError(
+                f"{remote.url} holds shards of an unknown job: choose another place"
+            )
         _fetch_plan(remote, local, there)
         # What another job has left here.
         if STORE not in there and is_for_another(local, job):
             empty(local)
         with _tell_of(remote, local):
             made = claim(local, job)
-    if STORE not in there:
-        remote.write(local / STORE)
+        if STORE not in there:
+            remote.write(local / STORE)
     return made
+
+
+def _check_plan(remote: RemoteFolder, local: pathlib.Path) -> None:
+    """Refuse to mix what two jobs make that found the place empty at the same time."""
+    if remote.read(STORE) != (local / STORE).read_bytes():
+        raise ArtefactError(
+            f"{remote.url}: another job was begun there at the same time: choose another place"
+        )
 
 
 def _fetch_plan(remote: RemoteFolder, local: pathlib.Path, there: dict[str, int]) -> None:
@@ -124,6 +134,7 @@ def _make_shard(
     """Embed one shard here, a part of its own, and put it there."""
     name = shard_name(number)
     store_part(batches_of, job, local, JobPart(number, job.shards))
+    _check_plan(remote, local)
     vectors = local / f"{name}.vectors.npy"
     if vectors.exists():  # else no image of the shard could be read
         remote.write(vectors)
@@ -154,6 +165,7 @@ def _write_whole(remote: RemoteFolder, local: pathlib.Path, job: EmbeddingJob) -
     try:
         for name, page in zip(names, remote.read_all(names), strict=True):
             (folder / name).write_bytes(page)
+        _check_plan(remote, local)
         try:
             write_whole(folder, job)
         finally:
