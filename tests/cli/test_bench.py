@@ -3,14 +3,17 @@
 import json
 
 import numpy as np
+import official_scenes
 import pytest
 from PIL import Image
 
 import toy
 from fastseek.cli import call_verb
+from fastseek.cli._score import protocol_lines
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference.benchmark import ranking as scoring
 from fastseek.inference.benchmark.listing import describe_benchmarks, read_protocols
+from fastseek.inference.benchmark.open_data import open_benchmark
 from fastseek.inference.benchmark.published import FILE, published_figures, published_table
 from fastseek.inference.benchmark.ranking import Calls, score_task
 from fastseek.protocols import tasks_of
@@ -171,10 +174,21 @@ def test_means_of_tasks_and_of_their_queries_are_told_apart():
     assert list(average([Task()], scores[:1])) == []
 
 
+def test_a_root_fills_in_the_folder_of_a_call_string_that_names_none(tmp_path):
+    official_scenes.uned(tmp_path)
+    found = open_benchmark("uned(domains=('cars', 'gldv2'))", tmp_path)
+    assert found.call == f"uned(root={str(tmp_path)!r}, domains=('cars', 'gldv2'))"
+    assert {item.meta["domain"] for item in found.data.items} == {"cars", "gldv2"}
+    with pytest.raises(UsageError, match="leave out --root"):
+        open_benchmark(found.call, tmp_path)
+    scores = [Score("gap", 1.0, protocol={"relevant": "listed", "junk": "the query itself"})]
+    assert protocol_lines(scores)[1:] == ["right: listed; junk: the query itself"]
+
+
 def test_published_figures_name_their_source_and_what_they_are_not():
     for name in json.loads(FILE.read_text()):
         for figure in published_figures(name):
-            assert 0 < figure.value < 1 and figure.source and figure.method
+            assert 0 < figure.value < 1 and figure.source and figure.method and figure.metric
     assert published_table(published_figures("revisited")).startswith(
         "published, other model and setting:"
     )

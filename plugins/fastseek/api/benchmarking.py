@@ -24,7 +24,7 @@ def bench(
         name: a data set, with its arguments or without, or a folder of a known layout.
         out: the folder of embeddings, results.json and pages; the same call again goes on.
         model: by name, as `load_model` takes it.
-        root: the folder of the benchmark, where the data set is named without arguments.
+        root: the folder of the benchmark, where the call string tells none.
         search: call string of a searcher; without k it gets what the figures need.
         rerank: call strings of re-rankers.
         protocol: call string of a protocol, instead of the benchmark's own.

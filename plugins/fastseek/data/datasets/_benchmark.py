@@ -77,7 +77,7 @@ def find_part(home: pathlib.Path, benchmark: str, *names: str) -> pathlib.Path:
             return home / name
     others = f" (nor {', '.join(names[1:])})" if len(names) > 1 else ""
     raise DataError(
-        f"{home / names[0]}: {benchmark} has this file or folder, and there is no such{others}:"
+        f"{home / names[0]}: there is no such file or folder{others}, which {benchmark} needs:"
         " download it, or unpack it there"
     )
 

@@ -30,7 +30,7 @@ def open_benchmark(name: str, root: PathLike | None = None) -> Opened:
 
     Args:
         name: a member of DATASETS, with its arguments or without, or a folder whose layout is known.
-        root: the folder of a member that is named without arguments.
+        root: the folder of a member whose call string tells none.
 
     Raises:
         UsageError: nothing is called so. DataError: its files are not there; names them.
@@ -45,11 +45,17 @@ def _spell(name: str, root: PathLike | None) -> str:
             raise UsageError(f"{name} is a folder itself: leave out --root")
         return spell_data_set(name)
     if "(" in name:
-        if root is not None:
-            raise UsageError(f"{name} tells its arguments itself: leave out --root")
-        return name
+        return name if root is None else _fill_in_root(name, root)
     if name not in DATASETS:
         raise UsageError(
             f"no benchmark is called {name!r}, and no folder{suggest_names(name, DATASETS.names())}"
         )
     return unparse(name, [], {} if root is None else {"root": os.fspath(root)})
+
+
+def _fill_in_root(call: str, root: PathLike) -> str:
+    """The call string with the folder as its root."""
+    name, args, kwargs = parse(call)
+    if args or "root" in kwargs:
+        raise UsageError(f"{call} tells its folder itself: leave out --root")
+    return unparse(name, args, {"root": os.fspath(root), **kwargs})

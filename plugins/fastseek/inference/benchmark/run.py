@@ -39,7 +39,7 @@ class BenchRequest:
         name: a member of DATASETS or a folder, see `open_benchmark`.
         model: by name, see `load_model`.
         out: the folder of embeddings, results.json and pages; the same request again goes on.
-        root: the folder of the benchmark, where its part is named without arguments.
+        root: the folder of the benchmark, where the call string tells none.
         calls: how it is searched.
         how: how the model is run.
         protocol: a call string of PROTOCOLS that is used instead of the benchmark's own.
