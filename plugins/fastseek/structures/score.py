@@ -116,6 +116,7 @@ def _describe_rule(protocol: Provenance) -> str:
         return ""
     junk = ["the query itself"] if protocol.get("self_match") == "junk" else []
     junk += ["the same label in the same group"] if protocol.get("camera_rule") else []
+    junk += [str(protocol["junk"])] if protocol.get("junk") else []
     itself = str(protocol.get("self_match", ""))
     why = f" ({itself.removeprefix('none: ')})" if itself.startswith("none: ") else ""
     ties = f"; ties {protocol['ties']}" if "ties" in protocol else ""
