@@ -31,7 +31,8 @@ def folder_of_an_adapter(tmp_path, monkeypatch):
 
 
 def call_of(name):
-    return "adapter('a.safetensors')" if name == "adapter" else f"{name}()"
+    needed = {"adapter": "'a.safetensors'", "truncate": "4"}
+    return f"{name}({needed.get(name, '')})"
 
 
 @pytest.mark.parametrize("name", ENHANCERS.names())

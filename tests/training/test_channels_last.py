@@ -57,7 +57,7 @@ def test_a_training_that_goes_on_ends_with_the_same_bits(recipe_of, tmp_path):
         except KeyboardInterrupt:
             again = Trainer(cfg)
             again.resume_or_load(True)
-            assert again.start_iter > 0
+            assert again.start_step > 0
             assert all(
                 has_layout(one) for one in again.model.backbone.parameters() if one.dim() == 4
             )

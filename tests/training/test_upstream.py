@@ -295,6 +295,7 @@ def test_every_key_of_seek_is_the_models_the_loaders_the_trainers_the_evaluation
         "BRANCHES",
         "LOSSES",
         "CLASSES",
+        "CHANNELS_LAST",
         "HEAD.SUBCENTERS",
         "HEAD.MARGIN",
     }

@@ -36,6 +36,13 @@ def fault(tmp_path, content):
     return str(caught.value)
 
 
+def test_a_table_may_still_be_named_by_the_argument_it_had(tmp_path):
+    """Before columns could be named, the first argument was called path."""
+    path = table(tmp_path, "path,label\na.jpg,x\n")
+    again = build(f"manifest(path={str(path)!r})", DATASETS)
+    assert again.items == manifest(path).items and len(again.items) == 1
+
+
 def test_folder_csv_and_parquet_give_the_same_items(tmp_path):
     folder = build(f"folder({str(toy.gallery(tmp_path, classes=2, train=2, query=1))!r})", DATASETS)
     columns = ("path", "label", "split")
