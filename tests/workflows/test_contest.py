@@ -600,8 +600,8 @@ def test_F56_queries_the_members_disagree_on_are_searched_with_each_of_their_sub
     """finegrained row 46: multi-subject search, inside a contest."""
     gallery, asked = [], []
 
-    def embed(trained, items, out):
-        made = embed_member(trained, items, out)
+    def embed(trained, items, out, part):
+        made = embed_member(trained, items, out, part)
         gallery.append(made.sides["GALLERY"])
         return made
 
