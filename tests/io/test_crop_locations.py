@@ -6,7 +6,7 @@ from PIL import Image
 
 from fastseek.data.images import BadImage, decode, shape_of
 from fastseek.errors import DataError
-from fastseek.io import locations
+from fastseek.io import location_states, locations
 from fastseek.io.crop_locations import parse_crop, spell_crop, whole_image
 
 
@@ -31,8 +31,8 @@ def test_parts_are_one_file_with_several_contents(photo):
     one, other = spell_crop(file, (0, 0, 9, 9)), spell_crop(file, (0, 0, 9, 8))
     assert whole_image(one) == file == whole_image(file) and parse_crop(file) is None
     assert locations.read_bytes(one, 10**6) == locations.read_bytes(file, 10**6)
-    assert locations.measure(one) == locations.measure(file)
-    states = locations.States()
+    assert location_states.measure(one) == location_states.measure(file)
+    states = location_states.States()
     assert len({locations.sha256_of(each, 10**6) for each in (file, one, other)}) == 3
     assert len({states.of(each) for each in (file, one, other)}) == 3
     assert not locations.is_remote(one) and not locations.is_url(one)
