@@ -18,7 +18,7 @@ from fastseek.data.datasets.manifest import Manifest
 from fastseek.errors import ArtefactError, DataError, UsageError
 from fastseek.inference.embed_parts import together
 from fastseek.io import stage_record
-from fastseek.structures.job_part import JobPart
+from fastseek.structures.job_part import ALL, JobPart
 from fastseek.workflows.self_training import context as rounds_context
 from fastseek.workflows.self_training import models as rounds_models
 from fastseek.workflows.self_training import round as rounds_work
@@ -449,6 +449,7 @@ def test_rounds_end_when_one_gains_too_little(done, tmp_path):
         None,
         tmp_path,
         (),
+        ALL,
     )
     assert [run._round(Fake(number), number) for number in (1, 2, 3)] == [True, True, False]
     assert "round 3 gained 0.10 points" in run.why
@@ -481,7 +482,7 @@ def test_rounds_end_when_the_pseudo_labels_stay(done, tmp_path):
                 },
             )
 
-    run = rounds._Run(plan, None, tmp_path, ())
+    run = rounds._Run(plan, None, tmp_path, (), ALL)
     assert [
         run._round(Fake(share), number) for number, share in ((1, 0.0), (2, 0.02), (3, 0.005))
     ] == [True, True, False]
