@@ -39,10 +39,11 @@ def hold_and_fork(folder, ready):
     with hold_folder(folder):
         worker = os.fork()
         if not worker:
+            # Told by the worker: it has let go of what it inherited.
+            (folder / "worker").write_text(str(os.getpid()))
+            ready.set()
             time.sleep(120)
             os._exit(0)
-        (folder / "worker").write_text(str(worker))
-        ready.set()
         signal.pause()
 
 
