@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+
 from ..errors import UsageError
 from ..io import csv_rows
 from ..io.file_kinds import check_replaceable
@@ -17,7 +19,7 @@ from ..io.text_table import align_columns
 from ..metrics import evaluate
 from ..progress import progress
 from ..registry import ENHANCERS, SEARCHERS, build
-from ..search._recall import measure_recall
+from ..search._recall import share_found
 from ..structures import Embeddings, GroundTruth, Score, interval
 from ..structures.ground_truth_file import read_truth
 from ._search import read_side
@@ -37,7 +39,6 @@ OF_FAISS = (
 SHORTEN = {"pca": "pca(dim={dim})", "first": "truncate(dim={dim})"}
 COLUMNS = ("code", "numbers", "bytes", "metric", "value", "low", "high", "recall", "seconds")
 RECALL_AT = 10
-SEED = 0
 
 
 @runtime_checkable
@@ -77,6 +78,14 @@ class CodeRow(NamedTuple):
     seconds: float
 
 
+class _Search(NamedTuple):
+    """One code: its name in the table, the vectors it is made of, and its searcher."""
+
+    name: str
+    sides: tuple[Embeddings, Embeddings]
+    searcher: Any
+
+
 def check_table(out: PathLike | None, force: bool, inputs: Sequence[PathLike]) -> None:
     """Check that the table can be written.
 
@@ -113,12 +122,12 @@ def compare_codes(
     searched = read_side(gallery)
     asked = searched if queries == gallery else read_side(queries)
     lengths = _check_dims(wanted.dims, searched.dim)
-    exact = build(f"exact(k={wanted.k})", SEARCHERS)(asked, searched)
+    exact = build(f"exact(k={max(wanted.k, RECALL_AT)})", SEARCHERS)(asked, searched)
     known = read_truth(truth, exact)
-    tasks = [(dim, call) for dim in lengths for call in _calls(wanted, dim)]
+    total = sum(len(list(_calls(wanted, dim))) for dim in lengths)
     rows = [
-        _try_code(asked, searched, known, wanted, dim, call)
-        for dim, call in progress(tasks, "codes", len(tasks))
+        _try_code(one, known, wanted.metric, exact.indices)
+        for one in progress(_list_searches(asked, searched, wanted, lengths), "codes", total)
     ]
     if out is not None:
         _write(rows, str(gallery), out)
@@ -143,26 +152,31 @@ def _has_faiss() -> bool:
     return importlib.util.find_spec("faiss") is not None
 
 
-def _try_code(
-    queries: Embeddings,
-    gallery: Embeddings,
-    truth: GroundTruth,
-    wanted: Wanted,
-    dim: int,
-    call: str,
-) -> CodeRow:
-    searcher: Any = build(call, SEARCHERS)
-    shorten = SHORTEN[wanted.shorten].format(dim=dim) if dim != gallery.dim else ""
-    sides = build(shorten, ENHANCERS)(queries, gallery) if shorten else (queries, gallery)
+def _list_searches(
+    queries: Embeddings, gallery: Embeddings, wanted: Wanted, lengths: Sequence[int]
+) -> Iterator[_Search]:
+    """Every search; vectors are shortened once a length."""
+    for dim in lengths:
+        sides, before = (queries, gallery), ""
+        if dim != gallery.dim:
+            shorten = SHORTEN[wanted.shorten].format(dim=dim)
+            sides, before = build(shorten, ENHANCERS)(queries, gallery), f"{shorten}, "
+        for call in _calls(wanted, dim):
+            yield _Search(f"{before}{call}", sides, build(call, SEARCHERS))
+
+
+def _try_code(one: _Search, truth: GroundTruth, metric: str, exact: np.ndarray) -> CodeRow:
+    """Search by one code; `exact` [Q, K] are the nearest rows by whole vectors."""
+    searcher, dim = one.searcher, one.sides[1].dim
     start = time.process_time()
-    ranking = searcher(*sides)
+    ranking = searcher(*one.sides)
     seconds = time.process_time() - start
-    (score,) = evaluate(ranking, truth, [wanted.metric])[:1]
+    (score,) = evaluate(ranking, truth, [metric])[:1]
     size = searcher.code_bytes(dim) if isinstance(searcher, StoresCodes) else 0
     nearest = ranking.indices[:, :RECALL_AT]
-    told = measure_recall(nearest, queries, gallery, "cosine", len(queries), SEED)
-    name = f"{shorten}, {call}" if shorten else call
-    return CodeRow(name, dim, size, score, told["value"], seconds)
+    right = exact[:, : nearest.shape[1]]
+    recall = share_found(nearest, right) if right.size else None
+    return CodeRow(one.name, dim, size, score, recall, seconds)
 
 
 def _cells(row: CodeRow) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ..errors import ArtefactError, shorten
 from ..knn.align import rows_of
 from ..knn.sort_keys import EMPTY, listed_order, places_of, scores_of, sort_keys
 from ..knn.vectors import check_vectors
+from ..progress import progress
 from ..structures import Embeddings, Ranking
 from ..structures.archive import Provenance
 from ..structures.listed_ids import Ids, same_ids
@@ -172,6 +173,36 @@ def score_best(scores: np.ndarray, best: np.ndarray) -> None:
     if np.isfinite(most) and np.float32(most) >= np.float32(least):
         # A step that float32 tells apart, whatever the size of the scores.
         rest += least - GAP * max(1, abs(least)) - most
+
+
+def score_lists(
+    ranking: Ranking,
+    queries: Embeddings,
+    gallery: Embeddings,
+    m: int,
+    score: Callable[[np.ndarray], np.ndarray],
+) -> Ranking:
+    """The ranking with the m best of every query in the order of what their cosines give.
+
+    Args:
+        ranking, queries, gallery: stay as they are.
+        m: how many images of a query are scored; the others stay in order behind them.
+        score: called with the cosines [1 + n, 1 + n] of a query, which stands first, and its best;
+            returns their scores [n].
+
+    Raises:
+        DataError: a vector is zero or not finite; names its id.
+    """
+    scores = ranking.scores.astype(np.float64)
+    for query in progress(range(len(queries)), "re-ranking"):
+        best = ranking.indices[query, :m]
+        best = best[best >= 0]
+        if not len(best):
+            continue
+        asked = pick_vectors(queries, np.array([query]))
+        images = np.concatenate([asked, pick_vectors(gallery, best)]).astype(np.float64)
+        score_best(scores[query], score(images @ images.T))
+    return sort_anew(ranking, scores)
 
 
 def pick_vectors(side: Embeddings, rows: np.ndarray) -> np.ndarray:

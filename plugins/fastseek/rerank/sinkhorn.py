@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
-from ..progress import progress
 from ..registry import RERANKERS
 from ..structures import Embeddings, Ranking
-from ._base import pick_vectors, score_best, sort_anew
+from ._base import score_lists
 
 
 @RERANKERS.register()
@@ -64,16 +63,7 @@ class Sinkhorn:
 
     def __call__(self, ranking: Ranking, queries: Embeddings, gallery: Embeddings) -> Ranking:
         """The same images for every query, in a better order."""
-        scores = ranking.scores.astype(np.float64)
-        for query in progress(range(len(queries)), "re-ranking"):
-            best = ranking.indices[query, : self.m]
-            best = best[best >= 0]
-            if not len(best):
-                continue
-            asked = pick_vectors(queries, np.array([query]))
-            images = np.concatenate([asked, pick_vectors(gallery, best)]).astype(np.float64)
-            score_best(scores[query], self.score(images @ images.T))
-        return sort_anew(ranking, scores)
+        return score_lists(ranking, queries, gallery, self.m, self.score)
 
     def score(self, cosines: np.ndarray) -> np.ndarray:
         """[n] float64 from the cosines [1 + n, 1 + n] of the query, which stands first, and its

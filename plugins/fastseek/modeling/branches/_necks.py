@@ -18,13 +18,13 @@ def check_dim(dim: int, least: int = 1) -> int:
     return dim
 
 
-def reduce_to(channels: int, dim: int) -> nn.Module:
+def reduce_to(channels: int, dim: int, bias: bool = True) -> nn.Module:
     """A linear layer [B, channels] to [B, dim]; with dim 0 nothing.
 
     Raises:
         ValueError: a negative dimension.
     """
-    return nn.Linear(channels, dim) if check_dim(dim, 0) else nn.Identity()
+    return nn.Linear(channels, dim, bias) if check_dim(dim, 0) else nn.Identity()
 
 
 def neck(channels: int, dim: int, kind: str) -> nn.Module:

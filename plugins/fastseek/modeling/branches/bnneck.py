@@ -12,7 +12,7 @@ from torch import nn
 from ...errors import UsageError
 from ...registry import BRANCHES, pick
 from ..layers.gem import pool as pooling
-from ._necks import check_dim
+from ._necks import reduce_to
 
 
 @BRANCHES.register()
@@ -75,7 +75,7 @@ class Bnneck(nn.Module):
         self.steps = 0
         width = pick(channels, on, "map of the backbone")
         self.pool = pooling(pool, p)
-        self.reduce = nn.Linear(width, dim, bias=False) if check_dim(dim, 0) else nn.Identity()
+        self.reduce = reduce_to(width, dim, bias=False)
         self.norm = nn.BatchNorm1d(dim or width)
         self.norm.bias.requires_grad_(False)
         if gamma_std:

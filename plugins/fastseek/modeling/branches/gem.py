@@ -9,7 +9,7 @@ from torch import nn
 
 from ...registry import BRANCHES, pick
 from ..layers.gem import Gem as GemPool
-from ._necks import check_dim
+from ._necks import reduce_to
 
 
 @BRANCHES.register()
@@ -45,7 +45,7 @@ class Gem(nn.Module):
         self.on = on
         width = pick(channels, on, "map of the backbone")
         self.pool = GemPool(p, trainable_p)
-        self.reduce = nn.Linear(width, dim) if check_dim(dim, 0) else nn.Identity()
+        self.reduce = reduce_to(width, dim)
         self.dims = {"gem": dim or width}
 
     def forward(self, maps: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
